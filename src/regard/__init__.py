@@ -1,0 +1,1 @@
+"""Attention anywhere in a YOLOv5-class detector, by name."""

@@ -1,0 +1,54 @@
+"""The one exception for what a user can cause, and the search for what they may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class RegardError(Exception):
+    """A mistake that the user can correct; the command line prints it without a traceback and exits 2.
+
+    The message is built from its parts so that every error reads alike::
+
+        street.yaml:14: unknown module 'Cnov'
+          expected: one of C3, Conv, SPPF
+          did you mean 'Conv'?
+
+    Args:
+        what: what was found to be wrong, in one sentence without a full stop.
+        file: the file it was found in.
+        line: 1-based line in that file.
+        expected: what would have been right.
+        hint: the nearest valid choice, or what to do now.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: str | Path | None = None,
+        line: int | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.what, self.file, self.line, self.expected, self.hint = what, file, line, expected, hint
+        place = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
+        lines = [place + what]
+        if expected:
+            lines.append(f"  expected: {expected}")
+        if hint:
+            lines.append(f"  {hint}")
+        super().__init__("\n".join(lines))
+
+
+class RegardWarning(UserWarning):
+    """Something suspicious that the user asked to be let through, or that does not stop the work."""
+
+
+def nearest(name: object, choices: Iterable[object]) -> str | None:
+    """Return a hint naming the choice closest to ``name``, or None where nothing is close."""
+    by_lower = {str(choice).lower(): str(choice) for choice in choices}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    return f"did you mean {by_lower[close[0]]!r}?" if close else None

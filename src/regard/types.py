@@ -1,0 +1,120 @@
+"""The values that travel between the rooms: detections, targets, batches, attention maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one image, best score first.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the original image.
+        scores: (N,) float32 in 0..1, objectness times class probability.
+        class_ids: (N,) int64, indices into ``names``.
+        names: class names, index to name.
+        image_size: (height, width) of the original image in pixels.
+        source: where the image came from: a path, a URL, ``video.mp4#17`` for a frame, "" for an array.
+    """
+
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    names: Mapping[int, str] = field(default_factory=dict)
+    image_size: tuple[int, int] = (0, 0)
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def to_supervision(self) -> Any:
+        """Return the same boxes as ``supervision.Detections``.
+
+        Raises:
+            ImportError: the optional package ``supervision`` is not installed.
+        """
+        import supervision
+
+        return supervision.Detections(
+            xyxy=self.boxes_xyxy,
+            confidence=self.scores,
+            class_id=self.class_ids,
+            data={"class_name": np.array([self.names[int(i)] for i in self.class_ids], dtype=str)},
+        )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The labelled boxes of a batch, one row a box.
+
+    Attributes:
+        image_index: (T,) int64, which image of the batch the box belongs to.
+        class_ids: (T,) int64.
+        boxes_cxcywh: (T, 4) float32, centre and size as fractions of the network's input.
+    """
+
+    image_index: Tensor
+    class_ids: Tensor
+    boxes_cxcywh: Tensor
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+    def to(self, device: Any) -> Targets:
+        """Return the same targets on another device."""
+        moved = (t.to(device) for t in (self.image_index, self.class_ids, self.boxes_cxcywh))
+        return Targets(*moved)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How an image was placed on the network's input: scaled by ``scale``, then moved by ``pad``.
+
+    Attributes:
+        image_size: (height, width) of the original image in pixels.
+        scale: (x, y) input pixels per original pixel.
+        pad: (left, top) in input pixels, unrounded.
+    """
+
+    image_size: tuple[int, int]
+    scale: tuple[float, float]
+    pad: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loader gives to training and validation.
+
+    Attributes:
+        images: (B, 3, H, W) uint8, RGB.
+        targets: the labelled boxes, in fractions of (W, H).
+        indices: dataset index of each image, for looking up its record.
+        placements: one per image (empty in training, where images are composed of several).
+    """
+
+    images: Tensor
+    targets: Targets
+    indices: tuple[int, ...]
+    placements: tuple[Placement, ...] = ()
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """The weights that an attention module used for one batch.
+
+    Attributes:
+        kind: "channel" (B, C), "spatial" (B, H, W) or "rows" (B, heads, queries, H, W).
+        weights: the tensor of that shape.
+        queries: (row, column) of each queried position, for "rows".
+    """
+
+    kind: str
+    weights: Tensor
+    queries: tuple[tuple[int, int], ...] = ()
