@@ -1,0 +1,1 @@
+"""Model graphs as data: read, edited by name, checked, built, summed up."""

@@ -1,0 +1,1 @@
+"""Layers: what a row of a model graph can be made of."""

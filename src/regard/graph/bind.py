@@ -1,0 +1,144 @@
+"""A row's arguments as written -> what its layer's constructor is called with, and back to YOLOv5's positions.
+
+The one place that knows YOLOv5's convention: output channels come first and unscaled, the options follow in order.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from regard.errors import RegardError, nearest
+from regard.graph.signature import Signature
+from regard.graph.spec import ModelSpec, Row
+
+DIVISOR = 8
+
+
+def scale_channels(channels: float, width: float) -> int:
+    """Return ``channels`` scaled by ``width`` and rounded up to a multiple of 8."""
+    return math.ceil(channels * width / DIVISOR) * DIVISOR
+
+
+def unscale_channels(channels: int, width: float) -> int | None:
+    """Return a number that ``scale_channels`` brings to ``channels``, or None if there is none."""
+    guess = int(channels / width)
+    return next((c for c in (guess, guess + 1) if scale_channels(c, width) == channels), None)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What to call a constructor with.
+
+    Attributes:
+        positional: arguments before the named ones (the input's channels, a variadic tail).
+        named: arguments by name.
+        shown: all arguments in order without the input's channels, for the summary.
+        expected_out: output channels that the row states, where the layer has no argument for them.
+    """
+
+    positional: tuple[Any, ...]
+    named: dict[str, Any]
+    shown: tuple[Any, ...]
+    expected_out: int | None = None
+
+
+def bind(
+    row: Row, signature: Signature, spec: ModelSpec, in_channels: Sequence[int], strides: Sequence[int], repeats: int
+) -> Binding:
+    """Map the arguments of ``row`` to its layer's constructor.
+
+    Raises:
+        RegardError: an unknown option (the nearest is named), too many arguments, a missing one.
+    """
+    args = [_bare_word(value, spec) for value in row.args]
+    given = {key: _bare_word(value, spec) for key, value in row.options.items()}
+    _refuse_unknown(row, signature, given, spec)
+    expected_out, tail = None, ()
+    if signature.takes_channels and not signature.many_inputs:
+        stated = args.pop(0) if args else None
+        if signature.out:
+            stated = given.pop(signature.out, stated)
+            given[signature.out] = in_channels[0] if stated is None else _scaled(stated, spec, row)
+        elif stated is not None:
+            expected_out = _scaled(stated, spec, row)
+    if len(args) > len(signature.options):
+        if not signature.variadic:
+            raise _error(
+                row,
+                spec,
+                f"{row.module} has {len(args) - len(signature.options)} arguments too many",
+                expected=", ".join(signature.names) or "none",
+            )
+        args, tail = args[: len(signature.options)], tuple(args[len(signature.options) :])
+    given = {**dict(zip(signature.options, args, strict=False)), **given}
+    missing = [k for k, v in signature.options.items() if v is inspect.Parameter.empty and k not in given]
+    if missing:
+        raise _error(row, spec, f"{row.module} needs {', '.join(missing)}")
+    shown = tuple(given[name] for name in signature.names if name in given) + tail
+    if signature.repeats:
+        given[signature.repeats] = repeats
+    if signature.strides:
+        given["strides"] = tuple(strides)
+    head = (_channels(signature, in_channels),) if signature.takes_channels else ()
+    if tail:  # a variadic constructor: everything before the tail has to be positional too
+        order = [n for n in (signature.out, signature.repeats, *signature.options) if n in given]
+        return Binding((*head, *(given.pop(n) for n in order), *tail), given, shown, expected_out)
+    return Binding(head, given, shown, expected_out)
+
+
+def positional_form(row: Row, signature: Signature, spec: ModelSpec, out_channels: int) -> tuple[Any, ...] | None:
+    """Return the arguments of ``row`` as YOLOv5 writes them, or None where they cannot be written by position."""
+    if not row.options:
+        return row.args
+    options = list(signature.options)
+    values = dict(zip(options, row.args[1:] if signature.takes_channels else row.args, strict=False)) | dict(
+        row.options
+    )
+    values.pop(signature.out or "", None)
+    last = max((options.index(name) for name in values), default=-1)
+    rest = tuple(values.get(name, signature.options[name]) for name in options[: last + 1])
+    if inspect.Parameter.empty in rest:
+        return None
+    if not signature.takes_channels or signature.many_inputs:
+        return rest
+    stated = row.options.get(signature.out or "", row.args[0] if row.args else None)
+    stated = unscale_channels(out_channels, spec.width_multiple) if stated is None else stated
+    return None if stated is None else (stated, *rest)
+
+
+def _channels(signature: Signature, in_channels: Sequence[int]) -> int | list[int]:
+    return list(in_channels) if signature.many_inputs else in_channels[0]
+
+
+def _bare_word(value: Any, spec: ModelSpec) -> Any:
+    if isinstance(value, str):
+        return {"nc": spec.nc, "anchors": spec.anchors}.get(value, value)
+    return value
+
+
+def _scaled(value: Any, spec: ModelSpec, row: Row) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _error(row, spec, f"{row.module}: output channels are {value!r}", expected="a positive whole number")
+    per_cell = spec.anchors if isinstance(spec.anchors, int) else len(spec.anchors[0]) // 2
+    return value if value == per_cell * (spec.nc + 5) else scale_channels(value, spec.width_multiple)
+
+
+def _refuse_unknown(row: Row, signature: Signature, given: dict[str, Any], spec: ModelSpec) -> None:
+    for name in given:
+        if name not in signature.names:
+            known = ", ".join(signature.names) or "none"
+            raise _error(
+                row,
+                spec,
+                f"{row.module} has no option {name!r}",
+                expected=f"one of {known}",
+                hint=nearest(name, signature.names),
+            )
+
+
+def _error(row: Row, spec: ModelSpec, what: str, **more: str | None) -> RegardError:
+    return RegardError(f"layer {row.name!r}: {what}", file=spec.file, line=row.line, **more)

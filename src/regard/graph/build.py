@@ -1,0 +1,182 @@
+"""From rows to a network: each layer is built from what its constructor asks for, then run once on a small image.
+
+Channels and strides are measured on that run rather than computed by a rule per class, so a user's own module needs
+no rule either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import RegardError, nearest
+from regard.graph.bind import Binding, bind, positional_form
+from regard.graph.detector import Detector
+from regard.graph.signature import Signature, signature_of
+from regard.graph.spec import IMAGE, ModelSpec, Row, RowFacts
+from regard.graph.wiring import check_levels, check_references, refuse_or_warn
+from regard.nn.gate import Gated
+from regard.nn.head import Detect
+from regard.nn.table import LAYERS
+
+PROBE = 256
+"""Side of the image that shapes are measured on: a multiple of every stride in use."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """One layer, what was established about it, and its output on the probe."""
+
+    layer: nn.Module
+    facts: RowFacts
+    output: Tensor | list[Tensor]
+
+
+def build(
+    spec: ModelSpec,
+    *,
+    names: Mapping[int, str] | None = None,
+    modules: Mapping[str, type[nn.Module]] | None = None,
+    allow_miswired: bool = False,
+) -> Detector:
+    """Build the detector that ``spec`` describes, in evaluation mode, with fresh weights.
+
+    Args:
+        spec: the graph.
+        names: class names by class id; ``class0``, ``class1``, ... where not given.
+        modules: the user's own classes by name; they go before the package's.
+        allow_miswired: turn what looks mis-wired into a ``RegardWarning``.
+
+    Raises:
+        RegardError: a row cannot be built, maps of different sizes meet, or the graph is mis-wired; with file, line
+            and the corrected row.
+    """
+    modules = dict(modules or {})
+    refuse_or_warn(check_references(spec), spec, allow=allow_miswired)
+    outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
+    layers: list[nn.Module] = []
+    facts: dict[str, RowFacts] = {}
+    for row in spec.rows:
+        built = _build_row(row, spec, [outputs[name] for name in row.inputs], modules)
+        layers.append(built.layer)
+        facts[row.name], outputs[row.name] = built.facts, built.output
+    if not isinstance(layers[-1], Detect):
+        last = spec.rows[-1]
+        raise RegardError(f"the last row is {last.module}, not Detect", file=spec.file, line=last.line)
+    spec = replace(spec, facts=facts)
+    refuse_or_warn(check_levels(spec), spec, allow=allow_miswired)
+    names = dict(names) if names else {i: f"class{i}" for i in range(spec.nc)}
+    if len(names) != spec.nc:
+        raise RegardError(f"{len(names)} class names for {spec.nc} classes")
+    used = {row.module: modules[row.module] for row in spec.rows if row.module in modules}
+    return Detector(spec, layers, names, used).eval()
+
+
+def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Module]:
+    """Return the class that a row's module names: the user's own, the package's, or one of ``torch.nn``.
+
+    Raises:
+        RegardError: unknown; the nearest name is suggested.
+    """
+    if name in modules:
+        return modules[name]
+    if name in LAYERS:
+        return LAYERS[name]
+    if name.startswith("nn."):
+        found = getattr(nn, name.removeprefix("nn."), None)
+        if isinstance(found, type) and issubclass(found, nn.Module):
+            return found
+    known = [*modules, *LAYERS, *(f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity"))]
+    raise RegardError(
+        f"unknown module {name!r}",
+        expected="one of " + ", ".join([*modules, *LAYERS]) + ", a class of torch.nn as nn.X, or your own by --module",
+        hint=nearest(name, known),
+    )
+
+
+@contextmanager
+def _at(row: Row, spec: ModelSpec) -> Iterator[None]:
+    """Give an error that knows no place the place of ``row``; make any other exception one that the user can read."""
+    try:
+        yield
+    except RegardError as error:
+        if error.line is not None or error.file is not None:
+            raise
+        what = error.what if repr(row.name) in error.what else f"layer {row.name!r}: {error.what}"
+        raise RegardError(what, file=spec.file, line=row.line, expected=error.expected, hint=error.hint) from error
+    except Exception as error:  # a user's own module may raise anything
+        what = f"layer {row.name!r}: {row.module} failed: {type(error).__name__}: {error}"
+        raise RegardError(what, file=spec.file, line=row.line) from error
+
+
+def _build_row(
+    row: Row, spec: ModelSpec, inputs: Sequence[Tensor | list[Tensor]], modules: Mapping[str, type[nn.Module]]
+) -> Built:
+    maps = [x for x in inputs if isinstance(x, Tensor)]
+    in_channels = [x.shape[1] for x in maps]
+    repeats = max(round(row.number * spec.depth_multiple), 1) if row.number > 1 else row.number
+    with _at(row, spec):
+        if len(maps) != len(inputs):
+            raise RegardError("it reads the detection head, which has no map to give")
+        layer_class = find_class(row.module, modules)
+        signature = signature_of(layer_class)
+        if not signature.many_inputs and len(maps) != 1:
+            raise RegardError(
+                f"{row.module} reads {len(maps)} layers", expected="one, or a module with many_inputs = True"
+            )
+        strides = [PROBE // x.shape[-1] for x in maps]
+        binding = bind(row, signature, spec, in_channels, strides, repeats)
+        layer = layer_class(*binding.positional, **binding.named)
+        if row.number > 1 and not signature.repeats:
+            layer = _repeated(layer, layer_class, binding, signature, repeats)
+        if row.gate:
+            layer = Gated(layer)
+        _check_sizes(row, maps, signature.many_inputs and layer_class is not Detect)
+        layer.eval()
+        with torch.no_grad():
+            output = layer(maps if signature.many_inputs else maps[0])
+        if isinstance(output, Tensor):
+            _check_output(row, output, maps[0], binding.expected_out)
+            out_channels, stride = output.shape[1], PROBE / output.shape[-1]
+        else:
+            out_channels, stride = 0, 0.0
+        positional = positional_form(row, signature, spec, out_channels)
+    facts = RowFacts(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats)
+    return Built(layer, facts, output)
+
+
+def _repeated(
+    layer: nn.Module, layer_class: type[nn.Module], binding: Binding, signature: Signature, repeats: int
+) -> nn.Module:
+    """Return ``repeats`` copies in sequence, the first reading the input's channels, the others the output's."""
+    out = binding.named.get(signature.out or "", binding.positional[0] if binding.positional else None)
+    following = (out, *binding.positional[1:]) if signature.takes_channels else binding.positional
+    return nn.Sequential(layer, *(layer_class(*following, **binding.named) for _ in range(repeats - 1)))
+
+
+def _check_sizes(row: Row, maps: Sequence[Tensor], joined: bool) -> None:
+    sizes = {tuple(x.shape[2:]) for x in maps}
+    if joined and len(sizes) > 1:
+        strides = [f"{name} has stride {PROBE // x.shape[-1]}" for name, x in zip(row.inputs, maps, strict=True)]
+        raise RegardError(
+            f"{row.module} joins maps of different sizes: " + ", ".join(strides), expected="equal strides"
+        )
+
+
+def _check_output(row: Row, output: Tensor, x: Tensor, expected_out: int | None) -> None:
+    if output.ndim != 4:
+        raise RegardError(f"{row.module} returns a tensor of shape {tuple(output.shape)}", expected="(B, C, H, W)")
+    if row.gate and output.shape != x.shape:
+        raise RegardError(
+            f"{row.module} changes the shape from {tuple(x.shape[1:])} to {tuple(output.shape[1:])} and cannot be gated",
+            hint="insert it with gate: false (--no-gate)",
+        )
+    if expected_out is not None and output.shape[1] != expected_out:
+        raise RegardError(
+            f"{row.module} states {expected_out} output channels (scaled) but gives {output.shape[1]}",
+            expected=f"{output.shape[1]}, as many as its input has",
+        )

@@ -1,0 +1,114 @@
+"""The network that a graph describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from regard.graph.spec import IMAGE, ModelSpec
+from regard.nn.head import Detect, decode
+
+if TYPE_CHECKING:
+    from regard.graph.summary import Summary
+
+
+class Detector(nn.Module):
+    """A detector built from a graph by ``graph.build``.
+
+    Args:
+        spec: the graph, with the facts that building established.
+        layers: one layer a row.
+        names: class names by class id.
+        user_modules: the users' own classes that the graph needs, by name.
+
+    Attributes:
+        model: the layers in order, so that tensors are called ``model.<row>....`` as in YOLOv5.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        layers: Sequence[nn.Module],
+        names: Mapping[int, str],
+        user_modules: Mapping[str, type[nn.Module]],
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.names = dict(names)
+        self.user_modules = dict(user_modules)
+        self.model = nn.ModuleList(layers)
+        index = {row.name: i for i, row in enumerate(spec.rows)} | {IMAGE: -1}
+        self._inputs = [tuple(index[name] for name in row.inputs) for row in spec.rows]
+        last_reader = {source: i for i, sources in enumerate(self._inputs) for source in sources}
+        self._done = [tuple(s for s, reader in last_reader.items() if reader == i) for i in range(len(layers))]
+        self._many = [getattr(layer, "many_inputs", False) for layer in layers]
+
+    @property
+    def head(self) -> Detect:
+        """The detection head."""
+        head = self.model[-1]
+        assert isinstance(head, Detect)  # graph.build refuses any other last row
+        return head
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels per cell of each detection level."""
+        return self.head.strides
+
+    @property
+    def max_stride(self) -> int:
+        """What the sides of an input have to be multiples of."""
+        deepest = max((facts.stride for facts in self.spec.facts.values()), default=0)
+        return int(max(deepest, *self.strides))
+
+    @property
+    def nc(self) -> int:
+        """Number of classes."""
+        return self.head.nc
+
+    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the name of every row with its layer, in order."""
+        yield from zip((row.name for row in self.spec.rows), self.model, strict=True)
+
+    def layer(self, name: str | int) -> nn.Module:
+        """Return the layer of a row, by name or index.
+
+        Raises:
+            RegardError: no such row; the nearest name is suggested.
+        """
+        return self.model[self.spec.index(self.spec.row(name).name)]
+
+    def forward(self, images: Tensor) -> Tensor | list[Tensor]:
+        """Detect.
+
+        Args:
+            images: (B, 3, H, W) float RGB in 0..1; H and W multiples of ``max_stride``.
+
+        Returns:
+            In training the raw levels [(B, A, ny, nx, 5 + nc)]; in evaluation (B, N, 5 + nc) float32: boxes as centre
+            x, centre y, width, height in input pixels, objectness, class probabilities.
+        """
+        raw = self.raw(images)
+        return raw if self.training else decode(raw, self.head.anchors, self.strides)
+
+    def raw(self, images: Tensor) -> list[Tensor]:
+        """Return the raw levels in either mode."""
+        kept: dict[int, Tensor] = {-1: images}
+        x: Tensor | list[Tensor] = images
+        for i, layer in enumerate(self.model):
+            sources = [kept[source] for source in self._inputs[i]]
+            x = layer(sources if self._many[i] else sources[0])
+            for source in self._done[i]:
+                del kept[source]
+            if isinstance(x, Tensor):
+                kept[i] = x
+        assert isinstance(x, list)
+        return x
+
+    def summary(self, imgsz: int = 640) -> Summary:
+        """Return the table of rows, with shapes, parameters and FLOPs at ``imgsz``; it prints."""
+        from regard.graph.summary import summarize
+
+        return summarize(self, imgsz)

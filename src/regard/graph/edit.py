@@ -1,0 +1,146 @@
+"""Insert, replace and remove layers by name. Every reference that should follow is re-wired, no other is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from regard.errors import RegardError, nearest
+from regard.graph.spec import ModelSpec, Row
+
+
+def unique_name(wanted: str, taken: Sequence[str]) -> str:
+    """Return ``wanted``, or the first of ``wanted_2``, ``wanted_3``, ... that is not taken."""
+    name, k = wanted, 2
+    while name in taken:
+        name, k = f"{wanted}_{k}", k + 1
+    return name
+
+
+def insert(
+    spec: ModelSpec,
+    module: str,
+    *,
+    after: str | int,
+    args: Sequence[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    gate: bool = True,
+    name: str | None = None,
+    readers: Sequence[str] | None = None,
+) -> ModelSpec:
+    """Return ``spec`` with a new layer that stands in for the layer ``after``.
+
+    Every reader of ``after``, however it named it, reads the new layer; all other references keep their layer.
+
+    Args:
+        spec: the graph; it is not changed.
+        module: name of the layer's class.
+        after: name or index of the layer that the new one reads and stands in for.
+        args: positional arguments as YOLOv5 writes them.
+        options: arguments by name.
+        gate: whether the layer stands behind a gate that is closed at the start.
+        name: its name; ``<after>.<module>`` in lower case where not given.
+        readers: only these readers of ``after`` read the new layer; all where not given.
+
+    Raises:
+        RegardError: no such layer, a name taken, a reader that does not read ``after``.
+    """
+    target = spec.row(after)
+    position = spec.index(target.name)
+    if position == len(spec.rows) - 1:
+        raise RegardError(f"nothing can follow {target.name!r}, the detection head", file=spec.file)
+    moved = _check_readers(spec, target.name, readers)
+    names = [row.name for row in spec.rows]
+    if name is not None and name in names:
+        raise RegardError(f"a layer is called {name!r} already", file=spec.file)
+    leaf = module.rsplit(".", 1)[-1].lower()
+    new = Row(
+        name=name or unique_name(f"{target.name}.{leaf}", names),
+        inputs=(target.name,),
+        module=module,
+        args=tuple(args),
+        options=MappingProxyType(dict(options or {})),
+        gate=gate,
+        head=target.head,
+    )
+    rows = [_reading(row, target.name, new.name) if row.name in moved else row for row in spec.rows]
+    return replace(spec, rows=(*rows[: position + 1], new, *rows[position + 1 :]), facts={})
+
+
+def replace_layer(
+    spec: ModelSpec,
+    layer: str | int,
+    module: str,
+    *,
+    args: Sequence[Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    number: int | None = None,
+) -> ModelSpec:
+    """Return ``spec`` with another module in the place, and under the name, of ``layer``.
+
+    Args:
+        spec: the graph; it is not changed.
+        layer: name or index of the layer.
+        module: name of the new class.
+        args: positional arguments; those of the old layer where neither these nor ``options`` are given.
+        options: arguments by name; the output channels stay those of the old layer unless named here.
+        number: repeats; as before where not given.
+
+    Raises:
+        RegardError: no such layer.
+    """
+    old = spec.row(layer)
+    if args is None:
+        args = old.args if not options else old.args[:1]
+    new = replace(
+        old,
+        module=module,
+        args=tuple(args),
+        options=MappingProxyType(dict(options or {})),
+        number=old.number if number is None else number,
+        gate=False,
+    )
+    return replace(spec, rows=tuple(new if row is old else row for row in spec.rows), facts={})
+
+
+def remove(spec: ModelSpec, layer: str | int) -> ModelSpec:
+    """Return ``spec`` without ``layer``; its readers read what it read.
+
+    Raises:
+        RegardError: no such layer, the detection head, or a layer with several inputs.
+    """
+    old = spec.row(layer)
+    if old is spec.rows[-1]:
+        raise RegardError(f"{old.name!r} is the detection head and cannot be removed", file=spec.file)
+    if len(old.inputs) != 1:
+        raise RegardError(
+            f"{old.name!r} reads several layers: {', '.join(old.inputs)}",
+            file=spec.file,
+            hint="its readers could not know which of them to read; replace it instead",
+        )
+    rows = tuple(_reading(row, old.name, old.inputs[0]) for row in spec.rows if row is not old)
+    return replace(spec, rows=rows, facts={})
+
+
+def _reading(row: Row, before: str, now: str) -> Row:
+    """Return ``row`` reading ``now`` wherever it read ``before``."""
+    if before not in row.inputs:
+        return row
+    return replace(row, inputs=tuple(now if name == before else name for name in row.inputs))
+
+
+def _check_readers(spec: ModelSpec, name: str, wanted: Sequence[str] | None) -> set[str]:
+    readers = [row.name for row in spec.readers(name)]
+    if wanted is None:
+        return set(readers)
+    for reader in wanted:
+        if reader not in readers:
+            raise RegardError(
+                f"{reader!r} does not read {name!r}",
+                file=spec.file,
+                expected="one of " + ", ".join(readers),
+                hint=nearest(reader, readers),
+            )
+    return set(wanted)

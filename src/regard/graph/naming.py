@@ -1,0 +1,54 @@
+"""Names for the rows of a file that gives none: those of the stock graph that it was made from.
+
+A row that has no counterpart there is called after its module and, where possible, the row it follows
+(``sppf.se``), so that a hand-edited integer YAML and the same edit by name give the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from regard.graph.align import align, likeness
+from regard.graph.edit import unique_name
+from regard.graph.spec import ModelSpec, Row
+
+ALIKE = 0.8
+"""Fraction of a stock graph's rows that must be found again for a graph to count as made from it."""
+
+
+def nearest_stock(spec: ModelSpec, stock: Sequence[ModelSpec]) -> tuple[ModelSpec, dict[int, int]] | None:
+    """Return the stock graph that ``spec`` was made from and the alignment of its rows, or None."""
+    found = [(likeness(s, spec, pairs), s, pairs) for s in stock for pairs in (align(s.rows, spec.rows),)]
+    if not found:
+        return None
+    # Among equally alike ones the larger explains more of the graph (P2 and P6 contain most of P5).
+    share, best, pairs = max(found, key=lambda item: (item[0] >= ALIKE, len(item[2]) + item[0]))
+    return (best, pairs) if share >= ALIKE else None
+
+
+def name_rows(spec: ModelSpec, stock: Sequence[ModelSpec]) -> ModelSpec:
+    """Return ``spec`` with every unnamed row (``#index`` since parsing) named."""
+    if not any(row.name.startswith("#") for row in spec.rows):
+        return spec
+    found = nearest_stock(spec, stock)
+    stock_names = {j: found[0].rows[i].name for i, j in found[1].items()} if found else {}
+    given = [row.name for row in spec.rows if not row.name.startswith("#")]
+    taken = [*given, *(name for j, name in stock_names.items() if spec.rows[j].name.startswith("#"))]
+    new_names: dict[str, str] = {}
+    for j, row in enumerate(spec.rows):
+        if not row.name.startswith("#"):
+            continue
+        if j in stock_names and stock_names[j] not in given:
+            new_names[row.name] = stock_names[j]
+            continue
+        leaf = row.module.rsplit(".", 1)[-1].lower()
+        source = new_names.get(row.inputs[0], row.inputs[0])
+        wanted = f"{source}.{leaf}" if found and len(row.inputs) == 1 else leaf
+        new_names[row.name] = unique_name(wanted, taken)
+        taken.append(new_names[row.name])
+    return replace(spec, rows=tuple(_renamed(row, new_names) for row in spec.rows))
+
+
+def _renamed(row: Row, names: dict[str, str]) -> Row:
+    return replace(row, name=names.get(row.name, row.name), inputs=tuple(names.get(n, n) for n in row.inputs))

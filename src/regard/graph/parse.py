@@ -1,0 +1,214 @@
+"""Reading a model YAML, in YOLOv5's integer form or in the native form with names, into a ``ModelSpec``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from regard.errors import RegardError, nearest
+from regard.graph.spec import IMAGE, ModelSpec, Origin, Row
+
+GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
+ROW_KEYS = ("name", "from", "number", "module", "args", "gate")
+IGNORED_KEYS = ("ch", "names", "yaml_file")
+"""Found in checkpoints and data-bearing YAMLs; they do not describe the graph."""
+
+LineOf = Mapping[tuple[str, int], int]
+
+
+def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]:
+    """Return the YAML document as plain values, and the line of every item of its top-level lists.
+
+    Raises:
+        RegardError: not YAML, or not a mapping.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        document = loader.construct_document(node) if node is not None else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else None
+        problem = getattr(error, "problem", None) or str(error)
+        raise RegardError(f"not valid YAML: {problem}", file=file, line=line) from error
+    if not isinstance(document, dict):
+        raise RegardError(
+            "not a model file", file=file, line=1, expected="a mapping with backbone and head, or base and insert"
+        )
+    lines = {
+        (key.value, i): item.start_mark.line + 1
+        for key, value in node.value
+        if isinstance(value, yaml.SequenceNode)
+        for i, item in enumerate(value.value)
+    }
+    lines |= {(key.value, -1): key.start_mark.line + 1 for key, _ in node.value}
+    return {str(key): value for key, value in document.items()}, lines
+
+
+def parse_graph(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> ModelSpec:
+    """Turn a model document into a graph whose rows are named; rows without a name get "" (see ``graph.naming``).
+
+    Raises:
+        RegardError: a key, a row or a reference is wrong; with file and line.
+    """
+    for key in document:
+        if key not in (*GRAPH_KEYS, *IGNORED_KEYS):
+            raise RegardError(
+                f"unknown key {key!r}",
+                file=file,
+                line=lines.get((key, -1)),
+                expected="one of " + ", ".join(GRAPH_KEYS),
+                hint=nearest(key, GRAPH_KEYS),
+            )
+    raw: list[tuple[Any, bool, int]] = []
+    for section in ("backbone", "head"):
+        items = document.get(section)
+        if not isinstance(items, list):
+            found = "is missing" if items is None else "is not a list"
+            raise RegardError(f"{section!r} {found}", file=file, line=lines.get((section, -1)), expected="rows")
+        raw += [(item, section == "head", lines.get((section, i), 0)) for i, item in enumerate(items)]
+    rows = _resolve([_parse_row(item, head, line, i, file) for i, (item, head, line) in enumerate(raw)], file)
+    return ModelSpec(
+        rows=tuple(rows),
+        nc=_number(document, "nc", 80, lines, file, whole=True),
+        depth_multiple=_number(document, "depth_multiple", 1.0, lines, file),
+        width_multiple=_number(document, "width_multiple", 1.0, lines, file),
+        anchors=parse_anchors(document.get("anchors", 3), lines.get(("anchors", -1)), file),
+        file=file,
+    )
+
+
+def _number(
+    document: Mapping[str, Any], key: str, default: float, lines: LineOf, file: Path | None, *, whole: bool = False
+) -> Any:
+    value = document.get(key, default)
+    right = isinstance(value, int) or (isinstance(value, float) and not whole)
+    if isinstance(value, bool) or not right or not value > 0:
+        kind = "a positive whole number" if whole else "a positive number"
+        raise RegardError(f"{key} is {value!r}", file=file, line=lines.get((key, -1)), expected=kind)
+    return value
+
+
+def parse_anchors(value: Any, line: int | None, file: Path | None) -> tuple[tuple[float, ...], ...] | int:
+    """Return anchors as one tuple of widths and heights a level, or the number of anchors a level.
+
+    Raises:
+        RegardError: neither of the two.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(value, list) and value and all(isinstance(level, list) and level for level in value):
+        sizes = {len(level) for level in value}
+        numbers = all(isinstance(x, int | float) and x > 0 for level in value for x in level)
+        if numbers and len(sizes) == 1 and sizes.pop() % 2 == 0:
+            return tuple(tuple(float(x) for x in level) for level in value)
+    raise RegardError(
+        f"anchors are {value!r}",
+        file=file,
+        line=line,
+        expected="per level as many positive widths and heights, [w, h, w, h, ...], or their number a level",
+    )
+
+
+def _parse_row(item: Any, head: bool, line: int, index: int, file: Path | None) -> tuple[Row, Sequence[int | str]]:
+    """Return the row with empty inputs, and its ``from`` as written."""
+    name, fields = "", item
+    if isinstance(item, dict) and len(item) == 1 and isinstance(next(iter(item.values())), list):
+        name, fields = next(iter(item.items()))
+    if isinstance(fields, list) and 3 <= len(fields) <= 4:
+        keyed = dict(zip(("from", "number", "module", "args"), fields, strict=False))
+    elif isinstance(fields, dict) and "module" in fields:
+        keyed = fields
+        name = fields.get("name", "")
+    else:
+        raise RegardError(
+            f"this row cannot be read: {item!r}",
+            file=file,
+            line=line,
+            expected="[from, number, module, args], name: [from, number, module, args], or a mapping with module",
+        )
+    for key in keyed:
+        if key not in ROW_KEYS:
+            raise RegardError(f"unknown key {key!r} in a row", file=file, line=line, hint=nearest(key, ROW_KEYS))
+    sources = keyed.get("from", -1)
+    sources = tuple(sources) if isinstance(sources, list) else (sources,)
+    number, module, gate = keyed.get("number", 1), keyed["module"], keyed.get("gate", False)
+    if not sources or not all(isinstance(s, int | str) and not isinstance(s, bool) for s in sources):
+        raise RegardError(
+            f"'from' is {keyed.get('from')!r}", file=file, line=line, expected="an index, a name or a list"
+        )
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise RegardError(f"'number' is {number!r}", file=file, line=line, expected="a positive whole number")
+    if not isinstance(module, str) or not isinstance(name, str) or not isinstance(gate, bool):
+        raise RegardError(
+            f"this row cannot be read: {item!r}", file=file, line=line, expected="module and name as words"
+        )
+    args, options = parse_args(keyed.get("args", []), file, line)
+    row = Row(name, (), module, number, args, MappingProxyType(options), gate, head, Origin(line, index, sources))
+    return row, sources
+
+
+def parse_args(value: Any, file: Path | None, line: int | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return ``args`` as written in a row, as positional arguments and options by name.
+
+    Raises:
+        RegardError: neither a list nor a mapping.
+    """
+    if value is None:
+        return (), {}
+    if isinstance(value, dict):
+        return (), {str(k): _word(v) for k, v in value.items()}
+    if isinstance(value, list):
+        *positional, last = value or [None]
+        if isinstance(last, dict):  # options by name after the positions
+            return tuple(_word(v) for v in positional), {str(k): _word(v) for k, v in last.items()}
+        return tuple(_word(v) for v in value), {}
+    raise RegardError(f"'args' is {value!r}", file=file, line=line, expected="a list, a mapping of options, or both")
+
+
+def _word(value: Any) -> Any:
+    """Return YAML's value, with Python's bare words as YOLOv5 files write them."""
+    if isinstance(value, list):
+        return tuple(_word(v) for v in value)
+    return {"None": None, "True": True, "False": False}.get(value, value) if isinstance(value, str) else value
+
+
+def _resolve(parsed: list[tuple[Row, Sequence[int | str]]], file: Path | None) -> list[Row]:
+    """Replace every reference by the name of the row it means; unnamed rows stand in as ``#index`` for now."""
+    names = [row.name or f"#{i}" for i, (row, _) in enumerate(parsed)]
+    rows: list[Row] = []
+    for i, (row, sources) in enumerate(parsed):
+        if row.name and (row.name in names[:i] or row.name == IMAGE or row.name.lstrip("-").isdigit()):
+            raise RegardError(
+                f"the name {row.name!r} is taken or not a name", file=file, line=row.line, expected="a unique word"
+            )
+        inputs = tuple(_resolve_one(source, i, names, row.line, file) for source in sources)
+        rows.append(
+            Row(names[i], inputs, row.module, row.number, row.args, row.options, row.gate, row.head, row.origin)
+        )
+    return rows
+
+
+def _resolve_one(source: int | str, i: int, names: list[str], line: int | None, file: Path | None) -> str:
+    if isinstance(source, int):
+        target = i + source if source < 0 else source
+        if target == -1 and i == 0:
+            return IMAGE
+        if not 0 <= target < i:
+            raise RegardError(
+                f"row {i} reads row {source}, which is not before it",
+                file=file,
+                line=line,
+                expected=f"-1 to -{i}, or 0 to {i - 1}" if i else "-1, the image",
+            )
+        return names[target]
+    if source == IMAGE or source in names[:i]:
+        return source
+    known = [name for name in names[:i] if not name.startswith("#")]
+    raise RegardError(
+        f"row {i} reads {source!r}, which is not before it", file=file, line=line, hint=nearest(source, known)
+    )

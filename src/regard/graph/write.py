@@ -1,0 +1,103 @@
+"""Writing a graph: the native form, which loses nothing, and YOLOv5's plain integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from regard.errors import RegardError
+from regard.graph.spec import IMAGE, ModelSpec, Row
+
+
+def native_yaml(spec: ModelSpec) -> str:
+    """Return ``spec`` as named rows; reading it again gives an equal graph."""
+    lines = _header(spec)
+    for section, head in (("backbone", False), ("head", True)):
+        lines += ["", f"{section}:"]
+        lines += [f"  - {_native_row(spec, i)}" for i, row in enumerate(spec.rows) if row.head is head]
+    return "\n".join(lines) + "\n"
+
+
+def yolov5_yaml(spec: ModelSpec, *, ungated: bool) -> str:
+    """Return ``spec`` as a plain integer YAML.
+
+    Raises:
+        RegardError: a gated row without ``ungated``, options that have no position, or a graph that was not built.
+    """
+    lines = _header(spec)
+    for section, head in (("backbone", False), ("head", True)):
+        lines += ["", f"{section}:"]
+        lines += [f"  - {_checked_integer_row(spec, row, ungated)}" for row in spec.rows if row.head is head]
+    return "\n".join(lines) + "\n"
+
+
+def integer_sources(spec: ModelSpec, reader: int, inputs: Sequence[str]) -> str:
+    """Return ``from`` as YOLOv5 writes it for row ``reader``: -1 for the row before where it comes first, else indices."""
+    indices = [-1 if name == IMAGE else spec.index(name) for name in inputs]
+    if indices[0] == reader - 1:
+        indices[0] = -1
+    return str(indices[0]) if len(indices) == 1 else "[" + ", ".join(map(str, indices)) + "]"
+
+
+def integer_row(spec: ModelSpec, row: Row, inputs: Sequence[str], args: Sequence[Any]) -> str:
+    """Return ``row`` as a line of an integer YAML, reading ``inputs``."""
+    return f"[{integer_sources(spec, spec.index(row.name), inputs)}, {row.number}, {row.module}, {_flow(args)}]"
+
+
+def _header(spec: ModelSpec) -> list[str]:
+    lines = [f"nc: {spec.nc}", f"depth_multiple: {spec.depth_multiple}", f"width_multiple: {spec.width_multiple}"]
+    if isinstance(spec.anchors, int):
+        return [*lines, f"anchors: {spec.anchors}"]
+    return [*lines, "anchors:", *(f"  - {_flow(level)}" for level in spec.anchors)]
+
+
+def _native_row(spec: ModelSpec, i: int) -> str:
+    row = spec.rows[i]
+    before = spec.rows[i - 1].name if i else IMAGE
+    sources = ["-1" if name == before else name for name in row.inputs]
+    source = sources[0] if len(sources) == 1 else "[" + ", ".join(sources) + "]"
+    args = (
+        _flow(row.options)
+        if row.options and not row.args
+        else _flow([*row.args, *([row.options] if row.options else [])])
+    )
+    if row.gate:
+        return f"{{name: {row.name}, from: {source}, number: {row.number}, module: {row.module}, args: {args}, gate: true}}"
+    return f"{row.name}: [{source}, {row.number}, {row.module}, {args}]"
+
+
+def _checked_integer_row(spec: ModelSpec, row: Row, ungated: bool) -> str:
+    if row.gate and not ungated:
+        raise RegardError(
+            f"layer {row.name!r} is gated, which a YOLOv5 YAML cannot say",
+            hint="write it with --ungated (to_yolov5_yaml(ungated=True)) for the network without gates, "
+            "or keep the native form",
+        )
+    return integer_row(spec, row, row.inputs, _positional(spec, row))
+
+
+def _positional(spec: ModelSpec, row: Row) -> tuple[Any, ...]:
+    if not row.options:
+        return row.args
+    facts = spec.facts.get(row.name)
+    if facts is None or facts.positional is None:
+        why = (
+            "has options that cannot be written by position"
+            if facts
+            else "has not been built, so its channels are unknown"
+        )
+        raise RegardError(f"layer {row.name!r} {why}", hint="keep the native form (to_yaml)")
+    return facts.positional
+
+
+def _flow(value: Any) -> str:
+    """Return a value as YAML in flow style, with Python's bare words as YOLOv5 files have them."""
+    if isinstance(value, str):
+        return value if value.replace("_", "").replace(".", "").isalnum() and not value[0].isdigit() else repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_flow(v) for v in value) + "]"
+    if hasattr(value, "items"):
+        return "{" + ", ".join(f"{k}: {_flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

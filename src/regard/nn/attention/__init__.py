@@ -1,0 +1,13 @@
+"""The catalogue: YAML name -> class. A new module is one file and one row here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from regard.nn.attention.base import Attention
+from regard.nn.attention.se import SE
+
+ATTENTION: Mapping[str, type[Attention]] = MappingProxyType({"SE": SE})
+
+__all__ = ["ATTENTION", "Attention"]

@@ -1,0 +1,170 @@
+"""Residual and cross-stage-partial blocks, and spatial pyramid pooling (1911.11929, 1406.4729, as in YOLOv5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from regard.nn.conv import Conv, batch_norm
+
+
+class Bottleneck(nn.Module):
+    """1x1 then 3x3 convolution, with the input added where the channels allow it.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        shortcut: whether to add the input.
+        groups: groups of the 3x3 convolution.
+        expansion: hidden channels as a fraction of the output's.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        shortcut: bool = True,
+        groups: int = 1,
+        expansion: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        hidden = int(self.out_channels * expansion)
+        self.cv1 = Conv(in_channels, hidden)
+        self.cv2 = Conv(hidden, self.out_channels, 3, groups=groups)
+        self.add = shortcut and in_channels == self.out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W)."""
+        y = self.cv2(self.cv1(x))
+        return x + y if self.add else y
+
+
+class C3(nn.Module):
+    """Cross-stage-partial block with three 1x1 convolutions: half of the channels pass a stack of bottlenecks.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        shortcut: whether the bottlenecks add their input.
+        groups: groups of their 3x3 convolutions.
+        expansion: hidden channels as a fraction of the output's.
+        repeats: bottlenecks in the stack.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        shortcut: bool = True,
+        groups: int = 1,
+        expansion: float = 0.5,
+        *,
+        repeats: int = 1,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        hidden = int(self.out_channels * expansion)
+        self.cv1 = Conv(in_channels, hidden)
+        self.cv2 = Conv(in_channels, hidden)
+        self.cv3 = Conv(2 * hidden, self.out_channels)
+        self.m = self.stack(hidden, repeats, shortcut, groups)
+
+    def stack(self, channels: int, repeats: int, shortcut: bool, groups: int) -> nn.Module:
+        """Return what the first half of the channels passes through; variants of C3 replace only this."""
+        return nn.Sequential(*(Bottleneck(channels, channels, shortcut, groups, 1.0) for _ in range(repeats)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W)."""
+        return self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1))
+
+
+class BottleneckCSP(nn.Module):
+    """Cross-stage-partial block as first published (1911.11929): bare convolutions and a joint batch norm.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        shortcut: whether the bottlenecks add their input.
+        groups: groups of their 3x3 convolutions.
+        expansion: hidden channels as a fraction of the output's.
+        repeats: bottlenecks in the stack.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        shortcut: bool = True,
+        groups: int = 1,
+        expansion: float = 0.5,
+        *,
+        repeats: int = 1,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        hidden = int(self.out_channels * expansion)
+        self.cv1 = Conv(in_channels, hidden)
+        self.cv2 = nn.Conv2d(in_channels, hidden, 1, bias=False)
+        self.cv3 = nn.Conv2d(hidden, hidden, 1, bias=False)
+        self.cv4 = Conv(2 * hidden, self.out_channels)
+        self.bn = batch_norm(2 * hidden)
+        self.act = nn.SiLU()
+        self.m = nn.Sequential(*(Bottleneck(hidden, hidden, shortcut, groups, 1.0) for _ in range(repeats)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W)."""
+        joined = torch.cat((self.cv3(self.m(self.cv1(x))), self.cv2(x)), 1)
+        return self.cv4(self.act(self.bn(joined)))
+
+
+class SPP(nn.Module):
+    """Spatial pyramid pooling: max-pools of several sizes side by side (1406.4729, as in YOLOv3-SPP).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_sizes: odd sides of the pools.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int | None = None, kernel_sizes: Sequence[int] = (5, 9, 13)
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        hidden = in_channels // 2
+        self.cv1 = Conv(in_channels, hidden)
+        self.cv2 = Conv(hidden * (len(kernel_sizes) + 1), self.out_channels)
+        self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernel_sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W)."""
+        x = self.cv1(x)
+        return self.cv2(torch.cat([x, *(pool(x) for pool in self.m)], 1))
+
+
+class SPPF(nn.Module):
+    """SPP by three chained pools of one size: pools of k, 2k - 1 and 3k - 2 for the price of small ones.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: odd side of the pool.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int | None = None, kernel_size: int = 5) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        hidden = in_channels // 2
+        self.cv1 = Conv(in_channels, hidden)
+        self.cv2 = Conv(hidden * 4, self.out_channels)
+        self.m = nn.MaxPool2d(kernel_size, stride=1, padding=kernel_size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W)."""
+        x = self.cv1(x)
+        once = self.m(x)
+        twice = self.m(once)
+        return self.cv2(torch.cat((x, once, twice, self.m(twice)), 1))

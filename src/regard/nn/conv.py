@@ -1,0 +1,103 @@
+"""Convolution with batch norm and activation, and the layers that only move or join feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+BATCHNORM_EPS, BATCHNORM_MOMENTUM = 1e-3, 0.03
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Return the batch norm that YOLOv5's weights were trained with (eps 1e-3, momentum 0.03)."""
+    return nn.BatchNorm2d(channels, eps=BATCHNORM_EPS, momentum=BATCHNORM_MOMENTUM)
+
+
+class Conv(nn.Module):
+    """Convolution without bias, batch norm, SiLU.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output; as many as the input where not given.
+        kernel_size: side of the square kernel.
+        stride: step in pixels.
+        padding: zeros on each side; half the kernel where not given, which keeps the size at stride 1.
+        groups: channel groups that do not see each other.
+        activation: whether SiLU follows.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        kernel_size: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        *,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        padding = kernel_size // 2 if padding is None else padding
+        self.conv = nn.Conv2d(in_channels, self.out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+        self.bn = batch_norm(self.out_channels)
+        self.act = nn.SiLU(inplace=True) if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        return self.act(self.bn(self.conv(x)))
+
+
+class Focus(nn.Module):
+    """The four pixel phases of a map stacked on channels, then a convolution: halves the size without losing a pixel.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: kernel of the convolution after the stacking.
+        stride: its stride.
+        padding: its padding.
+        groups: its groups.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        kernel_size: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        self.conv = Conv(4 * in_channels, self.out_channels, kernel_size, stride, padding, groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / 2, W / 2); H and W even."""
+        phases = [x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]]
+        return self.conv(torch.cat(phases, 1))
+
+
+class Concat(nn.Module):
+    """Several maps of one size joined, on channels by default.
+
+    Args:
+        in_channels: channels of each input.
+        dim: the dimension to join on.
+    """
+
+    many_inputs: ClassVar[bool] = True
+
+    def __init__(self, in_channels: Sequence[int], dim: int = 1) -> None:
+        super().__init__()
+        self.out_channels = sum(in_channels)
+        self.dim = dim
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """[(B, C_i, H, W)] -> (B, sum C_i, H, W)."""
+        return torch.cat(list(maps), self.dim)

@@ -1,0 +1,34 @@
+"""Every layer a graph can name: YAML name -> class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from torch import nn
+
+from regard.nn.attention import ATTENTION
+from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
+from regard.nn.conv import Concat, Conv, Focus
+from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
+from regard.nn.head import Detect
+from regard.nn.transformer import C3TR
+
+LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {
+        "Conv": Conv,
+        "Focus": Focus,
+        "Bottleneck": Bottleneck,
+        "BottleneckCSP": BottleneckCSP,
+        "C3": C3,
+        "C3Ghost": C3Ghost,
+        "C3TR": C3TR,
+        "GhostConv": GhostConv,
+        "GhostBottleneck": GhostBottleneck,
+        "SPP": SPP,
+        "SPPF": SPPF,
+        "Concat": Concat,
+        "Detect": Detect,
+        **ATTENTION,
+    }
+)
