@@ -1,0 +1,99 @@
+"""Suppression against a slow plain-Python reference, and each setting by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from regard import nms
+from regard.config import EVALUATE, DetectSettings
+from regard.nms import suppress
+
+
+def _row(x1: float, y1: float, x2: float, y2: float, objectness: float, *classes: float) -> list[float]:
+    return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, objectness, *classes]
+
+
+def _iou(a: list[float], b: list[float]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    common = max(width, 0) * max(height, 0)
+    return common / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common)
+
+
+def _reference(rows: Tensor, settings: DetectSettings) -> list[list[float]]:
+    """The definition, one box at a time."""
+    candidates = []
+    for row in rows:
+        cx, cy, w, h = row[:4].tolist()
+        scores = (row[4] * row[5:]).tolist()
+        for class_id, score in enumerate(scores):
+            if score > settings.conf and (settings.multi_label or score == max(scores)):
+                candidates.append([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, score, class_id])
+    if settings.classes:
+        candidates = [c for c in candidates if c[5] in settings.classes]
+    kept: list[list[float]] = []
+    for box in sorted(candidates, key=lambda c: -c[4]):
+        rivals = [k for k in kept if settings.agnostic_nms or k[5] == box[5]]
+        if all(_iou(k, box) <= settings.iou for k in rivals):
+            kept.append(box)
+    return kept[: settings.max_det]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DetectSettings(conf=0.2),
+        DetectSettings(conf=0.1, iou=0.7, agnostic_nms=True),
+        DetectSettings(conf=0.05, multi_label=True, max_det=17),
+        DetectSettings(conf=0.1, multi_label=True, classes=(1, 4)),
+        EVALUATE,
+    ],
+)
+def test_equals_the_slow_reference(settings: DetectSettings) -> None:
+    corners = torch.randint(0, 96, (3, 131, 2)).float()
+    sizes = 2 * torch.randint(3, 20, (3, 131, 2)).float()  # whole pixels, so that no overlap is decided by rounding
+    decoded = torch.cat([corners, sizes, torch.rand(3, 131, 1), torch.rand(3, 131, 5)], dim=2)
+    for found, rows in zip(suppress(decoded, settings), decoded, strict=True):
+        expected = torch.tensor(_reference(rows, settings))
+        assert len(expected) > 5
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_best_class_only_then_class_filter() -> None:
+    decoded = torch.tensor([[_row(10, 10, 30, 30, 0.9, 0.8, 0.6)]])
+    assert len(suppress(decoded, DetectSettings(conf=0.1))[0]) == 1
+    assert len(suppress(decoded, DetectSettings(conf=0.1, multi_label=True))[0]) == 2
+    assert len(suppress(decoded, DetectSettings(conf=0.1, classes=(1,)))[0]) == 0
+
+
+def test_classes_stay_apart_at_negative_coordinates() -> None:
+    decoded = torch.tensor([[_row(600, 600, 640, 640, 0.9, 1, 0), _row(-41, -41, -1, -1, 0.8, 0, 1)]])
+    assert len(suppress(decoded, DetectSettings())[0]) == 2
+
+
+def test_agnostic_suppresses_across_classes() -> None:
+    decoded = torch.tensor([[_row(0, 0, 40, 40, 0.9, 1, 0), _row(1, 0, 41, 40, 0.8, 0, 1)]])
+    assert len(suppress(decoded, DetectSettings())[0]) == 2
+    (found,) = suppress(decoded, DetectSettings(agnostic_nms=True))
+    assert found[:, 5].tolist() == [0]
+
+
+def test_only_the_best_candidates_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nms, "MAX_CANDIDATES", 3)
+    rows = [_row(50 * i, 0, 50 * i + 20, 20, 0.3 + 0.1 * i, 1.0) for i in range(7)]
+    (found,) = suppress(torch.tensor([rows]), DetectSettings())
+    assert found[:, 0].tolist() == [300, 250, 200]
+
+
+@pytest.mark.parametrize("shape", [(0, 7, 8), (2, 0, 8), (2, 11, 8)])
+def test_nothing_found(shape: tuple[int, int, int]) -> None:
+    for multi_label in (False, True):
+        found = suppress(torch.zeros(shape), DetectSettings(multi_label=multi_label))
+        assert [tuple(f.shape) for f in found] == [(0, 6)] * shape[0]
+
+
+def test_half_precision_boxes_become_float32() -> None:
+    decoded = torch.tensor([[_row(10, 10, 30, 30, 0.9, 0.8)]]).half()
+    assert suppress(decoded, DetectSettings())[0].dtype == torch.float32
