@@ -1,0 +1,191 @@
+"""Detections as files: annotated pictures and videos, YOLO text, one JSON and one CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.errors import RegardError
+from regard.predict.draw import draw
+from regard.predict.sources import Frame
+from regard.types import Detections
+
+CSV_COLUMNS = ("source", "class_id", "name", "score", "x1", "y1", "x2", "y2")
+
+
+def save_detections(
+    stream: Iterable[tuple[Frame, Detections]],
+    folder: str | Path,
+    *,
+    pictures: bool = True,
+    txt: bool = False,
+    txt_conf: bool = False,
+    tables: bool = False,
+) -> list[Path]:
+    """Write what `regard.predict.predict_iter` yields into a folder, frame by frame.
+
+    Sources with the same base name get numbers (``cat.jpg``, ``cat_2.jpg``), so that none replaces another.
+
+    Args:
+        stream: frames with what was found in them.
+        folder: made where it does not exist.
+        pictures: draw the detections, into a picture for each image and an mp4 for each video.
+        txt: write ``labels/<name>.txt`` for each frame in YOLO form (class, then centre and size as fractions), an
+            empty file where nothing was found.
+        txt_conf: end the rows of ``txt`` with the score.
+        tables: write all detections, in pixels, to ``detections.json`` and ``detections.csv``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        RegardError: the folder cannot be written to.
+    """
+    folder, names = Path(folder), _Names()
+    written: list[Path] = []
+    records: list[dict[str, Any]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _Videos(folder) as videos:
+            for frame, detections in stream:
+                stem, suffix = names.of(frame)
+                if pictures and frame.video:
+                    written += videos.add(frame, draw(frame.image, detections), stem)
+                elif pictures:
+                    written.append(_write(folder / f"{stem}{suffix}", _encode(draw(frame.image, detections), suffix)))
+                if txt:
+                    name = stem + (f"_{_frame_number(frame)}" if frame.video else "") + ".txt"
+                    written.append(_write(folder / "labels" / name, yolo_text(detections, txt_conf).encode()))
+                if tables:
+                    records.append(as_record(detections))
+        if tables:
+            text = json.dumps(records, ensure_ascii=False, indent=1)
+            written.append(_write(folder / "detections.json", text.encode()))
+            written.append(_write(folder / "detections.csv", _csv_text(records).encode()))
+    except OSError as error:
+        raise RegardError(f"cannot write here ({error.strerror or error})", file=folder) from error
+    return written
+
+
+def yolo_text(detections: Detections, with_score: bool = False) -> str:
+    """Return YOLO label rows: class, centre x, centre y, width, height as fractions of the image, and the score."""
+    height, width = detections.image_size
+    x1, y1, x2, y2 = (detections.boxes_xyxy.astype(np.float64) / (width, height, width, height)).T
+    columns = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, *([detections.scores] if with_score else [])]
+    rows = zip(detections.class_ids, zip(*columns, strict=True), strict=True)
+    return "".join(f"{class_id} {' '.join(f'{value:.6f}' for value in values)}\n" for class_id, values in rows)
+
+
+def as_record(detections: Detections) -> dict[str, Any]:
+    """Return the detections of one image as plain, JSON-ready values; boxes in pixels, left, top, right, bottom."""
+    height, width = detections.image_size
+    rows = zip(detections.class_ids.tolist(), detections.scores.tolist(), detections.boxes_xyxy.tolist(), strict=True)
+    found = [
+        {
+            "class_id": class_id,
+            "name": detections.names[class_id],
+            "score": round(score, 5),
+            "box_xyxy": [round(value, 2) for value in box],
+        }
+        for class_id, score, box in rows
+    ]
+    return {"source": detections.source, "width": width, "height": height, "detections": found}
+
+
+def _csv_text(records: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for record in records:
+        for found in record["detections"]:
+            writer.writerow([record["source"], found["class_id"], found["name"], found["score"], *found["box_xyxy"]])
+    return text.getvalue()
+
+
+class _Names:
+    """Gives each image or video a file name that no other one has, whatever the case of its letters."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._of_video: dict[str, str] = {}
+
+    def of(self, frame: Frame) -> tuple[str, str]:
+        """Return (stem, suffix); all frames of a video share a stem."""
+        if frame.video:
+            if frame.video not in self._of_video:
+                self._of_video[frame.video] = self._free(Path(frame.video).stem)
+            return self._of_video[frame.video], ".mp4"
+        path = PurePosixPath(urlsplit(frame.source).path) if "://" in frame.source else Path(frame.source)
+        suffix = path.suffix.lower()
+        return self._free(path.stem or "image"), suffix if suffix in (".jpg", ".jpeg", ".png", ".webp") else ".png"
+
+    def _free(self, stem: str) -> str:
+        name, number = stem, 1
+        while name.lower() in self._taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self._taken.add(name.lower())
+        return name
+
+
+class _Videos:
+    """Writes the frames of one video after another, each beside its place until it is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: cv2.VideoWriter | None = None
+        self._stem = ""
+
+    def __enter__(self) -> _Videos:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._finish()
+
+    def add(self, frame: Frame, picture: NDArray[np.uint8], stem: str) -> list[Path]:
+        """Append a frame; return the path of the video when this is its first frame."""
+        is_new = stem != self._stem or self._writer is None
+        if is_new:
+            self._finish()
+            height, width = picture.shape[:2]
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._stem, self._writer = stem, cv2.VideoWriter(str(self._part(stem)), code, frame.fps, (width, height))
+        assert self._writer is not None
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        return [self._folder / f"{stem}.mp4"] if is_new else []
+
+    def _part(self, stem: str) -> Path:
+        return self._folder / f".{stem}.part.mp4"
+
+    def _finish(self) -> None:
+        if self._writer is not None:
+            self._writer.release()
+            os.replace(self._part(self._stem), self._folder / f"{self._stem}.mp4")
+            self._writer = None
+
+
+def _frame_number(frame: Frame) -> str:
+    return frame.source.rpartition("#")[2]
+
+
+def _encode(picture: NDArray[np.uint8], suffix: str) -> bytes:
+    _, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return data.tobytes()
+
+
+def _write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    os.replace(part, path)
+    return path

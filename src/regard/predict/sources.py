@@ -1,0 +1,143 @@
+"""Where pictures come from: files, folders, patterns, URLs, arrays and videos, all as one stream of frames."""
+
+from __future__ import annotations
+
+import glob
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.images import IMAGE_SUFFIXES, ImageFile
+from regard.errors import RegardError, nearest
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+DOWNLOAD_SECONDS = 20
+
+Source: TypeAlias = str | Path | NDArray[np.uint8] | Sequence[str | Path | NDArray[np.uint8]]
+"""A file, folder, glob pattern or http(s) URL; an image as an (H, W, 3) uint8 RGB array; or a sequence of those."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture to look at.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        source: a path, a URL, ``video.mp4#17`` for the frame 17 (counted from 0) of a video, "" for an array.
+        video: the path of the video that the frame is from, else "".
+        fps: frames a second of that video.
+    """
+
+    image: NDArray[np.uint8]
+    source: str
+    video: str = ""
+    fps: float = 0.0
+
+
+def frames(source: Source) -> Iterator[Frame]:
+    """Yield the pictures of a source one at a time, in sorted order within a folder or pattern.
+
+    Raises:
+        RegardError: there is no such file, nothing to look at in a folder, or something that cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        yield _array_frame(source)
+    elif isinstance(source, (str, Path)):
+        yield from _named_frames(str(source))
+    else:
+        for item in source:
+            yield from frames(item)
+
+
+def is_single_image(source: Source) -> bool:
+    """Tell whether a source is one picture rather than any number of them."""
+    if isinstance(source, np.ndarray):
+        return True
+    if not isinstance(source, (str, Path)):
+        return False
+    name = str(source)
+    return _is_url(name) or (Path(name).is_file() and Path(name).suffix.lower() not in VIDEO_SUFFIXES)
+
+
+def _array_frame(image: NDArray[np.uint8]) -> Frame:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise RegardError(
+            f"cannot look at an array of shape {image.shape} and type {image.dtype}",
+            expected="an RGB picture as (height, width, 3) uint8",
+        )
+    return Frame(image, "")
+
+
+def _named_frames(name: str) -> Iterator[Frame]:
+    if _is_url(name):
+        yield Frame(_download(name), name)
+        return
+    for path in _paths(name):
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            yield from _video_frames(path)
+        else:
+            yield Frame(ImageFile(path).read(), str(path))
+
+
+def _paths(name: str) -> list[Path]:
+    path = Path(name)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    elif glob.has_magic(name):
+        found = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if p.is_file())
+    else:
+        folder = path.parent
+        neighbours = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        raise RegardError("no such file or folder", file=name, hint=nearest(path.name, neighbours))
+    if not found:
+        kinds = " ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+        raise RegardError("no pictures or videos found", file=name, expected=f"files that end in {kinds}")
+    return found
+
+
+def _video_frames(path: Path) -> Iterator[Frame]:
+    video = cv2.VideoCapture(str(path))
+    try:
+        fps = video.get(cv2.CAP_PROP_FPS) or 25.0
+        number = 0
+        while True:
+            there_is_more, bgr = video.read()
+            if not there_is_more:
+                break
+            yield Frame(_to_rgb(bgr), f"{path}#{number}", str(path), fps)
+            number += 1
+    finally:
+        video.release()
+    if number == 0:
+        raise RegardError("cannot read this video", file=path, expected="a format that OpenCV's FFmpeg decodes")
+
+
+def _is_url(name: str) -> bool:
+    return urlsplit(name).scheme in ("http", "https")
+
+
+def _download(url: str) -> NDArray[np.uint8]:
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
+            data = response.read()
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise RegardError(f"cannot download {url} ({reason})", hint="save the picture and give its path") from error
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if bgr is None:
+        raise RegardError(f"{url} is not a picture", expected="an image file that OpenCV decodes")
+    return _to_rgb(bgr)
+
+
+def _to_rgb(bgr: cv2.typing.MatLike) -> NDArray[np.uint8]:
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

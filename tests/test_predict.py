@@ -1,0 +1,267 @@
+"""Prediction end to end with a detector that finds white rectangles, and yolov5n box for box."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import regard
+from regard.config import DetectSettings
+from regard.errors import RegardError
+from regard.predict import draw, frames, predict, predict_iter, save_detections
+from regard.types import Detections
+
+
+class _FindsWhite:
+    """Answers with the bounding box of the white pixels of each image; scores nothing where there are none."""
+
+    names = MappingProxyType({0: "dark", 1: "white"})
+    max_stride = 32
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.shapes.append(tuple(images.shape))
+        rows = torch.zeros(len(images), 2, 7)
+        for row, image in zip(rows, images, strict=True):
+            y, x = torch.nonzero(image.amin(dim=0) > 0.9, as_tuple=True)
+            if len(x):
+                left, top, right, bottom = x.min(), y.min(), x.max() + 1, y.max() + 1
+                box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+                row[0] = torch.tensor([*box, 0.9, 0.1, 0.7])
+        return rows
+
+
+def _scene(height: int, width: int, box: tuple[int, int, int, int] | None = None) -> NDArray[np.uint8]:
+    image = np.full((height, width, 3), 40, np.uint8)
+    if box:
+        left, top, right, bottom = box
+        image[top:bottom, left:right] = 255
+    return image
+
+
+def _write_image(path: Path, image: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return path
+
+
+def _write_video(path: Path, count: int = 5) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 12, (160, 96))
+    for i in range(count):
+        writer.write(_scene(96, 160, (10 + 20 * i, 20, 50 + 20 * i, 60)))
+    writer.release()
+    return path
+
+
+def _one(found: Detections | list[Detections]) -> Detections:
+    assert isinstance(found, Detections)
+    return found
+
+
+def _many(found: Detections | list[Detections]) -> list[Detections]:
+    assert isinstance(found, list)
+    return found
+
+
+@pytest.mark.parametrize("size", [(211, 307), (307, 211), (640, 640), (61, 1013), (1, 1)])
+def test_array_boxes_come_back_in_original_pixels(size: tuple[int, int]) -> None:
+    height, width = size
+    box = (width // 3, height // 4, width // 3 + max(width // 2, 1), height // 4 + max(height // 2, 1))
+    backend = _FindsWhite()
+    found = _one(predict(backend, _scene(height, width, box), imgsz=320))
+    blur = max(height, width) / 320 + 0.5  # a pixel of the input, and what resizing blurs
+    np.testing.assert_allclose(found.boxes_xyxy, [box], atol=blur)
+    assert found.class_ids.tolist() == [1]
+    np.testing.assert_allclose(found.scores, [0.63], atol=1e-6)
+    assert (found.image_size, found.source) == (size, "")
+    assert max(backend.shapes[0][2:]) == 320
+    assert all(side % 32 == 0 for side in backend.shapes[0][2:])
+
+
+def test_nothing_found_is_an_empty_answer() -> None:
+    found = _one(predict(_FindsWhite(), _scene(64, 96)))
+    assert len(found) == 0
+    assert found.boxes_xyxy.shape == (0, 4)
+
+
+def test_settings_are_obeyed() -> None:
+    scene = _scene(64, 96, (10, 10, 50, 50))
+    assert len(_one(predict(_FindsWhite(), scene, settings=DetectSettings(conf=0.7)))) == 0
+    assert len(_one(predict(_FindsWhite(), scene, settings=DetectSettings(classes=(0,))))) == 0
+
+
+def test_batches_change_nothing_but_the_number_of_calls() -> None:
+    sizes = [(64, 96), (64, 96), (64, 96), (96, 64), (64, 96)]
+    scenes = [_scene(*size, (5 + 3 * i, 7, 40 + 3 * i, 50)) for i, size in enumerate(sizes)]
+    single, batched = _FindsWhite(), _FindsWhite()
+    one_by_one, together = _many(predict(single, scenes, imgsz=96)), _many(predict(batched, scenes, imgsz=96, batch=2))
+    assert [shape[0] for shape in batched.shapes] == [2, 1, 1, 1]
+    assert len(single.shapes) == 5
+    for a, b in zip(one_by_one, together, strict=True):
+        np.testing.assert_array_equal(a.boxes_xyxy, b.boxes_xyxy)
+    assert _many(predict(single, [])) == []
+
+
+def test_modules_answer_in_evaluation_mode_without_gradients() -> None:
+    class Module(torch.nn.Module):
+        names = MappingProxyType({0: "thing"})
+        max_stride = 32
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, images: Tensor) -> Tensor:
+            assert not self.training
+            assert not torch.is_grad_enabled()
+            return self.weight * torch.ones(len(images), 1, 6)
+
+    model = Module()
+    assert len(_one(predict(model, _scene(64, 64)))) == 1
+    assert model.training
+
+
+def test_files_folders_patterns_and_sequences(tmp_path: Path) -> None:
+    scene = _scene(64, 96, (10, 10, 50, 50))
+    first, second = _write_image(tmp_path / "a.png", scene), _write_image(tmp_path / "b.JPG", scene)
+    _write_video(tmp_path / "c.mp4")
+    (tmp_path / "notes.txt").write_text("no picture")
+    backend = _FindsWhite()
+    assert _one(predict(backend, first)).source == str(first)
+    assert [d.source for d in _many(predict(backend, str(tmp_path / "*.png")))] == [str(first)]
+    assert [d.source for d in _many(predict(backend, [second, scene, str(first)]))] == [str(second), "", str(first)]
+    sources = [d.source for d in _many(predict(backend, tmp_path, imgsz=96))]
+    assert sources == [str(first), str(second), *(f"{tmp_path / 'c.mp4'}#{i}" for i in range(5))]
+
+
+def test_video_frames_stream(tmp_path: Path) -> None:
+    found = _many(predict(_FindsWhite(), _write_video(tmp_path / "walk.mp4"), imgsz=160, batch=2))
+    lefts = [d.boxes_xyxy[0, 0] for d in found]
+    np.testing.assert_allclose(lefts, [10, 30, 50, 70, 90], atol=4)
+
+
+def test_wrong_sources_are_explained(tmp_path: Path) -> None:
+    _write_image(tmp_path / "street.jpg", _scene(8, 8))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "torn.mp4").write_bytes(b"not a video")
+    (tmp_path / "torn.jpg").write_bytes(b"not a picture")
+    backend = _FindsWhite()
+    with pytest.raises(RegardError, match=r"did you mean 'street.jpg'"):
+        predict(backend, tmp_path / "stret.jpg")
+    for name in ("empty", "*.png"):
+        with pytest.raises(RegardError, match="no pictures or videos"):
+            predict(backend, str(tmp_path / name))
+    for name in ("torn.mp4", "torn.jpg"):
+        with pytest.raises(RegardError, match=name):
+            predict(backend, tmp_path / name)
+    with pytest.raises(RegardError, match=r"shape \(3, 64, 64\) and type float32"):
+        predict(backend, np.zeros((3, 64, 64), np.float32))  # type: ignore[arg-type]
+
+
+def test_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, bytes] = {"http://host/torn.jpg": b"not a picture", "https://host/none.jpg": b""}
+    _, data = cv2.imencode(".png", _scene(64, 96, (10, 10, 50, 50)))
+    answers["https://host/a%20b.png?size=2"] = data.tobytes()
+
+    def urlopen(url: str, timeout: float) -> io.BytesIO:
+        assert timeout > 0
+        if url not in answers:
+            raise urllib.error.URLError("no route to host")
+        return io.BytesIO(answers[url])
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    assert _one(predict(_FindsWhite(), "https://host/a%20b.png?size=2")).source == "https://host/a%20b.png?size=2"
+    for url, message in [
+        ("http://host/torn.jpg", "is not a picture"),
+        ("https://host/none.jpg", "is not a picture"),
+        ("https://host/offline.jpg", "no route to host"),
+    ]:
+        with pytest.raises(RegardError, match=message):
+            predict(_FindsWhite(), url)
+
+
+def test_drawing_leaves_the_picture_alone() -> None:
+    scene = _scene(96, 160, (60, 40, 120, 90))
+    before = scene.copy()
+    picture = draw(scene, _one(predict(_FindsWhite(), scene)))
+    np.testing.assert_array_equal(scene, before)
+    assert picture.shape == scene.shape
+    assert (picture[40:90, 60] != before[40:90, 60]).any(axis=1).all()  # the left edge
+    np.testing.assert_array_equal(picture[50:80, 70:110], before[50:80, 70:110])  # the inside
+
+
+def test_saving_gives_every_source_its_own_files(tmp_path: Path) -> None:
+    scene = _scene(64, 96, (10, 10, 50, 50))
+    sources: list[str | Path | NDArray[np.uint8]] = [
+        _write_image(tmp_path / "one" / "cat.png", scene),
+        _write_image(tmp_path / "two" / "cat.png", scene),
+        _write_image(tmp_path / "two" / "Cat.jpg", _scene(64, 96)),
+        scene,
+        _write_video(tmp_path / "cat.mp4"),
+    ]
+    out = tmp_path / "new" / "out"
+    stream = predict_iter(_FindsWhite(), sources, imgsz=96)
+    written = save_detections(stream, out, txt=True, tables=True)
+    pictures = ["Cat_3.jpg", "cat.png", "cat_2.png", "cat_4.mp4", "image.png"]
+    assert sorted(p.name for p in out.iterdir()) == sorted([*pictures, "labels", "detections.csv", "detections.json"])
+    labels = ["Cat_3", "cat", "cat_2", *(f"cat_4_{i}" for i in range(5)), "image"]
+    assert sorted(p.stem for p in (out / "labels").iterdir()) == sorted(labels)
+    assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
+    assert (out / "labels" / "Cat_3.txt").read_text() == ""
+    assert sum(1 for _ in frames(out / "cat_4.mp4")) == 5
+
+
+def test_saved_numbers_are_those_found(tmp_path: Path) -> None:
+    path = _write_image(tmp_path / "white.png", _scene(64, 96, (24, 16, 72, 48)))
+    stream = list(predict_iter(_FindsWhite(), path, imgsz=96))
+    save_detections(stream, tmp_path / "out", txt=True, txt_conf=True, tables=True)
+    assert (tmp_path / "out/labels/white.txt").read_text() == "1 0.500000 0.500000 0.500000 0.500000 0.630000\n"
+    (record,) = json.loads((tmp_path / "out/detections.json").read_text())
+    (detection,) = record["detections"]
+    assert (record["source"], record["width"], record["height"]) == (str(path), 96, 64)
+    assert detection == {"class_id": 1, "name": "white", "score": 0.63, "box_xyxy": [24, 16, 72, 48]}
+    (row,) = csv.DictReader((tmp_path / "out/detections.csv").read_text().splitlines())
+    assert list(row.values()) == [str(path), "1", "white", "0.63", "24.0", "16.0", "72.0", "48.0"]
+    save_detections(stream, tmp_path / "plain", pictures=False, txt=True)
+    assert (tmp_path / "plain/labels/white.txt").read_text() == "1 0.500000 0.500000 0.500000 0.500000\n"
+    assert not (tmp_path / "plain/white.png").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(RegardError, match="cannot write here"):
+        save_detections([], tmp_path / "taken")
+
+
+def test_a_broken_stream_leaves_a_whole_video(tmp_path: Path) -> None:
+    sources: list[str | Path | NDArray[np.uint8]] = [_write_video(tmp_path / "walk.mp4"), tmp_path / "missing.jpg"]
+    with pytest.raises(RegardError, match="no such file"):
+        save_detections(predict_iter(_FindsWhite(), sources, imgsz=96), tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["walk.mp4"]
+
+
+def test_yolov5n_box_for_box(shared: Path) -> None:
+    """The 16 reference images: every box within 0.5 px, every score within 0.005, none more and none less."""
+    reference = json.loads((shared / "reference" / "detections_640_rect.json").read_text())
+    model = regard.load(shared / "weights" / "yolov5n.pt")
+    paths = {path.name: path for path in (shared / "data" / "coco128" / "images").rglob("*.jpg")}
+    for name, answer in reference.items():
+        found = _one(predict(model, paths[name]))
+        expected = np.array(answer["detections"], dtype=np.float32).reshape(-1, 6)
+        assert found.class_ids.tolist() == expected[:, 5].tolist(), name
+        np.testing.assert_allclose(found.boxes_xyxy, expected[:, :4], atol=0.5, rtol=0, err_msg=name)
+        np.testing.assert_allclose(found.scores, expected[:, 4], atol=0.005, rtol=0, err_msg=name)
