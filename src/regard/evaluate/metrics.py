@@ -1,0 +1,164 @@
+"""What an evaluation measured, as plain values that print as a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group
+from rich.table import Table
+
+HEADLINE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """The measures of one class; NaN where the data have no box of it.
+
+    Attributes:
+        name: of the class.
+        labels: its labelled boxes, crowds left out.
+        ap: mean over IoU 0.50, 0.55 ... 0.95.
+        ap50: at IoU 0.5.
+        precision: at IoU 0.5 and the confidence of best F1 over all classes.
+        recall: likewise.
+    """
+
+    name: str
+    labels: int
+    ap: float
+    ap50: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Data for plots, at IoU 0.5, one row a class; NaN where the data have no box of it.
+
+    Attributes:
+        confidence: (T,) thresholds from 0 to 1.
+        precision: (classes, T) of the detections that score at least the threshold; 0 where there is none.
+        recall: (classes, T).
+        f1: (classes, T).
+        recall_levels: (101,) 0, 0.01 ... 1.
+        best_precision: (classes, 101) the best precision at that or a greater recall, by the COCO protocol.
+    """
+
+    confidence: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    recall_levels: NDArray[np.float64]
+    best_precision: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Milliseconds an image, on average.
+
+    Attributes:
+        preprocess: waiting for the loader, moving to the device, scaling to 0..1.
+        network: the forward pass with the decoding of boxes.
+        nms: suppression, and moving the boxes back to the original image.
+    """
+
+    preprocess: float
+    network: float
+    nms: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a detector is worth on a set of labelled images.
+
+    AP follows the COCO protocol (101 recall levels, 100 best detections an image and class). Precision, recall and F1
+    are means over the classes that the data have, at IoU 0.5 and at the one confidence, of 0, 0.001 ... 1, where the
+    mean F1 is greatest. Measures without any labelled box to measure on are NaN.
+
+    Attributes:
+        ap: mean over IoU 0.50, 0.55 ... 0.95, the headline number of COCO.
+        ap50: at IoU 0.5.
+        ap75: at IoU 0.75.
+        ap_small: `ap` of objects below 32 x 32 pixels of area.
+        ap_medium: from 32 x 32 to 96 x 96.
+        ap_large: above.
+        precision: the part of detections that are right.
+        recall: the part of labelled boxes that are found.
+        f1: mean of the harmonic means of the two, class by class.
+        confidence: where these three are taken.
+        images: number of images.
+        per_class: one entry a class, in the order of their indices.
+        confusion: (classes + 1, classes + 1) counts at confidence 0.25 and IoU 0.5; rows are what is labelled,
+            columns what is detected, the last of each stands for background.
+        curves: precision and recall against confidence and each other.
+        speed: None where no network ran.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    precision: float
+    recall: float
+    f1: float
+    confidence: float
+    images: int
+    per_class: tuple[ClassMetrics, ...]
+    confusion: NDArray[np.int64]
+    curves: Curves
+    speed: Speed | None = None
+
+    @property
+    def fitness(self) -> float:
+        """0.1 AP50 + 0.9 AP, by which YOLOv5 chooses the best checkpoint; 0 where AP is undefined."""
+        return 0.0 if math.isnan(self.ap) else 0.1 * self.ap50 + 0.9 * self.ap
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the curves as JSON-ready values; NaN becomes None."""
+        values: dict[str, Any] = {name: _number(getattr(self, name)) for name in (*HEADLINE, "confidence", "images")}
+        values["per_class"] = [{k: _number(v) for k, v in asdict(entry).items()} for entry in self.per_class]
+        values["confusion"] = self.confusion.tolist()
+        values["speed"] = asdict(self.speed) if self.speed else None
+        return values
+
+    def __rich__(self) -> Group:
+        table = Table(caption=self._caption(), caption_justify="left")
+        table.add_column("class")
+        for title in ("labels", "AP", "AP50", "AP75", "precision", "recall", "F1"):
+            table.add_column(title, justify="right")
+        labels = sum(entry.labels for entry in self.per_class)
+        whole = (self.ap, self.ap50, self.ap75, self.precision, self.recall, self.f1)
+        table.add_row("all", str(labels), *map(_text, whole), style="bold", end_section=True)
+        for entry in self.per_class:
+            if entry.labels:
+                f1 = _harmonic_mean(entry.precision, entry.recall)
+                numbers = (_text(entry.ap), _text(entry.ap50), "", *map(_text, (entry.precision, entry.recall, f1)))
+                table.add_row(entry.name, str(entry.labels), *numbers)
+        return Group(table)
+
+    def _caption(self) -> str:
+        sizes = zip(("small", "medium", "large"), (self.ap_small, self.ap_medium, self.ap_large), strict=True)
+        text = f"{self.images} images. AP of " + ", ".join(f"{name} objects {_text(value)}" for name, value in sizes)
+        text += f". Precision, recall and F1 at confidence {self.confidence:.3f}."
+        if self.speed:
+            s = self.speed
+            text += f"\nms an image: preprocess {s.preprocess:.1f}, network {s.network:.1f}, NMS {s.nms:.1f}"
+        return text
+
+
+def _number(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _text(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _harmonic_mean(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b else 0.0

@@ -1,0 +1,87 @@
+"""A detector over a whole set of images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.backend import Backend, as_input, inference, to_detections
+from regard.config import EVALUATE, DetectSettings
+from regard.data.record import Record
+from regard.errors import RegardError
+from regard.evaluate.metrics import Metrics, Speed
+from regard.evaluate.score import score
+from regard.nms import suppress
+from regard.types import Batch, Detections
+
+
+def evaluate(
+    backend: Backend,
+    loader: Iterable[Batch],
+    records: Sequence[Record],
+    names: Sequence[str],
+    *,
+    settings: DetectSettings = EVALUATE,
+) -> Metrics:
+    """Run a detector over labelled images and measure it; see `Metrics`.
+
+    Args:
+        backend: the detector; a module is asked in evaluation mode and left as it was.
+        loader: the images, with their placements, as `regard.data.loader.ValidationLoader` gives them.
+        records: what the loader's indices refer to.
+        names: class names of the data.
+        settings: by default those by which YOLOv5 measures AP.
+
+    Raises:
+        RegardError: the detector and the data differ in the number of classes.
+    """
+    check_classes(backend, names)
+    detections, speed = detect(backend, loader, records, settings=settings)
+    return score(detections, records, names, speed=speed)
+
+
+def detect(
+    backend: Backend, loader: Iterable[Batch], records: Sequence[Record], *, settings: DetectSettings = EVALUATE
+) -> tuple[list[Detections], Speed]:
+    """Return the detections in each record's image, and how long they took; arguments as for `evaluate`."""
+    found: dict[int, Detections] = {}
+    spent = np.zeros(3)
+    with inference(backend):
+        start = time.perf_counter()
+        for batch in loader:
+            images = as_input(batch.images, backend)
+            prepared = _now(images)
+            decoded = backend(images)
+            answered = _now(decoded)
+            suppressed = suppress(decoded, settings)
+            for index, rows, placement in zip(batch.indices, suppressed, batch.placements, strict=True):
+                found[index] = to_detections(rows, placement, backend, records[index].image.name)
+            ended = time.perf_counter()
+            spent += np.subtract((prepared, answered, ended), (start, prepared, answered))
+            start = ended
+    per_image = 1000 * spent / max(len(found), 1)
+    return [found[i] for i in range(len(records))], Speed(*per_image.tolist())
+
+
+def check_classes(backend: Backend, names: Sequence[str]) -> None:
+    """Refuse to measure a detector on data with another number of classes.
+
+    Raises:
+        RegardError: the numbers differ.
+    """
+    if len(backend.names) != len(names):
+        raise RegardError(
+            f"the detector knows {len(backend.names)} classes and the data have {len(names)}",
+            expected="data labelled with the detector's classes, in its order",
+        )
+
+
+def _now(result: Tensor) -> float:
+    """Return the time at which a result is really there: CUDA answers before it has finished."""
+    if result.is_cuda:
+        torch.cuda.synchronize(result.device)
+    return time.perf_counter()
