@@ -1,1 +1,32 @@
-"""Attention anywhere in a YOLOv5-class detector, by name."""
+"""Attention anywhere in a YOLOv5-class detector, by name, and the truth about whether it paid."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regard import nn
+    from regard.api import insert, load, remove, replace, save
+    from regard.errors import RegardError, RegardWarning
+
+__version__ = "0.1.0"
+__all__ = [
+    "RegardError",
+    "RegardWarning",
+    "insert",
+    "load",
+    "nn",
+    "remove",
+    "replace",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``regard --help`` need not wait for torch."""
+    if name == "nn":
+        return import_module("regard.nn")
+    if name in __all__:
+        return getattr(import_module("regard.errors" if name.startswith("Regard") else "regard.api"), name)
+    raise AttributeError(f"module 'regard' has no attribute {name!r}")

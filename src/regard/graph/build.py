@@ -172,7 +172,8 @@ def _check_output(row: Row, output: Tensor, x: Tensor, expected_out: int | None)
         raise RegardError(f"{row.module} returns a tensor of shape {tuple(output.shape)}", expected="(B, C, H, W)")
     if row.gate and output.shape != x.shape:
         raise RegardError(
-            f"{row.module} changes the shape from {tuple(x.shape[1:])} to {tuple(output.shape[1:])} and cannot be gated",
+            f"{row.module} turns {tuple(x.shape[1:])} into {tuple(output.shape[1:])} and cannot be gated",
+            expected="a module that keeps the shape",
             hint="insert it with gate: false (--no-gate)",
         )
     if expected_out is not None and output.shape[1] != expected_out:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from regard.errors import RegardError, nearest
@@ -61,7 +60,7 @@ def insert(
         inputs=(target.name,),
         module=module,
         args=tuple(args),
-        options=MappingProxyType(dict(options or {})),
+        options=dict(options or {}),
         gate=gate,
         head=target.head,
     )
@@ -98,9 +97,9 @@ def replace_layer(
         old,
         module=module,
         args=tuple(args),
-        options=MappingProxyType(dict(options or {})),
+        options=dict(options or {}),
         number=old.number if number is None else number,
-        gate=False,
+        gate=None,
     )
     return replace(spec, rows=tuple(new if row is old else row for row in spec.rows), facts={})
 

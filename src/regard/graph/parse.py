@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -29,13 +28,13 @@ def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        document = loader.construct_document(node) if node is not None else None
+        document = loader.construct_document(node) if isinstance(node, yaml.MappingNode) else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None
         problem = getattr(error, "problem", None) or str(error)
         raise RegardError(f"not valid YAML: {problem}", file=file, line=line) from error
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not isinstance(node, yaml.MappingNode):
         raise RegardError(
             "not a model file", file=file, line=1, expected="a mapping with backbone and head, or base and insert"
         )
@@ -136,19 +135,19 @@ def _parse_row(item: Any, head: bool, line: int, index: int, file: Path | None) 
             raise RegardError(f"unknown key {key!r} in a row", file=file, line=line, hint=nearest(key, ROW_KEYS))
     sources = keyed.get("from", -1)
     sources = tuple(sources) if isinstance(sources, list) else (sources,)
-    number, module, gate = keyed.get("number", 1), keyed["module"], keyed.get("gate", False)
+    number, module, gate = keyed.get("number", 1), keyed["module"], keyed.get("gate")
     if not sources or not all(isinstance(s, int | str) and not isinstance(s, bool) for s in sources):
         raise RegardError(
             f"'from' is {keyed.get('from')!r}", file=file, line=line, expected="an index, a name or a list"
         )
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise RegardError(f"'number' is {number!r}", file=file, line=line, expected="a positive whole number")
-    if not isinstance(module, str) or not isinstance(name, str) or not isinstance(gate, bool):
+    if not isinstance(module, str) or not isinstance(name, str) or not isinstance(gate, bool | None):
         raise RegardError(
             f"this row cannot be read: {item!r}", file=file, line=line, expected="module and name as words"
         )
     args, options = parse_args(keyed.get("args", []), file, line)
-    row = Row(name, (), module, number, args, MappingProxyType(options), gate, head, Origin(line, index, sources))
+    row = Row(name, (), module, number, args, options, gate, head, Origin(line, index, sources))
     return row, sources
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from regard.errors import RegardError, nearest
@@ -40,7 +39,7 @@ class Row:
         number: repeats, before scaling by ``depth_multiple``.
         args: positional arguments as YOLOv5 writes them (output channels first and unscaled).
         options: arguments by name; not together with ``args``.
-        gate: whether the layer stands behind a gate (see ``regard.nn.gate``).
+        gate: whether the layer stands behind a gate (see ``regard.nn.gate``); None where that was never asked.
         head: whether it was listed under ``head`` rather than ``backbone``.
         origin: where it was written; None for a row made by an edit.
     """
@@ -50,8 +49,8 @@ class Row:
     module: str
     number: int = 1
     args: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    gate: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    gate: bool | None = None
     head: bool = False
     origin: Origin | None = field(default=None, compare=False)
 

@@ -116,7 +116,7 @@ def _foreign_anchors(spec: ModelSpec, head: Row, strides: Sequence[int]) -> list
     return [
         Miswiring(
             head,
-            f"detection level {name!r} has stride {stride}, its anchors {list(anchors)} are those of stride {known[anchors]}",
+            f"detection level {name!r} has stride {stride}, its anchors are those of stride {known[anchors]}",
             "give the level that its anchors belong to, or anchors of its own (`anchors: 3` fits them to the data)",
         )
         for name, stride, anchors in zip(head.inputs, strides, spec.anchors, strict=True)

@@ -32,7 +32,7 @@ def yolov5_yaml(spec: ModelSpec, *, ungated: bool) -> str:
 
 
 def integer_sources(spec: ModelSpec, reader: int, inputs: Sequence[str]) -> str:
-    """Return ``from`` as YOLOv5 writes it for row ``reader``: -1 for the row before where it comes first, else indices."""
+    """Return ``from`` as YOLOv5 writes it for row ``reader``: -1 for the row before if it comes first, else indices."""
     indices = [-1 if name == IMAGE else spec.index(name) for name in inputs]
     if indices[0] == reader - 1:
         indices[0] = -1
@@ -61,8 +61,9 @@ def _native_row(spec: ModelSpec, i: int) -> str:
         if row.options and not row.args
         else _flow([*row.args, *([row.options] if row.options else [])])
     )
-    if row.gate:
-        return f"{{name: {row.name}, from: {source}, number: {row.number}, module: {row.module}, args: {args}, gate: true}}"
+    if row.gate is not None:
+        fields = f"name: {row.name}, from: {source}, number: {row.number}, module: {row.module}, args: {args}"
+        return f"{{{fields}, gate: {str(row.gate).lower()}}}"
     return f"{row.name}: [{source}, {row.number}, {row.module}, {args}]"
 
 

@@ -85,8 +85,7 @@ class Detect(nn.Module):
     def _set_prior(self) -> None:
         """Start from few objects an image and no favourite class, as focal loss does (1708.02002, section 3.3)."""
         for conv, stride in zip(self.m, self.strides, strict=True):
-            assert isinstance(conv, nn.Conv2d) and conv.bias is not None  # for the type checker
-            bias = conv.bias.view(self.anchors_per_cell, -1)
+            bias = conv.get_parameter("bias").view(self.anchors_per_cell, -1)
             bias[:, 4] += math.log(PRIOR_OBJECTS / (PRIOR_IMAGE / stride) ** 2)
             bias[:, 5:] += math.log(PRIOR_CLASS / (self.nc - 1 + 1e-5))
 

@@ -1,0 +1,195 @@
+"""Whole detectors from files and to files: whatever a user may name as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from regard.errors import RegardError
+from regard.graph.build import build
+from regard.graph.detector import Detector
+from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_graphs, zoo
+from regard.graph.spec import ModelSpec
+from regard.graph.user_modules import reference_to
+from regard.weights.missing import missing_file
+from regard.weights.store import WeightsHeader, load_weights, save_weights
+from regard.weights.transfer import TransferReport, transfer
+from regard.weights.yolov5 import read_yolov5
+
+CHECKPOINTS = (".pt", ".pth")
+WEIGHTS = ".safetensors"
+RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
+
+Modules = Mapping[str, type[nn.Module]]
+
+
+def load_detector(source: str | Path, *, modules: Modules | None = None, allow_miswired: bool = False) -> Detector:
+    """Load a model from a ``.pt``, ``.safetensors``, model YAML, overlay, run folder, or a name from the zoo.
+
+    Raises:
+        RegardError: not found, damaged, of another kind, or in need of a user module that was not given.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = _of_run(path)
+    if path.suffix == WEIGHTS:
+        return _from_store(path, modules, allow_miswired)
+    if path.suffix in CHECKPOINTS:
+        return _from_yolov5(path, modules, allow_miswired)
+    return build(read_spec(source), modules=modules, allow_miswired=allow_miswired)
+
+
+def save_detector(
+    path: Path,
+    detector: Detector,
+    *,
+    state: Mapping[str, Tensor] | None = None,
+    training: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a detector as one ``.safetensors`` with its graph, class names, anchors and settings.
+
+    Args:
+        path: where to; replaced whole or not at all.
+        detector: what to write.
+        state: other values for its tensors, such as their averages.
+        training: the settings that it was trained with.
+        extra: anything else worth keeping, JSON-ready.
+    """
+    header = WeightsHeader(
+        graph=with_current_anchors(detector).to_yaml(),
+        names=detector.names,
+        modules={name: reference_to(layer) for name, layer in detector.user_modules.items()},
+        training=dict(training or {}),
+        extra=dict(extra or {}),
+    )
+    save_weights(path, detector.state_dict() if state is None else state, header)
+
+
+def with_current_anchors(detector: Detector) -> ModelSpec:
+    """Return the graph with the anchors that the head has now, which weights or a fit may have changed."""
+    head = detector.head
+    levels = [(a.float() * s).flatten().tolist() for a, s in zip(head.anchors, head.strides, strict=True)]
+    anchors = tuple(tuple(round(x, 4) for x in level) for level in levels)
+    return replace(detector.spec, anchors=anchors)
+
+
+def retarget(detector: Detector, names: Mapping[int, str]) -> tuple[Detector, TransferReport]:
+    """Return a copy of ``detector`` for other classes, every tensor kept that has a place."""
+    return rebuild(detector, with_current_anchors(detector).with_classes(len(names)), names=names)
+
+
+def rebuild(
+    detector: Detector,
+    spec: ModelSpec,
+    *,
+    names: Mapping[int, str] | None = None,
+    modules: Modules | None = None,
+    allow_miswired: bool = False,
+) -> tuple[Detector, TransferReport]:
+    """Build ``spec`` and fill it from ``detector``, which is not changed.
+
+    Args:
+        detector: where the weights come from.
+        spec: the graph to build.
+        names: class names; those of ``detector`` where not given.
+        modules: further user modules.
+        allow_miswired: as in ``graph.build``.
+    """
+    new = build(
+        spec,
+        names=names or detector.names,
+        modules={**detector.user_modules, **(modules or {})},
+        allow_miswired=allow_miswired,
+    )
+    report = transfer(detector.state_dict(), with_current_anchors(detector), detector.names, new)
+    new.spec = with_current_anchors(new)
+    return new, report
+
+
+def _of_run(folder: Path) -> Path:
+    for name in RUN_WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise RegardError(
+        "no weights in this folder", file=folder, expected="a run folder with " + " or ".join(RUN_WEIGHTS)
+    )
+
+
+def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:
+    state, header = load_weights(path)
+    spec = replace(parse_spec(header.graph, path), file=path)
+    _require_modules(path, header.modules, modules)
+    detector = build(spec, names=header.names, modules=modules, allow_miswired=allow_miswired)
+    _fill(detector, state, path)
+    return detector
+
+
+def _from_yolov5(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:
+    if not path.is_file():
+        raise missing_file(path)
+    checkpoint = read_yolov5(path)
+    spec = spec_from_yolov5(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path)
+    names = checkpoint.names or None
+    detector = build(replace(spec, file=path), names=names, modules=modules, allow_miswired=allow_miswired)
+    _fill(detector, checkpoint.state, path)
+    detector.spec = replace(with_current_anchors(detector), file=None)
+    return detector
+
+
+def _require_modules(path: Path, needed: Mapping[str, str], given: Modules | None) -> None:
+    missing = {name: where for name, where in needed.items() if name not in (given or {})}
+    if missing:
+        raise RegardError(
+            f"the model needs your own {', '.join(missing)}",
+            file=path,
+            hint="give " + " ".join(f"--module {where}" for where in missing.values()) + " (in Python: modules={...})",
+        )
+
+
+def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load ``state``, which must fit exactly.
+
+    Raises:
+        RegardError: it does not; the first differences are named.
+    """
+    wanted = detector.state_dict()
+    differences = [f"{key} is missing" for key in wanted if key not in state]
+    differences += [f"{key} has no place" for key in state if key not in wanted]
+    differences += [
+        f"{key} is {tuple(state[key].shape)}, the graph wants {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    if differences:
+        raise RegardError(
+            f"the weights do not fit the graph in the same file: {'; '.join(differences[:3])}"
+            + (f"; and {len(differences) - 3} more" if len(differences) > 3 else ""),
+            file=path,
+        )
+    detector.load_state_dict(dict(state))
+
+
+def _graph_of(state: Mapping[str, Tensor], path: Path) -> ModelSpec:
+    """Return the zoo's graph that a plain state dict fits."""
+    for name in zoo():
+        spec = read_spec(name)
+        last = f"model.{len(spec.rows) - 1}.m.0.weight"
+        if last not in state:
+            continue
+        stem = state.get("model.0.conv.weight")
+        per_cell = spec.anchors if isinstance(spec.anchors, int) else len(spec.anchors[0]) // 2
+        detector = build(spec.with_classes(max(state[last].shape[0] // per_cell - 5, 1)))
+        own = detector.state_dict()
+        if stem is not None and own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
+            return detector.spec
+    raise RegardError(
+        "a state dict without a graph, and no model of the zoo fits it",
+        file=path,
+        expected="a whole checkpoint, or the tensors of one of "
+        + ", ".join(s.file.stem for s in stock_graphs() if s.file),
+    )
