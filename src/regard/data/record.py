@@ -36,6 +36,7 @@ class Record:
         image_id: the id in a COCO file, else the position in its split.
         areas: (N,) float64, object area in pixels where the labels give one (COCO), else None.
         crowd: (N,) bool where the labels mark crowds (COCO ``iscrowd``), else None. Training leaves crowds out.
+        labelled_size: (height, width) in pixels that the label file gives for the image (COCO, VOC), else None.
     """
 
     image: ImageSource
@@ -44,6 +45,7 @@ class Record:
     image_id: int
     areas: NDArray[np.float64] | None = None
     crowd: NDArray[np.bool_] | None = None
+    labelled_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
