@@ -1,0 +1,94 @@
+"""Images from files: always upright, three channels, eight bits, RGB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regard.data.record import ImageSource
+from regard.errors import RegardError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""Lower-case suffixes of the files that are taken for images."""
+
+EXIF_ORIENTATION = 0x0112
+"""The EXIF tag that says how the camera was held: 1 is upright, 5 to 8 swap width and height."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image in a file, read with OpenCV.
+
+    Pixels are those of ``cv2.imread(path, IMREAD_COLOR)`` in RGB order: turned upright by EXIF, grayscale repeated
+    over three channels, alpha dropped, and of 16 bits the upper eight kept. A JPEG that breaks off is read as far as it
+    goes (``cv2.imdecode`` would refuse it).
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The path as text."""
+        return str(self.path)
+
+    def read(self) -> NDArray[np.uint8]:
+        """Return the image as (H, W, 3) uint8 RGB, upright.
+
+        Raises:
+            RegardError: the file is missing or holds no image that OpenCV can decode.
+        """
+        if not self.path.is_file():  # OpenCV would add a warning of its own
+            raise RegardError("there is no such image", file=self.path)
+        bgr = _decode(self.path)
+        if bgr is None:
+            raise RegardError(
+                "the file is not an image that OpenCV can decode",
+                file=self.path,
+                expected="one of " + ", ".join(sorted(IMAGE_SUFFIXES)),
+            )
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _decode(path: Path) -> cv2.typing.MatLike | None:
+    """Return (H, W, 3) BGR, or None; from memory where OpenCV fails from the file (5.0 does on rotated TIFFs)."""
+    try:
+        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if bgr is None and path.stat().st_size:
+            bgr = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, OSError):  # among others, more pixels than OpenCV is willing to decode
+        return None
+    return bgr
+
+
+def image_size(image: ImageSource) -> tuple[int, int]:
+    """Return (height, width) in pixels of the upright image, from the file's header where that suffices.
+
+    Raises:
+        RegardError: the image cannot be read.
+    """
+    if isinstance(image, ImageFile):
+        size = _header_size(image.path)
+        if size is not None:
+            return size
+    height, width = image.read().shape[:2]
+    return height, width
+
+
+def _header_size(path: Path) -> tuple[int, int] | None:
+    """Return the upright size that the header states, or None where only decoding tells it for certain."""
+    try:
+        with Image.open(path) as header:
+            orientation = header.getexif().get(EXIF_ORIENTATION, 1)
+            width, height = header.size
+            if orientation == 1:
+                return height, width
+            if header.format == "JPEG":  # OpenCV's versions differ in which other formats they turn upright
+                return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    return None
