@@ -1,0 +1,94 @@
+"""What every label file holds, boxes with a class, and the rules by which wrong ones are mended or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.record import Problem
+
+ROUNDING = 1e-3
+"""A box may overhang the image by this fraction before it is reported: label files round. It is clipped either way."""
+
+Box = tuple[float, float, float, float]
+"""Centre x, centre y, width, height as fractions of the image."""
+
+
+class Label(NamedTuple):
+    """One box as a label file states it.
+
+    Attributes:
+        place: the file, and the line or object in it.
+        stated_class: the class as the file writes it.
+        class_id: index into the data set's names, or None where the class is not among them.
+        box_cxcywh: centre and size as fractions of the image.
+        area: object area in pixels, 0 where the format knows none.
+        crowd: whether the box stands for a group of objects (COCO ``iscrowd``).
+    """
+
+    place: str
+    stated_class: str
+    class_id: int | None
+    box_cxcywh: Box
+    area: float = 0.0
+    crowd: bool = False
+
+
+def clean(labels: Sequence[Label]) -> tuple[list[Label], list[Problem]]:
+    """Return the labels of one image that can be learned from, and what was wrong with the others.
+
+    Unknown classes, boxes without area, boxes wholly outside the image and exact repetitions are dropped; boxes partly
+    outside are clipped; all others are returned untouched, to the last bit.
+    """
+    kept: list[Label] = []
+    problems: list[Problem] = []
+    seen: set[tuple[int | None, Box, bool]] = set()
+    for label in labels:
+        box, problem = _mend(label)
+        key = (label.class_id, label.box_cxcywh, label.crowd)
+        if box is not None and key in seen:
+            box, problem = None, _dropped("duplicate box", label, _describe(label))
+        seen.add(key)
+        if box is not None:
+            kept.append(label._replace(box_cxcywh=box))
+        if problem is not None:
+            problems.append(problem)
+    return kept, problems
+
+
+def to_arrays(labels: Sequence[Label]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the boxes (N, 4) and the class ids (N,) of cleaned labels."""
+    boxes = np.array([label.box_cxcywh for label in labels], dtype=np.float64).reshape(-1, 4)
+    return boxes, np.array([label.class_id for label in labels], dtype=np.int64)
+
+
+def _mend(label: Label) -> tuple[Box | None, Problem | None]:
+    """Return the box to use, or None to drop it, and the problem to report, if any."""
+    cx, cy, w, h = label.box_cxcywh
+    if label.class_id is None:
+        return None, _dropped("class out of range", label, f"class {label.stated_class}")
+    if w <= 0 or h <= 0:
+        return None, _dropped("zero-area box", label, _describe(label))
+    left, top, right, bottom = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+    overhang = max(-left, -top, right - 1, bottom - 1)
+    if overhang <= 0:
+        return label.box_cxcywh, None
+    left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0)
+    if left >= right or top >= bottom:
+        return None, _dropped("box outside the image", label, _describe(label))
+    clipped = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+    if overhang <= ROUNDING:
+        return clipped, None
+    return clipped, Problem("box partly outside the image", label.place, _describe(label), "box clipped")
+
+
+def _dropped(kind: str, label: Label, found: str) -> Problem:
+    return Problem(kind, label.place, found, "box dropped")
+
+
+def _describe(label: Label) -> str:
+    cx, cy, w, h = label.box_cxcywh
+    return f"{label.stated_class}: centre ({cx:.4g}, {cy:.4g}), size ({w:.4g}, {h:.4g}) of the image"
