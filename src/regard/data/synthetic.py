@@ -1,0 +1,176 @@
+"""Odd-one-out scenes: a detection set drawn on the fly, on which the whole image decides, or nothing but each object.
+
+A scene shows three to five discs and squares on a noisy grey ground, all of one colour but one. In the task "context"
+the object of the other colour is class "odd": its look alone does not tell, as every colour is the odd one equally
+often. In "local" the same scenes are labelled by shape. Every scene is a pure function of (seed, split, index).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from urllib.parse import parse_qsl
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.record import DetectionData, Record
+from regard.data.splits import SPLITS
+from regard.errors import RegardError, nearest
+
+PREFIX = "synthetic:"
+TASKS = {"context": ("ordinary", "odd"), "local": ("circle", "square")}
+"""Class names of each task."""
+
+SIZE = 128
+"""Height and width of a scene in pixels."""
+
+COLOURS = np.array([(210, 50, 50), (50, 180, 60), (60, 80, 220), (225, 205, 50)], dtype=np.float64)
+COLOUR_JITTER = 18
+SIDES = (15, 24)
+OBJECTS = (3, 5)
+GAP = 5
+"""Pixels that two objects keep between them, at least."""
+
+_LAYOUT, _PIXELS = 0, 1  # separate random streams, so that labels need no drawing
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene, drawn when it is read.
+
+    Attributes:
+        seed: of the data set.
+        split: "train", "val" or "test".
+        index: position in the split.
+        corners: (N, 2) int64, left and top of each object in pixels.
+        sides: (N,) int64, width and height in pixels.
+        is_square: (N,) bool, else a disc.
+        is_odd: (N,) bool, one of them True.
+        colours: (N, 3) float64, RGB.
+    """
+
+    seed: int
+    split: str
+    index: int
+    corners: NDArray[np.int64]
+    sides: NDArray[np.int64]
+    is_square: NDArray[np.bool_]
+    is_odd: NDArray[np.bool_]
+    colours: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """``synthetic/SEED/SPLIT/INDEX``."""
+        return f"synthetic/{self.seed}/{self.split}/{self.index:05d}"
+
+    def read(self) -> NDArray[np.uint8]:
+        """Return the scene as (128, 128, 3) uint8 RGB, the same at every call."""
+        rng = _generator(self.seed, self.split, self.index, _PIXELS)
+        shading = cv2.resize(rng.normal(0, 12, (5, 5)), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+        ground = (rng.uniform(80, 150) + shading).astype(np.float32)
+        image = np.repeat(ground[:, :, None], 3, axis=2)
+        for (left, top), side, square, colour in zip(
+            self.corners, self.sides, self.is_square, self.colours, strict=True
+        ):
+            image[top : top + side, left : left + side][_mask(int(side), bool(square))] = colour
+        image += 5 * rng.standard_normal(image.shape, dtype=np.float32)
+        return np.asarray(np.rint(image.clip(0, 255)), dtype=np.uint8)
+
+
+def _mask(side: int, square: bool) -> NDArray[np.bool_]:
+    """Return the (side, side) pixels that an object covers; it touches all four edges."""
+    if square:
+        return np.ones((side, side), dtype=np.bool_)
+    offset = np.arange(side) - (side - 1) / 2
+    return np.asarray(offset[:, None] ** 2 + offset[None, :] ** 2 <= (side / 2) ** 2)
+
+
+def _generator(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng((seed, SPLITS.index(split), index, stream))
+
+
+def scene(seed: int, split: str, index: int, colours: int = 3) -> Scene:
+    """Return the scene of this number, with the first ``colours`` of the four colours in play."""
+    rng = _generator(seed, split, index, _LAYOUT)
+    count = int(rng.integers(OBJECTS[0], OBJECTS[1], endpoint=True))
+    corners, sides = _place(rng, count)
+    is_odd = np.arange(count) == rng.integers(count)
+    common, odd = rng.choice(colours, 2, replace=False)
+    jitter = rng.uniform(-COLOUR_JITTER, COLOUR_JITTER, (count, 3))
+    painted = COLOURS[np.where(is_odd, odd, common)] + jitter
+    return Scene(seed, split, index, corners, sides, rng.random(count) < 0.5, is_odd, painted)
+
+
+def _place(rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return corners (count, 2) and sides (count,) of objects that keep their distance, by rejection."""
+    while True:
+        sides = rng.integers(SIDES[0], SIDES[1], count, endpoint=True)
+        corners = rng.integers(0, SIZE - sides[:, None], (count, 2), endpoint=True)
+        centres = corners + sides[:, None] / 2
+        distance = np.abs(centres[:, None] - centres[None]).max(axis=2)  # (count, count), Chebyshev
+        needed = (sides[:, None] + sides[None]) / 2 + GAP
+        if np.all((distance > needed) | np.eye(count, dtype=np.bool_)):
+            return corners, sides
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What may follow the question mark: images of each split, colours in play, seed."""
+
+    train: int = 2000
+    val: int = 300
+    test: int = 300
+    colours: int = 3
+    seed: int = 0
+
+
+def synthetic(source: str) -> DetectionData:
+    """Return the data set that ``synthetic:TASK?train=2000&val=300&test=300&colours=3&seed=0`` names.
+
+    All options may be left out; these are their defaults. A split of 0 images is left out. Nothing is drawn yet.
+
+    Raises:
+        RegardError: unknown task or option, or a value out of range.
+    """
+    task, _, query = source.removeprefix(PREFIX).partition("?")
+    if task not in TASKS:
+        raise RegardError(
+            f"unknown synthetic task {task!r}",
+            expected=" or ".join(f"{PREFIX}{name}" for name in TASKS),
+            hint=nearest(task, TASKS),
+        )
+    options = _parse(query)
+    counts = {"train": options.train, "val": options.val, "test": options.test}
+    splits = {
+        split: tuple(_record(scene(options.seed, split, index, options.colours), task) for index in range(count))
+        for split, count in counts.items()
+        if count
+    }
+    if not splits:
+        raise RegardError("the synthetic set has no images", expected="train, val or test of at least 1")
+    return DetectionData(TASKS[task], splits, "synthetic", source)
+
+
+def _parse(query: str) -> _Options:
+    known = [field.name for field in fields(_Options)]
+    values: dict[str, int] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in known:
+            raise RegardError(
+                f"unknown option {key!r}", expected="one of " + ", ".join(known), hint=nearest(key, known)
+            )
+        if not value.isdecimal():
+            raise RegardError(f"{key} is {value!r}", expected="a whole number, 0 or more")
+        values[key] = int(value)
+    options = _Options(**values)
+    if not 2 <= options.colours <= len(COLOURS):
+        raise RegardError(f"colours is {options.colours}", expected=f"2 to {len(COLOURS)}")
+    return options
+
+
+def _record(picture: Scene, task: str) -> Record:
+    sides = picture.sides[:, None].repeat(2, axis=1)
+    boxes = np.concatenate([picture.corners + sides / 2, sides], axis=1) / SIZE
+    class_ids = (picture.is_odd if task == "context" else picture.is_square).astype(np.int64)
+    return Record(picture, boxes, class_ids, picture.index)
