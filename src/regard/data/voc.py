@@ -1,0 +1,146 @@
+"""Pascal VOC: one XML file of boxes for each image, and text files that say which image is in which split."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from pathlib import Path
+
+from regard.data.images import IMAGE_SUFFIXES, ImageFile, image_size
+from regard.data.labels import Label, clean, to_arrays
+from regard.data.record import DetectionData, Problem, Record
+from regard.data.splits import SPLITS, missing_images, undivided
+from regard.errors import RegardError, nearest
+
+NAME_FILES = ("classes.txt", "labels.txt")
+
+
+def read_voc(folder: Path) -> DetectionData:
+    """Read a folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``.
+
+    Classes are those of ``classes.txt`` or ``labels.txt`` (one a line) if there is one, else the names found, sorted.
+    Pixel coordinates are used as they stand: VOC counts pixels from 1 and includes the last, but most tools that write
+    this format do not, and the file does not say, so no pixel is added or taken away. Objects marked ``difficult`` are
+    kept. ``trainval`` serves as "train" only where there is no ``train``; without any list all images are both "train"
+    and "val".
+
+    Raises:
+        RegardError: an XML file is broken, or the folder holds no images.
+    """
+    lists = _split_lists(folder)
+    stems = {split: _stems(file) for split, file in lists.items()}
+    if not stems:
+        stems = {"": sorted(file.stem for file in (folder / "Annotations").glob("*.xml"))}
+    images = _images_by_stem(folder)
+    trees = {stem: _parse(folder, stem) for stem in dict.fromkeys(s for group in stems.values() for s in group)}
+    names = _names(folder, trees.values())
+    splits: dict[str, tuple[Record, ...]] = {}
+    problems: list[Problem] = []
+    for split, group in stems.items():
+        absent = [folder / "JPEGImages" / stem for stem in group if stem not in images]
+        problems += missing_images(absent, lists.get(split, folder / "Annotations"))
+        present = [(images[stem], trees[stem]) for stem in group if stem in images]
+        if not present:
+            raise RegardError(f"none of the {len(group)} {split} images is there", file=folder / "JPEGImages")
+        records = []
+        for image_id, (image, tree) in enumerate(present):
+            record, found = _record(image, tree, image_id, folder, names)
+            records.append(record)
+            problems += found
+        splits[split] = tuple(records)
+    return DetectionData(names, splits if lists else undivided(splits[""]), "voc", str(folder), tuple(problems))
+
+
+def _split_lists(folder: Path) -> dict[str, Path]:
+    """Return the text file of each split that has one."""
+    main = folder / "ImageSets" / "Main"
+    lists = {split: main / f"{split}.txt" for split in SPLITS if (main / f"{split}.txt").is_file()}
+    if "train" not in lists and (main / "trainval.txt").is_file():
+        lists = {"train": main / "trainval.txt", **lists}
+    return lists
+
+
+def _stems(file: Path) -> list[str]:
+    """Return the image names of a list; a second column (VOC's per-class lists have one) is ignored."""
+    stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not stems:
+        raise RegardError("lists no images", file=file)
+    return stems
+
+
+def _images_by_stem(folder: Path) -> dict[str, Path]:
+    images = folder / "JPEGImages"
+    if not images.is_dir():
+        raise RegardError("has no folder JPEGImages", file=folder, expected="Annotations, JPEGImages, ImageSets/Main")
+    return {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
+
+
+def _parse(folder: Path, stem: str) -> ET.Element | None:
+    """Return the root of an image's XML, or None where it has none."""
+    file = folder / "Annotations" / f"{stem}.xml"
+    try:
+        return ET.parse(file).getroot()
+    except FileNotFoundError:
+        return None
+    except ET.ParseError as error:
+        raise RegardError(f"not valid XML: {error.msg}", file=file, line=error.position[0]) from error
+
+
+def _names(folder: Path, trees: Iterable[ET.Element | None]) -> tuple[str, ...]:
+    for name_file in (folder / name for name in NAME_FILES):
+        if name_file.is_file():
+            listed = (line.strip() for line in name_file.read_text(encoding="utf-8").splitlines())
+            return tuple(name for name in listed if name)
+    roots = [tree for tree in trees if tree is not None]
+    found = {_class_of(obj) for root in roots for obj in root.findall("object")}
+    if not found:
+        raise RegardError("no annotation has an object", file=folder / "Annotations")
+    return tuple(sorted(found))
+
+
+def _class_of(obj: ET.Element) -> str:
+    return (obj.findtext("name") or "").strip()
+
+
+def _record(
+    image: Path, tree: ET.Element | None, image_id: int, folder: Path, names: tuple[str, ...]
+) -> tuple[Record, list[Problem]]:
+    source = ImageFile(image)
+    if tree is None:
+        problem = Problem("missing label", str(image), "no XML in Annotations", "kept as background")
+        return Record(source, *to_arrays([]), image_id), [problem]
+    file = folder / "Annotations" / f"{image.stem}.xml"
+    size = _size(tree) or image_size(source)
+    objects = enumerate(tree.findall("object"), 1)
+    labels, problems = clean([_label(obj, number, file, size, names) for number, obj in objects])
+    return Record(source, *to_arrays(labels), image_id, labelled_size=size), problems
+
+
+def _size(tree: ET.Element) -> tuple[int, int] | None:
+    """Return the (height, width) that the XML states, or None: some tools write zeros."""
+    height, width = (int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _label(obj: ET.Element, number: int, file: Path, size: tuple[int, int], names: tuple[str, ...]) -> Label:
+    place = f"{file}, object {number}"
+    name = _class_of(obj)
+    height, width = size
+    left, top, right, bottom = (_coordinate(obj, side, number, file) for side in ("xmin", "ymin", "xmax", "ymax"))
+    box = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
+    if name in names:
+        return Label(place, name, names.index(name), box)
+    hint = nearest(name, names)
+    return Label(place, f"{name!r}" + (f" ({hint})" if hint else ""), None, box)
+
+
+def _coordinate(obj: ET.Element, side: str, number: int, file: Path) -> float:
+    text = obj.findtext(f"bndbox/{side}")
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise RegardError(f"object {number} has {side} {text!r}", file=file, expected="a number of pixels in bndbox")
+    return value

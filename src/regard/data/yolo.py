@@ -1,0 +1,225 @@
+"""YOLO text labels: a data.yaml, folders of images, and one text file of ``class cx cy w h`` rows beside each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from regard.data.images import IMAGE_SUFFIXES, ImageFile
+from regard.data.labels import Box, Label, clean, to_arrays
+from regard.data.record import DetectionData, Problem, Record
+from regard.data.splits import SPLITS, missing_images, nearest_path
+from regard.errors import RegardError
+
+BOX_VALUES = 5
+"""Values of a row that holds a box; a row of at least seven, and an odd number, holds a polygon."""
+
+Split = tuple[tuple[Record, ...], list[Problem]]
+
+
+def read_yolo(config: Path) -> DetectionData:
+    """Read the data set that a data.yaml describes.
+
+    ``names`` is a list, or a map from 0, 1, 2...; ``train``, ``val`` and ``test`` are each a folder (searched with its
+    subfolders), a text file of image paths, or a list of these, relative to ``path``, which is relative to the yaml.
+    An image's labels lie where the last ``images`` of its path is replaced by ``labels``; an image without a label
+    file is kept as background. A polygon row (segmentation) gives the box around it.
+
+    Raises:
+        RegardError: the yaml or a label row is broken, a folder is missing or empty, or no image has a label file.
+    """
+    options = _read_yaml(config)
+    names = _names(options, config)
+    splits: dict[str, tuple[Record, ...]] = {}
+    problems: list[Problem] = []
+    read: dict[str, tuple[Record, ...]] = {}
+    for split in SPLITS:
+        entry = options.get(split)
+        if not entry:
+            continue
+        key = repr(entry)
+        if key not in read:  # train and val may well be the same folder
+            folders = _locate_all(entry, split, options, config, problems)
+            if not folders:
+                continue
+            read[key], found = _read_split(folders, names, split)
+            problems += found
+        splits[split] = read[key]
+    if not splits:
+        raise RegardError("names no images", file=config, expected="train: FOLDER, and val: and test: likewise")
+    return DetectionData(names, splits, "yolo", str(config), tuple(problems))
+
+
+def _read_yaml(config: Path) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise RegardError(f"not valid YAML: {error.problem}", file=config, line=line) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RegardError(f"cannot be read: {error}", file=config) from error
+    if not isinstance(options, dict):
+        raise RegardError("holds no settings", file=config, expected="a map with names, train and val")
+    return options
+
+
+def _names(options: Mapping[str, Any], config: Path) -> tuple[str, ...]:
+    """Return the class names in order of their ids."""
+    names = options.get("names")
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise RegardError(
+                f"names has the keys {', '.join(map(str, names))}",
+                file=config,
+                line=_line_of("names", config),
+                expected=f"0 to {len(names) - 1}, each once",
+            )
+        names = [names[i] for i in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise RegardError("has no class names", file=config, expected="names: [cat, dog], or a map {0: cat, 1: dog}")
+    if options.get("nc", len(names)) != len(names):
+        raise RegardError(
+            f"nc is {options['nc']}, but there are {len(names)} names", file=config, line=_line_of("nc", config)
+        )
+    return tuple(str(name) for name in names)
+
+
+def _line_of(key: str, config: Path) -> int | None:
+    lines = config.read_text(encoding="utf-8").splitlines()
+    return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
+
+
+def _locate_all(
+    entry: object, split: str, options: Mapping[str, Any], config: Path, problems: list[Problem]
+) -> list[Path]:
+    """Return the folders and lists of a split; a missing test split is only noted, as few keep it on disk."""
+    entries = entry if isinstance(entry, list) else [entry]
+    candidates = [_candidates(str(one), str(options.get("path") or "."), config.parent) for one in entries]
+    found = [next((path for path in paths if path.exists()), None) for paths in candidates]
+    for one, path, tried in zip(entries, found, candidates, strict=True):
+        if path is None and split == "test":
+            problems.append(Problem("missing folder", f"{config}: test", str(one), "split left out"))
+        elif path is None:
+            raise RegardError(
+                f"{split}: {one} does not exist",
+                file=config,
+                line=_line_of(split, config),
+                expected="a folder of images or a text file, at one of " + ", ".join(map(str, dict.fromkeys(tried))),
+                hint=nearest_path(tried[0]),
+            )
+    return [path for path in found if path is not None]
+
+
+def _candidates(entry: str, root: str, base: Path) -> list[Path]:
+    """Return where an entry may lie, best first.
+
+    Beyond what the format says, ``path`` is also tried from the working folder, the entry from the yaml's own folder,
+    and without its leading ``../``: exported sets are often off by one folder.
+    """
+    inner = entry
+    while inner.startswith("../"):
+        inner = inner[3:]
+    here = [Path(root) / entry] if root != "." else []
+    return [base / root / entry, *here, base / entry, base / inner]
+
+
+def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Split:
+    images, problems = _find_images(sources)
+    where = ", ".join(map(str, sources))
+    if not images:
+        raise RegardError(f"holds no images for {split}", file=where, expected="files " + " ".join(IMAGE_SUFFIXES))
+    records: list[Record] = []
+    labelled = 0
+    for image_id, image in enumerate(images):
+        label_file = label_path(image)
+        labels: list[Label] = []
+        if label_file.is_file():
+            labelled += 1
+            labels, found = clean(_read_labels(label_file, names))
+            problems += found
+        else:
+            problems.append(Problem("missing label", str(image), f"no {label_file}", "kept as background"))
+        boxes, class_ids = to_arrays(labels)
+        records.append(Record(ImageFile(image), boxes, class_ids, image_id))
+    if not labelled and split != "test":
+        raise RegardError(
+            f"none of the {len(images)} {split} images has a label file",
+            file=where,
+            expected=f"labels such as {label_path(images[0])}",
+        )
+    return tuple(records), problems
+
+
+def _find_images(sources: list[Path]) -> tuple[list[Path], list[Problem]]:
+    images: list[Path] = []
+    problems: list[Problem] = []
+    for source in sources:
+        if source.is_dir():
+            files = (path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+            images += sorted(path for path in files if not path.name.startswith("."))
+            continue
+        if source.suffix.lower() != ".txt":
+            raise RegardError("is neither a folder nor a .txt list of images", file=source)
+        listed = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # COCO's lists give "./images/a.jpg", relative to the list; Darknet's are relative to the working folder.
+        choices = [(source.parent / line, Path(line)) for line in listed]
+        paths = [beside if beside.is_file() or not here.is_file() else here for beside, here in choices]
+        images += [path for path in paths if path.is_file()]
+        problems += missing_images((path for path in paths if not path.is_file()), source)
+    return images, problems
+
+
+def label_path(image: Path) -> Path:
+    """Return the label file of an image: the last ``images`` folder becomes ``labels``, the suffix ``.txt``."""
+    parts = list(image.parts)
+    for place in range(len(parts) - 2, -1, -1):
+        if parts[place] == "images":
+            parts[place] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _read_labels(file: Path, names: tuple[str, ...]) -> list[Label]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RegardError(f"the labels cannot be read: {error}", file=file) from error
+    return [_parse(line, number, file, names) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(line: str, number: int, file: Path, names: tuple[str, ...]) -> Label:
+    """Return the label in one row.
+
+    Raises:
+        RegardError: the row is not ``class cx cy w h`` or a polygon.
+    """
+    words = line.split()
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    is_polygon = len(values) > BOX_VALUES + 1 and len(values) % 2 == 1
+    if not (len(values) == BOX_VALUES or is_polygon) or not all(map(math.isfinite, values)) or values[0] % 1:
+        raise RegardError(
+            f"broken label {line.strip()[:60]!r}",
+            file=file,
+            line=number,
+            expected="class cx cy w h: a whole number and four fractions of the image (or class x1 y1 x2 y2 x3 y3 ...)",
+        )
+    stated = int(values[0])
+    known = 0 <= stated < len(names)
+    box = _around(values[1:]) if is_polygon else (values[1], values[2], values[3], values[4])
+    return Label(
+        f"{file}:{number}", names[stated] if known else f"{stated} of {len(names)}", stated if known else None, box
+    )
+
+
+def _around(polygon: list[float]) -> Box:
+    """Return the box around a polygon x1 y1 x2 y2 ..."""
+    left, right = min(polygon[::2]), max(polygon[::2])
+    top, bottom = min(polygon[1::2]), max(polygon[1::2])
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top

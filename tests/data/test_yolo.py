@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regard.data.images import ImageFile
+from regard.data.yolo import label_path, read_yolo
+from regard.errors import RegardError
+
+YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
+
+
+def test_boxes_classes_and_names(yolo_set: Path) -> None:
+    data = read_yolo(yolo_set / "data.yaml")
+    assert (data.names, data.format, list(data.splits)) == (("cat", "dog"), "yolo", ["train", "val"])
+    first, second = data.splits["train"]
+    np.testing.assert_array_equal(first.boxes_cxcywh, [[0.5, 0.25, 0.125, 0.5], [0.1, 0.2, 0.05, 0.07]])
+    np.testing.assert_array_equal(first.class_ids, [1, 0])
+    assert [first.image.name, second.image.name] == [str(yolo_set / f"images/train/{n}.png") for n in "ab"]
+    assert (first.image_id, second.image_id) == (0, 1)
+    assert second.boxes_cxcywh.shape == (0, 4)
+    assert data.problems == ()  # an empty label file says that there is nothing
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        YAML.replace("[cat, dog]", "{1: dog, 0: cat}"),
+        YAML + "nc: 2\n",
+        YAML.replace("path: .\n", ""),
+        YAML.replace("images/train", "[images/train]"),
+        YAML.replace("path: .", "path: ../elsewhere"),
+        YAML.replace("path: .\n", "").replace("images/", "../images/"),
+        YAML.replace("images/train", "train.txt"),
+        YAML + "test:\n",
+    ],
+    ids=["names map", "nc", "no path", "list", "path off", "exported one folder up", "txt", "empty test"],
+)
+def test_spellings_of_the_same_set(yolo_set: Path, text: str) -> None:
+    (yolo_set / "train.txt").write_text(f"./images/train/a.png\n\n{yolo_set}/images/train/b.png\n")
+    (yolo_set / "data.yaml").write_text(text)
+    data = read_yolo(yolo_set / "data.yaml")
+    assert data.names == ("cat", "dog")
+    assert {split: len(records) for split, records in data.splits.items()} == {"train": 2, "val": 1}
+    assert [len(record.class_ids) for record in data.splits["train"]] == [2, 0]
+    assert data.problems == ()
+
+
+def test_several_folders_are_read_in_order(yolo_set: Path) -> None:
+    (yolo_set / "data.yaml").write_text("train: [images/val, images/train]\nnames: [cat, dog]\n")
+    (records,) = read_yolo(yolo_set / "data.yaml").splits.values()
+    assert [Path(record.image.name).stem for record in records] == ["c", "a", "b"]
+
+
+def test_train_and_val_may_be_the_same(yolo_set: Path) -> None:
+    (yolo_set / "data.yaml").write_text(YAML.replace("images/val", "images/train"))
+    (yolo_set / "labels/train/b.txt").unlink()
+    data = read_yolo(yolo_set / "data.yaml")
+    assert data.splits["train"] is data.splits["val"]
+    assert [problem.kind for problem in data.problems] == ["missing label"]
+
+
+def test_labels_replace_the_last_images_folder() -> None:
+    assert label_path(Path("images/x/images/train/images.jpg")) == Path("images/x/labels/train/images.txt")
+    assert label_path(Path("train/a.jpg")) == Path("train/a.txt")
+
+
+def test_a_polygon_gives_the_box_around_it(yolo_set: Path) -> None:
+    (yolo_set / "labels/val/c.txt").write_text("1 0.25 0.5 0.75 0.25 0.5 0.875\n")
+    record = read_yolo(yolo_set / "data.yaml").splits["val"][0]
+    np.testing.assert_array_equal(record.boxes_cxcywh, [[0.5, 0.5625, 0.5, 0.625]])
+
+
+def test_wrong_boxes_are_recorded_with_file_and_line(yolo_set: Path) -> None:
+    label = yolo_set / "labels/val/c.txt"
+    label.write_text("2 .5 .5 .1 .1\n\n0 .5 .5 0 .1\n0 .5 .5 .1 .1\n-1 .5 .5 .1 .1\n")
+    data = read_yolo(yolo_set / "data.yaml")
+    assert len(data.splits["val"][0].class_ids) == 1
+    found = [(problem.kind, problem.place, problem.found[:6]) for problem in data.problems]
+    assert found == [
+        ("class out of range", f"{label}:1", "class "),
+        ("zero-area box", f"{label}:3", "cat: c"),
+        ("class out of range", f"{label}:5", "class "),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ["0 .5 .5 .1", "0 .5 .5 .1 .1 .9", "cat .5 .5 .1 .1", "0.5 .5 .5 .1 .1", "0 nan 0 0 0"]
+)
+def test_a_broken_line_is_named(yolo_set: Path, line: str) -> None:
+    label = yolo_set / "labels/train/a.txt"
+    label.write_text(f"0 .5 .5 .1 .1\n{line}\n")
+    with pytest.raises(RegardError, match="broken label") as caught:
+        read_yolo(yolo_set / "data.yaml")
+    assert (caught.value.file, caught.value.line) == (label, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("names: [a, b\n", 2, "YAML"),
+        ("- a\n", None, "no settings"),
+        (YAML + "nc: 3\n", 5, "nc is 3, but there are 2 names"),
+        (YAML.replace("[cat, dog]", "{1: cat, 2: dog}"), 4, "keys 1, 2"),
+        ("train: images/train\n", None, "no class names"),
+        (YAML.replace("images/val", "images/vla"), 3, "images/vla does not exist"),
+        ("names: [cat, dog]\n", None, "names no images"),
+        (YAML.replace("images/val", "images/vla"), 3, "did you mean 'val'"),
+        (YAML.replace("images/val", "labels/val"), None, "holds no images"),
+        (YAML.replace("images/val", "images/val/c.png"), None, "neither a folder nor"),
+        ("!!python/object/apply:os.getcwd []\n", 1, "YAML"),
+    ],
+)
+def test_a_wrong_yaml_is_named(yolo_set: Path, text: str, line: int | None, words: str) -> None:
+    (yolo_set / "data.yaml").write_text(text)
+    with pytest.raises(RegardError, match=words) as caught:
+        read_yolo(yolo_set / "data.yaml")
+    assert caught.value.line == line
+
+
+def test_labels_that_are_nowhere_are_an_error(yolo_set: Path) -> None:
+    (yolo_set / "labels/val/c.txt").rename(yolo_set / "labels/val/d.txt")
+    with pytest.raises(RegardError, match="none of the 1 val images has a label file"):
+        read_yolo(yolo_set / "data.yaml")
+
+
+def test_missing_test_folder_and_listed_images_are_recorded(yolo_set: Path) -> None:
+    (yolo_set / "train.txt").write_text("images/train/a.png\nimages/train/z.png\n")
+    (yolo_set / "data.yaml").write_text(YAML.replace("images/train", "train.txt") + "test: images/test\n")
+    data = read_yolo(yolo_set / "data.yaml")
+    assert list(data.splits) == ["train", "val"]
+    assert [record.image for record in data.splits["train"]] == [ImageFile(yolo_set / "images/train/a.png")]
+    assert [problem.kind for problem in data.problems] == ["missing image", "missing folder"]
