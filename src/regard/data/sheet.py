@@ -1,0 +1,155 @@
+"""A contact sheet: a few labelled images of a data set on one picture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.draw import draw_boxes, draw_text, text_width
+from regard.data.palette import WHITE, Colour, class_colour
+from regard.data.record import DetectionData, Record
+from regard.errors import RegardError
+
+COLUMNS, ROWS = 5, 4
+TILE_WIDTH = 380
+GAP = 16
+CAPTION = 26
+HEADER = 92
+LEGEND_CLASSES = 24
+"""A data set of more classes than this has no room for a legend; its boxes say their class themselves."""
+
+PAPER: Colour = (22, 24, 29)
+MUTED: Colour = (150, 156, 168)
+
+Image = NDArray[np.uint8]
+
+
+def write_sheet(data: DetectionData, file: Path) -> Path:
+    """Draw up to 20 images of ``data`` with their boxes on ``file`` (.png or .jpg) and return it.
+
+    The images are taken at even distances from each split; unreadable ones are left out.
+
+    Raises:
+        RegardError: OpenCV cannot write such a file there, or no image can be read.
+    """
+    tiles = _tiles(data)
+    if not tiles:
+        raise RegardError("no image of the data set can be read, so there is nothing to draw", file=data.source)
+    _write(_compose(data, tiles), file)
+    return file
+
+
+def _tiles(data: DetectionData) -> list[tuple[str, Record, Image]]:
+    """Return split, record and pixels of the images to show."""
+    tiles = []
+    for split, record in _choose(data, COLUMNS * ROWS):
+        try:
+            tiles.append((split, record, record.image.read()))
+        except RegardError:
+            continue
+    return tiles
+
+
+def _choose(data: DetectionData, count: int) -> list[tuple[str, Record]]:
+    """Return ``count`` labelled images (fewer if there are not as many), shared evenly among distinct splits."""
+    distinct = {id(records): (split, records) for split, records in reversed(list(data.splits.items()))}
+    groups = [
+        [(split, record) for record in records if len(record.class_ids)] or [(split, record) for record in records]
+        for split, records in reversed(list(distinct.values()))
+    ]
+    chosen: list[tuple[str, Record]] = []
+    for position, group in enumerate(groups):
+        share = min(len(group), (count - len(chosen)) // (len(groups) - position))
+        places = np.linspace(0, len(group) - 1, share).round().astype(int)
+        chosen += [group[place] for place in places]
+    return chosen
+
+
+def _compose(data: DetectionData, tiles: list[tuple[str, Record, Image]]) -> Image:
+    columns = min(COLUMNS, len(tiles))
+    rows = -(-len(tiles) // columns)
+    height = _tile_height([image for _, _, image in tiles])
+    width = GAP + max(columns, 3) * (TILE_WIDTH + GAP)
+    sheet = np.full((HEADER + rows * (height + CAPTION + GAP), width, 3), PAPER, dtype=np.uint8)
+    _draw_header(sheet, data)
+    for index, (split, record, image) in enumerate(tiles):
+        row, column = divmod(index, columns)
+        left = GAP + column * (TILE_WIDTH + GAP)
+        top = HEADER + row * (height + CAPTION + GAP)
+        sheet[top : top + height, left : left + TILE_WIDTH] = _tile(image, record, data.names, height)
+        boxes = len(record.class_ids)
+        count = f"{boxes} box" if boxes == 1 else f"{boxes} boxes"
+        base = top + height + 18
+        room = TILE_WIDTH - text_width(count, 9) - 12
+        draw_text(sheet, _shorten(f"{split}  {Path(record.image.name).name}", room), (left, base), WHITE, 9)
+        draw_text(sheet, count, (left + TILE_WIDTH - text_width(count, 9), base), MUTED, 9)
+    return sheet
+
+
+def _tile_height(images: list[Image]) -> int:
+    """Return the height that suits most of the images, from 0.6 to 1.2 of the width."""
+    shape = float(np.median([image.shape[0] / image.shape[1] for image in images]))
+    return round(TILE_WIDTH * min(max(shape, 0.6), 1.2))
+
+
+def _tile(image: Image, record: Record, names: tuple[str, ...], height: int) -> Image:
+    """Return the labelled image, (height, TILE_WIDTH, 3), whole and centred."""
+    scale = min(TILE_WIDTH / image.shape[1], height / image.shape[0])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    centre, extent = record.boxes_cxcywh[:, :2], record.boxes_cxcywh[:, 2:]
+    boxes = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1) * (size * 2)
+    colours = [class_colour(int(class_id)) for class_id in record.class_ids]
+    captions = [_caption(int(class_id), names) for class_id in record.class_ids]
+    labelled = draw_boxes(np.asarray(small, dtype=np.uint8), boxes, captions, colours, letter_height=8)
+    tile = np.full((height, TILE_WIDTH, 3), (12, 13, 16), dtype=np.uint8)
+    left, top = (TILE_WIDTH - size[0]) // 2, (height - size[1]) // 2
+    tile[top : top + size[1], left : left + size[0]] = labelled
+    return tile
+
+
+def _caption(class_id: int, names: tuple[str, ...]) -> str:
+    """Return the class name, or its number where OpenCV's lettering does not have the name's script."""
+    return names[class_id] if names[class_id].isascii() else f"#{class_id}"
+
+
+def _draw_header(sheet: Image, data: DetectionData) -> None:
+    counts = ", ".join(f"{split} {len(records):,}" for split, records in data.splits.items())
+    path = Path(data.source.partition("?")[0])
+    title = path.resolve().parent.name if path.stem == "data" else path.name  # .../coco128/data.yaml is "coco128"
+    draw_text(sheet, title, (GAP, 40), WHITE, 18)
+    draw_text(sheet, f"{data.format}: {counts} images", (GAP + text_width(title, 18) + 24, 40), MUTED, 11)
+    if len(data.names) > LEGEND_CLASSES:
+        draw_text(sheet, f"{len(data.names)} classes", (GAP, 70), MUTED, 11)
+        return
+    left = GAP
+    for class_id in range(len(data.names)):
+        name = _caption(class_id, data.names)
+        cv2.rectangle(sheet, (left, 58), (left + 14, 72), class_colour(class_id), cv2.FILLED)
+        draw_text(sheet, name, (left + 22, 70), WHITE, 11)
+        left += 22 + text_width(name, 11) + 24
+
+
+def _shorten(text: str, room: int) -> str:
+    """Return ``text``, cut at its end to fit ``room`` pixels."""
+    if text_width(text, 9) <= room:
+        return text
+    while text and text_width(text + "...", 9) > room:
+        text = text[:-1]
+    return text + "..."
+
+
+def _write(sheet: Image, file: Path) -> None:
+    """Encode first, then write beside and rename, so that no half picture is ever there."""
+    suffix = file.suffix.lower()
+    if suffix not in (".png", ".jpg", ".jpeg"):
+        raise RegardError(f"a contact sheet cannot be a {suffix or 'file without suffix'}", expected=".png or .jpg")
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(file.name + ".part")
+    beside.write_bytes(encoded.tobytes())
+    os.replace(beside, file)
