@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import io
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from regard.data.check import CheckReport, check_data
+
+
+def _kinds(report: CheckReport) -> Counter[str]:
+    return Counter(problem.kind for problem in report.problems)
+
+
+def test_a_sound_set_has_only_its_counts(yolo_set: Path) -> None:
+    (yolo_set / "labels/val/c.txt").write_text("0 .3 .7 .11 .13\n1 .3 .7 .2 .2\n")
+    report = check_data(yolo_set)
+    assert report.problems == ()
+    assert report.sheet is None
+    train = report.splits["train"]
+    assert (train.images, train.background, train.boxes) == (2, 1, (1, 1))
+
+
+def _rotate(file: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(file).convert("RGB").save(file, exif=exif)
+
+
+def _cut(file: Path) -> None:
+    jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (97, 89, 3), dtype=np.uint8))[1]
+    file.write_bytes(jpeg.tobytes()[: len(jpeg) // 2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (lambda file: file.write_bytes(b"no image"), "unreadable image"),
+        (lambda file: file.write_bytes(b""), "unreadable image"),
+        (_cut, "damaged image"),
+        (_rotate, "EXIF rotation"),
+        (lambda file: cv2.imwrite(str(file), np.zeros((13, 17), np.uint8)), "grayscale image"),
+        (lambda file: cv2.imwrite(str(file), np.zeros((13, 17, 4), np.uint8)), "RGBA image"),
+        (lambda file: cv2.imwrite(str(file), np.zeros((13, 17, 3), np.uint16)), "16-bit image"),
+        (lambda file: shutil.copy(file.parents[1] / "val/c.png", file), "duplicate image between splits"),
+        (lambda file: shutil.copy(file.with_name("b.png"), file), "duplicate image"),
+    ],
+)
+def test_what_is_wrong_with_an_image(yolo_set: Path, spoil: Callable[[Path], object], kind: str) -> None:
+    (yolo_set / "labels/val/c.txt").write_text("0 .3 .7 .11 .13\n1 .3 .7 .2 .2\n")
+    spoil(yolo_set / "images/train/a.png")
+    report = check_data(yolo_set)
+    assert _kinds(report) == {kind: 1}
+    assert report.problems[0].done
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("0 .3 .7 .0 .13\n", "zero-area box"),
+        ("0 .9 .7 .4 .13\n", "box partly outside the image"),
+        ("0 1.9 .7 .4 .13\n", "box outside the image"),
+        ("2 .3 .7 .1 .13\n", "class out of range"),
+        ("0 .3 .7 .1 .1\n0 .3 .7 .1 .1\n", "duplicate box"),
+        (None, "missing label"),
+    ],
+)
+def test_what_is_wrong_with_labels(yolo_set: Path, text: str | None, kind: str) -> None:
+    (yolo_set / "data.yaml").write_text("train: images/train\nnames: [cat, dog]\n")
+    label = yolo_set / "labels/train/b.txt"
+    label.unlink() if text is None else label.write_text(text)
+    assert _kinds(check_data(yolo_set)) == {kind: 1}
+
+
+def test_empty_splits_and_classes_without_boxes(yolo_set: Path) -> None:
+    (yolo_set / "labels/val/c.txt").write_text("")
+    report = check_data(yolo_set)
+    assert [(p.kind, p.found) for p in report.problems] == [
+        ("empty set", "val has no boxes"),
+        ("class without boxes", "no box of 'cat' in val"),
+        ("class without boxes", "no box of 'dog' in val"),
+    ]
+
+
+def test_a_size_that_is_not_the_images(voc_set: Path, paint: Callable[[Path, int, int], Path]) -> None:
+    paint(voc_set / "JPEGImages/a.jpg", 20, 10)
+    problems = [p for p in check_data(voc_set).problems if p.kind == "wrong size in labels"]
+    assert [problem.found for problem in problems] == ["10 x 20, but labelled as 20 x 10"]
+
+
+def test_overlapping_splits_are_one_problem(shared: Path) -> None:
+    report = check_data(shared / "data/coco128")
+    assert [p.found for p in report.problems if p.kind == "splits overlap"] == ["128 images of val are also in train"]
+    counts = {"missing label": 2, "splits overlap": 1, "grayscale image": 1, "class without boxes": 9}
+    assert _kinds(report) == counts
+
+
+def test_bccd_and_its_sheet(shared: Path, tmp_path: Path) -> None:
+    report = check_data(shared / "data/bccd", sheet=tmp_path / "sheet.jpg")
+    assert _kinds(report) == {"zero-area box": 2}
+    assert report.sheet == tmp_path / "sheet.jpg"
+    assert sum(report.splits["train"].boxes) == 2804
+
+
+def test_the_report_prints(yolo_set: Path) -> None:
+    (yolo_set / "labels/train/b.txt").write_text("7 .5 .5 .1 .1\n")
+    console = Console(width=120, file=io.StringIO())
+    with console.capture() as printed:
+        console.print(check_data(yolo_set))
+    text = printed.get()
+    for words in ("2 classes", "train", "class out of range", "labels/train/b.txt:1", "box dropped", "cat"):
+        assert words in text
