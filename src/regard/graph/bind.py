@@ -36,7 +36,7 @@ class Binding:
     Attributes:
         positional: arguments before the named ones (the input's channels, a variadic tail).
         named: arguments by name.
-        shown: all arguments in order without the input's channels, for the summary.
+        shown: all arguments in order, the input's channels first, for the summary.
         expected_out: output channels that the row states, where the layer has no argument for them.
     """
 
@@ -78,12 +78,12 @@ def bind(
     missing = [k for k, v in signature.options.items() if v is inspect.Parameter.empty and k not in given]
     if missing:
         raise _error(row, spec, f"{row.module} needs {', '.join(missing)}")
-    shown = tuple(given[name] for name in signature.names if name in given) + tail
+    head = (_channels(signature, in_channels),) if signature.takes_channels else ()
+    shown = (*head, *(given[name] for name in signature.names if name in given), *tail)
     if signature.repeats:
         given[signature.repeats] = repeats
     if signature.strides:
         given["strides"] = tuple(strides)
-    head = (_channels(signature, in_channels),) if signature.takes_channels else ()
     if tail:  # a variadic constructor: everything before the tail has to be positional too
         order = [n for n in (signature.out, signature.repeats, *signature.options) if n in given]
         return Binding((*head, *(given.pop(n) for n in order), *tail), given, shown, expected_out)

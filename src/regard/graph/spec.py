@@ -67,7 +67,7 @@ class RowFacts:
     Attributes:
         in_channels: channels of each input.
         out_channels: channels of the output (0 for the detection head).
-        arguments: the layer's arguments in order, channels scaled, without ``in_channels``.
+        arguments: the layer's arguments in order, the input's channels first, output channels scaled.
         positional: the arguments to write in YOLOv5's form, channels unscaled; None if they cannot be.
         stride: input pixels per cell of the output (0 for the detection head).
         repeats: the number after scaling by ``depth_multiple``.

@@ -136,7 +136,7 @@ def _source_key(state: Mapping[str, Tensor], row: int, path: str) -> str | None:
 
 
 def _copy_head(source: Tensor, spec: ModelSpec, names: Mapping[int, str], tensor: Tensor, target: Detector) -> bool:
-    """Copy boxes, objectness and classes of equal name between heads for different classes; False if they differ more."""
+    """Copy boxes, objectness and classes of equal name between two heads; False if they differ in more than classes."""
     per_cell = target.head.anchors_per_cell
     if source.shape[1:] != tensor.shape[1:] or source.shape[0] != per_cell * (BOX_AND_OBJECTNESS + spec.nc):
         return False

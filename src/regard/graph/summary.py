@@ -1,0 +1,191 @@
+"""The table that says what a detector is made of, row by row."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from regard.graph.cost import RowCost, row_costs
+from regard.graph.detector import Detector
+from regard.graph.spec import ModelSpec, Row
+from regard.graph.write import integer_sources
+from regard.nn.gate import Gated
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One row of the table.
+
+    Attributes:
+        row: position in the graph.
+        name: the layer's name.
+        sources: what it reads, as an integer YAML says it.
+        n: repeats after scaling by depth.
+        parameters: learned values.
+        module: the layer's class.
+        arguments: input channels, then the arguments of its constructor, channels scaled.
+        gate: the value of its gate, None where it has none.
+        output: (C, H, W), or one of each level for the detection head (as (A, H, W, 5 + nc)).
+        flops: for one image; a multiplication and an addition count as two.
+        share: of all FLOPs, 0..1.
+        note: what else the layer has to say about itself.
+    """
+
+    row: int
+    name: str
+    sources: str
+    n: int
+    parameters: int
+    module: str
+    arguments: str
+    gate: float | None
+    output: tuple[tuple[int, ...], ...]
+    flops: int
+    share: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A detector as a table.
+
+    Attributes:
+        rows: one for each layer.
+        parameters: of all rows.
+        gflops: of all rows at ``imgsz``, in billions.
+        imgsz: side of the input in pixels.
+        nc: classes.
+        strides: of the detection levels.
+    """
+
+    rows: tuple[SummaryRow, ...]
+    parameters: int
+    gflops: float
+    imgsz: int
+    nc: int
+    strides: tuple[int, ...]
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=160, color_system=None)
+        console.print(self)
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().rstrip("\n")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Print the table, the notes and the totals."""
+        table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+        for heading, justify in _COLUMNS:
+            table.add_column(heading, justify="right" if justify else "left", no_wrap=heading != "arguments")
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in _cells(row)), style="cyan" if row.gate is not None else None)
+        yield table
+        for row in self.rows:
+            if row.note:
+                yield Text(f"{row.name}: {row.note}", style="yellow")
+        yield Text(self.totals, style="bold")
+
+    @property
+    def totals(self) -> str:
+        """The last line."""
+        strides = ", ".join(map(str, self.strides))
+        return (
+            f"{len(self.rows)} layers, {self.parameters:,} parameters, {self.gflops:.1f} GFLOPs at {self.imgsz} px, "
+            f"{self.nc} classes, strides {strides}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table as plain, JSON-ready values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the table as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_markdown(self) -> str:
+        """Return the table as GitHub Markdown."""
+        headings = [heading for heading, _ in _COLUMNS]
+        lines = [headings, ["--:" if justify else "---" for _, justify in _COLUMNS], *map(_cells, self.rows)]
+        notes = [f"- {row.name}: {row.note}" for row in self.rows if row.note]
+        return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", *notes, self.totals])
+
+
+_COLUMNS = (
+    ("row", True),
+    ("name", False),
+    ("from", True),
+    ("n", True),
+    ("params", True),
+    ("module", False),
+    ("arguments", False),
+    ("output", False),
+    ("MFLOPs", True),
+    ("share", True),
+)
+
+
+def summarize(detector: Detector, imgsz: int = 640) -> Summary:
+    """Return the table of ``detector`` for square images of side ``imgsz``.
+
+    Raises:
+        RegardError: ``imgsz`` is not a multiple of the largest stride.
+    """
+    costs = row_costs(detector, imgsz)
+    total = sum(cost.flops for cost in costs)
+    rows = tuple(
+        _summary_row(i, row, layer, cost, detector.spec, total)
+        for i, (row, layer, cost) in enumerate(zip(detector.spec.rows, detector.model, costs, strict=True))
+    )
+    parameters = sum(cost.parameters for cost in costs)
+    return Summary(rows, parameters, total / 1e9, imgsz, detector.nc, detector.strides)
+
+
+def _summary_row(i: int, row: Row, layer: nn.Module, cost: RowCost, spec: ModelSpec, total: int) -> SummaryRow:
+    facts = spec.facts[row.name]
+    inner = layer.module if isinstance(layer, Gated) else layer
+    arguments = ", ".join(_argument(value) for value in facts.arguments)
+    return SummaryRow(
+        row=i,
+        name=row.name,
+        sources=integer_sources(spec, i, row.inputs),
+        n=facts.repeats,
+        parameters=cost.parameters,
+        module=row.module,
+        arguments=f"[{arguments}]",
+        gate=layer.gamma.item() if isinstance(layer, Gated) else None,
+        output=cost.shape,
+        flops=cost.flops,
+        share=cost.flops / total if total else 0.0,
+        note=getattr(inner, "note", ""),
+    )
+
+
+def _argument(value: Any) -> str:
+    if isinstance(value, tuple | list) and value and isinstance(value[0], tuple | list):
+        return f"{len(value)} x {len(value[0]) // 2} anchors"
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _cells(row: SummaryRow) -> list[str]:
+    """Return the row as text, in the order of the columns."""
+    module = row.module if row.gate is None else f"{row.module} (gate {row.gate:.3g})"
+    output = " ".join("x".join(map(str, shape)) for shape in row.output)
+    flops = f"{row.flops / 1e6:,.1f}" if row.flops else "0"
+    return [
+        str(row.row),
+        row.name,
+        row.sources,
+        str(row.n),
+        f"{row.parameters:,}",
+        module,
+        row.arguments,
+        output,
+        flops,
+        f"{row.share:.1%}",
+    ]
