@@ -1,0 +1,159 @@
+"""Placing an image on the network's input, and bringing boxes back: the preprocessing of YOLOv5 v6.
+
+A point (x, y) of the original image lies at ``(x, y) * scale + pad`` on the input. The pixels themselves are put at
+whole positions, so ``pad`` is kept unrounded: rounded, it is off by up to half a pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.types import Placement
+
+GREY = 114
+"""The value of all three channels where there is no image."""
+
+Image = NDArray[np.uint8]
+Float = TypeVar("Float", np.float32, np.float64)
+
+
+def letterbox(image: Image, size: tuple[int, int], *, enlarge: bool = True) -> tuple[Image, Placement]:
+    """Scale an image to fit into ``size`` with its shape kept, and centre it on grey.
+
+    Args:
+        image: (H, W, 3).
+        size: (height, width) of the result.
+        enlarge: whether an image smaller than ``size`` grows; else it is only padded.
+
+    Returns:
+        The (height, width, 3) image and where it was placed.
+    """
+    height, width = image.shape[:2]
+    scale = _fitting_scale((height, width), size)
+    scale = scale if enlarge else min(scale, 1.0)
+    resized = _resize(image, (round(height * scale), round(width * scale)), cv2.INTER_LINEAR)
+    pad = ((size[1] - width * scale) / 2, (size[0] - height * scale) / 2)
+    return _pad(resized, size), Placement((height, width), (scale, scale), pad)
+
+
+def rect_size(image_size: tuple[int, int], imgsz: int, stride: int = 32) -> tuple[int, int]:
+    """Return the smallest (height, width) in multiples of ``stride`` that holds the image with its long side ``imgsz``.
+
+    Args:
+        image_size: (height, width) in pixels.
+        imgsz: size of the long side on the input, in pixels.
+        stride: largest stride of the detector.
+    """
+    scale = _fitting_scale(image_size, (imgsz, imgsz))
+    height, width = (max(math.ceil(round(side * scale) / stride), 1) * stride for side in image_size)
+    return height, width
+
+
+def fit_long_side(image: Image, imgsz: int, *, enlarge: bool = True) -> Image:
+    """Bring the long side of an (H, W, 3) image to ``imgsz`` pixels, the short side rounded up.
+
+    Shrinking averages over areas, which does not alias; enlarging is bilinear.
+    """
+    height, width = image.shape[:2]
+    scale = imgsz / max(height, width)
+    if scale > 1 and not enlarge:
+        return image
+    size = (min(math.ceil(height * scale), imgsz), min(math.ceil(width * scale), imgsz))
+    return _resize(image, size, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def letterbox_validation(image: Image, imgsz: int, size: tuple[int, int]) -> tuple[Image, Placement]:
+    """Place an image as validation does: the long side exactly ``imgsz``, centred on the batch's ``size``.
+
+    Args:
+        image: (H, W, 3).
+        imgsz: size of the long side, in pixels.
+        size: (height, width) of the result, as ``validation_sizes`` gives it; at least the fitted image.
+
+    Returns:
+        The (height, width, 3) image and where it was placed.
+    """
+    height, width = image.shape[:2]
+    fitted = fit_long_side(image, imgsz)
+    new_height, new_width = fitted.shape[:2]
+    pad = ((size[1] - new_width) / 2, (size[0] - new_height) / 2)
+    return _pad(fitted, size), Placement((height, width), (new_width / width, new_height / height), pad)
+
+
+def aspect_order(image_sizes: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """Return the order of images by height / width, equal ones as they came."""
+    aspects = np.array([height / width for height, width in image_sizes], dtype=np.float64)
+    return np.argsort(aspects, kind="stable").astype(np.int64)
+
+
+def validation_sizes(
+    image_sizes: Sequence[tuple[int, int]], imgsz: int, batch: int, stride: int = 32, pad: float = 0.5
+) -> list[tuple[int, int]]:
+    """Return the (height, width) of each batch of images, in multiples of the stride.
+
+    Args:
+        image_sizes: (height, width) of every image in the order served, usually by ``aspect_order``.
+        imgsz: size of the long side, in pixels.
+        batch: images a batch; the last may be smaller.
+        stride: largest stride of the detector.
+        pad: margin in strides, added before rounding up; YOLOv5 v6 validates with a half.
+    """
+    sizes = []
+    for start in range(0, len(image_sizes), batch):
+        aspects = [height / width for height, width in image_sizes[start : start + batch]]
+        height, width = 1.0, 1.0
+        if max(aspects) < 1:
+            height = max(aspects)
+        elif min(aspects) > 1:
+            width = 1 / min(aspects)
+        rows, columns = (math.ceil(side * imgsz / stride + pad) for side in (height, width))
+        sizes.append((rows * stride, columns * stride))
+    return sizes
+
+
+def place_boxes(boxes_xyxy: NDArray[Float], placement: Placement) -> NDArray[Float]:
+    """Move (..., 4) boxes from pixels of the original image to pixels of the input."""
+    scale, pad = _per_corner(placement, boxes_xyxy)
+    return boxes_xyxy * scale + pad
+
+
+def restore_boxes(boxes_xyxy: NDArray[Float], placement: Placement) -> NDArray[Float]:
+    """Move (..., 4) boxes from pixels of the input back to the original image, clipped to it."""
+    scale, pad = _per_corner(placement, boxes_xyxy)
+    height, width = placement.image_size
+    limit = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
+    restored: NDArray[Float] = np.clip((boxes_xyxy - pad) / scale, 0, limit)
+    return restored
+
+
+def _pad(image: Image, size: tuple[int, int]) -> Image:
+    """Centre an image on grey; an odd pixel goes to the right and the bottom."""
+    height, width = image.shape[:2]
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    bottom, right = size[0] - height - top, size[1] - width - left
+    padded = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY))
+    return np.asarray(padded, dtype=np.uint8)
+
+
+def _resize(image: Image, size: tuple[int, int], interpolation: int) -> Image:
+    """Resize to (height, width), at least one pixel a side."""
+    height, width = max(size[0], 1), max(size[1], 1)
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.uint8)
+
+
+def _fitting_scale(image_size: tuple[int, int], size: tuple[int, int]) -> float:
+    return min(size[0] / image_size[0], size[1] / image_size[1])
+
+
+def _per_corner(placement: Placement, like: NDArray[Float]) -> tuple[NDArray[Float], NDArray[Float]]:
+    """Return scale and pad for (x, y, x, y)."""
+    scale = np.array(placement.scale * 2, dtype=like.dtype)
+    return scale, np.array(placement.pad * 2, dtype=like.dtype)

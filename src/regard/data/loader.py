@@ -1,0 +1,281 @@
+"""Batches for training and validation, the same for any number of worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from regard.config import AugmentSettings
+from regard.data.augment import Labelled, augment
+from regard.data.cache import CacheKind, open_store
+from regard.data.images import image_size
+from regard.data.letterbox import aspect_order, letterbox_validation, place_boxes, validation_sizes
+from regard.data.record import Record
+from regard.errors import RegardError
+from regard.types import Batch, Targets
+
+
+class BatchPlan(NamedTuple):
+    """All that decides one batch; it travels to the worker that makes it.
+
+    Attributes:
+        indices: the images, in order.
+        size: (height, width) of the input.
+        epoch: counted from 0, part of the seed of every random draw.
+        combine: whether mosaic and mixup may be drawn.
+    """
+
+    indices: tuple[int, ...]
+    size: tuple[int, int]
+    epoch: int = 0
+    combine: bool = False
+
+
+class TrainLoader:
+    """Augmented batches of a training set, in a new order each epoch.
+
+    The order comes from (seed, epoch), and what happens to an image from (seed, epoch, its index), so neither
+    the workers nor the processes matter: of every global batch, rank r gets images r, r + world_size, ... . The last
+    batch may be smaller; if it has fewer images than there are processes, it is left out.
+
+    Args:
+        records: the training set.
+        settings: how images are varied.
+        imgsz: side of the square input in pixels; with ``rect``, the long side.
+        batch: images a step over all processes.
+        seed: not negative.
+        workers: processes that make batches; 0 makes them in this one.
+        cache: keep images, reduced to ``imgsz``, in "ram" or on "disk".
+        cache_dir: folder of the disk cache.
+        rank: which process this is.
+        world_size: number of processes.
+        rect: batch images of like shape with little padding, without mosaic and mixup.
+        stride: with ``rect``, the sides are multiples of it.
+
+    Raises:
+        RegardError: fewer images, or a smaller batch, than processes; or an image that the cache cannot read.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        settings: AugmentSettings,
+        imgsz: int,
+        batch: int,
+        seed: int,
+        workers: int,
+        cache: CacheKind = "none",
+        cache_dir: Path | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        rect: bool = False,
+        stride: int = 32,
+    ) -> None:
+        if min(len(records), batch) < world_size:
+            raise RegardError(
+                f"{len(records)} training images in batches of {batch} for {world_size} process(es)",
+                expected="at least one image of each batch for each process",
+            )
+        self._count, self._imgsz, self._batch, self._seed = len(records), imgsz, batch, seed
+        self._rank, self._world_size = rank, world_size
+        self._rect_batches = _aspect_batches(records, imgsz, batch, stride, pad=0.0) if rect else None
+        self._plan: list[BatchPlan] = self._make_plan(0, combine=True)
+        self._loader = _batch_loader(
+            _TrainingSet(records, settings, imgsz, seed, cache, cache_dir), self._plan, workers
+        )
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def epoch(self, epoch: int, *, mosaic: bool = True) -> Iterator[Batch]:
+        """Yield the batches of one epoch; another epoch may begin only when this one has ended or been given up.
+
+        Args:
+            epoch: counted from 0; the same number gives the same batches.
+            mosaic: False leaves out mosaic and mixup, as in the last epochs of some recipes.
+
+        Raises:
+            RegardError: an image cannot be read.
+        """
+        self._plan[:] = self._make_plan(epoch, combine=mosaic and self._rect_batches is None)
+        yield from _raise_errors(self._loader)
+
+    def _make_plan(self, epoch: int, *, combine: bool) -> list[BatchPlan]:
+        """Return this process's share of every batch of an epoch."""
+        # No image has the index `count`, so this stream is none of theirs.
+        rng = np.random.default_rng([self._seed, epoch, self._count])
+        if self._rect_batches is not None:
+            batches = [self._rect_batches[i] for i in rng.permutation(len(self._rect_batches))]
+        else:
+            order = rng.permutation(self._count).tolist()
+            batches = [
+                BatchPlan(tuple(order[start : start + self._batch]), (self._imgsz, self._imgsz))
+                for start in range(0, self._count, self._batch)
+            ]
+        return [
+            BatchPlan(batch.indices[self._rank :: self._world_size], batch.size, epoch, combine)
+            for batch in batches
+            if len(batch.indices) >= self._world_size
+        ]
+
+
+class ValidationLoader:
+    """Every image of a set once, placed as YOLOv5 v6 validates, always in the same order.
+
+    Args:
+        records: the set.
+        imgsz: size of the long side in pixels.
+        batch: images a batch; the last may have fewer.
+        workers: processes that make batches; 0 makes them in this one.
+        stride: largest stride of the detector; the sides of the input are multiples of it.
+        rect: sort by aspect ratio and pad each batch only as needed; else pad all to a square, in the set's order.
+    """
+
+    def __init__(
+        self, records: Sequence[Record], *, imgsz: int, batch: int, workers: int, stride: int = 32, rect: bool = True
+    ) -> None:
+        if rect:
+            self._plan = _aspect_batches(records, imgsz, batch, stride, pad=0.5)
+        else:
+            side = -(-imgsz // stride) * stride
+            starts = range(0, len(records), batch)
+            self._plan = [
+                BatchPlan(tuple(range(start, min(start + batch, len(records)))), (side, side)) for start in starts
+            ]
+        self._loader = _batch_loader(_ValidationSet(records, imgsz), self._plan, workers)
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches, with placements.
+
+        Raises:
+            RegardError: an image cannot be read.
+        """
+        yield from _raise_errors(self._loader)
+
+
+class _TrainingSet(Dataset[Batch | RegardError]):
+    def __init__(
+        self,
+        records: Sequence[Record],
+        settings: AugmentSettings,
+        imgsz: int,
+        seed: int,
+        cache: CacheKind,
+        cache_dir: Path | None,
+    ) -> None:
+        self._store = open_store([record.image for record in records], imgsz, cache, cache_dir)
+        self._labels = [_labels(record) for record in records]
+        self._settings, self._seed = settings, seed
+
+    def __getitem__(self, plan: BatchPlan) -> Batch | RegardError:
+        try:
+            samples = [self._sample(index, plan) for index in plan.indices]
+        except RegardError as error:  # handed over as a value: torch would bury it in a worker's traceback
+            return error
+        return _to_batch(samples, plan)
+
+    def _sample(self, index: int, plan: BatchPlan) -> Labelled:
+        rng = np.random.default_rng([self._seed, plan.epoch, index])
+        return augment(index, self._read, len(self._labels), plan.size, self._settings, rng, combine=plan.combine)
+
+    def _read(self, index: int) -> Labelled:
+        image = self._store.read(index)
+        boxes, class_ids = self._labels[index]
+        return Labelled(image, boxes * _corner_sizes(image.shape), class_ids)
+
+
+class _ValidationSet(Dataset[Batch | RegardError]):
+    def __init__(self, records: Sequence[Record], imgsz: int) -> None:
+        self._records, self._imgsz = tuple(records), imgsz
+
+    def __getitem__(self, plan: BatchPlan) -> Batch | RegardError:
+        samples, placements = [], []
+        for index in plan.indices:
+            record = self._records[index]
+            try:
+                image = record.image.read()
+            except RegardError as error:
+                return error
+            boxes, class_ids = _labels(record)
+            placed, placement = letterbox_validation(image, self._imgsz, plan.size)
+            boxes = place_boxes(boxes * _corner_sizes(image.shape), placement)
+            samples.append(Labelled(placed, boxes, class_ids))
+            placements.append(placement)
+        return replace(_to_batch(samples, plan), placements=tuple(placements))
+
+
+def _aspect_batches(records: Sequence[Record], imgsz: int, batch: int, stride: int, pad: float) -> list[BatchPlan]:
+    """Batch images of like aspect ratio; ``pad`` is a margin in strides."""
+    sizes = [image_size(record.image) for record in records]
+    order = aspect_order(sizes).tolist()
+    shapes = validation_sizes([sizes[i] for i in order], imgsz, batch, stride, pad)
+    return [BatchPlan(tuple(order[k * batch : (k + 1) * batch]), shape) for k, shape in enumerate(shapes)]
+
+
+def _labels(record: Record) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return (N, 4) left, top, right, bottom as fractions of the image, and (N,) classes, without crowds."""
+    keep = slice(None) if record.crowd is None else ~record.crowd
+    centre, half = record.boxes_cxcywh[keep, :2], record.boxes_cxcywh[keep, 2:] / 2
+    return np.concatenate([centre - half, centre + half], axis=1), record.class_ids[keep]
+
+
+def _to_batch(samples: Sequence[Labelled], plan: BatchPlan) -> Batch:
+    images = torch.empty((len(samples), 3, *plan.size), dtype=torch.uint8)
+    for planes, sample in zip(images.numpy(), samples, strict=True):
+        planes[:] = sample.image.transpose(2, 0, 1)
+    counts = torch.tensor([len(sample.class_ids) for sample in samples])
+    boxes = np.concatenate([sample.boxes_xyxy for sample in samples]) / _corner_sizes(plan.size)
+    middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    targets = Targets(
+        image_index=torch.repeat_interleave(torch.arange(len(samples)), counts),
+        class_ids=torch.from_numpy(np.concatenate([sample.class_ids for sample in samples]).astype(np.int64)),
+        boxes_cxcywh=torch.from_numpy(np.concatenate([middle, sides], axis=1).astype(np.float32)),
+    )
+    return Batch(images, targets, plan.indices)
+
+
+def _corner_sizes(shape: Sequence[int]) -> NDArray[np.float64]:
+    """Return (width, height, width, height) for a shape that begins with height and width."""
+    return np.array([shape[1], shape[0], shape[1], shape[0]], dtype=np.float64)
+
+
+def _batch_loader(
+    dataset: Dataset[Batch | RegardError], plan: list[BatchPlan], workers: int
+) -> DataLoader[Batch | RegardError]:
+    """Serve whole batches by their plans; the list may change between epochs."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=plan,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_start_worker,
+        # A generator of its own: each pass draws a seed, which must not move the one that training draws from.
+        generator=torch.Generator(),
+    )
+
+
+def _start_worker(_worker: int) -> None:
+    cv2.setNumThreads(0)
+
+
+def _raise_errors(loader: DataLoader[Batch | RegardError]) -> Iterator[Batch]:
+    for batch in loader:
+        if isinstance(batch, RegardError):
+            try:
+                raise batch
+            finally:
+                del batch  # else the error and this frame hold each other, and the workers end only after a timeout
+        yield batch

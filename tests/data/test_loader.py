@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from regard.config import AugmentSettings
+from regard.data.images import ImageFile
+from regard.data.letterbox import fit_long_side, letterbox_validation, restore_boxes, validation_sizes
+from regard.data.loader import TrainLoader, ValidationLoader
+from regard.data.record import Record
+from regard.errors import RegardError
+from regard.types import Batch
+
+STILL = AugmentSettings(mosaic=0, translate=0, scale=0, flip_lr=0, hsv_h=0, hsv_s=0, hsv_v=0)
+SIZES = ((41, 61), (67, 43), (53, 53), (29, 97), (31, 37), (89, 47), (59, 71))
+
+
+@dataclass(frozen=True)
+class MemoryImage:
+    name: str
+    pixels: NDArray[np.uint8]
+
+    def read(self) -> NDArray[np.uint8]:
+        return self.pixels
+
+
+@dataclass(frozen=True)
+class BrokenImage:
+    name: str
+
+    def read(self) -> NDArray[np.uint8]:
+        raise RegardError("the file is not an image", file=self.name)
+
+
+def record(k: int, boxes: int) -> Record:
+    rng = np.random.default_rng(k)
+    pixels = rng.integers(0, 256, (*SIZES[k % len(SIZES)], 3), dtype=np.uint8)
+    pixels.setflags(write=False)
+    sides = rng.uniform(0.2, 0.5, (boxes, 2))
+    centres = sides / 2 + rng.random((boxes, 2)) * (1 - sides)
+    return Record(MemoryImage(f"image {k}", pixels), np.hstack([centres, sides]), rng.integers(0, 5, boxes), k)
+
+
+@pytest.fixture(scope="module")
+def records() -> tuple[Record, ...]:
+    """Seven images of all shapes, the fourth without boxes."""
+    return tuple(record(k, boxes=k % 4 if k != 4 else 5) for k in range(7))
+
+
+def train_loader(records: tuple[Record, ...], **options: object) -> TrainLoader:
+    defaults: dict[str, object] = {"settings": AugmentSettings(), "imgsz": 64, "batch": 3, "seed": 5, "workers": 0}
+    return TrainLoader(records, **(defaults | options))  # type: ignore[arg-type]
+
+
+def assert_equal(first: Iterator[Batch] | list[Batch], second: Iterator[Batch] | list[Batch]) -> None:
+    for one, other in zip(first, second, strict=True):
+        assert one.indices == other.indices
+        assert one.placements == other.placements
+        assert torch.equal(one.images, other.images)
+        for name in ("image_index", "class_ids", "boxes_cxcywh"):
+            assert torch.equal(getattr(one.targets, name), getattr(other.targets, name))
+
+
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own(records: tuple[Record, ...]) -> None:
+    loader = train_loader(records)
+    orders = [[i for batch in loader.epoch(epoch) for i in batch.indices] for epoch in range(3)]
+    assert all(sorted(order) == list(range(7)) for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+    assert len(loader) == 3
+    assert [len(batch.indices) for batch in loader.epoch(0)] == [3, 3, 1]
+
+
+def test_batches_have_the_promised_shapes_and_types(records: tuple[Record, ...]) -> None:
+    for batch in train_loader(records).epoch(0):
+        count, boxes = len(batch.indices), len(batch.targets)
+        assert (batch.images.shape, batch.images.dtype) == ((count, 3, 64, 64), torch.uint8)
+        assert batch.targets.image_index.dtype == batch.targets.class_ids.dtype == torch.int64
+        assert (batch.targets.boxes_cxcywh.shape, batch.targets.boxes_cxcywh.dtype) == ((boxes, 4), torch.float32)
+        assert ((batch.targets.image_index >= 0) & (batch.targets.image_index < count)).all()
+        centre, side = batch.targets.boxes_cxcywh[:, :2], batch.targets.boxes_cxcywh[:, 2:]
+        assert ((centre - side / 2 > -1e-6) & (centre + side / 2 < 1 + 1e-6)).all()
+        assert batch.placements == ()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_workers_gives_the_same_batches(records: tuple[Record, ...], workers: int) -> None:
+    settings = AugmentSettings(mixup=0.5, degrees=10)
+    here, there = (train_loader(records, settings=settings, workers=n) for n in (0, workers))
+    for epoch in (0, 2, 1):
+        assert_equal(here.epoch(epoch), there.epoch(epoch))
+    assert_equal(here.epoch(1, mosaic=False), there.epoch(1, mosaic=False))
+    validation = [ValidationLoader(records, imgsz=64, batch=3, workers=n) for n in (0, workers)]
+    assert_equal(iter(validation[0]), iter(validation[1]))
+
+
+def test_an_epoch_given_up_midway_leaves_no_trace(records: tuple[Record, ...]) -> None:
+    loader = train_loader(records, workers=1)
+    expected = list(train_loader(records).epoch(1))
+    next(loader.epoch(0))
+    assert_equal(expected, loader.epoch(1))
+
+
+def test_seeds_and_epochs_differ_but_torch_is_left_alone(records: tuple[Record, ...]) -> None:
+    state = torch.get_rng_state()
+    first = next(train_loader(records).epoch(0)).images
+    assert not torch.equal(first, next(train_loader(records, seed=6).epoch(0)).images)
+    assert not torch.equal(first, next(train_loader(records).epoch(1)).images)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_two_processes_see_together_what_one_sees(records: tuple[Record, ...]) -> None:
+    whole = list(train_loader(records, batch=5).epoch(3))
+    shards = [list(train_loader(records, batch=5, rank=rank, world_size=2).epoch(3)) for rank in (0, 1)]
+    assert len(whole) == len(shards[0]) == len(shards[1]) == 2
+    for step, batch in enumerate(whole):
+        for rank, shard in enumerate(shards):
+            assert shard[step].indices == batch.indices[rank::2]
+            assert torch.equal(shard[step].images, batch.images[rank::2])
+        for place in range(len(batch.indices)):
+            part, local = shards[place % 2][step].targets, place // 2
+            expected = batch.targets.boxes_cxcywh[batch.targets.image_index == place]
+            assert torch.equal(part.boxes_cxcywh[part.image_index == local], expected)
+
+
+def test_a_last_batch_too_small_for_all_processes_is_left_out(records: tuple[Record, ...]) -> None:
+    loaders = [train_loader(records, batch=3, rank=rank, world_size=2) for rank in (0, 1)]
+    assert [len(loader) for loader in loaders] == [2, 2]
+    assert [len(list(loader.epoch(0))) for loader in loaders] == [2, 2]
+    with pytest.raises(RegardError, match="7 training images in batches of 1 for 2"):
+        train_loader(records, batch=1, world_size=2)
+    with pytest.raises(RegardError, match="0 training images"):
+        train_loader(())
+
+
+def test_an_image_is_varied_anew_each_epoch(records: tuple[Record, ...]) -> None:
+    loader = train_loader(records[:1])
+    (first,), (second,) = loader.epoch(0), loader.epoch(1)
+    assert not torch.equal(first.images, second.images)
+
+
+@pytest.mark.parametrize("mosaic", [0, 1])
+def test_without_augmentation_images_are_letterboxed_with_their_boxes(
+    records: tuple[Record, ...], mosaic: float
+) -> None:
+    settings = STILL.model_copy(update={"mosaic": mosaic})
+    for batch in train_loader(records, settings=settings, imgsz=32).epoch(0, mosaic=False):
+        for place, index in enumerate(batch.indices):
+            expected, placement = letterbox_validation(records[index].image.read(), 32, (32, 32))
+            assert np.array_equal(batch.images[place].permute(1, 2, 0).numpy(), expected)
+            boxes = batch.targets.boxes_cxcywh[batch.targets.image_index == place].numpy() * 32
+            truth = records[index].boxes_cxcywh * (np.array(records[index].image.read().shape)[[1, 0, 1, 0]])
+            truth *= placement.scale * 2
+            truth[:, :2] += placement.pad
+            np.testing.assert_allclose(boxes, truth, atol=0.5001)
+
+
+def test_crowds_are_not_learned_from(records: tuple[Record, ...]) -> None:
+    crowded = replace(records[3], crowd=np.array([True, False, True]))
+    (batch,) = train_loader((crowded,), settings=STILL).epoch(0)
+    assert batch.targets.class_ids.tolist() == [records[3].class_ids[1]]
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_one_image_with_or_without_boxes(records: tuple[Record, ...], index: int) -> None:
+    (batch,) = train_loader((records[index],), settings=AugmentSettings(mixup=1), batch=16).epoch(0)
+    assert batch.images.shape == (1, 3, 64, 64)
+    assert (len(batch.targets) > 0) == (index == 3)
+    (batch,) = ValidationLoader((records[index],), imgsz=64, batch=16, workers=0)
+    assert len(batch.targets) == index
+
+
+@pytest.fixture
+def files(records: tuple[Record, ...], tmp_path: Path) -> tuple[Record, ...]:
+    (tmp_path / "images").mkdir()
+    stored = []
+    for k, one in enumerate(records):
+        path = tmp_path / "images" / f"{k}.bmp"
+        cv2.imwrite(str(path), one.image.read()[..., ::-1])
+        stored.append(replace(one, image=ImageFile(path)))
+    return tuple(stored)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_caches_change_nothing(files: tuple[Record, ...], tmp_path: Path, workers: int) -> None:
+    expected = list(train_loader(files, imgsz=32).epoch(0))
+    assert_equal(expected, train_loader(files, imgsz=32, cache="ram", workers=workers).epoch(0))
+    folder = tmp_path / "cache"
+    for _ in ("written", "read"):
+        loader = train_loader(files, imgsz=32, cache="disk", cache_dir=folder, workers=workers)
+        assert_equal(expected, loader.epoch(0))
+        assert {path.suffix for path in folder.iterdir()} == {".npy"}
+        assert len(list(folder.iterdir())) == 7
+    assert len(list((tmp_path / "images").iterdir())) == 7
+
+
+def test_disk_cache_is_read_until_the_file_changes(files: tuple[Record, ...], tmp_path: Path) -> None:
+    one = files[:1]
+
+    def image() -> NDArray[np.uint8]:
+        options = {"settings": STILL, "imgsz": 61, "cache": "disk", "cache_dir": tmp_path / "cache"}
+        (batch,) = train_loader(one, **options).epoch(0)
+        return batch.images[0, :, 10:51].permute(1, 2, 0).numpy()
+
+    np.testing.assert_array_equal(image(), fit_long_side(one[0].image.read(), 61))
+    (entry,) = (tmp_path / "cache").iterdir()
+    np.save(entry, np.full((41, 61, 3), 7, dtype=np.uint8))
+    assert (image() == 7).all()
+    path = Path(one[0].image.name)
+    cv2.imwrite(str(path), np.full((41, 61, 3), 9, dtype=np.uint8))
+    os.utime(path, (1, 1))
+    assert (image() == 9).all()
+
+
+def test_disk_cache_needs_a_folder_and_leaves_drawn_images_alone(records: tuple[Record, ...], tmp_path: Path) -> None:
+    with pytest.raises(RegardError, match="no folder"):
+        train_loader(records, cache="disk")
+    next(train_loader(records, cache="disk", cache_dir=tmp_path / "cache").epoch(0))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_rect_training_batches_like_shapes(records: tuple[Record, ...]) -> None:
+    loader = train_loader(records, imgsz=128, batch=2, rect=True, settings=AugmentSettings(scale=0, translate=0))
+    epochs = [list(loader.epoch(epoch)) for epoch in range(4)]
+    assert len({tuple(batch.indices for batch in epoch) for epoch in epochs}) > 1
+    for epoch in epochs:
+        assert sorted(i for batch in epoch for i in batch.indices) == list(range(7))
+        assert {tuple(batch.images.shape[2:]) for batch in epoch} == {(96, 128), (128, 128), (128, 96)}
+        assert sum(len(batch.targets) for batch in epoch) == sum(len(one.class_ids) for one in records)
+
+
+def test_validation_is_sorted_by_aspect_and_padded_as_needed(records: tuple[Record, ...]) -> None:
+    loader = ValidationLoader(records, imgsz=64, batch=3, workers=0)
+    batches = list(loader)
+    order = [i for batch in batches for i in batch.indices]
+    aspects = [SIZES[i][0] / SIZES[i][1] for i in order]
+    assert aspects == sorted(aspects)
+    assert sorted(order) == list(range(7))
+    assert len(loader) == len(batches) == 3
+    expected = validation_sizes([SIZES[i] for i in order], 64, 3)
+    assert [tuple(batch.images.shape[2:]) for batch in batches] == expected
+    assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize("rect", [True, False])
+def test_validation_targets_go_back_to_the_labels(records: tuple[Record, ...], rect: bool) -> None:
+    for batch in ValidationLoader(records, imgsz=64, batch=3, workers=0, rect=rect):
+        height, width = batch.images.shape[2:]
+        for place, index in enumerate(batch.indices):
+            image, labels = records[index].image.read(), records[index].boxes_cxcywh
+            expected, placement = letterbox_validation(image, 64, (height, width))
+            assert placement == batch.placements[place]
+            assert np.array_equal(batch.images[place].permute(1, 2, 0).numpy(), expected)
+            mine = batch.targets.image_index == place
+            assert batch.targets.class_ids[mine].tolist() == records[index].class_ids.tolist()
+            boxes = batch.targets.boxes_cxcywh[mine].numpy().astype(float) * (width, height, width, height)
+            corners = np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2])
+            back = restore_boxes(corners, placement) / (np.array(image.shape)[[1, 0, 1, 0]])
+            truth = np.hstack([labels[:, :2] - labels[:, 2:] / 2, labels[:, :2] + labels[:, 2:] / 2])
+            np.testing.assert_allclose(back, truth, atol=1e-5)
+
+
+def test_square_validation_keeps_the_order_and_pads_to_the_stride(records: tuple[Record, ...]) -> None:
+    batches = list(ValidationLoader(records, imgsz=50, batch=4, workers=0, rect=False))
+    assert [batch.indices for batch in batches] == [(0, 1, 2, 3), (4, 5, 6)]
+    assert all(batch.images.shape[2:] == (64, 64) for batch in batches)
+
+
+def test_an_empty_validation_set_has_no_batches() -> None:
+    loader = ValidationLoader((), imgsz=64, batch=4, workers=0)
+    assert len(loader) == 0
+    assert list(loader) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_one_clear_error(records: tuple[Record, ...], workers: int) -> None:
+    broken = (replace(records[0], image=BrokenImage("street.jpg")),)
+    for batches in (
+        train_loader(broken, workers=workers).epoch(0),
+        iter(ValidationLoader(broken, imgsz=64, batch=4, workers=workers, rect=False)),
+    ):
+        with pytest.raises(RegardError) as caught:
+            list(batches)
+        assert str(caught.value) == "street.jpg: the file is not an image"
+        assert caught.value.file == "street.jpg"
+
+
+def test_what_workers_are_sent_can_be_pickled(records: tuple[Record, ...]) -> None:
+    """Platforms that spawn their processes pickle the data set."""
+    data = train_loader(records)._loader.dataset
+    assert len(pickle.dumps(data)) > 0
