@@ -61,6 +61,13 @@ def test_what_is_wrong_with_an_image(yolo_set: Path, spoil: Callable[[Path], obj
     assert report.problems[0].done
 
 
+def test_unreadable_images_are_not_duplicates(yolo_set: Path) -> None:
+    for stem in "ab":
+        (yolo_set / f"images/train/{stem}.png").write_bytes(b"no image")
+    assert _kinds(check_data(yolo_set))["unreadable image"] == 2
+    assert not any("duplicate" in kind for kind in _kinds(check_data(yolo_set)))
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [

@@ -54,6 +54,13 @@ def test_images_in_a_folder_named_like_the_file_go_first(tmp_path: Path, coco_fi
     assert [problem.kind for problem in data.problems] == ["missing image"]
 
 
+def test_years_tell_folders_of_one_split_apart(tmp_path: Path, coco_file: Path, paint: Any) -> None:
+    for year in ("train2014", "train2017"):
+        paint(tmp_path / "images" / year / "a.png", 10, 20)
+    data = read_coco(coco_file.rename(coco_file.with_name("instances_train2017.json")))
+    assert data.splits["train"][0].image.name == str(tmp_path / "images/train2017/a.png")
+
+
 def test_folders_per_split_with_the_json_inside(tmp_path: Path, coco_content: dict[str, Any], paint: Any) -> None:
     for split in ("train", "valid"):
         paint(tmp_path / split / "a.png", 10, 20)

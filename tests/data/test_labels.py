@@ -45,8 +45,9 @@ def test_rounding_beyond_the_edge_is_clipped_in_silence() -> None:
 def test_only_an_exact_repetition_is_a_duplicate() -> None:
     box = (0.5, 0.5, 0.1, 0.1)
     other_class, other_box = _label(box, 1), _label((0.5, 0.5, 0.1, 0.1001))
-    kept, problems = clean([_label(box), other_class, other_box, _label(box)])
-    assert kept == [_label(box), other_class, other_box]
+    crowd = _label(box)._replace(crowd=True)
+    kept, problems = clean([_label(box), other_class, other_box, crowd, _label(box)])
+    assert kept == [_label(box), other_class, other_box, crowd]
     assert [p.kind for p in problems] == ["duplicate box"]
 
 

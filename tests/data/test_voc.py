@@ -56,6 +56,13 @@ def test_a_size_of_zero_is_read_from_the_image(voc_set: Path) -> None:
     np.testing.assert_allclose(record.boxes_cxcywh[0], [0.35, 0.3, 0.5, 0.4], rtol=1e-15)
 
 
+def test_a_stated_size_counts_and_not_the_images(voc_set: Path) -> None:
+    _edit(voc_set / "Annotations/a.xml", "<width>20", "<width>40")
+    record = read_voc(voc_set).splits["train"][0]
+    assert record.labelled_size == (10, 40)
+    np.testing.assert_allclose(record.boxes_cxcywh[0], [0.175, 0.3, 0.25, 0.4], rtol=1e-15)
+
+
 def test_missing_images_and_labels_are_recorded(voc_set: Path) -> None:
     (voc_set / "ImageSets/Main/train.txt").write_text("a\nb\nz\n")
     (voc_set / "Annotations/b.xml").unlink()

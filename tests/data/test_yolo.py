@@ -68,7 +68,7 @@ def test_labels_replace_the_last_images_folder() -> None:
 
 
 def test_a_polygon_gives_the_box_around_it(yolo_set: Path) -> None:
-    (yolo_set / "labels/val/c.txt").write_text("1 0.25 0.5 0.75 0.25 0.5 0.875\n")
+    (yolo_set / "labels/val/c.txt").write_text("1 0.5 0.5 0.25 0.25 0.75 0.875\n")
     record = read_yolo(yolo_set / "data.yaml").splits["val"][0]
     np.testing.assert_array_equal(record.boxes_cxcywh, [[0.5, 0.5625, 0.5, 0.625]])
 

@@ -56,7 +56,7 @@ def _split_lists(folder: Path) -> dict[str, Path]:
     """Return the text file of each split that has one."""
     main = folder / "ImageSets" / "Main"
     lists = {split: main / f"{split}.txt" for split in SPLITS if (main / f"{split}.txt").is_file()}
-    if "train" not in lists and (main / "trainval.txt").is_file():
+    if (main / "trainval.txt").is_file():
         lists = {"train": main / "trainval.txt", **lists}
     return lists
 
