@@ -1,0 +1,29 @@
+"""What to say about a weights file that is not there."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from regard.errors import RegardError, nearest
+
+PUBLISHED = tuple(f"yolov5{size}{levels}.pt" for levels in ("", "6") for size in "nsmlx")
+SUFFIXES = (".pt", ".pth", ".safetensors")
+
+
+def missing_file(path: Path) -> RegardError:
+    """Return the error for a weights file that does not exist, with its publisher's name and near names beside it."""
+    if path.is_dir():
+        return RegardError("this is a folder", file=path, expected="a weights file")
+    folder = path.parent
+    what = "no such file" if folder.is_dir() else f"no such file, and no folder {str(folder)!r}"
+    beside = [file.name for file in folder.glob("*") if file.suffix in SUFFIXES] if folder.is_dir() else []
+    hints = [_published(path.name), nearest(path.name, beside)]
+    return RegardError(what, file=path, hint="\n  ".join(hint for hint in hints if hint) or None)
+
+
+def _published(name: str) -> str | None:
+    known = difflib.get_close_matches(name.lower(), PUBLISHED, n=1, cutoff=0.8)
+    if not known:
+        return None
+    return f"published by Ultralytics with YOLOv5 release v7.0 as `{known[0]}`; regard downloads nothing"

@@ -1,0 +1,33 @@
+"""What is said about a weights file that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from regard.weights.missing import missing_file
+
+
+@pytest.mark.parametrize(
+    ("asked", "published"),
+    [("yolov5n.pt", "yolov5n.pt"), ("yolov5x6.pt", "yolov5x6.pt"), ("YOLOv5-m.pt", "yolov5m.pt")],
+)
+def test_says_what_the_publisher_calls_it(asked: str, published: str, tmp_path: Path) -> None:
+    message = str(missing_file(tmp_path / asked))
+    assert f"published by Ultralytics with YOLOv5 release v7.0 as `{published}`; regard downloads nothing" in message
+
+
+def test_says_nothing_of_the_publisher_about_other_names(tmp_path: Path) -> None:
+    assert "Ultralytics" not in str(missing_file(tmp_path / "best.safetensors"))
+
+
+def test_suggests_a_near_name_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "helmets.pt").touch()
+    (tmp_path / "helmet.txt").touch()
+    assert "did you mean 'helmets.pt'?" in str(missing_file(tmp_path / "helmet.pt"))
+
+
+def test_says_when_the_folder_is_missing_or_the_path_is_one(tmp_path: Path) -> None:
+    assert "no folder" in str(missing_file(tmp_path / "absent" / "a.pt"))
+    assert "this is a folder" in str(missing_file(tmp_path))
