@@ -1,0 +1,209 @@
+"""Read YOLOv5 v6 checkpoints (``.pt``) without running what is in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from regard.errors import RegardError
+from regard.weights.kinds import kind_of_head, kind_of_keys, kind_of_model
+from regard.weights.record import Record
+from regard.weights.unpickle import read_pickle
+
+WANTED = "a YOLOv5 v6 detection checkpoint, such as yolov5n.pt of release v7.0"
+ROW_KEY = re.compile(r"model\.\d{1,6}\.")
+MAX_DEPTH = 64  # of modules in modules, and of lists in the graph
+MAX_PARTS = 200_000  # modules and tensors; thousands are usual
+MAX_GRAPH_VALUES = 100_000
+
+Anchors = tuple[tuple[tuple[float, float], ...], ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a YOLOv5 checkpoint says.
+
+    Attributes:
+        state: ``model.<row>.<submodule>...`` to tensor on the CPU; floating tensors are float32.
+        yaml: the model's graph, with the keys and values of its YAML file; None for a plain state dict.
+        names: class names; empty where the checkpoint has none.
+        anchors: (width, height) in pixels of each anchor of each detection level; None where the strides are unknown.
+        epoch: last finished epoch, -1 once training has ended; None where the checkpoint has none.
+        module_classes: row to the full name of its class, or of what the row repeats; empty for a plain state dict.
+    """
+
+    state: dict[str, Tensor]
+    yaml: dict[str, object] | None = None
+    names: dict[int, str] = field(default_factory=dict)
+    anchors: Anchors | None = None
+    epoch: int | None = None
+    module_classes: dict[int, str] = field(default_factory=dict)
+
+
+class _NotYolov5(Exception):  # noqa: N818 - the caller, who knows the file, turns it into an error
+    """What the content is instead, to follow "this is"."""
+
+
+def read_yolov5(path: Path) -> Checkpoint:
+    """Read a YOLOv5 detection checkpoint, or the plain state dict of one.
+
+    The averaged weights (``ema``) are taken where there are any, else the ``model``.
+
+    Raises:
+        RegardError: the file is missing, damaged, or of another kind; the message says which.
+    """
+    content = read_pickle(path)
+    model, epoch = content, None
+    if isinstance(content, dict) and ("model" in content or "ema" in content):
+        model = content.get("model") if content.get("ema") is None else content["ema"]
+        epoch = content.get("epoch")
+    try:
+        checkpoint = _read_module(model) if isinstance(model, Record) else Checkpoint(_plain_state(model))
+        state = _as_float32(checkpoint.state, most=path.stat().st_size)
+    except _NotYolov5 as found:
+        raise RegardError(f"this is {found}", file=path, expected=WANTED) from None
+    return replace(checkpoint, state=state, epoch=epoch if isinstance(epoch, int) else None)
+
+
+def _plain_state(content: object) -> dict[str, Tensor]:
+    if isinstance(content, dict) and isinstance(content.get("module"), dict):
+        content = content["module"]
+    if not isinstance(content, dict) or not content:
+        raise _NotYolov5("a checkpoint without a model")
+    keys = [str(key) for key in content]
+    if kind := kind_of_keys(keys):
+        raise _NotYolov5(kind)
+    strange = next((key for key in keys if not ROW_KEY.match(key)), None)
+    if strange is not None:
+        raise _NotYolov5(f"a checkpoint of another model (it holds {strange[:80]!r} where `model.<row>...` should be)")
+    return {str(key): _tensor(str(key), value) for key, value in content.items()}
+
+
+def _read_module(model: Record) -> Checkpoint:
+    attributes, dotted = _attributes(model), model.made_by.dotted
+    graph = attributes.get("yaml")
+    built_from = graph.get("yaml_file") if isinstance(graph, dict) else None  # where the package `ultralytics` has it
+    if kind := kind_of_model(dotted, built_from):
+        raise _NotYolov5(kind)
+    rows = _rows(model)
+    if not isinstance(graph, dict) or not {"backbone", "head"} <= graph.keys() or not rows:
+        raise _NotYolov5(f"a pickled {dotted!r:.100}, without a YOLOv5 graph and its layers")
+    classes = {row: _class_of(module) for row, module in rows.items()}
+    last = max(rows)
+    if kind := kind_of_head(classes[last]):
+        raise _NotYolov5(kind)
+    return Checkpoint(
+        state=dict(_named_tensors(model)),
+        yaml=_plain_graph(graph),
+        names=_names(attributes.get("names")),
+        anchors=_anchors(rows[last], attributes.get("stride")),
+        module_classes=classes,
+    )
+
+
+def _attributes(module: object) -> dict[object, object]:
+    """Return the ``__dict__`` that a module was pickled with."""
+    return module.state if isinstance(module, Record) and isinstance(module.state, dict) else {}
+
+
+def _group(module: Record, name: str) -> dict[str, object]:
+    """Return a module's ``_parameters``, ``_buffers`` or ``_modules``, without those that are None."""
+    group = _attributes(module).get(name)
+    if not isinstance(group, dict):
+        return {}
+    return {str(key): value for key, value in group.items() if value is not None}
+
+
+def _rows(model: Record) -> dict[int, Record]:
+    layers = _group(model, "_modules").get("model")
+    rows = _group(layers, "_modules") if isinstance(layers, Record) else {}
+    return {
+        int(row): module
+        for row, module in rows.items()
+        if ROW_KEY.match(f"model.{row}.") and isinstance(module, Record)
+    }
+
+
+def _class_of(module: Record) -> str:
+    first = _group(module, "_modules").get("0")
+    if module.made_by.name == "Sequential" and isinstance(first, Record):
+        return first.made_by.dotted
+    return module.made_by.dotted
+
+
+def _named_tensors(model: Record) -> Iterator[tuple[str, Tensor]]:
+    """Yield parameters and persistent buffers in the order of ``state_dict``."""
+    waiting, left = [("", model)], MAX_PARTS
+    while waiting:
+        prefix, module = waiting.pop()
+        tensors = _group(module, "_parameters") | _persistent_buffers(module)
+        children = _group(module, "_modules").items()
+        left -= 1 + len(tensors) + len(children)
+        if left < 0 or prefix.count(".") > MAX_DEPTH:
+            raise _NotYolov5("a checkpoint whose modules are nested or repeated without end")
+        for name, value in tensors.items():
+            yield prefix + name, _tensor(prefix + name, value)
+        waiting += [(f"{prefix}{name}.", child) for name, child in children if isinstance(child, Record)][::-1]
+
+
+def _persistent_buffers(module: Record) -> dict[str, object]:
+    passing = _attributes(module).get("_non_persistent_buffers_set")
+    if not isinstance(passing, set):
+        return _group(module, "_buffers")
+    return {name: value for name, value in _group(module, "_buffers").items() if name not in passing}
+
+
+def _tensor(key: str, value: object) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise _NotYolov5(f"a checkpoint whose {key[:80]!r} is no ordinary tensor ({value!r:.80})")
+    return value
+
+
+def _as_float32(state: Mapping[str, Tensor], most: int) -> dict[str, Tensor]:
+    """Return ``state`` with floating tensors as float32, refusing one that would grow beyond what the file can hold."""
+    if sum(tensor.numel() for tensor in state.values()) > most:
+        raise _NotYolov5("a checkpoint whose tensors repeat a few numbers without end")
+    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+
+
+def _plain_graph(graph: Mapping[object, object]) -> dict[str, object]:
+    left = iter(range(MAX_GRAPH_VALUES))
+    return {str(key): _plain(value, left) for key, value in graph.items()}
+
+
+def _plain(value: object, left: Iterator[int], depth: int = 0) -> object:
+    """Return ``value`` as a YAML file would hold it; what no YAML file holds becomes text."""
+    if depth > MAX_DEPTH or next(left, None) is None:
+        raise _NotYolov5("a checkpoint whose graph is nested or repeated without end")
+    if isinstance(value, Tensor) and value.numel() <= 1000:
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {
+            key if isinstance(key, str | int) else str(key): _plain(item, left, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(item, left, depth + 1) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else f"{value!r:.80}"
+
+
+def _names(names: object) -> dict[int, str]:
+    if isinstance(names, list | tuple):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict):
+        return {}
+    return {key: str(name) for key, name in names.items() if isinstance(key, int) and isinstance(name, str | int)}
+
+
+def _anchors(head: Record, stride: object) -> Anchors | None:
+    cells, strides = _group(head, "_buffers").get("anchors"), _attributes(head).get("stride", stride)
+    if not isinstance(cells, Tensor) or not isinstance(strides, Tensor):
+        return None
+    if cells.ndim != 3 or cells.shape[2] != 2 or strides.shape != cells.shape[:1] or cells.numel() > 1000:
+        return None
+    pixels = cells.double() * strides.double().view(-1, 1, 1)
+    return tuple(tuple((width, height) for width, height in level) for level in pixels.tolist())
