@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -130,6 +131,10 @@ def test_equals_pycocotools_on_random_detections(tmp_path: Path) -> None:
 def test_own_matching_gives_the_ap50_of_coco() -> None:
     """Precision and recall come from our own matching: at IoU 0.5 it must lead to the same interpolated curve."""
     detections, records = _random_case()
+    rng = np.random.default_rng(1)
+    many = _random_boxes(rng, 140)  # more than the 100 detections that count
+    records.append(_record(many[:40], [0] * 40, [False] * 40))
+    detections.append(_found(many, np.linspace(0.01, 0.9, 140).tolist(), [0] * 140))
     judged, labels = judge(detections, records, 5)
     coco = coco_evaluate(detections, records, 5)
     for class_id, ((_, right), n) in enumerate(zip(judged, labels.tolist(), strict=True)):
@@ -156,6 +161,19 @@ def test_ap_by_hand() -> None:
     assert (metrics.precision, metrics.recall) == (pytest.approx(2 / 3), 1)
     assert metrics.confidence == 0  # the lowest of the confidences with the same F1
     assert metrics.fitness == pytest.approx(expected)
+
+
+def test_stated_areas_decide_what_is_small() -> None:
+    """A mask of 500 pixels makes a box of 40 x 40 a small object."""
+    record = replace(_record([[0, 0, 40, 40]], [0]), areas=np.array([500.0]))
+    metrics = score([_found([[0, 0, 40, 40]], [0.5], [0])], [record], ["cell"])
+    assert metrics.ap_small == pytest.approx(1)
+    assert math.isnan(metrics.ap_medium)
+
+
+def test_a_score_at_the_threshold_counts() -> None:
+    metrics = score([_found([[0, 0, 40, 40]], [0.5], [0])], [_record([[0, 0, 40, 40]], [0])], ["cell"])
+    assert metrics.curves.recall[0, 499:502].tolist() == [1, 1, 0]
 
 
 def test_precision_and_recall_are_means_over_the_labelled_classes() -> None:
@@ -210,10 +228,14 @@ def test_labels_without_detections_score_zero() -> None:
     assert metrics.confusion[1, 2] == 1
 
 
-def test_prints_as_a_table_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+def test_prints_as_a_table_and_nothing_else(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     detections, records = _random_case()
     metrics = score(detections, records, list("abcde"))
     assert capfd.readouterr() == ("", "")
+    assert not caplog.records
     console = Console(file=io.StringIO(), width=120)
     console.print(metrics)
     assert isinstance(console.file, io.StringIO)
@@ -239,21 +261,22 @@ class _Oracle(torch.nn.Module):
 def _batches() -> list[Batch]:
     no_targets = Targets(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4))
     images = torch.full((2, 3, 64, 96), 255, dtype=torch.uint8)
-    placement = Placement(SIZE, (0.5, 0.5), (10.0, 5.0))
+    placement, moved = Placement(SIZE, (0.5, 0.5), (10.0, 5.0)), Placement(SIZE, (0.5, 0.5), (0.0, 5.0))
     return [
         Batch(images, no_targets, (2, 0), (placement, placement)),
-        Batch(images[:1], no_targets, (1,), (placement,)),
+        Batch(images[:1], no_targets, (1,), (moved,)),
     ]
 
 
 def test_evaluate_restores_boxes_and_order() -> None:
-    """Input box 40..80 x 40..60 lies at 60..140 x 70..110 of the original, cut to its 97 rows."""
-    records = [_record([[60, 70, 140, 97]], [1], image_id=i) for i in range(3)]
+    """Input box 40..80 x 40..60 lies at 60..140 x 70..110 of the original, cut to its 97 rows; image 1: 20 right."""
+    records = [_record([[60 + 20 * (i == 1), 70, 140 + 20 * (i == 1), 97]], [1], image_id=i) for i in range(3)]
     model = _Oracle().train()
     detections, speed = detect(model, _batches(), records)
     assert model.training
     assert [len(d) for d in detections] == [1, 1, 1]
-    np.testing.assert_allclose(detections[2].boxes_xyxy, [[60, 70, 140, 97]])
+    for i, left in enumerate((60, 80, 60)):
+        np.testing.assert_allclose(detections[i].boxes_xyxy, [[left, 70, left + 80, 97]])
     assert speed.network > 0
     metrics = evaluate(model, _batches(), records, ["a", "b"])
     assert metrics.ap == pytest.approx(1)

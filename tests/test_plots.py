@@ -80,6 +80,6 @@ def test_short_tables_are_drawn(table: dict[str, list[float]], tmp_path: Path) -
 
 
 def test_the_users_own_style_is_left_alone(tmp_path: Path) -> None:
-    before = dict(matplotlib.rcParams)
-    plot_pr_curve(_metrics(3, 3), tmp_path / "curve.png")
-    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"font.size": 17.0}):
+        plot_pr_curve(_metrics(3, 3), tmp_path / "curve.png")
+        assert matplotlib.rcParams["font.size"] == 17

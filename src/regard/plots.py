@@ -6,7 +6,6 @@ reads in grey. Figures are drawn without pyplot, so there is no global state and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from regard.evaluate.metrics import Metrics
+from regard.weights.store import replacing
 
 BLUE, ORANGE, INK, PALE = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")
@@ -89,6 +89,8 @@ def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
         axes = figure.add_subplot()
         shown = axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
         axes.set(title="Confusion at confidence 0.25, IoU 0.5", xlabel="detected", ylabel="labelled")
+        if not named:
+            axes.set(xlabel="detected, last: background", ylabel="labelled, last: background")
         axes.grid(False)
         axes.spines[:].set_visible(False)
         if named:
@@ -170,6 +172,5 @@ def _figure(path: str | Path, inches: tuple[float, float]) -> Iterator[Figure]:
         figure = Figure(figsize=inches, dpi=200, layout="constrained")
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        figure.savefig(part, format="png")
-        os.replace(part, path)
+        with replacing(path) as file:
+            figure.savefig(file, format="png")

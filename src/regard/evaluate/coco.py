@@ -7,7 +7,6 @@ neither right nor wrong, 10 IoU thresholds, 101 recall levels, the 100 best dete
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from regard.data.record import Record
 from regard.types import Detections
+from regard.weights.store import replacing
 
 ALL_AREAS, SMALL, MEDIUM, LARGE = range(4)
 IOU_50, IOU_75 = 0, 5
@@ -83,14 +83,16 @@ def save_coco_json(
         detections: of each record.
         records: give the image ids.
         category_ids: the ids of the classes in the data set's COCO file; by default their indices.
+
+    Raises:
+        RegardError: the file cannot be written.
     """
     classes = 1 + max((int(d.class_ids.max()) for d in detections if len(d)), default=0)
     rows = coco_rows(detections, [r.image_id for r in records], category_ids or range(classes))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(rows), encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as file:
+        file.write(json.dumps(rows).encode())
     return path
 
 
