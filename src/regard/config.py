@@ -65,11 +65,31 @@ class OptimSettings(Settings):
 class Recipe(Settings):
     """All that decides how a model learns, apart from model, data and budget."""
 
-    name: str = "yolov5"
+    name: str
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
     optim: OptimSettings = OptimSettings()
     close_mosaic: int = Field(0, ge=0, description="last epochs trained without mosaic and mixup")
+
+
+YOLOV5_RECIPE = Recipe(name="yolov5")
+"""The defaults of YOLOv5 v6, for comparison with its results."""
+
+DEFAULT_RECIPE = Recipe(
+    name="default",
+    optim=OptimSettings(
+        schedule="cosine",
+        nominal_batch=0,
+        warmup_epochs=1.0,
+        warmup_min_steps=0,
+        warmup_bias_lr=0.01,
+        ema_decay=0.999,
+        ema_tau=200.0,
+        gate_lr_factor=10.0,
+    ),
+    close_mosaic=3,
+)
+"""The project's own, which also learns on a few hundred images: it steps every batch and warms up for one epoch."""
 
 
 class TrainSettings(Settings):
@@ -94,7 +114,7 @@ class TrainSettings(Settings):
     classes: tuple[str, ...] = Field((), description="names or indices of the classes kept")
     val_every: int = Field(1, ge=1)
     plots: bool = True
-    recipe: Recipe = Recipe()
+    recipe: Recipe = DEFAULT_RECIPE
 
 
 class DetectSettings(Settings):

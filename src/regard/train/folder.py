@@ -1,0 +1,133 @@
+"""The folder of a run: it says everything about it. Every file is written beside and renamed into place."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from regard.errors import RegardError
+from regard.graph.detector import Detector
+from regard.weights.detector import save_detector, with_current_anchors
+from regard.weights.store import load_state, save_state
+
+PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
+
+Row = dict[str, float]
+
+
+class RunFolder:
+    """Where a run keeps its configuration, its table of results, its weights and what it needs to go on.
+
+    Args:
+        path: the folder; made where it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    def write_config(self, detector: Detector, config: Mapping[str, Any]) -> None:
+        """Write ``run.json`` (settings, seed, versions, git state, command) and ``model.yaml``."""
+        document = {**config, "environment": environment()}
+        self.write("run.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        self.write("model.yaml", with_current_anchors(detector).to_yaml())
+
+    def write_results(self, rows: Sequence[Row]) -> None:
+        """Write ``results.csv``, one row an epoch."""
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows([{name: _number(value) for name, value in row.items()} for row in rows])
+        self.write("results.csv", text.getvalue())
+
+    def write_weights(
+        self, name: str, detector: Detector, training: Mapping[str, Any], extra: Mapping[str, Any]
+    ) -> None:
+        """Write a detector as ``<name>.safetensors``."""
+        save_detector(self.path / f"{name}.safetensors", detector, training=training, extra=extra)
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Write ``state.pt``, all that continuing needs."""
+        save_state(self.path / "state.pt", state)
+
+    def read_state(self) -> dict[str, Any]:
+        """Return what ``write_state`` wrote last.
+
+        Raises:
+            RegardError: there is nothing to continue from.
+        """
+        return load_state(self.path / "state.pt")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file whole or not at all."""
+        beside = self.path / f".{name}.part"
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, self.path / name)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration of an earlier run.
+
+    Raises:
+        RegardError: the folder holds no run, or its ``run.json`` is damaged.
+    """
+    file = folder / "run.json"
+    if not file.is_file():
+        raise RegardError("no run in this folder", file=folder, expected="a folder with run.json and state.pt")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RegardError(f"damaged: {error}", file=file) from error
+    if not isinstance(config, dict):
+        raise RegardError("damaged: not a mapping", file=file)
+    return config
+
+
+def next_folder(parent: Path, name: str) -> Path:
+    """Return ``parent / name``, or the first of ``name-2``, ``name-3``, ... that does not exist."""
+    path, k = parent / name, 2
+    while path.exists():
+        path, k = parent / f"{name}-{k}", k + 1
+    return path
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, hardware, git state and the command line."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "git": _git_state(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Return commit and whether there are changes, of the folder that the run was started in."""
+    try:
+        options = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()  # type: ignore[call-overload]
+        changes = subprocess.run(["git", "status", "--porcelain"], **options).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "changed": bool(changes)}
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"

@@ -1,0 +1,308 @@
+"""Training: set up, fit, one epoch, validate; read it from the top."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from regard.config import Recipe, TrainSettings, describe
+from regard.data.loader import TrainLoader, ValidationLoader
+from regard.data.record import DetectionData
+from regard.errors import RegardError
+from regard.evaluate import Metrics, evaluate
+from regard.graph.cost import check_imgsz
+from regard.graph.detector import Detector
+from regard.nn.gate import gate_values
+from regard.train.ema import Ema
+from regard.train.folder import Row, RunFolder
+from regard.train.loss import DetectionLoss, alone, detection_loss
+from regard.train.optim import build_optimizer, schedule, set_step
+from regard.train.pictures import Pictures
+from regard.train.prepare import fit_anchors, fit_classes, freeze, hold_statistics
+from regard.train.progress import Progress
+
+LOSSES = ("box", "obj", "cls")
+
+
+@dataclass
+class State:
+    """What changes while training, and is all that continuing needs.
+
+    Attributes:
+        epoch: the next epoch to train, counted from 0.
+        rows: the table of results so far.
+        best: the best fitness so far, and the epoch that had it.
+    """
+
+    epoch: int
+    rows: list[Row]
+    best: tuple[float, int]
+
+
+class Trainer:
+    """One run: a detector, a data set, settings, and the folder that keeps it all.
+
+    Args:
+        fabric: devices, processes and precision.
+        detector: what to train; replaced by a copy where the data have other classes.
+        data: with a training split, and one to validate on.
+        settings: the run's settings.
+        folder: where the run is kept; only the first process writes.
+        config: what ``run.json`` says beside the settings.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        detector: Detector,
+        data: DetectionData,
+        settings: TrainSettings,
+        folder: Path,
+        config: Mapping[str, Any],
+    ) -> None:
+        self.fabric, self.data, self.settings, self.path = fabric, data, settings, folder
+        self.recipe: Recipe = settings.recipe
+        self.train_records = data.splits["train"]
+        self.val_name, self.val_records = validation_split(data)
+        self.progress = Progress(settings.epochs, enabled=fabric.is_global_zero)
+        self.detector = self._prepare(detector)
+        self.folder = RunFolder(folder) if fabric.is_global_zero else None
+        self.pictures = Pictures(folder, data.names) if self.folder and settings.plots else None
+        self.config = {**config, "settings": describe(settings)}
+        self.state = State(0, [], (-1.0, -1))
+
+    def _prepare(self, detector: Detector) -> Detector:
+        check_imgsz(detector, self.settings.imgsz)
+        detector, moved = fit_classes(detector, self.data)
+        if moved:
+            self.progress.say(moved)
+        if self.settings.autoanchor:
+            check = fit_anchors(detector, self.train_records, self.settings)
+            self.progress.say(f"anchors: best possible recall {check.recall:.3f}" + (", refitted" * check.refitted))
+        frozen = freeze(detector, self.settings.freeze)
+        if frozen:
+            self.progress.say("frozen: " + ", ".join(frozen))
+        return detector
+
+    def fit(self, *, resume: bool = False) -> None:
+        """Train until the epochs are used up, or nothing has become better for long."""
+        settings, fabric = self.settings, self.fabric
+        self.loader = self._train_loader()
+        self.ema = Ema(self.detector, self.recipe.optim.ema_decay, self.recipe.optim.ema_tau)
+        self.model, self.optimizer = self._set_up()
+        if resume:
+            self._resume()
+        elif self.folder:
+            self.folder.write_config(self.detector, self.config)
+            self._save(is_best=False)
+        fabric.barrier()
+        with self.progress:
+            for epoch in range(self.state.epoch, settings.epochs):
+                started = time.perf_counter()
+                losses = self._train_epoch(epoch)
+                trained = time.perf_counter()
+                metrics = self._validate() if self._is_due(epoch) else None
+                row = self._row(epoch, losses, metrics, trained - started, time.perf_counter() - trained)
+                if not self._keep(epoch, row, metrics):
+                    break
+        if self.pictures and self.state.rows:
+            self.pictures.results(self.state.rows)
+
+    def _train_loader(self) -> TrainLoader:
+        settings = self.settings
+        return TrainLoader(
+            self.train_records,
+            settings=self.recipe.augment,
+            imgsz=settings.imgsz,
+            batch=settings.batch,
+            seed=settings.seed,
+            workers=settings.workers,
+            cache=settings.cache,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+            rect=settings.rect,
+            stride=self.detector.max_stride,
+        )
+
+    def _set_up(self) -> tuple[Any, Optimizer]:
+        self.detector.train()
+        optimizer = build_optimizer(self.detector, self.recipe.optim, self.settings.batch)
+        model, wrapped = self.fabric.setup(self.detector, optimizer)
+        self.ema.model.to(self.fabric.device)
+        return model, wrapped
+
+    def _train_epoch(self, epoch: int) -> dict[str, float]:
+        """Train one epoch and return the mean of each part of the loss."""
+        settings = self.settings
+        torch.manual_seed(_stream(settings.seed, epoch, self.fabric.global_rank))
+        self.detector.train()
+        hold_statistics(self.detector, settings.freeze_batchnorm)
+        mosaic = epoch < settings.epochs - self.recipe.close_mosaic
+        steps = len(self.loader)
+        sums = torch.zeros(len(LOSSES), device=self.fabric.device)
+        self.optimizer.zero_grad()
+        gathered = 0
+        for i, batch in enumerate(self.progress.batches(epoch, self.loader.epoch(epoch, mosaic=mosaic), steps)):
+            if self.pictures and epoch == 0 and i == 0:
+                self.pictures.labels(batch)
+            step = schedule(epoch * steps + i, steps, settings.epochs, self.recipe.optim, settings.batch)
+            set_step(self.optimizer, step)
+            gathered += 1
+            is_update = gathered >= step.accumulate or i == steps - 1
+            images = batch.images.to(self.fabric.device, non_blocking=True).float() / 255
+            images = self._scaled(images, epoch, i)
+            with self.fabric.no_backward_sync(self.model, enabled=not is_update):
+                loss = self._loss(self.model(images), batch.targets.to(self.fabric.device), images)
+                self.fabric.backward(loss.total)
+            if is_update:
+                self._update()
+                gathered = 0
+            sums += torch.stack((loss.box, loss.obj, loss.cls))
+            self.progress.losses(dict(zip(LOSSES, (sums / (i + 1)).tolist(), strict=True)))
+        sums = self.fabric.all_reduce(sums / steps, reduce_op="mean")
+        losses = dict(zip(LOSSES, sums.tolist(), strict=True))
+        if not all(map(math.isfinite, losses.values())):
+            raise RegardError(
+                f"the loss is not finite in epoch {epoch + 1}: {losses}",
+                hint="lower the learning rate, or train in float32; the last finished epoch is kept and can be resumed",
+            )
+        return losses
+
+    def _loss(self, raw: list[Tensor], targets: Any, images: Tensor) -> DetectionLoss:
+        reduce = self._sum_over_processes if self.fabric.world_size > 1 else alone
+        return detection_loss(raw, targets, self.detector.head.anchors, self.recipe.loss, max(images.shape[2:]), reduce)
+
+    def _sum_over_processes(self, counts: Tensor) -> Tensor:
+        summed = self.fabric.all_reduce(counts, reduce_op="sum")
+        assert isinstance(summed, Tensor)
+        return summed
+
+    def _scaled(self, images: Tensor, epoch: int, i: int) -> Tensor:
+        """Return the batch at a size drawn from half to one and a half, where multi-scale is on."""
+        if not self.settings.multi_scale:
+            return images
+        stride, imgsz = self.detector.max_stride, self.settings.imgsz
+        rng = np.random.default_rng([self.settings.seed, epoch, i])
+        side = max(round(rng.uniform(0.5, 1.5) * imgsz / stride), 1) * stride
+        factor = side / max(images.shape[2:])
+        size = [max(math.ceil(n * factor / stride), 1) * stride for n in images.shape[2:]]
+        return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+    def _update(self) -> None:
+        if self.recipe.optim.clip_norm:
+            limit = self.recipe.optim.clip_norm
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.update(self.detector)
+
+    def _is_due(self, epoch: int) -> bool:
+        return (epoch + 1) % self.settings.val_every == 0 or epoch == self.settings.epochs - 1
+
+    def _validate(self) -> Metrics | None:
+        """Measure the averaged weights, in the first process."""
+        if not self.folder:
+            return None
+        settings = self.settings
+        loader = ValidationLoader(
+            self.val_records,
+            imgsz=settings.imgsz,
+            batch=settings.batch,
+            workers=0,
+            stride=self.detector.max_stride,
+        )
+        return evaluate(self.ema.model, loader, self.val_records, self.data.names)
+
+    def _row(
+        self, epoch: int, losses: dict[str, float], metrics: Metrics | None, seconds: float, val_seconds: float
+    ) -> Row:
+        row: Row = {"epoch": epoch + 1} | {f"train/{name}": value for name, value in losses.items()}
+        for name in ("ap", "ap50", "ap75", "precision", "recall", "f1"):
+            row[f"val/{name}"] = getattr(metrics, name) if metrics else math.nan
+        row["lr"] = self.optimizer.param_groups[0]["lr"]
+        row |= {f"gate/{name}": value for name, value in named_gates(self.detector).items()}
+        row["images_per_second"] = len(self.train_records) / seconds
+        return row | {"train_seconds": seconds, "val_seconds": val_seconds}
+
+    def _keep(self, epoch: int, row: Row, metrics: Metrics | None) -> bool:
+        """Write what the epoch brought; return whether training goes on."""
+        goes_on = True
+        if self.folder:
+            self.state.rows.append(row)
+            is_best = metrics is not None and metrics.fitness > self.state.best[0]
+            if metrics and is_best:
+                self.state.best = (metrics.fitness, epoch)
+            self.state.epoch = epoch + 1
+            self._save(is_best=is_best)
+            self.progress.epoch(row, is_best=is_best)
+            patience = self.settings.patience
+            goes_on = not patience or epoch - max(self.state.best[1], 0) < patience
+        return bool(self.fabric.broadcast(goes_on))
+
+    def _save(self, *, is_best: bool) -> None:
+        """Write weights and state; the state comes last, so that a kill in between repeats the epoch."""
+        if not self.folder:
+            return
+        training = self.config["settings"]
+        extra = {"epoch": self.state.epoch, "gates": named_gates(self.ema.model), "val_split": self.val_name}
+        extra |= {"results": self.state.rows[-1] if self.state.rows else {}}
+        for name in ("last", "best") if is_best else ("last",):
+            self.folder.write_weights(name, self.ema.model, training, extra)
+        self.folder.write_results(self.state.rows)
+        self.folder.write_state(
+            {
+                "epoch": self.state.epoch,
+                "rows": self.state.rows,
+                "best": list(self.state.best),
+                "model": self.detector.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "ema": self.ema.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+            }
+        )
+
+    def _resume(self) -> None:
+        state = RunFolder(self.path).read_state()
+        self.detector.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.state = State(state["epoch"], state["rows"], tuple(state["best"]))
+
+
+def validation_split(data: DetectionData) -> tuple[str, Any]:
+    """Return the name and records of the split that training is validated on.
+
+    Raises:
+        RegardError: there is no training split, or nothing to validate on.
+    """
+    for name in ("train", "val"):
+        if not data.splits.get(name):
+            raise RegardError(
+                f"the data set has no {name} images",
+                file=data.source,
+                expected="splits train and val; this one has " + (", ".join(data.splits) or "none"),
+            )
+    return "val", data.splits["val"]
+
+
+def named_gates(detector: Detector) -> dict[str, float]:
+    """Return the value of every gate by the name of its layer."""
+    names = [row.name for row in detector.spec.rows]
+    return {names[int(path.split(".")[1])]: value for path, value in gate_values(detector).items()}
+
+
+def _stream(*numbers: int) -> int:
+    """Return a seed of its own for each tuple of numbers."""
+    return int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0])

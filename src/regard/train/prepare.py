@@ -1,0 +1,90 @@
+"""Making a detector ready for a data set: its classes, its anchors, and what of it shall not learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from regard.config import TrainSettings
+from regard.data.images import image_size
+from regard.data.record import DetectionData, Record
+from regard.errors import RegardError, nearest
+from regard.graph.detector import Detector
+from regard.train.anchors import AnchorCheck, check_anchors
+from regard.weights.detector import retarget, with_current_anchors
+from regard.weights.transfer import TransferReport
+
+
+def fit_classes(detector: Detector, data: DetectionData) -> tuple[Detector, TransferReport | None]:
+    """Return the detector for the classes of ``data``: itself where it has them, else a copy with a new head."""
+    names = dict(enumerate(data.names))
+    if detector.names == names:
+        return detector, None
+    return retarget(detector, names)
+
+
+def fit_anchors(detector: Detector, records: Sequence[Record], settings: TrainSettings) -> AnchorCheck:
+    """Give ``detector`` anchors that suit the boxes of ``records``, where its own reach too few of them."""
+    head = detector.head
+    strides = torch.tensor(head.strides, dtype=torch.float32).view(-1, 1, 1)
+    pixels = (head.anchors.cpu() * strides).double().numpy()
+    threshold = settings.recipe.loss.anchor_threshold
+    check = check_anchors(_box_sizes(records, settings.imgsz), pixels, threshold=threshold, seed=settings.seed)
+    if check.refitted:
+        head.anchors.copy_(torch.from_numpy(check.anchors).float() / strides)
+        detector.spec = with_current_anchors(detector)
+    return check
+
+
+def freeze(detector: Detector, names: Sequence[str]) -> list[str]:
+    """Stop layers from learning and return their names.
+
+    Args:
+        detector: changed in place.
+        names: names of layers; "backbone" for all of it; a number for so many first layers, as in YOLOv5.
+
+    Raises:
+        RegardError: no such layer; the nearest name is suggested.
+    """
+    rows = detector.spec.rows
+    known = [row.name for row in rows]
+    frozen: list[str] = []
+    for name in names:
+        if name == "backbone":
+            frozen += [row.name for row in rows if not row.head]
+        elif name.isdigit():
+            frozen += known[: int(name)]
+        elif name in known:
+            frozen.append(name)
+        else:
+            expected = "a layer, 'backbone', or a number of first layers"
+            raise RegardError(f"cannot freeze {name!r}", expected=expected, hint=nearest(name, known))
+    for name in frozen:
+        detector.layer(name).requires_grad_(False)
+    if not any(p.requires_grad for p in detector.parameters()):
+        raise RegardError("every layer is frozen, so nothing can learn")
+    return frozen
+
+
+def hold_statistics(detector: Detector, everywhere: bool) -> None:
+    """Keep batch norm from updating its statistics, in frozen layers or ``everywhere``; call after ``train()``."""
+    for norm in _batch_norms(detector):
+        if everywhere or (norm.weight is not None and not norm.weight.requires_grad):
+            norm.eval()
+
+
+def _batch_norms(detector: Detector) -> Iterator[nn.modules.batchnorm._BatchNorm]:
+    return (m for m in detector.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+
+
+def _box_sizes(records: Sequence[Record], imgsz: int) -> NDArray[np.float64]:
+    """Return (N, 2) width and height of every box in pixels when the long side of its image is ``imgsz``."""
+    sizes = [np.empty((0, 2))]
+    for record in records:
+        height, width = image_size(record.image)
+        sizes.append(record.boxes_cxcywh[:, 2:] * (np.array([width, height]) * imgsz / max(height, width)))
+    return np.concatenate(sizes)

@@ -1,0 +1,97 @@
+"""Recipes by name, and YOLOv5's ``hyp.yaml`` files read as recipes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from regard.config import DEFAULT_RECIPE, YOLOV5_RECIPE, Recipe
+from regard.errors import RegardError, RegardWarning, nearest
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in (DEFAULT_RECIPE, YOLOV5_RECIPE)})
+
+HYP_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "lr0": ("optim", "lr"),
+        "lrf": ("optim", "final_lr_fraction"),
+        "momentum": ("optim", "momentum"),
+        "weight_decay": ("optim", "weight_decay"),
+        "warmup_epochs": ("optim", "warmup_epochs"),
+        "warmup_momentum": ("optim", "warmup_momentum"),
+        "warmup_bias_lr": ("optim", "warmup_bias_lr"),
+        "box": ("loss", "box"),
+        "cls": ("loss", "cls"),
+        "cls_pw": ("loss", "cls_positive_weight"),
+        "obj": ("loss", "obj"),
+        "obj_pw": ("loss", "obj_positive_weight"),
+        "anchor_t": ("loss", "anchor_threshold"),
+        "label_smoothing": ("loss", "label_smoothing"),
+        "hsv_h": ("augment", "hsv_h"),
+        "hsv_s": ("augment", "hsv_s"),
+        "hsv_v": ("augment", "hsv_v"),
+        "degrees": ("augment", "degrees"),
+        "translate": ("augment", "translate"),
+        "scale": ("augment", "scale"),
+        "shear": ("augment", "shear"),
+        "perspective": ("augment", "perspective"),
+        "flipud": ("augment", "flip_ud"),
+        "fliplr": ("augment", "flip_lr"),
+        "mosaic": ("augment", "mosaic"),
+        "mixup": ("augment", "mixup"),
+    }
+)
+WITHOUT_EFFECT = ("iou_t", "anchors")
+"""In YOLOv5's files, but not used by its training of a model that has anchors."""
+NOT_OFFERED = ("fl_gamma", "copy_paste")
+
+
+def find_recipe(source: str | Path) -> Recipe:
+    """Return a recipe by name, or from a YOLOv5 ``hyp.yaml``.
+
+    Raises:
+        RegardError: neither; or the file has an unknown key, a bad value, or asks for what is not offered.
+    """
+    if str(source) in RECIPES:
+        return RECIPES[str(source)]
+    path = Path(source)
+    if not path.is_file():
+        raise RegardError(
+            f"there is no recipe {str(source)!r}",
+            expected="a hyp.yaml file, or one of " + ", ".join(RECIPES),
+            hint=nearest(source, RECIPES),
+        )
+    return _read_hyp(path)
+
+
+def _read_hyp(path: Path) -> Recipe:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RegardError(f"not valid YAML: {error}", file=path) from error
+    if not isinstance(document, dict):
+        raise RegardError("not a hyp.yaml", file=path, expected="a mapping of hyper-parameters")
+    values: dict[str, dict[str, Any]] = {name: getattr(YOLOV5_RECIPE, name).model_dump() for name in _GROUPS}
+    for key, value in document.items():
+        if key in HYP_KEYS:
+            group, name = HYP_KEYS[key]
+            values[group][name] = value
+        elif key in NOT_OFFERED:
+            if value:
+                warnings.warn(f"{path}: {key}: {value} is not offered and left out", RegardWarning, stacklevel=2)
+        elif key not in WITHOUT_EFFECT:
+            raise RegardError(f"unknown hyper-parameter {key!r}", file=path, hint=nearest(key, HYP_KEYS))
+    try:
+        return Recipe.model_validate({"name": path.stem, **values})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RegardError(f"{place} is {first['input']!r}", file=path, expected=first["msg"]) from error
+
+
+_GROUPS = ("augment", "loss", "optim")

@@ -1,0 +1,149 @@
+"""A run from beginning to end: processes started, trained, the best weights measured once more, all of it kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from regard.config import TrainSettings
+from regard.data.formats import load_data
+from regard.data.loader import ValidationLoader
+from regard.data.record import DetectionData
+from regard.errors import RegardError
+from regard.evaluate import Metrics, evaluate
+from regard.graph.detector import Detector
+from regard.train.folder import RunFolder, read_config
+from regard.train.loop import Trainer, named_gates, validation_split
+from regard.train.pictures import Pictures
+from regard.weights.detector import load_detector
+
+PRECISIONS: Mapping[str, str] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training came to.
+
+    Attributes:
+        folder: everything about the run: weights, table, configuration, pictures.
+        metrics: of the best epoch's weights on the validation split.
+        model: the detector with those weights, in evaluation mode.
+        gates: the final value of every gate by the name of its layer; empty without gates.
+    """
+
+    folder: Path
+    metrics: Metrics
+    model: Detector
+    gates: dict[str, float] = field(default_factory=dict)
+
+
+def run_training(
+    detector: Detector, data: DetectionData, settings: TrainSettings, folder: Path, *, resume: bool = False
+) -> Run:
+    """Train ``detector``, which is left as it was, on ``data`` and return the best epoch's weights.
+
+    Args:
+        detector: where to start from.
+        data: with splits train and val.
+        settings: budget, recipe, hardware.
+        folder: where the run is kept.
+        resume: continue from the folder's ``state.pt``.
+
+    Raises:
+        RegardError: the data, the settings or the hardware do not allow it.
+    """
+    config = {"data": data.source, "names": list(data.names), "device": settings.device}
+    fabric = _fabric(settings)
+    arguments = (deepcopy(detector), data, settings, folder, config, resume)
+    if settings.devices > 1 and not _launched_from_outside():
+        fabric.launch(_fit, *arguments)
+    else:
+        fabric.launch()
+        _fit(fabric, *arguments)
+    return _finish(data, settings, folder, detector.user_modules)
+
+
+def resume_training(folder: Path, *, modules: Mapping[str, type[nn.Module]] | None = None) -> Run:
+    """Continue the run in ``folder`` exactly where its last finished epoch left it.
+
+    Raises:
+        RegardError: there is no run, or nothing to continue from.
+    """
+    config = read_config(folder)
+    settings = TrainSettings.model_validate(config["settings"])
+    data = load_data(config["data"], single_cls=settings.single_cls, classes=settings.classes)
+    detector = load_detector(folder / "last.safetensors", modules=modules)
+    return run_training(detector, data, settings, folder, resume=True)
+
+
+def _fit(
+    fabric: Fabric,
+    detector: Detector,
+    data: DetectionData,
+    settings: TrainSettings,
+    folder: Path,
+    config: Mapping[str, Any],
+    resume: bool,
+) -> None:
+    """Train in one process; started once in each."""
+    if fabric.world_size > 1:
+        torch.set_num_threads(max((os.cpu_count() or 1) // fabric.world_size, 1))
+    Trainer(fabric, detector, data, settings, folder, config).fit(resume=resume)
+
+
+def _finish(data: DetectionData, settings: TrainSettings, folder: Path, modules: Mapping[str, type[nn.Module]]) -> Run:
+    """Measure the best weights and write what is only known at the end."""
+    best = folder / "best.safetensors"
+    model = load_detector(best if best.is_file() else folder / "last.safetensors", modules=modules)
+    _, records = validation_split(data)
+    loader = ValidationLoader(records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=model.max_stride)
+    metrics = evaluate(model, loader, records, data.names)
+    gates = named_gates(model)
+    RunFolder(folder).write("metrics.json", json.dumps({**metrics.to_dict(), "gates": gates}, indent=2) + "\n")
+    if settings.plots:
+        pictures = Pictures(folder, data.names)
+        pictures.metrics(metrics)
+        pictures.predictions(model, records, settings.imgsz)
+    return Run(folder, metrics, model, gates)
+
+
+def _fabric(settings: TrainSettings) -> Fabric:
+    accelerator, index = _accelerator(settings.device)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if accelerator == "cuda" else "32"
+    devices: Any = [index] if index is not None and settings.devices == 1 else settings.devices
+    if accelerator == "cpu":
+        devices = settings.devices
+    strategy = "auto" if settings.devices == 1 else "ddp" if _launched_from_outside() else "ddp_spawn"
+    with warnings.catch_warnings():
+        # Fabric tells users of CPUs with GPUs beside them that they might want those; they named the device.
+        warnings.filterwarnings("ignore", message="GPU available but not used")
+        return Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=PRECISIONS[precision])  # type: ignore[arg-type]
+
+
+def _accelerator(device: str) -> tuple[str, int | None]:
+    """Return Fabric's accelerator and the index of the device, for "auto", "cpu", "cuda", "cuda:1", "1" or "mps"."""
+    kind, _, number = ("cuda", "", device) if device.isdigit() else device.partition(":")
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise RegardError(f"there is no device {device!r}", expected="auto, cpu, cuda, cuda:N, N or mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise RegardError(f"device {device!r} is asked for, and torch sees no CUDA device", hint="use --device cpu")
+    return kind, int(number) if number else None
+
+
+def _launched_from_outside() -> bool:
+    """Whether torchrun, or another launcher, has started one process for each device already."""
+    return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
