@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.api import load
 from regard.boxes import ciou
 from regard.config import LossSettings
 from regard.errors import RegardError
@@ -177,8 +178,7 @@ def test_a_thousand_objects_an_image() -> None:
 @pytest.mark.parametrize("mode", ["eval_bn", "train_bn"])
 @pytest.mark.parametrize("size", [320, 640])
 def test_parity_with_the_reference(shared: Path, size: int, mode: str) -> None:
-    regard = pytest.importorskip("regard.api")
-    model: nn.Module = regard.load(shared / "weights" / "yolov5n.pt").train()
+    model = load(shared / "weights" / "yolov5n.pt").train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.train(mode == "train_bn")
