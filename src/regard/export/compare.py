@@ -1,0 +1,110 @@
+"""How far an exported file is from PyTorch: the largest difference of any number, on an image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.config import DetectSettings
+from regard.data.letterbox import letterbox
+from regard.export.runtime import ExportedDetector
+from regard.graph.detector import Detector
+from regard.nms import suppress
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """The largest differences between an exported file and PyTorch on one batch.
+
+    Attributes:
+        batch: images in the batch.
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+        pixels: largest difference of a box's centre or size, in input pixels.
+        probability: largest difference of an objectness or class probability.
+        relative: largest relative difference: of a box, in parts of the number or of the largest stride, whichever is
+            more (rounding grows with the cell, however near to 0 the centre lies); of a probability, as it is.
+        detections: how many boxes suppression keeps; None where the file has none inside.
+        detections_relative: as ``relative``, over these; infinite where one of the two has a box that the other lacks.
+    """
+
+    batch: int
+    height: int
+    width: int
+    pixels: float
+    probability: float
+    relative: float
+    detections: int | None = None
+    detections_relative: float = 0.0
+
+    def within(self, tolerance: float) -> bool:
+        """Return whether no relative difference is above ``tolerance``; NaN is."""
+        return self.relative <= tolerance and self.detections_relative <= tolerance
+
+
+def example(image: NDArray[np.uint8], batch: int, height: int, width: int) -> Tensor:
+    """Return a batch (batch, 3, height, width) of an RGB image in 0..1, every second one mirrored."""
+    placed, _ = letterbox(image, (height, width))
+    upright = torch.from_numpy(placed).permute(2, 0, 1).float() / 255
+    return torch.stack([upright.flip(2) if i % 2 else upright for i in range(batch)])
+
+
+def compare(detector: Detector, exported: ExportedDetector, images: Tensor) -> Deviation:
+    """Run both on images (B, 3, H, W) and measure their difference.
+
+    Args:
+        detector: in evaluation mode, on the CPU, in float32.
+        exported: what was made of it.
+        images: RGB in 0..1.
+    """
+    with torch.no_grad():
+        expected = detector(images)
+    *found, decoded = exported.run(images, exported.header.outputs)
+    batch, _, height, width = images.shape
+    if decoded.shape != expected.shape:
+        return Deviation(batch, height, width, math.inf, math.inf, math.inf)
+    difference = (decoded - expected).abs()
+    settings = exported.header.nms
+    count, relative = (
+        _compare_detections(found[0], expected, settings, exported.max_stride) if settings else (None, 0.0)
+    )
+    return Deviation(
+        batch,
+        height,
+        width,
+        pixels=float(difference[..., :4].max()),
+        probability=float(difference[..., 4:].max()),
+        relative=float(_relative(decoded, expected, slice(0, 4), exported.max_stride).max()),
+        detections=count,
+        detections_relative=relative,
+    )
+
+
+def _relative(found: Tensor, expected: Tensor, pixels: slice, stride: int) -> Tensor:
+    """Return differences of the same shape; the columns ``pixels`` hold numbers in pixels."""
+    difference = (found - expected).abs()
+    difference[..., pixels] /= expected[..., pixels].abs().clamp(min=stride)
+    return difference
+
+
+def _compare_detections(found: Tensor, decoded: Tensor, settings: DetectSettings, stride: int) -> tuple[int, float]:
+    """Return how many detections suppression outside the file keeps, and how far those of the file are from them.
+
+    Each is held against the nearest of the other side, as equal scores may come in any order.
+    """
+    rows = [
+        torch.cat((image.new_full((len(image), 1), float(i)), image), 1)
+        for i, image in enumerate(suppress(decoded, settings))
+    ]
+    expected = torch.cat(rows)
+    if len(found) != len(expected):
+        return len(expected), math.inf
+    if not len(expected):
+        return 0, 0.0
+    distances = _relative(found[:, None], expected[None], slice(1, 5), stride).amax(2)  # (found, expected)
+    return len(expected), float(torch.maximum(distances.amin(0).max(), distances.amin(1).max()))
