@@ -7,19 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regard import nn
-    from regard.api import insert, load, remove, replace, save
+    from regard.api import (
+        export,
+        insert,
+        load,
+        predict,
+        remove,
+        replace,
+        resume,
+        save,
+        train,
+        validate,
+    )
     from regard.errors import RegardError, RegardWarning
 
 __version__ = "0.1.0"
 __all__ = [
     "RegardError",
     "RegardWarning",
+    "export",
     "insert",
     "load",
     "nn",
+    "predict",
     "remove",
     "replace",
+    "resume",
     "save",
+    "train",
+    "validate",
 ]
 
 

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+from pydantic import ValidationError
 from torch import nn
 
+from regard.backend import Backend
+from regard.config import EVALUATE, DetectSettings, Recipe, Settings, TrainSettings
+from regard.data.formats import load_data
+from regard.data.loader import ValidationLoader
+from regard.data.record import DetectionData, Record
+from regard.errors import RegardError, nearest
+from regard.evaluate import Metrics, check_classes, detect, save_coco_json, score
+from regard.export import ExportReport, export_detector, is_exported, load_exported
 from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
-from regard.weights.detector import load_detector, rebuild, save_detector
+from regard.predict import Source
+from regard.predict import predict as run_prediction
+from regard.train.folder import next_folder
+from regard.train.recipe import find_recipe
+from regard.train.run import Run, resume_training, run_training
+from regard.types import Detections
+from regard.weights.detector import load_detector, rebuild, refilled, save_detector
 
 Modules = Mapping[str, type[nn.Module]]
+S = TypeVar("S", bound=Settings)
 
 
-def load(source: str | Path, modules: Modules | None = None, *, allow_miswired: bool = False) -> Detector:
+def load(
+    source: str | Path,
+    modules: Modules | None = None,
+    *,
+    weights: str | Path | None = None,
+    allow_miswired: bool = False,
+) -> Detector:
     """Load a detector.
 
     Args:
         source: a YOLOv5 ``.pt``, a ``.safetensors`` of this project, a model YAML (YOLOv5's or native), an overlay, a
             run folder, or a name such as ``yolov5n`` from the zoo. Nothing is downloaded and nothing in it is run.
         modules: your own layers that the model needs, by the name that its graph uses.
+        weights: another file to fill the graph of ``source`` from, as far as its tensors have a place.
         allow_miswired: warn of what looks mis-wired instead of refusing it.
 
     Returns:
@@ -31,7 +56,8 @@ def load(source: str | Path, modules: Modules | None = None, *, allow_miswired: 
     Raises:
         RegardError: not found, damaged, of another kind, mis-wired, or in need of a module that was not given.
     """
-    return load_detector(source, modules=modules, allow_miswired=allow_miswired)
+    detector = load_detector(source, modules=modules, allow_miswired=allow_miswired)
+    return refilled(detector, load_detector(weights, modules=modules))[0] if weights else detector
 
 
 def insert(
@@ -99,6 +125,137 @@ def remove(model: Detector, layer: str | int) -> Detector:
     return _rebuilt(model, edit.remove(model.spec, layer), {})
 
 
+def train(
+    model: Detector,
+    data: str | Path,
+    *,
+    folder: str | Path | None = None,
+    recipe: str | Path | Recipe = "default",
+    **settings: Any,
+) -> Run:
+    """Train a copy of ``model`` and return the weights of its best epoch.
+
+    The class names come from the data; where they differ from the model's, the head is replaced and of its tensors
+    boxes, objectness and classes of equal name are kept.
+
+    Args:
+        model: where to start from; unchanged.
+        data: a YOLO ``data.yaml`` or its folder, a COCO JSON, a Pascal VOC folder, or ``synthetic:context``.
+        folder: where to keep the run; the first free of ``runs/train``, ``runs/train-2``, ... where not given.
+        recipe: "default", "yolov5", a YOLOv5 ``hyp.yaml``, or a ``regard.config.Recipe``.
+        settings: any field of ``regard.config.TrainSettings`` by name: epochs, imgsz, batch, seed, device, ...
+
+    Raises:
+        RegardError: a setting, the data or the hardware does not allow it.
+    """
+    chosen = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
+    checked = _checked(TrainSettings, {**settings, "recipe": chosen})
+    loaded = load_data(data, single_cls=checked.single_cls, classes=checked.classes)
+    return run_training(model, loaded, checked, Path(folder) if folder else next_folder(Path("runs"), "train"))
+
+
+def resume(folder: str | Path, *, modules: Modules | None = None) -> Run:
+    """Continue a run exactly where its last finished epoch left it.
+
+    Raises:
+        RegardError: there is no run in ``folder``.
+    """
+    return resume_training(Path(folder), modules=modules)
+
+
+def validate(
+    model: Backend | str | Path,
+    data: str | Path,
+    *,
+    split: str = "val",
+    imgsz: int = 640,
+    batch: int = 16,
+    workers: int = 0,
+    rect: bool = True,
+    single_cls: bool = False,
+    classes: Sequence[str] = (),
+    save_json: str | Path | None = None,
+    modules: Modules | None = None,
+    **settings: Any,
+) -> Metrics:
+    """Measure a detector by the COCO protocol.
+
+    Args:
+        model: a detector, or a file with one: weights, or an export.
+        data: as for ``train``.
+        split: "train", "val" or "test".
+        imgsz: the long side of an image is brought to this many pixels.
+        batch: images at once; 1 pads least.
+        workers: processes that read images.
+        rect: pad each batch only as needed.
+        single_cls: count every object, and every detection, as of one class.
+        classes: keep only these, by name or index.
+        save_json: also write a COCO results file there.
+        modules: your own layers that the model needs.
+        settings: any field of ``regard.config.DetectSettings`` by name: conf, iou, max_det, agnostic_nms, ...
+
+    Raises:
+        RegardError: no such split, or the classes of model and data differ.
+    """
+    backend = _backend(model, modules)
+    loaded = load_data(data, single_cls=single_cls, classes=classes)
+    records = _split(loaded, split)
+    kept = tuple(sorted({int(i) for record in records for i in record.class_ids})) if classes else ()
+    asked = {**EVALUATE.model_dump(), "classes": kept, "agnostic_nms": single_cls, **settings}
+    loader = ValidationLoader(records, imgsz=imgsz, batch=batch, workers=workers, stride=backend.max_stride, rect=rect)
+    if not single_cls:
+        check_classes(backend, loaded.names)
+    detections, speed = detect(backend, loader, records, settings=_checked(DetectSettings, asked))
+    if single_cls:
+        detections = [dataclasses.replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
+    if save_json:
+        save_coco_json(save_json, detections, records, loaded.category_ids)
+    return score(detections, records, loaded.names, speed=speed)
+
+
+def predict(
+    model: Backend | str | Path,
+    source: Source,
+    *,
+    imgsz: int = 640,
+    batch: int = 1,
+    modules: Modules | None = None,
+    **settings: Any,
+) -> Detections | list[Detections]:
+    """Detect in images.
+
+    Args:
+        model: a detector, or a file with one: weights, or an export.
+        source: a file, folder, glob pattern, video or URL, an (H, W, 3) uint8 RGB array, or a sequence of those.
+        imgsz: the long side of an image is brought to this many pixels.
+        batch: images of equal size at once.
+        modules: your own layers that the model needs.
+        settings: any field of ``regard.config.DetectSettings`` by name: conf, iou, max_det, agnostic_nms, classes.
+
+    Returns:
+        ``Detections`` for one image, a list of them for anything else.
+
+    Raises:
+        RegardError: the model or the source cannot be read.
+    """
+    chosen = _checked(DetectSettings, settings)
+    return run_prediction(_backend(model, modules), source, imgsz=imgsz, settings=chosen, batch=batch)
+
+
+def export(model: Detector, path: str | Path, **options: Any) -> ExportReport:
+    """Write a detector for another runtime and compare it with PyTorch.
+
+    Args:
+        model: what to export; unchanged.
+        path: the file (``.onnx``, ``.torchscript``) or the folder (OpenVINO).
+        options: as ``regard.exporting.export_detector`` takes them: format, imgsz, nms, image, ...
+
+    Raises:
+        RegardError: a layer cannot be exported, or the file deviates; nothing is left in place then.
+    """
+    return export_detector(model, path, **options)
+
+
 def save(model: Detector, path: str | Path) -> None:
     """Write ``model`` as one ``.safetensors`` with its graph, class names and anchors.
 
@@ -115,3 +272,39 @@ def _named(module: str | type[nn.Module]) -> tuple[str, dict[str, type[nn.Module
 def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:
     new, _ = rebuild(model, spec, modules=modules)
     return new.train(model.training)
+
+
+def _backend(model: Backend | str | Path, modules: Modules | None) -> Backend:
+    """Return what was given, or what a file holds: an exported detector or weights."""
+    if not isinstance(model, str | Path):
+        return model
+    path = Path(model)
+    return load_exported(path) if is_exported(path) else load_detector(path, modules=modules)
+
+
+def _split(data: DetectionData, split: str) -> Sequence[Record]:
+    if not data.splits.get(split):
+        raise RegardError(
+            f"the data set has no split {split!r}",
+            file=data.source,
+            expected="one of " + ", ".join(data.splits),
+            hint=nearest(split, data.splits),
+        )
+    return data.splits[split]
+
+
+def _checked(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Return checked settings.
+
+    Raises:
+        RegardError: an unknown name (the nearest is suggested) or a bad value.
+    """
+    for name in values:
+        if name not in kind.model_fields:
+            known = ", ".join(kind.model_fields)
+            raise RegardError(f"unknown setting {name!r}", expected=known, hint=nearest(name, kind.model_fields))
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RegardError(f"{'.'.join(map(str, first['loc']))} is {first['input']!r}", expected=first["msg"]) from error

@@ -100,15 +100,25 @@ def rebuild(
         modules: further user modules.
         allow_miswired: as in ``graph.build``.
     """
+    current = with_current_anchors(detector)
+    if spec.anchors == detector.spec.anchors:  # not meant to change; weights or a fit may have changed the head's
+        spec = replace(spec, anchors=current.anchors)
     new = build(
         spec,
         names=names or detector.names,
         modules={**detector.user_modules, **(modules or {})},
         allow_miswired=allow_miswired,
     )
-    report = transfer(detector.state_dict(), with_current_anchors(detector), detector.names, new)
+    report = transfer(detector.state_dict(), current, detector.names, new)
     new.spec = with_current_anchors(new)
     return new, report
+
+
+def refilled(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:
+    """Return the graph of ``detector`` with the weights, the classes and the anchors of ``source``."""
+    spec = detector.spec.with_classes(source.nc)
+    modules = {**source.user_modules, **detector.user_modules}
+    return rebuild(source, spec, modules=modules, allow_miswired=True)  # `detector` was built, so it was checked
 
 
 def _of_run(folder: Path) -> Path:

@@ -1,0 +1,39 @@
+"""The command line: each command parses, calls one function, prints; the work is done in the rooms below."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from regard.cli import data, model, training, use
+
+app = typer.Typer(
+    name="regard",
+    help="Attention anywhere in a YOLOv5-class detector, by name, with every pretrained tensor kept.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Look at data sets.", no_args_is_help=True)
+
+app.command(rich_help_panel="The model")(model.summary)
+app.command(rich_help_panel="The model")(model.insert)
+app.command(rich_help_panel="The model")(model.replace)
+app.command(rich_help_panel="The model")(model.remove)
+app.command(rich_help_panel="Its work")(training.train)
+app.command(rich_help_panel="Its work")(use.val)
+app.command(rich_help_panel="Its work")(use.predict)
+app.command(rich_help_panel="Its work")(use.export)
+data_app.command()(data.check)
+app.add_typer(data_app, name="data", rich_help_panel="Its work")
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Attention anywhere in a YOLOv5-class detector, by name, with every pretrained tensor kept."""
+    if version:
+        from regard import __version__
+
+        print(__version__)
+        raise typer.Exit

@@ -1,0 +1,28 @@
+"""Commands on data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="A YOLO data.yaml or its folder, a COCO .json, a Pascal VOC folder, or synthetic:context.",
+            show_default=False,
+        ),
+    ],
+    sheet: Annotated[Path, typer.Option(help="Where to draw a contact sheet of labelled images.")] = Path(
+        "data_check.jpg"
+    ),
+) -> None:
+    """List what is wrong with a data set and what is done about it, and draw labelled images on one sheet."""
+    from rich.console import Console
+
+    from regard.data.check import check_data
+
+    Console().print(check_data(path, sheet=sheet))

@@ -1,0 +1,141 @@
+"""Commands on a model's graph: summary, insert, replace, remove."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from regard.cli.options import (
+    AllowMiswired,
+    ImageSize,
+    Model,
+    Module,
+    Options,
+    Output,
+    Weights,
+    load_model,
+    modules_of,
+    options_of,
+)
+from regard.errors import RegardError
+
+if TYPE_CHECKING:
+    from regard.graph.detector import Detector
+
+YoloV5 = Annotated[bool, typer.Option("--yolov5", help="Write the YAML with plain integers, which YOLOv5 reads.")]
+Ungated = Annotated[
+    bool, typer.Option("--ungated", help="With --yolov5: write gated rows as plain ones (another network).")
+]
+
+
+def summary(
+    model: Model,
+    weights: Weights = None,
+    module: Module = None,
+    imgsz: ImageSize = 640,
+    format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="How to print it.")] = "text",
+    allow_miswired: AllowMiswired = False,
+) -> None:
+    """Print a model's layers with shapes, parameters and FLOPs; refuse a graph that is mis-wired."""
+    from rich.console import Console
+
+    detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
+    table = detector.summary(imgsz)
+    if format == "text":
+        console = Console()
+        console.print(table) if console.width >= 120 else print(table)
+    else:
+        print(table.to_json() if format == "json" else table.to_markdown())
+
+
+def insert(
+    model: Model,
+    layer: Annotated[str, typer.Argument(metavar="LAYER", help="What to insert: SE, C3, ... or your own by --module.")],
+    after: Annotated[str, typer.Option(help="Name or index of the layer to follow, such as sppf, p4 or 9.")],
+    arg: Options = None,
+    gate: Annotated[
+        bool, typer.Option(help="Stand behind a gate that is closed at the start, y = x + g (f(x) - x).")
+    ] = True,
+    name: Annotated[str | None, typer.Option(help="Name of the new layer.", show_default=False)] = None,
+    reader: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this reader of AFTER reads the new layer. May be given several times.", show_default=False
+        ),
+    ] = None,
+    output: Output = None,
+    yolov5: YoloV5 = False,
+    ungated: Ungated = False,
+    module: Module = None,
+    allow_miswired: AllowMiswired = False,
+) -> None:
+    """Insert a layer after another by name; every reference is re-wired and every weight kept."""
+    from regard.graph import edit
+    from regard.weights.detector import rebuild
+
+    detector = load_model(model, modules=module, allow_miswired=allow_miswired)
+    spec = edit.insert(detector.spec, layer, after=after, options=options_of(arg), gate=gate, name=name, readers=reader)
+    edited, _ = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
+    _deliver(edited, output, yolov5=yolov5, ungated=ungated)
+
+
+def replace(
+    model: Model,
+    layer: Annotated[str, typer.Argument(metavar="LAYER", help="Name or index of the layer to replace.")],
+    by: Annotated[str, typer.Argument(metavar="BY", help="What to put in its place: C3TR, GhostConv, ...")],
+    arg: Options = None,
+    output: Output = None,
+    yolov5: YoloV5 = False,
+    ungated: Ungated = False,
+    module: Module = None,
+    allow_miswired: AllowMiswired = False,
+) -> None:
+    """Put another layer in the place of one; it keeps the name, and the arguments unless others are given."""
+    from regard.graph import edit
+    from regard.weights.detector import rebuild
+
+    detector = load_model(model, modules=module, allow_miswired=allow_miswired)
+    spec = edit.replace_layer(detector.spec, layer, by, options=options_of(arg))
+    edited, _ = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
+    _deliver(edited, output, yolov5=yolov5, ungated=ungated)
+
+
+def remove(
+    model: Model,
+    layer: Annotated[str, typer.Argument(metavar="LAYER", help="Name or index of the layer to remove.")],
+    output: Output = None,
+    yolov5: YoloV5 = False,
+    ungated: Ungated = False,
+    module: Module = None,
+    allow_miswired: AllowMiswired = False,
+) -> None:
+    """Remove a layer; its readers read what it read."""
+    from regard.graph import edit
+    from regard.weights.detector import rebuild
+
+    detector = load_model(model, modules=module, allow_miswired=allow_miswired)
+    edited, _ = rebuild(detector, edit.remove(detector.spec, layer), allow_miswired=allow_miswired)
+    _deliver(edited, output, yolov5=yolov5, ungated=ungated)
+
+
+def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: bool) -> None:
+    """Print the graph, or write it, with its weights where the file can hold them."""
+    from regard.weights.detector import save_detector
+    from regard.weights.store import replacing
+
+    if output is not None and output.suffix == ".safetensors":
+        save_detector(output, detector)
+    else:
+        text = detector.spec.to_yolov5_yaml(ungated=ungated) if yolov5 else detector.spec.to_yaml()
+        if output is None:
+            print(text, end="")
+            return
+        if output.suffix not in (".yaml", ".yml"):
+            raise RegardError(
+                f"the suffix {output.suffix!r} says no format", file=output, expected=".yaml or .safetensors"
+            )
+        with replacing(output) as file:
+            file.write(text.encode())
+    print(f"{output}: {detector.summary().totals}")

@@ -1,0 +1,137 @@
+"""Options that several commands share, and what turns their text into values. No torch here: ``--help`` is fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from regard.errors import RegardError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regard.backend import Backend
+    from regard.graph.detector import Detector
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A YOLOv5 .pt, a .safetensors, a model YAML (YOLOv5's or native), an overlay, a run folder, "
+        "or a name such as yolov5n.",
+        show_default=False,
+    ),
+]
+Module = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--module",
+        help="Your own layer, as my_attention.py:MyBlock (or my_attention.py for all in it). Its constructor is "
+        "(in_channels, **options) or YOLOv5's (c1, c2, *args). May be given several times.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Fill the model from this file, as far as its tensors have a place.", show_default=False),
+]
+AllowMiswired = Annotated[
+    bool, typer.Option("--allow-miswired", help="Warn of a graph that looks mis-wired instead of refusing it.")
+]
+ImageSize = Annotated[int, typer.Option("--imgsz", "--img", help="Size of the input in pixels.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="A YOLO data.yaml or its folder, a COCO .json, a Pascal VOC folder, or synthetic:context / "
+        "synthetic:local, which need no files.",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arg", "-a", help="An option of the layer, as ratio=16. May be given several times.", show_default=False
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Where to write the result: a .yaml for the graph alone, a .safetensors for graph and weights. The graph "
+        "is printed where this is not given.",
+        show_default=False,
+    ),
+]
+Conf = Annotated[float, typer.Option("--conf", "--conf-thres", help="Smallest score.")]
+Iou = Annotated[float, typer.Option("--iou", "--iou-thres", help="IoU above which NMS drops the lower-scored box.")]
+MaxDet = Annotated[int, typer.Option("--max-det", help="At most this many detections an image.")]
+Agnostic = Annotated[bool, typer.Option("--agnostic-nms", help="Let boxes of different classes suppress each other.")]
+
+
+def modules_of(references: Sequence[str] | None) -> dict[str, type[nn.Module]]:
+    """Import the users' layers that were named."""
+    from regard.graph.user_modules import import_modules
+
+    return import_modules(references or ())
+
+
+def load_model(
+    model: str, *, modules: Sequence[str] | None = None, weights: str | None = None, allow_miswired: bool = False
+) -> Detector:
+    """Load a detector; where weights come from another file, say what became of them."""
+    from rich.console import Console
+
+    from regard.weights.detector import load_detector, refilled
+
+    classes = modules_of(modules)
+    detector = load_detector(model, modules=classes, allow_miswired=allow_miswired)
+    if weights is None:
+        return detector
+    detector, report = refilled(detector, load_detector(weights, modules=classes))
+    Console(stderr=True).print(report)
+    return detector
+
+
+def load_backend(model: str, *, modules: Sequence[str] | None, device: str) -> Backend:
+    """Load an exported file, or a detector onto a device."""
+    import torch
+
+    from regard.export import is_exported, load_exported
+
+    if is_exported(Path(model)):
+        return load_exported(model)
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        return load_model(model, modules=modules).to(f"cuda:{chosen}" if chosen.isdigit() else chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise RegardError(f"device {device!r} cannot be used: {error}", hint="use --device cpu") from error
+
+
+def options_of(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """Turn ``ratio=16`` into ``{"ratio": 16}``; values are read as YAML.
+
+    Raises:
+        RegardError: no ``=``, or not a value.
+    """
+    options = {}
+    for pair in pairs or ():
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise RegardError(f"--arg {pair!r} is not an option", expected="name=value, as in --arg ratio=16")
+        try:
+            options[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RegardError(
+                f"--arg {pair!r}: the value cannot be read", expected="a number, word or [list]"
+            ) from error
+    return options
+
+
+def class_list(text: str | None) -> tuple[str, ...]:
+    """Split ``person,car`` or ``0 2`` into names or numbers."""
+    return tuple(text.replace(",", " ").split()) if text else ()
