@@ -44,16 +44,18 @@ def decoded_by(detector: Detector, images: Tensor) -> Tensor:
     return found
 
 
-def assert_same_answers(detector: Detector, path: Path, sizes: list[tuple[int, int, int]]) -> None:
+def assert_same_answers(
+    detector: Detector, path: Path, sizes: list[tuple[int, int, int]], tolerance: float = 1e-4
+) -> None:
     exported = load_exported(path)
     assert exported.names == detector.names
     assert exported.max_stride == detector.max_stride
     for batch, height, width in sizes:
         images = torch.rand(batch, 3, height, width)
         found, expected = exported(images), decoded_by(detector, images)
-        atol = 1e-4 * detector.max_stride
-        torch.testing.assert_close(found[..., :4], expected[..., :4], rtol=1e-4, atol=atol)
-        torch.testing.assert_close(found[..., 4:], expected[..., 4:], rtol=0, atol=1e-4)
+        atol = tolerance * detector.max_stride
+        torch.testing.assert_close(found[..., :4], expected[..., :4], rtol=tolerance, atol=atol)
+        torch.testing.assert_close(found[..., 4:], expected[..., 4:], rtol=0, atol=tolerance)
 
 
 def assert_same_detections(detector: Detector, path: Path, settings: DetectSettings) -> None:
@@ -266,9 +268,11 @@ def test_a_newer_header_is_refused(small: Detector, tmp_path: Path) -> None:
 )
 def test_every_format_of_stock_graphs(overlay: str, name: str, tmp_path: Path, noise: Image, excite: Excite) -> None:
     detector = excite(build(parse_spec(overlay, None)))
-    assert export_detector(detector, tmp_path / name, imgsz=192, image=noise).passed
+    tolerance = 1e-3  # deep untrained networks spread rounding further than trained ones
+    assert export_detector(detector, tmp_path / name, imgsz=192, image=noise, tolerance=tolerance).passed
     stride = detector.max_stride
-    assert_same_answers(detector, tmp_path / name, [(1, 2 * stride, 5 * stride), (5, 3 * stride, 2 * stride)])
+    sizes = [(1, 2 * stride, 5 * stride), (5, 3 * stride, 2 * stride)]
+    assert_same_answers(detector, tmp_path / name, sizes, tolerance)
 
 
 @pytest.mark.slow

@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.config import DetectSettings
 from regard.data.letterbox import letterbox
 from regard.export.runtime import ExportedDetector
+from regard.export.suppression import SuppressedDetector, select_boxes
 from regard.graph.detector import Detector
-from regard.nms import suppress
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Deviation:
         probability: largest difference of an objectness or class probability.
         relative: largest relative difference: of a box, in parts of the number or of the largest stride, whichever is
             more (rounding grows with the cell, however near to 0 the centre lies); of a probability, as it is.
-        detections: how many boxes suppression keeps; None where the file has none inside.
-        detections_relative: as ``relative``, over these; infinite where one of the two has a box that the other lacks.
+        detections: how many boxes PyTorch keeps of the file's decoded rows; None where no suppression is inside.
+        detections_relative: as ``relative``, between these and those of the file; infinite where their number differs.
     """
 
     batch: int
@@ -70,9 +69,11 @@ def compare(detector: Detector, exported: ExportedDetector, images: Tensor) -> D
         return Deviation(batch, height, width, math.inf, math.inf, math.inf)
     difference = (decoded - expected).abs()
     settings = exported.header.nms
-    count, relative = (
-        _compare_detections(found[0], expected, settings, exported.max_stride) if settings else (None, 0.0)
-    )
+    count, relative = None, 0.0
+    if settings is not None:
+        # From the file's own rows, since rounding may lift a box over a threshold.
+        suppressed = SuppressedDetector(detector, settings, select_boxes).suppress(decoded)
+        count, relative = len(suppressed), _compare_detections(found[0], suppressed, exported.max_stride)
     return Deviation(
         batch,
         height,
@@ -92,19 +93,14 @@ def _relative(found: Tensor, expected: Tensor, pixels: slice, stride: int) -> Te
     return difference
 
 
-def _compare_detections(found: Tensor, decoded: Tensor, settings: DetectSettings, stride: int) -> tuple[int, float]:
-    """Return how many detections suppression outside the file keeps, and how far those of the file are from them.
+def _compare_detections(found: Tensor, expected: Tensor, stride: int) -> float:
+    """Return the largest relative difference of detections (M, 7), infinite where one side has more.
 
     Each is held against the nearest of the other side, as equal scores may come in any order.
     """
-    rows = [
-        torch.cat((image.new_full((len(image), 1), float(i)), image), 1)
-        for i, image in enumerate(suppress(decoded, settings))
-    ]
-    expected = torch.cat(rows)
     if len(found) != len(expected):
-        return len(expected), math.inf
+        return math.inf
     if not len(expected):
-        return 0, 0.0
+        return 0.0
     distances = _relative(found[:, None], expected[None], slice(1, 5), stride).amax(2)  # (found, expected)
-    return len(expected), float(torch.maximum(distances.amin(0).max(), distances.amin(1).max()))
+    return float(torch.maximum(distances.amin(0).max(), distances.amin(1).max()))

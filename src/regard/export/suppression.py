@@ -48,6 +48,10 @@ class SuppressedDetector(nn.Module):
             score first. And the decoded rows (B, N, 5 + nc), for those who want other thresholds.
         """
         decoded = self.detector(images)
+        return self.suppress(decoded), decoded
+
+    def suppress(self, decoded: Tensor) -> Tensor:
+        """Turn decoded rows (B, N, 5 + nc) into detections (M, 7); see `forward`."""
         boxes = cxcywh_to_xyxy(decoded[..., :4])
         scores = self._scores(decoded)
         if self.settings.agnostic_nms:
@@ -58,8 +62,8 @@ class SuppressedDetector(nn.Module):
             image, class_id, box = self.select(boxes, scores, self.settings.iou, self.settings.conf).unbind(1)
         kept = scores[image, class_id, box]
         columns = (image[:, None].float(), boxes[image, box], kept[:, None], class_id[:, None].float())
-        order = best_of_each_image(image, kept, images.shape[0], self.settings.max_det)
-        return torch.cat(columns, 1)[order], decoded
+        order = best_of_each_image(image, kept, decoded.shape[0], self.settings.max_det)
+        return torch.cat(columns, 1)[order]
 
     def _scores(self, decoded: Tensor) -> Tensor:
         """(B, N, 5 + nc) -> (B, nc, N), 0 for the classes that a box does not stand for."""
