@@ -119,6 +119,13 @@ class Trainer:
         if self.pictures and self.state.rows:
             self.pictures.results(self.state.rows)
 
+    @property
+    def averaged(self) -> Detector:
+        """The detector with averaged weights, which is what is measured and kept."""
+        averaged = self.ema.model
+        assert isinstance(averaged, Detector)
+        return averaged
+
     def _train_loader(self) -> TrainLoader:
         settings = self.settings
         return TrainLoader(
@@ -136,7 +143,8 @@ class Trainer:
         )
 
     def _set_up(self) -> tuple[Any, Optimizer]:
-        self.detector.train()
+        # Convolutions are faster with channels last, on CPU and GPU alike.
+        self.detector.train().to(memory_format=torch.channels_last)
         optimizer = build_optimizer(self.detector, self.recipe.optim, self.settings.batch)
         model, wrapped = self.fabric.setup(self.detector, optimizer)
         self.ema.model.to(self.fabric.device)
@@ -160,8 +168,8 @@ class Trainer:
             set_step(self.optimizer, step)
             gathered += 1
             is_update = gathered >= step.accumulate or i == steps - 1
-            images = batch.images.to(self.fabric.device, non_blocking=True).float() / 255
-            images = self._scaled(images, epoch, i)
+            images = batch.images.to(self.fabric.device, non_blocking=True, memory_format=torch.channels_last)
+            images = self._scaled(images.float() / 255, epoch, i)
             with self.fabric.no_backward_sync(self.model, enabled=not is_update):
                 loss = self._loss(self.model(images), batch.targets.to(self.fabric.device), images)
                 self.fabric.backward(loss.total)
@@ -170,8 +178,9 @@ class Trainer:
                 gathered = 0
             sums += torch.stack((loss.box, loss.obj, loss.cls))
             self.progress.losses(dict(zip(LOSSES, (sums / (i + 1)).tolist(), strict=True)))
-        sums = self.fabric.all_reduce(sums / steps, reduce_op="mean")
-        losses = dict(zip(LOSSES, sums.tolist(), strict=True))
+        means = self.fabric.all_reduce(sums / steps, reduce_op="mean")
+        assert isinstance(means, Tensor)
+        losses = dict(zip(LOSSES, means.tolist(), strict=True))
         if not all(map(math.isfinite, losses.values())):
             raise RegardError(
                 f"the loss is not finite in epoch {epoch + 1}: {losses}",
@@ -222,7 +231,7 @@ class Trainer:
             workers=0,
             stride=self.detector.max_stride,
         )
-        return evaluate(self.ema.model, loader, self.val_records, self.data.names)
+        return evaluate(self.averaged, loader, self.val_records, self.data.names)
 
     def _row(
         self, epoch: int, losses: dict[str, float], metrics: Metrics | None, seconds: float, val_seconds: float
@@ -255,10 +264,10 @@ class Trainer:
         if not self.folder:
             return
         training = self.config["settings"]
-        extra = {"epoch": self.state.epoch, "gates": named_gates(self.ema.model), "val_split": self.val_name}
+        extra = {"epoch": self.state.epoch, "gates": named_gates(self.averaged), "val_split": self.val_name}
         extra |= {"results": self.state.rows[-1] if self.state.rows else {}}
         for name in ("last", "best") if is_best else ("last",):
-            self.folder.write_weights(name, self.ema.model, training, extra)
+            self.folder.write_weights(name, self.averaged, training, extra)
         self.folder.write_results(self.state.rows)
         self.folder.write_state(
             {

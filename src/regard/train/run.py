@@ -66,7 +66,7 @@ def run_training(
     fabric = _fabric(settings)
     arguments = (deepcopy(detector), data, settings, folder, config, resume)
     if settings.devices > 1 and not _launched_from_outside():
-        fabric.launch(_fit, *arguments)
+        fabric.launch(_fit, *arguments)  # type: ignore[arg-type]  # Fabric's type leaves out the further arguments
     else:
         fabric.launch()
         _fit(fabric, *arguments)
