@@ -15,9 +15,12 @@ Similarity = Callable[[Row, Row], float]
 
 def row_similarity(a: Row, b: Row) -> float:
     """Return how alike two rows are by what they do, not by name or place: 0 to 3."""
-    if a.module != b.module:
-        return 0.5 if len(a.inputs) == len(b.inputs) == 1 and a.args[:1] == b.args[:1] != () else 0.0
-    return 3.0 if (a.args, a.number) == (b.args, b.number) else 2.0
+    alike = (a.args, a.number) == (b.args, b.number)
+    if a.module == b.module:
+        return 3.0 if alike else 2.0
+    if len(a.inputs) == len(b.inputs) == 1 and a.args[:1] == b.args[:1] != ():  # another block in its place
+        return 1.0 if alike else 0.5
+    return 0.0
 
 
 def align(a: Sequence[Row], b: Sequence[Row], similarity: Similarity = row_similarity) -> dict[int, int]:
@@ -42,6 +45,6 @@ def align(a: Sequence[Row], b: Sequence[Row], similarity: Similarity = row_simil
 
 
 def likeness(stock: ModelSpec, graph: ModelSpec, pairs: dict[int, int]) -> float:
-    """Return the fraction of ``stock``'s rows that found a row of the same module in ``graph``."""
-    same = sum(stock.rows[i].module == graph.rows[j].module for i, j in pairs.items())
-    return same / len(stock.rows)
+    """Return the fraction of ``stock``'s rows that found a row in ``graph``, half for one of another module."""
+    found = sum(1.0 if stock.rows[i].module == graph.rows[j].module else 0.5 for i, j in pairs.items())
+    return found / len(stock.rows)

@@ -13,7 +13,7 @@ from regard.graph.align import align, likeness
 from regard.graph.edit import unique_name
 from regard.graph.spec import ModelSpec, Row
 
-ALIKE = 0.8
+ALIKE = 0.65
 """Fraction of a stock graph's rows that must be found again for a graph to count as made from it."""
 
 
@@ -22,8 +22,8 @@ def nearest_stock(spec: ModelSpec, stock: Sequence[ModelSpec]) -> tuple[ModelSpe
     found = [(likeness(s, spec, pairs), s, pairs) for s in stock for pairs in (align(s.rows, spec.rows),)]
     if not found:
         return None
-    # Among equally alike ones the larger explains more of the graph (P2 and P6 contain most of P5).
-    share, best, pairs = max(found, key=lambda item: (item[0] >= ALIKE, len(item[2]) + item[0]))
+    # Rows found less rows not found: a P6 graph contains most of P5 too, but P6 explains more of it.
+    share, best, pairs = max(found, key=lambda item: (item[0] >= ALIKE, (2 * item[0] - 1) * len(item[1].rows)))
     return (best, pairs) if share >= ALIKE else None
 
 

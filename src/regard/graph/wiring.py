@@ -9,8 +9,9 @@ their anchors say; and maps of different sizes meeting (which ``graph.build`` fi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from regard.errors import RegardError, RegardWarning
 from regard.graph.naming import nearest_stock
@@ -49,7 +50,7 @@ def refuse_or_warn(found: Sequence[Miswiring], spec: ModelSpec, *, allow: bool) 
     more = "".join(f"\n{_place(spec, m.row)}{m.what}\n  {m.corrected}" for m in others)
     error = RegardError(
         first.what,
-        file=spec.file,
+        file=first.row.file or spec.file,
         line=first.row.line,
         hint=f"{first.corrected}{more}\n  (--allow-miswired builds it all the same)",
     )
@@ -59,22 +60,31 @@ def refuse_or_warn(found: Sequence[Miswiring], spec: ModelSpec, *, allow: bool) 
 
 
 def check_references(spec: ModelSpec) -> list[Miswiring]:
-    """Return stale references, found by comparing with the nearest stock graph, then rows that nobody reads."""
+    """Return stale references, found by comparing with the nearest stock graph; else rows that nobody reads."""
     found: list[Miswiring] = []
     nearest = nearest_stock(spec, stock_graphs())
     if nearest:
         stock, pairs = nearest
         for i, j in pairs.items():
             found += _stale(stock, spec, pairs, stock.rows[i], spec.rows[j])
+    # A reference left behind often leaves its row unread as well; one correction is enough for both.
+    return found or _unread(spec)
+
+
+def _unread(spec: ModelSpec) -> list[Miswiring]:
+    """Return rows that nobody reads; where others read their input past them, those are the rows to correct."""
+    found: list[Miswiring] = []
     for i, row in enumerate(spec.rows[:-1]):
-        if not spec.readers(row.name):
-            found.append(
-                Miswiring(
-                    row,
-                    f"nobody reads layer {row.name!r} (row {i}, {row.module})",
-                    "let a later row read it, or remove it; is a reference behind it one too low?",
-                )
-            )
+        if spec.readers(row.name):
+            continue
+        what = f"nobody reads layer {row.name!r} (row {i}, {row.module})"
+        passing = [reader for reader in spec.rows[i + 1 :] if row.inputs[0] in reader.inputs and len(row.inputs) == 1]
+        for reader in passing:
+            inputs = [row.name if name == row.inputs[0] else name for name in reader.inputs]
+            corrected = f"corrected row: {integer_row(spec, reader, inputs, reader.args)}"
+            found.append(Miswiring(reader, f"{what}; {reader.name!r} reads {row.inputs[0]!r} past it", corrected))
+        if not passing:
+            found.append(Miswiring(row, what, "let a later row read it, or remove it"))
     return found
 
 
@@ -87,8 +97,8 @@ def check_levels(spec: ModelSpec) -> list[Miswiring]:
         return [
             Miswiring(head, f"two detection levels have one stride: {told}", "every level needs a stride of its own")
         ]
-    if isinstance(spec.anchors, int) or len(spec.anchors) != len(strides):
-        return []
+    if isinstance(spec.anchors, int):
+        return _unordered(spec, head, strides, told)
     sizes = [sum(w * h for w, h in zip(a[::2], a[1::2], strict=True)) for a in spec.anchors]
     by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
     by_stride = sorted(range(len(strides)), key=strides.__getitem__)
@@ -102,6 +112,15 @@ def check_levels(spec: ModelSpec) -> list[Miswiring]:
             )
         ]
     return _foreign_anchors(spec, head, strides)
+
+
+def _unordered(spec: ModelSpec, head: Row, strides: Sequence[int], told: str) -> list[Miswiring]:
+    """Return levels that go neither up nor down, where no anchors say which order is meant."""
+    names = [name for _, name in sorted(zip(strides, head.inputs, strict=True))]
+    if list(head.inputs) in (names, names[::-1]):
+        return []
+    corrected = f"corrected row: {integer_row(spec, head, names, head.args)}"
+    return [Miswiring(head, f"the strides of the detection levels are in no order: {told}", corrected)]
 
 
 def _foreign_anchors(spec: ModelSpec, head: Row, strides: Sequence[int]) -> list[Miswiring]:
@@ -128,30 +147,42 @@ def _stale(stock: ModelSpec, spec: ModelSpec, pairs: dict[int, int], was: Row, r
     """Return the sign that ``row``, which was ``was``, reads by a number that no longer means what it meant."""
     if row.origin is None or row.inputs == (IMAGE,):
         return []
+    sources = row.origin.sources
     wanted = [stock.index(name) for name in was.inputs if name != IMAGE]
     stand_ins = {t: _stand_ins(spec, pairs[t], set(pairs.values())) for t in wanted if t in pairs}
-    corrected, stale = list(row.inputs), []
-    for slot, (name, source) in enumerate(zip(row.inputs, row.origin.sources, strict=True)):
-        if not isinstance(source, int) or source < 0:
-            continue
-        candidates = [wanted[slot]] if len(wanted) == len(row.inputs) else wanted
-        if len(candidates) > 1 and any(name in stand_ins.get(t, ()) for t in candidates):
-            continue
-        for t in candidates:
-            if t in stand_ins and name not in stand_ins[t] and _left_behind(source, t, spec.rows[pairs[t]]):
-                corrected[slot] = stand_ins[t][-1]
-                stale.append((source, name, stock.rows[t].name))
-                break
+    places = product(range(len(row.inputs)), range(len(wanted)))
+    in_order = sorted(places, key=lambda place: place[0] != place[1])  # inputs may have been written in another order
+    right = _pair_off((s, w) for s, w in in_order if row.inputs[s] in stand_ins.get(wanted[w], ()))
+    stale = _pair_off(
+        (s, w)
+        for s, w in in_order
+        if s not in right
+        and w not in right.values()
+        and wanted[w] in stand_ins
+        and _left_behind(sources[s], wanted[w], spec.rows[pairs[wanted[w]]])
+    )
     if not stale:
         return []
-    told = "; ".join(f"{source} is now {name!r} and was {meant!r}" for source, name, meant in stale)
+    told = "; ".join(
+        f"{sources[s]} is now {row.inputs[s]!r} and was {stock.rows[wanted[w]].name!r}" for s, w in stale.items()
+    )
     what = f"layer {row.name!r} ({row.module}) has a reference that an inserted or removed row left behind: {told}"
+    corrected = [stand_ins[wanted[stale[s]]][-1] if s in stale else name for s, name in enumerate(row.inputs)]
     return [Miswiring(row, what, f"corrected row: {integer_row(spec, row, corrected, row.args)}")]
 
 
-def _left_behind(source: int, before: int, meant: Row) -> bool:
+def _pair_off(places: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Return pairs of ``places`` in which nothing occurs twice, earlier ones first."""
+    pairs: dict[int, int] = {}
+    for a, b in places:
+        if a not in pairs and b not in pairs.values():
+            pairs[a] = b
+    return pairs
+
+
+def _left_behind(source: int | str, before: int, meant: Row) -> bool:
     """Whether ``source`` is the old number of a row, or lies between it and the number that the row has now."""
-    if meant.origin is None or meant.origin.index == before:
+    if not isinstance(source, int) or source < 0 or meant.origin is None or meant.origin.index == before:
         return False
     low, high = sorted((before, meant.origin.index))
     return low <= source <= high
@@ -167,4 +198,5 @@ def _stand_ins(spec: ModelSpec, target: int, aligned: set[int]) -> list[str]:
 
 
 def _place(spec: ModelSpec, row: Row) -> str:
-    return f"{spec.file}:{row.line}: " if spec.file and row.line else ""
+    file = row.file or spec.file
+    return f"{file}:{row.line}: " if file and row.line else ""
