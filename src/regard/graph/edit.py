@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from regard.errors import RegardError, nearest
+from regard.graph.parse import check_name, plain_value
+from regard.graph.signature import OUT_NAMES
 from regard.graph.spec import ModelSpec, Row
 
 
@@ -52,15 +54,15 @@ def insert(
         raise RegardError(f"nothing can follow {target.name!r}, the detection head", file=spec.file)
     moved = _check_readers(spec, target.name, readers)
     names = [row.name for row in spec.rows]
-    if name is not None and name in names:
-        raise RegardError(f"a layer is called {name!r} already", file=spec.file)
+    if name is not None:
+        check_name(name, names, spec.file)
     leaf = module.rsplit(".", 1)[-1].lower()
     new = Row(
         name=name or unique_name(f"{target.name}.{leaf}", names),
         inputs=(target.name,),
         module=module,
-        args=tuple(args),
-        options=dict(options or {}),
+        args=plain_value(list(args)),
+        options={key: plain_value(value) for key, value in (options or {}).items()},
         gate=gate,
         head=target.head,
     )
@@ -91,13 +93,15 @@ def replace_layer(
         RegardError: no such layer.
     """
     old = spec.row(layer)
-    if args is None:
-        args = old.args if not options else old.args[:1]
+    if args is None and not options:
+        args, options = old.args, old.options
+    elif args is None:
+        args = old.args[:1] or [old.options[key] for key in OUT_NAMES if key in old.options]
     new = replace(
         old,
         module=module,
-        args=tuple(args),
-        options=dict(options or {}),
+        args=plain_value(list(args or ())),
+        options={key: plain_value(value) for key, value in (options or {}).items()},
         number=old.number if number is None else number,
         gate=None,
     )

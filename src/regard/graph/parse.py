@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,13 @@ from regard.errors import RegardError, nearest
 from regard.graph.spec import IMAGE, ModelSpec, Origin, Row
 
 GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
+NAME = re.compile(r"[^\W\d][\w.-]*")
+"""Names of rows: what needs no quotes in YAML and cannot be taken for an index."""
+
+RESERVED = (IMAGE, "null", "true", "false", "yes", "no", "on", "off")
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+"""What people mean by 1e-5, which YAML 1.1 takes for a word."""
+
 ROW_KEYS = ("name", "from", "number", "module", "args", "gate")
 IGNORED_KEYS = ("ch", "names", "yaml_file")
 """Found in checkpoints and data-bearing YAMLs; they do not describe the graph."""
@@ -31,7 +41,8 @@ def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]
         document = loader.construct_document(node) if isinstance(node, yaml.MappingNode) else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
+        position = getattr(error, "position", len(text))  # of a character that YAML does not allow
+        line = mark.line + 1 if mark else text.count("\n", 0, position) + 1
         problem = getattr(error, "problem", None) or str(error)
         raise RegardError(f"not valid YAML: {problem}", file=file, line=line) from error
     if not isinstance(document, dict) or not isinstance(node, yaml.MappingNode):
@@ -45,7 +56,15 @@ def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]
         for i, item in enumerate(value.value)
     }
     lines |= {(key.value, -1): key.start_mark.line + 1 for key, _ in node.value}
+    _refuse_self_reference(document, file)
     return {str(key): value for key, value in document.items()}, lines
+
+
+def _refuse_self_reference(document: Any, file: Path | None) -> None:
+    try:
+        json.dumps(document, default=str, skipkeys=True)
+    except (ValueError, RecursionError) as error:
+        raise RegardError("the document contains itself (by & and *)", file=file, line=1) from error
 
 
 def parse_graph(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> ModelSpec:
@@ -73,20 +92,25 @@ def parse_graph(document: Mapping[str, Any], lines: LineOf, file: Path | None) -
     rows = _resolve([_parse_row(item, head, line, i, file) for i, (item, head, line) in enumerate(raw)], file)
     return ModelSpec(
         rows=tuple(rows),
-        nc=_number(document, "nc", 80, lines, file, whole=True),
-        depth_multiple=_number(document, "depth_multiple", 1.0, lines, file),
-        width_multiple=_number(document, "width_multiple", 1.0, lines, file),
+        nc=parse_number(document, "nc", 80, lines, file, whole=True),
+        depth_multiple=parse_number(document, "depth_multiple", 1.0, lines, file),
+        width_multiple=parse_number(document, "width_multiple", 1.0, lines, file),
         anchors=parse_anchors(document.get("anchors", 3), lines.get(("anchors", -1)), file),
         file=file,
     )
 
 
-def _number(
+def parse_number(
     document: Mapping[str, Any], key: str, default: float, lines: LineOf, file: Path | None, *, whole: bool = False
 ) -> Any:
+    """Return the positive number that the document has for ``key``.
+
+    Raises:
+        RegardError: it has something else there.
+    """
     value = document.get(key, default)
     right = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if isinstance(value, bool) or not right or not value > 0:
+    if isinstance(value, bool) or not right or not 0 < value < math.inf:
         kind = "a positive whole number" if whole else "a positive number"
         raise RegardError(f"{key} is {value!r}", file=file, line=lines.get((key, -1)), expected=kind)
     return value
@@ -102,7 +126,7 @@ def parse_anchors(value: Any, line: int | None, file: Path | None) -> tuple[tupl
         return value
     if isinstance(value, list) and value and all(isinstance(level, list) and level for level in value):
         sizes = {len(level) for level in value}
-        numbers = all(isinstance(x, int | float) and x > 0 for level in value for x in level)
+        numbers = all(isinstance(x, int | float) and 0 < x < math.inf for level in value for x in level)
         if numbers and len(sizes) == 1 and sizes.pop() % 2 == 0:
             return tuple(tuple(float(x) for x in level) for level in value)
     raise RegardError(
@@ -147,7 +171,7 @@ def _parse_row(item: Any, head: bool, line: int, index: int, file: Path | None) 
             f"this row cannot be read: {item!r}", file=file, line=line, expected="module and name as words"
         )
     args, options = parse_args(keyed.get("args", []), file, line)
-    row = Row(name, (), module, number, args, options, gate, head, Origin(line, index, sources))
+    row = Row(name, (), module, number, args, options, gate, head, Origin(line, index, sources, file))
     return row, sources
 
 
@@ -160,19 +184,21 @@ def parse_args(value: Any, file: Path | None, line: int | None) -> tuple[tuple[A
     if value is None:
         return (), {}
     if isinstance(value, dict):
-        return (), {str(k): _word(v) for k, v in value.items()}
+        return (), {str(k): plain_value(v) for k, v in value.items()}
     if isinstance(value, list):
         *positional, last = value or [None]
         if isinstance(last, dict):  # options by name after the positions
-            return tuple(_word(v) for v in positional), {str(k): _word(v) for k, v in last.items()}
-        return tuple(_word(v) for v in value), {}
+            return tuple(plain_value(v) for v in positional), {str(k): plain_value(v) for k, v in last.items()}
+        return tuple(plain_value(v) for v in value), {}
     raise RegardError(f"'args' is {value!r}", file=file, line=line, expected="a list, a mapping of options, or both")
 
 
-def _word(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return YAML's value, with Python's bare words as YOLOv5 files write them."""
-    if isinstance(value, list):
-        return tuple(_word(v) for v in value)
+    if isinstance(value, list | tuple):
+        return tuple(plain_value(v) for v in value)
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value)
     return {"None": None, "True": True, "False": False}.get(value, value) if isinstance(value, str) else value
 
 
@@ -181,15 +207,30 @@ def _resolve(parsed: list[tuple[Row, Sequence[int | str]]], file: Path | None) -
     names = [row.name or f"#{i}" for i, (row, _) in enumerate(parsed)]
     rows: list[Row] = []
     for i, (row, sources) in enumerate(parsed):
-        if row.name and (row.name in names[:i] or row.name == IMAGE or row.name.lstrip("-").isdigit()):
-            raise RegardError(
-                f"the name {row.name!r} is taken or not a name", file=file, line=row.line, expected="a unique word"
-            )
+        if row.name:
+            check_name(row.name, names[:i], file, row.line)
         inputs = tuple(_resolve_one(source, i, names, row.line, file) for source in sources)
         rows.append(
             Row(names[i], inputs, row.module, row.number, row.args, row.options, row.gate, row.head, row.origin)
         )
     return rows
+
+
+def check_name(name: str, taken: Sequence[str], file: Path | None = None, line: int | None = None) -> None:
+    """Check that a row may be called ``name``.
+
+    Raises:
+        RegardError: it is taken, or no plain word.
+    """
+    if not NAME.fullmatch(name) or name.lower() in RESERVED:
+        raise RegardError(
+            f"{name!r} cannot be the name of a layer",
+            file=file,
+            line=line,
+            expected="a letter, then letters, digits, '_', '-' or '.'",
+        )
+    if name in taken:
+        raise RegardError(f"a layer is called {name!r} already", file=file, line=line)
 
 
 def _resolve_one(source: int | str, i: int, names: list[str], line: int | None, file: Path | None) -> str:

@@ -14,13 +14,23 @@ import yaml
 from regard.errors import RegardError, nearest
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.naming import name_rows
-from regard.graph.parse import LineOf, parse_anchors, parse_args, parse_graph, read_document
-from regard.graph.spec import ModelSpec
+from regard.graph.parse import LineOf, parse_anchors, parse_args, parse_graph, parse_number, read_document
+from regard.graph.spec import ModelSpec, Origin
 
 STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
 """One graph of each shape; the other sizes differ only in depth and width."""
 
 OVERLAY_KEYS = ("base", "nc", "depth_multiple", "width_multiple", "anchors", "insert", "replace", "remove")
+KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "after": ((str, int), "the name or index of a layer"),
+    "layer": ((str, int), "the name or index of a layer"),
+    "module": ((str,), "the name of a module"),
+    "args": ((list, dict), "a list, or a mapping of options"),
+    "gate": ((bool,), "true or false"),
+    "name": ((str,), "a word"),
+    "readers": ((list,), "a list of names"),
+    "number": ((int,), "a positive whole number"),
+}
 EDIT_KEYS: Mapping[str, tuple[str, ...]] = {
     "insert": ("after", "module", "args", "gate", "name", "readers"),
     "replace": ("layer", "module", "args", "number"),
@@ -45,18 +55,7 @@ def read_spec(source: str | Path) -> ModelSpec:
     Raises:
         RegardError: not found, or wrong; with file, line and the nearest valid choice.
     """
-    path = Path(source)
-    if path.is_file():
-        return parse_spec(path.read_text(encoding="utf-8", errors="replace"), path)
-    name = str(source).removesuffix(".yaml")
-    if name in zoo():
-        text = resources.files("regard").joinpath("models", f"{name}.yaml").read_text(encoding="utf-8")
-        return parse_spec(text, Path(f"{name}.yaml"))
-    raise RegardError(
-        f"there is no model {str(source)!r}",
-        expected="a file, or one of " + ", ".join(zoo()),
-        hint=nearest(name, zoo()),
-    )
+    return _read(source, ())
 
 
 def parse_spec(text: str, file: Path | None) -> ModelSpec:
@@ -65,9 +64,31 @@ def parse_spec(text: str, file: Path | None) -> ModelSpec:
     Raises:
         RegardError: wrong; with file, line and the nearest valid choice.
     """
+    return _parse(text, file, ())
+
+
+def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
+    """Read a model that the overlays ``above`` build on."""
+    path = Path(source)
+    if path.is_file():
+        if path.resolve() in above:
+            raise RegardError(f"the base {str(source)!r} leads back to itself")
+        return _parse(path.read_text(encoding="utf-8", errors="replace"), path, above)
+    name = str(source).removesuffix(".yaml")
+    if name in zoo():
+        text = resources.files("regard").joinpath("models", f"{name}.yaml").read_text(encoding="utf-8")
+        return _parse(text, Path(f"{name}.yaml"), above)
+    raise RegardError(
+        f"there is no model {str(source)!r}",
+        expected="a file, or one of " + ", ".join(zoo()),
+        hint=nearest(name, zoo()),
+    )
+
+
+def _parse(text: str, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
     document, lines = read_document(text, file)
     if "base" in document:
-        return _overlay(document, lines, file)
+        return _overlay(document, lines, file, above)
     spec = parse_graph(document, lines, file)
     if not any(row.name.startswith("#") for row in spec.rows):
         return spec
@@ -92,7 +113,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> ModelSpec:
+def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
     for key in document:
         if key not in OVERLAY_KEYS:
             raise RegardError(
@@ -102,11 +123,18 @@ def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> M
                 expected="one of " + ", ".join(OVERLAY_KEYS),
                 hint=nearest(key, OVERLAY_KEYS),
             )
-    spec = read_spec(_base(document["base"], file))
-    scalars = {k: document[k] for k in ("nc", "depth_multiple", "width_multiple") if k in document}
-    for key, value in scalars.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise RegardError(f"{key} is {value!r}", file=file, line=lines.get((key, -1)), expected="a positive number")
+    line = lines.get(("base", -1))
+    try:
+        spec = _read(_base(document["base"], file), (*above, file.resolve()) if file else above)
+    except RegardError as error:
+        if error.file is not None:
+            raise
+        raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
+    scalars: dict[str, Any] = {
+        key: parse_number(document, key, 0, lines, file, whole=key == "nc")
+        for key in ("nc", "depth_multiple", "width_multiple")
+        if key in document
+    }
     if "anchors" in document:
         scalars["anchors"] = parse_anchors(document["anchors"], lines.get(("anchors", -1)), file)
     spec = replace(spec, **scalars, file=file)
@@ -126,25 +154,48 @@ def _base(base: Any, file: Path | None) -> str | Path:
 def _apply(spec: ModelSpec, key: str, edit: Any, file: Path | None, line: int | None) -> ModelSpec:
     try:
         if key == "remove":
+            _check_kind("layer", edit)
             return remove(spec, edit)
-        if not isinstance(edit, dict):
-            raise RegardError(f"{key} is {edit!r}", expected="a mapping of " + ", ".join(EDIT_KEYS[key]))
-        for name in edit:
-            if name not in EDIT_KEYS[key]:
-                raise RegardError(
-                    f"{key} has no {name!r}",
-                    expected="one of " + ", ".join(EDIT_KEYS[key]),
-                    hint=nearest(name, EDIT_KEYS[key]),
-                )
-        for name in EDIT_KEYS[key][:2]:
-            if name not in edit:
-                raise RegardError(f"{key} needs {name!r}")
-        fields = dict(edit)
+        fields = _edit_fields(key, edit)
         if "args" in fields:
             fields["args"], fields["options"] = parse_args(fields["args"], file, line)
         module = fields.pop("module")
-        if key == "insert":
-            return insert(spec, module, **fields)
-        return replace_layer(spec, fields.pop("layer"), module, **fields)
+        if key == "replace":
+            return replace_layer(spec, fields.pop("layer"), module, **fields)
+        return _placed(insert(spec, module, **fields), spec, file, line)
     except RegardError as error:
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
+
+
+def _edit_fields(key: str, edit: Any) -> dict[str, Any]:
+    """Return what an edit says, each thing of its kind."""
+    if not isinstance(edit, dict):
+        raise RegardError(f"{key} is {edit!r}", expected="a mapping of " + ", ".join(EDIT_KEYS[key]))
+    for name, value in edit.items():
+        if name not in EDIT_KEYS[key]:
+            expected = "one of " + ", ".join(EDIT_KEYS[key])
+            raise RegardError(f"{key} has no {name!r}", expected=expected, hint=nearest(name, EDIT_KEYS[key]))
+        _check_kind(name, value)
+    for name in EDIT_KEYS[key][:2]:
+        if name not in edit:
+            raise RegardError(f"{key} needs {name!r}")
+    return dict(edit)
+
+
+def _check_kind(name: str, value: Any) -> None:
+    kinds, expected = KINDS[name]
+    right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    if not right or (name == "number" and value < 1):
+        raise RegardError(f"{name!r} is {value!r}", expected=expected)
+
+
+def _placed(spec: ModelSpec, before: ModelSpec, file: Path | None, line: int | None) -> ModelSpec:
+    """Return ``spec`` with the place of the edit given to the rows that ``before`` does not have."""
+    known = {row.name for row in before.rows}
+    return replace(
+        spec,
+        rows=tuple(
+            row if row.name in known else replace(row, origin=Origin(line or 0, i, row.inputs, file))
+            for i, row in enumerate(spec.rows)
+        ),
+    )

@@ -21,11 +21,13 @@ class Origin:
         line: 1-based line in the file.
         index: position among all rows of the file.
         sources: ``from`` as written: indices, or names in the native form.
+        file: the file; that of the base for a row that an overlay took over.
     """
 
     line: int
     index: int
     sources: tuple[int | str, ...]
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Row:
     def line(self) -> int | None:
         """The line it was written on, where it was read from a file."""
         return self.origin.line if self.origin else None
+
+    @property
+    def file(self) -> Path | None:
+        """The file it was written in, where it was read from one."""
+        return self.origin.file if self.origin else None
 
 
 @dataclass(frozen=True)
