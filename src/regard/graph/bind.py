@@ -65,45 +65,49 @@ def bind(
             given[signature.out] = in_channels[0] if stated is None else _scaled(stated, spec, row)
         elif stated is not None:
             expected_out = _scaled(stated, spec, row)
-    if len(args) > len(signature.options):
+    positions = signature.positions
+    if len(args) > len(positions):
         if not signature.variadic:
             raise _error(
                 row,
                 spec,
-                f"{row.module} has {len(args) - len(signature.options)} arguments too many",
-                expected=", ".join(signature.names) or "none",
+                f"{row.module} has {len(args) - len(positions)} arguments too many",
+                expected=", ".join(([signature.out] if signature.out else []) + positions) or "none",
             )
-        args, tail = args[: len(signature.options)], tuple(args[len(signature.options) :])
-    given = {**dict(zip(signature.options, args, strict=False)), **given}
+        args, tail = args[: len(positions)], tuple(args[len(positions) :])
+    given = {**dict(zip(positions, args, strict=False)), **given}
     missing = [k for k, v in signature.options.items() if v is inspect.Parameter.empty and k not in given]
     if missing:
         raise _error(row, spec, f"{row.module} needs {', '.join(missing)}")
     head = (_channels(signature, in_channels),) if signature.takes_channels else ()
-    shown = (*head, *(given[name] for name in signature.names if name in given), *tail)
+    unknown = [name for name in given if name not in signature.names]
+    shown = (*head, *(given[name] for name in [*signature.names, *unknown] if name in given), *tail)
     if signature.repeats:
         given[signature.repeats] = repeats
     if signature.strides:
         given["strides"] = tuple(strides)
     if tail:  # a variadic constructor: everything before the tail has to be positional too
-        order = [n for n in (signature.out, signature.repeats, *signature.options) if n in given]
+        order = [n for n in (signature.out, signature.repeats, *positions) if n in given]
         return Binding((*head, *(given.pop(n) for n in order), *tail), given, shown, expected_out)
     return Binding(head, given, shown, expected_out)
 
 
 def positional_form(row: Row, signature: Signature, spec: ModelSpec, out_channels: int) -> tuple[Any, ...] | None:
     """Return the arguments of ``row`` as YOLOv5 writes them, or None where they cannot be written by position."""
-    if not row.options:
+    has_out = signature.takes_channels and not signature.many_inputs  # whether the first position states channels
+    if not row.options and (row.args or not has_out):
         return row.args
-    options = list(signature.options)
-    values = dict(zip(options, row.args[1:] if signature.takes_channels else row.args, strict=False)) | dict(
-        row.options
-    )
+    positions, written = signature.positions, row.args[1:] if has_out else row.args
+    values = {**dict(zip(positions, written, strict=False)), **row.options}
     values.pop(signature.out or "", None)
-    last = max((options.index(name) for name in values), default=-1)
-    rest = tuple(values.get(name, signature.options[name]) for name in options[: last + 1])
+    if any(name not in positions for name in values):
+        return None
+    last = max((positions.index(name) for name in values), default=-1)
+    rest = tuple(values.get(name, signature.options[name]) for name in positions[: last + 1])
     if inspect.Parameter.empty in rest:
         return None
-    if not signature.takes_channels or signature.many_inputs:
+    rest += written[len(positions) :]
+    if not has_out:
         return rest
     stated = row.options.get(signature.out or "", row.args[0] if row.args else None)
     stated = unscale_channels(out_channels, spec.width_multiple) if stated is None else stated
@@ -129,7 +133,7 @@ def _scaled(value: Any, spec: ModelSpec, row: Row) -> int:
 
 def _refuse_unknown(row: Row, signature: Signature, given: dict[str, Any], spec: ModelSpec) -> None:
     for name in given:
-        if name not in signature.names:
+        if name not in signature.names and not signature.open:
             known = ", ".join(signature.names) or "none"
             raise _error(
                 row,
@@ -141,4 +145,4 @@ def _refuse_unknown(row: Row, signature: Signature, given: dict[str, Any], spec:
 
 
 def _error(row: Row, spec: ModelSpec, what: str, **more: str | None) -> RegardError:
-    return RegardError(f"layer {row.name!r}: {what}", file=spec.file, line=row.line, **more)
+    return RegardError(f"layer {row.name!r}: {what}", file=row.file or spec.file, line=row.line, **more)

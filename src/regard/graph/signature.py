@@ -34,7 +34,9 @@ class Signature:
         repeats: name of the argument that takes the number of repeats inside, if any.
         strides: whether it wants the strides of its inputs (the detection head).
         options: all other arguments in order, name to default (``inspect.Parameter.empty`` if required).
+        by_name_only: those of ``options`` that cannot be given by position.
         variadic: whether it takes further positional arguments.
+        open: whether it takes options of any name.
     """
 
     takes_channels: bool
@@ -43,12 +45,19 @@ class Signature:
     repeats: str | None
     strides: bool
     options: dict[str, Any]
+    by_name_only: frozenset[str]
     variadic: bool
+    open: bool
 
     @property
     def names(self) -> list[str]:
         """Every option that a user may set by name."""
         return ([self.out] if self.out else []) + list(self.options)
+
+    @property
+    def positions(self) -> list[str]:
+        """Every option that can be given by position, after the output's channels."""
+        return [name for name in self.options if name not in self.by_name_only]
 
 
 def signature_of(layer: type[nn.Module]) -> Signature:
@@ -60,10 +69,13 @@ def signature_of(layer: type[nn.Module]) -> Signature:
     parameters = list(inspect.signature(layer).parameters.values())
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY)]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    open_ = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    by_name_only = frozenset(p.name for p in named if p.kind is p.KEYWORD_ONLY)
     from_torch = layer.__module__.startswith("torch.nn.")
     takes_channels = not from_torch or (bool(named) and named[0].name in IN_NAMES_OF_TORCH)
     if not takes_channels:
-        return Signature(False, False, None, None, False, {p.name: p.default for p in named}, variadic)
+        options = {p.name: p.default for p in named}
+        return Signature(False, False, None, None, False, options, by_name_only, variadic, open_)
     if not named:
         raise RegardError(
             f"{layer.__name__} takes no channels",
@@ -78,7 +90,8 @@ def signature_of(layer: type[nn.Module]) -> Signature:
         repeats = "n"
     options = {p.name: p.default for p in rest if p.name not in (repeats, "strides")}
     strides = any(p.name == "strides" for p in rest)
-    return Signature(True, getattr(layer, "many_inputs", False), out, repeats, strides, options, variadic)
+    many_inputs = getattr(layer, "many_inputs", False)
+    return Signature(True, many_inputs, out, repeats, strides, options, by_name_only, variadic, open_)
 
 
 def _is_out(parameter: inspect.Parameter) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import yaml
 
 from regard.errors import RegardError
 from regard.graph.spec import IMAGE, ModelSpec, Row
@@ -22,7 +25,8 @@ def yolov5_yaml(spec: ModelSpec, *, ungated: bool) -> str:
     """Return ``spec`` as a plain integer YAML.
 
     Raises:
-        RegardError: a gated row without ``ungated``, options that have no position, or a graph that was not built.
+        RegardError: a gated row without ``ungated``, options that have no position, a graph that was not built, or
+            a row but the first that reads the image.
     """
     lines = _header(spec)
     for section, head in (("backbone", False), ("head", True)):
@@ -32,9 +36,12 @@ def yolov5_yaml(spec: ModelSpec, *, ungated: bool) -> str:
 
 
 def integer_sources(spec: ModelSpec, reader: int, inputs: Sequence[str]) -> str:
-    """Return ``from`` as YOLOv5 writes it for row ``reader``: -1 for the row before if it comes first, else indices."""
-    indices = [-1 if name == IMAGE else spec.index(name) for name in inputs]
-    if indices[0] == reader - 1:
+    """Return ``from`` as YOLOv5 writes it for row ``reader``: -1 for the row before if it comes first, else indices.
+
+    The image has no index; where a later row reads it, it stands there by name.
+    """
+    indices: list[int | str] = [IMAGE if name == IMAGE else spec.index(name) for name in inputs]
+    if indices[0] == reader - 1 or (indices[0] == IMAGE and reader == 0):
         indices[0] = -1
     return str(indices[0]) if len(indices) == 1 else "[" + ", ".join(map(str, indices)) + "]"
 
@@ -48,7 +55,8 @@ def _header(spec: ModelSpec) -> list[str]:
     lines = [f"nc: {spec.nc}", f"depth_multiple: {spec.depth_multiple}", f"width_multiple: {spec.width_multiple}"]
     if isinstance(spec.anchors, int):
         return [*lines, f"anchors: {spec.anchors}"]
-    return [*lines, "anchors:", *(f"  - {_flow(level)}" for level in spec.anchors)]
+    levels = ([int(x) if x.is_integer() else x for x in level] for level in spec.anchors)
+    return [*lines, "anchors:", *(f"  - {_flow(level)}" for level in levels)]
 
 
 def _native_row(spec: ModelSpec, i: int) -> str:
@@ -74,13 +82,20 @@ def _checked_integer_row(spec: ModelSpec, row: Row, ungated: bool) -> str:
             hint="write it with --ungated (to_yolov5_yaml(ungated=True)) for the network without gates, "
             "or keep the native form",
         )
+    if IMAGE in row.inputs and row is not spec.rows[0]:
+        raise RegardError(
+            f"layer {row.name!r} reads the image, which only the first row of a YOLOv5 YAML can",
+            hint="keep the native form (to_yaml)",
+        )
     return integer_row(spec, row, row.inputs, _positional(spec, row))
 
 
 def _positional(spec: ModelSpec, row: Row) -> tuple[Any, ...]:
-    if not row.options:
-        return row.args
     facts = spec.facts.get(row.name)
+    if row.args and not row.options:
+        return row.args
+    if facts is None and row.origin and not row.options:
+        return ()  # as it was read
     if facts is None or facts.positional is None:
         why = (
             "has options that cannot be written by position"
@@ -93,12 +108,10 @@ def _positional(spec: ModelSpec, row: Row) -> tuple[Any, ...]:
 
 def _flow(value: Any) -> str:
     """Return a value as YAML in flow style, with Python's bare words as YOLOv5 files have them."""
-    if isinstance(value, str):
-        return value if value.replace("_", "").replace(".", "").isalnum() and not value[0].isdigit() else repr(value)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(v) for v in value) + "]"
-    if hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k}: {_flow(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    if value is None or isinstance(value, bool):
+        return str(value)
+    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)[1:-2]
