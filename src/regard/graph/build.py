@@ -66,7 +66,15 @@ def build(
         facts[row.name], outputs[row.name] = built.facts, built.output
     if not isinstance(layers[-1], Detect):
         last = spec.rows[-1]
-        raise RegardError(f"the last row is {last.module}, not Detect", file=spec.file, line=last.line)
+        raise RegardError(f"the last row is {last.module}, not Detect", file=last.file or spec.file, line=last.line)
+    head = layers[-1]
+    if head.nc != spec.nc:
+        raise RegardError(
+            f"the detection head states {head.nc} classes and the file {spec.nc}",
+            file=spec.rows[-1].file or spec.file,
+            line=spec.rows[-1].line,
+            expected="[nc, anchors] as its arguments",
+        )
     spec = replace(spec, facts=facts)
     refuse_or_warn(check_levels(spec), spec, allow=allow_miswired)
     names = dict(names) if names else {i: f"class{i}" for i in range(spec.nc)}
@@ -107,10 +115,12 @@ def _at(row: Row, spec: ModelSpec) -> Iterator[None]:
         if error.line is not None or error.file is not None:
             raise
         what = error.what if repr(row.name) in error.what else f"layer {row.name!r}: {error.what}"
-        raise RegardError(what, file=spec.file, line=row.line, expected=error.expected, hint=error.hint) from error
+        raise RegardError(
+            what, file=row.file or spec.file, line=row.line, expected=error.expected, hint=error.hint
+        ) from error
     except Exception as error:  # a user's own module may raise anything
         what = f"layer {row.name!r}: {row.module} failed: {type(error).__name__}: {error}"
-        raise RegardError(what, file=spec.file, line=row.line) from error
+        raise RegardError(what, file=row.file or spec.file, line=row.line) from error
 
 
 def _build_row(
@@ -128,22 +138,24 @@ def _build_row(
             raise RegardError(
                 f"{row.module} reads {len(maps)} layers", expected="one, or a module with many_inputs = True"
             )
+        if row.gate and signature.many_inputs:
+            raise RegardError(f"{row.module} reads several layers and cannot be gated", expected="gate: false")
         strides = [PROBE // x.shape[-1] for x in maps]
         binding = bind(row, signature, spec, in_channels, strides, repeats)
         layer = layer_class(*binding.positional, **binding.named)
         if row.number > 1 and not signature.repeats:
             layer = _repeated(layer, layer_class, binding, signature, repeats)
-        if row.gate:
-            layer = Gated(layer)
-        _check_sizes(row, maps, signature.many_inputs and layer_class is not Detect)
+        if getattr(layer_class, "joins", False):
+            _check_sizes(row, maps)
         layer.eval()
         with torch.no_grad():
             output = layer(maps if signature.many_inputs else maps[0])
-        if isinstance(output, Tensor):
+        if not issubclass(layer_class, Detect):
             _check_output(row, output, maps[0], binding.expected_out)
             out_channels, stride = output.shape[1], PROBE / output.shape[-1]
         else:
             out_channels, stride = 0, 0.0
+        layer = Gated(layer).eval() if row.gate else layer
         positional = positional_form(row, signature, spec, out_channels)
     facts = RowFacts(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats)
     return Built(layer, facts, output)
@@ -158,16 +170,18 @@ def _repeated(
     return nn.Sequential(layer, *(layer_class(*following, **binding.named) for _ in range(repeats - 1)))
 
 
-def _check_sizes(row: Row, maps: Sequence[Tensor], joined: bool) -> None:
+def _check_sizes(row: Row, maps: Sequence[Tensor]) -> None:
     sizes = {tuple(x.shape[2:]) for x in maps}
-    if joined and len(sizes) > 1:
+    if len(sizes) > 1:
         strides = [f"{name} has stride {PROBE // x.shape[-1]}" for name, x in zip(row.inputs, maps, strict=True)]
         raise RegardError(
             f"{row.module} joins maps of different sizes: " + ", ".join(strides), expected="equal strides"
         )
 
 
-def _check_output(row: Row, output: Tensor, x: Tensor, expected_out: int | None) -> None:
+def _check_output(row: Row, output: object, x: Tensor, expected_out: int | None) -> None:
+    if not isinstance(output, Tensor):
+        raise RegardError(f"{row.module} returns a {type(output).__name__}", expected="one tensor (B, C, H, W)")
     if output.ndim != 4:
         raise RegardError(f"{row.module} returns a tensor of shape {tuple(output.shape)}", expected="(B, C, H, W)")
     if row.gate and output.shape != x.shape:

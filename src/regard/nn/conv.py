@@ -92,6 +92,7 @@ class Concat(nn.Module):
     """
 
     many_inputs: ClassVar[bool] = True
+    joins: ClassVar[bool] = True  # its inputs have to be of one size
 
     def __init__(self, in_channels: Sequence[int], dim: int = 1) -> None:
         super().__init__()
