@@ -73,6 +73,8 @@ def transfer(
 ) -> TransferReport:
     """Copy into ``target`` every tensor of ``state`` that has a place there.
 
+    Anchors that the target's graph states otherwise than the source's stay as stated.
+
     Args:
         state: tensors of the source, called ``model.<row>....``.
         spec: the graph of the source.
@@ -94,6 +96,8 @@ def transfer(
         if source_key is None:
             continue
         source = state[source_key]
+        if path == "anchors" and int(row) == len(target.model) - 1 and _states_other_anchors(spec, target.spec):
+            continue
         if source.shape == tensor.shape:
             tensor.copy_(source)
             if source_key == key:
@@ -133,6 +137,11 @@ def _source_key(state: Mapping[str, Tensor], row: int, path: str) -> str | None:
         if key in state:
             return key
     return None
+
+
+def _states_other_anchors(source: ModelSpec, target: ModelSpec) -> bool:
+    """Whether the target's graph states anchors of its own, which then go before those that come with the weights."""
+    return not isinstance(target.anchors, int) and target.anchors != source.anchors
 
 
 def _copy_head(source: Tensor, spec: ModelSpec, names: Mapping[int, str], tensor: Tensor, target: Detector) -> bool:
