@@ -1,0 +1,278 @@
+"""Constructors of every form, and what a row's arguments become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from hand_edits import FILE
+from torch import Tensor, nn
+
+from regard.errors import RegardError
+from regard.graph.bind import scale_channels, unscale_channels
+from regard.graph.build import build
+from regard.graph.detector import Detector
+from regard.graph.edit import insert
+from regard.graph.read import parse_spec, read_spec
+from regard.graph.signature import signature_of
+from regard.graph.user_modules import import_modules, reference_to
+from regard.nn.gate import Gated
+
+
+class Same(nn.Module):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__()
+        self.seen = (args, options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Ours(Same):
+    def __init__(self, in_channels: int, ratio: int = 16, *, temperature: float = 1.0) -> None:
+        super().__init__(in_channels, ratio, temperature)
+
+
+class Open(Same):
+    def __init__(self, in_channels: int, **options: Any) -> None:
+        super().__init__(in_channels, **options)
+
+
+class Theirs(Same):
+    def __init__(self, c1: int, c2: int, *args: Any) -> None:
+        super().__init__(c1, c2, *args)
+
+
+class Stacked(Same):
+    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = True) -> None:
+        super().__init__(c1, c2, n, shortcut)
+
+
+class Needy(Same):
+    def __init__(self, c1: int, c2: int, kernel: int) -> None:
+        super().__init__(c1, c2, kernel)
+
+
+class Total(nn.Module):
+    many_inputs: ClassVar[bool] = True
+
+    def __init__(self, in_channels: Sequence[int], scale: float = 1.0) -> None:
+        super().__init__()
+        self.seen = (list(in_channels), scale)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        size = maps[0].shape[2:]
+        return sum((nn.functional.adaptive_avg_pool2d(x, size) for x in maps), torch.zeros(()))
+
+
+class Pair(Ours):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return x, x
+
+
+class NoChannels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+
+
+MODULES = {c.__name__: c for c in (Ours, Open, Theirs, Stacked, Needy, Total, Pair, NoChannels)}
+MODEL = """\
+nc: 7
+depth_multiple: 0.5
+width_multiple: 0.25
+backbone:
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - ROW
+head:
+  - [[-1], 1, Detect, [nc, anchors]]
+"""
+
+
+def detector(row: str) -> Detector:
+    return build(parse_spec(MODEL.replace("ROW", row), FILE), modules=MODULES)
+
+
+@pytest.mark.parametrize(
+    ("row", "seen"),
+    [
+        ("[-1, 1, Ours, []]", ((32, 16, 1.0), {})),
+        ("[-1, 1, Ours, [128]]", ((32, 16, 1.0), {})),
+        ("[-1, 1, Ours, [128, 4]]", ((32, 4, 1.0), {})),
+        ("[-1, 1, Ours, {ratio: 4, temperature: 0.5}]", ((32, 4, 0.5), {})),
+        ("[-1, 1, Ours, [128, {temperature: 0.5}]]", ((32, 16, 0.5), {})),
+        ("[-1, 1, Open, {anything: 3}]", ((32,), {"anything": 3})),
+        ("[-1, 1, Theirs, [128]]", ((32, 32), {})),
+        ("[-1, 1, Theirs, [128, 5, None, word, [1, 2]]]", ((32, 32, 5, None, "word", (1, 2)), {})),
+        ("[-1, 4, Stacked, [128, False]]", ((32, 32, 2, False), {})),
+        ("[-1, 1, Stacked, [128]]", ((32, 32, 1, True), {})),
+        ("[-1, 1, Needy, [128, 3]]", ((32, 32, 3), {})),
+        ("[-1, 1, Needy, {c2: 128, kernel: 3}]", ((32, 32, 3), {})),
+        ("[-1, 1, Theirs, [36]]", ((32, 36), {})),  # 3 * (7 + 5): the head's output count is not scaled
+        ("[-1, 1, Theirs, [100]]", ((32, 32), {})),  # 25 rounded up to a multiple of 8
+    ],
+)
+def test_what_a_users_constructor_is_called_with(row: str, seen: object) -> None:
+    assert detector(row).layer(2).seen == seen
+
+
+def test_a_repeated_module_reads_its_own_output() -> None:
+    layer = detector("[-1, 4, Theirs, [100]]").layer(2)
+    assert isinstance(layer, nn.Sequential)
+    assert [inner.seen[0] for inner in layer] == [(32, 32), (32, 32)]
+    convs = detector("[-1, 6, Conv, [256, 3]]").layer(2)
+    assert [conv.conv.in_channels for conv in convs] == [32, 64, 64]
+
+
+def test_a_module_of_many_inputs_may_take_different_sizes() -> None:
+    text = MODEL.replace("ROW", "[[-1, 0], 1, Total, [2.5]]").replace("[64, 3, 2]", "[128, 3, 2]")
+    assert build(parse_spec(text, FILE), modules=MODULES).layer(2).seen == ([32, 32], 2.5)
+
+
+@pytest.mark.parametrize(
+    ("row", "channels"),
+    [
+        ("[-1, 1, nn.Conv2d, [64, 3, 1, 1]]", 16),
+        ("[-1, 1, nn.ConvTranspose2d, [64, 2, 2]]", 16),
+        ("[-1, 1, nn.BatchNorm2d, []]", 32),
+        ("[-1, 1, nn.MaxPool2d, [2, 2, 0]]", 32),
+        ("[-1, 1, nn.Identity, []]", 32),
+        ("[-1, 1, nn.ZeroPad2d, [[1, 1, 1, 1]]]", 32),
+        ("[-1, 1, nn.LeakyReLU, {negative_slope: 0.1}]", 32),
+    ],
+)
+def test_classes_of_torch(row: str, channels: int) -> None:
+    assert next(f for i, f in enumerate(detector(row).spec.facts.values()) if i == 2).out_channels == channels
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("[-1, 1, Ours, [64]]", "states 16 output channels .* but gives 32"),
+        ("[-1, 1, Ours, [128, 4, 0.5]]", "1 arguments too many"),
+        ("[-1, 1, Ours, {ration: 4}]", "did you mean 'ratio'"),
+        ("[-1, 1, Needy, [128]]", "needs kernel"),
+        ("[-1, 1, Needy, [wide, 3]]", "output channels are 'wide'"),
+        ("[-1, 1, NoChannels, []]", "takes no channels"),
+        ("[[-1, 0], 1, Ours, []]", "reads 2 layers"),
+        ("[-1, 1, Conv, [128, 3, 1, 1, 5]]", "Conv failed: ValueError"),
+        ("[-1, 1, nn.Flatten, []]", r"returns a tensor of shape \(1, "),
+        ("[-1, 1, Pair, []]", "returns a tuple"),
+        ("{from: -1, module: Conv, args: [64, 3, 2], gate: true}", "cannot be gated"),
+        ("{from: -1, module: nn.AdaptiveAvgPool2d, args: [1], gate: true}", "cannot be gated"),
+        ("{from: [-1], module: Concat, args: [1], gate: true}", "cannot be gated"),
+        ("[-1, 1, Detect, [nc, anchors]]", "reads the detection head|too"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_its_line(row: str, message: str) -> None:
+    with pytest.raises(RegardError, match=message) as caught:
+        detector(row)
+    assert caught.value.file == FILE
+    assert caught.value.line in (7, 9)
+
+
+def test_a_head_for_other_classes_than_the_file_says_is_refused() -> None:
+    with pytest.raises(RegardError, match="states 3 classes and the file 7") as caught:
+        build(parse_spec(MODEL.replace("[nc, anchors]", "[3, anchors]").replace("ROW", "[-1, 1, C3, [64]]"), FILE))
+    assert caught.value.line == 9
+
+
+def test_class_names_have_to_be_as_many_as_classes() -> None:
+    with pytest.raises(RegardError, match="2 class names for 80 classes"):
+        build(read_spec("yolov5n"), names={0: "a", 1: "b"})
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ({}, "[128]"),
+        ({"ratio": 4}, "[128, 4]"),
+        ({"temperature": 0.5}, None),
+    ],
+)
+def test_options_are_written_by_position_where_they_can(options: dict[str, Any], written: str | None) -> None:
+    spec = parse_spec(MODEL.replace("ROW", "[-1, 1, Conv, [128, 3, 1]]"), FILE)
+    built = build(insert(spec, "Ours", after=2, options=options, gate=False), modules=MODULES).spec
+    if written is None:
+        with pytest.raises(RegardError, match="cannot be written by position"):
+            built.to_yolov5_yaml()
+    else:
+        assert f"Ours, {written}]" in built.to_yolov5_yaml()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "[-1, 1, Conv, {out_channels: 128, stride: 1, kernel_size: 3}]",
+        "[-1, 3, C3, [128, {expansion: 0.25}]]",
+        "[-1, 1, nn.Upsample, {scale_factor: 2}]",
+        "[-1, 1, Theirs, [128, 5, 6]]",
+        "[[-1], 1, Concat, {dim: 1}]",
+    ],
+)
+def test_the_integer_form_builds_the_same(row: str) -> None:
+    first = detector(row)
+    text = first.spec.to_yolov5_yaml()
+    assert "{" not in text
+    again = build(parse_spec(text, FILE), modules=MODULES)
+    assert {k: t.shape for k, t in again.state_dict().items()} == {k: t.shape for k, t in first.state_dict().items()}
+    assert str(again.layer(2)) == str(first.layer(2))
+
+
+def test_options_of_the_head_are_written_by_position() -> None:
+    text = MODEL.replace("ROW", "[-1, 1, C3, [128]]").replace("[nc, anchors]", "[nc, {anchors: 3}]")
+    assert "Detect, [nc, 3]]" in build(parse_spec(text, FILE)).spec.to_yolov5_yaml()
+
+
+def test_channels_scale_and_unscale() -> None:
+    assert [scale_channels(c, 0.25) for c in (64, 65, 1, 1024)] == [16, 24, 8, 256]
+    for width in (0.25, 0.33, 0.5, 0.75, 1.0, 1.25):
+        for channels in range(8, 1500, 8):
+            guess = unscale_channels(channels, width)
+            assert guess is None or scale_channels(guess, width) == channels
+            assert guess is not None or width > 1
+
+
+def test_signature_of_a_yolov5_block() -> None:
+    signature = signature_of(Stacked)
+    assert (signature.out, signature.repeats, signature.names) == ("c2", "n", ["c2", "shortcut"])
+    assert not signature.variadic
+    assert signature_of(Theirs).variadic
+    assert signature_of(Open).open
+
+
+def test_user_files_are_imported_and_named_again(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    source = "from torch import nn\nfrom torch.nn import Conv2d\n"
+    file.write_text(source + "class A(nn.Module): pass\nclass B(nn.Module): pass\nC = 3\n")
+    assert set(import_modules([str(file)])) == {"A", "B"}
+    (only,) = import_modules([f"{file}:B"]).values()
+    assert reference_to(only) == "mine.py:B"
+    with pytest.raises(RegardError, match=r"no layer 'Bb' in it\n.*A, B\n.*did you mean 'B'"):
+        import_modules([f"{file}:Bb"])
+    with pytest.raises(RegardError, match="no such file"):
+        import_modules([f"{tmp_path}/other.py:A"])
+    file.write_text("def broken(:\n")
+    with pytest.raises(RegardError, match="cannot be imported: SyntaxError") as caught:
+        import_modules([str(file)])
+    assert caught.value.line == 1
+    file.write_text("raise RuntimeError('no')\n")
+    with pytest.raises(RegardError, match="cannot be imported: RuntimeError: no"):
+        import_modules([str(file)])
+
+
+def test_a_users_class_goes_before_the_packages_and_is_remembered() -> None:
+    built = build(insert(read_spec("yolov5n"), "SE", after="p3", gate=False), modules={"SE": Ours, "Unused": Open})
+    assert isinstance(built.layer("p3.se"), Ours)
+    assert built.user_modules == {"SE": Ours}
+
+
+def test_layers_are_found_by_name_and_index() -> None:
+    built = build(insert(read_spec("yolov5n"), "SE", after="sppf"))
+    assert built.layer(10) is built.layer("sppf.se")
+    assert isinstance(built.layer("sppf.se"), Gated)
+    with pytest.raises(RegardError, match="did you mean 'sppf'"):
+        built.layer("sppff")
