@@ -1,0 +1,61 @@
+"""The Python face: loading, editing and saving detectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import regard
+
+
+class Halve(nn.Module):
+    def __init__(self, in_channels: int, factor: float = 0.5) -> None:  # noqa: ARG002
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def test_edits_give_new_detectors_and_leave_the_old_one(tmp_path: Path) -> None:
+    model = regard.load("yolov5n")
+    before = model.spec
+    edited = regard.insert(model, "SE", after="sppf", options={"ratio": 16})
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(edited(x), model(x))
+    assert model.spec == before
+    assert [row.name for row in edited.spec.rows if row.gate] == ["sppf.se"]
+    assert regard.remove(edited, "sppf.se").spec == model.spec
+    assert regard.replace(model, "p5", "C3TR").spec.row("p5").module == "C3TR"
+    assert regard.insert(model.train(), "SE", after=4, name="mine", gate=False).training
+    regard.save(edited, tmp_path / "edited.safetensors")
+    assert regard.load(tmp_path / "edited.safetensors").spec == edited.spec
+
+
+def test_a_class_of_ones_own_is_inserted_as_it_is(tmp_path: Path) -> None:
+    edited = regard.insert(regard.load("yolov5n"), Halve, after="p3", options={"factor": 0.25}, gate=False)
+    layer = edited.layer("p3.halve")
+    assert isinstance(layer, Halve)
+    assert layer.factor == 0.25
+    regard.save(edited, tmp_path / "own.safetensors")
+    with pytest.raises(regard.RegardError, match=r"needs your own Halve"):
+        regard.load(tmp_path / "own.safetensors")
+    again = regard.load(tmp_path / "own.safetensors", modules={"Halve": Halve})
+    assert regard.insert(again, "SE", after="p4").user_modules == {"Halve": Halve}
+
+
+def test_the_catalogue_is_public() -> None:
+    assert regard.nn.attention.ATTENTION["SE"](7)(torch.zeros(1, 7, 3, 5)).shape == (1, 7, 3, 5)
+
+
+def test_a_miswired_file_loads_on_request_only(tmp_path: Path) -> None:
+    text = regard.load("yolov5n").spec.to_yolov5_yaml().replace("[17, 20, 23]", "[20, 17, 23]")
+    (tmp_path / "wrong.yaml").write_text(text)
+    with pytest.raises(regard.RegardError, match="not in the order"):
+        regard.load(tmp_path / "wrong.yaml")
+    with pytest.warns(regard.RegardWarning, match="not in the order"):
+        assert regard.load(tmp_path / "wrong.yaml", allow_miswired=True).strides == (16, 8, 32)
