@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from hand_edits import (
@@ -171,6 +172,48 @@ def test_graphs_near_a_stock_one_are_compared_with_it(name: str) -> None:
         right = insert_by_hand(graph, [after], all_follow([after]))
         assert check_references(right.spec) == [], after
         assert check_references(insert_by_hand(graph, [after], lambda _place, _x: 0).spec), after
+
+
+@pytest.mark.parametrize("name", ["ghost", "reordered inputs", "deeper backbone"])
+def test_there_one_stale_reference_is_found_too(name: str) -> None:
+    graph = hand_graph(SOUND[name][0])
+    for after in range(1, len(graph.rows) - 1, 2):
+        for place, x in graph.references:
+            if x > after:
+                assert check_references(insert_by_hand(graph, [after], left_stale([after], [place])).spec), (
+                    after,
+                    place,
+                )
+
+
+def test_a_row_put_in_is_not_taken_for_a_replaced_block_of_its_channels() -> None:
+    graph = hand_graph(SOUND["ghost"][0])
+    for stale in ((), ((12, 1),)):
+        edited = insert_by_hand(graph, [5], left_stale([5], stale))
+        found = check_references(parse_spec(edited.text.replace("SE, []", "SE, [512]"), FILE))
+        assert bool(found) is bool(stale)
+
+
+def test_a_correction_reads_what_was_put_after_the_row_last() -> None:
+    for first, last in ((2, 4), (4, 6), (9, 14), (3, 17), (14, 20)):
+        right = insert_by_hand(N, [first, last], all_follow([first, last])).spec
+        for place, x in N.references:
+            if x == last and place[0] > last:
+                wrong = insert_by_hand(N, [first, last], left_stale([first, last], [place]))
+                assert parse_spec(corrected(wrong.text, check_references(wrong.spec)), FILE) == right
+
+
+def test_a_level_left_behind_is_not_taken_for_another() -> None:
+    removed = (2, 8, 9)
+    rows = tuple(
+        replace(row, sources=tuple(x - sum(r < x for r in removed) if x >= 0 else x for x in row.sources))
+        for i, row in enumerate(N.rows)
+        if i not in removed
+    )
+    right = replace(N, rows=rows)
+    assert right.rows[-1].sources == (14, 17, 20)
+    wrong = replace(N, rows=(*rows[:-1], replace(rows[-1], sources=(17, 17, 20))))
+    assert parse_spec(corrected(wrong.text, check_references(wrong.spec)), FILE) == right.spec
 
 
 def test_edits_by_name_of_an_integer_file_are_sound() -> None:
