@@ -20,7 +20,7 @@ from torch import Tensor
 import regard
 from regard.config import DetectSettings
 from regard.errors import RegardError
-from regard.predict import draw, frames, predict, predict_iter, save_detections
+from regard.prediction import draw, frames, predict, predict_iter, save_detections
 from regard.types import Detections
 
 

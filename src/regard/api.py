@@ -18,15 +18,15 @@ from regard.data.loader import ValidationLoader
 from regard.data.record import DetectionData, Record
 from regard.errors import RegardError, nearest
 from regard.evaluate import Metrics, check_classes, detect, save_coco_json, score
-from regard.export import ExportReport, export_detector, is_exported, load_exported
+from regard.exporting import ExportReport, export_detector, is_exported, load_exported
 from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
-from regard.predict import Source
-from regard.predict import predict as run_prediction
-from regard.train.folder import next_folder
-from regard.train.recipe import find_recipe
-from regard.train.run import Run, resume_training, run_training
+from regard.prediction import Source
+from regard.prediction import predict as run_prediction
+from regard.training.folder import next_folder
+from regard.training.recipe import find_recipe
+from regard.training.run import Run, resume_training, run_training
 from regard.types import Detections
 from regard.weights.detector import load_detector, rebuild, refilled, save_detector
 

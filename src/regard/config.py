@@ -78,14 +78,19 @@ YOLOV5_RECIPE = Recipe(name="yolov5")
 DEFAULT_RECIPE = Recipe(
     name="default",
     optim=OptimSettings(
+        optimizer="adamw",
+        lr=1e-3,
         schedule="cosine",
-        nominal_batch=0,
+        momentum=0.9,
+        weight_decay=0.01,
         warmup_epochs=1.0,
         warmup_min_steps=0,
-        warmup_bias_lr=0.01,
+        warmup_momentum=0.9,
+        warmup_bias_lr=1e-3,
+        nominal_batch=0,
+        gate_lr_factor=10.0,
         ema_decay=0.999,
         ema_tau=200.0,
-        gate_lr_factor=10.0,
     ),
     close_mosaic=3,
 )

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from regard import api
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
-from regard.train.run import Run
+from regard.training.run import Run
 
 DATA = "synthetic:context"
 MODELS = ("odd-one-out", "odd-one-out-se")
@@ -60,7 +60,15 @@ def run_demo(folder: Path, *, seed: int = 0) -> list[Run]:
             shutil.rmtree(target)
         runs.append(
             api.train(
-                detector, DATA, folder=target, recipe=RECIPE, epochs=EPOCHS, batch=BATCH, imgsz=IMGSZ, seed=seed, workers=0
+                detector,
+                DATA,
+                folder=target,
+                recipe=RECIPE,
+                epochs=EPOCHS,
+                batch=BATCH,
+                imgsz=IMGSZ,
+                seed=seed,
+                workers=0,
             )
         )
     console.print(_table(runs))

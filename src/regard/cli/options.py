@@ -101,7 +101,7 @@ def load_backend(model: str, *, modules: Sequence[str] | None, device: str) -> B
     """Load an exported file, or a detector onto a device."""
     import torch
 
-    from regard.export import is_exported, load_exported
+    from regard.exporting import is_exported, load_exported
 
     if is_exported(Path(model)):
         return load_exported(model)

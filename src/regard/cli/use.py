@@ -26,7 +26,7 @@ from regard.cli.options import (
 from regard.errors import RegardError, nearest
 
 if TYPE_CHECKING:
-    from regard.predict import Frame
+    from regard.prediction import Frame
     from regard.types import Detections
 
 Classes = Annotated[
@@ -82,7 +82,7 @@ def val(
         agnostic_nms=agnostic_nms or single_cls,
     )
     if plots:
-        from regard.train.pictures import Pictures
+        from regard.training.pictures import Pictures
 
         Pictures(plots, [entry.name for entry in metrics.per_class]).metrics(metrics)
     if format == "json":
@@ -118,8 +118,8 @@ def predict(
 ) -> None:
     """Detect in images, folders, videos or URLs, and save what is found."""
     from regard.config import DetectSettings
-    from regard.predict import predict_iter, save_detections
-    from regard.train.folder import next_folder
+    from regard.prediction import predict_iter, save_detections
+    from regard.training.folder import next_folder
 
     backend = load_backend(model, modules=module, device=device)
     settings = DetectSettings(
@@ -164,7 +164,7 @@ def export(
 
     from regard.config import DetectSettings
     from regard.data.images import ImageFile
-    from regard.export import export_detector
+    from regard.exporting import export_detector
 
     suffix = {"onnx": ".onnx", "openvino": "_openvino", "torchscript": ".torchscript"}[format]
     path = output or Path(f"{Path(model).with_suffix('').name}{suffix}")

@@ -14,7 +14,7 @@ from regard.backend import Backend, as_input, inference, to_detections
 from regard.config import DetectSettings
 from regard.data.letterbox import letterbox, rect_size
 from regard.nms import suppress
-from regard.predict.sources import Frame, Source, frames, is_single_image
+from regard.prediction.sources import Frame, Source, frames, is_single_image
 from regard.types import Detections, Placement
 
 PREDICT = DetectSettings()

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from regard.errors import RegardError
-from regard.export.blame import blame
-from regard.export.convert import image_shapes, quiet, to_onnx, to_torchscript
-from regard.export.header import METADATA_KEY, ExportHeader, Format
-from regard.export.suppression import SuppressedDetector, select_boxes, select_boxes_operator
+from regard.exporting.blame import blame
+from regard.exporting.convert import image_shapes, quiet, to_onnx, to_torchscript
+from regard.exporting.header import METADATA_KEY, ExportHeader, Format
+from regard.exporting.suppression import SuppressedDetector, select_boxes, select_boxes_operator
 from regard.graph.detector import Detector
 
 EXAMPLE_STRIDES = (2, 3)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
-from regard.export.suppression import select_boxes_onnx
+from regard.exporting.suppression import select_boxes_onnx
 
 INPUT = "images"
 CHATTY_LOGGERS = ("onnxscript", "onnx_ir", "torch.onnx")

@@ -14,7 +14,7 @@ from regard.data.images import image_size
 from regard.data.record import DetectionData, Record
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
-from regard.train.anchors import AnchorCheck, check_anchors
+from regard.training.anchors import AnchorCheck, check_anchors
 from regard.weights.detector import retarget, with_current_anchors
 from regard.weights.transfer import TransferReport
 

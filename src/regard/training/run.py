@@ -22,9 +22,9 @@ from regard.data.record import DetectionData
 from regard.errors import RegardError
 from regard.evaluate import Metrics, evaluate
 from regard.graph.detector import Detector
-from regard.train.folder import RunFolder, read_config
-from regard.train.loop import Trainer, named_gates, validation_split
-from regard.train.pictures import Pictures
+from regard.training.folder import RunFolder, read_config
+from regard.training.loop import Trainer, named_gates, validation_split
+from regard.training.pictures import Pictures
 from regard.weights.detector import load_detector
 
 PRECISIONS: Mapping[str, str] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}

@@ -17,7 +17,7 @@ from regard.data.palette import class_colour
 from regard.data.record import Record
 from regard.evaluate import Metrics
 from regard.plots import plot_confusion, plot_f1_curve, plot_pr_curve, plot_training
-from regard.predict import predict
+from regard.prediction import predict
 from regard.types import Batch
 
 MOST = 16

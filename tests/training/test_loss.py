@@ -14,8 +14,8 @@ from regard.api import load
 from regard.boxes import ciou
 from regard.config import LossSettings
 from regard.errors import RegardError
-from regard.train.assign import assign
-from regard.train.loss import DetectionLoss, detection_loss, level_balance
+from regard.training.assign import assign
+from regard.training.loss import DetectionLoss, detection_loss, level_balance
 from regard.types import Targets
 
 GRIDS = ((7, 11), (5, 3), (3, 2))

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from regard.train.ema import Ema
+from regard.training.ema import Ema
 
 
 def small_model() -> nn.Sequential:

@@ -6,7 +6,7 @@ from torch import nn
 
 from regard.config import OptimSettings
 from regard.nn.gate import Gated
-from regard.train.optim import build_optimizer, parameter_groups, schedule, set_step
+from regard.training.optim import build_optimizer, parameter_groups, schedule, set_step
 
 PLAIN = OptimSettings(lr=0.1, final_lr_fraction=0.2, warmup_epochs=0, warmup_min_steps=0, nominal_batch=0)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regard.config import DetectSettings
-from regard.export.suppression import SuppressedDetector, as_decoded, best_of_each_image, select_boxes
+from regard.exporting.suppression import SuppressedDetector, as_decoded, best_of_each_image, select_boxes
 from regard.graph.detector import Detector
 from regard.nms import suppress
 

@@ -20,13 +20,13 @@ from regard import __version__
 from regard.config import DetectSettings
 from regard.data.synthetic import scene
 from regard.errors import RegardError
-from regard.export.blame import own_layers
-from regard.export.compare import Deviation, compare, example
-from regard.export.header import PACKAGES, ExportHeader, Format, file_of, format_of, require_packages
-from regard.export.runtime import ExportedDetector, open_file
-from regard.export.write import write
+from regard.exporting.blame import own_layers
+from regard.exporting.compare import Deviation, compare, example
+from regard.exporting.header import PACKAGES, ExportHeader, Format, file_of, format_of, require_packages
+from regard.exporting.runtime import ExportedDetector, open_file
+from regard.exporting.write import write
 from regard.graph.detector import Detector
-from regard.predict.detect import PREDICT
+from regard.prediction.detect import PREDICT
 from regard.weights.detector import with_current_anchors
 
 OPSET = 18

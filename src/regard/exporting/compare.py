@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.data.letterbox import letterbox
-from regard.export.runtime import ExportedDetector
-from regard.export.suppression import SuppressedDetector, select_boxes
+from regard.exporting.runtime import ExportedDetector
+from regard.exporting.suppression import SuppressedDetector, select_boxes
 from regard.graph.detector import Detector
 
 

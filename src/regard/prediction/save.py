@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import RegardError
-from regard.predict.draw import draw
-from regard.predict.sources import Frame
+from regard.prediction.draw import draw
+from regard.prediction.sources import Frame
 from regard.types import Detections
 
 CSV_COLUMNS = ("source", "class_id", "name", "score", "x1", "y1", "x2", "y2")
@@ -32,7 +32,7 @@ def save_detections(
     txt_conf: bool = False,
     tables: bool = False,
 ) -> list[Path]:
-    """Write what `regard.predict.predict_iter` yields into a folder, frame by frame.
+    """Write what `regard.prediction.predict_iter` yields into a folder, frame by frame.
 
     Sources with the same base name get numbers (``cat.jpg``, ``cat_2.jpg``), so that none replaces another.
 

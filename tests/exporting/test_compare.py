@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from regard.config import DetectSettings
-from regard.export.compare import compare, example
-from regard.export.header import ExportHeader
-from regard.export.runtime import ExportedDetector
-from regard.export.suppression import SuppressedDetector, select_boxes
+from regard.exporting.compare import compare, example
+from regard.exporting.header import ExportHeader
+from regard.exporting.runtime import ExportedDetector
+from regard.exporting.suppression import SuppressedDetector, select_boxes
 from regard.graph.detector import Detector
 
 IMAGES = torch.linspace(0, 1, 2 * 3 * 16 * 24).view(2, 3, 16, 24).sin()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from regard.export.compare import Deviation
-from regard.export.export import ExportReport, export_detector
-from regard.export.header import Format, is_exported
-from regard.export.runtime import ExportedDetector, load_exported
+from regard.exporting.compare import Deviation
+from regard.exporting.export import ExportReport, export_detector
+from regard.exporting.header import Format, is_exported
+from regard.exporting.runtime import ExportedDetector, load_exported
 
 __all__ = ["Deviation", "ExportReport", "ExportedDetector", "Format", "export_detector", "is_exported", "load_exported"]

@@ -11,9 +11,17 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError
-from regard.export.convert import INPUT, quiet
-from regard.export.header import METADATA_KEY, ExportHeader, Format, file_of, format_of, parse_header, require_packages
-from regard.export.suppression import as_decoded
+from regard.exporting.convert import INPUT, quiet
+from regard.exporting.header import (
+    METADATA_KEY,
+    ExportHeader,
+    Format,
+    file_of,
+    format_of,
+    parse_header,
+    require_packages,
+)
+from regard.exporting.suppression import as_decoded
 from regard.weights.missing import missing_file
 
 Run: TypeAlias = Callable[[Tensor, Sequence[str]], list[Tensor]]

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
-import regard.export.export as export_module
+import regard.exporting.export as export_module
 from regard.api import insert, load
 from regard.config import DetectSettings
 from regard.data.images import ImageFile
 from regard.errors import RegardError
-from regard.export import export_detector, load_exported
-from regard.export.header import METADATA_KEY, ExportHeader, format_of
-from regard.export.write import write
+from regard.exporting import export_detector, load_exported
+from regard.exporting.header import METADATA_KEY, ExportHeader, format_of
+from regard.exporting.write import write
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import parse_spec
 from regard.nms import suppress
-from regard.predict import predict
+from regard.prediction import predict
 
 Image = NDArray[np.uint8]
 Excite = Callable[[Detector], Detector]
@@ -220,7 +220,7 @@ def test_a_missing_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_file_of_another_program(tmp_path: Path) -> None:
     traced = tmp_path / "a.torchscript"
-    from regard.export.convert import quiet
+    from regard.exporting.convert import quiet
 
     with quiet():
         torch.jit.save(torch.jit.trace(nn.ReLU(), (torch.zeros(1),)), traced)

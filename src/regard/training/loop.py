@@ -24,13 +24,13 @@ from regard.evaluate import Metrics, evaluate
 from regard.graph.cost import check_imgsz
 from regard.graph.detector import Detector
 from regard.nn.gate import gate_values
-from regard.train.ema import Ema
-from regard.train.folder import Row, RunFolder
-from regard.train.loss import DetectionLoss, alone, detection_loss
-from regard.train.optim import build_optimizer, schedule, set_step
-from regard.train.pictures import Pictures
-from regard.train.prepare import fit_anchors, fit_classes, freeze, hold_statistics
-from regard.train.progress import Progress
+from regard.training.ema import Ema
+from regard.training.folder import Row, RunFolder
+from regard.training.loss import DetectionLoss, alone, detection_loss
+from regard.training.optim import build_optimizer, schedule, set_step
+from regard.training.pictures import Pictures
+from regard.training.prepare import fit_anchors, fit_classes, freeze, hold_statistics
+from regard.training.progress import Progress
 
 LOSSES = ("box", "obj", "cls")
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError
-from regard.export.convert import map_shapes, to_onnx, to_torchscript
-from regard.export.header import Format
+from regard.exporting.convert import map_shapes, to_onnx, to_torchscript
+from regard.exporting.header import Format
 from regard.graph.detector import Detector
 
 

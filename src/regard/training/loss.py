@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from regard.boxes import ciou
 from regard.config import LossSettings
 from regard.errors import RegardError
-from regard.train.assign import Positives, assign
+from regard.training.assign import Positives, assign
 from regard.types import Targets
 
 

@@ -1,0 +1,10 @@
+"""From pictures to detections, and from detections to files."""
+
+from __future__ import annotations
+
+from regard.prediction.detect import predict, predict_iter
+from regard.prediction.draw import draw
+from regard.prediction.save import save_detections
+from regard.prediction.sources import Frame, Source, frames
+
+__all__ = ["Frame", "Source", "draw", "frames", "predict", "predict_iter", "save_detections"]
