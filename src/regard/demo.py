@@ -48,7 +48,7 @@ def run_demo(folder: Path, *, seed: int = 0) -> list[Run]:
     console = Console()
     console.print(
         "Odd one out: 3 to 5 discs and squares of one colour but one. An object is 'odd' if its colour is unique in\n"
-        f"the image. Two small detectors, {EPOCHS} epochs on 2,000 drawn images of {IMGSZ} px each; nothing is downloaded.",
+        f"the image. Two small detectors, {EPOCHS} epochs on 2,000 drawn images of {IMGSZ} px; nothing is downloaded.",
         highlight=False,
     )
     runs = []
@@ -58,19 +58,8 @@ def run_demo(folder: Path, *, seed: int = 0) -> list[Run]:
         target = folder / name
         if target.exists():  # of an earlier demonstration
             shutil.rmtree(target)
-        runs.append(
-            api.train(
-                detector,
-                DATA,
-                folder=target,
-                recipe=RECIPE,
-                epochs=EPOCHS,
-                batch=BATCH,
-                imgsz=IMGSZ,
-                seed=seed,
-                workers=0,
-            )
-        )
+        settings = {"epochs": EPOCHS, "batch": BATCH, "imgsz": IMGSZ, "seed": seed, "workers": 0}
+        runs.append(api.train(detector, DATA, folder=target, recipe=RECIPE, **settings))
     console.print(_table(runs))
     console.print(
         "A detector with a local field cannot see which colour is the odd one; a layer over the whole image can. One run\n"

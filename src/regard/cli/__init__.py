@@ -26,6 +26,7 @@ app.command(rich_help_panel="Its work")(use.val)
 app.command(rich_help_panel="Its work")(use.predict)
 app.command(rich_help_panel="Its work")(use.export)
 data_app.command()(data.check)
+app.command(rich_help_panel="Its work")(training.demo)
 app.add_typer(data_app, name="data", rich_help_panel="Its work")
 
 

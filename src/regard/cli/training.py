@@ -103,3 +103,13 @@ def train(
     for name, gamma in run.gates.items():
         console.print(f"gate of {name}: {gamma:+.4f}")
     console.print(f"everything is in {run.folder}; the best weights are best.safetensors")
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to keep the two runs.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="The same seed gives the same demonstration.")] = 0,
+) -> None:
+    """Train a small detector with and without attention on drawn images and compare them; a few minutes."""
+    from regard.demo import run_demo
+
+    run_demo(output, seed=seed)
