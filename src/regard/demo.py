@@ -62,8 +62,8 @@ def run_demo(folder: Path, *, seed: int = 0) -> list[Run]:
         runs.append(api.train(detector, DATA, folder=target, recipe=RECIPE, **settings))
     console.print(_table(runs))
     console.print(
-        "A detector with a local field cannot see which colour is the odd one; a layer over the whole image can. One run\n"
-        "each shows that it works, not how much it gains: that takes several seeds.",
+        "A detector with a local field cannot see which colour is the odd one; a layer over the whole image can.\n"
+        "One run each shows that it works, not how much it gains: that takes several seeds.",
         highlight=False,
     )
     for run in runs:
