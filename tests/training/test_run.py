@@ -35,6 +35,7 @@ def test_a_run_keeps_what_explains_it_and_opens_the_gate(model: Detector, tmp_pa
         assert (tmp_path / name).is_file(), name
     for name in ("labels.jpg", "predictions.jpg", "results.png", "pr_curve.png", "confusion.png"):
         assert (tmp_path / name).is_file(), name
+    assert list((tmp_path / "tensorboard").glob("events.*"))
     assert list(run.gates) == ["p4.se"]
     assert load_state(tmp_path / "state.pt")["model"]["model.6.gamma"] != 0
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())  # the input is unchanged
@@ -62,8 +63,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     regard.resume(tmp_path / "broken")
     whole, broken = (load_state(tmp_path / name / "state.pt") for name in ("whole", "broken"))
     assert whole["epoch"] == broken["epoch"] == 3
-    for part in ("model",):
-        assert all(torch.equal(whole[part][key], broken[part][key]) for key in whole[part])
+    assert all(torch.equal(whole["model"][key], broken["model"][key]) for key in whole["model"])
     assert all(torch.equal(whole["ema"]["model"][key], broken["ema"]["model"][key]) for key in whole["model"])
 
 

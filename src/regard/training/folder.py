@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import platform
 import subprocess
@@ -49,6 +50,15 @@ class RunFolder:
         table.writeheader()
         table.writerows([{name: _number(value) for name, value in row.items()} for row in rows])
         self.write("results.csv", text.getvalue())
+
+    def write_scalars(self, row: Row) -> None:
+        """Add an epoch to the TensorBoard log in ``tensorboard/``."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(self.path / "tensorboard")) as writer:
+            for name, value in row.items():
+                if name != "epoch" and not math.isnan(value):
+                    writer.add_scalar(name, value, int(row["epoch"]))
 
     def write_weights(
         self, name: str, detector: Detector, training: Mapping[str, Any], extra: Mapping[str, Any]

@@ -254,6 +254,7 @@ class Trainer:
                 self.state.best = (metrics.fitness, epoch)
             self.state.epoch = epoch + 1
             self._save(is_best=is_best)
+            self.folder.write_scalars(row)
             self.progress.epoch(row, is_best=is_best)
             patience = self.settings.patience
             goes_on = not patience or epoch - max(self.state.best[1], 0) < patience

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,15 @@ def run_training(
     """
     config = {"data": data.source, "names": list(data.names), "device": settings.device}
     fabric = _fabric(settings)
-    arguments = (deepcopy(detector), data, settings, folder, config, resume)
+    # A partial, as Fabric looks into plain arguments for modules and stumbles over frozen dataclasses.
+    fit = partial(
+        _fit, detector=deepcopy(detector), data=data, settings=settings, folder=folder, config=config, resume=resume
+    )
     if settings.devices > 1 and not _launched_from_outside():
-        fabric.launch(_fit, *arguments)  # type: ignore[arg-type]  # Fabric's type leaves out the further arguments
+        fabric.launch(fit)
     else:
         fabric.launch()
-        _fit(fabric, *arguments)
+        fit(fabric)
     return _finish(data, settings, folder, detector.user_modules)
 
 
