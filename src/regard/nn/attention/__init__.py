@@ -7,7 +7,14 @@ from types import MappingProxyType
 
 from regard.nn.attention.base import Attention
 from regard.nn.attention.se import SE
+from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 
-ATTENTION: Mapping[str, type[Attention]] = MappingProxyType({"SE": SE})
+ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
+    {
+        "SE": SE,
+        "SelfAttention": SelfAttention,
+        "MultiHeadSelfAttention": MultiHeadSelfAttention,
+    }
+)
 
 __all__ = ["ATTENTION", "Attention"]

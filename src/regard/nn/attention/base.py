@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from regard.nn.attention.card import Card
 from regard.types import AttentionMap
 
 
 class Attention(nn.Module, ABC):
     """Base of the catalogue. A subclass builds from ``in_channels`` alone; all else are named options.
 
+    Costs are functions of the map's size. FLOPs count every product and every sum of convolutions, matrix products,
+    poolings and scalings, a multiplication and an addition as two, as if the attention were written out: counters
+    see nothing of a fused kernel. Exponentials, square roots and normalisations are not counted, as usual.
+
     Attributes:
+        card: what the catalogue says of it.
         in_channels: channels of the input.
         out_channels: channels of the output.
         note: what `regard summary` should tell about this instance, "" for nothing.
     """
+
+    card: ClassVar[Card]
 
     def __init__(self, in_channels: int, out_channels: int | None = None) -> None:
         super().__init__()
@@ -34,9 +43,18 @@ class Attention(nn.Module, ABC):
 
         Args:
             x: (B, C, H, W).
-            query: (row, column) of the position whose row of weights is wanted, where weights depend on one.
+            query: (row, column) of the position whose row of weights is wanted, where weights depend on one; the
+                centre if None.
         """
 
     @abstractmethod
     def flops(self, height: int, width: int) -> int:
-        """Return operations for one image of this size; a multiplication and an addition count as two."""
+        """Return operations for one image of this size."""
+
+    def mixing_flops(self, height: int, width: int) -> int:  # noqa: ARG002
+        """Return the part of ``flops`` that a cheaper variant could save: products of queries, keys and values."""
+        return 0
+
+    @abstractmethod
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return how many values the forward pass keeps for the backward pass, for one image; an estimate."""

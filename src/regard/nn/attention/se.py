@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from regard.errors import RegardError
 from regard.nn.attention.base import Attention
+from regard.nn.attention.card import Card
 from regard.types import AttentionMap
 
 
@@ -27,6 +28,15 @@ class SE(Attention):
     Raises:
         RegardError: ``ratio`` is not positive.
     """
+
+    card = Card(
+        family="channel",
+        paper="1709.01507",
+        equation="y_c = x_c sigmoid(W2 relu(W1 mean(x)))_c",
+        parameters="2 * C * hidden",
+        flops="2 * C * N + 4 * C * hidden + C + hidden",
+        peers=("timm.layers.SEModule", "torchvision.ops.SqueezeExcitation"),
+    )
 
     def __init__(self, in_channels: int, ratio: int = 16) -> None:
         super().__init__(in_channels)
@@ -53,3 +63,7 @@ class SE(Attention):
     def flops(self, height: int, width: int) -> int:
         """Return C (2 H W) for squeeze and scale, 4 C hidden for the two layers, and the activations."""
         return self.in_channels * (2 * height * width + 4 * self.hidden + 1) + self.hidden
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return the input, kept for the product with the weights, and the small layers' values."""
+        return self.in_channels * (height * width + 3) + self.hidden

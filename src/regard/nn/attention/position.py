@@ -1,0 +1,181 @@
+"""What tells attention where a token stands: without it, self-attention is blind to any permutation of its tokens.
+
+Each kind acts at one of three places: on the map before queries and keys are taken from it (sinusoidal, learned,
+conditional), on queries and keys (rotary), or on the scores (relative). All work at any size of the map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.errors import RegardError, nearest
+
+
+class Position(nn.Module):
+    """No position at all, and the three places where a kind of position acts."""
+
+    def on_map(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x
+
+    def on_heads(self, q_or_k: Tensor, size: tuple[int, int]) -> Tensor:  # noqa: ARG002
+        """(B, heads, H * W, d) -> (B, heads, H * W, d); ``size`` is (H, W)."""
+        return q_or_k
+
+    def on_scores(self, size: tuple[int, int]) -> Tensor | None:  # noqa: ARG002
+        """Return what is added to the scores, (heads, H * W, H * W), if anything."""
+        return None
+
+    def flops(self, height: int, width: int) -> int:  # noqa: ARG002
+        """Return operations for one image."""
+        return 0
+
+
+def sinusoid(positions: Tensor, channels: int, base: float = 10000.0) -> Tensor:
+    """Return sin and cos of each position at ``channels / 2`` wavelengths: (N,) -> (N, channels), sines first.
+
+    Wavelengths grow geometrically from 2 pi towards 2 pi * base (1706.03762, section 3.5, where sines and cosines
+    alternate instead).
+    """
+    rates = base ** (-torch.arange(0, channels, 2, device=positions.device, dtype=positions.dtype) / channels)
+    angles = positions[:, None] * rates
+    return torch.cat((angles.sin(), angles.cos()), -1)
+
+
+class Sinusoidal(Position):
+    """Half of the channels tell the row, half the column, by sines and cosines (1706.03762; in 2-D as 2005.12872)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        _check_multiple_of_four("sinusoidal", channels)
+
+    def on_map(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        channels, height, width = x.shape[1:]
+        rows = sinusoid(torch.arange(height, device=x.device, dtype=torch.float32), channels // 2).T
+        columns = sinusoid(torch.arange(width, device=x.device, dtype=torch.float32), channels // 2).T
+        table = torch.cat((rows[:, :, None].expand(-1, -1, width), columns[:, None].expand(-1, height, -1)))
+        return x + table.to(x.dtype)
+
+    def flops(self, height: int, width: int) -> int:  # noqa: ARG002
+        """Return 0: the table is the same for every image, and its addition is counted by none."""
+        return 0
+
+
+class Learned(Position):
+    """A learned table of ``side`` x ``side`` vectors, interpolated to the map's size (2010.11929, section 3.2)."""
+
+    def __init__(self, channels: int, side: int = 20) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(1, channels, side, side))
+        nn.init.trunc_normal_(self.table, std=0.02)
+
+    def on_map(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x + F.interpolate(self.table, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+class Conditional(Position):
+    """A 3 x 3 depth-wise convolution added to the map; zero padding at the border tells it apart (2102.10882)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def on_map(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.conv(x)
+
+    def flops(self, height: int, width: int) -> int:
+        """Return 18 for each value of the map."""
+        return 18 * self.conv.out_channels * height * width
+
+
+class Rotary(Position):
+    """Pairs of channels of queries and keys are turned by angles that grow with row (first half) and column.
+
+    The product of a query and a key then depends on their offset alone (2104.09864; in 2-D as 2403.13298).
+    """
+
+    def __init__(self, head_channels: int, base: float = 100.0) -> None:
+        super().__init__()
+        _check_multiple_of_four("rotary", head_channels)
+        self.base = base
+
+    def on_heads(self, q_or_k: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, heads, H * W, d) -> (B, heads, H * W, d)."""
+        angles = self._angles(size, q_or_k).to(q_or_k.device)
+        cosine, sine = angles.cos().to(q_or_k.dtype), angles.sin().to(q_or_k.dtype)
+        first, second = q_or_k.chunk(2, -1)
+        return torch.cat((first * cosine - second * sine, first * sine + second * cosine), -1)
+
+    def _angles(self, size: tuple[int, int], like: Tensor) -> Tensor:
+        """Return (H * W, d / 2): a quarter of the channels turns with the row, a quarter with the column."""
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        quarter = like.shape[-1] // 4
+        rates = self.base ** (-torch.arange(quarter, device=like.device, dtype=dtype) / quarter)
+        rows, columns = (torch.arange(n, device=like.device, dtype=dtype)[:, None] * rates for n in size)
+        height, width = size
+        pair = (rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1))
+        return torch.cat(pair, -1).flatten(0, 1)
+
+
+class Relative(Position):
+    """A learned bias for each head and each offset of key from query (1910.10683 in 2-D, as 2103.14030, equation 4).
+
+    Offsets beyond ``reach`` share the bias of the farthest one. The table of all pairs takes quadratic memory.
+    """
+
+    def __init__(self, heads: int, reach: int = 19) -> None:
+        super().__init__()
+        self.reach = reach
+        self.table = nn.Parameter(torch.empty(heads, 2 * reach + 1, 2 * reach + 1))
+        nn.init.trunc_normal_(self.table, std=0.02)
+
+    def on_scores(self, size: tuple[int, int]) -> Tensor:
+        """Return (heads, H * W, H * W)."""
+        rows, columns = (self._offsets(n) for n in size)
+        return self.table[:, rows[:, None, :, None], columns[None, :, None, :]].flatten(3).flatten(1, 2)
+
+    def _offsets(self, n: int) -> Tensor:
+        """Return the clamped offset of key from query along one axis as an index into the table, (n, n)."""
+        steps = torch.arange(n, device=self.table.device)
+        return (steps[None] - steps[:, None]).clamp(-self.reach, self.reach) + self.reach
+
+
+POSITIONS: Mapping[str, Callable[[int, int], Position]] = MappingProxyType(
+    {
+        "none": lambda channels, heads: Position(),  # noqa: ARG005
+        "sinusoidal": lambda channels, heads: Sinusoidal(channels),  # noqa: ARG005
+        "learned": lambda channels, heads: Learned(channels),  # noqa: ARG005
+        "conditional": lambda channels, heads: Conditional(channels),  # noqa: ARG005
+        "rotary": lambda channels, heads: Rotary(channels // heads),
+        "relative": lambda channels, heads: Relative(heads),  # noqa: ARG005
+    }
+)
+
+
+def choose_position(name: str, channels: int, heads: int) -> Position:
+    """Return the kind of position of this name for maps of ``channels`` channels and attention of ``heads`` heads.
+
+    Raises:
+        RegardError: there is none, or it does not suit the number of channels.
+    """
+    if name not in POSITIONS:
+        expected = "one of " + ", ".join(POSITIONS)
+        raise RegardError(f"unknown positions {name!r}", expected=expected, hint=nearest(name, POSITIONS))
+    return POSITIONS[name](channels, heads)
+
+
+def _check_multiple_of_four(kind: str, channels: int) -> None:
+    if channels % 4:
+        low = math.floor(channels / 4) * 4
+        nearest_ = f"{low} or {low + 4}" if low else "4"
+        what = f"{kind} positions need sines and cosines of rows and columns, and {channels} channels do not hold them"
+        raise RegardError(what, expected=f"a multiple of 4 channels, such as {nearest_}")
