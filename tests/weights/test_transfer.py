@@ -166,14 +166,48 @@ def test_an_edit_keeps_anchors_that_were_fitted_after_building() -> None:
     assert edited.spec.anchors == tuple(tuple(1.5 * x for x in level) for level in read_spec("yolov5n").anchors)  # type: ignore[union-attr]
 
 
-def test_the_report_prints_what_is_not_simply_kept(base: Detector) -> None:
-    target = build(insert(base.spec, "SE", after="sppf").with_classes(3), names={0: "class1", 1: "b", 2: "c"})
+def printed(report: TransferReport) -> list[str]:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(moved(base, target))
-    text = console.export_text()
-    assert "kept in part, 3 new, 0 unused" in text
-    assert "sppf.se" in text
-    assert "detect" in text
+    console.print(report)
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def test_the_report_says_what_is_not_simply_kept_by_layer(base: Detector) -> None:
+    assert printed(moved(base, build(base.spec))) == ["weights: all 349 tensors kept"]
+    target = build(insert(base.spec, "SE", after="sppf").with_classes(3), names={0: "class1", 1: "b[red]", 2: "c"})
+    assert printed(moved(base, target)) == [
+        "weights: 343 tensors kept, 6 kept in part, 3 new (rows have shifted, and their tensors with them)",
+        "  detect: boxes and objectness kept, also class1; the classes b[red], c start anew",
+        "  sppf.se: 3 new tensors",
+    ]
+    assert printed(moved(base, build(replace_layer(base.spec, "p5", "C3TR"))))[1:] == [
+        "  p5: 11 of 29 tensors new",
+        "  p5: 12 of the source's 30 tensors have no place",
+    ]
+
+
+def test_the_report_counts_what_would_be_too_much_to_list(base: Detector) -> None:
+    lines = printed(moved(base, build(base.spec.with_classes(20), names={i: f"new{i}" for i in range(20)})))
+    assert lines[1].endswith("the classes new0, new1, new2, new3, new4, new5, new6, and 13 more start anew")
+    lines = printed(transfer({}, base.spec, base.names, build(base.spec)))
+    assert lines[0] == "weights: none could be kept, all 349 tensors start anew"
+    assert len(lines) == 9
+    assert lines[-1] == "  and 12 more"  # 19 of the 25 layers have tensors
+
+
+def test_as_many_classes_in_another_order_are_moved_by_name(base: Detector) -> None:
+    swapped = {0: "class1", 1: "class0", **{i: f"class{i}" for i in range(2, 80)}}
+    target = build(base.spec, names=swapped)
+    report = moved(base, target)
+    assert len(report.partly) == 6
+    assert printed(report)[1].startswith("  detect: boxes and objectness kept, also class1, class0, class2")
+    for key in report.partly:
+        old, new = (t.view(3, -1, *t.shape[1:]) for t in (base.state_dict()[key], target.state_dict()[key]))
+        assert torch.equal(new[:, 5], old[:, 6])
+        assert torch.equal(new[:, 6], old[:, 5])
+        assert torch.equal(new[:, 7:], old[:, 7:])
+    renamed = moved(base, build(base.spec, names={i: f"other{i}" for i in range(80)}))
+    assert renamed.partly == {}
 
 
 def test_the_published_checkpoint_moves_whole(shared: Path) -> None:

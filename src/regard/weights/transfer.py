@@ -2,18 +2,19 @@
 
 Rows are matched first (by name, else by an alignment of the two lists that keeps their order), then the tensors of
 matched rows by the rest of their path and their shape. Two cases need more than that: a layer that is behind a gate
-in one of the graphs, and a detection head for another number of classes, whose boxes, objectness and classes of the
-same name are kept.
+in one of the graphs, and a detection head for other classes, whose boxes, objectness and classes of the same name are
+kept. A head for as many classes, none of them of the same name, is kept whole: they may only have been renamed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from regard.graph.align import align, row_similarity
@@ -22,6 +23,8 @@ from regard.graph.spec import ModelSpec, Row
 
 BOX_AND_OBJECTNESS = 5
 """Outputs of the head for each anchor before the classes."""
+MOST_LISTED = 8
+"""Layers, or class names, that the report lists before it only counts the rest."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class TransferReport:
         partly: target keys of which some part was kept, with what was.
         initialised: target keys that keep their fresh values.
         unused: source keys without a place.
-        layer_of: target key to the name of its layer, for the table.
+        layer_of: target key to the name of its layer.
+        source_layer_of: source key to the name of its layer.
     """
 
     kept: tuple[str, ...]
@@ -43,6 +47,7 @@ class TransferReport:
     initialised: tuple[str, ...]
     unused: tuple[str, ...]
     layer_of: Mapping[str, str]
+    source_layer_of: Mapping[str, str]
 
     @property
     def found(self) -> int:
@@ -50,22 +55,34 @@ class TransferReport:
         return len(self.kept) + len(self.moved) + len(self.partly)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Print the totals, and a row for each layer that is not simply kept."""
-        yield (
-            f"weights: {len(self.kept)} tensors kept, {len(self.moved)} moved with their layer, "
-            f"{len(self.partly)} kept in part, {len(self.initialised)} new, {len(self.unused)} unused"
-        )
-        counts: dict[str, list[int]] = {}
-        for column, keys in enumerate((self.partly, self.initialised)):
-            for key in keys:
-                counts.setdefault(self.layer_of[key], [0, 0])[column] += 1
-        if counts:
-            table = Table("layer", "kept in part", "new", box=None, pad_edge=False)
-            for layer, numbers in counts.items():
-                table.add_row(layer, *(str(n) if n else "" for n in numbers))
-            yield table
-        for what in sorted(set(self.partly.values())):
-            yield f"kept in part: {what}"
+        """Print the totals, and a line for each layer that is not simply kept."""
+        yield Text(f"weights: {self._totals()}")
+        lines = [f"{layer}: {what}" for layer, what in self._layers()]
+        yield from (Text(f"  {line}") for line in _some(lines))
+
+    def _totals(self) -> str:
+        whole = len(self.kept) + len(self.moved)
+        if not self.found:
+            return f"none could be kept, all {len(self.layer_of)} tensors start anew"
+        parts = [f"all {whole} tensors kept" if whole == len(self.layer_of) else f"{whole} tensors kept"]
+        if self.partly:
+            parts.append(f"{len(self.partly)} kept in part")
+        if self.initialised:
+            parts.append(f"{len(self.initialised)} new")
+        if self.unused:
+            parts.append(f"{len(self.unused)} of the source unused")
+        return ", ".join(parts) + (" (rows have shifted, and their tensors with them)" if self.moved else "")
+
+    def _layers(self) -> Iterator[tuple[str, str]]:
+        """Give each layer that is not simply kept, and what happened to it."""
+        sizes = Counter(self.layer_of.values())
+        for layer, what in {self.layer_of[key]: what for key, what in self.partly.items()}.items():
+            yield layer, what
+        for layer, count in Counter(self.layer_of[key] for key in self.initialised).items():
+            yield layer, f"{count} new tensors" if count == sizes[layer] else f"{count} of {sizes[layer]} tensors new"
+        source_sizes = Counter(self.source_layer_of.values())
+        for layer, count in Counter(self.source_layer_of[key] for key in self.unused).items():
+            yield layer, f"{count} of the source's {source_sizes[layer]} tensors have no place"
 
 
 def transfer(
@@ -83,7 +100,8 @@ def transfer(
     """
     rows = match_rows(spec, target.spec)
     wanted = target.state_dict()
-    layer_of = {key: target.spec.rows[int(key.split(".")[1])].name for key in wanted}
+    layer_of, source_layer_of = _layer_names(wanted, target.spec), _layer_names(state, spec)
+    head_kept, reorders = _what_a_head_keeps(names, target.names), _reorders(names, target.names)
     kept: list[str] = []
     moved: dict[str, str] = {}
     partly: dict[str, str] = {}
@@ -96,16 +114,17 @@ def transfer(
         if source_key is None:
             continue
         source = state[source_key]
-        if path == "anchors" and int(row) == len(target.model) - 1 and _states_other_anchors(spec, target.spec):
+        is_head = int(row) == len(target.model) - 1
+        if path == "anchors" and is_head and _states_other_anchors(spec, target.spec):
             continue
-        if source.shape == tensor.shape:
+        if source.shape == tensor.shape and not (is_head and path != "anchors" and reorders):
             tensor.copy_(source)
             if source_key == key:
                 kept.append(key)
             else:
                 moved[key] = source_key
-        elif int(row) == len(target.model) - 1 and _copy_head(source, spec, names, tensor, target):
-            partly[key] = "boxes, objectness, and classes of the same name; other classes start anew"
+        elif is_head and _copy_head(source, spec, names, tensor, target):
+            partly[key] = head_kept
         else:
             continue
         used.add(source_key)
@@ -117,6 +136,7 @@ def transfer(
         tuple(key for key in wanted if key not in filled),
         tuple(key for key in state if key not in used),
         layer_of,
+        source_layer_of,
     )
 
 
@@ -128,6 +148,30 @@ def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
         return (100.0 if a.name == b.name else 0.0) + (row_similarity(a, b) if a.module == b.module else 0.0)
 
     return {j: i for i, j in align(source.rows, target.rows, similarity).items()}
+
+
+def _layer_names(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, str]:
+    """Return key -> name of its layer."""
+    return {key: spec.rows[int(key.split(".")[1])].name for key in state}
+
+
+def _reorders(names: Mapping[int, str], wanted: Mapping[int, str]) -> bool:
+    """Whether some class of the source has the same name and another place in the target."""
+    return any(name in wanted.values() and wanted.get(i) != name for i, name in names.items())
+
+
+def _what_a_head_keeps(names: Mapping[int, str], wanted: Mapping[int, str]) -> str:
+    """Say in words what ``_copy_head`` keeps."""
+    old, new = ([n for n in wanted.values() if (n in names.values()) is known] for known in (True, False))
+    kept = "boxes and objectness kept" + (f", also {', '.join(_some(old))}" if old else "")
+    return kept + (f"; the classes {', '.join(_some(new))} start anew" if new else "")
+
+
+def _some(items: Sequence[str]) -> list[str]:
+    """Return the first few, and how many more there are."""
+    if len(items) <= MOST_LISTED:
+        return list(items)
+    return [*items[: MOST_LISTED - 1], f"and {len(items) - MOST_LISTED + 1} more"]
 
 
 def _source_key(state: Mapping[str, Tensor], row: int, path: str) -> str | None:
