@@ -55,6 +55,10 @@ class Attention(nn.Module, ABC):
         """Return the part of ``flops`` that a cheaper variant could save: products of queries, keys and values."""
         return 0
 
+    def unmixed(self, x: Tensor) -> Tensor:
+        """Return what ``forward`` would if mixing cost nothing and changed nothing: the bound of any cheaper variant."""
+        return self(x)
+
     @abstractmethod
     def saved_elements(self, height: int, width: int) -> int:
         """Return how many values the forward pass keeps for the backward pass, for one image; an estimate."""

@@ -52,6 +52,11 @@ class MultiHead(Attention):
         mixed_bhnd = self.mix(*self.project(x), size)
         return to_map(self.out(merge_heads(mixed_bhnd)), size)
 
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): every projection and position, values passed on as they are."""
+        values_bhnd = self.project(x)[2]
+        return to_map(self.out(merge_heads(values_bhnd)), (x.shape[2], x.shape[3]))
+
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, C, H, W) -> queries, keys and values with their positions, each (B, heads, H * W, d)."""
         size = (x.shape[2], x.shape[3])
@@ -64,7 +69,7 @@ class MultiHead(Attention):
         """Queries, keys, values (B, heads, H * W, d) -> mixed values of the same shape, by the fastest exact path."""
 
     def reach(self, query: Size, size: Size) -> Tensor:  # noqa: ARG002
-        """Return the positions that ``query`` sees on a map of ``size``: (H, W), boolean."""
+        """Return what ``query`` sees on a map of ``size``: (H, W), boolean, or (heads, H, W) where heads differ."""
         return torch.ones(size, dtype=torch.bool)
 
     def pairs(self, height: int, width: int) -> int:
@@ -82,7 +87,7 @@ class MultiHead(Attention):
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
         """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
-        allowed = self.reach(query, size).flatten().to(q.device)
+        allowed = self.reach(query, size).flatten(-2).unsqueeze(-2).to(q.device)  # (1, N) or (heads, 1, N)
         bias = self.position.on_scores(size)
         at = query[0] * size[1] + query[1]
         row_bias = None if bias is None else bias[:, at : at + 1]

@@ -47,13 +47,17 @@ class SelfAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        a = to_tokens(x)
-        q, k, v = (
-            self.w_q(a)[:, None],
-            self.w_k(a)[:, None],
-            self.w_v(a)[:, None],
-        )  # (B, 1, N, d): the kernel wants heads
+        q, k, v = (t[:, None] for t in self.project(x))  # (B, 1, N, d): the kernel wants heads
         return to_map(fused_attention(q, k, v, self.normalise)[:, 0], (x.shape[2], x.shape[3]))
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): the three projections, values passed on as they are."""
+        return to_map(self.project(x)[2], (x.shape[2], x.shape[3]))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, C, H, W) -> queries and keys (B, N, d_k) and values (B, N, C)."""
+        a = to_tokens(x)
+        return self.w_q(a), self.w_k(a), self.w_v(a)
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
         """Return the row of weights of one query: (B, 1, 1, H, W)."""
