@@ -110,7 +110,8 @@ class AttentionMap:
     """The weights that an attention module used for one batch.
 
     Attributes:
-        kind: "channel" (B, C), "spatial" (B, H, W) or "rows" (B, heads, queries, H, W).
+        kind: "channel" (B, C), "spatial" (B, H, W), "elements" (B, C, H, W), a weight for each value of the map, or
+            "rows" (B, heads, queries, H, W).
         weights: the tensor of that shape.
         queries: (row, column) of each queried position, for "rows".
     """
