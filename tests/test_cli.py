@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 
@@ -63,6 +65,14 @@ def test_a_forgotten_shift_is_refused_with_the_corrected_row(tmp_path: Path) -> 
         (("train", "yolov5n", "--data", "nowhere"), "nowhere"),
         (("train", "--resume", "nowhere"), "no run in this folder"),
         (("data", "check", "nowhere"), "nowhere"),
+        (("predict", "odd-one-out", "a.jpg", "--conf", "2"), "conf is 2.0"),
+        (("predict", "odd-one-out", "a.jpg", "--batch", "0"), "batch is 0"),
+        (("predict", "odd-one-out", "0"), "cameras are not read"),
+        (("predict", "odd-one-out", "a.jpg", "--classes", "od"), "has no class 'od'"),
+        (("val", "odd-one-out", "--data", "synthetic:context", "--iou", "-1"), "iou is -1.0"),
+        (("val", "odd-one-out", "--data", "synthetic:context", "--imgsz", "0"), "imgsz is 0"),
+        (("export", "odd-one-out", "--max-det", "0"), "max_det is 0"),
+        (("export", "odd-one-out", "--image", "nowhere.jpg"), "no such image"),
     ],
 )
 def test_what_a_user_can_cause_exits_2_without_a_traceback(
@@ -72,3 +82,18 @@ def test_what_a_user_can_cause_exits_2_without_a_traceback(
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_export_lies_beside_its_weights_and_predicts(tmp_path: Path) -> None:
+    folder = tmp_path / "run.1"
+    folder.mkdir()
+    done = regard("insert", "odd-one-out", "SE", "--after", "p4", "-o", folder / "best.safetensors")
+    assert done.returncode == 0, done.stderr
+    exported = regard("export", folder, "--format", "torchscript", "--imgsz", "64", "--data", "synthetic:context")
+    assert exported.returncode == 0, exported.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run.1"]
+    assert (folder / "best.torchscript").is_file()
+    assert cv2.imwrite(str(tmp_path / "grey.png"), np.full((61, 97), 114, np.uint8))
+    seen = regard("predict", folder / "best.torchscript", tmp_path / "grey.png", "-o", tmp_path / "out", "--save-txt")
+    assert seen.returncode == 0, seen.stderr
+    assert (tmp_path / "out" / "labels" / "grey.txt").is_file()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import regard
 from regard.config import DetectSettings
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.prediction import draw, frames, predict, predict_iter, save_detections
 from regard.types import Detections
 
@@ -170,6 +170,35 @@ def test_wrong_sources_are_explained(tmp_path: Path) -> None:
             predict(backend, tmp_path / name)
     with pytest.raises(RegardError, match=r"shape \(3, 64, 64\) and type float32"):
         predict(backend, np.zeros((3, 64, 64), np.float32))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("0", "cameras are not read"),
+        ("/dev/video7", "cameras are not read"),
+        ("rtsp://host/street", "rtsp streams are not read"),
+        ("http://[::1/street.jpg", "cannot download"),
+        ("http://host:port/street.jpg", "cannot download"),
+    ],
+)
+def test_what_is_no_file_is_refused_by_its_kind(source: str, told: str) -> None:
+    with pytest.raises(RegardError, match=told):
+        predict(_FindsWhite(), source)
+
+
+def test_a_torn_file_in_a_folder_costs_only_itself(tmp_path: Path) -> None:
+    first, last = _write_image(tmp_path / "a.png", _scene(8, 8)), _write_image(tmp_path / "c.png", _scene(8, 8))
+    (tmp_path / "b.jpg").write_bytes(b"not a picture")
+    for source in (str(tmp_path), str(tmp_path / "*")):
+        with pytest.warns(RegardWarning, match=r"(?s)b\.jpg.*passed over"):
+            assert [d.source for d in _many(predict(_FindsWhite(), source))] == [str(first), str(last)]
+
+
+@pytest.mark.parametrize("wrong", [{"imgsz": 0}, {"batch": 0}, {"imgsz": -32}])
+def test_sizes_below_one_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(RegardError, match=r"(imgsz|batch) is (0|-32)\n  expected: a positive whole number"):
+        predict(_FindsWhite(), _scene(8, 8), **wrong)
 
 
 def test_urls(monkeypatch: pytest.MonkeyPatch) -> None:

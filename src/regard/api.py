@@ -5,25 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from torch import nn
 
 from regard.backend import Backend
-from regard.config import EVALUATE, DetectSettings, Recipe, Settings, TrainSettings
+from regard.config import EVALUATE, DetectSettings, Recipe, TrainSettings, checked, require_positive
 from regard.data.formats import load_data
 from regard.data.loader import ValidationLoader
 from regard.data.record import DetectionData, Record
 from regard.errors import RegardError, nearest
 from regard.evaluate import Metrics, check_classes, detect, save_coco_json, score
-from regard.exporting import ExportReport, export_detector, is_exported, load_exported
+from regard.exporting import ExportReport, export_detector, is_exported, load_exported, warn_of_suppression
 from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
 from regard.prediction import Source
 from regard.prediction import predict as run_prediction
+from regard.seeing import attend as attend
 from regard.training.folder import next_folder
 from regard.training.recipe import find_recipe
 from regard.training.run import Run, resume_training, run_training
@@ -31,7 +31,6 @@ from regard.types import Detections
 from regard.weights.detector import load_detector, rebuild, refilled, save_detector
 
 Modules = Mapping[str, type[nn.Module]]
-S = TypeVar("S", bound=Settings)
 
 
 def load(
@@ -149,9 +148,9 @@ def train(
         RegardError: a setting, the data or the hardware does not allow it.
     """
     chosen = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
-    checked = _checked(TrainSettings, {**settings, "recipe": chosen})
-    loaded = load_data(data, single_cls=checked.single_cls, classes=checked.classes)
-    return run_training(model, loaded, checked, Path(folder) if folder else next_folder(Path("runs"), "train"))
+    asked = checked(TrainSettings, {**settings, "recipe": chosen})
+    loaded = load_data(data, single_cls=asked.single_cls, classes=asked.classes)
+    return run_training(model, loaded, asked, Path(folder) if folder else next_folder(Path("runs"), "train"))
 
 
 def resume(folder: str | Path, *, modules: Modules | None = None) -> Run:
@@ -197,15 +196,17 @@ def validate(
     Raises:
         RegardError: no such split, or the classes of model and data differ.
     """
+    require_positive(imgsz=imgsz, batch=batch)
     backend = _backend(model, modules)
     loaded = load_data(data, single_cls=single_cls, classes=classes)
     records = _split(loaded, split)
     kept = tuple(sorted({int(i) for record in records for i in record.class_ids})) if classes else ()
-    asked = {**EVALUATE.model_dump(), "classes": kept, "agnostic_nms": single_cls, **settings}
+    chosen = checked(DetectSettings, {**EVALUATE.model_dump(), "classes": kept, "agnostic_nms": single_cls, **settings})
+    warn_of_suppression(backend, chosen)
     loader = ValidationLoader(records, imgsz=imgsz, batch=batch, workers=workers, stride=backend.max_stride, rect=rect)
     if not single_cls:
         check_classes(backend, loaded.names)
-    detections, speed = detect(backend, loader, records, settings=_checked(DetectSettings, asked))
+    detections, speed = detect(backend, loader, records, settings=chosen)
     if single_cls:
         detections = [dataclasses.replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
     if save_json:
@@ -238,8 +239,9 @@ def predict(
     Raises:
         RegardError: the model or the source cannot be read.
     """
-    chosen = _checked(DetectSettings, settings)
-    return run_prediction(_backend(model, modules), source, imgsz=imgsz, settings=chosen, batch=batch)
+    chosen, backend = checked(DetectSettings, settings), _backend(model, modules)
+    warn_of_suppression(backend, chosen)
+    return run_prediction(backend, source, imgsz=imgsz, settings=chosen, batch=batch)
 
 
 def export(model: Detector, path: str | Path, **options: Any) -> ExportReport:
@@ -291,20 +293,3 @@ def _split(data: DetectionData, split: str) -> Sequence[Record]:
             hint=nearest(split, data.splits),
         )
     return data.splits[split]
-
-
-def _checked(kind: type[S], values: Mapping[str, Any]) -> S:
-    """Return checked settings.
-
-    Raises:
-        RegardError: an unknown name (the nearest is suggested) or a bad value.
-    """
-    for name in values:
-        if name not in kind.model_fields:
-            known = ", ".join(kind.model_fields)
-            raise RegardError(f"unknown setting {name!r}", expected=known, hint=nearest(name, kind.model_fields))
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RegardError(f"{'.'.join(map(str, first['loc']))} is {first['input']!r}", expected=first["msg"]) from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from regard.errors import RegardError, nearest
 
 
 class Settings(BaseModel):
@@ -135,6 +138,37 @@ class DetectSettings(Settings):
 
 EVALUATE = DetectSettings(conf=0.001, iou=0.6, max_det=300, multi_label=True)
 """The settings by which YOLOv5 measures AP."""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def checked(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Return settings made of what a user gave.
+
+    Raises:
+        RegardError: an unknown name (the nearest is suggested) or a bad value.
+    """
+    for name in values:
+        if name not in kind.model_fields:
+            known = ", ".join(kind.model_fields)
+            raise RegardError(f"unknown setting {name!r}", expected=known, hint=nearest(name, kind.model_fields))
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RegardError(f"{'.'.join(map(str, first['loc']))} is {first['input']!r}", expected=first["msg"]) from error
+
+
+def require_positive(**values: int) -> None:
+    """Check numbers that count something.
+
+    Raises:
+        RegardError: one is below 1.
+    """
+    for name, value in values.items():
+        if value < 1:
+            raise RegardError(f"{name} is {value}", expected="a positive whole number")
 
 
 def describe(settings: Settings) -> dict[str, Any]:

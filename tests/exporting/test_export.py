@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 import regard.exporting.export as export_module
 from regard.api import insert, load
+from regard.api import predict as api_predict
 from regard.config import DetectSettings
 from regard.data.images import ImageFile
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.exporting import export_detector, load_exported
 from regard.exporting.header import METADATA_KEY, ExportHeader, format_of
 from regard.exporting.write import write
@@ -114,6 +115,14 @@ def test_openvino(small: Detector, tmp_path: Path, noise: Image) -> None:
     assert report.file_bytes == sum(file.stat().st_size for file in folder.iterdir())
     assert_same_answers(small, folder, SIZES)
     assert_same_answers(small, folder / "detector.xml", SIZES[:1])
+
+
+def test_settings_that_suppression_inside_cannot_serve_are_told(small: Detector, tmp_path: Path, noise: Image) -> None:
+    path = tmp_path / "a.torchscript"
+    export_detector(small, path, imgsz=64, image=noise, nms=True, settings=INSIDE)
+    with pytest.warns(RegardWarning, match=r"(?s)conf 0\.1 \(asked for: 0\.01\), classes \(0, 2\).*without --nms"):
+        api_predict(path, noise, imgsz=64, conf=0.01, iou=0.4, max_det=13)
+    api_predict(path, noise, imgsz=64, conf=0.2, iou=0.3, max_det=5, classes=(2,))  # a warning would be an error
 
 
 def test_prediction_with_an_exported_file(small: Detector, tmp_path: Path, noise: Image) -> None:

@@ -26,6 +26,9 @@ from regard.cli.options import (
 from regard.errors import RegardError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from regard.prediction import Frame
     from regard.types import Detections
 
@@ -117,18 +120,17 @@ def predict(
     module: Module = None,
 ) -> None:
     """Detect in images, folders, videos or URLs, and save what is found."""
-    from regard.config import DetectSettings
+    from regard.config import DetectSettings, checked
+    from regard.exporting import warn_of_suppression
     from regard.prediction import predict_iter, save_detections
     from regard.training.folder import next_folder
 
+    asked = {"conf": conf, "iou": iou, "max_det": max_det, "agnostic_nms": agnostic_nms}
+    settings = checked(DetectSettings, asked)
     backend = load_backend(model, modules=module, device=device)
-    settings = DetectSettings(
-        conf=conf,
-        iou=iou,
-        max_det=max_det,
-        agnostic_nms=agnostic_nms,
-        classes=_class_ids(class_list(classes), list(backend.names.values())),
-    )
+    kept = _class_ids(class_list(classes), list(backend.names.values()))
+    settings = settings.model_copy(update={"classes": kept})
+    warn_of_suppression(backend, settings)
     stream = predict_iter(backend, source, imgsz=imgsz, settings=settings, batch=batch)
     folder = output or next_folder(Path("runs"), "predict")
     written = save_detections(
@@ -156,29 +158,53 @@ def export(
         Path | None,
         typer.Option(help="Image to compare with PyTorch on; a drawn scene where not given.", show_default=False),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Or: compare on the first image of this data set.", show_default=False)
+    ] = None,
     weights: Weights = None,
     module: Module = None,
 ) -> None:
     """Export to ONNX, OpenVINO or TorchScript with dynamic batch and size, and compare the file with PyTorch."""
     from rich.console import Console
 
-    from regard.config import DetectSettings
-    from regard.data.images import ImageFile
+    from regard.config import DetectSettings, checked
     from regard.exporting import export_detector
 
-    suffix = {"onnx": ".onnx", "openvino": "_openvino", "torchscript": ".torchscript"}[format]
-    path = output or Path(f"{Path(model).with_suffix('').name}{suffix}")
+    settings = checked(DetectSettings, {"conf": conf, "iou": iou, "max_det": max_det})
+    picture = _example(image, data)
     report = export_detector(
         load_model(model, modules=module, weights=weights),
-        path,
+        output or _beside(Path(model), format),
         format=format,
         imgsz=imgsz,
         nms=nms,
-        settings=DetectSettings(conf=conf, iou=iou, max_det=max_det),
+        settings=settings,
         opset=opset,
-        image=ImageFile(image).read() if image else None,
+        image=picture,
     )
     Console().print(report)
+
+
+def _beside(model: Path, form: str) -> Path:
+    """Return where an export goes when nobody says: beside the weights, in a run's folder, or here for a zoo model."""
+    stem = model / "best" if model.is_dir() else model.with_suffix("") if model.is_file() else Path(model.name)
+    return stem.with_name(stem.name + {"onnx": ".onnx", "openvino": "_openvino", "torchscript": ".torchscript"}[form])
+
+
+def _example(image: Path | None, data: str | None) -> NDArray[np.uint8] | None:
+    """Return the image to compare on, if any was named."""
+    from regard.data.formats import load_data
+    from regard.data.images import ImageFile
+
+    if image is not None:
+        return ImageFile(image).read()
+    if data is None:
+        return None
+    splits = load_data(data).splits
+    records = next((splits[name] for name in ("val", "test", "train") if splits.get(name)), ())
+    if not records:
+        raise RegardError("the data set has no images", file=data)
+    return records[0].image.read()
 
 
 def _told(stream: Iterable[tuple[Frame, Detections]]) -> Iterator[tuple[Frame, Detections]]:

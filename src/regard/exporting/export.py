@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from regard import __version__
-from regard.config import DetectSettings
+from regard.config import DetectSettings, require_positive
 from regard.data.synthetic import scene
 from regard.errors import RegardError
 from regard.exporting.blame import own_layers
@@ -110,6 +110,7 @@ def export_detector(
             PyTorch (nothing is left in place then), or it cannot be written.
     """
     start = time.perf_counter()
+    require_positive(imgsz=imgsz)
     path = Path(path)
     form = format_of(path, format)
     require_packages(*PACKAGES[form])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -10,7 +11,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from regard.errors import RegardError
+from regard.backend import Backend
+from regard.config import DetectSettings
+from regard.errors import RegardError, RegardWarning
 from regard.exporting.convert import INPUT, quiet
 from regard.exporting.header import (
     METADATA_KEY,
@@ -71,6 +74,28 @@ def load_exported(path: str | Path) -> ExportedDetector:
     path = Path(path)
     form = format_of(path)
     return open_file(file_of(path, form), form)
+
+
+def warn_of_suppression(backend: Backend, asked: DetectSettings) -> None:
+    """Warn where boxes that are asked for have been dropped already, by suppression inside an exported file."""
+    inside = backend.header.nms if isinstance(backend, ExportedDetector) else None
+    if inside is None:
+        return
+    lost = [
+        f"{name} {getattr(inside, name)} (asked for: {getattr(asked, name)})"
+        for name, drops_more in (
+            ("conf", inside.conf > asked.conf),
+            ("iou", inside.iou < asked.iou),
+            ("max_det", inside.max_det < asked.max_det),
+            ("agnostic_nms", inside.agnostic_nms and not asked.agnostic_nms),
+            ("multi_label", asked.multi_label and not inside.multi_label),
+            ("classes", bool(inside.classes) and not set(asked.classes or [-1]) <= set(inside.classes)),
+        )
+        if drops_more
+    ]
+    if lost:
+        told = f"the exported file has suppression inside that drops more: {', '.join(lost)}"
+        warnings.warn(f"{told}; export it without --nms for other settings", RegardWarning, stacklevel=3)
 
 
 def open_file(path: Path, form: Format) -> ExportedDetector:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from regard.backend import Backend, as_input, inference, to_detections
-from regard.config import DetectSettings
+from regard.config import DetectSettings, require_positive
 from regard.data.letterbox import letterbox, rect_size
 from regard.nms import suppress
 from regard.prediction.sources import Frame, Source, frames, is_single_image
@@ -41,7 +41,7 @@ def predict(
         batch: at most this many pictures of equal input size go through the network at once.
 
     Raises:
-        RegardError: the source does not exist or cannot be read.
+        RegardError: the source does not exist or cannot be read, or a size below 1.
     """
     stream = predict_iter(backend, source, imgsz=imgsz, settings=settings, batch=batch)
     found = [detections for _, detections in stream]
@@ -57,6 +57,7 @@ def predict_iter(
     batch: int = 1,
 ) -> Iterator[tuple[Frame, Detections]]:
     """Yield each frame with what was found in it, keeping no more than one batch in memory; see `predict`."""
+    require_positive(imgsz=imgsz, batch=batch)
     stream = (_place(frame, imgsz, backend.max_stride) for frame in frames(source))
     for group in _equal_sized(stream, batch):
         images = torch.from_numpy(np.stack([image for _, image, _ in group])).permute(0, 3, 1, 2).contiguous()

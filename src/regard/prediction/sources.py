@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import glob
-import urllib.error
+import http.client
+import re
 import urllib.request
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, RegardWarning, nearest
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 DOWNLOAD_SECONDS = 20
+SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 Source: TypeAlias = str | Path | NDArray[np.uint8] | Sequence[str | Path | NDArray[np.uint8]]
 """A file, folder, glob pattern or http(s) URL; an image as an (H, W, 3) uint8 RGB array; or a sequence of those."""
@@ -44,6 +46,9 @@ class Frame:
 
 def frames(source: Source) -> Iterator[Frame]:
     """Yield the pictures of a source one at a time, in sorted order within a folder or pattern.
+
+    What cannot be read in a folder or pattern is passed over with a warning: one torn file is no reason to lose the
+    work on the others.
 
     Raises:
         RegardError: there is no such file, nothing to look at in a folder, or something that cannot be read.
@@ -80,11 +85,21 @@ def _named_frames(name: str) -> Iterator[Frame]:
     if _is_url(name):
         yield Frame(_download(name), name)
         return
-    for path in _paths(name):
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            yield from _video_frames(path)
-        else:
-            yield Frame(ImageFile(path).read(), str(path))
+    paths = _paths(name)
+    for path in paths:
+        try:
+            yield from _file_frames(path)
+        except RegardError as error:
+            if paths == [Path(name)]:
+                raise
+            warnings.warn(f"{error}\n  passed over", RegardWarning, stacklevel=2)
+
+
+def _file_frames(path: Path) -> Iterator[Frame]:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        yield from _video_frames(path)
+    else:
+        yield Frame(ImageFile(path).read(), str(path))
 
 
 def _paths(name: str) -> list[Path]:
@@ -96,13 +111,23 @@ def _paths(name: str) -> list[Path]:
     elif glob.has_magic(name):
         found = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if p.is_file())
     else:
-        folder = path.parent
-        neighbours = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-        raise RegardError("no such file or folder", file=name, hint=nearest(path.name, neighbours))
+        raise _nothing_there(name)
     if not found:
         kinds = " ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         raise RegardError("no pictures or videos found", file=name, expected=f"files that end in {kinds}")
     return found
+
+
+def _nothing_there(name: str) -> RegardError:
+    """Return the error for a source that is neither a file nor a folder."""
+    stream = SCHEME.match(name)
+    if stream or name.isdigit() or name.startswith("/dev/video"):
+        what = f"{stream[1]} streams are not read" if stream else "cameras are not read"
+        hint = "record a video and give its path; a camera's frames, as RGB arrays, go to regard.predict in Python"
+        return RegardError(f"{name!r}: {what}", expected="files, folders, patterns, or http(s) URLs", hint=hint)
+    folder = Path(name).parent
+    neighbours = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return RegardError("no such file or folder", file=name, hint=nearest(Path(name).name, neighbours))
 
 
 def _video_frames(path: Path) -> Iterator[Frame]:
@@ -123,14 +148,14 @@ def _video_frames(path: Path) -> Iterator[Frame]:
 
 
 def _is_url(name: str) -> bool:
-    return urlsplit(name).scheme in ("http", "https")
+    return name.lower().startswith(("http://", "https://"))
 
 
 def _download(url: str) -> NDArray[np.uint8]:
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
             data = response.read()
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise RegardError(f"cannot download {url} ({reason})", hint="save the picture and give its path") from error
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
