@@ -48,6 +48,25 @@ def test_spellings_of_the_same_set(yolo_set: Path, text: str) -> None:
     assert data.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("stems", "ids"),
+    [
+        (("000000000009", "000000000034"), [9, 34]),  # COCO's file names
+        (("7", "12"), [12, 7]),
+        (("9", "b"), [0, 1]),
+        (("07", "7"), [0, 1]),  # the same number twice
+        (("²", "3"), [0, 1]),  # a digit to str.isdigit, but no number
+    ],
+)
+def test_images_have_the_numbers_that_their_files_are_called_by(
+    yolo_set: Path, stems: tuple[str, str], ids: list[int]
+) -> None:
+    for old, new in zip("ab", stems, strict=True):
+        (yolo_set / f"images/train/{old}.png").rename(yolo_set / f"images/train/{new}.png")
+        (yolo_set / f"labels/train/{old}.txt").rename(yolo_set / f"labels/train/{new}.txt")
+    assert [record.image_id for record in read_yolo(yolo_set / "data.yaml").splits["train"]] == ids
+
+
 def test_several_folders_are_read_in_order(yolo_set: Path) -> None:
     (yolo_set / "data.yaml").write_text("train: [images/val, images/train]\nnames: [cat, dog]\n")
     (records,) = read_yolo(yolo_set / "data.yaml").splits.values()
@@ -111,6 +130,8 @@ def test_a_broken_line_is_named(yolo_set: Path, line: str) -> None:
         (YAML.replace("images/val", "labels/val"), None, "holds no images"),
         (YAML.replace("images/val", "images/val/c.png"), None, "neither a folder nor"),
         ("!!python/object/apply:os.getcwd []\n", 1, "YAML"),
+        (YAML.replace("[cat, dog]", "[yes, dog]"), 4, "a class is called True"),
+        (YAML.replace("[cat, dog]", "[cat, [dog]]"), 4, r"a class is called \['dog'\]"),
     ],
 )
 def test_a_wrong_yaml_is_named(yolo_set: Path, text: str, line: int | None, words: str) -> None:
@@ -133,3 +154,11 @@ def test_missing_test_folder_and_listed_images_are_recorded(yolo_set: Path) -> N
     assert list(data.splits) == ["train", "val"]
     assert [record.image for record in data.splits["train"]] == [ImageFile(yolo_set / "images/train/a.png")]
     assert [problem.kind for problem in data.problems] == ["missing image", "missing folder"]
+
+
+def test_listed_names_that_are_no_paths_are_missing_images(yolo_set: Path) -> None:
+    (yolo_set / "train.txt").write_text("images/train/a.png\n" + "a" * 5000 + "\nx\0y.png\n")
+    (yolo_set / "data.yaml").write_text(YAML.replace("images/train", "train.txt"))
+    data = read_yolo(yolo_set / "data.yaml")
+    assert len(data.splits["train"]) == 1
+    assert [problem.kind for problem in data.problems] == ["missing image", "missing image"]

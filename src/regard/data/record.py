@@ -33,7 +33,8 @@ class Record:
         image: where the pixels come from.
         boxes_cxcywh: (N, 4) float64, centre and size as fractions of the upright image.
         class_ids: (N,) int64.
-        image_id: the id in a COCO file, else the position in its split.
+        image_id: the id in a COCO file; of YOLO labels the file's number where all have one; else the position in
+            the split.
         areas: (N,) float64, object area in pixels where the labels give one (COCO), else None.
         crowd: (N,) bool where the labels mark crowds (COCO ``iscrowd``), else None. Training leaves crowds out.
         labelled_size: (height, width) in pixels that the label file gives for the image (COCO, VOC), else None.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from regard.data.files import is_file, read_text
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.data.labels import Box, Label, clean, to_arrays
 from regard.data.record import DetectionData, Problem, Record
@@ -56,11 +57,11 @@ def read_yolo(config: Path) -> DetectionData:
 
 def _read_yaml(config: Path) -> dict[str, Any]:
     try:
-        options = yaml.safe_load(config.read_text(encoding="utf-8"))
+        options = yaml.safe_load(read_text(config))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise RegardError(f"not valid YAML: {error.problem}", file=config, line=line) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
         raise RegardError(f"cannot be read: {error}", file=config) from error
     if not isinstance(options, dict):
         raise RegardError("holds no settings", file=config, expected="a map with names, train and val")
@@ -81,6 +82,11 @@ def _names(options: Mapping[str, Any], config: Path) -> tuple[str, ...]:
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names:
         raise RegardError("has no class names", file=config, expected="names: [cat, dog], or a map {0: cat, 1: dog}")
+    odd = next((name for name in names if isinstance(name, bool) or not isinstance(name, str | int | float)), "")
+    if odd != "":
+        line = _line_of("names", config)
+        expected = "words; YAML reads yes, no, on and off without quotes as true and false"
+        raise RegardError(f"a class is called {odd!r}", file=config, line=line, expected=expected)
     if options.get("nc", len(names)) != len(names):
         raise RegardError(
             f"nc is {options['nc']}, but there are {len(names)} names", file=config, line=_line_of("nc", config)
@@ -89,7 +95,7 @@ def _names(options: Mapping[str, Any], config: Path) -> tuple[str, ...]:
 
 
 def _line_of(key: str, config: Path) -> int | None:
-    lines = config.read_text(encoding="utf-8").splitlines()
+    lines = read_text(config).splitlines()
     return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
 
 
@@ -131,10 +137,10 @@ def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Spli
     images, problems = _find_images(sources)
     where = ", ".join(map(str, sources))
     if not images:
-        raise RegardError(f"holds no images for {split}", file=where, expected="files " + " ".join(IMAGE_SUFFIXES))
+        raise RegardError(f"holds no images for {split}", file=where, expected="files " + " ".join(sorted(IMAGE_SUFFIXES)))
     records: list[Record] = []
     labelled = 0
-    for image_id, image in enumerate(images):
+    for image_id, image in zip(_image_ids(images), images, strict=True):
         label_file = label_path(image)
         labels: list[Label] = []
         if label_file.is_file():
@@ -154,6 +160,16 @@ def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Spli
     return tuple(records), problems
 
 
+def _image_ids(images: Sequence[Path]) -> list[int]:
+    """Return the numbers that all files are called by, as COCO's are, so that results fit COCO's label file.
+
+    Where a name is no number, or two are the same one, it is the position in the split.
+    """
+    stems = [image.stem for image in images]
+    ids = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
+    return ids if len(set(ids)) == len(images) else list(range(len(images)))
+
+
 def _find_images(sources: list[Path]) -> tuple[list[Path], list[Problem]]:
     images: list[Path] = []
     problems: list[Problem] = []
@@ -164,12 +180,12 @@ def _find_images(sources: list[Path]) -> tuple[list[Path], list[Problem]]:
             continue
         if source.suffix.lower() != ".txt":
             raise RegardError("is neither a folder nor a .txt list of images", file=source)
-        listed = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+        listed = [line.strip() for line in read_text(source).splitlines() if line.strip()]
         # COCO's lists give "./images/a.jpg", relative to the list; Darknet's are relative to the working folder.
         choices = [(source.parent / line, Path(line)) for line in listed]
-        paths = [beside if beside.is_file() or not here.is_file() else here for beside, here in choices]
-        images += [path for path in paths if path.is_file()]
-        problems += missing_images((path for path in paths if not path.is_file()), source)
+        paths = [beside if is_file(beside) or not is_file(here) else here for beside, here in choices]
+        images += [path for path in paths if is_file(path)]
+        problems += missing_images((path for path in paths if not is_file(path)), source)
     return images, problems
 
 
@@ -184,10 +200,7 @@ def label_path(image: Path) -> Path:
 
 
 def _read_labels(file: Path, names: tuple[str, ...]) -> list[Label]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RegardError(f"the labels cannot be read: {error}", file=file) from error
+    lines = read_text(file).splitlines()
     return [_parse(line, number, file, names) for number, line in enumerate(lines, 1) if line.strip()]
 
 
