@@ -32,7 +32,13 @@ def train(
         Literal["32", "bf16", "fp16", "auto"], typer.Option(help="Of the network; the loss is in float32 always.")
     ] = "32",
     workers: Annotated[int, typer.Option(help="Processes that prepare images.")] = 2,
-    cache: Annotated[Literal["none", "ram", "disk"], typer.Option(help="Keep decoded images there.")] = "none",
+    cache: Annotated[
+        Literal["none", "ram", "disk"],
+        typer.Option(
+            help="Keep images decoded and reduced to the input size: ram, or disk, which is the folder image-cache "
+            "beside the run's. Runs there share it; you may delete it at any time."
+        ),
+    ] = "none",
     freeze: Annotated[
         str | None,
         typer.Option(help="Layers that do not learn: names, 'backbone', or how many first ones.", show_default=False),

@@ -70,8 +70,8 @@ class DiskCache:
         if not isinstance(source, ImageFile) or not source.path.is_file():
             return self.origin.read(index)
         entry = self._entry(source.path)
-        if entry.is_file():
-            cached: Image = np.load(entry, allow_pickle=False)
+        cached = _load(entry)
+        if cached is not None:
             return cached
         image = self.origin.read(index)
         _write(entry, image)
@@ -102,6 +102,15 @@ def open_store(sources: Sequence[ImageSource], imgsz: int, cache: CacheKind, fol
             raise RegardError("the disk cache has no folder", expected="a folder to write reduced images to")
         return DiskCache(sources, imgsz, folder)
     return Uncached(sources, imgsz)
+
+
+def _load(entry: Path) -> Image | None:
+    """Return an entry, or None where it is missing or damaged, as after a power cut or on a full disk."""
+    try:
+        image: Image = np.load(entry, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return image
 
 
 def _write(entry: Path, image: Image) -> None:

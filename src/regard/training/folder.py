@@ -11,14 +11,18 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.weights.detector import save_detector, with_current_anchors
-from regard.weights.store import load_state, save_state
+from regard.weights.store import load_state, replacing, save_state
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
 
@@ -34,13 +38,13 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._scalars: SummaryWriter | None = None
         path.mkdir(parents=True, exist_ok=True)
 
     def write_config(self, detector: Detector, config: Mapping[str, Any]) -> None:
-        """Write ``run.json`` (settings, seed, versions, git state, command) and ``model.yaml``."""
-        document = {**config, "environment": environment()}
-        self.write("run.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        """Write ``model.yaml`` and ``run.json`` (settings, seed, versions, git state, command)."""
         self.write("model.yaml", with_current_anchors(detector).to_yaml())
+        self.write_json("run.json", {**config, "environment": environment()})
 
     def write_results(self, rows: Sequence[Row]) -> None:
         """Write ``results.csv``, one row an epoch."""
@@ -53,12 +57,21 @@ class RunFolder:
 
     def write_scalars(self, row: Row) -> None:
         """Add an epoch to the TensorBoard log in ``tensorboard/``."""
-        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
-        with SummaryWriter(str(self.path / "tensorboard")) as writer:
-            for name, value in row.items():
-                if name != "epoch" and not math.isnan(value):
-                    writer.add_scalar(name, value, int(row["epoch"]))
+        epoch = int(row["epoch"])
+        if self._scalars is None:  # what an earlier process wrote of this epoch, before it was killed, is superseded
+            self._scalars = SummaryWriter(str(self.path / "tensorboard"), purge_step=epoch)
+        for name, value in row.items():
+            if name != "epoch" and not math.isnan(value):
+                self._scalars.add_scalar(name, value, epoch)
+        self._scalars.flush()
+
+    def close(self) -> None:
+        """End the TensorBoard log."""
+        if self._scalars is not None:
+            self._scalars.close()
+            self._scalars = None
 
     def write_weights(
         self, name: str, detector: Detector, training: Mapping[str, Any], extra: Mapping[str, Any]
@@ -78,11 +91,14 @@ class RunFolder:
         """
         return load_state(self.path / "state.pt")
 
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write a JSON file whole or not at all."""
+        self.write(name, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""
-        beside = self.path / f".{name}.part"
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, self.path / name)
+        with replacing(self.path / name) as file:
+            file.write(text.encode())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -112,10 +128,11 @@ def next_folder(parent: Path, name: str) -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, hardware, git state and the command line."""
+    """Return versions, hardware, git state, the command line and the time."""
     import torch
 
     return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
@@ -123,20 +140,32 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        "git": _git_state(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git": git_state(Path.cwd()),
+        "regard_git": git_state(Path(__file__).parent, Path(__file__).name),
+        "command": [Path(sys.argv[0]).name.replace("__main__.py", "regard"), *sys.argv[1:]],
     }
 
 
-def _git_state() -> dict[str, Any] | None:
-    """Return commit and whether there are changes, of the folder that the run was started in."""
+def git_state(folder: Path, file: str | None = None) -> dict[str, Any] | None:
+    """Return the commit that a folder is at, and whether anything is changed; None outside git.
+
+    Args:
+        folder: any folder of a working tree.
+        file: a file in it that must be tracked: an installed package may lie in another project's tree.
+    """
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
     try:
-        options = {"capture_output": True, "text": True, "timeout": 10, "check": True}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()  # type: ignore[call-overload]
-        changes = subprocess.run(["git", "status", "--porcelain"], **options).stdout.strip()  # type: ignore[call-overload]
+        if file is not None:
+            git("ls-files", "--error-unmatch", file)
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "changed": bool(changes)}
 
 
 def _number(value: float) -> str:

@@ -33,6 +33,10 @@ from regard.training.prepare import fit_anchors, fit_classes, freeze, hold_stati
 from regard.training.progress import Progress
 
 LOSSES = ("box", "obj", "cls")
+CACHE_FOLDER = "image-cache"
+"""Folder of ``cache="disk"``, beside the run's, so that runs beside each other share it."""
+MOST_NAMES = 8
+"""Class names that are printed."""
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Trainer:
         settings: the run's settings.
         folder: where the run is kept; only the first process writes.
         config: what ``run.json`` says beside the settings.
+        resume: continue the folder's run; its detector is already fitted to the data.
     """
 
     def __init__(
@@ -70,8 +75,10 @@ class Trainer:
         settings: TrainSettings,
         folder: Path,
         config: Mapping[str, Any],
+        *,
+        resume: bool = False,
     ) -> None:
-        self.fabric, self.data, self.settings, self.path = fabric, data, settings, folder
+        self.fabric, self.data, self.settings, self.path, self.resume = fabric, data, settings, folder, resume
         self.recipe: Recipe = settings.recipe
         self.train_records = data.splits["train"]
         self.val_name, self.val_records = validation_split(data)
@@ -79,15 +86,19 @@ class Trainer:
         self.detector = self._prepare(detector)
         self.folder = RunFolder(folder) if fabric.is_global_zero else None
         self.pictures = Pictures(folder, data.names) if self.folder and settings.plots else None
-        self.config = {**config, "settings": describe(settings)}
+        self.config = {**config, "device": str(fabric.device), "settings": describe(settings)}
         self.state = State(0, [], (-1.0, -1))
 
     def _prepare(self, detector: Detector) -> Detector:
         check_imgsz(detector, self.settings.imgsz)
-        detector, moved = fit_classes(detector, self.data)
-        if moved:
-            self.progress.say(moved)
-        if self.settings.autoanchor:
+        detector, report = fit_classes(detector, self.data)
+        if report:
+            names = self.data.names
+            listed = ", ".join(names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
+            self.progress.say(f"classes, {len(names)} from the data: {listed}")
+            if report.partly or report.initialised:
+                self.progress.say(report)
+        if self.settings.autoanchor and not self.resume:
             check = fit_anchors(detector, self.train_records, self.settings)
             self.progress.say(f"anchors: best possible recall {check.recall:.3f}" + (", refitted" * check.refitted))
         frozen = freeze(detector, self.settings.freeze)
@@ -95,29 +106,34 @@ class Trainer:
             self.progress.say("frozen: " + ", ".join(frozen))
         return detector
 
-    def fit(self, *, resume: bool = False) -> None:
+    def fit(self) -> None:
         """Train until the epochs are used up, or nothing has become better for long."""
         settings, fabric = self.settings, self.fabric
         self.loader = self._train_loader()
         self.ema = Ema(self.detector, self.recipe.optim.ema_decay, self.recipe.optim.ema_tau)
         self.model, self.optimizer = self._set_up()
-        if resume:
+        if self.resume:
             self._resume()
         elif self.folder:
-            self.folder.write_config(self.detector, self.config)
             self._save(is_best=False)
+            # Last: a folder with a run.json can be continued.
+            self.folder.write_config(self.detector, self.config)
         fabric.barrier()
         with self.progress:
             for epoch in range(self.state.epoch, settings.epochs):
+                if self._is_stalled(epoch):
+                    break
                 started = time.perf_counter()
                 losses = self._train_epoch(epoch)
                 trained = time.perf_counter()
                 metrics = self._validate() if self._is_due(epoch) else None
                 row = self._row(epoch, losses, metrics, trained - started, time.perf_counter() - trained)
-                if not self._keep(epoch, row, metrics):
-                    break
+                self._keep(epoch, row, metrics)
         if self.pictures and self.state.rows:
             self.pictures.results(self.state.rows)
+        if self.folder:
+            self.folder.close()
+        fabric.barrier()  # the other processes go on to read what the first has written
 
     @property
     def averaged(self) -> Detector:
@@ -136,6 +152,7 @@ class Trainer:
             seed=settings.seed,
             workers=settings.workers,
             cache=settings.cache,
+            cache_dir=self.path.parent / CACHE_FOLDER,
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
             rect=settings.rect,
@@ -244,21 +261,26 @@ class Trainer:
         row["images_per_second"] = len(self.train_records) / seconds
         return row | {"train_seconds": seconds, "val_seconds": val_seconds}
 
-    def _keep(self, epoch: int, row: Row, metrics: Metrics | None) -> bool:
-        """Write what the epoch brought; return whether training goes on."""
-        goes_on = True
-        if self.folder:
-            self.state.rows.append(row)
-            is_best = metrics is not None and metrics.fitness > self.state.best[0]
-            if metrics and is_best:
-                self.state.best = (metrics.fitness, epoch)
-            self.state.epoch = epoch + 1
-            self._save(is_best=is_best)
-            self.folder.write_scalars(row)
-            self.progress.epoch(row, is_best=is_best)
-            patience = self.settings.patience
-            goes_on = not patience or epoch - max(self.state.best[1], 0) < patience
-        return bool(self.fabric.broadcast(goes_on))
+    def _keep(self, epoch: int, row: Row, metrics: Metrics | None) -> None:
+        """Write what the epoch brought."""
+        if not self.folder:
+            return
+        self.folder.write_scalars(row)
+        self.state.rows.append(row)
+        is_best = metrics is not None and metrics.fitness > self.state.best[0]
+        if metrics and is_best:
+            self.state.best = (metrics.fitness, epoch)
+        self.state.epoch = epoch + 1
+        self._save(is_best=is_best)
+        self.progress.epoch(row, is_best=is_best)
+
+    def _is_stalled(self, epoch: int) -> bool:
+        """Whether nothing has become better for ``patience`` epochs before this one."""
+        patience, best = self.settings.patience, max(self.state.best[1], 0)
+        is_stalled = 0 < patience < epoch - best
+        if is_stalled:
+            self.progress.say(f"stopped early: no epoch of the last {patience} was better than epoch {best + 1}")
+        return bool(self.fabric.broadcast(is_stalled))
 
     def _save(self, *, is_best: bool) -> None:
         """Write weights and state; the state comes last, so that a kill in between repeats the epoch."""

@@ -62,7 +62,7 @@ def freeze(detector: Detector, names: Sequence[str]) -> list[str]:
             frozen.append(name)
         else:
             expected = "a layer, 'backbone', or a number of first layers"
-            raise RegardError(f"cannot freeze {name!r}", expected=expected, hint=nearest(name, known))
+            raise RegardError(f"cannot freeze {name!r}", expected=expected, hint=nearest(name, [*known, "backbone"]))
     for name in frozen:
         detector.layer(name).requires_grad_(False)
     if not any(p.requires_grad for p in detector.parameters()):

@@ -11,14 +11,14 @@ from typing import TypeVar
 
 import torch
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 T = TypeVar("T")
 
-HEADER = (
-    f"{'epoch':>9} {'box':>7} {'obj':>7} {'cls':>7} {'AP':>7} {'AP50':>7} {'P':>6} {'R':>6} {'img/s':>6} {'memory':>8}"
-)
+COLUMNS = (("epoch", 8), ("box", 6), ("obj", 6), ("cls", 6), ("AP", 6), ("AP50", 6), ("P", 6), ("R", 6))
+HEADER = " ".join(f"{name:>{width}}" for name, width in (*COLUMNS, ("img/s", 6), ("memory", 8)))
+MEASURES = ("ap", "ap50", "precision", "recall")
 
 
 class Progress:
@@ -34,20 +34,20 @@ class Progress:
         self.console = Console(quiet=not enabled)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=None),  # what the other columns leave
             MofNCompleteColumn(),
             TextColumn("{task.fields[losses]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self.console,
             transient=True,
+            expand=True,
             disable=not (enabled and self.console.is_terminal),
         )
         self._total = self._bar.add_task("", losses="", visible=False)
 
     def __enter__(self) -> Progress:
-        self.console.print(HEADER, style="bold")
+        self.console.print(HEADER, style="bold", soft_wrap=True)
         self._bar.start()
         return self
 
@@ -58,7 +58,7 @@ class Progress:
 
     def say(self, what: RenderableType) -> None:
         """Print something above the bar."""
-        self.console.print(what)
+        self.console.print(what, markup=False, highlight=False)
 
     def batches(self, epoch: int, batches: Iterator[T], steps: int) -> Iterator[T]:
         """Pass the batches of an epoch on, moving the bar."""
@@ -71,20 +71,21 @@ class Progress:
 
     def losses(self, losses: Mapping[str, float]) -> None:
         """Show the mean losses so far, and the memory in use."""
-        text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        self._bar.update(self._total, losses=f"{text}  {peak_memory()}")
+        text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        self._bar.update(self._total, losses=f"{text} {peak_memory()}")
 
     def epoch(self, row: Mapping[str, float], *, is_best: bool) -> None:
-        """Print the line of a finished epoch."""
+        """Print the line of a finished epoch, and below it the gates where there are any."""
         count = f"{row['epoch']:.0f}/{self.epochs}"
-        losses = " ".join(f"{row[f'train/{name}']:7.4f}" for name in ("box", "obj", "cls"))
-        measures = " ".join(_measure(row[f"val/{name}"], width) for name, width in _MEASURES)
-        gates = "".join(f"  {name} {value:+.3f}" for name, value in row.items() if name.startswith("gate/"))
-        rest = f"{row['images_per_second']:6.1f} {peak_memory():>8}{'  best' if is_best else ''}{gates}"
-        self.console.print(f"{count:>9} {losses} {measures} {rest}", highlight=False)
-
-
-_MEASURES = (("ap", 7), ("ap50", 7), ("precision", 6), ("recall", 6))
+        losses = " ".join(f"{row[f'train/{name}']:6.4f}" for name in ("box", "obj", "cls"))
+        measures = " ".join(_measure(row[f"val/{name}"]) for name in MEASURES)
+        rest = f"{row['images_per_second']:6.1f} {peak_memory():>8}{'  best' if is_best else ''}"
+        # Soft wrapping leaves a line whole in a log, whatever its length.
+        self.console.print(f"{count:>8} {losses} {measures} {rest}", highlight=False, soft_wrap=True)
+        gates = {name.removeprefix("gate/"): value for name, value in row.items() if name.startswith("gate/")}
+        if gates:
+            text = "  ".join(f"{name} {value:+.4f}" for name, value in gates.items())
+            self.console.print(f"{'gates':>8} {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def peak_memory() -> str:
@@ -95,5 +96,5 @@ def peak_memory() -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB"
 
 
-def _measure(value: float, width: int) -> str:
-    return f"{'-':>{width}}" if math.isnan(value) else f"{value:{width}.3f}"
+def _measure(value: float) -> str:
+    return f"{'-':>6}" if math.isnan(value) else f"{value:6.3f}"

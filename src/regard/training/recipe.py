@@ -70,12 +70,7 @@ def find_recipe(source: str | Path) -> Recipe:
 
 
 def _read_hyp(path: Path) -> Recipe:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RegardError(f"not valid YAML: {error}", file=path) from error
-    if not isinstance(document, dict):
-        raise RegardError("not a hyp.yaml", file=path, expected="a mapping of hyper-parameters")
+    document, lines = _mapping(path)
     values: dict[str, dict[str, Any]] = {name: getattr(YOLOV5_RECIPE, name).model_dump() for name in _GROUPS}
     for key, value in document.items():
         if key in HYP_KEYS:
@@ -85,13 +80,30 @@ def _read_hyp(path: Path) -> Recipe:
             if value:
                 warnings.warn(f"{path}: {key}: {value} is not offered and left out", RegardWarning, stacklevel=2)
         elif key not in WITHOUT_EFFECT:
-            raise RegardError(f"unknown hyper-parameter {key!r}", file=path, hint=nearest(key, HYP_KEYS))
+            what = f"unknown hyper-parameter {key!r}"
+            raise RegardError(what, file=path, line=lines.get(str(key)), hint=nearest(key, HYP_KEYS))
     try:
         return Recipe.model_validate({"name": path.stem, **values})
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise RegardError(f"{place} is {first['input']!r}", file=path, expected=first["msg"]) from error
+        key = next(key for key, place in HYP_KEYS.items() if place == first["loc"][:2])
+        what = f"{key} is {first['input']!r}"
+        raise RegardError(what, file=path, line=lines.get(key), expected=first["msg"]) from error
+
+
+def _mapping(path: Path) -> tuple[dict[Any, Any], dict[str, int]]:
+    """Return what a YAML file holds, and the line of each key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        document, root = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise RegardError(f"not valid YAML: {error.problem}", file=path, line=line) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RegardError(f"cannot be read: {error}", file=path) from error
+    if not isinstance(document, dict) or not isinstance(root, yaml.MappingNode):
+        raise RegardError("not a hyp.yaml", file=path, expected="a mapping of hyper-parameters")
+    return document, {key.value: key.start_mark.line + 1 for key, _ in root.value}
 
 
 _GROUPS = ("augment", "loss", "optim")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import warnings
 from collections.abc import Mapping
@@ -26,7 +26,8 @@ from regard.graph.detector import Detector
 from regard.training.folder import RunFolder, read_config
 from regard.training.loop import Trainer, named_gates, validation_split
 from regard.training.pictures import Pictures
-from regard.weights.detector import load_detector
+from regard.weights.detector import RUN_WEIGHTS, load_detector
+from regard.weights.store import load_weights
 
 PRECISIONS: Mapping[str, str] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -61,10 +62,14 @@ def run_training(
         resume: continue from the folder's ``state.pt``.
 
     Raises:
-        RegardError: the data, the settings or the hardware do not allow it.
+        RegardError: the data, the settings or the hardware do not allow it, or the folder holds a run already.
     """
-    config = {"data": data.source, "names": list(data.names), "device": settings.device}
+    if not resume and (folder / "run.json").is_file():
+        raise RegardError(
+            "there is a run in this folder", file=folder, hint="continue it with --resume, or name another"
+        )
     fabric = _fabric(settings)
+    config = {"data": describe_data(data), "start": fingerprint(detector)}
     # A partial, as Fabric looks into plain arguments for modules and stumbles over frozen dataclasses.
     fit = partial(
         _fit, detector=deepcopy(detector), data=data, settings=settings, folder=folder, config=config, resume=resume
@@ -85,7 +90,7 @@ def resume_training(folder: Path, *, modules: Mapping[str, type[nn.Module]] | No
     """
     config = read_config(folder)
     settings = TrainSettings.model_validate(config["settings"])
-    data = load_data(config["data"], single_cls=settings.single_cls, classes=settings.classes)
+    data = load_data(config["data"]["source"], single_cls=settings.single_cls, classes=settings.classes)
     detector = load_detector(folder / "last.safetensors", modules=modules)
     return run_training(detector, data, settings, folder, resume=True)
 
@@ -102,23 +107,42 @@ def _fit(
     """Train in one process; started once in each."""
     if fabric.world_size > 1:
         torch.set_num_threads(max((os.cpu_count() or 1) // fabric.world_size, 1))
-    Trainer(fabric, detector, data, settings, folder, config).fit(resume=resume)
+    Trainer(fabric, detector, data, settings, folder, config, resume=resume).fit()
+
+
+def describe_data(data: DetectionData) -> dict[str, Any]:
+    """Return where the data are and how much there is, JSON-ready."""
+    counts = {
+        split: {"images": len(records), "boxes": sum(len(record.class_ids) for record in records)}
+        for split, records in data.splits.items()
+    }
+    return {"source": data.source, "format": data.format, "names": list(data.names), "splits": counts}
+
+
+def fingerprint(detector: Detector) -> dict[str, Any]:
+    """Return what tells two starting points apart: the size, and a hash over all tensors."""
+    digest = hashlib.sha256()
+    for key, tensor in detector.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return {"parameters": sum(p.numel() for p in detector.parameters()), "sha256": digest.hexdigest()}
 
 
 def _finish(data: DetectionData, settings: TrainSettings, folder: Path, modules: Mapping[str, type[nn.Module]]) -> Run:
     """Measure the best weights and write what is only known at the end."""
-    best = folder / "best.safetensors"
-    model = load_detector(best if best.is_file() else folder / "last.safetensors", modules=modules)
-    _, records = validation_split(data)
+    best = next(file for name in RUN_WEIGHTS if (file := folder / name).is_file())
+    model = load_detector(best, modules=modules).to(_device(settings.device))
+    split, records = validation_split(data)
     loader = ValidationLoader(records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=model.max_stride)
     metrics = evaluate(model, loader, records, data.names)
     gates = named_gates(model)
-    RunFolder(folder).write("metrics.json", json.dumps({**metrics.to_dict(), "gates": gates}, indent=2) + "\n")
+    about = {"weights": best.name, "epoch": load_weights(best)[1].extra["epoch"], "split": split}
+    RunFolder(folder).write_json("metrics.json", {**about, **metrics.to_dict(), "gates": gates})
     if settings.plots:
         pictures = Pictures(folder, data.names)
         pictures.metrics(metrics)
         pictures.predictions(model, records, settings.imgsz)
-    return Run(folder, metrics, model, gates)
+    return Run(folder, metrics, model.cpu(), gates)
 
 
 def _fabric(settings: TrainSettings) -> Fabric:
@@ -146,6 +170,11 @@ def _accelerator(device: str) -> tuple[str, int | None]:
     if kind == "cuda" and not torch.cuda.is_available():
         raise RegardError(f"device {device!r} is asked for, and torch sees no CUDA device", hint="use --device cpu")
     return kind, int(number) if number else None
+
+
+def _device(device: str) -> torch.device:
+    kind, index = _accelerator(device)
+    return torch.device(kind if index is None else f"{kind}:{index}")
 
 
 def _launched_from_outside() -> bool:

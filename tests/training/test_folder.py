@@ -1,0 +1,126 @@
+"""The folder of a run: what is in it, and that nothing is half-written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from regard.errors import RegardError
+from regard.graph.detector import Detector
+from regard.graph.read import read_spec
+from regard.training.folder import RunFolder, environment, git_state, next_folder, read_config
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_configuration_says_what_ran_on_what(model: Detector, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "a" / "run")
+    model.head.anchors.mul_(1.5)
+    folder.write_config(model, {"data": {"source": "細胞"}, "settings": {"seed": 7}})
+    assert names_in(folder.path) == ["model.yaml", "run.json"]
+    config = read_config(folder.path)
+    assert (config["data"], config["settings"]) == ({"source": "細胞"}, {"seed": 7})
+    known = config["environment"]
+    assert known["python"].startswith("3.")
+    assert {"regard", "torch", "numpy"} <= known["packages"].keys()
+    assert {"started", "platform", "cpus", "threads", "gpu", "git", "regard_git", "command"} <= known.keys()
+    spec = read_spec(folder.path / "model.yaml")
+    assert spec.rows == model.spec.rows
+    assert spec.anchors == ((22.5, 22.5, 28.5, 28.5, 36.0, 36.0),)  # as the head has them, not as its file says
+
+
+def test_command_is_the_one_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/regard/__main__.py", "train", "yolov5n"])
+    assert environment()["command"] == ["regard", "train", "yolov5n"]
+
+
+def test_git_state_names_commit_and_changes(tmp_path: Path) -> None:
+    assert git_state(tmp_path) is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "kept.py").write_text("1")
+    subprocess.run([*git, "add", "kept.py"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+    state = git_state(tmp_path)
+    assert state is not None
+    assert (len(state["commit"]), state["changed"]) == (40, False)
+    (tmp_path / "new.py").write_text("2")
+    assert git_state(tmp_path) == state | {"changed": True}
+    assert git_state(tmp_path, "kept.py") is not None
+    assert git_state(tmp_path, "new.py") is None  # in the tree, but none of its files
+
+
+def test_results_have_a_column_for_every_value_of_any_epoch(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_results([])
+    rows = [{"epoch": 1, "train/box": 0.125}, {"epoch": 2, "train/box": 1 / 3, "gate/p4.se": math.nan}]
+    folder.write_results(rows)
+    with (tmp_path / "results.csv").open() as file:
+        assert list(csv.DictReader(file)) == [
+            {"epoch": "1", "train/box": "0.125", "gate/p4.se": ""},
+            {"epoch": "2", "train/box": "0.333333", "gate/p4.se": "nan"},
+        ]
+    assert names_in(tmp_path) == ["results.csv"]
+
+
+def test_tensorboard_holds_each_epoch_once_even_after_a_kill(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path)
+    for epoch in (1, 2, 3):
+        first.write_scalars({"epoch": epoch, "val/ap": epoch / 8, "val/ap75": math.nan})
+    first.close()  # killed before it kept the third: the next process trains that again
+    second = RunFolder(tmp_path)
+    for epoch in (3, 4):
+        second.write_scalars({"epoch": epoch, "val/ap": epoch / 4})
+    second.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert events.Tags()["scalars"] == ["val/ap"]  # what was not measured is not there
+    assert [(e.step, e.value) for e in events.Scalars("val/ap")] == [(1, 0.125), (2, 0.25), (3, 0.75), (4, 1.0)]
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2  # one file a process, not one an epoch
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write("notes.txt", "old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RegardError, match="No space left"):
+        folder.write("notes.txt", "new")
+    assert names_in(tmp_path) == ["notes.txt"]
+    assert (tmp_path / "notes.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [(None, "no run in this folder"), ("{", "damaged"), ("[]", "not a mapping")]
+)
+def test_a_folder_that_is_no_run(tmp_path: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RegardError, match=words):
+        read_config(tmp_path)
+
+
+def test_the_next_folder_is_the_first_free_one(tmp_path: Path) -> None:
+    assert next_folder(tmp_path, "train") == tmp_path / "train"
+    for name in ("train", "train-2", "train-4"):
+        (tmp_path / name).mkdir()
+    assert next_folder(tmp_path, "train") == tmp_path / "train-3"
+
+
+def test_json_is_written_for_people(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_json("a.json", {"名": [1]})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert "名" in text
+    assert text.endswith("}\n")
+    assert json.loads(text) == {"名": [1]}

@@ -1,0 +1,36 @@
+"""Settings of a run that takes about half a second, and how to read what it leaves."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any, Protocol
+
+from regard.config import AugmentSettings, OptimSettings, Recipe
+from regard.graph.detector import Detector
+from regard.training.run import Run
+from regard.weights.store import load_state
+
+TINY = "synthetic:context?train=13&val=3&test=0"
+
+PLAIN = Recipe(
+    name="plain",
+    augment=AugmentSettings(mosaic=0),
+    optim=OptimSettings(lr=0.01, warmup_epochs=0, warmup_min_steps=0, nominal_batch=0, ema_decay=0.5, ema_tau=1.0),
+)
+"""Every batch an update, at the full rate."""
+
+
+class Train(Protocol):
+    def __call__(self, model: Detector, name: str = "run", **settings: object) -> Run:
+        """Train for one epoch of four batches in the folder ``name``."""
+
+
+def table(run: Run) -> list[dict[str, str]]:
+    """Return the rows of ``results.csv``."""
+    with (run.folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def state_of(run: Run) -> dict[str, Any]:
+    """Return what the run would be continued from."""
+    return load_state(run.folder / "state.pt")
