@@ -63,9 +63,13 @@ def fused_attention(
     """Return the output alone, by the fused kernel where the normaliser is the softmax.
 
     The last dimension of ``q``, ``k`` and ``v`` has to be contiguous; with another layout the kernel would be left for
-    a path of quadratic memory without a word. Any other normaliser is written out, with quadratic memory.
+    a path of quadratic memory without a word. So it would be with values wider or narrower than keys: the narrower
+    are filled up with zeros, which add nothing. Any other normaliser is written out, with quadratic memory.
     """
     if normalise is not softmax:
         return dot_product_attention(q, k, v, normalise, bias=bias, allowed=allowed)[0]
     mask = bias if allowed is None else allowed if bias is None else bias.masked_fill(~allowed, -math.inf)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    d_k, d_v = q.shape[-1], v.shape[-1]
+    wide = max(d_k, d_v)
+    q, k, v = (t if t.shape[-1] == wide else F.pad(t, (0, wide - t.shape[-1])) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1 / math.sqrt(d_k))[..., :d_v]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from regard.errors import RegardError
 from regard.nn.attention.base import Attention
 from regard.nn.attention.card import Card
 from regard.nn.attention.dot_product import attention_weights, fused_attention
@@ -25,6 +26,9 @@ class SelfAttention(Attention):
         in_channels: channels of the input and the output.
         key_channels: d_k, of queries and keys; ``in_channels`` if None.
         normaliser: what turns scores into weights; see ``NORMALISERS``.
+
+    Raises:
+        RegardError: ``key_channels`` is not positive, or the normaliser is unknown.
     """
 
     card = Card(
@@ -39,7 +43,10 @@ class SelfAttention(Attention):
 
     def __init__(self, in_channels: int, key_channels: int | None = None, normaliser: str = "softmax") -> None:
         super().__init__(in_channels)
-        self.key_channels = key_channels or in_channels
+        self.key_channels = in_channels if key_channels is None else key_channels
+        if self.key_channels < 1:
+            found = f"SelfAttention: key_channels {key_channels} is not positive"
+            raise RegardError(found, expected=f"at least 1, such as {in_channels}, the channels of the input")
         self.normalise = choose_normaliser(normaliser)
         self.w_q = nn.Linear(in_channels, self.key_channels, bias=False)
         self.w_k = nn.Linear(in_channels, self.key_channels, bias=False)
