@@ -15,6 +15,7 @@ LEVELS = (
     ("api",),
     ("training",),
     ("exporting",),
+    ("seeing",),
     ("plots",),
     ("prediction", "evaluate"),
     ("backend",),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from regard import nn
     from regard.api import (
+        attend,
         export,
         insert,
         load,
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "RegardError",
     "RegardWarning",
+    "attend",
     "export",
     "insert",
     "load",

@@ -53,7 +53,7 @@ STYLE: dict[Any, Any] = {
 def plot_pr_curve(metrics: Metrics, path: str | Path) -> Path:
     """Save precision against recall at IoU 0.5, as COCO interpolates them, of each class and their mean."""
     recall = metrics.curves.recall_levels
-    with _figure(path, (5.2, 4.2)) as figure:
+    with saved_figure(path, (5.2, 4.2)) as figure:
         axes = figure.add_subplot()
         labels = [f"{entry.name}  {entry.ap50:.3f}" for entry in metrics.per_class]
         mean = f"mean  {metrics.ap50:.3f}"
@@ -65,7 +65,7 @@ def plot_pr_curve(metrics: Metrics, path: str | Path) -> Path:
 
 def plot_f1_curve(metrics: Metrics, path: str | Path) -> Path:
     """Save F1 at IoU 0.5 against confidence, of each class and their mean, with its best point marked."""
-    with _figure(path, (5.2, 4.2)) as figure:
+    with saved_figure(path, (5.2, 4.2)) as figure:
         axes = figure.add_subplot()
         labels = [entry.name for entry in metrics.per_class]
         _class_lines(axes, metrics.curves.confidence, metrics.curves.f1, labels, f"mean, best {metrics.f1:.3f}")
@@ -85,7 +85,7 @@ def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
     names = [*(entry.name for entry in metrics.per_class), "background"]
     named = len(names) <= LABELLED_CELLS + 1
     side = float(np.clip(1.9 + 0.42 * len(names), 4.0, 9.0)) if named else 6.0
-    with _figure(path, (side + 0.9, side)) as figure:
+    with saved_figure(path, (side + 0.9, side)) as figure:
         axes = figure.add_subplot()
         shown = axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
         axes.set(title="Confusion at confidence 0.25, IoU 0.5", xlabel="detected", ylabel="labelled")
@@ -120,7 +120,7 @@ def plot_training(table: Mapping[str, Sequence[float]], path: str | Path) -> Pat
             panels.setdefault(panel, []).append((split, values))
     columns = min(len(panels), 4) or 1
     rows = -(-len(panels) // columns) or 1
-    with _figure(path, (2.6 * columns, 2.2 * rows)) as figure:
+    with saved_figure(path, (2.6 * columns, 2.2 * rows)) as figure:
         for place, (panel, lines) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(rows, columns, place)
             for (split, values), color, dash in zip(lines, (BLUE, ORANGE, INK), DASHES, strict=False):
@@ -165,7 +165,7 @@ def _write_cells(axes: Any, parts: NDArray[np.float64], counts: NDArray[np.int64
 
 
 @contextmanager
-def _figure(path: str | Path, inches: tuple[float, float]) -> Iterator[Figure]:
+def saved_figure(path: str | Path, inches: tuple[float, float]) -> Iterator[Figure]:
     """Give an empty figure, and save it when the block has drawn on it."""
     path = Path(path)
     with matplotlib.rc_context(STYLE):

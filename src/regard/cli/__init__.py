@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli import data, model, training, use
+from regard.cli import data, model, seeing, training, use
 
 app = typer.Typer(
     name="regard",
@@ -25,6 +25,7 @@ app.command(rich_help_panel="Its work")(training.train)
 app.command(rich_help_panel="Its work")(use.val)
 app.command(rich_help_panel="Its work")(use.predict)
 app.command(rich_help_panel="Its work")(use.export)
+app.command(rich_help_panel="Its work")(seeing.attend)
 data_app.command()(data.check)
 app.command(rich_help_panel="Its work")(training.demo)
 app.add_typer(data_app, name="data", rich_help_panel="Its work")

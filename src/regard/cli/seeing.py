@@ -1,0 +1,90 @@
+"""The command that shows what a layer attends to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from regard.cli.options import Device, ImageSize, Model, Module, load_backend
+from regard.errors import RegardError
+
+if TYPE_CHECKING:
+    from regard.graph.detector import Detector
+
+
+def attend(
+    model: Model,
+    image: Annotated[str | None, typer.Argument(help="An image file or URL.", show_default=False)] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or index of the layer; without it the attention layers are listed.", show_default=False
+        ),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y",
+            help="Pixel of the image whose weights are wanted (the centre if not given); with --kind gradient, a "
+            "point on the detection that is meant (the best one if not given).",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        Literal["map", "gradient"],
+        typer.Option(help="The weights that an attention layer used; or, for any layer, what a detection rests on."),
+    ] = "map",
+    of_class: Annotated[
+        str | None,
+        typer.Option("--class", help="With --kind gradient: a detection of this class, by name.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The picture, a .png; named after the layer if not given.")
+    ] = None,
+    imgsz: ImageSize = 640,
+    device: Device = "auto",
+    module: Module = None,
+) -> None:
+    """Draw what a layer attends to in an image: the query, and the map per head and averaged."""
+    from regard import api
+    from regard.graph.detector import Detector
+
+    detector = load_backend(model, modules=module, device=device)
+    if not isinstance(detector, Detector):
+        raise RegardError("an exported file has no layers to look at", file=model, expected="the model it was made of")
+    if layer is None:
+        _list_layers(detector)
+        return
+    if image is None:
+        raise RegardError("which image?", expected=f"regard attend {model} IMAGE --layer {layer}")
+    point = None if query is None else _point(query)
+    view = api.attend(detector, image, layer=layer, query=point, kind=kind, of_class=of_class, imgsz=imgsz)
+    suffix = "-gradient" if kind == "gradient" else ""
+    print(f"{view.title}\n{view.save(output or Path(f'{view.layer}{suffix}.png'))}")
+
+
+def _list_layers(detector: Detector) -> None:
+    from regard.seeing import attention_layers
+
+    listed = attention_layers(detector)
+    width = max((len(entry.name) for entry in listed), default=0)
+    for entry in listed:
+        print(f"{entry.name:{width}}  {entry.module}, {entry.channels} channels, stride {entry.stride}")
+    if not listed:
+        print("This model has no attention layer; regard insert puts one in.")
+    print("With --kind gradient any layer can be named; regard summary lists them.")
+
+
+def _point(text: str) -> tuple[float, float]:
+    """Read ``200,150``.
+
+    Raises:
+        RegardError: that is no point.
+    """
+    try:
+        x, y = map(float, text.split(","))
+    except ValueError as error:
+        raise RegardError(f"--query {text!r} is not a point", expected="x,y in pixels, as in 200,150") from error
+    return x, y
