@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from regard.data.check import CheckReport, check_data
+from regard.errors import RegardError
 
 
 def _kinds(report: CheckReport) -> Counter[str]:
@@ -94,6 +95,26 @@ def test_empty_splits_and_classes_without_boxes(yolo_set: Path) -> None:
         ("class without boxes", "no box of 'cat' in val"),
         ("class without boxes", "no box of 'dog' in val"),
     ]
+
+
+def test_a_set_without_one_readable_image_is_still_reported(yolo_set: Path) -> None:
+    for image in yolo_set.glob("images/*/*.png"):
+        image.write_bytes(b"broken")
+    report = check_data(yolo_set, sheet=yolo_set / "sheet.png")
+    assert _kinds(report)["unreadable image"] == 3
+    assert report.sheet is None
+
+
+def test_the_format_of_the_sheet_is_checked_first(yolo_set: Path) -> None:
+    with pytest.raises(RegardError, match="contact sheet"):
+        check_data(yolo_set / "nowhere", sheet=yolo_set / "sheet.gif")
+
+
+def test_a_class_name_that_is_there_twice(yolo_set: Path) -> None:
+    config = yolo_set / "data.yaml"
+    config.write_text(config.read_text().replace("[cat, dog]", "[cat, cat]"))
+    problems = [p for p in check_data(yolo_set).problems if p.kind == "repeated class name"]
+    assert [problem.found for problem in problems] == ["2 classes are 'cat'"]
 
 
 def test_a_size_that_is_not_the_images(voc_set: Path, paint: Callable[[Path, int, int], Path]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,9 @@ def test_wrong_annotations_are_recorded(coco_file: Path, coco_content: dict[str,
     assert [len(record.class_ids) for record in data.splits["train"]] == [2, 0]
 
 
-def test_a_size_that_is_not_stated_is_read(coco_file: Path, coco_content: dict[str, Any]) -> None:
-    del coco_content["images"][0]["width"]
+@pytest.mark.parametrize("width", [None, 0, -20, "wide", [20], math.inf, math.nan])
+def test_a_size_that_is_none_is_read(coco_file: Path, coco_content: dict[str, Any], width: object) -> None:
+    coco_content["images"][0]["width"] = width
     coco_file.write_text(json.dumps(coco_content))
     assert read_coco(coco_file).splits["train"][0].labelled_size == (10, 20)
 
@@ -117,7 +119,9 @@ def test_a_broken_entry_is_named(
     assert caught.value.file == coco_file
 
 
-@pytest.mark.parametrize(("text", "line"), [('{\n"images": [,]}', 2), ("[]", None), ('{"images": []}', None)])
+@pytest.mark.parametrize(
+    ("text", "line"), [('{\n"images": [,]}', 2), ("[]", None), ('{"images": []}', None), ("[" * 100_000, None)]
+)
 def test_other_json_is_refused(coco_file: Path, text: str, line: int | None) -> None:
     coco_file.write_text(text)
     with pytest.raises(RegardError) as caught:

@@ -44,11 +44,13 @@ def test_a_box_is_drawn_where_the_object_is(yolo_set: Path) -> None:
 
 def test_unreadable_images_are_left_out(yolo_set: Path) -> None:
     (yolo_set / "images/train/a.png").write_bytes(b"broken")
-    assert write_sheet(load_data(yolo_set), yolo_set / "sheet.jpg").is_file()
+    sheet = yolo_set / "sheet.jpg"
+    assert write_sheet(load_data(yolo_set), sheet) == sheet
+    assert sheet.is_file()
     for image in yolo_set.glob("images/*/*.png"):
         image.write_bytes(b"broken")
-    with pytest.raises(RegardError, match="nothing to draw"):
-        write_sheet(load_data(yolo_set), yolo_set / "other.jpg")
+    assert write_sheet(load_data(yolo_set), yolo_set / "other.jpg") is None
+    assert not (yolo_set / "other.jpg").exists()
 
 
 def test_names_in_other_scripts_and_many_classes(yolo_set: Path) -> None:
@@ -60,3 +62,10 @@ def test_names_in_other_scripts_and_many_classes(yolo_set: Path) -> None:
 def test_other_kinds_of_file_are_refused(yolo_set: Path) -> None:
     with pytest.raises(RegardError, match=r"\.png or \.jpg"):
         write_sheet(load_data(yolo_set), yolo_set / "sheet.pdf")
+
+
+def test_a_place_that_cannot_be_written_is_named(yolo_set: Path) -> None:
+    sheet = yolo_set / "data.yaml/sheet.png"
+    with pytest.raises(RegardError, match="cannot write the contact sheet") as caught:
+        write_sheet(load_data(yolo_set), sheet)
+    assert caught.value.file == sheet

@@ -49,8 +49,9 @@ def test_without_lists_everything_is_train_and_val(voc_set: Path) -> None:
     assert splits["train"] is splits["val"]
 
 
-def test_a_size_of_zero_is_read_from_the_image(voc_set: Path) -> None:
-    _edit(voc_set / "Annotations/a.xml", "<width>20", "<width>0")
+@pytest.mark.parametrize("width", ["0", "-20", "wide", "inf", "nan", ""])
+def test_a_size_that_is_none_is_read_from_the_image(voc_set: Path, width: str) -> None:
+    _edit(voc_set / "Annotations/a.xml", "<width>20", f"<width>{width}")
     record = read_voc(voc_set).splits["train"][0]
     assert record.labelled_size == (10, 20)
     np.testing.assert_allclose(record.boxes_cxcywh[0], [0.35, 0.3, 0.5, 0.4], rtol=1e-15)
@@ -97,3 +98,11 @@ def test_an_empty_list_and_absent_images_are_errors(voc_set: Path) -> None:
     (voc_set / "JPEGImages").rename(voc_set / "Images")
     with pytest.raises(RegardError, match="no folder JPEGImages"):
         read_voc(voc_set)
+
+
+def test_an_encoding_that_nobody_knows_is_named(voc_set: Path) -> None:
+    file = voc_set / "Annotations/a.xml"
+    file.write_text(f'<?xml version="1.0" encoding="klingon"?>{file.read_text()}')
+    with pytest.raises(RegardError, match="klingon") as caught:
+        read_voc(voc_set)
+    assert caught.value.file == file

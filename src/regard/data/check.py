@@ -16,7 +16,7 @@ from rich.text import Text
 from regard.data.formats import load_data
 from regard.data.inspection import inspect_image
 from regard.data.record import DetectionData, Problem, Record
-from regard.data.sheet import write_sheet
+from regard.data.sheet import check_suffix, write_sheet
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CheckReport:
         names: class names, by class id.
         splits: the counts of each split.
         problems: all that was found, labels first, then images, then the set as a whole.
-        sheet: the contact sheet, if one was drawn.
+        sheet: the contact sheet, if one was asked for and any image could be drawn.
     """
 
     source: str
@@ -100,6 +100,8 @@ def check_data(source: str | Path, *, sheet: Path | None = None) -> CheckReport:
     Raises:
         RegardError: the data set cannot be loaded at all, or the sheet not be written.
     """
+    if sheet:
+        check_suffix(sheet)
     data = load_data(source)
     problems = [*data.problems, *_image_problems(data), *_set_problems(data)]
     drawn = write_sheet(data, sheet) if sheet else None
@@ -159,6 +161,9 @@ def _set_problems(data: DetectionData) -> list[Problem]:
     for split, count in counts.items():
         if not sum(count.boxes):
             problems.append(Problem("empty set", data.source, f"{split} has no boxes", "nothing to learn or to score"))
+    for name, times in Counter(data.names).items():
+        if times > 1:
+            problems.append(Problem("repeated class name", data.source, f"{times} classes are {name!r}", "all kept"))
     for class_id, name in enumerate(data.names):
         absent = [split for split, count in counts.items() if not count.boxes[class_id]]
         if absent:

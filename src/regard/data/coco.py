@@ -11,11 +11,14 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from regard.data.files import is_file, read_text
 from regard.data.images import ImageFile, image_size
 from regard.data.labels import Label, clean, to_arrays
 from regard.data.record import DetectionData, Problem, Record
 from regard.data.splits import missing_images, split_in, undivided
 from regard.errors import RegardError
+
+EXPECTED = "COCO JSON: images, annotations, categories"
 
 Entry = dict[str, Any]
 
@@ -79,14 +82,14 @@ def find_json(folder: Path) -> list[Path]:
 
 def _parse(file: Path) -> _Document:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
     except json.JSONDecodeError as error:
         raise RegardError(f"not valid JSON: {error.msg}", file=file, line=error.lineno) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise RegardError(f"cannot be read: {error}", file=file) from error
+    except RecursionError as error:
+        raise RegardError("lists are nested too deep", file=file, expected=EXPECTED) from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise RegardError(f"has no list {key!r}", file=file, expected="COCO JSON: images, annotations, categories")
+            raise RegardError(f"has no list {key!r}", file=file, expected=EXPECTED)
     categories = {_whole(c, "id", f"categories[{i}]", file): c for i, c in enumerate(content["categories"])}
     if not categories or len(categories) < len(content["categories"]):
         raise RegardError("has no categories, or two of one id", file=file)
@@ -113,7 +116,7 @@ def _records(document: _Document) -> tuple[tuple[Record, ...], list[Problem]]:
             raise RegardError(f"{place} has the id {image_id} of another image", file=document.file)
         ids.add(image_id)
         image = folder / _file_name(entry, place, document.file)
-        if not image.is_file():
+        if not is_file(image):
             absent.append(image)
             continue
         record, found = _record(image, image_id, entry, document, class_ids)
@@ -137,8 +140,9 @@ def _record(
     image: Path, image_id: int, entry: Entry, document: _Document, class_ids: dict[int, int]
 ) -> tuple[Record, list[Problem]]:
     source = ImageFile(image)
-    stated = (entry.get("height"), entry.get("width"))
-    size = (int(stated[0]), int(stated[1])) if stated[0] and stated[1] else image_size(source)
+    height, width = entry.get("height"), entry.get("width")
+    stated = _is_number(height) and _is_number(width) and min(height, width) >= 1
+    size = (int(height), int(width)) if stated else image_size(source)
     annotations: Sequence[tuple[int, Entry]] = document.annotations.get(image_id, ())
     labels, problems = clean([_label(a, f"annotations[{i}]", document.file, size, class_ids) for i, a in annotations])
     boxes, classes = to_arrays(labels)
@@ -176,7 +180,7 @@ def _image_folder(document: _Document) -> Path:
     for index, entry in enumerate(document.images[:100]):
         name = _file_name(entry, f"images[{index}]", document.file)
         for folder in folders:
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 return folder
     return root / "images"
 

@@ -22,25 +22,40 @@ HEADER = 92
 LEGEND_CLASSES = 24
 """A data set of more classes than this has no room for a legend; its boxes say their class themselves."""
 
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
 PAPER: Colour = (22, 24, 29)
 MUTED: Colour = (150, 156, 168)
 
 Image = NDArray[np.uint8]
 
 
-def write_sheet(data: DetectionData, file: Path) -> Path:
+def write_sheet(data: DetectionData, file: Path) -> Path | None:
     """Draw up to 20 images of ``data`` with their boxes on ``file`` (.png or .jpg) and return it.
 
-    The images are taken at even distances from each split; unreadable ones are left out.
+    The images are taken at even distances from each split; unreadable ones are left out. Where none can be read,
+    nothing is drawn and None returned.
 
     Raises:
-        RegardError: OpenCV cannot write such a file there, or no image can be read.
+        RegardError: such a file cannot be written there.
     """
+    check_suffix(file)
     tiles = _tiles(data)
     if not tiles:
-        raise RegardError("no image of the data set can be read, so there is nothing to draw", file=data.source)
+        return None
     _write(_compose(data, tiles), file)
     return file
+
+
+def check_suffix(file: Path) -> None:
+    """Check that a sheet can be written in the format that ``file`` asks for.
+
+    Raises:
+        RegardError: it cannot.
+    """
+    if file.suffix.lower() not in SUFFIXES:
+        what = f"a contact sheet cannot be a {file.suffix or 'file without suffix'}"
+        raise RegardError(what, file=file, expected=".png or .jpg")
 
 
 def _tiles(data: DetectionData) -> list[tuple[str, Record, Image]]:
@@ -145,11 +160,11 @@ def _shorten(text: str, room: int) -> str:
 
 def _write(sheet: Image, file: Path) -> None:
     """Encode first, then write beside and rename, so that no half picture is ever there."""
-    suffix = file.suffix.lower()
-    if suffix not in (".png", ".jpg", ".jpeg"):
-        raise RegardError(f"a contact sheet cannot be a {suffix or 'file without suffix'}", expected=".png or .jpg")
-    _, encoded = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    file.parent.mkdir(parents=True, exist_ok=True)
+    _, encoded = cv2.imencode(file.suffix.lower(), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     beside = file.with_name(file.name + ".part")
-    beside.write_bytes(encoded.tobytes())
-    os.replace(beside, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(encoded.tobytes())
+        os.replace(beside, file)
+    except OSError as error:
+        raise RegardError(f"cannot write the contact sheet: {error.strerror or error}", file=file) from error

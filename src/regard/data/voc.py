@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from pathlib import Path
 
+from regard.data.files import read_text
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, image_size
 from regard.data.labels import Label, clean, to_arrays
 from regard.data.record import DetectionData, Problem, Record
@@ -42,7 +43,8 @@ def read_voc(folder: Path) -> DetectionData:
         problems += missing_images(absent, lists.get(split, folder / "Annotations"))
         present = [(images[stem], trees[stem]) for stem in group if stem in images]
         if not present:
-            raise RegardError(f"none of the {len(group)} {split} images is there", file=folder / "JPEGImages")
+            which = f"{len(group)} {split}".rstrip()
+            raise RegardError(f"none of the {which} images is there", file=folder / "JPEGImages")
         records = []
         for image_id, (image, tree) in enumerate(present):
             record, found = _record(image, tree, image_id, folder, names)
@@ -63,7 +65,7 @@ def _split_lists(folder: Path) -> dict[str, Path]:
 
 def _stems(file: Path) -> list[str]:
     """Return the image names of a list; a second column (VOC's per-class lists have one) is ignored."""
-    stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    stems = [line.split()[0] for line in read_text(file).splitlines() if line.strip()]
     if not stems:
         raise RegardError("lists no images", file=file)
     return stems
@@ -83,6 +85,8 @@ def _parse(folder: Path, stem: str) -> ET.Element | None:
         return ET.parse(file).getroot()
     except FileNotFoundError:
         return None
+    except (OSError, LookupError) as error:  # a folder, no right to read it, an encoding that nobody knows
+        raise RegardError(f"cannot be read: {error}", file=file) from error
     except ET.ParseError as error:
         raise RegardError(f"not valid XML: {error.msg}", file=file, line=error.position[0]) from error
 
@@ -90,7 +94,7 @@ def _parse(folder: Path, stem: str) -> ET.Element | None:
 def _names(folder: Path, trees: Iterable[ET.Element | None]) -> tuple[str, ...]:
     for name_file in (folder / name for name in NAME_FILES):
         if name_file.is_file():
-            listed = (line.strip() for line in name_file.read_text(encoding="utf-8").splitlines())
+            listed = (line.strip() for line in read_text(name_file).splitlines())
             return tuple(name for name in listed if name)
     roots = [tree for tree in trees if tree is not None]
     found = {_class_of(obj) for root in roots for obj in root.findall("object")}
@@ -118,8 +122,11 @@ def _record(
 
 
 def _size(tree: ET.Element) -> tuple[int, int] | None:
-    """Return the (height, width) that the XML states, or None: some tools write zeros."""
-    height, width = (int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
+    """Return the (height, width) that the XML states, or None: some tools write zeros or words."""
+    try:
+        height, width = (int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
+    except (ValueError, OverflowError):
+        return None
     return (height, width) if height > 0 and width > 0 else None
 
 

@@ -137,7 +137,9 @@ def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Spli
     images, problems = _find_images(sources)
     where = ", ".join(map(str, sources))
     if not images:
-        raise RegardError(f"holds no images for {split}", file=where, expected="files " + " ".join(sorted(IMAGE_SUFFIXES)))
+        raise RegardError(
+            f"holds no images for {split}", file=where, expected="files " + " ".join(sorted(IMAGE_SUFFIXES))
+        )
     records: list[Record] = []
     labelled = 0
     for image_id, image in zip(_image_ids(images), images, strict=True):
