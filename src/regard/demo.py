@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -53,6 +54,7 @@ def run_demo(folder: Path, *, seed: int = 0) -> list[Run]:
     )
     runs = []
     for name in MODELS:
+        torch.manual_seed(seed)
         detector = api.load(name)
         console.print(f"\n[bold]{name}[/bold]: {detector.summary(IMGSZ).totals}", highlight=False)
         target = folder / name

@@ -68,6 +68,7 @@ def train(
     allow_miswired: AllowMiswired = False,
 ) -> None:
     """Train a detector; the run's folder keeps weights, results, settings and pictures."""
+    import torch
     from rich.console import Console
 
     from regard import api
@@ -78,6 +79,7 @@ def train(
     else:
         if model is None or data is None:
             raise RegardError("what to train on what?", expected="regard train MODEL --data DATA, or --resume FOLDER")
+        torch.manual_seed(seed)  # a model without weights starts from random ones
         detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
         print(detector.summary(imgsz))
         run = api.train(

@@ -91,6 +91,11 @@ class RunFolder:
         """
         return load_state(self.path / "state.pt")
 
+    def remove_unfinished(self) -> None:
+        """Remove the files that a killed process was about to put in place."""
+        for path in self.path.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
         self.write(name, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

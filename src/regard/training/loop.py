@@ -91,6 +91,7 @@ class Trainer:
 
     def _prepare(self, detector: Detector) -> Detector:
         check_imgsz(detector, self.settings.imgsz)
+        torch.manual_seed(_stream(self.settings.seed))  # new classes start from random weights
         detector, report = fit_classes(detector, self.data)
         if report:
             names = self.data.names
@@ -305,7 +306,10 @@ class Trainer:
         )
 
     def _resume(self) -> None:
-        state = RunFolder(self.path).read_state()
+        folder = RunFolder(self.path)
+        if self.folder:
+            folder.remove_unfinished()
+        state = folder.read_state()
         self.detector.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state_dict(state["ema"])
