@@ -1,0 +1,87 @@
+"""Convolutional block attention module (Woo et al., 1807.06521, equations 1 to 3).
+
+First channels, then positions:
+    x' = x M_c,  M_c = sigmoid(MLP(mean over positions of x) + MLP(max over positions of x)),  one weight a channel;
+    y = x' M_s,  M_s = sigmoid(conv_kxk([mean over channels of x'; max over channels of x'])),  one a position.
+The MLP is that of SE, W2 relu(W1 z), without biases.
+
+Deviations: the convolution has no batch norm, as in the paper; the authors' code has one behind it. Where C < r there
+is one hidden unit. Where values are equal, the gradient of their maximum is shared evenly among them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import RegardError
+from regard.nn.attention.base import Attention
+from regard.nn.attention.card import Card
+from regard.types import AttentionMap
+
+
+class CBAM(Attention):
+    """One weight in 0..1 a channel, then one a position, each from means and maxima.
+
+    Args:
+        in_channels: channels of the input and the output.
+        ratio: channels per hidden unit.
+        kernel_size: side of the convolution that weighs positions, odd.
+
+    Raises:
+        RegardError: ``ratio`` is not positive, or ``kernel_size`` is not odd and positive.
+    """
+
+    card = Card(
+        family="channel and spatial",
+        paper="1807.06521",
+        equation="y = x' sigmoid(conv(mean_c(x'), max_c(x'))), x' = x sigmoid(MLP(mean(x)) + MLP(max(x)))",
+        parameters="2 * C * hidden + 2 * kernel_size**2",
+        flops="6 * C * N + 8 * C * hidden + 2 * hidden + 2 * C + (4 * kernel_size**2 + 1) * N",
+        peers=("timm.layers.CbamModule",),
+    )
+
+    def __init__(self, in_channels: int, ratio: int = 16, kernel_size: int = 7) -> None:
+        super().__init__(in_channels)
+        if ratio < 1:
+            raise RegardError(f"CBAM: ratio {ratio} is not positive", expected="a whole number of channels per unit")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            expected = f"an odd number, such as {max(1, kernel_size + 1)}"
+            raise RegardError(f"CBAM: kernel_size {kernel_size}", expected=expected)
+        self.hidden = max(1, in_channels // ratio)
+        self.kernel_size = kernel_size
+        if in_channels < ratio:
+            self.note = f"{in_channels} channels at ratio {ratio}: one hidden unit"
+        self.fc1 = nn.Linear(in_channels, self.hidden, bias=False)
+        self.fc2 = nn.Linear(self.hidden, in_channels, bias=False)
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def channel_weights(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 1, 1)."""
+        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, B, C): one MLP for both
+        return self.fc2(self.fc1(pooled).relu()).sum(0).sigmoid()[:, :, None, None]
+
+    def spatial_weights(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 1, H, W); ``x`` has been weighed by channel."""
+        return self.conv(torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)).sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = x * self.channel_weights(x)
+        return x * self.spatial_weights(x)
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
+        """Return the weight of each value, of its channel times of its position; the same for every query."""
+        by_channel = self.channel_weights(x)
+        return AttentionMap("elements", by_channel * self.spatial_weights(x * by_channel))
+
+    def flops(self, height: int, width: int) -> int:
+        """Return two means, two maxima and two scalings of C H W each, two runs of the MLP, and the convolution."""
+        positions = height * width
+        mlp = 2 * (4 * self.in_channels * self.hidden + self.hidden) + 2 * self.in_channels
+        return 6 * self.in_channels * positions + mlp + (4 * self.kernel_size**2 + 1) * positions
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return the input and what was weighed by channel, C H W each, and the small layers' values."""
+        positions = height * width
+        return 2 * self.in_channels * positions + 5 * positions + 4 * (self.in_channels + self.hidden)

@@ -1,0 +1,83 @@
+"""Coordinate attention (Hou et al., 2103.02907, equations 4 to 9).
+
+z^h = mean over columns of x, (C, H);  z^w = mean over rows, (C, W);
+f = delta(BN(F_1([z^h, z^w]))), (C / r, H + W), split again into f^h and f^w;
+y_c(i, j) = x_c(i, j) sigmoid(F_h(f^h))_c(i) sigmoid(F_w(f^w))_c(j);  F are 1 x 1 convolutions, delta is h-swish.
+
+As in the authors' code: names of parameters, biases of the convolutions, at least 8 hidden channels. In training, the
+batch norm makes images of a batch depend on each other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import RegardError
+from regard.nn.attention.base import Attention
+from regard.nn.attention.card import Card
+from regard.types import AttentionMap
+
+MINIMUM = 8
+"""Hidden channels that there are at least."""
+
+
+class CoordinateAttention(Attention):
+    """For each channel one weight in 0..1 a row and one a column.
+
+    Args:
+        in_channels: channels of the input and the output.
+        ratio: channels per hidden channel; at least 8 hidden channels remain.
+
+    Raises:
+        RegardError: ``ratio`` is not positive.
+    """
+
+    card = Card(
+        family="channel and spatial",
+        paper="2103.02907",
+        equation="y_c(i, j) = x_c(i, j) g^h_c(i) g^w_c(j), g from the means of rows and columns",
+        parameters="3 * C * hidden + 2 * C + 3 * hidden",
+        flops="4 * C * N + (H + W) * (4 * C * hidden + hidden + C)",
+        peers=("timm.layers.CoordAttn",),
+    )
+
+    def __init__(self, in_channels: int, ratio: int = 32) -> None:
+        super().__init__(in_channels)
+        if ratio < 1:
+            what = f"CoordinateAttention: ratio {ratio} is not positive"
+            raise RegardError(what, expected="a whole number of channels per hidden channel")
+        self.hidden = max(MINIMUM, in_channels // ratio)
+        self.conv1 = nn.Conv2d(in_channels, self.hidden, 1)
+        self.bn1 = nn.BatchNorm2d(self.hidden)
+        self.act = nn.Hardswish()
+        self.conv_h = nn.Conv2d(self.hidden, in_channels, 1)
+        self.conv_w = nn.Conv2d(self.hidden, in_channels, 1)
+
+    def weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) -> weights of rows (B, C, H, 1) and of columns (B, C, 1, W)."""
+        by_row, by_column = x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)
+        hidden = self.act(self.bn1(self.conv1(torch.cat((by_row, by_column), 2))))  # (B, hidden, H + W, 1)
+        height = x.shape[2]
+        rows, columns = hidden[:, :, :height], hidden[:, :, height:].transpose(2, 3)
+        return self.conv_h(rows).sigmoid(), self.conv_w(columns).sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        by_row, by_column = self.weights(x)
+        return x * by_row * by_column
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
+        """Return the weight of each value, of its row times of its column; the same for every query."""
+        by_row, by_column = self.weights(x)
+        return AttentionMap("elements", by_row * by_column)
+
+    def flops(self, height: int, width: int) -> int:
+        """Return two means and two scalings of C H W each, and 4 C hidden for each row and each column."""
+        small = 4 * self.in_channels * self.hidden + self.hidden + self.in_channels
+        return 4 * self.in_channels * height * width + (height + width) * small
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return the input and what was weighed by row, C H W each, and the small layers' values."""
+        small = 2 * self.in_channels + 3 * self.hidden
+        return 2 * self.in_channels * height * width + (height + width) * small

@@ -1,0 +1,71 @@
+"""SimAM, attention without parameters (Yang et al., PMLR 139:11863-11874, 2021, equations 5 and 6).
+
+Each value is weighed by how far it stands out of its channel: with mu the mean over the M = H W positions,
+d = (x - mu)^2 and v = sum d / n, where n = M - 1,
+    1 / e = d / (4 (v + lambda)) + 1 / 2;   y = x sigmoid(1 / e).
+
+As in the authors' code, n = M - 1 in the variance. Deviation: n = 1 for a map of one position, which stands out of
+nothing: its weight is sigmoid(1 / 2), where 0 / 0 would be not a number. Half-precision input is weighed in float32,
+since sums of squares overflow.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regard.errors import RegardError
+from regard.nn.attention.base import Attention
+from regard.nn.attention.card import Card
+from regard.types import AttentionMap
+
+
+class SimAM(Attention):
+    """One weight in 0.62..1 for each value; nothing to learn.
+
+    Args:
+        in_channels: channels of the input and the output.
+        regularisation: lambda, added to the variance; positive.
+
+    Raises:
+        RegardError: ``regularisation`` is not positive.
+    """
+
+    card = Card(
+        family="channel and spatial",
+        paper="PMLR 139:11863",
+        equation="y = x sigmoid((x - mu)^2 / (4 (v + lambda)) + 1 / 2)",
+        parameters="0",
+        flops="8 * C * N + 3 * C",
+        peers=(),
+    )
+
+    def __init__(self, in_channels: int, regularisation: float = 1e-4) -> None:
+        super().__init__(in_channels)
+        if regularisation <= 0:
+            raise RegardError(f"SimAM: regularisation {regularisation} is not positive", expected="such as 1e-4")
+        self.regularisation = regularisation
+
+    def weights(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), in float32 at least."""
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        squares = (x - x.mean((2, 3), keepdim=True)).square()
+        others = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
+        variance = squares.sum((2, 3), keepdim=True).div(others)
+        return (squares / (4 * (variance + self.regularisation)) + 0.5).sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x * self.weights(x).to(x.dtype)
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
+        """Return the weight of each value; the same for every query."""
+        return AttentionMap("elements", self.weights(x))
+
+    def flops(self, height: int, width: int) -> int:
+        """Return eight operations for each value and three for each channel."""
+        return self.in_channels * (8 * height * width + 3)
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return the input, its distances from the mean, their squares and the weights."""
+        return 4 * self.in_channels * height * width
