@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.errors import RegardError, nearest
+from regard.graph.hints import expected_instead
 from regard.graph.signature import Signature
 from regard.graph.spec import ModelSpec, Row
 
@@ -37,7 +38,7 @@ class Binding:
         positional: arguments before the named ones (the input's channels, a variadic tail).
         named: arguments by name.
         shown: all arguments in order, the input's channels first, for the summary.
-        expected_out: output channels that the row states, where the layer has no argument for them.
+        expected_out: output channels that the row states, scaled; None where it states none.
     """
 
     positional: tuple[Any, ...]
@@ -52,7 +53,7 @@ def bind(
     """Map the arguments of ``row`` to its layer's constructor.
 
     Raises:
-        RegardError: an unknown option (the nearest is named), too many arguments, a missing one.
+        RegardError: an unknown option (the nearest is named), too many arguments, a missing one, one of another type.
     """
     args = [_bare_word(value, spec) for value in row.args]
     given = {key: _bare_word(value, spec) for key, value in row.options.items()}
@@ -62,23 +63,21 @@ def bind(
         stated = args.pop(0) if args else None
         if signature.out:
             stated = given.pop(signature.out, stated)
-            given[signature.out] = in_channels[0] if stated is None else _scaled(stated, spec, row)
-        elif stated is not None:
-            expected_out = _scaled(stated, spec, row)
+        expected_out = None if stated is None else _scaled(stated, spec, row)
+        if signature.out:
+            given[signature.out] = in_channels[0] if expected_out is None else expected_out
     positions = signature.positions
     if len(args) > len(positions):
         if not signature.variadic:
-            raise _error(
-                row,
-                spec,
-                f"{row.module} has {len(args) - len(positions)} arguments too many",
-                expected=", ".join(([signature.out] if signature.out else []) + positions) or "none",
-            )
+            most = ["output channels"] if signature.takes_channels and not signature.many_inputs else []
+            what = f"{row.module} takes {len(most) + len(positions)} arguments, here are {len(row.args)}"
+            raise _error(row, spec, what, expected=", ".join([*most, *positions]) or "none")
         args, tail = args[: len(positions)], tuple(args[len(positions) :])
     given = {**dict(zip(positions, args, strict=False)), **given}
     missing = [k for k, v in signature.options.items() if v is inspect.Parameter.empty and k not in given]
     if missing:
         raise _error(row, spec, f"{row.module} needs {', '.join(missing)}")
+    _refuse_other_types(row, signature, given, spec)
     head = (_channels(signature, in_channels),) if signature.takes_channels else ()
     unknown = [name for name in given if name not in signature.names]
     shown = (*head, *(given[name] for name in [*signature.names, *unknown] if name in given), *tail)
@@ -142,6 +141,16 @@ def _refuse_unknown(row: Row, signature: Signature, given: dict[str, Any], spec:
                 expected=f"one of {known}",
                 hint=nearest(name, signature.names),
             )
+
+
+def _refuse_other_types(row: Row, signature: Signature, given: dict[str, Any], spec: ModelSpec) -> None:
+    for name, value in given.items():
+        default = signature.options.get(name, inspect.Parameter.empty)
+        if name not in signature.hints or (value == default and type(value) is type(default)):
+            continue
+        expected = expected_instead(value, signature.hints[name])
+        if expected is not None:
+            raise _error(row, spec, f"{row.module}: {name} is {value!r}", expected=expected)
 
 
 def _error(row: Row, spec: ModelSpec, what: str, **more: str | None) -> RegardError:

@@ -18,6 +18,7 @@ from regard.graph.bind import Binding, bind, positional_form
 from regard.graph.detector import Detector
 from regard.graph.signature import Signature, signature_of
 from regard.graph.spec import IMAGE, ModelSpec, Row, RowFacts
+from regard.graph.user_modules import explain
 from regard.graph.wiring import check_levels, check_references, refuse_or_warn
 from regard.nn.gate import Gated
 from regard.nn.head import Detect
@@ -58,6 +59,8 @@ def build(
     modules = dict(modules or {})
     refuse_or_warn(check_references(spec), spec, allow=allow_miswired)
     outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
+    if not spec.rows:
+        raise RegardError("there are no rows", file=spec.file, expected="rows in backbone and head, Detect as the last")
     layers: list[nn.Module] = []
     facts: dict[str, RowFacts] = {}
     for row in spec.rows:
@@ -78,8 +81,10 @@ def build(
     spec = replace(spec, facts=facts)
     refuse_or_warn(check_levels(spec), spec, allow=allow_miswired)
     names = dict(names) if names else {i: f"class{i}" for i in range(spec.nc)}
-    if len(names) != spec.nc:
-        raise RegardError(f"{len(names)} class names for {spec.nc} classes")
+    if sorted(names) != list(range(spec.nc)):
+        raise RegardError(
+            f"{len(names)} class names for {spec.nc} classes", file=spec.file, expected=f"one for each of 0 to {spec.nc - 1}"
+        )
     used = {row.module: modules[row.module] for row in spec.rows if row.module in modules}
     return Detector(spec, layers, names, used).eval()
 
@@ -101,13 +106,13 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
     known = [*modules, *LAYERS, *(f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity"))]
     raise RegardError(
         f"unknown module {name!r}",
-        expected="one of " + ", ".join([*modules, *LAYERS]) + ", a class of torch.nn as nn.X, or your own by --module",
+        expected="one of " + ", ".join({**modules, **LAYERS}) + ", a class of torch.nn as nn.X, or your own by --module",
         hint=nearest(name, known),
     )
 
 
 @contextmanager
-def _at(row: Row, spec: ModelSpec) -> Iterator[None]:
+def _at(row: Row, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> Iterator[None]:
     """Give an error that knows no place the place of ``row``; make any other exception one that the user can read."""
     try:
         yield
@@ -118,9 +123,10 @@ def _at(row: Row, spec: ModelSpec) -> Iterator[None]:
         raise RegardError(
             what, file=row.file or spec.file, line=row.line, expected=error.expected, hint=error.hint
         ) from error
-    except Exception as error:  # a user's own module may raise anything
+    except (Exception, SystemExit) as error:  # a user's own module may raise anything
         what = f"layer {row.name!r}: {row.module} failed: {type(error).__name__}: {error}"
-        raise RegardError(what, file=row.file or spec.file, line=row.line) from error
+        hint = explain(error, modules[row.module]) if row.module in modules else None
+        raise RegardError(what, file=row.file or spec.file, line=row.line, hint=hint) from error
 
 
 def _build_row(
@@ -129,7 +135,7 @@ def _build_row(
     maps = [x for x in inputs if isinstance(x, Tensor)]
     in_channels = [x.shape[1] for x in maps]
     repeats = max(round(row.number * spec.depth_multiple), 1) if row.number > 1 else row.number
-    with _at(row, spec):
+    with _at(row, spec, modules):
         if len(maps) != len(inputs):
             raise RegardError("it reads the detection head, which has no map to give")
         layer_class = find_class(row.module, modules)
@@ -193,5 +199,5 @@ def _check_output(row: Row, output: object, x: Tensor, expected_out: int | None)
     if expected_out is not None and output.shape[1] != expected_out:
         raise RegardError(
             f"{row.module} states {expected_out} output channels (scaled) but gives {output.shape[1]}",
-            expected=f"{output.shape[1]}, as many as its input has",
+            expected=f"{output.shape[1]}" + (", as many as its input has" if output.shape[1] == x.shape[1] else ""),
         )

@@ -1,4 +1,4 @@
-"""What each row of a detector costs at a given input size: output shape, parameters and FLOPs."""
+"""What each row of a detector costs at a given input size: output shape, parameters, FLOPs and activation memory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ class RowCost:
         parameters: learned values.
         flops: a multiplication and an addition count as two. Convolutions and matrix products, as other tools count;
             all operations of attention modules, by their own formulas.
+        mixing_flops: the part of ``flops`` in which attention multiplies queries, keys and values.
+        saved_elements: values that the row keeps for the backward pass; an estimate.
     """
 
     shape: Shapes
     parameters: int
     flops: int
+    mixing_flops: int
+    saved_elements: int
 
 
 def check_imgsz(detector: Detector, imgsz: int) -> None:
@@ -58,43 +62,62 @@ def row_costs(detector: Detector, imgsz: int) -> list[RowCost]:
     """
     check_imgsz(detector, imgsz)
     try:  # without memory or arithmetic; a user's own module may not bear it
-        shapes, counts = _measure(copy.deepcopy(detector).to("meta"), torch.zeros(1, 3, imgsz, imgsz, device="meta"))
+        measured = _measure(copy.deepcopy(detector).to("meta"), torch.zeros(1, 3, imgsz, imgsz, device="meta"))
     except (RuntimeError, NotImplementedError):
-        shapes, counts = _measure(detector, torch.zeros(1, 3, imgsz, imgsz, device=next(detector.parameters()).device))
-    parameters = [sum(p.numel() for p in layer.parameters()) for layer in detector.model]
-    own = [_own_flops(layer, shape) for layer, shape in zip(detector.model, shapes, strict=True)]
-    return [
-        RowCost(shape, n, count if flops is None else flops)
-        for shape, n, count, flops in zip(shapes, parameters, counts, own, strict=True)
-    ]
+        images = torch.zeros(1, 3, imgsz, imgsz, device=next(detector.parameters()).device)
+        measured = _measure(detector, images)
+    return [_row_cost(layer, *row) for layer, row in zip(detector.model, measured, strict=True)]
 
 
-def _own_flops(layer: nn.Module, shape: Shapes) -> int | None:
-    """Return what an attention module says that it costs; None for any other layer."""
-    if isinstance(layer, Gated):
-        inner = _own_flops(layer.module, shape)
-        return None if inner is None else inner + GATE_FLOPS * math.prod(shape[0])
-    return layer.flops(*shape[0][1:]) if isinstance(layer, Attention) else None
+def attention_of(layer: nn.Module) -> Attention | None:
+    """Return the attention module that a row holds, gated or not; None where it holds another layer."""
+    inner = layer.module if isinstance(layer, Gated) else layer
+    return inner if isinstance(inner, Attention) else None
 
 
-def _measure(detector: Detector, images: Tensor) -> tuple[list[Shapes], list[int]]:
-    """Return the output shapes of every row, and the FLOPs that torch counts in it."""
+def _row_cost(layer: nn.Module, shape: Shapes, flops: int, saved: int) -> RowCost:
+    """Return what was measured in a row, or what an attention module says of itself, for counters miss much of it."""
+    parameters = sum(p.numel() for p in layer.parameters())
+    attention = attention_of(layer)
+    if attention is None:
+        return RowCost(shape, parameters, flops, 0, saved)
+    height, width = shape[0][1:]
+    gate = math.prod(shape[0]) if isinstance(layer, Gated) else 0
+    return RowCost(
+        shape,
+        parameters,
+        attention.flops(height, width) + GATE_FLOPS * gate,
+        attention.mixing_flops(height, width),
+        attention.saved_elements(height, width) + gate,
+    )
+
+
+def _measure(detector: Detector, images: Tensor) -> list[tuple[Shapes, int, int]]:
+    """Return of every row the output shapes, the FLOPs that torch counts, and the values kept for the backward pass."""
     shapes: list[Shapes] = []
-    totals = [0]
+    totals = [(0, 0)]
+    kept: dict[int, Tensor] = {p.untyped_storage()._cdata: p for p in detector.state_dict().values()}
+    known = sum(t.untyped_storage().nbytes() for t in kept.values())
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.setdefault(tensor.untyped_storage()._cdata, tensor)
+        return tensor
 
     def record(_layer: nn.Module, _inputs: object, output: Tensor | list[Tensor]) -> None:
         maps = [output] if isinstance(output, Tensor) else output
         shapes.append(tuple(tuple(x.shape[1:]) for x in maps))
-        totals.append(counter.get_total_flops())
+        saved = sum(t.untyped_storage().nbytes() for t in kept.values()) - known
+        totals.append((counter.get_total_flops(), saved // images.element_size()))
 
     hooks = [layer.register_forward_hook(record) for layer in detector.model]
     was_training = detector.training
     counter = FlopCounterMode(display=False)
     try:
-        with torch.no_grad(), counter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.enable_grad(), counter:
             detector.eval().raw(images)
     finally:
         detector.train(was_training)
         for hook in hooks:
             hook.remove()
-    return shapes, [after - before for before, after in pairwise(totals)]
+    steps = [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(totals)]
+    return [(shape, *step) for shape, step in zip(shapes, steps, strict=True)]

@@ -138,6 +138,9 @@ def _check_readers(spec: ModelSpec, name: str, wanted: Sequence[str] | None) -> 
     readers = [row.name for row in spec.readers(name)]
     if wanted is None:
         return set(readers)
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    if not wanted:
+        raise RegardError("no readers are named", file=spec.file, expected="one of " + ", ".join(readers))
     for reader in wanted:
         if reader not in readers:
             raise RegardError(

@@ -26,6 +26,9 @@ ROW_KEYS = ("name", "from", "number", "module", "args", "gate")
 IGNORED_KEYS = ("ch", "names", "yaml_file")
 """Found in checkpoints and data-bearing YAMLs; they do not describe the graph."""
 
+MOST_CLASSES, MOST_TIMES, MOST_ANCHORS, MOST_REPEATS = 100_000, 100, 100, 1000
+"""Beyond what any detector has: a slip of the key there would ask for more memory than there is."""
+
 LineOf = Mapping[tuple[str, int], int]
 
 
@@ -38,6 +41,7 @@ def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
+        _refuse_repeated_keys(node, file)
         document = loader.construct_document(node) if isinstance(node, yaml.MappingNode) else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -58,6 +62,21 @@ def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]
     lines |= {(key.value, -1): key.start_mark.line + 1 for key, _ in node.value}
     _refuse_self_reference(document, file)
     return {str(key): value for key, value in document.items()}, lines
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, file: Path | None) -> None:
+    """Refuse two keys of one name at the top or in an edit: YAML would silently take the second alone."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, file)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                line = key.start_mark.line + 1
+                raise RegardError(f"{key.value!r} is there twice", file=file, line=line, expected="each key once")
+            seen.add(str(key.value))
+            _refuse_repeated_keys(value, file)
 
 
 def _refuse_self_reference(document: Any, file: Path | None) -> None:
@@ -108,10 +127,11 @@ def parse_number(
     Raises:
         RegardError: it has something else there.
     """
-    value = document.get(key, default)
+    value = plain_value(document.get(key, default))
     right = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if isinstance(value, bool) or not right or not 0 < value < math.inf:
-        kind = "a positive whole number" if whole else "a positive number"
+    most = MOST_CLASSES if whole else MOST_TIMES
+    if isinstance(value, bool) or not right or not 0 < value <= most:
+        kind = f"a positive {'whole ' if whole else ''}number up to {most}"
         raise RegardError(f"{key} is {value!r}", file=file, line=lines.get((key, -1)), expected=kind)
     return value
 
@@ -122,7 +142,7 @@ def parse_anchors(value: Any, line: int | None, file: Path | None) -> tuple[tupl
     Raises:
         RegardError: neither of the two.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_ANCHORS:
         return value
     if isinstance(value, list) and value and all(isinstance(level, list) and level for level in value):
         sizes = {len(level) for level in value}
@@ -133,7 +153,8 @@ def parse_anchors(value: Any, line: int | None, file: Path | None) -> tuple[tupl
         f"anchors are {value!r}",
         file=file,
         line=line,
-        expected="per level as many positive widths and heights, [w, h, w, h, ...], or their number a level",
+        expected="per level as many positive widths and heights, [w, h, w, h, ...], or their number a level, up to "
+        f"{MOST_ANCHORS}",
     )
 
 
@@ -164,8 +185,9 @@ def _parse_row(item: Any, head: bool, line: int, index: int, file: Path | None) 
         raise RegardError(
             f"'from' is {keyed.get('from')!r}", file=file, line=line, expected="an index, a name or a list"
         )
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise RegardError(f"'number' is {number!r}", file=file, line=line, expected="a positive whole number")
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MOST_REPEATS:
+        expected = f"a whole number from 1 to {MOST_REPEATS}"
+        raise RegardError(f"'number' is {number!r}", file=file, line=line, expected=expected)
     if not isinstance(module, str) or not isinstance(name, str) or not isinstance(gate, bool | None):
         raise RegardError(
             f"this row cannot be read: {item!r}", file=file, line=line, expected="module and name as words"

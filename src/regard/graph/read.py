@@ -14,11 +14,14 @@ import yaml
 from regard.errors import RegardError, nearest
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.naming import name_rows
-from regard.graph.parse import LineOf, parse_anchors, parse_args, parse_graph, parse_number, read_document
+from regard.graph.parse import MOST_REPEATS, LineOf, parse_anchors, parse_args, parse_graph, parse_number, read_document
 from regard.graph.spec import ModelSpec, Origin
 
 STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
 """One graph of each shape; the other sizes differ only in depth and width."""
+
+NO_GRAPHS = (".pt", ".pth", ".safetensors", ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
+"""Suffixes of files that hold no YAML, whatever else they may be good for."""
 
 OVERLAY_KEYS = ("base", "nc", "depth_multiple", "width_multiple", "anchors", "insert", "replace", "remove")
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -29,7 +32,7 @@ KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "gate": ((bool,), "true or false"),
     "name": ((str,), "a word"),
     "readers": ((list,), "a list of names"),
-    "number": ((int,), "a positive whole number"),
+    "number": ((int,), f"a whole number from 1 to {MOST_REPEATS}"),
 }
 EDIT_KEYS: Mapping[str, tuple[str, ...]] = {
     "insert": ("after", "module", "args", "gate", "name", "readers"),
@@ -70,6 +73,12 @@ def parse_spec(text: str, file: Path | None) -> ModelSpec:
 def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
     """Read a model that the overlays ``above`` build on."""
     path = Path(source)
+    if path.suffix.lower() in NO_GRAPHS:
+        raise RegardError(
+            f"{str(source)!r} is no graph, but a file of weights or an exported model",
+            expected="a model YAML, or one of " + ", ".join(zoo()),
+            hint="weights are given beside it: --weights FILE",
+        )
     if path.is_file():
         if path.resolve() in above:
             raise RegardError(f"the base {str(source)!r} leads back to itself")
@@ -161,7 +170,8 @@ def _apply(spec: ModelSpec, key: str, edit: Any, file: Path | None, line: int | 
             fields["args"], fields["options"] = parse_args(fields["args"], file, line)
         module = fields.pop("module")
         if key == "replace":
-            return replace_layer(spec, fields.pop("layer"), module, **fields)
+            name = spec.row(fields["layer"]).name
+            return _replaced(replace_layer(spec, fields.pop("layer"), module, **fields), name, file, line)
         return _placed(insert(spec, module, **fields), spec, file, line)
     except RegardError as error:
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
@@ -185,8 +195,15 @@ def _edit_fields(key: str, edit: Any) -> dict[str, Any]:
 def _check_kind(name: str, value: Any) -> None:
     kinds, expected = KINDS[name]
     right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-    if not right or (name == "number" and value < 1):
+    if not right or (name == "number" and not 1 <= value <= MOST_REPEATS):
         raise RegardError(f"{name!r} is {value!r}", expected=expected)
+
+
+def _replaced(spec: ModelSpec, name: str, file: Path | None, line: int | None) -> ModelSpec:
+    """Return ``spec`` with the line of the edit given to the row called ``name``, which stays where it was."""
+    row = spec.row(name)
+    origin = replace(row.origin, line=line or 0, file=file) if row.origin else None
+    return replace(spec, rows=tuple(replace(r, origin=origin) if r is row else r for r in spec.rows))
 
 
 def _placed(spec: ModelSpec, before: ModelSpec, file: Path | None, line: int | None) -> ModelSpec:

@@ -12,12 +12,13 @@ A class attribute ``many_inputs = True`` says that it takes a list of maps, and 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from regard.errors import RegardError
+from regard.graph.hints import hints_of
 
 OUT_NAMES = ("out_channels", "c2", "cout", "c_out", "out_ch", "oup", "out_planes", "out_dim")
 IN_NAMES_OF_TORCH = ("in_channels", "num_features")
@@ -37,6 +38,7 @@ class Signature:
         by_name_only: those of ``options`` that cannot be given by position.
         variadic: whether it takes further positional arguments.
         open: whether it takes options of any name.
+        hints: the types that it states, name to type.
     """
 
     takes_channels: bool
@@ -48,6 +50,7 @@ class Signature:
     by_name_only: frozenset[str]
     variadic: bool
     open: bool
+    hints: dict[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -91,7 +94,8 @@ def signature_of(layer: type[nn.Module]) -> Signature:
     options = {p.name: p.default for p in rest if p.name not in (repeats, "strides")}
     strides = any(p.name == "strides" for p in rest)
     many_inputs = getattr(layer, "many_inputs", False)
-    return Signature(True, many_inputs, out, repeats, strides, options, by_name_only, variadic, open_)
+    hints = hints_of(layer)
+    return Signature(True, many_inputs, out, repeats, strides, options, by_name_only, variadic, open_, hints)
 
 
 def _is_out(parameter: inspect.Parameter) -> bool:

@@ -18,6 +18,9 @@ from regard.graph.spec import ModelSpec, Row
 from regard.graph.write import integer_sources
 from regard.nn.gate import Gated
 
+BYTES = 4
+"""Of a float32 value."""
+
 
 @dataclass(frozen=True)
 class SummaryRow:
@@ -35,6 +38,7 @@ class SummaryRow:
         output: (C, H, W), or one of each level for the detection head (as (A, H, W, 5 + nc)).
         flops: for one image; a multiplication and an addition count as two.
         share: of all FLOPs, 0..1.
+        saved_mib: memory that it keeps for the backward pass, for one image in float32, in MiB; an estimate.
         note: what else the layer has to say about itself.
     """
 
@@ -49,6 +53,7 @@ class SummaryRow:
     output: tuple[tuple[int, ...], ...]
     flops: int
     share: float
+    saved_mib: float
     note: str
 
 
@@ -60,6 +65,7 @@ class Summary:
         rows: one for each layer.
         parameters: of all rows.
         gflops: of all rows at ``imgsz``, in billions.
+        saved_mib: memory of activations kept in training, for one image in float32, in MiB; an estimate.
         imgsz: side of the input in pixels.
         nc: classes.
         strides: of the detection levels.
@@ -68,6 +74,7 @@ class Summary:
     rows: tuple[SummaryRow, ...]
     parameters: int
     gflops: float
+    saved_mib: float
     imgsz: int
     nc: int
     strides: tuple[int, ...]
@@ -96,8 +103,8 @@ class Summary:
         """The last line."""
         strides = ", ".join(map(str, self.strides))
         return (
-            f"{len(self.rows)} layers, {self.parameters:,} parameters, {self.gflops:.1f} GFLOPs at {self.imgsz} px, "
-            f"{self.nc} classes, strides {strides}"
+            f"{len(self.rows)} layers, {self.parameters:,} parameters, {self.gflops:.1f} GFLOPs and "
+            f"{self.saved_mib:,.0f} MiB of activations at {self.imgsz} px, {self.nc} classes, strides {strides}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,6 +134,7 @@ _COLUMNS = (
     ("output", False),
     ("MFLOPs", True),
     ("share", True),
+    ("MiB", True),
 )
 
 
@@ -143,7 +151,8 @@ def summarize(detector: Detector, imgsz: int = 640) -> Summary:
         for i, (row, layer, cost) in enumerate(zip(detector.spec.rows, detector.model, costs, strict=True))
     )
     parameters = sum(cost.parameters for cost in costs)
-    return Summary(rows, parameters, total / 1e9, imgsz, detector.nc, detector.strides)
+    saved = sum(row.saved_mib for row in rows)
+    return Summary(rows, parameters, total / 1e9, saved, imgsz, detector.nc, detector.strides)
 
 
 def _summary_row(i: int, row: Row, layer: nn.Module, cost: RowCost, spec: ModelSpec, total: int) -> SummaryRow:
@@ -162,6 +171,7 @@ def _summary_row(i: int, row: Row, layer: nn.Module, cost: RowCost, spec: ModelS
         output=cost.shape,
         flops=cost.flops,
         share=cost.flops / total if total else 0.0,
+        saved_mib=cost.saved_elements * BYTES / 2**20,
         note=getattr(inner, "note", ""),
     )
 
@@ -188,4 +198,5 @@ def _cells(row: SummaryRow) -> list[str]:
         output,
         flops,
         f"{row.share:.1%}",
+        f"{row.saved_mib:.1f}",
     ]

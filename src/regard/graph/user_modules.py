@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from torch import nn
@@ -27,14 +28,17 @@ def import_modules(references: Iterable[str]) -> dict[str, type[nn.Module]]:
         path, _, name = reference.partition(".py:")
         file = Path(f"{path}.py" if name else path)
         classes = _classes_of(file)
+        own = {key: layer for key, layer in classes.items() if layer.__module__ == _module_name(file)}
+        if not own and not name:
+            raise RegardError("it defines no layer", file=file, expected="a class that derives from torch.nn.Module")
         if name and name not in classes:
             raise RegardError(
                 f"there is no layer {name!r} in it",
                 file=file,
-                expected="one of " + (", ".join(classes) or "(the file defines no nn.Module)"),
-                hint=nearest(name, classes),
+                expected="one of " + ", ".join(own) if own else "a class that derives from torch.nn.Module",
+                hint=nearest(name, own),
             )
-        found |= {name: classes[name]} if name else classes
+        found |= {name: classes[name]} if name else own
     return found
 
 
@@ -46,19 +50,40 @@ def reference_to(layer: type[nn.Module]) -> str:
         return f"{layer.__module__}.{layer.__qualname__}"
 
 
+def explain(error: BaseException, layer: type[nn.Module]) -> str:
+    """Say how a user's layer that raised ``error`` was called, and where in its file it was raised."""
+    first = next(iter(inspect.signature(layer).parameters))
+    told = f"its first argument, {first!r}, was given the channels of its input"
+    place = _last_frame(error, {getattr(sys.modules.get(layer.__module__), "__file__", None)} - {None})
+    return f"{told}; raised in {place[0]}:{place[1]}" if place else told
+
+
+def _last_frame(error: BaseException, files: Container[str | None]) -> tuple[str, int] | None:
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    return next(((file, line) for file, line in reversed(frames) if file in files and line), None)
+
+
+def _module_name(file: Path) -> str:
+    return f"regard_user_{file.stem}"
+
+
 def _classes_of(file: Path) -> dict[str, type[nn.Module]]:
+    """Return every layer that the file's names stand for, those that it imported included."""
     if not file.is_file():
         raise RegardError("no such file", file=file, expected="a Python file, as in --module my_attention.py:MyBlock")
-    module_name = f"regard_user_{file.stem}"
+    module_name = _module_name(file)
     module_spec = importlib.util.spec_from_file_location(module_name, file)
     if module_spec is None or module_spec.loader is None:
         raise RegardError("not a Python file", file=file, expected="a file that ends in .py")
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module_name] = module  # so that classes in it can be pickled to worker processes
+    sys.path.insert(0, str(file.parent.absolute()))  # so that it finds its neighbours, as when it is run
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:  # the user's code may raise anything
-        line = getattr(error, "lineno", None)
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        place = _last_frame(error, {module_spec.origin})
+        line = getattr(error, "lineno", None) or (place[1] if place else None)
         raise RegardError(f"it cannot be imported: {type(error).__name__}: {error}", file=file, line=line) from error
-    classes = {n: c for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, nn.Module)}
-    return {n: c for n, c in classes.items() if c.__module__ == module_name}
+    finally:
+        sys.path.remove(str(file.parent.absolute()))
+    return {n: c for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, nn.Module)}
