@@ -1,0 +1,57 @@
+"""``torch.compile(dynamic=True)`` gives what eager gives, for sizes that it has not seen as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from catalogue import build, every_module_slowly, some
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from regard.nn.attention import ATTENTION
+
+SIZES = [(2, (9, 13)), (3, (7, 5)), (5, (8, 8)), (2, (14, 21)), (1, (6, 6)), (2, (1, 7))]
+"""The last two may compile anew: torch treats a size of one, which broadcasts, as a case of its own."""
+
+
+@pytest.fixture(autouse=True)
+def _afresh() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def compiled_as_eager(name: str, backend: str) -> None:
+    module, counter = build(name), CompileCounterWithBackend(backend)
+    compiled = torch.compile(module, dynamic=True, fullgraph=True, backend=counter)
+    with torch.no_grad():
+        for batch, size in SIZES:
+            x = some(size=size, batch=batch)
+            torch.testing.assert_close(compiled(x), module(x), rtol=0, atol=1e-10)
+    assert counter.frame_count <= 3  # the first time, and two more
+
+
+@every_module_slowly
+def test_traced(name: str) -> None:
+    compiled_as_eager(name, "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ATTENTION)
+@pytest.mark.filterwarnings("ignore")  # the compiler's own, about its own parts
+def test_generated_code(name: str) -> None:
+    compiled_as_eager(name, "inductor")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ATTENTION)
+def test_gradients(name: str) -> None:
+    module = build(name).train()
+    compiled = torch.compile(module, dynamic=True, fullgraph=True, backend="aot_eager")
+    for batch, size in SIZES[:3]:
+        x, state = some(size=size, batch=batch).requires_grad_(), torch.get_rng_state()
+        (expected,) = torch.autograd.grad(module(x).square().sum(), x)
+        torch.set_rng_state(state)
+        (found,) = torch.autograd.grad(compiled(x).square().sum(), x)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
