@@ -11,6 +11,8 @@ since sums of squares overflow.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -50,8 +52,8 @@ class SimAM(Attention):
         """(B, C, H, W) -> (B, C, H, W), in float32 at least."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         squares = (x - x.mean((2, 3), keepdim=True)).square()
-        others = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
-        variance = squares.sum((2, 3), keepdim=True).div(others)
+        others: Any = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)  # an int, or a symbol for one in an export
+        variance = squares.sum((2, 3), keepdim=True) / others
         return (squares / (4 * (variance + self.regularisation)) + 0.5).sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
