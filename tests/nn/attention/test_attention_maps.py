@@ -13,6 +13,9 @@ from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.normaliser import softmax
 
 every_multi_head = pytest.mark.parametrize("name", [n for n, kind in ATTENTION.items() if issubclass(kind, MultiHead)])
+POOLS = {"GlobalContext"}
+"""Spatial maps that weigh positions in a sum over the map, instead of scaling each; their own tests hold them."""
+
 SIZES = [(1, 1), (1, 7), (13, 9)]
 
 
@@ -28,11 +31,9 @@ def test_shapes(name: str, size: tuple[int, int]) -> None:
     module, x = build(name), torch.randn(2, 16, *size, dtype=torch.float64)
     found = module.attention(x)
     assert found.weights.isfinite().all()
-    if found.kind == "channel":
-        assert found.weights.shape == (2, 16)
-        assert found.queries == ()
-    elif found.kind == "spatial":
-        assert found.weights.shape == (2, *size)
+    shapes = {"channel": (2, 16), "spatial": (2, *size), "elements": (2, 16, *size)}
+    if found.kind in shapes:
+        assert found.weights.shape == shapes[found.kind]
         assert found.queries == ()
     else:
         assert found.kind == "rows"
@@ -40,6 +41,21 @@ def test_shapes(name: str, size: tuple[int, int]) -> None:
         assert (batch, queries, rest) == (2, 1, [*size])
         assert heads == getattr(module, "heads", heads)
         assert found.queries == ((size[0] // 2, size[1] // 2),)
+
+
+@every_module
+@pytest.mark.parametrize("size", SIZES)
+def test_a_gate_scales_the_input_by_its_map(name: str, size: tuple[int, int]) -> None:
+    module, x = build(name), torch.randn(2, 16, *size, dtype=torch.float64)
+    found = module.attention(x)
+    if found.kind == "rows":
+        return
+    broadcast = {"channel": (2, 16, 1, 1), "spatial": (2, 1, *size), "elements": (2, 16, *size)}[found.kind]
+    weights = found.weights.reshape(broadcast)
+    if name in POOLS:
+        torch.testing.assert_close(weights.sum((1, 2, 3)), torch.ones(2, dtype=torch.float64), rtol=0, atol=1e-12)
+    else:
+        torch.testing.assert_close(module(x), x * weights, rtol=0, atol=1e-12)
 
 
 @every_module

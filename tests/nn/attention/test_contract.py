@@ -114,7 +114,7 @@ def test_inputs_are_not_modified(name: str, training: bool) -> None:
 @every_module
 def test_every_parameter_learns(name: str) -> None:
     module = build(name).train()
-    module(some(size=(9, 11))).square().sum().backward()
+    module(some(size=(9, 11)).requires_grad_()).square().sum().backward()
     lazy = [key for key, p in module.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert not lazy
 
