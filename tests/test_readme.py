@@ -1,0 +1,211 @@
+"""The README and the pages in docs/ are run as they stand: every ``sh`` and ``python`` block, in order, page by page.
+
+Each page has a folder of its own with small real inputs under the names that the pages use: ``yolov5n.pt`` (published
+where ``shared`` has it, else fresh weights), ``path/to/data`` (drawn discs and squares in YOLO form) and
+``street.jpg``. A block whose first line is a comment with a file's name, such as ``# street.yaml``, is that file.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.core import TyperGroup
+
+import regard
+from regard.__main__ import main
+from regard.cli import app
+from test_layering import LEVELS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# ([\w.-]+\.(?:py|ya?ml))\n")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+NOT_RUN = {
+    "make": "sets the environment up, or runs these very tests",
+    ".": "enters the virtual environment",
+}
+"""First words of commands that are not run, each with its reason."""
+
+SLOW = re.compile(r"onnx|openvino|--devices")
+"""Converting takes tens of seconds, starting processes too: run in the slow test, only parsed in the other."""
+
+SHORTER = ((re.compile(r"(--epochs |epochs=)\d+"), r"\g<1>1"),)
+"""One epoch shows that a command trains; the README's fifteen show only that it takes time."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str | None:
+        match = FILE_NAME.match(self.text)
+        return match[1] if match else None
+
+
+def blocks(text: str) -> list[Block]:
+    return [Block(*match.groups()) for match in FENCE.finditer(text)]
+
+
+def commands(block: Block) -> list[list[str]]:
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def run_page(text: str, *, slow: bool) -> None:
+    """Run what a page shows, in the working folder."""
+    for block in blocks(text):
+        if block.file:
+            Path(block.file).write_text(block.text)
+        elif block.language == "sh":
+            for words in commands(block):
+                run_command(words, slow=slow)
+        elif block.language == "python":
+            code = shortened(block.text)
+            exec(compile(code, "python block", "exec"), {"__name__": "__main__"})
+
+
+def run_command(words: list[str], *, slow: bool) -> None:
+    """Run one command in this process (starting torch anew for each would take minutes)."""
+    if words[0] in NOT_RUN:
+        return
+    assert words[0] == "regard", f"what runs {words[0]!r}?"
+    words = shlex.split(shortened(shlex.join(words)))
+    if not slow and SLOW.search(" ".join(words)):
+        parse(words[1:])
+        return
+    before = sys.argv
+    show = warnings.showwarning
+    sys.argv = words
+    try:
+        main()
+        code = None
+    except SystemExit as stop:
+        code = stop.code
+    finally:
+        sys.argv, warnings.showwarning = before, show
+    assert not code, f"{shlex.join(words)} exits {code}"
+
+
+def parse(arguments: list[str]) -> None:
+    """Check the command and its options without running it."""
+    group = commands_of_regard()
+    name, *rest = arguments
+    assert name in group.commands, f"there is no command {name!r}"
+    try:
+        group.commands[name].make_context(name, rest)
+    except Exception as error:  # of click, which some versions of typer bring with them and others import
+        raise AssertionError(f"regard {shlex.join(arguments)}: {error}") from error
+
+
+def commands_of_regard() -> TyperGroup:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    return group
+
+
+def shortened(text: str) -> str:
+    for pattern, replacement in SHORTER:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def scene(generator: np.random.Generator) -> tuple[np.ndarray, str]:
+    """Return a picture of a disc and a square, and its labels."""
+    image = np.full((120, 160, 3), 114, np.uint8)
+    rows = []
+    for class_id in range(2):
+        x, y = 40 + 80 * class_id + int(generator.integers(-9, 10)), int(generator.integers(40, 80))
+        if class_id:
+            cv2.rectangle(image, (x - 20, y - 20), (x + 19, y + 19), (200, 60, 40), cv2.FILLED)
+        else:
+            cv2.circle(image, (x, y), 20, (40, 60, 200), cv2.FILLED)
+        rows.append(f"{class_id} {x / 160:.5f} {y / 120:.5f} {40 / 160:.5f} {40 / 120:.5f}\n")
+    return image, "".join(rows)
+
+
+@pytest.fixture
+def _inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with what the pages name."""
+    data = tmp_path / "path" / "to" / "data"
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for kind in ("images", "labels"):
+            (data / kind / split).mkdir(parents=True)
+        for i in range(count):
+            image, labels = scene(generator)
+            assert cv2.imwrite(str(data / "images" / split / f"{i}.jpg"), image)
+            (data / "labels" / split / f"{i}.txt").write_text(labels)
+    (data / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [disc, square]\n")
+    assert cv2.imwrite(str(tmp_path / "street.jpg"), scene(generator)[0])
+    published = ROOT.parent / "shared" / "weights" / "yolov5n.pt"
+    if published.is_file():
+        shutil.copy(published, tmp_path / "yolov5n.pt")
+    else:
+        torch.save(regard.load("yolov5n").state_dict(), tmp_path / "yolov5n.pt")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_inputs")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_shows_runs(page: Path) -> None:
+    run_page(page.read_text(encoding="utf-8"), slow=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_inputs")
+@pytest.mark.parametrize("page", [p for p in PAGES if SLOW.search(p.read_text(encoding="utf-8"))], ids=lambda p: p.name)
+def test_what_a_page_shows_runs_with_all_that_takes_long(page: Path) -> None:
+    run_page(page.read_text(encoding="utf-8"), slow=True)
+
+
+@pytest.mark.usefixtures("_inputs")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "```sh\nregard sumary yolov5n\n```\n",
+        "```sh\nregard summary yolov5n --fromat json\n```\n",
+        "```sh\nregard summary yolov5q\n```\n",
+        "```sh\nregard export yolov5n --format onnx --sise 3\n```\n",
+        "```sh\nrm -r .\n```\n",
+        '```python\nimport regard\n\nregard.load("yolov5q")\n```\n',
+        "```yaml\n# wrong.yaml\nbase: yolov5n\ninsert: [{after: spff, module: SE}]\n```\n"
+        "```sh\nregard summary wrong.yaml\n```\n",
+    ],
+)
+def test_what_is_wrong_is_noticed(wrong: str) -> None:
+    with pytest.raises((AssertionError, regard.RegardError)):
+        run_page(wrong, slow=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_names_every_command() -> None:
+    text = PAGES[0].read_text(encoding="utf-8")
+    for name in commands_of_regard().commands:
+        assert f"`regard {name}" in text, name
+
+
+def test_the_order_of_imports_is_the_one_that_is_tested() -> None:
+    order = " > ".join(", ".join(rooms) for rooms in LEVELS)
+    assert order in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
