@@ -1,4 +1,4 @@
-"""Which of the user's own layers keeps a detector from being exported."""
+"""Which layer keeps a detector from being exported: known beforehand, or found when the converter stumbled."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ from regard.errors import RegardError
 from regard.exporting.convert import map_shapes, to_onnx, to_torchscript
 from regard.exporting.header import Format
 from regard.graph.detector import Detector
+from regard.nn.attention import Attention
+
+
+def check_exportable(detector: Detector) -> None:
+    """Check that no layer holds attention of which it is known that it cannot be exported.
+
+    Raises:
+        RegardError: one does; why, and the nearest module that can be exported.
+    """
+    for name, layer in detector.named_layers():
+        for module in layer.modules():
+            if isinstance(module, Attention) and module.card.obstacle:
+                kind, card = type(module).__name__, module.card
+                what = f"layer {name!r} ({kind}) cannot be exported: {card.obstacle}"
+                raise RegardError(what, hint=f"the nearest module that can is {card.instead}" if card.instead else None)
 
 
 def own_layers(detector: Detector) -> dict[str, str]:

@@ -20,7 +20,7 @@ from regard import __version__
 from regard.config import DetectSettings, require_positive
 from regard.data.synthetic import scene
 from regard.errors import RegardError
-from regard.exporting.blame import own_layers
+from regard.exporting.blame import check_exportable, own_layers
 from regard.exporting.compare import Deviation, compare, example
 from regard.exporting.header import PACKAGES, ExportHeader, Format, file_of, format_of, require_packages
 from regard.exporting.runtime import ExportedDetector, open_file
@@ -113,6 +113,7 @@ def export_detector(
     require_positive(imgsz=imgsz)
     path = Path(path)
     form = format_of(path, format)
+    check_exportable(detector)
     require_packages(*PACKAGES[form])
     detector = copy.deepcopy(detector).cpu().float().eval()
     header = _header(detector, imgsz, settings if nms else None)
