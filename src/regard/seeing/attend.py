@@ -65,7 +65,7 @@ class View:
         """What is seen, in one line."""
         of = f"{self.layer}  ({self.module}"
         if isinstance(self.map, AttentionMap) and self.map.kind == "channel":
-            return f"{of}, {self.map.weights.shape[-1]} channels)"
+            return f"{of}, {self.map.weights.shape[1]} channels)"
         rows, columns = (self.map.weights if isinstance(self.map, AttentionMap) else self.map.cam).shape[-2:]
         of += f", {rows} x {columns} positions)"
         if isinstance(self.map, GradientMap):

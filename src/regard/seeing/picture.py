@@ -28,6 +28,8 @@ COLOURS = "viridis"
 OPACITY = 0.75
 PANEL_INCHES = 3.0
 """Length of the long side of a panel."""
+EDGE, HEADLINE, HEADING, BAR, BARS = 0.12, 0.32, 0.26, 0.6, 5.4
+"""Inches: around everything, for the headline, for a panel's heading, for a colour bar with numbers, for bars."""
 OUTLINE = (patheffects.withStroke(linewidth=3.2, foreground="black"),)
 
 
@@ -49,30 +51,37 @@ def save_picture(view: View, path: Path) -> Path:
     """
     if path.suffix.lower() != ".png":
         raise RegardError(f"the suffix {path.suffix!r} is not that of a picture", file=path, expected=".png")
-    if isinstance(view.map, AttentionMap) and view.map.kind == "channel":
-        _save_channels(view, path)
-    else:
+    channels = channels_of(view.map)
+    if channels is None:
         _save_panels(view, panels_of(view.map), path)
+    else:
+        _save_channels(view, panels_of(view.map), channels, path)
     return path
 
 
-def panels_of(found: AttentionMap | GradientMap) -> list[Panel]:
-    """Return the maps to draw, the average first.
+def channels_of(found: AttentionMap | GradientMap) -> NDArray[np.floating] | None:
+    """Return the (mean) weight of each channel, (C,), where channels have weights of their own."""
+    if isinstance(found, GradientMap) or found.kind not in ("channel", "elements"):
+        return None
+    return np.asarray(found.weights[0].unsqueeze(1).flatten(1).mean(1).numpy())
 
-    Raises:
-        RegardError: a map of a kind that is not drawn over an image.
-    """
+
+def panels_of(found: AttentionMap | GradientMap) -> list[Panel]:
+    """Return the maps to draw over the image, the average first; none where only channels have weights."""
     if isinstance(found, GradientMap):
         products, cam = found.product.numpy(), found.cam.numpy()
         return [
             Panel("Grad-CAM", cam / max(cam.max(), 1e-30), 0.0, 1.0),
             Panel("|gradient x activation|", products / max(products.max(), 1e-30), 0.0, 1.0),
         ]
+    if found.kind == "channel":
+        return []
+    if found.kind == "elements":
+        values = found.weights[0].mean(0).numpy()
+        return [Panel("mean over channels", values, float(values.min()), float(values.max()))]
     if found.kind == "spatial":
         values = found.weights[0].numpy()
         return [Panel("weight of each position", values, float(values.min()), float(values.max()))]
-    if found.kind != "rows":
-        raise RegardError(f"a map of the kind {found.kind!r} is not drawn over an image")
     heads = found.weights[0, :, 0].numpy()
     if len(heads) == 1:
         return [_weights("weights of the query", heads[0])]
@@ -111,48 +120,72 @@ def _weights(heading: str, values: NDArray[np.floating]) -> Panel:
     return Panel(heading, values, min(0.0, float(values.min())), float(values.max()))
 
 
+class _Sheet:
+    """Places axes by inches from the upper left corner of a figure, below the headline."""
+
+    def __init__(self, figure: Any, view: View) -> None:
+        figure.set_layout_engine("none")  # all sizes are known, and a solver takes seconds for many panels
+        self.figure = figure
+        self.width, self.height = figure.get_size_inches()
+        x, y = EDGE / self.width, 1 - EDGE / self.height
+        figure.text(x, y, view.title, ha="left", va="top", fontsize=10, color=INK)
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Any:
+        top += HEADLINE
+        bottom = self.height - top - height
+        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box)
+
+
 def _save_panels(view: View, panels: list[Panel], path: Path) -> None:
     """Draw the image and all panels on a grid."""
     count = 1 + len(panels)
     columns = next(n for most, n in ((3, count), (4, 2), (6, 3), (12, 4), (20, 5), (math.inf, 6)) if count <= most)
-    rows = math.ceil(count / columns)
     width, height = _panel_inches(view)
-    with saved_figure(path, (columns * (width + 0.65), rows * (height + 0.3) + 0.35)) as figure:
-        _headline(figure, view)
-        axes = figure.add_subplot(rows, columns, 1)
-        _draw_image(axes, view)
-        by_query = not (isinstance(view.map, AttentionMap) and view.map.kind == "spatial")
-        for place, panel in enumerate(panels, start=2):
-            axes = figure.add_subplot(rows, columns, place)
-            shown = draw_map(axes, view, panel)
-            axes.set_title(panel.heading)
-            _colour_bar(figure, axes, shown)
-            _bare(axes)
-            if by_query:
+    step_x, step_y = width + BAR, height + HEADING
+    with saved_figure(path, (EDGE + columns * step_x, HEADLINE + math.ceil(count / columns) * step_y + EDGE)) as figure:
+        sheet = _Sheet(figure, view)
+        _draw_image(sheet.axes(EDGE, HEADING, width, height), view)
+        for place, panel in enumerate(panels, start=1):
+            left, top = EDGE + place % columns * step_x, HEADING + place // columns * step_y
+            axes = sheet.axes(left, top, width, height)
+            _draw_panel(sheet, (left, top, width, height), axes, view, panel)
+            if not isinstance(view.map, AttentionMap) or view.map.kind == "rows":
                 mark_query(axes, view, 5)
                 _draw_box(axes, view)
 
 
-def _save_channels(view: View, path: Path) -> None:
-    """Draw the image, and a bar for the weight of each channel."""
-    assert isinstance(view.map, AttentionMap)
-    weights = view.map.weights[0].numpy()
+def _save_channels(view: View, panels: list[Panel], weights: NDArray[np.floating], path: Path) -> None:
+    """Draw the image, the maps if any, and a bar for the weight of each channel."""
     width, height = _panel_inches(view)
-    with saved_figure(path, (width + 6.0, max(height, 2.4) + 0.65)) as figure:
-        _headline(figure, view)
-        image_axes, axes = figure.subplots(1, 2, width_ratios=(width, 5.5))
-        _draw_image(image_axes, view)
+    height = max(height, 2.0)
+    left = EDGE + (1 + len(panels)) * (width + BAR) + BAR * bool(panels)
+    with saved_figure(path, (left + BARS + 2 * EDGE, HEADLINE + HEADING + height + 0.5)) as figure:
+        sheet = _Sheet(figure, view)
+        _draw_image(sheet.axes(EDGE, HEADING, width, height), view)
+        for place, panel in enumerate(panels, start=1):
+            box = (EDGE + place * (width + BAR), HEADING, width, height)
+            _draw_panel(sheet, box, sheet.axes(*box), view, panel)
+        axes = sheet.axes(left + EDGE, HEADING, BARS, height)
         axes.bar(range(len(weights)), weights, width=1.0 if len(weights) > 60 else 0.8, color=BLUE, linewidth=0)
         axes.axhline(weights.mean(), color=INK, linewidth=0.9, linestyle="--")
         axes.set(xlim=(-0.6, len(weights) - 0.4), xlabel="channel", ylabel="weight")
-        axes.set_title(f"weight of each channel, mean {weights.mean():.3f}")
+        axes.set_title(f"{'mean' if panels else 'weight'} of each channel; dashed: {weights.mean():.3f}, of all")
         axes.grid(False, axis="x")
 
 
-def _headline(figure: Any, view: View) -> None:
-    """Say what is seen above all panels, and keep those apart."""
-    figure.suptitle(view.title, x=0.012, ha="left", fontsize=10, color=INK)
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.07, wspace=0.02, hspace=0.02)
+def _draw_panel(sheet: _Sheet, box: tuple[float, float, float, float], axes: Any, view: View, panel: Panel) -> None:
+    """Draw a map with its heading, and beside it a slim colour bar, exactly as high as it."""
+    shown = draw_map(axes, view, panel)
+    axes.set_title(panel.heading)
+    _bare(axes)
+    left, top, width, height = box
+    bar = sheet.figure.colorbar(shown, cax=sheet.axes(left + width + 0.07, top, 0.09, height))
+    bar.locator = LinearLocator(3)
+    bar.formatter = FuncFormatter(lambda value, _: _short(value))
+    bar.update_ticks()
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=7, pad=2)
 
 
 def _draw_image(axes: Any, view: View) -> None:
@@ -183,17 +216,7 @@ def _panel_inches(view: View) -> tuple[float, float]:
     """Return width and height of a panel: the image's shape, within limits."""
     height, width = view.image.shape[:2]
     longest = max(height, width)
-    return max(PANEL_INCHES * width / longest, 1.6), max(PANEL_INCHES * height / longest, 1.0)
-
-
-def _colour_bar(figure: Any, axes: Any, shown: Any) -> None:
-    """Put a slim bar beside the panel, exactly as high as it."""
-    bar = figure.colorbar(shown, cax=axes.inset_axes((1.025, 0.0, 0.035, 1.0)))
-    bar.locator = LinearLocator(3)
-    bar.formatter = FuncFormatter(lambda value, _: _short(value))
-    bar.update_ticks()
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=7, pad=2)
+    return max(PANEL_INCHES * width / longest, 1.7), max(PANEL_INCHES * height / longest, 1.0)
 
 
 def _short(value: float) -> str:
