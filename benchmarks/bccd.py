@@ -18,7 +18,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -74,13 +73,11 @@ def train_ours(study: Study, name: str, seed: int) -> dict[str, Result]:
     folder = study.work / f"{name}-{seed}"
     size = ("--imgsz", study.imgsz)
     options = ("--epochs", study.epochs, "--batch", study.batch, "--seed", seed, "--workers", 1, "--cache", "ram")
-    began = time.perf_counter()
     _ours(study, "train", model, "--data", study.data, *size, *options, "-o", folder)
-    seconds = time.perf_counter() - began
     results = {}
     for split in SPLITS:
         said = _ours(study, "val", folder, "--data", study.data, *size, "--split", split, "--format", "json")
-        results[split] = {key: json.loads(said)[key] for key in ("ap", "ap50")} | {"seconds": seconds}
+        results[split] = {key: json.loads(said)[key] for key in ("ap", "ap50")}
     return results
 
 
@@ -102,16 +99,14 @@ def train_peer(study: Study, peer: Path, seed: int) -> dict[str, Result]:
         "WANDB_DISABLED": "true",
     }
     give_font(study.work / "home" / ".config" / "Ultralytics")
-    began = time.perf_counter()
     subprocess.run([peer, "train", *map(str, (*common, *options, "--name", "train"))], check=True, env=environment)
-    seconds = time.perf_counter() - began
     results = {}
     for split in SPLITS:
         weights = folder / "train" / "weights" / "best.pt"
         tail = ("--weights", weights, "--task", split, "--save-json", "--name", split)
         subprocess.run([peer, "val", *map(str, (*common, *tail))], check=True, env=environment)
         rows = json.loads((folder / split / "best_predictions.json").read_text())
-        results[split] = score_rows(rows, data.splits[split], data.names) | {"seconds": seconds}
+        results[split] = score_rows(rows, data.splits[split], data.names)
     return results
 
 
@@ -178,15 +173,14 @@ def page(study: Study, results: dict[str, list[dict[str, Result]]]) -> str:
         f"{study.threads} thread(s) a process, {platform.machine()}, regard {regard.__version__}. COCO protocol, one "
         "evaluator for all; mean and standard deviation over seeds, then each seed.",
         "",
-        "| detector | split | AP50 | AP | AP50 of each seed | AP of each seed | training, s |",
-        "|---|---|--:|--:|---|---|--:|",
+        "| detector | split | AP50 | AP | AP50 of each seed | AP of each seed |",
+        "|---|---|--:|--:|---|---|",
     ]
     for name, runs in results.items():
         for split in SPLITS:
-            ap50, ap, seconds = ([run[split][key] for run in runs] for key in ("ap50", "ap", "seconds"))
+            ap50, ap = ([run[split][key] for run in runs] for key in ("ap50", "ap"))
             each = [", ".join(f"{value:.3f}" for value in values) for values in (ap50, ap)]
-            median = f"{statistics.median(seconds):.0f}" if split == "val" else ""
-            lines.append(f"| {name} | {split} | {_spread(ap50)} | {_spread(ap)} | {each[0]} | {each[1]} | {median} |")
+            lines.append(f"| {name} | {split} | {_spread(ap50)} | {_spread(ap)} | {each[0]} | {each[1]} |")
     return "\n".join(lines) + "\n"
 
 
