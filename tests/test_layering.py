@@ -19,7 +19,7 @@ LEVELS = (
     ("plots",),
     ("prediction", "evaluate"),
     ("backend",),
-    ("data", "weights"),
+    ("costing", "data", "weights"),
     ("graph",),
     ("nn",),
     ("boxes", "nms", "config"),

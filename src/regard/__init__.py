@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from regard import nn
     from regard.api import (
         attend,
+        cost,
         export,
         insert,
         load,
@@ -27,6 +28,7 @@ __all__ = [
     "RegardError",
     "RegardWarning",
     "attend",
+    "cost",
     "export",
     "insert",
     "load",

@@ -12,6 +12,7 @@ from torch import nn
 
 from regard.backend import Backend
 from regard.config import EVALUATE, DetectSettings, Recipe, TrainSettings, checked, require_positive
+from regard.costing.report import cost as cost
 from regard.data.formats import load_data
 from regard.data.loader import ValidationLoader
 from regard.data.record import DetectionData, Record

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli import data, model, seeing, training, use
+from regard.cli import costs, data, model, seeing, training, use
 
 app = typer.Typer(
     name="regard",
@@ -18,6 +18,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data sets.", no_args_is_help=True)
 
 app.command(rich_help_panel="The model")(model.summary)
+app.command(rich_help_panel="The model")(costs.cost)
 app.command(rich_help_panel="The model")(model.insert)
 app.command(rich_help_panel="The model")(model.replace)
 app.command(rich_help_panel="The model")(model.remove)

@@ -99,15 +99,24 @@ def load_model(
 
 def load_backend(model: str, *, modules: Sequence[str] | None, device: str) -> Backend:
     """Load an exported file, or a detector onto a device."""
-    import torch
-
     from regard.exporting import is_exported, load_exported
 
     if is_exported(Path(model)):
         return load_exported(model)
+    return place(load_model(model, modules=modules), device)
+
+
+def place(detector: Detector, device: str) -> Detector:
+    """Move a detector to a device.
+
+    Raises:
+        RegardError: there is no such device here.
+    """
+    import torch
+
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        return load_model(model, modules=modules).to(f"cuda:{chosen}" if chosen.isdigit() else chosen)
+        return detector.to(f"cuda:{chosen}" if chosen.isdigit() else chosen)
     except (RuntimeError, AssertionError) as error:
         raise RegardError(f"device {device!r} cannot be used: {error}", hint="use --device cpu") from error
 

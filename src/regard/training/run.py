@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from regard.config import TrainSettings
+from regard.costing.fit import check_attention_fits
 from regard.data.formats import load_data
 from regard.data.loader import ValidationLoader
 from regard.data.record import DetectionData
@@ -68,6 +70,9 @@ def run_training(
         raise RegardError(
             "there is a run in this folder", file=folder, hint="continue it with --resume, or name another"
         )
+    check_attention_fits(
+        detector, settings.imgsz, math.ceil(settings.batch / settings.devices), _device(settings.device)
+    )
     fabric = _fabric(settings)
     config = {"data": describe_data(data), "start": fingerprint(detector)}
     # A partial, as Fabric looks into plain arguments for modules and stumbles over frozen dataclasses.
