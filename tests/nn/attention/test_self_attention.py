@@ -99,6 +99,13 @@ def test_rows_sum_to_one() -> None:
         torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-12)
 
 
+def test_quadratic_memory_is_told() -> None:
+    assert SelfAttention(8).note == MultiHeadSelfAttention(8, positions="rotary").note == ""
+    assert "relu is written out" in SelfAttention(8, normaliser="relu").note
+    assert "sigmoid is written out" in MultiHeadSelfAttention(8, normaliser="sigmoid").note
+    assert "relative positions" in MultiHeadSelfAttention(8, positions="relative").note
+
+
 def test_what_cannot_be_built() -> None:
     with pytest.raises(RegardError, match="4 heads do not share 15 channels"):
         MultiHeadSelfAttention(15)

@@ -69,6 +69,8 @@ def fused_attention(
     if normalise is not softmax:
         return dot_product_attention(q, k, v, normalise, bias=bias, allowed=allowed)[0]
     mask = bias if allowed is None else allowed if bias is None else bias.masked_fill(~allowed, -math.inf)
+    if mask is not None and 2 < mask.ndim < q.ndim:
+        mask = mask[(None,) * (q.ndim - mask.ndim)]  # the kernel takes masks of two dimensions or of all
     d_k, d_v = q.shape[-1], v.shape[-1]
     wide = max(d_k, d_v)
     q, k, v = (t if t.shape[-1] == wide else F.pad(t, (0, wide - t.shape[-1])) for t in (q, k, v))

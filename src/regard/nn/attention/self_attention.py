@@ -48,6 +48,8 @@ class SelfAttention(Attention):
             found = f"SelfAttention: key_channels {key_channels} is not positive"
             raise RegardError(found, expected=f"at least 1, such as {in_channels}, the channels of the input")
         self.normalise = choose_normaliser(normaliser)
+        if self.normalise is not softmax:
+            self.note = f"{normaliser} is written out: its memory grows with the square of the positions"
         self.w_q = nn.Linear(in_channels, self.key_channels, bias=False)
         self.w_k = nn.Linear(in_channels, self.key_channels, bias=False)
         self.w_v = nn.Linear(in_channels, in_channels, bias=False)
@@ -114,6 +116,10 @@ class MultiHeadSelfAttention(MultiHead):
     def __init__(self, in_channels: int, heads: int = 4, positions: str = "none", normaliser: str = "softmax") -> None:
         super().__init__(in_channels, heads, positions)
         self.normalise = choose_normaliser(normaliser)
+        if self.normalise is not softmax:
+            self.note = f"{normaliser} is written out: its memory grows with the square of the positions"
+        elif self.position.on_scores((1, 1)) is not None:
+            self.note = f"{positions} positions: their memory grows with the square of the positions"
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d)."""
