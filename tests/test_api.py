@@ -59,3 +59,11 @@ def test_a_miswired_file_loads_on_request_only(tmp_path: Path) -> None:
         regard.load(tmp_path / "wrong.yaml")
     with pytest.warns(regard.RegardWarning, match="not in the order"):
         assert regard.load(tmp_path / "wrong.yaml", allow_miswired=True).strides == (16, 8, 32)
+
+
+@pytest.mark.parametrize(("layer", "name"), [(regard.nn.attention.ATTENTION["SE"], "SE"), (nn.ReLU, "nn.ReLU")])
+def test_a_class_that_everyone_has_is_no_module_of_ones_own(layer: type[nn.Module], name: str, tmp_path: Path) -> None:
+    edited = regard.insert(regard.load("yolov5n"), layer, after="sppf")
+    assert edited.spec.rows[10].module == name
+    regard.save(edited, tmp_path / "a.safetensors")
+    assert regard.load(tmp_path / "a.safetensors").spec.rows[10].module == name

@@ -22,6 +22,7 @@ from regard.exporting import ExportReport, export_detector, is_exported, load_ex
 from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
+from regard.nn.table import LAYERS
 from regard.prediction import Source
 from regard.prediction import predict as run_prediction
 from regard.seeing import attend as attend
@@ -269,7 +270,14 @@ def save(model: Detector, path: str | Path) -> None:
 
 
 def _named(module: str | type[nn.Module]) -> tuple[str, dict[str, type[nn.Module]]]:
-    return (module, {}) if isinstance(module, str) else (module.__name__, {module.__name__: module})
+    """Return the name that a graph uses for ``module``, and the user's own class, if it is one, by that name."""
+    if isinstance(module, str):
+        return module, {}
+    if LAYERS.get(module.__name__) is module:
+        return module.__name__, {}
+    if getattr(nn, module.__name__, None) is module:
+        return f"nn.{module.__name__}", {}
+    return module.__name__, {module.__name__: module}
 
 
 def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:

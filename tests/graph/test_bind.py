@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -46,6 +47,49 @@ class Theirs(Same):
         super().__init__(c1, c2, *args)
 
 
+class Wider(Same):
+    def __init__(self, c1: int, c2: int) -> None:
+        super().__init__(c1, c2)
+        self.conv = nn.Conv2d(c1, c2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        return y
+
+
+class Typed(Same):
+    def __init__(
+        self,
+        c1: int,
+        ratio: int = 16,
+        *,
+        sizes: list[int] | None = None,
+        kind: Literal["max", "mean"] = "max",
+        wrongly: int = None,  # type: ignore[assignment]  # noqa: RUF013
+        share: float = 0.5,
+        layer: nn.Module | None = None,
+    ) -> None:
+        super().__init__(c1, ratio, sizes, kind, wrongly, share, layer)
+
+
+class Untold(Same):
+    def __init__(self, c1: int, ratio: Nowhere = 16) -> None:  # type: ignore[name-defined]  # noqa: F821
+        super().__init__(c1, ratio)
+
+
+class Quits(Same):
+    def __init__(self, c1: int) -> None:
+        raise SystemExit(c1)
+
+
+class SpatialOnly(Same):
+    def __init__(self, kernel_size: int = 7) -> None:
+        super().__init__(kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise ValueError(f"an even kernel for {x.ndim} dimensions")
+
+
 class Stacked(Same):
     def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = True) -> None:
         super().__init__(c1, c2, n, shortcut)
@@ -78,7 +122,8 @@ class NoChannels(nn.Module):
         super().__init__()
 
 
-MODULES = {c.__name__: c for c in (Ours, Open, Theirs, Stacked, Needy, Total, Pair, NoChannels)}
+CLASSES = (Ours, Open, Theirs, Wider, Typed, Untold, Quits, SpatialOnly, Stacked, Needy, Total, Pair, NoChannels)
+MODULES: dict[str, type[nn.Module]] = {c.__name__: c for c in CLASSES}
 MODEL = """\
 nc: 7
 depth_multiple: 0.5
@@ -111,12 +156,18 @@ def detector(row: str) -> Detector:
         ("[-1, 1, Stacked, [128]]", ((32, 32, 1, True), {})),
         ("[-1, 1, Needy, [128, 3]]", ((32, 32, 3), {})),
         ("[-1, 1, Needy, {c2: 128, kernel: 3}]", ((32, 32, 3), {})),
-        ("[-1, 1, Theirs, [36]]", ((32, 36), {})),  # 3 * (7 + 5): the head's output count is not scaled
+        ("[-1, 1, Wider, [36]]", ((32, 36), {})),  # 3 * (7 + 5): the head's output count is not scaled
         ("[-1, 1, Theirs, [100]]", ((32, 32), {})),  # 25 rounded up to a multiple of 8
     ],
 )
 def test_what_a_users_constructor_is_called_with(row: str, seen: object) -> None:
     assert detector(row).layer(2).seen == seen
+
+
+def test_options_of_the_stated_types_are_taken_and_untold_ones_are_not_checked() -> None:
+    detector("[-1, 1, Typed, [128, 4, {sizes: [3, 5], kind: mean, share: 1}]]")
+    detector("[-1, 1, Typed, {wrongly: None, layer: None}]")
+    assert detector("[-1, 1, Untold, [128, word]]").layer(2).seen == ((32, "word"), {})
 
 
 def test_a_repeated_module_reads_its_own_output() -> None:
@@ -152,7 +203,14 @@ def test_classes_of_torch(row: str, channels: int) -> None:
     ("row", "message"),
     [
         ("[-1, 1, Ours, [64]]", "states 16 output channels .* but gives 32"),
-        ("[-1, 1, Ours, [128, 4, 0.5]]", "1 arguments too many"),
+        ("[-1, 1, Theirs, [64]]", "states 16 output channels .* but gives 32"),
+        ("[-1, 1, Ours, [128, 4, 0.5]]", "Ours takes 2 arguments, here are 3\n  expected: output channels, ratio"),
+        ("[-1, 1, Ours, [128, 4.5]]", "ratio is 4.5\n  expected: a whole number"),
+        ("[-1, 1, Ours, {temperature: hot}]", "temperature is 'hot'\n  expected: a number"),
+        ("[-1, 3, C3, [128, Flase]]", "shortcut is 'Flase'\n  expected: true or false"),
+        ("[-1, 1, SPP, [128, 5]]", "kernel_sizes is 5\n  expected: a list"),
+        ("[-1, 1, Quits, []]", "Quits failed: SystemExit: 32"),
+        ("[-1, 1, SpatialOnly, []]", r"first argument, 'kernel_size', was given the channels .*test_bind\.py:\d+"),
         ("[-1, 1, Ours, {ration: 4}]", "did you mean 'ratio'"),
         ("[-1, 1, Needy, [128]]", "needs kernel"),
         ("[-1, 1, Needy, [wide, 3]]", "output channels are 'wide'"),
@@ -183,6 +241,8 @@ def test_a_head_for_other_classes_than_the_file_says_is_refused() -> None:
 def test_class_names_have_to_be_as_many_as_classes() -> None:
     with pytest.raises(RegardError, match="2 class names for 80 classes"):
         build(read_spec("yolov5n"), names={0: "a", 1: "b"})
+    with pytest.raises(RegardError, match="one for each of 0 to 79"):
+        build(read_spec("yolov5n"), names={i + 1: f"class{i}" for i in range(80)})
 
 
 @pytest.mark.parametrize(
@@ -259,8 +319,23 @@ def test_user_files_are_imported_and_named_again(tmp_path: Path) -> None:
     with pytest.raises(RegardError, match="cannot be imported: SyntaxError") as caught:
         import_modules([str(file)])
     assert caught.value.line == 1
-    file.write_text("raise RuntimeError('no')\n")
-    with pytest.raises(RegardError, match="cannot be imported: RuntimeError: no"):
+    file.write_text("C = 3\nraise RuntimeError('no')\n")
+    with pytest.raises(RegardError, match="cannot be imported: RuntimeError: no") as caught:
+        import_modules([str(file)])
+    assert caught.value.line == 2
+    file.write_text("raise SystemExit(4)\n")
+    with pytest.raises(RegardError, match="cannot be imported: SystemExit: 4"):
+        import_modules([str(file)])
+
+
+def test_user_files_may_import_their_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_mine.py").write_text("from torch import nn\nclass A(nn.Module): pass\n")
+    file = tmp_path / "mine.py"
+    file.write_text("from neighbour_of_mine import A\n")
+    before = list(sys.path)
+    assert set(import_modules([f"{file}:A"])) == {"A"}
+    assert sys.path == before
+    with pytest.raises(RegardError, match="it defines no layer"):
         import_modules([str(file)])
 
 

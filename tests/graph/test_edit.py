@@ -64,6 +64,15 @@ def test_readers_narrow_an_insertion() -> None:
         insert(read_spec("yolov5n"), "SE", after="p4", readers=["head.p4_out"])
 
 
+def test_one_reader_may_be_named_alone_and_none_is_a_slip() -> None:
+    spec = read_spec("yolov5n")
+    assert insert(spec, "SE", after="p4", readers="head.p4_concat") == insert(
+        spec, "SE", after="p4", readers=["head.p4_concat"]
+    )
+    with pytest.raises(RegardError, match="no readers are named"):
+        insert(spec, "SE", after="p4", readers=[])
+
+
 def test_the_last_insertion_after_a_row_comes_first() -> None:
     edited = insert(insert(read_spec("yolov5n"), "SE", after="p4"), "SE", after="p4")
     names = [row.name for row in edited.rows]

@@ -79,11 +79,20 @@ def test_messages_name_the_file_in_which_the_row_was_written(tmp_path: Path) -> 
         ("remove: [head.p5_down]", "remove:", 7, "'layer' is None"),
         ("nc: 3", "nc: 2.5", 2, "nc is 2.5"),
         ("nc: 3", "nc: -3", 2, "nc is -3"),
+        ("nc: 3", "nc: 100001", 2, "nc is 100001"),
+        ("nc: 3", "width_multiple: 101", 2, "width_multiple is 101"),
+        ("nc: 3", "depth_multiple: 1e3", 2, "depth_multiple is 1000.0"),
+        ("nc: 3", "anchors: 1000000000", 2, "anchors are 1000000000"),
+        ("nc: 3", "nc: 3\nnc: 4", 3, "'nc' is there twice"),
+        ("gate: false", "gate: false, gate: true", 4, "'gate' is there twice"),
+        ("args: [1024]", "number: 1001", 6, "'number' is 1001"),
+        ("readers: [head.p4_concat]", "readers: []", 5, "no readers are named"),
         ("nc: 3", "width_multiple: .inf", 2, "width_multiple is inf"),
         ("nc: 3", "anchors: [[1]]", 2, "anchors are"),
         ("nc: 3", "epochs: 3", 2, "unknown key 'epochs'"),
         ("base: yolov5n", "base: yolov5q", 1, "did you mean 'yolov5"),
         ("base: yolov5n", "base: [1]", 1, "there is no model"),
+        ("base: yolov5n", "base: weights.pt", 1, "'weights.pt' is no graph"),
     ],
 )
 def test_wrong_overlays_say_where(old: str, new: str, line: int, message: str) -> None:
@@ -91,6 +100,23 @@ def test_wrong_overlays_say_where(old: str, new: str, line: int, message: str) -
     with pytest.raises(RegardError, match=re.escape(message)) as caught:
         parse_spec(OVERLAY.replace(old, new, 1), FILE)
     assert (caught.value.file, caught.value.line) == (FILE, line)
+
+
+def test_numbers_are_read_as_people_write_them() -> None:
+    assert parse_spec(OVERLAY.replace("nc: 3", "width_multiple: 5e-1"), FILE).width_multiple == 0.5
+
+
+def test_a_replaced_row_that_cannot_be_built_is_named_where_it_was_replaced() -> None:
+    over = "base: yolov5n\n\nreplace: {layer: sppf, module: SPP}\n"
+    with pytest.raises(RegardError, match="kernel_sizes is 5") as caught:
+        build(parse_spec(over, FILE))
+    assert (caught.value.file, caught.value.line) == (FILE, 3)
+
+
+def test_a_graph_without_rows_is_refused() -> None:
+    with pytest.raises(RegardError, match="there are no rows") as caught:
+        build(parse_spec("backbone: []\nhead: []\n", FILE))
+    assert caught.value.file == FILE
 
 
 def test_a_base_that_leads_back_is_refused(tmp_path: Path) -> None:
@@ -117,6 +143,7 @@ def test_a_base_that_leads_back_is_refused(tmp_path: Path) -> None:
         ("[-1, 1, SPPF, [1024, 5]]", "{module: SPPF, arg: [1024]}", "SPPF", "did you mean 'args'"),
         ("[-1, 1, SPPF, [1024, 5]]", "{name: '#3', module: SPPF, args: [1024]}", "SPPF", "cannot be the name"),
         ("[-1, 1, SPPF, [1024, 5]]", "[-1, 1, SPPF, &a [1024, *a]]", "# YOLOv5", "contains itself"),
+        ("[-1, 1, SPPF, [1024, 5]]", "[-1, 1001, SPPF, [1024, 5]]", "SPPF", "'number' is 1001"),
         ("nc: 80", "nc: eighty", "nc", "nc is 'eighty'"),
         ("nc: 80", "nx: 80", "nc", "unknown key 'nx'"),
         ("depth_multiple: 0.33", "depth_multiple: .nan", "depth_m", "depth_multiple is nan"),

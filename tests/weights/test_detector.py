@@ -132,3 +132,10 @@ def test_names_of_the_zoo(name: str) -> None:
 def test_what_is_not_there(name: str, tmp_path: Path) -> None:
     with pytest.raises(RegardError):
         load_detector(tmp_path / name)
+
+
+def test_suffixes_in_capitals_are_the_same(tmp_path: Path) -> None:
+    save_detector(tmp_path / "A.SAFETENSORS", build(read_spec("yolov5n")))
+    assert load_detector(tmp_path / "A.SAFETENSORS").nc == 80
+    with pytest.raises(RegardError, match="no such file"):
+        load_detector(tmp_path / "A.PT")

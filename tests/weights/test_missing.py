@@ -22,6 +22,18 @@ def test_says_nothing_of_the_publisher_about_other_names(tmp_path: Path) -> None
     assert "Ultralytics" not in str(missing_file(tmp_path / "best.safetensors"))
 
 
+@pytest.mark.parametrize("name", ["yolov8n.pt", "yolov5nu.pt", "yolo11n.pt", "yolov3-tiny.pt", "rtdetr-l.pt"])
+def test_names_of_other_kinds_are_not_taken_for_yolov5s(name: str, tmp_path: Path) -> None:
+    message = str(missing_file(tmp_path / name))
+    assert "another kind of model" in message
+    assert "published" not in message
+
+
+def test_an_ending_alone_makes_no_near_name(tmp_path: Path) -> None:
+    (tmp_path / "old.pt").touch()
+    assert "did you mean" not in str(missing_file(tmp_path / "best.pt"))
+
+
 def test_suggests_a_near_name_in_the_folder(tmp_path: Path) -> None:
     (tmp_path / "helmets.pt").touch()
     (tmp_path / "helmet.txt").touch()

@@ -120,11 +120,19 @@ def remove(
     _deliver(edited, output, yolov5=yolov5, ungated=ungated)
 
 
+def _check_form(output: Path | None, *, yolov5: bool, ungated: bool) -> None:
+    if ungated and not yolov5:
+        raise RegardError("--ungated says how --yolov5 writes gates", hint="add --yolov5, or insert with --no-gate")
+    if yolov5 and output is not None and output.suffix == ".safetensors":
+        raise RegardError("--yolov5 writes a YAML", file=output, expected="a name that ends in .yaml")
+
+
 def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: bool) -> None:
     """Print the graph, or write it, with its weights where the file can hold them."""
     from regard.weights.detector import save_detector
     from regard.weights.store import replacing
 
+    _check_form(output, yolov5=yolov5, ungated=ungated)
     if output is not None and output.suffix == ".safetensors":
         save_detector(output, detector)
     else:

@@ -83,7 +83,9 @@ def build(
     names = dict(names) if names else {i: f"class{i}" for i in range(spec.nc)}
     if sorted(names) != list(range(spec.nc)):
         raise RegardError(
-            f"{len(names)} class names for {spec.nc} classes", file=spec.file, expected=f"one for each of 0 to {spec.nc - 1}"
+            f"{len(names)} class names for {spec.nc} classes",
+            file=spec.file,
+            expected=f"one for each of 0 to {spec.nc - 1}",
         )
     used = {row.module: modules[row.module] for row in spec.rows if row.module in modules}
     return Detector(spec, layers, names, used).eval()
@@ -106,7 +108,9 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
     known = [*modules, *LAYERS, *(f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity"))]
     raise RegardError(
         f"unknown module {name!r}",
-        expected="one of " + ", ".join({**modules, **LAYERS}) + ", a class of torch.nn as nn.X, or your own by --module",
+        expected="one of "
+        + ", ".join({**modules, **LAYERS})
+        + ", a class of torch.nn as nn.X, or your own by --module",
         hint=nearest(name, known),
     )
 

@@ -18,6 +18,9 @@ from regard.nn.gate import Gated
 
 Shapes = tuple[tuple[int, ...], ...]
 
+MOST_PIXELS = 65536
+"""Largest side of an input: far beyond any photograph, and still small enough to multiply."""
+
 GATE_FLOPS = 3
 """Of a gate, per element: a subtraction, a multiplication and an addition."""
 
@@ -46,12 +49,13 @@ def check_imgsz(detector: Detector, imgsz: int) -> None:
     """Check that an input size suits the detector.
 
     Raises:
-        RegardError: it is not a multiple of the largest stride.
+        RegardError: it is not a multiple of the largest stride, or out of all proportion.
     """
     stride = detector.max_stride
-    if imgsz < stride or imgsz % stride:
-        nearest = max(stride, round(imgsz / stride) * stride)
-        raise RegardError(f"image size {imgsz}", expected=f"a multiple of {stride}, such as {nearest}")
+    if not stride <= imgsz <= MOST_PIXELS or imgsz % stride:
+        nearest = min(max(stride, round(imgsz / stride) * stride), MOST_PIXELS // stride * stride)
+        expected = f"a multiple of {stride} up to {MOST_PIXELS}, such as {nearest}"
+        raise RegardError(f"image size {imgsz}", expected=expected)
 
 
 def row_costs(detector: Detector, imgsz: int) -> list[RowCost]:

@@ -11,6 +11,17 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from torch import nn
 
+PLAIN = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "a word",
+    "a valid tuple": "a list",
+    "a valid list": "a list",
+    "an instance of Sequence": "a list",
+}
+"""What pydantic says, in the words of a YAML file."""
+
 
 def hints_of(layer: type[nn.Module]) -> dict[str, Any]:
     """Return the types that a constructor states, name to type; of torch's own classes none, as they check theirs."""
@@ -31,7 +42,7 @@ def expected_instead(value: Any, hint: Any) -> str | None:
         if isinstance(value, tuple) and expected_instead(list(value), hint) is None:  # ``list[int]``
             return None
         found = (fault["msg"].removeprefix("Input should be ") for fault in error.errors())
-        return " or ".join(dict.fromkeys(found))
+        return " or ".join(dict.fromkeys(PLAIN.get(words, words) for words in found))
     except (PydanticUserError, TypeError):  # no type that could be checked, or not hashable
         return None
     return None

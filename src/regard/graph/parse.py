@@ -64,19 +64,24 @@ def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]
     return {str(key): value for key, value in document.items()}, lines
 
 
-def _refuse_repeated_keys(node: yaml.Node | None, file: Path | None) -> None:
-    """Refuse two keys of one name at the top or in an edit: YAML would silently take the second alone."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated_keys(item, file)
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                line = key.start_mark.line + 1
-                raise RegardError(f"{key.value!r} is there twice", file=file, line=line, expected="each key once")
-            seen.add(str(key.value))
-            _refuse_repeated_keys(value, file)
+def _refuse_repeated_keys(root: yaml.Node | None, file: Path | None) -> None:
+    """Refuse two keys of one name in one mapping: YAML would silently take the second alone."""
+    left, known = [root], set[int]()
+    while left:
+        node = left.pop()
+        if id(node) in known:  # by an alias, which may even lead back to itself
+            continue
+        known.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                left.append(value)
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise RegardError(f"{key.value!r} is there twice", file=file, line=line, expected="each key once")
+                seen.add(str(key.value))
 
 
 def _refuse_self_reference(document: Any, file: Path | None) -> None:

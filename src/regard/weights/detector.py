@@ -36,9 +36,10 @@ def load_detector(source: str | Path, *, modules: Modules | None = None, allow_m
     path = Path(source)
     if path.is_dir():
         path = _of_run(path)
-    if path.suffix == WEIGHTS:
+    suffix = path.suffix.lower()
+    if suffix == WEIGHTS:
         return _from_store(path, modules, allow_miswired)
-    if path.suffix in CHECKPOINTS:
+    if suffix in CHECKPOINTS:
         return _from_yolov5(path, modules, allow_miswired)
     return build(read_spec(source), modules=modules, allow_miswired=allow_miswired)
 
