@@ -100,7 +100,7 @@ def test_rows_sum_to_one() -> None:
 
 
 def test_quadratic_memory_is_told() -> None:
-    assert SelfAttention(8).note == MultiHeadSelfAttention(8, positions="rotary").note == ""
+    assert SelfAttention(8).note == MultiHeadSelfAttention(16, positions="rotary").note == ""
     assert "relu is written out" in SelfAttention(8, normaliser="relu").note
     assert "sigmoid is written out" in MultiHeadSelfAttention(8, normaliser="sigmoid").note
     assert "relative positions" in MultiHeadSelfAttention(8, positions="relative").note
