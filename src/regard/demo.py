@@ -16,6 +16,7 @@ from rich.table import Table
 
 from regard import api
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
+from regard.data.formats import load_data
 from regard.training.run import Run
 
 DATA = "synthetic:context"
@@ -48,8 +49,9 @@ def run_demo(folder: Path, *, seed: int = 0) -> list[Run]:
     """Train, validate and compare the two models; print a table, keep the runs and their pictures in ``folder``."""
     console = Console()
     console.print(
-        "Odd one out: 3 to 5 discs and squares of one colour but one. An object is 'odd' if its colour is unique in\n"
-        f"the image. Two small detectors, {EPOCHS} epochs on 2,000 drawn images of {IMGSZ} px; nothing is downloaded.",
+        "Odd one out: 3 to 5 discs and squares, all of one colour but one. An object is\n"
+        "'odd' if no other in the image has its colour. Two small detectors learn it in\n"
+        f"{EPOCHS} epochs of {_images('train'):,} drawn images of {IMGSZ} px; nothing is downloaded.",
         highlight=False,
     )
     runs = []
@@ -64,17 +66,22 @@ def run_demo(folder: Path, *, seed: int = 0) -> list[Run]:
         runs.append(api.train(detector, DATA, folder=target, recipe=RECIPE, **settings))
     console.print(_table(runs))
     console.print(
-        "A detector with a local field cannot see which colour is the odd one; a layer over the whole image can.\n"
-        "One run each shows that it works, not how much it gains: that takes several seeds.",
+        "A detector with a local field cannot see which colour is the odd one; a layer\n"
+        "over the whole image can. One run each shows that it works, not how much it\n"
+        "gains: that takes several seeds.",
         highlight=False,
     )
     for run in runs:
-        console.print(f"pictures, curves and weights: {run.folder}", highlight=False)
+        console.print(f"pictures, curves and weights: {run.folder}", highlight=False, soft_wrap=True)
     return runs
 
 
+def _images(split: str) -> int:
+    return len(load_data(DATA).splits[split])
+
+
 def _table(runs: Sequence[Run]) -> Table:
-    table = Table(title="validation on 300 images that no model has seen")
+    table = Table(title=f"validation on {_images('val')} images that no model has seen")
     for heading in ("model", "parameters", "AP", "AP50", "ordinary AP50", "odd AP50"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for run in runs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ NAMED_CLASSES = 7
 """With more classes than this, their curves are drawn pale and without names behind the mean."""
 LABELLED_CELLS = 30
 """A confusion matrix of more classes than this is drawn without names and numbers."""
+MOST_IN_LEGEND = 6
+"""With more lines than this in a panel, they have no names."""
+LONGEST_NAME = 20
+"""Letters of a class name that are drawn."""
 UNIT_SQUARE: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02)}
 
 STYLE: dict[Any, Any] = {
@@ -55,7 +60,7 @@ def plot_pr_curve(metrics: Metrics, path: str | Path) -> Path:
     recall = metrics.curves.recall_levels
     with saved_figure(path, (5.2, 4.2)) as figure:
         axes = figure.add_subplot()
-        labels = [f"{entry.name}  {entry.ap50:.3f}" for entry in metrics.per_class]
+        labels = [f"{_short(entry.name)}  {entry.ap50:.3f}" for entry in metrics.per_class]
         mean = f"mean  {metrics.ap50:.3f}"
         _class_lines(axes, recall, metrics.curves.best_precision, labels, mean)
         axes.set(title="Precision and recall at IoU 0.5", xlabel="recall", ylabel="precision", **UNIT_SQUARE)
@@ -67,7 +72,7 @@ def plot_f1_curve(metrics: Metrics, path: str | Path) -> Path:
     """Save F1 at IoU 0.5 against confidence, of each class and their mean, with its best point marked."""
     with saved_figure(path, (5.2, 4.2)) as figure:
         axes = figure.add_subplot()
-        labels = [entry.name for entry in metrics.per_class]
+        labels = [_short(entry.name) for entry in metrics.per_class]
         _class_lines(axes, metrics.curves.confidence, metrics.curves.f1, labels, f"mean, best {metrics.f1:.3f}")
         axes.plot(metrics.confidence, metrics.f1, "o", color=BLUE, markersize=5, markeredgecolor="white", zorder=5)
         axes.set(title="F1 at IoU 0.5", xlabel="confidence", ylabel="F1", **UNIT_SQUARE)
@@ -82,10 +87,11 @@ def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
     """
     counts = metrics.confusion.astype(np.float64)
     parts = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [*(entry.name for entry in metrics.per_class), "background"]
+    names = [*(_short(entry.name) for entry in metrics.per_class), "background"]
     named = len(names) <= LABELLED_CELLS + 1
     side = float(np.clip(1.9 + 0.42 * len(names), 4.0, 9.0)) if named else 6.0
-    with saved_figure(path, (side + 0.9, side)) as figure:
+    room = 0.07 * max(map(len, names)) if named else 0.0  # inches, for the names
+    with saved_figure(path, (side + 1.2 + room, side + room)) as figure:
         axes = figure.add_subplot()
         shown = axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
         axes.set(title="Confusion at confidence 0.25, IoU 0.5", xlabel="detected", ylabel="labelled")
@@ -123,17 +129,31 @@ def plot_training(table: Mapping[str, Sequence[float]], path: str | Path) -> Pat
     with saved_figure(path, (2.6 * columns, 2.2 * rows)) as figure:
         for place, (panel, lines) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(rows, columns, place)
-            for (split, values), color, dash in zip(lines, (BLUE, ORANGE, INK), DASHES, strict=False):
-                marker = "o" if len(values) < 3 else None
-                axes.plot(epochs, values, color=color, linestyle=dash, label=split, marker=marker, markersize=3)
+            _epoch_lines(axes, epochs, lines)
             axes.set_title(panel)
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
-            axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-            if len(lines) > 1:
-                axes.legend()
             if place > len(panels) - columns:
                 axes.set_xlabel("epoch")
     return Path(path)
+
+
+def _epoch_lines(axes: Any, epochs: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]]) -> None:
+    """Draw the lines of one panel of the training's picture."""
+    looks = zip(cycle((BLUE, ORANGE, INK, *CLASS_COLORS[:4])), cycle(DASHES), strict=False)
+    known_epochs = 0
+    for (name, values), (color, dash) in zip(lines, looks, strict=False):
+        known = ~np.isnan(np.asarray(values, dtype=np.float64))  # measured every few epochs only: points are joined
+        known_epochs = max(known_epochs, int(known.sum()))
+        marker = "o" if known.sum() < 3 else None
+        x, y = np.asarray(epochs)[known], np.asarray(values)[known]
+        axes.plot(x, y, color=color, linestyle=dash, label=name, marker=marker, markersize=3)
+    if known_epochs == 1:
+        axes.margins(x=0.5)
+        axes.set_xticks(np.asarray(epochs)[-1:])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    if 1 < len(lines) <= MOST_IN_LEGEND:
+        axes.legend(fontsize=7, handlelength=2.4)
 
 
 def _class_lines(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], labels: Sequence[str], mean: str) -> None:
@@ -148,6 +168,12 @@ def _class_lines(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], labe
         for place, i in enumerate(known):
             color, dash = CLASS_COLORS[place], DASHES[place % len(DASHES)]
             axes.plot(x, y[i], color=color, linestyle=dash, label=labels[i])
+
+
+def _short(name: str) -> str:
+    """Return the name as it is drawn: cut where it is long, and with no letter that starts a formula."""
+    cut = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return cut.replace("$", r"\$")
 
 
 def _legend(axes: Any, title: str | None) -> None:
