@@ -34,7 +34,7 @@ def record(height: int, width: int) -> Record:
 
 def read(path: Path) -> NDArray[np.uint8]:
     assert not list(path.parent.glob(".*"))
-    return np.asarray(cv2.imread(str(path))[:, :, ::-1], dtype=np.uint8)
+    return np.asarray(cv2.imread(str(path)), dtype=np.uint8)[:, :, ::-1]
 
 
 def near(pixels: NDArray[np.uint8], colour: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -76,7 +76,12 @@ def test_images_of_all_shapes_keep_theirs(tmp_path: Path, model: Detector) -> No
 
 def test_of_many_images_some_are_shown(tmp_path: Path, model: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[NDArray[np.uint8]] = []
-    monkeypatch.setattr(pictures, "_grid", lambda tiles, _columns: shown.extend(tiles) or tiles[0])
+
+    def grid(tiles: list[NDArray[np.uint8]], _columns: int) -> NDArray[np.uint8]:
+        shown.extend(tiles)
+        return tiles[0]
+
+    monkeypatch.setattr(pictures, "_grid", grid)
     Pictures(tmp_path, ["a", "b"]).predictions(model, [record(40, 40)] * 37, 64)
     assert len(shown) == 16
     shown.clear()
