@@ -1,0 +1,214 @@
+"""Time and memory of every attention module at P3, P4 and P5 of yolov5n, s and m, beside plain forms and peers.
+
+    python benchmarks/attention.py --threads 2 --out docs/results
+
+All modules of one place run in turn, one after another in every repeat, so that a change in the machine's speed meets
+all alike; times are medians, with the ratio to ``MultiHeadSelfAttention`` as the median of paired ratios. Peak memory
+is that of tensors alive in a forward pass beyond the input (scratch inside kernels, and all of
+torch.nn.MultiheadAttention's native path, is not seen). For modules that
+claim a cost linear in the number of positions the log-log slope of time from 1,600 to 25,600 positions is measured.
+Writes ``attention-DATE.json`` and ``attention-DATE.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from statistics import median
+
+import timm.layers
+import torch
+from torch import Tensor, nn
+
+import regard
+from regard.costing.latency import latencies_in_turn
+from regard.costing.memory import LiveBytes
+from regard.errors import RegardError
+from regard.nn.attention import ATTENTION
+from regard.nn.attention.dot_product import dot_product_attention
+from regard.nn.attention.self_attention import MultiHeadSelfAttention
+from regard.nn.attention.tokens import to_map, to_tokens
+
+CPU = torch.device("cpu")
+BASE = "MultiHeadSelfAttention"
+CHANNELS = {"yolov5n": (64, 128, 256), "yolov5s": (128, 256, 512), "yolov5m": (192, 384, 768)}
+LEVELS = {"P3": 80, "P4": 40, "P5": 20}
+SLOPE_SIDES = (40, 80, 160)
+SLOPE_CHANNELS = 128
+
+
+class WrittenOut(MultiHeadSelfAttention):
+    """The same attention with its N x N weights held in memory, as it is taught."""
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int]) -> Tensor:  # noqa: ARG002
+        """(B, heads, N, d) each -> (B, heads, N, d)."""
+        return dot_product_attention(q, k, v)[0]
+
+
+class OnTokens(nn.Module):
+    """A peer that works on (B, N, C), run on a map."""
+
+    def __init__(self, peer: nn.Module, call: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.peer, self.call = peer, call
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return to_map(self.call(self.peer, to_tokens(x)), (x.shape[2], x.shape[3]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one module costs in one place.
+
+    Attributes:
+        name: YAML name, or the peer's.
+        model: yolov5n, s or m.
+        level: P3, P4 or P5.
+        channels: of the map.
+        side: of the map.
+        forward_ms: median time of a forward pass, one image.
+        step_ms: median time of a forward and a backward pass.
+        forward_ratio: forward time over that of ``MultiHeadSelfAttention``; the median of paired ratios.
+        step_ratio: likewise of forward and backward.
+        peak_mib: most memory of a forward pass beyond its input.
+    """
+
+    name: str
+    model: str
+    level: str
+    channels: int
+    side: int
+    forward_ms: float
+    step_ms: float
+    forward_ratio: float
+    step_ratio: float
+    peak_mib: float
+
+
+def modules(channels: int) -> dict[str, nn.Module]:
+    """Return every module of the catalogue that takes so many channels, and the peers."""
+    found: dict[str, nn.Module] = {}
+    for name, kind in ATTENTION.items():
+        try:
+            found[name] = kind(channels)
+        except RegardError as error:
+            print(f"{name} at {channels} channels: {error}")
+    found["written out"] = WrittenOut(channels)
+    multi_head = nn.MultiheadAttention(channels, 4, batch_first=True)
+    found["torch.nn.MultiheadAttention"] = OnTokens(multi_head, lambda m, t: m(t, t, t, need_weights=False)[0])
+    found["timm Attention"] = OnTokens(timm.layers.Attention(channels, 4), lambda m, t: m(t))
+    return {name: module.eval() for name, module in found.items()}
+
+
+def measure(model: str, level: str, channels: int, side: int, repeats: int) -> list[Row]:
+    """Return one row a module."""
+    found = modules(channels)
+    x = torch.randn(1, channels, side, side)
+    forward = latencies_in_turn([lambda m=m: m(x) for m in found.values()], CPU, repeats)
+    step = latencies_in_turn([lambda m=m: _step(m, x) for m in found.values()], CPU, repeats)
+    base = list(found).index(BASE)
+    rows = []
+    for (name, module), f, s in zip(found.items(), forward, step, strict=True):
+        ratios = [
+            median(a / b for a, b in zip(own, other[base], strict=True)) for own, other in ((f, forward), (s, step))
+        ]
+        times = (median(f) * 1e3, median(s) * 1e3)
+        rows.append(Row(name, model, level, channels, side, *times, *ratios, peak(module, x)))
+        print(
+            f"{model} {level} {name:28} {times[0]:9.2f} ms {times[1]:9.2f} ms {rows[-1].peak_mib:8.1f} MiB", flush=True
+        )
+    return rows
+
+
+def _step(module: nn.Module, x: Tensor) -> None:
+    with torch.inference_mode(False), torch.enable_grad():  # the clock runs everything without gradients
+        module(x.clone().requires_grad_()).sum().backward()
+
+
+def peak(module: nn.Module, x: Tensor) -> float:
+    """Return the most memory of a forward pass beyond its input, in MiB."""
+    with torch.no_grad(), LiveBytes() as mode:
+        module(x)
+    return mode.peak / 2**20
+
+
+def slopes(repeats: int) -> dict[str, float]:
+    """Return the log-log slope of forward time over positions, of modules that claim linear cost."""
+    linear = {name: kind(SLOPE_CHANNELS).eval() for name, kind in ATTENTION.items() if kind.card.linear}
+    inputs = [torch.randn(1, SLOPE_CHANNELS, side, side) for side in SLOPE_SIDES]
+    found = {}
+    for name, module in linear.items():
+        times = latencies_in_turn([lambda x=x, m=module: m(x) for x in inputs], CPU, repeats)
+        positions = [math.log(side * side) for side in SLOPE_SIDES]
+        found[name] = _slope(positions, [math.log(median(t)) for t in times])
+        print(f"slope of {name}: {found[name]:.2f}", flush=True)
+    return found
+
+
+def _slope(x: list[float], y: list[float]) -> float:
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    products = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return products / sum((a - mean_x) ** 2 for a in x)
+
+
+def page(rows: list[Row], slope: Mapping[str, float], about: str) -> str:
+    """Return the results as Markdown."""
+    lines = [f"# What attention costs, {date.today()}", "", about, ""]
+    for model in dict.fromkeys(row.model for row in rows):
+        for level in LEVELS:
+            own = [row for row in rows if (row.model, row.level) == (model, level)]
+            if not own:
+                continue
+            lines += [f"## {model} {level}: {own[0].channels} channels, {own[0].side} x {own[0].side}", ""]
+            lines += [
+                "| module | forward, ms | x | forward and backward, ms | x | peak, MiB |",
+                "|---|--:|--:|--:|--:|--:|",
+            ]
+            for r in sorted(own, key=lambda row: row.forward_ms):
+                times = f"{r.forward_ms:.2f} | {r.forward_ratio:.2f} | {r.step_ms:.2f} | {r.step_ratio:.2f}"
+                lines.append(f"| {r.name} | {times} | {r.peak_mib:.1f} |")
+            lines.append("")
+    lines += [
+        "## Growth",
+        "",
+        "Log-log slope of forward time over positions, 1,600 to 25,600, 128 channels; 1 is linear.",
+        "",
+    ]
+    lines += ["| module | slope |", "|---|--:|", *(f"| {name} | {value:.2f} |" for name, value in slope.items())]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=list(CHANNELS), choices=list(CHANNELS))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(0)
+    places = [(m, level, c) for m in a.models for level, c in zip(LEVELS, CHANNELS[m], strict=True)]
+    rows = [row for m, level, c in places for row in measure(m, level, c, LEVELS[level], a.repeats)]
+    slope = slopes(a.repeats)
+    about = (
+        f"One image of 640 px, float32, {a.threads} threads, {platform.machine()} CPU, torch {torch.__version__}, "
+        f"regard {regard.__version__}, medians of {a.repeats} repeats in turn. "
+        f"x: times that of `{BASE}`, the median of paired ratios. Command: `python benchmarks/attention.py`."
+    )
+    a.out.mkdir(parents=True, exist_ok=True)
+    path = a.out / f"attention-{date.today()}.json"
+    path.write_text(json.dumps({"about": about, "rows": [asdict(row) for row in rows], "slopes": slope}, indent=1))
+    path.with_suffix(".md").write_text(page(rows, slope, about))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
