@@ -10,9 +10,13 @@ from regard.nn.attention.cbam import CBAM
 from regard.nn.attention.coordinate import CoordinateAttention
 from regard.nn.attention.eca import ECA
 from regard.nn.attention.global_context import GlobalContext
+from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
+from regard.nn.attention.non_local import NonLocal
+from regard.nn.attention.performer import Performer
 from regard.nn.attention.se import SE
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.simam import SimAM
+from regard.nn.attention.transformer_block import TransformerBlock
 
 ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
     {
@@ -24,6 +28,11 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "SimAM": SimAM,
         "SelfAttention": SelfAttention,
         "MultiHeadSelfAttention": MultiHeadSelfAttention,
+        "TransformerBlock": TransformerBlock,
+        "NonLocal": NonLocal,
+        "LinearAttention": LinearAttention,
+        "ReLULinearAttention": ReLULinearAttention,
+        "Performer": Performer,
     }
 )
 

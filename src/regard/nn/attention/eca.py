@@ -1,4 +1,4 @@
-"""Efficient channel attention (Wang et al., 1910.03151, equations 9 and 12).
+"""Efficient channel attention (Wang et al., 1910.03151, section 3.2).
 
 z_c = mean over positions of x_c;  y_c = x_c sigmoid(sum_i w_i z_{c+i}), a convolution over channels of odd width
 k = |log2(C) / gamma + b / gamma|_odd: the odd number nearest, the larger one of two.
