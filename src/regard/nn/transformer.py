@@ -59,7 +59,7 @@ class TransformerBlock(nn.Module):
 
 
 class C3TR(C3):
-    """C3 whose first half passes a Transformer block of 4 heads; the name is YOLOv5's, and so are those of its parameters."""
+    """C3 whose first half passes a Transformer block of 4 heads; the name and its parameters' names are YOLOv5's."""
 
     def stack(self, channels: int, repeats: int, shortcut: bool, groups: int) -> nn.Module:  # noqa: ARG002
         """Return the Transformer block; its residual connections and its heads are fixed."""

@@ -1,4 +1,4 @@
-"""Performer: softmax attention estimated in linear cost, FAVOR+ (Choromanski et al., 2009.14794, equation 5 and lemma 1).
+"""Performer: softmax attention estimated at linear cost, FAVOR+ (Choromanski et al., 2009.14794, eq. 5, lemma 1).
 
 exp(q . k / sqrt(d)) = E_w[phi_w(q) phi_w(k)], phi_w(x) = exp(w . x' - |x'|^2 / 2), x' = x / d^(1/4), w ~ N(0, I_d),
 estimated by the mean over m drawn vectors w that are orthogonal in blocks of d (section 2.4); the error falls as
