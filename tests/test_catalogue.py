@@ -1,0 +1,63 @@
+"""The generated page lists every module as the code has it now; only its times may be older."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from regard.nn.attention import ATTENTION
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_catalogue", DOCS / "make_catalogue.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _table(page: str) -> dict[str, list[str]]:
+    """Return the cells of each module's line, by the name in the first."""
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    cells = [line.strip("| ").split(" | ") for line in lines]
+    return {row[0].strip("`"): row for row in cells}
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_the_line_of_a_module_is_up_to_date(maker: ModuleType, name: str) -> None:
+    shown = _table((DOCS / "catalogue.md").read_text(encoding="utf-8")).get(name, [])
+    assert shown[: len(maker.HEADINGS)] == maker.row(name), "run: python docs/make_catalogue.py"
+
+
+def test_the_page_has_no_line_too_many_and_a_small_picture_for_each(maker: ModuleType) -> None:
+    page = (DOCS / "catalogue.md").read_text(encoding="utf-8")
+    assert set(_table(page)) == set(ATTENTION)
+    for name in ATTENTION:
+        picture = maker.PICTURES / f"{name}.png"
+        assert f"({picture.relative_to(DOCS)})" in page or f'"{picture.relative_to(DOCS)}"' in page
+        assert 500 < picture.stat().st_size < 40_000, name
+
+
+def test_the_same_module_gives_the_same_picture(maker: ModuleType, tmp_path: Path) -> None:
+    for i in range(2):
+        maker.draw("SelfAttention", ATTENTION["SelfAttention"], tmp_path / f"{i}.png")
+    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
+
+
+def test_times_come_from_the_newest_measurement(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maker, "RESULTS", tmp_path)
+    assert maker.newest_times() == ({}, "")
+    for day, milliseconds in (("2026-01-02", 1.23456), ("2026-01-01", 9.0)):
+        rows = [{"name": "SE", "level": "P3", "forward_ms": milliseconds}, {"name": "SE", "level": "P4"}]
+        (tmp_path / f"attention-{day}.json").write_text(json.dumps(rows))
+    assert maker.newest_times() == ({("SE", "P3"): "1.23"}, "attention-2026-01-02.json")
