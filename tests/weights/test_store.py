@@ -157,3 +157,11 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(RegardError, match="cannot write"):
         save_state(tmp_path / "absent" / "last.pt", {})
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "a.safetensors"
+    with pytest.raises(RegardError, match="cannot write the file") as caught:
+        save_weights(path, {}, WeightsHeader(graph=""))
+    assert caught.value.file == path

@@ -8,7 +8,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -157,4 +157,5 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise RegardError(f"cannot write the file: {error.strerror or error}", file=path) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # it is in place, was never made, or lies where nothing can
+            beside.unlink()
