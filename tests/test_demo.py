@@ -22,5 +22,5 @@ def test_the_demonstration_compares_two_runs(
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line.rstrip()) <= 80 for line in lines if str(tmp_path) not in line)
     text = "\n".join(lines)
-    for word in ("8 drawn images of 128 px", "3 images that no model has seen", "odd-one-out-se", "ordinary AP50", "odd AP50"):
-        assert word in text, word
+    for words in ("8 drawn images of 128 px", "3 images that no model has seen", "odd-one-out-se", "odd AP50"):
+        assert words in text, words
