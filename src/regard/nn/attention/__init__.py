@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from regard.nn.attention.area import AreaAttention
+from regard.nn.attention.axial import AxialAttention
 from regard.nn.attention.base import Attention
 from regard.nn.attention.cbam import CBAM
 from regard.nn.attention.coordinate import CoordinateAttention
 from regard.nn.attention.eca import ECA
 from regard.nn.attention.global_context import GlobalContext
+from regard.nn.attention.global_tokens import GlobalTokensAttention
 from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
+from regard.nn.attention.linformer import Linformer
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.performer import Performer
+from regard.nn.attention.pooled import PooledAttention
 from regard.nn.attention.se import SE
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.simam import SimAM
+from regard.nn.attention.strided import StridedAttention
 from regard.nn.attention.transformer_block import TransformerBlock
 
 ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
@@ -30,6 +36,12 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "MultiHeadSelfAttention": MultiHeadSelfAttention,
         "TransformerBlock": TransformerBlock,
         "NonLocal": NonLocal,
+        "StridedAttention": StridedAttention,
+        "GlobalTokensAttention": GlobalTokensAttention,
+        "AxialAttention": AxialAttention,
+        "AreaAttention": AreaAttention,
+        "PooledAttention": PooledAttention,
+        "Linformer": Linformer,
         "LinearAttention": LinearAttention,
         "ReLULinearAttention": ReLULinearAttention,
         "Performer": Performer,

@@ -1,0 +1,131 @@
+"""Area attention (Tian et al., YOLOv12, 2502.12524, section 3.2), written from the paper.
+
+The map of (H, W) is cut into l equal stretches, horizontal (H / l, W) or vertical (H, W / l), by a mere reshape;
+attention stays inside a stretch: b_i = W_o [sum_{j in area(i)} softmax_j(q_i . k_j / sqrt(d)) v_j + P(v)_i], where P,
+the paper's "position perceiver", is a 7 x 7 separable convolution of the values of the whole map.
+
+Deviations: a stretch has ceil(H / l) rows, and the last ones are shorter, or missing, where l does not divide H. Of
+the separable convolution only the depth-wise half is here, as W_o follows at once; it has no bias, as W_v has one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import RegardError
+from regard.nn.attention.card import Card
+from regard.nn.attention.grouping import Cut, attend_in_groups, ceil_div
+from regard.nn.attention.multi_head import MultiHead, Size
+from regard.nn.attention.options import check_at_least, check_choice, check_positions
+from regard.nn.attention.tokens import merge_heads, to_map, to_tokens
+
+DIRECTIONS = ("horizontal", "vertical")
+
+
+class AreaAttention(MultiHead):
+    """Attention inside each of a few stretches of the map, and a depth-wise convolution of the values.
+
+    ``attention`` gives the softmax weights; what the convolution adds depends on no query.
+
+    Args:
+        in_channels: channels of the input and the output; a multiple of ``heads``.
+        heads: each works on ``in_channels / heads`` channels.
+        areas: number of stretches; 1 is attention to the whole map.
+        kernel: odd side of the convolution of the values; 0 for none.
+        direction: "horizontal" stretches are as wide as the map, "vertical" ones as high.
+        positions: kind of position, see ``POSITIONS``; not relative.
+
+    Raises:
+        RegardError: an option does not fit.
+    """
+
+    card = Card(
+        family="sparse",
+        paper="2502.12524",
+        equation="b_i = W_o [sum_{j in area(i)} softmax_j(q_hi . k_hj / sqrt(d)) v_hj + (P * v)_i]",
+        parameters="4 * C**2 + 4 * C + kernel**2 * C",
+        flops="8 * N * C**2 + 2 * kernel**2 * C * N + 4 * C * areas * (ceiling(H / areas) * W)**2",
+        peers=("attention under an explicit mask",),
+        linear=False,
+    )
+
+    def __init__(
+        self,
+        in_channels: int,
+        heads: int = 4,
+        areas: int = 4,
+        kernel: int = 7,
+        direction: str = "horizontal",
+        positions: str = "none",
+    ) -> None:
+        check_positions("AreaAttention", positions)
+        check_at_least("AreaAttention", "areas", areas, 1)
+        check_choice("AreaAttention", "direction", direction, DIRECTIONS)
+        if kernel < 0 or (kernel and kernel % 2 == 0):
+            near = f"the nearest is {max(kernel + 1, 0)}"
+            raise RegardError(f"AreaAttention: kernel {kernel} is not odd", expected="an odd number, or 0", hint=near)
+        super().__init__(in_channels, heads, positions)
+        self.areas = areas
+        self.kernel = kernel
+        self.direction = direction
+        self.perceiver = (
+            nn.Conv2d(in_channels, in_channels, kernel, padding=kernel // 2, groups=in_channels, bias=False)
+            if kernel
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        size = (x.shape[2], x.shape[3])
+        q, k, v = self.project(x)
+        return self._join(self.mix(q, k, v, size), v, size)
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): all but the mixing, values passed on as they are."""
+        _, _, v = self.project(x)
+        return self._join(v, v, (x.shape[2], x.shape[3]))
+
+    def _join(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
+        """Add the convolution of the values to the mixed ones, and join heads: (B, heads, N, d) -> (B, C, H, W)."""
+        joined = merge_heads(mixed)
+        if self.perceiver is not None:
+            joined = joined + to_tokens(self.perceiver(to_map(merge_heads(v), size)))
+        return to_map(self.out(joined), size)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
+        """(B, heads, N, d) each -> (B, heads, N, d), the attention alone."""
+        thick, _ = self._area(size)
+        axis = DIRECTIONS.index(self.direction)
+        stretches = Cut.blocks(size[axis], thick, self.areas, q.device)
+        along = Cut.whole(size[1 - axis], q.device)
+        return attend_in_groups(q, k, v, *((along, stretches) if axis else (stretches, along)))
+
+    def _area(self, size: Size) -> Size:
+        """Return the sides of an area: across the stretch, and along it."""
+        height, width = size
+        if self.direction == "vertical":
+            return ceil_div(width, self.areas), height
+        return ceil_div(height, self.areas), width
+
+    def reach(self, query: Size, size: Size) -> Tensor:
+        """Return what ``query`` sees: (H, W), boolean."""
+        thick, _ = self._area(size)
+        axis = DIRECTIONS.index(self.direction)
+        same = torch.arange(size[axis]) // thick == query[axis] // thick
+        return (same[:, None] if axis == 0 else same).expand(size)
+
+    def pairs(self, height: int, width: int) -> int:
+        """Return the pairs inside areas; padding is multiplied too."""
+        thick, wide = self._area((height, width))
+        return self.areas * (thick * wide) ** 2
+
+    def flops(self, height: int, width: int) -> int:
+        """Return projections, positions and mixing, and 2 k^2 for each value for the convolution."""
+        return super().flops(height, width) + 2 * self.kernel**2 * self.in_channels * height * width
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return queries, keys, values and mixed values with their padding, and what projections and P keep."""
+        thick, wide = self._area((height, width))
+        kept = (3 if self.kernel else 2) * height * width * self.in_channels
+        return kept + self.areas * thick * wide * (4 * self.in_channels + self.heads)
