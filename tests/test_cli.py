@@ -74,6 +74,7 @@ def test_a_forgotten_shift_is_refused_with_the_corrected_row(tmp_path: Path) -> 
         (("predict", "odd-one-out", "a.jpg", "--classes", "od"), "has no class 'od'"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--iou", "-1"), "iou is -1.0"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--imgsz", "0"), "imgsz is 0"),
+        (("val", "odd-one-out", "--data", "synthetic:context", "--workers", "-1"), "--workers"),
         (("export", "odd-one-out", "--max-det", "0"), "max_det is 0"),
         (("export", "odd-one-out", "--image", "nowhere.jpg"), "no such image"),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import socket
 import sys
 import warnings
 from dataclasses import dataclass
@@ -142,7 +143,13 @@ def scene(generator: np.random.Generator) -> tuple[np.ndarray, str]:
 
 @pytest.fixture
 def _inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working folder with what the pages name."""
+    """Make a working folder with what the pages name, from which no network can be reached."""
+
+    def refuse(opened: socket.socket, *_: object) -> None:
+        opened.close()
+        raise AssertionError("something is fetched at run time")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
     data = tmp_path / "path" / "to" / "data"
     generator = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2)):
@@ -185,6 +192,7 @@ def test_what_a_page_shows_runs_with_all_that_takes_long(page: Path) -> None:
         "```sh\nregard export yolov5n --format onnx --sise 3\n```\n",
         "```sh\nrm -r .\n```\n",
         '```python\nimport regard\n\nregard.load("yolov5q")\n```\n',
+        '```python\nimport urllib.request\n\nurllib.request.urlopen("http://127.0.0.1:9")\n```\n',
         "```yaml\n# wrong.yaml\nbase: yolov5n\ninsert: [{after: spff, module: SE}]\n```\n"
         "```sh\nregard summary wrong.yaml\n```\n",
     ],

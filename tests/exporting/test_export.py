@@ -17,7 +17,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import regard.exporting.export as export_module
-from regard.api import insert, load
+from regard.api import insert, load, validate
 from regard.api import predict as api_predict
 from regard.config import DetectSettings
 from regard.data.images import ImageFile
@@ -297,3 +297,19 @@ def test_published_weights_on_a_real_image(shared: Path, tmp_path: Path, name: s
     assert not isinstance(expected, list)
     np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=0.05)
     np.testing.assert_array_equal(found.class_ids, expected.class_ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.onnx", "a_openvino", "a.torchscript"])
+def test_an_exported_file_has_the_average_precision_of_pytorch(shared: Path, tmp_path: Path, name: str) -> None:
+    images = sorted((shared / "data" / "coco128").rglob("*.jpg"))[:8]
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in images))
+    detector = load(shared / "weights" / "yolov5n.pt")
+    names = [detector.names[i] for i in range(detector.nc)]
+    (tmp_path / "data.yaml").write_text(json.dumps({"val": "list.txt", "names": names}))
+    export_detector(detector, tmp_path / name, imgsz=320)
+    found, expected = (
+        validate(model, tmp_path / "data.yaml", imgsz=320, batch=3) for model in (tmp_path / name, detector)
+    )
+    assert expected.ap > 0.3
+    assert (found.ap, found.ap50, found.ap75) == pytest.approx((expected.ap, expected.ap50, expected.ap75), abs=1e-3)
