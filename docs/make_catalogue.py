@@ -31,7 +31,7 @@ PAGE, PICTURES, RESULTS = DOCS / "catalogue.md", DOCS / "images" / "catalogue", 
 
 CHANNELS, SIDE = 128, 40
 """What parameters and FLOPs are stated for."""
-LEVELS = ("P3", "P4", "P5")
+LEVELS, TIMED_MODEL = ("P3", "P4", "P5"), "yolov5s"
 MAP_CHANNELS, MAP_SIDE, SEED = 32, 32, 0
 SCENE, OBJECT = 5, 2
 """Number of the scene, and the object in it whose middle is the query."""
@@ -78,12 +78,11 @@ def main() -> None:
 
 def page() -> str:
     """Return the whole page."""
-    times, source = newest_times()
+    times, about = newest_times()
     headings = [*HEADINGS, *(f"{level} (ms)" for level in LEVELS)]
     rows = [[*row(name), *(times.get((name, level), "-") for level in LEVELS)] for name in ATTENTION]
     lines = ["| " + " | ".join(cells) + " |" for cells in (headings, ["---"] * len(headings), *rows)]
-    measured = f"\nTimes are from [{source}](results/{source}).\n" if source else ""
-    return INTRODUCTION + "\n".join(lines) + "\n" + measured + GALLERY + gallery()
+    return INTRODUCTION + "\n".join(lines) + "\n" + (f"\n{about}\n" if about else "") + GALLERY + gallery()
 
 
 HEADINGS = (
@@ -134,14 +133,20 @@ def positions_of(kind: type[Attention]) -> list[str]:
 
 
 def newest_times() -> tuple[Mapping[tuple[str, str], str], str]:
-    """Return milliseconds by module and level, and the name of the file they are from ("" if there is none)."""
+    """Return milliseconds by module and level, and a sentence on the measurement ("" if there is none)."""
     files = sorted(RESULTS.glob("attention-*.json"))
     if not files:
         return {}, ""
-    measured = json.loads(files[-1].read_text())
-    rows = measured["rows"] if isinstance(measured, dict) else measured
-    times = {(r["name"], str(r["level"]).upper()): f"{r['forward_ms']:.3g}" for r in rows if r.get("forward_ms")}
-    return times, files[-1].name
+    measured = json.loads(files[-1].read_text(encoding="utf-8"))
+    models = [r["model"] for r in measured["rows"]]
+    model = TIMED_MODEL if TIMED_MODEL in models else models[0]
+    times = {
+        (r["name"], r["level"]): f"{r['forward_ms']:.{0 if r['forward_ms'] >= 100 else 1}f}"
+        for r in measured["rows"]
+        if r["model"] == model
+    }
+    results = files[-1].with_suffix(".md").name
+    return times, f"Times are for the levels of {model}; more in [{results}](results/{results}). {measured['about']}"
 
 
 def gallery() -> str:

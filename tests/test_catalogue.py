@@ -58,6 +58,11 @@ def test_times_come_from_the_newest_measurement(
     monkeypatch.setattr(maker, "RESULTS", tmp_path)
     assert maker.newest_times() == ({}, "")
     for day, milliseconds in (("2026-01-02", 1.23456), ("2026-01-01", 9.0)):
-        rows = [{"name": "SE", "level": "P3", "forward_ms": milliseconds}, {"name": "SE", "level": "P4"}]
-        (tmp_path / f"attention-{day}.json").write_text(json.dumps(rows))
-    assert maker.newest_times() == ({("SE", "P3"): "1.23"}, "attention-2026-01-02.json")
+        small = {"name": "SE", "model": "yolov5s", "level": "P3", "forward_ms": milliseconds}
+        rows = [small, small | {"model": "yolov5n", "forward_ms": 5.0}, small | {"level": "P4", "forward_ms": 123.4}]
+        measured = {"rows": rows, "about": "One thread."}
+        (tmp_path / f"attention-{day}.json").write_text(json.dumps(measured))
+    times, about = maker.newest_times()
+    assert times == {("SE", "P3"): "1.2", ("SE", "P4"): "123"}
+    assert "results/attention-2026-01-02.md" in about
+    assert about.endswith("One thread.")

@@ -28,7 +28,7 @@ COLOURS = "viridis"
 OPACITY = 0.75
 PANEL_INCHES = 3.0
 """Length of the long side of a panel."""
-EDGE, HEADLINE, HEADING, BAR, BARS = 0.12, 0.32, 0.26, 0.6, 5.4
+EDGE, HEADLINE, HEADING, BAR, BARS = 0.12, 0.32, 0.3, 0.6, 5.4
 """Inches: around everything, for the headline, for a panel's heading, for a colour bar with numbers, for bars."""
 OUTLINE = (patheffects.withStroke(linewidth=3.2, foreground="black"),)
 
