@@ -20,9 +20,9 @@ every_module_slowly = pytest.mark.parametrize(
 """Every module, of which all but the first of each family are left to ``make test-all``."""
 
 
-def build(name: str, channels: int = 16, dtype: torch.dtype = torch.float64) -> Attention:
+def build(name: str, channels: int = 16, dtype: torch.dtype = torch.float64, **options: Any) -> Attention:
     """Return a module in evaluation mode in which nothing learned is zero, lest a zero hide what stands behind it."""
-    module = ATTENTION[name](channels)
+    module = ATTENTION[name](channels, **options)
     with torch.no_grad():
         for parameter in module.parameters():
             if not parameter.any():
