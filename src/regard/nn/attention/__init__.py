@@ -15,6 +15,8 @@ from regard.nn.attention.global_context import GlobalContext
 from regard.nn.attention.global_tokens import GlobalTokensAttention
 from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
 from regard.nn.attention.linformer import Linformer
+from regard.nn.attention.local import LocalAttention
+from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.performer import Performer
 from regard.nn.attention.pooled import PooledAttention
@@ -23,6 +25,7 @@ from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAtten
 from regard.nn.attention.simam import SimAM
 from regard.nn.attention.strided import StridedAttention
 from regard.nn.attention.transformer_block import TransformerBlock
+from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
 
 ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
     {
@@ -34,6 +37,10 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "SimAM": SimAM,
         "SelfAttention": SelfAttention,
         "MultiHeadSelfAttention": MultiHeadSelfAttention,
+        "LocalAttention": LocalAttention,
+        "NeighborhoodAttention": NeighborhoodAttention,
+        "WindowAttention": WindowAttention,
+        "ShiftedWindowAttention": ShiftedWindowAttention,
         "TransformerBlock": TransformerBlock,
         "NonLocal": NonLocal,
         "StridedAttention": StridedAttention,

@@ -1,0 +1,104 @@
+"""Attention within windows, and within windows shifted by half a side (Liu et al., 2103.14030, sections 3.2, eq. 4).
+
+b_i = sum over j in the window of i of softmax_j(q_i . k_j / sqrt(d) + B(i, j)) v_j.
+
+The map is cut into windows of k x k that do not overlap. In the shifted form the map is first rolled by k // 2
+against both axes, so that windows straddle the borders of the plain form, and what was rolled round is kept apart
+by a mask. Along an axis no longer than a window there is nothing to straddle, and no shift. B is a learned bias for
+each head and offset of key from query.
+
+Deviations: B is there with positions "relative" only, and its table runs over the offset of key from query; Swin's
+runs over the opposite. On maps that windows do not divide, what is filled up gets a weight of exactly zero. Swin fills
+up with zeros, which take part as keys (of the bias of their projection): in windows that are not full the two differ.
+The mask excludes what it masks, where Swin subtracts 100.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regard.errors import RegardError
+from regard.nn.attention.card import Card
+from regard.nn.attention.tiles import Axis, TiledAttention, count
+
+
+class WindowAttention(TiledAttention):
+    """Attention within windows of ``window`` x ``window`` that do not overlap.
+
+    Args:
+        in_channels: channels of the input and the output; a multiple of ``heads``.
+        heads: each works on ``in_channels / heads`` channels.
+        window: side of a window.
+        positions: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
+
+    Raises:
+        RegardError: ``window`` is not positive, or as for every ``MultiHead``.
+    """
+
+    card = Card(
+        family="local",
+        paper="2103.14030",
+        equation="b_i = sum over j in the window of i of softmax_j(q_i . k_j / sqrt(d) + B(i, j)) v_j",
+        parameters="4 * C**2 + 4 * C",
+        flops="8 * N * C**2 + 4 * C * ceiling(H / window) * ceiling(W / window) * window**4",
+        peers=("torchvision.models.swin_transformer.ShiftedWindowAttention", "timm WindowAttention"),
+    )
+
+    def __init__(self, in_channels: int, heads: int = 4, window: int = 7, positions: str = "none") -> None:
+        if window < 1:
+            raise RegardError(f"a window of {window} holds nothing", expected="a positive number", hint="such as 7")
+        super().__init__(in_channels, heads, positions, reach=window - 1)
+        self.window = window
+        self.shift = 0
+
+    def sees(self, query: int, n: int) -> Tensor:
+        """Return what a query sees on an axis of ``n`` positions: (n,), boolean."""
+        shift = self.shift if n > self.window else 0
+        return (torch.arange(n) - shift) // self.window == (query - shift) // self.window
+
+    def cut(self, n: int) -> tuple[int, int, int]:
+        """Return the number of tiles on an axis of ``n`` positions, and of queries and keys in each."""
+        return count(n, self.window), self.window, self.window
+
+    def axis(self, n: int, device: torch.device) -> Axis:
+        """Cut an axis of ``n`` positions."""
+        end = count(n, self.window) * self.window
+        shift = self.shift * torch.sym_min((n - 1) // self.window, 1)  # by comparing, Python would fix n at export
+        slots = torch.arange(end, device=device)
+        rolled = torch.where(slots < end - shift, slots + shift, slots + shift - end)
+        region = (rolled - shift + self.window) // self.window  # what is rolled round falls into region 0
+        real = rolled < n
+        places, region, real = (t.view(-1, self.window) for t in (rolled.clamp(max=n - 1), region, real))
+        # What only fills up sees all that is real: a query that sees nothing would have no softmax.
+        seen = real[:, None] & ((region[:, :, None] == region[:, None]) | ~real[:, :, None])
+        positions = slots[:n]
+        back = torch.where(positions < shift, positions - shift + end, positions - shift)
+        return Axis(places, places, seen, back)
+
+
+class ShiftedWindowAttention(WindowAttention):
+    """Attention within windows that are shifted by half a side; what is rolled round the border is kept apart.
+
+    Args:
+        in_channels: channels of the input and the output; a multiple of ``heads``.
+        heads: each works on ``in_channels / heads`` channels.
+        window: side of a window.
+        positions: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
+
+    Raises:
+        RegardError: ``window`` is not positive, or as for every ``MultiHead``.
+    """
+
+    card = Card(
+        family="local",
+        paper="2103.14030",
+        equation="b_i = sum over j in the shifted window of i of softmax_j(q_i . k_j / sqrt(d) + B(i, j)) v_j",
+        parameters="4 * C**2 + 4 * C",
+        flops="8 * N * C**2 + 4 * C * ceiling(H / window) * ceiling(W / window) * window**4",
+        peers=("torchvision.models.swin_transformer.ShiftedWindowAttention",),
+    )
+
+    def __init__(self, in_channels: int, heads: int = 4, window: int = 7, positions: str = "none") -> None:
+        super().__init__(in_channels, heads, window, positions)
+        self.shift = window // 2
