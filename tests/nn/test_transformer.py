@@ -1,26 +1,28 @@
+"""The map of YOLOv5's Transformer is that of the weights that its attention returns itself."""
+
 from __future__ import annotations
 
 import pytest
+import torch
 
-import regard
-from regard.graph.cost import row_costs
-from regard.nn.table import LAYERS
-from regard.nn.transformer import C3TR
-
-
-@pytest.mark.parametrize("imgsz", [64, 320])
-def test_the_cost_of_c3tr_includes_its_attention(imgsz: int) -> None:
-    """Its fused attention is counted: 4 N^2 C over the C channels that pass the Transformer."""
-    detector = regard.insert(regard.load("yolov5n"), "C3TR", after="sppf", gate=False)
-    (index,) = (i for i, layer in enumerate(detector.model) if isinstance(layer, C3TR))
-    layer = detector.model[index]
-    assert isinstance(layer, C3TR)
-    channels, hidden, n = layer.cv1.conv.in_channels, layer.cv1.conv.out_channels, (imgsz // 32) ** 2
-    convolutions = 2 * n * (2 * channels * hidden + 2 * hidden * channels)
-    # the positions' layer; q, k, v; the projections of nn.MultiheadAttention, in and out; two layers
-    linear = 2 * n * hidden**2 * (1 + 3 + 3 + 1 + 2)
-    assert row_costs(detector, imgsz)[index].flops == convolutions + linear + 4 * n**2 * hidden
+from regard.nn.capture import attention_modules
+from regard.nn.transformer import C3TR, TransformerBlock
 
 
-def test_c3tr_is_a_layer_by_its_yolov5_name() -> None:
-    assert LAYERS["C3TR"] is C3TR
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_map_is_the_row_of_the_last_layers_weights(layers: int) -> None:
+    block, x = TransformerBlock(24, heads=3, layers=layers).double(), torch.randn(2, 24, 5, 7, dtype=torch.float64)
+    found = block.attention(x, (3, 2))
+    tokens = x.flatten(2).permute(2, 0, 1)
+    tokens = tokens + block.linear(tokens)
+    *before, last = block.tr
+    for layer in before:
+        tokens = layer(tokens)
+    _, weights = last.ma(last.q(tokens), last.k(tokens), last.v(tokens), average_attn_weights=False)
+    torch.testing.assert_close(found.weights, weights[:, :, 3 * 7 + 2 : 3 * 7 + 3].unflatten(-1, (5, 7)))
+    assert (found.kind, found.queries) == ("rows", ((3, 2),))
+    assert block.attention(x).queries == ((2, 3),)
+
+
+def test_it_is_found_inside_of_c3tr() -> None:
+    assert list(attention_modules([("p5", C3TR(32, 32))])) == ["p5.m"]

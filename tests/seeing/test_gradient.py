@@ -99,7 +99,7 @@ ROWS = torch.tensor(
         [10.0, 10, 8, 8, 0.9, 0.1, 0.8],  # class 1, 0.72
         [11.0, 10, 8, 8, 0.9, 0.1, 0.7],  # the same object, suppressed
         [10.0, 10, 40, 40, 0.8, 0.9, 0.1],  # class 0, 0.72, around the first
-        [50.0, 10, 8, 8, 0.5, 0.9, 0.1],  # class 0, 0.45
+        [40.0, 10, 8, 8, 0.5, 0.9, 0.1],  # class 0, 0.45
         [90.0, 90, 8, 8, 0.1, 0.9, 0.1],  # below the threshold
     ]
 )
@@ -111,7 +111,7 @@ ROWS = torch.tensor(
         (None, None, (2, 0)),
         (None, 1, (0, 1)),
         ((11.0, 10.0), 1, (0, 1)),  # the suppressed one is nearer
-        ((28.0, 10.0), None, (2, 0)),  # inside the large box
+        ((29.0, 10.0), None, (2, 0)),  # inside the large box, if nearer to the middle of another
         ((48.0, 11.0), None, (3, 0)),
         ((90.0, 90.0), None, (3, 0)),  # the nearest of those above the threshold
         ((90.0, 90.0), 1, (0, 1)),

@@ -8,8 +8,13 @@ and the projections q, k, v stand before those that ``nn.MultiheadAttention`` ha
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from regard.nn.attention.dot_product import attention_weights
+from regard.nn.attention.multi_head import check_query
+from regard.nn.attention.tokens import split_heads
 from regard.nn.blocks import C3
+from regard.types import AttentionMap
 
 HEADS = 4
 
@@ -36,6 +41,14 @@ class TransformerLayer(nn.Module):
         tokens = self.ma(self.q(tokens), self.k(tokens), self.v(tokens), need_weights=False)[0] + tokens
         return self.fc2(self.fc1(tokens)) + tokens
 
+    def weights(self, tokens: Tensor, at: int) -> Tensor:
+        """Return the weights of the query ``at``: (N, B, C) -> (B, heads, 1, N)."""
+        (w_q, w_k, _), (b_q, b_k, _) = self.ma.in_proj_weight.chunk(3), self.ma.in_proj_bias.chunk(3)
+        q = F.linear(self.q(tokens[at : at + 1]), w_q, b_q)
+        k = F.linear(self.k(tokens), w_k, b_k)
+        q_bhnd, k_bhnd = (split_heads(t.transpose(0, 1), self.ma.num_heads) for t in (q, k))
+        return attention_weights(q_bhnd, k_bhnd)
+
 
 class TransformerBlock(nn.Module):
     """Transformer layers over the positions of a map.
@@ -56,6 +69,17 @@ class TransformerBlock(nn.Module):
         tokens = x.flatten(2).permute(2, 0, 1)  # (H * W, B, C)
         tokens = self.tr(tokens + self.linear(tokens))
         return tokens.permute(1, 2, 0).unflatten(2, x.shape[2:])
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:
+        """Return the row of weights of one query in the last layer: (B, heads, 1, H, W)."""
+        size = (x.shape[2], x.shape[3])
+        row, column = check_query(query, size)
+        tokens = x.flatten(2).permute(2, 0, 1)
+        *before, last = self.tr
+        assert isinstance(last, TransformerLayer)
+        tokens = nn.Sequential(*before)(tokens + self.linear(tokens))
+        weights = last.weights(tokens, row * size[1] + column)
+        return AttentionMap("rows", weights.unflatten(-1, size), ((row, column),))
 
 
 class C3TR(C3):
