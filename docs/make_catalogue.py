@@ -35,6 +35,7 @@ LEVELS, TIMED_MODEL = ("P3", "P4", "P5"), "yolov5s"
 MAP_CHANNELS, MAP_SIDE, SEED = 32, 32, 0
 SCENE, OBJECT = 5, 2
 """Number of the scene, and the object in it whose middle is the query."""
+SCENE_PICTURE = "scene.jpg"
 PICTURE_INCHES, PICTURE_DPI, PER_ROW = 1.2, 200, 4
 TIED = (("w_q", "w_k"), ("q", "k"), ("theta", "phi"), ("query", "key"))
 """Names of the layers that make queries and keys; they get equal weights for the pictures."""
@@ -67,9 +68,9 @@ channels, a bar is a channel.
 def main() -> None:
     """Write the page and one picture for each module."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for path in PICTURES.glob("*.png"):
+    for path in PICTURES.iterdir():
         path.unlink()
-    draw_scene(PICTURES / "scene.png")
+    draw_scene(PICTURES / SCENE_PICTURE)
     for name, module in ATTENTION.items():
         draw(name, module, PICTURES / f"{name}.png")
     PAGE.write_text(page())
@@ -151,17 +152,16 @@ def newest_times() -> tuple[Mapping[tuple[str, str], str], str]:
 
 def gallery() -> str:
     """Return the pictures as a table."""
-    names = ["scene", *ATTENTION]
+    pictures = {"the scene": SCENE_PICTURE} | {f"`{name}`": f"{name}.png" for name in ATTENTION}
+    cells = [
+        f'<img src="images/catalogue/{file}" width="200" alt="{title.strip("`")}"><br>{title}'
+        for title, file in pictures.items()
+    ]
     lines = ["| " * PER_ROW + "|", "| :-: " * PER_ROW + "|"]
-    for start in range(0, len(names), PER_ROW):
-        some = names[start : start + PER_ROW]
-        cells = [f'<img src="images/catalogue/{n}.png" width="200" alt="{n}"><br>{_caption(n)}' for n in some]
-        lines.append("| " + " | ".join(cells + [""] * (PER_ROW - len(some))) + " |")
+    for start in range(0, len(cells), PER_ROW):
+        some = cells[start : start + PER_ROW]
+        lines.append("| " + " | ".join(some + [""] * (PER_ROW - len(some))) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _caption(name: str) -> str:
-    return f"`{name}`" if name in ATTENTION else f"the {name}"
 
 
 def draw_scene(path: Path) -> None:
@@ -170,7 +170,7 @@ def draw_scene(path: Path) -> None:
     figure, axes = _canvas()
     axes.imshow(drawn.read(), extent=(0, SIZE, SIZE, 0))
     axes.plot(*centre_of(drawn, OBJECT), "o", markersize=4, markerfacecolor="none", markeredgecolor="white")
-    _write(figure, path)
+    figure.savefig(path, format="jpg")  # noise makes a PNG large
 
 
 def draw(name: str, kind: type[Attention], path: Path) -> None:
