@@ -113,7 +113,7 @@ ROWS = torch.tensor(
         ((11.0, 10.0), 1, (0, 1)),  # the suppressed one is nearer
         ((29.0, 10.0), None, (2, 0)),  # inside the large box, if nearer to the middle of another
         ((48.0, 11.0), None, (3, 0)),
-        ((90.0, 90.0), None, (3, 0)),  # the nearest of those above the threshold
+        ((90.0, 40.0), None, (3, 0)),  # the nearest of those above the threshold
         ((90.0, 90.0), 1, (0, 1)),
     ],
 )

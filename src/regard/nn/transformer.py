@@ -79,7 +79,7 @@ class TransformerBlock(nn.Module):
         assert isinstance(last, TransformerLayer)
         tokens = nn.Sequential(*before)(tokens + self.linear(tokens))
         weights = last.weights(tokens, row * size[1] + column)
-        return AttentionMap("rows", weights.unflatten(-1, size), ((row, column),))
+        return AttentionMap("rows", weights.reshape(*weights.shape[:3], *size), ((row, column),))
 
 
 class C3TR(C3):
