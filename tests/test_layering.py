@@ -12,6 +12,7 @@ LEVELS = (
     ("__main__",),
     ("cli",),
     ("demo",),
+    ("ablate",),
     ("api",),
     ("training",),
     ("exporting",),

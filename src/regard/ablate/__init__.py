@@ -1,0 +1,1 @@
+"""Studies that settle whether a change to a detector pays: paired seeds, equal budgets, intervals, a verdict."""
