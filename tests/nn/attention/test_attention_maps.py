@@ -19,8 +19,8 @@ POOLS = {"GlobalContext"}
 WITHOUT = {"AreaAttention": {"kernel": 0}}
 """Options that leave out what a module adds to its attention, such as a convolution of the values."""
 
-SIGNED = {"Linformer"}
-"""Rows of implied weights, which may be negative and need not sum to one; their own tests hold them."""
+SIGNED = {"ConvolutionAsAttention", "Linformer"}
+"""Rows that need not sum to one, implied and maybe negative, or partly off the map; their own tests hold them."""
 
 SIZES = [(1, 1), (1, 7), (13, 9)]
 

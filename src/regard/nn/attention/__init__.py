@@ -9,6 +9,7 @@ from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.axial import AxialAttention
 from regard.nn.attention.base import Attention
 from regard.nn.attention.cbam import CBAM
+from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
 from regard.nn.attention.eca import ECA
 from regard.nn.attention.global_context import GlobalContext
@@ -41,6 +42,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "NeighborhoodAttention": NeighborhoodAttention,
         "WindowAttention": WindowAttention,
         "ShiftedWindowAttention": ShiftedWindowAttention,
+        "ConvolutionAsAttention": ConvolutionAsAttention,
         "TransformerBlock": TransformerBlock,
         "NonLocal": NonLocal,
         "StridedAttention": StridedAttention,
