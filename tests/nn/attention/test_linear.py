@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from timm.models.efficientvit_mit import LiteMLA
 
@@ -31,6 +32,12 @@ def test_elu_by_hand() -> None:
     torch.testing.assert_close(module.mix(q, k, v, (1, 2)).flatten(), torch.full((2,), expected, dtype=torch.float64))
     phi_q, _ = module.feature_maps(q, k)
     torch.testing.assert_close(phi_q.flatten(), torch.tensor([3.0, math.exp(-1)], dtype=torch.float64))
+
+
+def test_features_stay_positive_far_below_zero() -> None:
+    phi_q, phi_k = LinearAttention(4).feature_maps(torch.tensor([-40.0]), torch.tensor([0.0]))
+    assert phi_q.item() == pytest.approx(math.exp(-40), rel=1e-5)
+    assert phi_k.item() == 1
 
 
 def test_a_query_without_features_gets_nothing_and_harms_nothing() -> None:

@@ -13,7 +13,6 @@ depth-wise convolution.
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from regard.nn.attention.card import Card
 from regard.nn.attention.kernel import KernelAttention
@@ -38,7 +37,12 @@ class LinearAttention(KernelAttention):
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys -> their features, of the same shapes."""
-        return F.elu(q) + 1, F.elu(k) + 1
+        return _elu_plus_one(q), _elu_plus_one(k)
+
+
+def _elu_plus_one(x: Tensor) -> Tensor:
+    """x + 1 above 0, exp(x) below; not elu(x) + 1, which rounds to 0 in float32 from -17 on."""
+    return x.relu() + x.clamp(max=0).exp()
 
 
 class ReLULinearAttention(KernelAttention):
