@@ -1,4 +1,4 @@
-"""Attention within windows, and within windows shifted by half a side (Liu et al., 2103.14030, sections 3.2, eq. 4).
+"""Attention within windows, plain and shifted by half a side (Liu et al., 2103.14030, section 3.2 and equation 4).
 
 b_i = sum over j in the window of i of softmax_j(q_i . k_j / sqrt(d) + B(i, j)) v_j.
 
