@@ -33,7 +33,8 @@ class Cut:
         """Return ``groups`` stretches of ``length``, which together are at least n."""
         at = torch.arange(groups, device=device)[:, None] * length + torch.arange(length, device=device)
         positions = torch.arange(n, device=device)
-        return cls(at, positions // length, positions % length)
+        group = positions // length
+        return cls(at, group, positions - group * length)  # not %: ONNX has none by a length that varies
 
     @classmethod
     def residues(cls, n: int, stride: int, device: torch.device) -> Cut:
