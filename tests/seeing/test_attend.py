@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from typer.testing import CliRunner
 
 import regard
@@ -15,7 +17,8 @@ from regard.cli import app
 from regard.data.synthetic import scene
 from regard.graph.detector import Detector
 from regard.nn.capture import capture
-from regard.seeing import GradientMap, attention_layers
+from regard.nn.head import decode
+from regard.seeing import GradientMap, attention_layers, choose_detection
 from regard.types import AttentionMap
 
 IMAGE = scene(0, "val", 0).read()[:96]  # 128 wide, 96 high
@@ -25,6 +28,7 @@ IMAGE = scene(0, "val", 0).read()[:96]  # 128 wide, 96 high
 def model() -> Detector:
     torch.manual_seed(0)
     model = regard.insert(regard.load("odd-one-out"), "MultiHeadSelfAttention", after="p4", name="p4.mha")
+    model = regard.insert(model, "SE", after="p4.mha", name="p3.late")
     return regard.insert(model, "SE", after="p3", gate=False)
 
 
@@ -35,18 +39,23 @@ def saved(model: Detector, tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "m.safetensors"), str(tmp_path / "scene.png")
 
 
+def _placed() -> Tensor:
+    """Return the image as it lies on an input of 192 x 256."""
+    resized = cv2.resize(IMAGE, (256, 192), interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(resized).permute(2, 0, 1)[None] / 255
+
+
 def test_layers_are_listed_in_order(model: Detector) -> None:
     listed = [(entry.name, entry.module, entry.channels, entry.stride) for entry in attention_layers(model)]
-    assert listed == [("p3.se", "SE", 64, 8), ("p4.mha", "MultiHeadSelfAttention", 128, 16)]
+    assert listed == [("p3.se", "SE", 64, 8), ("p4.mha", "MultiHeadSelfAttention", 128, 16), ("p3.late", "SE", 128, 16)]
 
 
 def test_the_map_is_that_of_the_queried_pixel(model: Detector) -> None:
     view = regard.attend(model, IMAGE, layer="p4.mha", query=(127, 1), imgsz=256)  # on an input of 192 x 256
     assert isinstance(view.map, AttentionMap)
     assert view.map.queries == ((0, 15),)
-    placed = torch.from_numpy(cv2.resize(IMAGE, (256, 192), interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)[None]
     with capture(model.named_layers()) as seen, torch.no_grad():
-        model(placed / 255)
+        model(_placed())
     assert torch.equal(view.map.weights, seen.map("p4.mha", (0, 15)).weights)
     assert view.title == "p4.mha  (MultiHeadSelfAttention, 12 x 16 positions), query at 127, 1"
     by_index = regard.attend(model, IMAGE, layer=model.spec.index("p4.mha"), imgsz=256)
@@ -56,11 +65,18 @@ def test_the_map_is_that_of_the_queried_pixel(model: Detector) -> None:
 
 
 def test_a_gradient_map_is_in_pixels_of_the_image(model: Detector) -> None:
-    view = regard.attend(model, IMAGE, layer="p3", kind="gradient", query=(20, 20), imgsz=256)
+    keen = copy.deepcopy(model)
+    with torch.no_grad():
+        keen.head.m[0].get_parameter("bias").view(3, -1)[:, 4:] = 3.0  # detects everywhere, so that the query decides
+    view = regard.attend(keen, IMAGE, layer="p3", kind="gradient", query=(110, 10), imgsz=256)
     assert isinstance(view.map, GradientMap)
     assert view.map.cam.shape == (24, 32)
     assert view.box_xyxy is not None
     np.testing.assert_allclose(view.box_xyxy, (view.map.box_xyxy.numpy() / 2).clip(0, (128, 96, 128, 96)), atol=1e-4)
+    rows = decode(keen.raw(_placed()), keen.head.anchors, keen.strides)[0].detach()
+    row, _ = choose_detection(rows, point=(220.0, 20.0))
+    centre = (view.map.box_xyxy[:2] + view.map.box_xyxy[2:]) / 2
+    torch.testing.assert_close(centre, rows[row, :2])
     other = regard.attend(model, IMAGE, layer=2, kind="gradient", of_class="class1", imgsz=128)
     assert isinstance(other.map, GradientMap)
     assert other.map.class_id == 1
@@ -70,7 +86,7 @@ def test_a_gradient_map_is_in_pixels_of_the_image(model: Detector) -> None:
     ("options", "told"),
     [
         ({"layer": "p4.mah"}, "did you mean 'p4.mha'"),
-        ({"layer": "p4"}, r"no attention to show[\s\S]*p3.se, p4.mha[\s\S]*--kind gradient"),
+        ({"layer": "p4"}, r"no attention to show[\s\S]*p3.se, p4.mha, p3.late[\s\S]*--kind gradient"),
         ({"layer": "p9", "kind": "gradient"}, "no layer is called 'p9'"),
         ({"layer": "p4.mha", "query": (128, 0)}, "outside the image of 128 x 96"),
         ({"layer": "p4.mha", "kind": "mop"}, "did you mean 'map'"),
@@ -95,7 +111,7 @@ def test_the_command_lists_draws_and_refuses(saved: tuple[str, str], tmp_path: P
     weights, image = saved
     run = CliRunner().invoke
     listed = run(app, ["attend", weights]).stdout
-    assert "p4.mha  MultiHeadSelfAttention, 128 channels, stride 16" in listed
+    assert "p4.mha   MultiHeadSelfAttention, 128 channels, stride 16" in listed
     assert "--kind gradient" in listed
     out = tmp_path / "new" / "seen.png"
     done = run(app, ["attend", weights, image, "--layer", "p4.mha", "--query", "100,20", "-o", str(out)])

@@ -31,6 +31,7 @@ def test_a_cell_by_hand() -> None:
     assert cell_at((199, 0), placement, (78, 100), (39, 25)) == (7, 24)
     assert cell_at((0, 99.9), placement, (78, 100), (39, 25)) == (31, 0)
     assert map_edges(placement, (78, 100)) == (0, 200, 128, -28)
+    assert map_edges(Placement((100, 200), (0.5, 0.25), (6, 14)), (78, 112)) == (-12, 212, 256, -56)
 
 
 @pytest.mark.parametrize("point", POINTS)
