@@ -44,6 +44,15 @@ def test_a_masked_key_gets_zero_and_changes_nothing(normalise: Normaliser) -> No
         torch.testing.assert_close(weights[:, :, query, allowed[query]], few, rtol=0, atol=1e-12)
 
 
+def test_one_key_or_none() -> None:
+    scores, allowed = torch.tensor([[3.0, 5.0]] * 2), torch.tensor([[False, True], [False, False]])
+    assert NORMALISERS["softmax"](scores, allowed)[0].tolist() == [0, 1]
+    assert NORMALISERS["relu"](scores, allowed).tolist() == [[0, 5], [0, 0]]
+    assert NORMALISERS["squared_relu"](scores, allowed).tolist() == [[0, 25], [0, 0]]
+    expected = torch.tensor([[0, 1 / (1 + math.exp(-5))], [0, 0]])
+    torch.testing.assert_close(NORMALISERS["sigmoid"](scores, allowed), expected)
+
+
 def test_only_the_softmax_sums_to_one() -> None:
     scores = torch.randn(3, 11, dtype=torch.float64)
     sums = {name: normalise(scores, None).sum(-1) for name, normalise in NORMALISERS.items()}
