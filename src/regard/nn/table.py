@@ -12,6 +12,7 @@ from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
 from regard.nn.conv import Concat, Conv, Focus
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
 from regard.nn.head import Detect
+from regard.nn.residual import ResidualConvolutions
 from regard.nn.transformer import C3TR
 
 LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
@@ -25,6 +26,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "C3TR": C3TR,
         "GhostConv": GhostConv,
         "GhostBottleneck": GhostBottleneck,
+        "ResidualConvolutions": ResidualConvolutions,
         "SPP": SPP,
         "SPPF": SPPF,
         "Concat": Concat,
