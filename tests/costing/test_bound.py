@@ -74,3 +74,10 @@ def test_functions_are_timed_in_turn() -> None:
     times = latencies_in_turn(functions, torch.device("cpu"), repeats=3)
     assert calls == ["a", "b", "c"] * 5  # two runs to warm up
     assert [len(t) for t in times] == [3, 3, 3]
+
+
+def test_c3tr_is_bounded_as_attention_is() -> None:
+    model = regard.replace(regard.load("yolov5n"), "p5", "C3TR").eval()
+    found = bounds(model, torch.rand(1, 3, SIZE, SIZE), row_costs(model, SIZE), repeats=1)
+    assert [b.row for b in found] == ["p5"]
+    assert found[0].by_flops > 1

@@ -14,10 +14,10 @@ from statistics import median
 from torch import Tensor, nn
 
 from regard.costing.latency import latencies_in_turn
-from regard.graph.cost import RowCost, attention_of
+from regard.graph.cost import RowCost, mixing_of
 from regard.graph.detector import Detector
-from regard.nn.attention import Attention
 from regard.nn.gate import Gated
+from regard.nn.mixing import Mixing
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Bound:
 
 
 class Unmixed(nn.Module):
-    """An attention module with its mixing left out.
+    """A layer with its mixing left out.
 
     Args:
         module: whose ``unmixed`` is run.
     """
 
-    def __init__(self, module: Attention) -> None:
+    def __init__(self, module: Mixing) -> None:
         super().__init__()
         self.module = module
 
@@ -80,9 +80,9 @@ def without_mixing(detector: Detector, row: int) -> Detector:
     shared = {id(layer): layer for layer in detector.model}
     result = copy.deepcopy(detector, shared)
     layer = detector.model[row]
-    attention = attention_of(layer)
-    assert attention is not None
-    unmixed: nn.Module = Unmixed(attention)
+    mixing = mixing_of(layer)
+    assert mixing is not None
+    unmixed: nn.Module = Unmixed(mixing)
     if isinstance(layer, Gated):
         gated = Gated(unmixed)
         gated.gamma = layer.gamma

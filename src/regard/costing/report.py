@@ -170,8 +170,7 @@ def _report(
     variants = {}
     for bound in found:
         attention = attention_of(detector.layer(bound.row))
-        assert attention is not None
-        variants[bound.row] = variants_for(attention, by_name[bound.row], total)
+        variants[bound.row] = variants_for(attention, by_name[bound.row], total) if attention else []
     advice = tuple(advise(b, by_name[b.row].mixing_flops / total, variants[b.row]) for b in found)
     rows = tuple(
         CostRow(row.name, row.module, cost.flops, cost.mixing_flops, seconds * 1e3, peak / 2**20)

@@ -15,6 +15,7 @@ from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.nn.attention import Attention
 from regard.nn.gate import Gated
+from regard.nn.mixing import Mixing
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -73,8 +74,14 @@ def row_costs(detector: Detector, imgsz: int) -> list[RowCost]:
     return [_row_cost(layer, *row) for layer, row in zip(detector.model, measured, strict=True)]
 
 
+def mixing_of(layer: nn.Module) -> Mixing | None:
+    """Return the layer of a row, gated or not, in which positions exchange values; None where they do not."""
+    inner = layer.module if isinstance(layer, Gated) else layer
+    return inner if isinstance(inner, Mixing) else None
+
+
 def attention_of(layer: nn.Module) -> Attention | None:
-    """Return the attention module that a row holds, gated or not; None where it holds another layer."""
+    """Return the module of the catalogue that a row holds, gated or not; None where it holds another layer."""
     inner = layer.module if isinstance(layer, Gated) else layer
     return inner if isinstance(inner, Attention) else None
 
@@ -83,9 +90,10 @@ def _row_cost(layer: nn.Module, shape: Shapes, flops: int, saved: int) -> RowCos
     """Return what was measured in a row, or what an attention module says of itself, for counters miss much of it."""
     parameters = sum(p.numel() for p in layer.parameters())
     attention = attention_of(layer)
+    height, width = shape[0][1:3]
     if attention is None:
-        return RowCost(shape, parameters, flops, 0, saved)
-    height, width = shape[0][1:]
+        mixing = mixing_of(layer)
+        return RowCost(shape, parameters, flops, mixing.mixing_flops(height, width) if mixing else 0, saved)
     gate = math.prod(shape[0]) if isinstance(layer, Gated) else 0
     return RowCost(
         shape,

@@ -7,6 +7,7 @@ and the projections q, k, v stand before those that ``nn.MultiheadAttention`` ha
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,6 +42,14 @@ class TransformerLayer(nn.Module):
         tokens = self.ma(self.q(tokens), self.k(tokens), self.v(tokens), need_weights=False)[0] + tokens
         return self.fc2(self.fc1(tokens)) + tokens
 
+    def unmixed(self, tokens: Tensor) -> Tensor:
+        """(N, B, C) -> (N, B, C): every projection, values passed on as they are."""
+        inputs = (self.q(tokens), self.k(tokens), self.v(tokens))
+        weights, biases = self.ma.in_proj_weight.chunk(3), self.ma.in_proj_bias.chunk(3)
+        _, _, values = (F.linear(*of) for of in zip(inputs, weights, biases, strict=True))
+        tokens = self.ma.out_proj(values) + tokens
+        return self.fc2(self.fc1(tokens)) + tokens
+
     def weights(self, tokens: Tensor, at: int) -> Tensor:
         """Return the weights of the query ``at``: (N, B, C) -> (B, heads, 1, N)."""
         (w_q, w_k, _), (b_q, b_k, _) = self.ma.in_proj_weight.chunk(3), self.ma.in_proj_bias.chunk(3)
@@ -70,6 +79,15 @@ class TransformerBlock(nn.Module):
         tokens = self.tr(tokens + self.linear(tokens))
         return tokens.permute(1, 2, 0).unflatten(2, x.shape[2:])
 
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): all but the mixing of each layer."""
+        tokens = x.flatten(2).permute(2, 0, 1)
+        tokens = tokens + self.linear(tokens)
+        for layer in self.tr:
+            assert isinstance(layer, TransformerLayer)
+            tokens = layer.unmixed(tokens)
+        return tokens.permute(1, 2, 0).reshape(x.shape)
+
     def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:
         """Return the row of weights of one query in the last layer: (B, heads, 1, H, W)."""
         size = (x.shape[2], x.shape[3])
@@ -88,3 +106,15 @@ class C3TR(C3):
     def stack(self, channels: int, repeats: int, shortcut: bool, groups: int) -> nn.Module:  # noqa: ARG002
         """Return the Transformer block; its residual connections and its heads are fixed."""
         return TransformerBlock(channels, layers=repeats)
+
+    def mixing_flops(self, height: int, width: int) -> int:
+        """Return 4 C N^2 for each Transformer layer: a product of query and key, and a value weighted and added."""
+        block = self.m
+        assert isinstance(block, TransformerBlock)
+        return 4 * block.linear.in_features * (height * width) ** 2 * len(block.tr)
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W): all but the mixing of the Transformer layers."""
+        block = self.m
+        assert isinstance(block, TransformerBlock)
+        return self.cv3(torch.cat((block.unmixed(self.cv1(x)), self.cv2(x)), 1))

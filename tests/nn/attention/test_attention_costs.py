@@ -54,6 +54,20 @@ def test_the_card_tells_the_flops(name: str, channels: int) -> None:
 
 
 @every_module
+def test_without_mixing_fewer_products_are_made(name: str) -> None:
+    module = build(name)
+    x = torch.rand(1, module.in_channels, 13, 9, dtype=torch.float64)
+    with FlopCounterMode(display=False) as whole, torch.no_grad():
+        y = module(x)
+    with FlopCounterMode(display=False) as rest, torch.no_grad():
+        assert module.unmixed(x).shape == y.shape
+    if module.mixing_flops(13, 9):
+        assert rest.get_total_flops() < whole.get_total_flops()
+    else:
+        assert rest.get_total_flops() == whole.get_total_flops()
+
+
+@every_module
 def test_mixing_is_a_part(name: str) -> None:
     module = build(name)
     for size in SIZES:

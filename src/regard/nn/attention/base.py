@@ -56,7 +56,7 @@ class Attention(nn.Module, ABC):
         return 0
 
     def unmixed(self, x: Tensor) -> Tensor:
-        """Return what ``forward`` would if mixing cost nothing and changed nothing: the bound of any cheaper variant."""
+        """Return what ``forward`` would if mixing cost nothing and changed nothing: what bounds any cheaper variant."""
         return self(x)
 
     @abstractmethod

@@ -117,6 +117,12 @@ class ConvolutionAsAttention(Attention):
         y: Tensor = self.out(fetched.flatten(3))  # (B, H, W, out)
         return y.permute(0, 3, 1, 2)
 
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W): every head fetches the query's own vector, and the output matrix."""
+        fetched = x.permute(0, 2, 3, 1).repeat(1, 1, 1, self.heads)
+        y: Tensor = self.out(fetched)
+        return y.permute(0, 3, 1, 2)
+
     def weights(self, size: Size) -> tuple[Tensor, Tensor]:
         """Return what a query's row and column give to each row and column of the map: (heads, H, H), (heads, W, W).
 

@@ -75,10 +75,18 @@ class NonLocal(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        tokens = to_tokens(x)
-        theta, phi, g = self.theta(tokens), self.phi(tokens), self.g(tokens)
+        theta, phi, g = self.project(x)
         mixed = _softmax_mix(theta, phi, g) if self.form == "embedded_gaussian" else _dot_product_mix(theta, phi, g)
         return x + to_map(self.w_z(mixed), (x.shape[2], x.shape[3]))
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): the four projections, g passed on as it is."""
+        return x + to_map(self.w_z(self.project(x)[2]), (x.shape[2], x.shape[3]))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, C, H, W) -> theta, phi and g, each (B, N, inner)."""
+        tokens = to_tokens(x)
+        return self.theta(tokens), self.phi(tokens), self.g(tokens)
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
         """Return the row f(x_i, x_j) / C(x) of one query i: (B, 1, 1, H, W); of a dot product, also below 0."""

@@ -63,9 +63,16 @@ class TransformerBlock(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        x = x + self.attn(self.normalised(x))
-        tokens = to_tokens(x)
-        return to_map(tokens + self.ffn(self.norm2(tokens)), (x.shape[2], x.shape[3]))
+        return self.fed_forward(x + self.attn(self.normalised(x)))
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
+        return self.fed_forward(x + self.attn.unmixed(self.normalised(x)))
+
+    def fed_forward(self, z: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), the second half of the block."""
+        tokens = to_tokens(z)
+        return to_map(tokens + self.ffn(self.norm2(tokens)), (z.shape[2], z.shape[3]))
 
     def normalised(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), what the attention is given."""
