@@ -141,8 +141,10 @@ def _record(
 ) -> tuple[Record, list[Problem]]:
     source = ImageFile(image)
     height, width = entry.get("height"), entry.get("width")
-    stated = _is_number(height) and _is_number(width) and min(height, width) >= 1
-    size = (int(height), int(width)) if stated else image_size(source)
+    if _is_number(height) and _is_number(width) and min(height, width) >= 1:
+        size = (int(height), int(width))
+    else:
+        size = image_size(source)
     annotations: Sequence[tuple[int, Entry]] = document.annotations.get(image_id, ())
     labels, problems = clean([_label(a, f"annotations[{i}]", document.file, size, class_ids) for i, a in annotations])
     boxes, classes = to_arrays(labels)
