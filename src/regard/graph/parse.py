@@ -32,8 +32,20 @@ MOST_CLASSES, MOST_TIMES, MOST_ANCHORS, MOST_REPEATS = 100_000, 100, 100, 1000
 LineOf = Mapping[tuple[str, int], int]
 
 
-def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]:
+def read_document(
+    text: str,
+    file: Path | None,
+    *,
+    what: str = "not a model file",
+    expected: str = "a mapping with backbone and head, or base and insert",
+) -> tuple[dict[str, Any], LineOf]:
     """Return the YAML document as plain values, and the line of every item of its top-level lists.
+
+    Args:
+        text: the document.
+        file: where it is from, for messages.
+        what: the message where it is no mapping.
+        expected: what it should have been.
 
     Raises:
         RegardError: not YAML, or not a mapping.
@@ -50,9 +62,7 @@ def read_document(text: str, file: Path | None) -> tuple[dict[str, Any], LineOf]
         problem = getattr(error, "problem", None) or str(error)
         raise RegardError(f"not valid YAML: {problem}", file=file, line=line) from error
     if not isinstance(document, dict) or not isinstance(node, yaml.MappingNode):
-        raise RegardError(
-            "not a model file", file=file, line=1, expected="a mapping with backbone and head, or base and insert"
-        )
+        raise RegardError(what, file=file, line=1, expected=expected)
     lines = {
         (key.value, i): item.start_mark.line + 1
         for key, value in node.value
