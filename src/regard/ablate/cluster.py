@@ -1,0 +1,129 @@
+"""Runs on a Ray cluster. Ray places them, watches the nodes and starts again elsewhere what died with one.
+
+The study's folder, the data and the weights have to lie under the same paths on all nodes (a shared file system).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from regard.ablate.execute import Attempts, thread_environment
+from regard.ablate.folder import FAILURE, JOB, is_over
+from regard.errors import RegardError
+from regard.training.folder import RunFolder
+
+RETRIES = 10
+"""Times that a run is placed anew after its node or its worker died."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What one run takes of the cluster, and where.
+
+    Attributes:
+        cpus: cores, and threads.
+        gpus: of a GPU; 0.25 lets four runs share one.
+        resources: others by name, as the nodes were started with.
+        strategy: "spread" over the nodes, or "pack" as Ray does by itself.
+    """
+
+    cpus: int = 1
+    gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    strategy: Literal["spread", "pack"] = "spread"
+
+
+class RayExecutor:
+    """Runs on a cluster.
+
+    Args:
+        address: as of ``ray.init``: "auto" for the cluster that this machine belongs to, or HOST:PORT.
+        placement: what each run takes.
+
+    Raises:
+        RegardError: Ray is not installed, or there is no cluster, or none with such resources.
+    """
+
+    def __init__(self, address: str, placement: Placement) -> None:
+        self.placement = placement
+        self.ray = _connected(address)
+        _check_room(self.ray.cluster_resources(), placement)
+
+    def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
+        """Execute runs; see ``regard.ablate.execute.Executor``."""
+        take = self.placement
+        task = self.ray.remote(
+            num_cpus=take.cpus,
+            num_gpus=take.gpus,
+            resources=dict(take.resources),
+            scheduling_strategy="SPREAD" if take.strategy == "spread" else "DEFAULT",
+            max_retries=RETRIES,
+        )(complete)
+        environment = thread_environment(take.cpus)
+        waiting = {task.remote(str(folder.absolute()), os.getcwd(), environment): folder for folder in folders}
+        try:
+            while waiting:
+                done, _ = self.ray.wait(list(waiting), num_returns=1, timeout=1.0)
+                for reference in done:
+                    folder = waiting.pop(reference)
+                    self._check(reference, folder)
+                    yield folder
+        finally:
+            for reference in waiting:
+                self.ray.cancel(reference, force=True)
+
+    def _check(self, reference: Any, folder: Path) -> None:
+        """Note it in the run's folder when the cluster gave it up."""
+        try:
+            problem = self.ray.get(reference)
+        except self.ray.exceptions.RayError as error:
+            problem = str(error).strip().splitlines()[-1]
+        if problem and not is_over(folder):
+            RunFolder(folder).write_json(FAILURE, {"error": problem})
+
+
+def complete(folder: str, working_folder: str, environment: dict[str, str]) -> str:
+    """Bring one run to its end on this node; return what prevents it, "" for nothing.
+
+    Args:
+        folder: of the run.
+        working_folder: what the paths of data and weights count from.
+        environment: added to the process's.
+    """
+    if not (Path(folder) / JOB).is_file() or not Path(working_folder).is_dir():
+        node = os.uname().nodename
+        return f"the study's folder cannot be seen on the node {node}: it must be shared under the same path"
+    os.chdir(working_folder)
+    Attempts(Path(folder), environment).wait()
+    return ""
+
+
+def _connected(address: str) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise RegardError("Ray is not installed", hint="pip install 'regard[ray]'") from error
+    try:
+        if not ray.is_initialized():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise RegardError(
+            f"no Ray cluster at {address!r}: {str(error).splitlines()[0]}",
+            expected="auto, or the address that `ray start --head` prints",
+        ) from error
+    return ray
+
+
+def _check_room(there: Mapping[str, float], take: Placement) -> None:
+    """Refuse what no cluster of these resources can ever place, on which Ray would wait forever."""
+    for name, amount in {"CPU": take.cpus, "GPU": take.gpus, **take.resources}.items():
+        if amount > there.get(name, 0.0):
+            raise RegardError(
+                f"each run asks for {amount:g} {name} and the whole cluster has {there.get(name, 0.0):g}",
+                expected="no more than one node has",
+            )
