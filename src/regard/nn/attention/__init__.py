@@ -12,6 +12,7 @@ from regard.nn.attention.cbam import CBAM
 from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
 from regard.nn.attention.eca import ECA
+from regard.nn.attention.ese import ESE
 from regard.nn.attention.global_context import GlobalContext
 from regard.nn.attention.global_tokens import GlobalTokensAttention
 from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
@@ -32,6 +33,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
     {
         "SE": SE,
         "ECA": ECA,
+        "ESE": ESE,
         "CBAM": CBAM,
         "CoordinateAttention": CoordinateAttention,
         "GlobalContext": GlobalContext,
