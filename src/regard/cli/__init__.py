@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli import costs, data, model, seeing, training, use
+from regard.cli import ablation, costs, data, model, seeing, training, use
 
 app = typer.Typer(
     name="regard",
@@ -29,6 +29,7 @@ app.command(rich_help_panel="Its work")(use.export)
 app.command(rich_help_panel="Its work")(seeing.attend)
 data_app.command()(data.check)
 app.command(rich_help_panel="Its work")(training.demo)
+app.add_typer(ablation.app, name="ablate", rich_help_panel="Does it pay?")
 app.add_typer(data_app, name="data", rich_help_panel="Its work")
 
 

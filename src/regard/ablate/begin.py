@@ -1,0 +1,132 @@
+"""How a study begins, or begins again: what is settled once, and what each run is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+
+from regard.ablate.execute import usable_cores
+from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, is_over, places
+from regard.ablate.jobs import check_seeds, checksum, write_job
+from regard.ablate.probe import Probe, probe
+from regard.ablate.variants import Entry, Lineup
+from regard.config import describe
+from regard.errors import RegardError
+from regard.training.folder import RunFolder, environment
+from regard.training.run import describe_data
+
+
+def begin_study(
+    study: StudyFolder, lineup: Lineup, threads: int | None, processes: int | None, console: Console
+) -> Document:
+    """Settle all that shall not change while a study goes on, and write it.
+
+    Raises:
+        RegardError: a variant cannot be built, or seeds do not differ.
+    """
+    plan, entries = lineup.plan, lineup.entries()
+    seeds = check_seeds(lineup)
+    runs = len(entries) * len(plan.seeds)
+    threads = threads or max(usable_cores() // min(processes or runs, runs, usable_cores()), 1)
+    measured = None
+    if plan.minutes or processes is None:
+        console.print("measuring what a run takes ...", highlight=False)
+        measured = probe(lineup, entries, threads)
+    epochs = planned_epochs(lineup, entries, measured)
+    names = places([entry.name for entry in entries])
+    for entry in entries:
+        graph = lineup.start(entry, plan.seeds[0]).spec.to_yaml()
+        RunFolder(study.path / "models").write(f"{names[entry.name]}.yaml", graph)
+    document = {
+        "format": FORMAT,
+        "question": plan.question or f"Does it pay to change {plan.base} on {plan.data}?",
+        "plan": describe(plan),
+        "variants": [
+            {
+                "name": entry.name,
+                "role": entry.role,
+                "controls": entry.controls,
+                "note": entry.note,
+                "place": names[entry.name],
+                "model": f"models/{names[entry.name]}.yaml",
+                "epochs": epochs[entry.name],
+            }
+            for entry in entries
+        ],
+        "threads": threads,
+        "probe": measured.describe() if measured else None,
+        "provenance": {
+            "environment": environment(),
+            "commands": [],
+            "data": {**describe_data(lineup.data), "sha256": checksum(lineup.data)},
+            "seeds": seeds,
+            "controls": lineup.notes(entries),
+            "threads": threads,
+        },
+    }
+    study.write(_commanded(document))
+    return document
+
+
+def planned_epochs(lineup: Lineup, entries: Sequence[Entry], measured: Probe | None) -> dict[str, int]:
+    """Return the epochs of every variant by the plan's budget."""
+    plan, images = lineup.plan, len(lineup.data.splits["train"])
+    if plan.minutes:
+        assert measured is not None
+        known = measured.epochs_in(plan.minutes, images)
+        return {entry.name: known.get(entry.name, min(known.values(), default=1)) for entry in entries}
+    epochs = math.ceil(plan.images / images) if plan.images else plan.planned_epochs
+    assert epochs is not None
+    return {entry.name: epochs for entry in entries}
+
+
+def reopen_study(study: StudyFolder, lineup: Lineup) -> Document:
+    """Return the study in the folder, after a look whether it is this one.
+
+    Raises:
+        RegardError: its plan or its data are others.
+    """
+    document = study.read()
+    given = describe(lineup.plan)
+    changed = [name for name in given if given[name] != document["plan"].get(name)]
+    if changed:
+        told = "; ".join(f"{name} was {document['plan'].get(name)!r} and is {given[name]!r}" for name in changed[:3])
+        raise RegardError(
+            f"another study is in this folder: {told}", file=study.path, hint="name another folder by --output"
+        )
+    if checksum(lineup.data) != document["provenance"]["data"]["sha256"]:
+        raise RegardError("the data have changed since this study began", file=study.path)
+    study.write(_commanded(document))
+    return document
+
+
+def _commanded(document: Document) -> Document:
+    """Note the command that works on the study now."""
+    here = environment()
+    document["provenance"]["commands"].append({key: here[key] for key in ("started", "command")})
+    return document
+
+
+def entries_of(document: Document, lineup: Lineup) -> dict[str, Entry]:
+    """Return the variants by name, in the study's order."""
+    entries = {entry.name: entry for entry in lineup.entries()}
+    return {known["name"]: entries[known["name"]] for known in document["variants"]}
+
+
+def prepare_runs(
+    study: StudyFolder, document: Document, lineup: Lineup, entries: Mapping[str, Entry], *, retry_failed: bool
+) -> None:
+    """Write the start and the job of every run that has none; seed by seed, as each has one base."""
+    for seed in document["plan"]["seeds"]:
+        for known in document["variants"]:
+            folder = study.run(known["place"], seed)
+            if retry_failed and (folder / FAILURE).is_file():
+                if document.get("test"):
+                    raise RegardError(
+                        "test has been looked at, so no run can be tried again", hint="start a study in another folder"
+                    )
+                (folder / FAILURE).unlink()
+            if not is_over(folder) and not (folder / JOB).is_file():
+                write_job(folder, lineup, entries[known["name"]], seed, epochs=known["epochs"])

@@ -1,0 +1,116 @@
+"""How a study ends: decided on val, measured once on test, its costs taken, told."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from regard.ablate.findings import analyse
+from regard.ablate.folder import RESULT, StudyFolder, read_json, read_study
+from regard.ablate.measure import detect_split, measure_costs, place_for
+from regard.ablate.pictures import attention_pictures
+from regard.ablate.record import RunRecord, StudyRecord
+from regard.ablate.report import Extras, write_report
+from regard.ablate.variants import Lineup
+from regard.errors import RegardError
+from regard.evaluate import score
+from regard.evaluate.metrics import HEADLINE
+from regard.graph.detector import Detector
+from regard.weights.detector import load_detector
+
+
+def conclude(study: StudyFolder, lineup: Lineup, console: Console) -> StudyRecord:
+    """Decide, measure what is left to measure, and write the report; what was done before is not done again.
+
+    Raises:
+        RegardError: seeds had no effect, or a file is damaged.
+    """
+    check_effect(read_study(study.path))
+    _decide(study)
+    _measure_test(study, lineup, console)
+    _measure_costs(study, lineup)
+    record = read_study(study.path)
+    extras = Extras(lineup.data.splits["val"], lineup.data.names, attention_pictures(record, lineup))
+    console.print(f"report: {write_report(record, extras)}", highlight=False, soft_wrap=True)
+    return record
+
+
+def check_effect(record: StudyRecord) -> None:
+    """Check that training differed with the seed.
+
+    Raises:
+        RegardError: two seeds of the base ended with the same weights to the last bit.
+    """
+    seen: dict[str, int] = {}
+    for seed, run in record.finished(record.base.name).items():
+        digest = read_json(run.folder / RESULT)["weights"]
+        if digest in seen:
+            raise RegardError(
+                f"the seeds {seen[digest]} and {seed} of the base ended with the same weights",
+                file=run.folder,
+                hint="seeds that change nothing say nothing about chance",
+            )
+        seen[digest] = seed
+
+
+def _decide(study: StudyFolder) -> None:
+    """Write the verdicts on val, before anything is measured on test."""
+    document = study.read()
+    if document.get("test"):
+        return
+    findings = analyse(read_study(study.path))
+    verdicts = {name: judgement.verdict.words for name, judgement in findings.judgements.items()}
+    document["decision"] = {"at": _now(), "split": "val", "verdicts": verdicts}
+    document["provenance"]["decision"] = document["decision"]
+    study.write(document)
+
+
+def _measure_test(study: StudyFolder, lineup: Lineup, console: Console) -> None:
+    """Measure every finished run on the test split, once; what has been measured stays."""
+    records = lineup.data.splits.get("test")
+    if not records:
+        return
+    document, plan = study.read(), lineup.plan
+    assert document["decision"]
+    test: dict[str, dict[str, Any]] = document.setdefault("test", {})
+    finished = [run for run in read_study(study.path).runs if run.status == "finished"]
+    left = [run for run in finished if str(run.seed) not in test.get(run.variant, {})]
+    if left:
+        console.print(f"decided on val; measuring {len(left)} runs on test, once ...", highlight=False)
+    for run in left:
+        detector = trained_detector(run, lineup)
+        detections = detect_split(detector, records, imgsz=plan.imgsz, batch=plan.batch)
+        values = score(detections, records, lineup.data.names).to_dict()
+        test.setdefault(run.variant, {})[str(run.seed)] = {name: values[name] for name in HEADLINE}
+        study.write(document)
+
+
+def _measure_costs(study: StudyFolder, lineup: Lineup) -> None:
+    """Measure what each variant with a finished run costs, all in one run, once."""
+    document, record = study.read(), read_study(study.path)
+    first = {v.name: next(iter(record.finished(v.name).values()), None) for v in record.variants}
+    trained = {name: run for name, run in first.items() if run}
+    if not trained or trained.keys() == document.get("costs", {}).keys():
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(document["threads"])
+    try:
+        detectors = {name: trained_detector(run, lineup).eval() for name, run in trained.items()}
+        costs = measure_costs(detectors, imgsz=lineup.plan.imgsz)
+    finally:
+        torch.set_num_threads(threads)
+    document["costs"] = {name: vars(cost) for name, cost in costs.items()}
+    study.write(document)
+
+
+def trained_detector(run: RunRecord, lineup: Lineup) -> Detector:
+    """Return what a run came to, on the device of the study."""
+    detector = load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules)
+    return place_for(detector, str(lineup.plan.train.get("device", "auto")))
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

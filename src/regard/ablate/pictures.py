@@ -1,0 +1,52 @@
+"""Pictures of what the attention of each variant looks at, for the report."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from regard.ablate.record import StudyRecord
+from regard.ablate.variants import Lineup
+from regard.data.record import Record
+from regard.seeing import attend, attention_layers
+from regard.weights.detector import load_detector
+
+
+def attention_pictures(study: StudyRecord, lineup: Lineup) -> list[tuple[str, bytes]]:
+    """Return a title and a PNG file for every attention layer that a variant has and the base has not.
+
+    Each is of the first finished seed, on the val image with most boxes; the query is the middle of its largest.
+    """
+    record = max(lineup.data.splits["val"], key=lambda record: len(record.class_ids))
+    image = record.image.read()
+    query = _middle_of_largest(record, image.shape[:2])
+    common = set(attention_names(study, study.base.name, lineup))
+    pictures = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for variant in (v for v in study.variants if v.role == "variant"):
+            for name in attention_names(study, variant.name, lineup):
+                if name in common:
+                    continue
+                seed, run = next(iter(study.finished(variant.name).items()))
+                detector = load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules)
+                view = attend(detector, image, layer=name, query=query, imgsz=lineup.plan.imgsz)
+                file = view.save(Path(temporary) / "map.png")
+                pictures.append((f"{variant.name}, seed {seed}: {view.title}", file.read_bytes()))
+    return pictures
+
+
+def attention_names(study: StudyRecord, variant: str, lineup: Lineup) -> Sequence[str]:
+    """Return the names of a variant's attention layers; none where no run of it has finished."""
+    run = next(iter(study.finished(variant).values()), None)
+    if run is None:
+        return ()
+    detector = load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules)
+    return [layer.name for layer in attention_layers(detector)]
+
+
+def _middle_of_largest(record: Record, size: tuple[int, int]) -> tuple[float, float] | None:
+    if not len(record.class_ids):
+        return None
+    x, y = record.boxes_cxcywh[record.boxes_cxcywh[:, 2:].prod(axis=1).argmax(), :2]
+    return float(x * size[1]), float(y * size[0])
