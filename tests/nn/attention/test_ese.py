@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from timm.layers import EffectiveSEModule
+from timm.layers.squeeze_excite import EffectiveSEModule
 
 from regard.errors import RegardError
 from regard.nn.attention.ese import ESE
