@@ -25,6 +25,7 @@ from regard.nn.attention.pooled import PooledAttention
 from regard.nn.attention.se import SE
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.simam import SimAM
+from regard.nn.attention.srm import SRM
 from regard.nn.attention.strided import StridedAttention
 from regard.nn.attention.transformer_block import TransformerBlock
 from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
@@ -34,6 +35,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "SE": SE,
         "ECA": ECA,
         "ESE": ESE,
+        "SRM": SRM,
         "CBAM": CBAM,
         "CoordinateAttention": CoordinateAttention,
         "GlobalContext": GlobalContext,

@@ -1,0 +1,79 @@
+"""Style-based recalibration (Lee et al., SRM, 1903.10829, equations 1 to 6).
+
+t_c = [mu_c, sigma_c], mean and standard deviation over positions;  z_c = w_c . t_c, a layer of two weights for each
+channel of its own;  y_c = x_c sigmoid(BN(z))_c.
+
+Deviations: 1e-5 is added to the variance, so that a map of one position has a gradient. The weights w start at random,
+where the authors' code has 0, by which all channels would weigh the same. A batch norm over one image knows no
+variance: in training such a batch is normalised by the running statistics and leaves them as they are, as the
+authors' code would stop. In training, images of a larger batch depend on each other. Half-precision input is weighed
+in float32, since sums of squares overflow.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.nn.attention.base import Attention
+from regard.nn.attention.card import Card
+from regard.types import AttentionMap
+
+EPSILON = 1e-5
+"""Added to variances."""
+
+
+class SRM(Attention):
+    """One weight in 0..1 a channel, from the mean and the spread of that channel alone.
+
+    Args:
+        in_channels: channels of the input and the output.
+    """
+
+    card = Card(
+        family="channel",
+        paper="1903.10829",
+        equation="y_c = x_c sigmoid(BN(w_c . [mean(x_c), std(x_c)]))",
+        parameters="4 * C",
+        flops="5 * C * N + 5 * C",
+        peers=(),
+    )
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels)
+        self.cfc = nn.Parameter(torch.empty(in_channels, 2))
+        nn.init.uniform_(self.cfc, -(2**-0.5), 2**-0.5)  # as a layer of two inputs starts
+        self.bn = nn.BatchNorm1d(in_channels)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C)."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = wide.mean((2, 3))
+        deviation = ((wide - mean[:, :, None, None]).square().mean((2, 3)) + EPSILON).sqrt()
+        of_mean, of_deviation = self.cfc.unbind(1)  # a product of both at once, stacked, goes wrong in OpenVINO
+        return self._normalise(of_mean * mean.to(x.dtype) + of_deviation * deviation.to(x.dtype)).sigmoid()
+
+    def _normalise(self, z: Tensor) -> Tensor:
+        """(B, C) -> (B, C)."""
+        if self.training and z.shape[0] == 1:
+            bn = self.bn
+            return F.batch_norm(z, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
+        normed: Tensor = self.bn(z)
+        return normed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x * self.weights(x)[:, :, None, None]
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
+        """Return the weight of each channel; the same for every query."""
+        return AttentionMap("channel", self.weights(x))
+
+    def flops(self, height: int, width: int) -> int:
+        """Return mean, variance (three operations) and scale, five for each value, and five for each channel."""
+        return self.in_channels * (5 * height * width + 5)
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return the input and its distances from the mean, C H W each, and values of channels."""
+        return self.in_channels * (2 * height * width + 8)
