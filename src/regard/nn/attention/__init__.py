@@ -13,6 +13,7 @@ from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
 from regard.nn.attention.eca import ECA
 from regard.nn.attention.ese import ESE
+from regard.nn.attention.gct import GCT
 from regard.nn.attention.global_context import GlobalContext
 from regard.nn.attention.global_tokens import GlobalTokensAttention
 from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
@@ -36,6 +37,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "ECA": ECA,
         "ESE": ESE,
         "SRM": SRM,
+        "GCT": GCT,
         "CBAM": CBAM,
         "CoordinateAttention": CoordinateAttention,
         "GlobalContext": GlobalContext,
