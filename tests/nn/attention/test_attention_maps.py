@@ -13,13 +13,13 @@ from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.normaliser import softmax
 
 every_multi_head = pytest.mark.parametrize("name", [n for n, kind in ATTENTION.items() if issubclass(kind, MultiHead)])
-POOLS = {"GlobalContext"}
-"""Spatial maps that weigh positions in a sum over the map, instead of scaling each; their own tests hold them."""
+POOLS = {"GlobalContext", "XCA"}
+"""Maps that weigh positions or channels in a sum over them, instead of scaling each; their own tests hold them."""
 
 WITHOUT = {"AreaAttention": {"kernel": 0}}
 """Options that leave out what a module adds to its attention, such as a convolution of the values."""
 
-SIGNED = {"ConvolutionAsAttention", "Linformer"}
+SIGNED = {"ConvolutionAsAttention", "Linformer", "DeformableAttention"}
 """Rows that need not sum to one, implied and maybe negative, or partly off the map; their own tests hold them."""
 
 SIZES = [(1, 1), (1, 7), (13, 9)]

@@ -30,6 +30,7 @@ from regard.nn.attention.srm import SRM
 from regard.nn.attention.strided import StridedAttention
 from regard.nn.attention.transformer_block import TransformerBlock
 from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
+from regard.nn.attention.xca import XCA
 
 ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
     {
@@ -38,6 +39,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "ESE": ESE,
         "SRM": SRM,
         "GCT": GCT,
+        "XCA": XCA,
         "CBAM": CBAM,
         "CoordinateAttention": CoordinateAttention,
         "GlobalContext": GlobalContext,
