@@ -19,7 +19,7 @@ LEVELS = (
     ("seeing",),
     ("plots",),
     ("prediction", "evaluate"),
-    ("backend",),
+    ("backend", "finder"),
     ("costing", "data", "weights"),
     ("graph",),
     ("nn",),

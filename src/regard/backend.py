@@ -8,10 +8,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-
-from regard.data.letterbox import restore_boxes
-from regard.types import Detections, Placement
 
 
 class Backend(Protocol):
@@ -58,14 +56,28 @@ def inference(backend: Backend) -> Iterator[None]:
             backend.train(was_training)
 
 
-def to_detections(rows: Tensor, placement: Placement, backend: Backend, source: str) -> Detections:
-    """Return suppressed rows (n, 6), in input pixels, as detections in pixels of the original image."""
-    values = rows.cpu().numpy()
-    return Detections(
-        boxes_xyxy=restore_boxes(values[:, :4], placement).astype(np.float32),
-        scores=values[:, 4],
-        class_ids=values[:, 5].astype(np.int64),
-        names=backend.names,
-        image_size=placement.image_size,
-        source=source,
-    )
+class BackendFinder:
+    """A module or an exported file as a `regard.finder.Finder`.
+
+    Args:
+        backend: a module is asked in evaluation mode, without gradients, and left as it was.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Class names, by class index."""
+        return self.backend.names
+
+    @property
+    def max_stride(self) -> int:
+        """The number that the sides of the input must be multiples of, in pixels."""
+        return self.backend.max_stride
+
+    def rows(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
+        """See `regard.finder.Finder.rows`."""
+        with inference(self.backend):
+            decoded = self.backend(as_input(torch.from_numpy(images), self.backend))
+            return [rows[rows[:, 4] > conf].float().cpu().numpy() for rows in decoded]

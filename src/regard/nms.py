@@ -2,63 +2,103 @@
 
 Greedy suppression as in every detector since Felzenszwalb et al. (2010): of the boxes that overlap by more than the
 threshold, the best scored one stays. Here the score is objectness times class probability. There is no time limit,
-so the answer does not depend on the machine.
+so the answer does not depend on the machine. It needs NumPy only, so that a prepared detector answers without torch.
+
+A box is held only against those whose centre is near enough for the overlap to be possible, so that the cost grows
+with the number of objects rather than with its square.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torchvision.ops import batched_nms
+import numpy as np
+from numpy.typing import NDArray
 
-from regard.boxes import cxcywh_to_xyxy
 from regard.config import DetectSettings
 
 MAX_CANDIDATES = 30_000
 """At most this many boxes of an image, the best scored ones, enter suppression."""
 
+Float32 = NDArray[np.float32]
 
-def suppress(decoded: Tensor, settings: DetectSettings) -> list[Tensor]:
-    """Return the detections of each image, best score first.
+
+def suppress(rows: Float32, settings: DetectSettings) -> Float32:
+    """Return the detections of one image, best score first.
 
     With ``settings.multi_label`` a box stands once for every class that scores above ``conf``, otherwise only for its
     best class. ``settings.classes`` then drops the others, so a box whose best class is not wanted is gone.
 
     Args:
-        decoded: (B, N, 5 + classes): centre x, centre y, width, height, objectness, class probabilities.
+        rows: (N, 5 + classes): centre x, centre y, width, height, objectness, class probabilities.
         settings: thresholds and limits.
 
     Returns:
-        For each image (n, 6) float32: left, top, right, bottom in the units of ``decoded``, score, class index.
+        (n, 6): left, top, right, bottom in the units of ``rows``, score, class index.
     """
-    return [_suppress_image(rows, settings) for rows in decoded]
+    index, class_ids, scores = _candidates(rows, settings)
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+    index, class_ids, scores = index[order], class_ids[order], scores[order]
+    centres, halves = rows[index, :2], rows[index, 2:4] / 2
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+    groups = np.zeros_like(class_ids) if settings.agnostic_nms else class_ids
+    keep = greedy(boxes, groups, settings.iou, settings.max_det)
+    return np.concatenate([boxes[keep], scores[keep, None], class_ids[keep, None].astype(np.float32)], axis=1)
 
 
-def _suppress_image(rows: Tensor, settings: DetectSettings) -> Tensor:
-    boxes, scores, class_ids = _candidates(rows, settings)
-    if not len(scores):
-        return torch.zeros((0, 6), device=rows.device)
-    # batched_nms keeps classes apart by moving them to the right of each other, which needs coordinates >= 0.
-    groups = torch.zeros_like(class_ids) if settings.agnostic_nms else class_ids
-    keep = batched_nms(boxes - boxes.min(), scores, groups, settings.iou)[: settings.max_det]
-    return torch.cat([boxes[keep], scores[keep, None], class_ids[keep, None].float()], dim=1)
-
-
-def _candidates(rows: Tensor, settings: DetectSettings) -> tuple[Tensor, Tensor, Tensor]:
-    """Return boxes (n, 4), scores (n,) and classes (n,) of all that scores above the threshold."""
-    rows = rows[rows[:, 4] > settings.conf].float()  # cheap and lossless: no class can score above objectness
-    all_scores = rows[:, 4:5] * rows[:, 5:]
+def _candidates(
+    rows: Float32, settings: DetectSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return row, class and score of all that scores above the threshold."""
+    likely = np.flatnonzero(rows[:, 4] > settings.conf)  # lossless: no class can score above objectness
+    all_scores = rows[likely, 4:5] * rows[likely, 5:]
     if settings.multi_label:
-        index, class_ids = (all_scores > settings.conf).nonzero(as_tuple=True)
+        index, class_ids = np.nonzero(all_scores > settings.conf)
     else:
-        best, class_ids = all_scores.max(dim=1)
-        index = (best > settings.conf).nonzero()[:, 0]
+        class_ids = all_scores.argmax(axis=1)
+        index = np.flatnonzero(all_scores[np.arange(len(likely)), class_ids] > settings.conf)
         class_ids = class_ids[index]
     if settings.classes:
-        wanted = torch.isin(class_ids, torch.tensor(settings.classes, device=class_ids.device))
+        wanted = np.isin(class_ids, settings.classes)
         index, class_ids = index[wanted], class_ids[wanted]
-    scores = all_scores[index, class_ids]
-    if len(scores) > MAX_CANDIDATES:
-        best_first = scores.argsort(descending=True, stable=True)[:MAX_CANDIDATES]
-        index, class_ids, scores = index[best_first], class_ids[best_first], scores[best_first]
-    return cxcywh_to_xyxy(rows[index, :4]), scores, class_ids
+    return likely[index], class_ids, all_scores[index, class_ids]
+
+
+def greedy(boxes_xyxy: Float32, groups: NDArray[np.int64], iou: float, limit: int) -> NDArray[np.int64]:
+    """Return the indices of the boxes that stay, at most ``limit``.
+
+    Two boxes of widths w >= v whose centres are d apart overlap by at most (v + w - 2 d) / (v + w + 2 d) along that
+    axis, and their IoU is no more. It is above ``iou`` only where iou < v / w and d < (v + w) (1 - iou) / (2 + 2 iou),
+    hence d < u (1 - iou) / (2 iou) for either width u: the reach of a box, beyond which it can suppress none.
+
+    Args:
+        boxes_xyxy: (N, 4), best score first.
+        groups: (N,); boxes of different groups leave each other alone.
+        iou: overlap above which the later box goes.
+        limit: how many boxes may stay.
+    """
+    left, right = boxes_xyxy[:, 0], boxes_xyxy[:, 2]
+    middle, width = (left + right) / 2, right - left
+    widest = float(width.max(initial=0.0))
+    reach = np.minimum(width * (1 - iou) / (2 * iou) if iou > 0 else np.inf, (width + widest) / 2) * 1.001 + 1e-3
+    apart = float(np.ptp(middle)) + float(reach.max()) + 1 if len(middle) else 1.0
+    place = middle.astype(np.float64) + groups * apart  # a group lies beyond the reach of every other
+    order = np.argsort(place, kind="stable")
+    place_sorted = place[order]
+    first = np.searchsorted(place_sorted, place - reach, side="left").tolist()
+    last = np.searchsorted(place_sorted, place + reach, side="right").tolist()
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes_xyxy[order].T)
+    areas = (x2 - x1) * (y2 - y1)
+    rank = np.argsort(order, kind="stable").tolist()  # where each box stands in that order
+    gone = np.zeros(len(order), dtype=bool)
+    keep: list[int] = []
+    for i, at in enumerate(rank):
+        if gone[at]:
+            continue
+        keep.append(i)
+        if len(keep) == limit:
+            break
+        near = slice(first[i], last[i])
+        across = np.minimum(x2[near], x2[at]) - np.maximum(x1[near], x1[at])
+        down = np.minimum(y2[near], y2[at]) - np.maximum(y1[near], y1[at])
+        common = np.maximum(across, 0) * np.maximum(down, 0)
+        gone[near] |= common > iou * (areas[near] + areas[at] - common)
+    return np.array(keep, dtype=np.int64)

@@ -64,8 +64,8 @@ def assert_same_detections(detector: Detector, path: Path, settings: DetectSetti
     assert exported.header.nms == settings
     for batch, height, width in SIZES:
         images = torch.rand(batch, 3, height, width)
-        outside = suppress(decoded_by(detector, images), settings)
-        inside = suppress(exported(images), settings)
+        outside = [suppress(rows.numpy(), settings) for rows in decoded_by(detector, images)]
+        inside = [suppress(rows.numpy(), settings) for rows in exported(images)]
         assert sum(map(len, outside)) > batch
         for found, expected in zip(inside, outside, strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

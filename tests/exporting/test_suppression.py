@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from regard import nms
 from regard.config import DetectSettings
 from regard.exporting.suppression import SuppressedDetector, as_decoded, best_of_each_image, select_boxes
 from regard.graph.detector import Detector
-from regard.nms import suppress
 
 SETTINGS = [
     DetectSettings(),
@@ -18,6 +18,10 @@ SETTINGS = [
     DetectSettings(conf=0.1, classes=(1,), max_det=3),
     DetectSettings(conf=0.9999999),
 ]
+
+
+def suppress(decoded: torch.Tensor, settings: DetectSettings) -> list[torch.Tensor]:
+    return [torch.from_numpy(nms.suppress(rows.detach().numpy(), settings)) for rows in decoded]
 
 
 def in_any_order(rows: torch.Tensor) -> torch.Tensor:

@@ -6,21 +6,20 @@ import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from regard.backend import Backend, as_input, inference, to_detections
+from regard.backend import Backend
 from regard.config import EVALUATE, DetectSettings
 from regard.data.record import Record
 from regard.errors import RegardError
 from regard.evaluate.metrics import Metrics, Speed
 from regard.evaluate.score import score
+from regard.finder import Finder, as_finder, to_detections
 from regard.nms import suppress
 from regard.types import Batch, Detections
 
 
 def evaluate(
-    backend: Backend,
+    backend: Backend | Finder,
     loader: Iterable[Batch],
     records: Sequence[Record],
     names: Sequence[str],
@@ -45,29 +44,33 @@ def evaluate(
 
 
 def detect(
-    backend: Backend, loader: Iterable[Batch], records: Sequence[Record], *, settings: DetectSettings = EVALUATE
+    backend: Backend | Finder,
+    loader: Iterable[Batch],
+    records: Sequence[Record],
+    *,
+    settings: DetectSettings = EVALUATE,
 ) -> tuple[list[Detections], Speed]:
     """Return the detections in each record's image, and how long they took; arguments as for `evaluate`."""
+    finder = as_finder(backend)
     found: dict[int, Detections] = {}
     spent = np.zeros(3)
-    with inference(backend):
-        start = time.perf_counter()
-        for batch in loader:
-            images = as_input(batch.images, backend)
-            prepared = _now(images)
-            decoded = backend(images)
-            answered = _now(decoded)
-            suppressed = suppress(decoded, settings)
-            for index, rows, placement in zip(batch.indices, suppressed, batch.placements, strict=True):
-                found[index] = to_detections(rows, placement, backend, records[index].image.name)
-            ended = time.perf_counter()
-            spent += np.subtract((prepared, answered, ended), (start, prepared, answered))
-            start = ended
+    start = time.perf_counter()
+    for batch in loader:
+        images = batch.images.numpy()
+        prepared = time.perf_counter()
+        decoded = finder.rows(images, settings.conf)
+        answered = time.perf_counter()
+        for index, rows, placement in zip(batch.indices, decoded, batch.placements, strict=True):
+            kept = suppress(rows, settings)
+            found[index] = to_detections(kept, placement, finder.names, records[index].image.name)
+        ended = time.perf_counter()
+        spent += np.subtract((prepared, answered, ended), (start, prepared, answered))
+        start = ended
     per_image = 1000 * spent / max(len(found), 1)
     return [found[i] for i in range(len(records))], Speed(*per_image.tolist())
 
 
-def check_classes(backend: Backend, names: Sequence[str]) -> None:
+def check_classes(backend: Backend | Finder, names: Sequence[str]) -> None:
     """Refuse to measure a detector on data with another number of classes.
 
     Raises:
@@ -78,10 +81,3 @@ def check_classes(backend: Backend, names: Sequence[str]) -> None:
             f"the detector knows {len(backend.names)} classes and the data have {len(names)}",
             expected="data labelled with the detector's classes, in its order",
         )
-
-
-def _now(result: Tensor) -> float:
-    """Return the time at which a result is really there: CUDA answers before it has finished."""
-    if result.is_cuda:
-        torch.cuda.synchronize(result.device)
-    return time.perf_counter()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import RegardError
+from regard.prediction.ahead import ahead
 from regard.prediction.draw import draw
 from regard.prediction.sources import Frame
 from regard.types import Detections
@@ -57,7 +58,7 @@ def save_detections(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _Videos(folder) as videos:
-            for frame, detections in stream:
+            for frame, detections in ahead(stream):  # the next are found while one is saved
                 stem, suffix = names.of(frame)
                 if pictures and frame.video:
                     written += videos.add(frame, draw(frame.image, detections), stem)

@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.prediction.ahead import map_ahead
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 DOWNLOAD_SECONDS = 20
+READERS = 2
+"""Threads that decode the pictures of a folder: one is enough for a processor, not for a graphics card."""
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 Source: TypeAlias = str | Path | NDArray[np.uint8] | Sequence[str | Path | NDArray[np.uint8]]
@@ -86,20 +89,29 @@ def _named_frames(name: str) -> Iterator[Frame]:
         yield Frame(_download(name), name)
         return
     paths = _paths(name)
-    for path in paths:
+    for path, read in zip(paths, map_ahead(_read, paths, READERS), strict=True):
         try:
-            yield from _file_frames(path)
+            yield from _video_frames(path) if read is None else [_checked(read)]
         except RegardError as error:
             if paths == [Path(name)]:
                 raise
             warnings.warn(f"{error}\n  passed over", RegardWarning, stacklevel=2)
 
 
-def _file_frames(path: Path) -> Iterator[Frame]:
+def _read(path: Path) -> Frame | RegardError | None:
+    """Return the picture in a file, or why there is none; None for a video, which is read frame by frame."""
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        yield from _video_frames(path)
-    else:
-        yield Frame(ImageFile(path).read(), str(path))
+        return None
+    try:
+        return Frame(ImageFile(path).read(), str(path))
+    except RegardError as error:
+        return error
+
+
+def _checked(read: Frame | RegardError) -> Frame:
+    if isinstance(read, RegardError):
+        raise read
+    return read
 
 
 def _paths(name: str) -> list[Path]:

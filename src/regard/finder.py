@@ -1,0 +1,56 @@
+"""What prediction and evaluation ask of whatever finds: decoded rows for 8-bit pictures. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.letterbox import restore_boxes
+from regard.types import Detections, Placement
+
+if TYPE_CHECKING:
+    from regard.backend import Backend
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """A detector that is ready to be asked, whatever computes it."""
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Class names, by class index."""
+
+    @property
+    def max_stride(self) -> int:
+        """The number that the sides of the input must be multiples of, in pixels."""
+
+    def rows(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
+        """Return for each of (B, 3, H, W) RGB images the decoded rows whose objectness is above ``conf``.
+
+        A row of (n, 5 + classes) holds centre x, centre y, width and height in input pixels, objectness, and class
+        probabilities.
+        """
+
+
+def as_finder(detector: Backend | Finder) -> Finder:
+    """Return what was given, or a module or exported file wrapped as a finder."""
+    if isinstance(detector, Finder):
+        return detector
+    from regard.backend import BackendFinder
+
+    return BackendFinder(detector)
+
+
+def to_detections(rows: NDArray[np.float32], placement: Placement, names: Mapping[int, str], source: str) -> Detections:
+    """Return suppressed rows (n, 6), in input pixels, as detections in pixels of the original image."""
+    return Detections(
+        boxes_xyxy=restore_boxes(rows[:, :4], placement).astype(np.float32),
+        scores=rows[:, 4],
+        class_ids=rows[:, 5].astype(np.int64),
+        names=names,
+        image_size=placement.image_size,
+        source=source,
+    )
