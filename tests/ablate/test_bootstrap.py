@@ -112,21 +112,23 @@ def test_draws_are_of_all_images_and_the_same_each_time() -> None:
 
 def test_interval_by_hand() -> None:
     """The metric is the mean of a value per image: the interval of its difference is known from the normal."""
-    rng = np.random.default_rng(0)
-    values = rng.normal(0.02, 0.1, 401)
-    pair = (lambda w: w @ values / 401, lambda w: np.zeros(len(w)))
-    low, high = image_interval([pair, pair], draw_images(401, 4000), 0.95)
+    values = np.random.default_rng(0).normal(0.02, 0.1, 401)
+    variant = np.stack([draw_images(401, 4000) @ values / 401] * 3)
+    low, high = image_interval(variant, np.zeros_like(variant), 0.95)
     error = values.std() / np.sqrt(401)
     assert (low, high) == pytest.approx((values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.1 * error)
 
 
 def test_pairing_takes_out_what_both_share() -> None:
-    values = np.random.default_rng(0).normal(0, 1, 101)
-    low, high = image_interval([(lambda w: w @ values / 101 + 0.01, lambda w: w @ values / 101)], draw_images(101), 0.9)
-    assert (low, high) == pytest.approx((0.01, 0.01))
+    base = np.random.default_rng(0).normal(0, 1, (2, 101))
+    assert image_interval(base + 0.01, base, 0.9) == pytest.approx((0.01, 0.01))
+
+
+def test_draws_without_labels_are_left_out() -> None:
+    variant = np.array([[0.2, np.nan, 0.4]])
+    assert image_interval(variant, np.zeros((1, 3)), 1.0) == pytest.approx((0.2, 0.4))
 
 
 def test_no_interval_without_pairs_or_labels() -> None:
-    assert np.isnan(image_interval([], draw_images(3, 7), 0.9)).all()
-    unknown = lambda w: np.full(len(w), np.nan)  # noqa: E731
-    assert np.isnan(image_interval([(unknown, unknown)], draw_images(3, 7), 0.9)).all()
+    assert np.isnan(image_interval(np.zeros((0, 7)), np.zeros((0, 7)), 0.9)).all()
+    assert np.isnan(image_interval(np.full((1, 7), np.nan), np.zeros((1, 7)), 0.9)).all()

@@ -1,12 +1,11 @@
 """An interval over images: how far the difference of the detectors at hand depends on the images it is measured on.
 
 The detectors stay as they are, so this says nothing about another seed: it stands beside the interval over seeds and
-does not replace it. All detectors are measured on the same drawn images (Efron 1979, Ann. Statist. 7:1).
+does not replace it. All detectors are measured on the same drawn images (Efron 1979, Ann. Statist. 7:1), with
+`regard.evaluate.reweigh`, which takes about a second for 1,000 draws and 20,000 detections.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,32 +13,27 @@ from numpy.typing import NDArray
 DRAWS = 1000
 """Draws by default."""
 
-Measure = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""From (draws, images) how often each image counts, to (draws,) the metric."""
-
 
 def draw_images(images: int, draws: int = DRAWS, seed: int = 0) -> NDArray[np.int64]:
     """Return (draws, images) how often each image was drawn, ``images`` draws with replacement."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(images, np.full(images, 1 / images), size=draws)
+    return rng.multinomial(images, np.full(images, 1 / max(images, 1)), size=draws)
 
 
-def image_interval(
-    pairs: Sequence[tuple[Measure, Measure]], weights: NDArray[np.int64], level: float
-) -> tuple[float, float]:
+def image_interval(variant: NDArray[np.float64], base: NDArray[np.float64], level: float) -> tuple[float, float]:
     """Return the percentile interval of the difference, averaged over seeds, of fixed detectors on drawn images.
 
     Args:
-        pairs: for each seed the measure of the variant and that of the base.
-        weights: (draws, images) from `draw_images`.
+        variant: (seeds, draws) the metric on each draw; NaN where a draw holds no labelled box.
+        base: likewise, of the same seeds and draws.
         level: of coverage, in 0..1.
 
     Returns:
-        Lower and upper end; NaN without pairs, or where no draw holds a labelled box.
+        Lower and upper end; NaN without seeds, or where no draw holds a labelled box.
     """
-    if not pairs:
+    if not len(variant):
         return np.nan, np.nan
-    difference = np.mean([variant(weights) - base(weights) for variant, base in pairs], axis=0)
+    difference = (variant - base).mean(axis=0)
     known = difference[~np.isnan(difference)]
     if not known.size:
         return np.nan, np.nan

@@ -80,11 +80,9 @@ def _rows_ap(own: ClassMatches, weights: NDArray[np.int64], ious: slice) -> NDAr
         kept = np.cumsum(each * ~is_ignored, axis=1) if is_ignored.any() else counted
         precision = found / np.maximum(kept[:, places], 1)  # falls between the right ones: only they can be greatest
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        best = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
         recall = found / np.maximum(labels, 1)[:, None]
-        total += [
-            line[np.searchsorted(own_recall, RECALLS)].mean() for line, own_recall in zip(best, recall, strict=True)
-        ]
+        reached = np.searchsorted(RECALLS, recall, side="right")
+        total += (best * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
     return np.where(labels > 0, total / len(right), np.nan)
 
 

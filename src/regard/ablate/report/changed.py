@@ -1,0 +1,134 @@
+"""The val images on which a variant and the base differ most, drawn with their boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.ablate.findings import differences, names_of
+from regard.ablate.found import image_sizes, read_found, val_file
+from regard.ablate.record import StudyRecord
+from regard.ablate.report.document import Block, Folded, Picture, Pictures, Section, Text
+from regard.data.draw import draw_boxes
+from regard.data.palette import class_colour
+from regard.data.record import Record
+from regard.evaluate.coco import pixel_boxes
+from regard.evaluate.matching import confusion_matrix
+from regard.types import Detections
+
+CONFIDENCE = 0.25
+LONG_SIDE = 320
+"""Pixels of a thumbnail."""
+LETTERS = 9.0
+EACH = 2
+"""Images that became better, and as many that became worse, for each variant."""
+QUALITY = 80
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of one image: labelled boxes detected as what they are, and detections that are not."""
+
+    right: int
+    wrong: int
+
+
+def changed_section(study: StudyRecord, records: Sequence[Record], names: Sequence[str]) -> Section:
+    """Return the images that changed most for every variant, those that gained first."""
+    sizes = image_sizes(records)
+    blocks: list[Block] = [
+        Text(
+            f"Counted at confidence {CONFIDENCE} and IoU 0.5: labelled boxes that are found as what they are, less "
+            "detections that are wrong; the mean over paired seeds decides which images are shown, the seed with the "
+            "greatest change is drawn. Chosen because they are extreme: they show what changed, not how often."
+        )
+    ]
+    first = True
+    for variant in sorted(names_of(study, "variant"), key=lambda name: -_amount(study, name)):
+        shown = _of_variant(study, variant, records, sizes, names)
+        blocks += shown if first or not shown else [Folded(f"{variant}: {len(shown)} images", shown)]
+        first = first and not shown
+    return Section("Images that changed most", blocks)
+
+
+def _of_variant(
+    study: StudyRecord, variant: str, records: Sequence[Record], sizes: Sequence[tuple[int, int]], names: Sequence[str]
+) -> list[Block]:
+    runs = [(study.finished(study.base.name).get(seed), study.finished(variant).get(seed)) for seed in study.seeds]
+    pairs = [(a, b) for a, b in runs if a and b and val_file(a).is_file() and val_file(b).is_file()]
+    found = [(read_found(a, sizes, names), read_found(b, sizes, names)) for a, b in pairs]
+    if not found:
+        return []
+    counts = [tuple(_counts(side, records, len(names)) for side in both) for both in found]
+    change = np.array(
+        [[(b.right - b.wrong) - (a.right - a.wrong) for a, b in zip(*both, strict=True)] for both in counts]
+    )
+    blocks: list[Block] = []
+    order = np.argsort(change.mean(axis=0), kind="stable")
+    for index in [*order[::-1][:EACH], *order[:EACH][::-1]]:
+        mean = change[:, index].mean()
+        if mean == 0:
+            continue
+        seed = int((change[:, index] * np.sign(mean)).argmax())
+        before, after = (side[index] for side in counts[seed])
+        caption = (
+            f"{variant}, {records[index].image.name}: {_signed(mean)} on average over {len(pairs)} seeds. Seed "
+            f"{pairs[seed][0].seed}: right {before.right} to {after.right} of {len(records[index].class_ids)}, "
+            f"wrong {before.wrong} to {after.wrong}."
+        )
+        drawn = _drawn(records[index], [side[index] for side in found[seed]], names)
+        titles = ("labelled", study.base.name, variant)
+        blocks.append(Pictures(caption, [Picture(*p) for p in zip(titles, drawn, strict=True)]))
+    return blocks
+
+
+def _amount(study: StudyRecord, variant: str) -> float:
+    """Return how much a variant differs from the base on average; the one that differs most is shown first."""
+    found = list(differences(study, variant, study.base.name).values())
+    return abs(sum(found) / len(found)) if found else 0.0
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _counts(found: Sequence[Detections], records: Sequence[Record], classes: int) -> list[Count]:
+    counts = []
+    for detections, record in zip(found, records, strict=True):
+        table = confusion_matrix([detections], [record], classes)
+        right = int(np.trace(table[:classes, :classes]))
+        counts.append(Count(right, int(table[:, :classes].sum()) - right))
+    return counts
+
+
+def _drawn(record: Record, found: Sequence[Detections], names: Sequence[str]) -> list[bytes]:
+    image = record.image.read()
+    factor = LONG_SIDE / max(image.shape[:2])
+    size = (max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1))
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    small = np.asarray(cv2.resize(image, size, interpolation=way), dtype=np.uint8)
+    labels = pixel_boxes(record, (image.shape[0], image.shape[1])) * factor
+    drawn = [_with_boxes(small, labels, record.class_ids, [names[c] for c in record.class_ids])]
+    for detections in found:
+        sure = detections.scores >= CONFIDENCE
+        ids, scores = detections.class_ids[sure], detections.scores[sure]
+        captions = [f"{names[c]} {score:.2f}" for c, score in zip(ids, scores, strict=True)]
+        drawn.append(_with_boxes(small, detections.boxes_xyxy[sure] * factor, ids, captions))
+    return [_encoded(picture) for picture in drawn]
+
+
+def _with_boxes(
+    image: Image, boxes: NDArray[np.floating], class_ids: NDArray[np.int64], captions: Sequence[str]
+) -> Image:
+    return draw_boxes(image, boxes, captions, [class_colour(int(c)) for c in class_ids], letter_height=LETTERS)
+
+
+def _encoded(picture: Image) -> bytes:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return data.tobytes()

@@ -1,0 +1,153 @@
+"""The first sections: what was found, how sure it is, and what it would take to know more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from regard.ablate.findings import SPREAD_LEVEL, Findings
+from regard.ablate.power import ENOUGH, MOST, power
+from regard.ablate.record import StudyRecord
+from regard.ablate.report.document import Block, Cell, Chart, Section, Table, Text, Tone
+from regard.ablate.report.forest import ForestRow, forest
+from regard.ablate.verdict import Judgement, Verdict
+from regard.ablate.words import MARKS, interval, metric_name, p_value, percent, plain, sentences, signed, verdict_words
+
+TONES: Mapping[Verdict, Tone] = {
+    Verdict.HELPS: "helps",
+    Verdict.HURTS: "hurts",
+    Verdict.NO_DIFFERENCE: "same",
+    Verdict.CANT_TELL: "unknown",
+}
+MORE_SEEDS = (3, 5, 7, 10, 15, 20)
+Images = Mapping[str, tuple[float, float]]
+"""Image bootstrap interval of each variant's difference."""
+
+
+def verdict_section(study: StudyRecord, findings: Findings, images: Images) -> Section:
+    """Return the verdicts in words, as a forest plot and as a table."""
+    blocks: list[Block] = [Text(line, "finding") for line in sentences(study, findings)]
+    rows = _forest_rows(study, findings)
+    if rows:
+        axis = f"difference in {metric_name(study.metric)} from the base"
+        wide, narrow = (forest(rows, study.mde, axis, wide=is_wide) for is_wide in (True, False))
+        blocks.append(Chart("forest", wide, narrow, _reading(study)))
+        blocks.append(_table(study, findings, images))
+    if findings.beyond:
+        blocks.append(_beyond_table(study, findings))
+    missing = _missing(study, findings)
+    return Section("Verdict", [*blocks, *([Text(missing, "quiet")] if missing else [])])
+
+
+def power_section(study: StudyRecord, findings: Findings) -> Section:
+    """Return what the study could see, and the seeds that it would take."""
+    outlook, tests, metric = findings.outlook, max(len(findings.judgements), 1), metric_name(study.metric)
+    if math.isnan(outlook.sd):
+        return Section(
+            "What this study could see", [Text("Unknown: no comparison has two finished pairs that differ.")]
+        )
+    lines = [
+        f"The paired differences of this study have a standard deviation of {plain(outlook.sd)} {metric} over seeds, "
+        f"pooled over all comparisons with the base. With {len(study.seeds)} seeds, a true difference of "
+        f"{study.mde:g} {metric} would be called with a probability of at least {percent(round(outlook.power, 2))}.",
+        _needed(study, findings),
+    ]
+    seeds = sorted({*MORE_SEEDS, len(study.seeds)})
+    chances = [f"{float(power(study.mde, outlook.sd, n, study.alpha, tests)):.2f}" for n in seeds]
+    caption = f"Probability of calling a true difference of {study.mde:g} {metric}, by number of paired seeds"
+    table = Table(caption, ["seeds", *map(str, seeds)], [["power", *chances]])
+    return Section("What this study could see", [*map(Text, lines), table])
+
+
+def method_section(study: StudyRecord) -> Section:
+    """Return the rule that led to the verdicts."""
+    level, alpha, mde = percent(1 - study.alpha), percent(study.alpha), f"{study.mde:g} {metric_name(study.metric)}"
+    lines = [
+        "Both runs of a pair share one seed: the order of the data, the augmentation draws, the initial values of "
+        "all tensors that both have, and the budget. What is judged is the difference within pairs, on val.",
+        f"Helps or hurts: a two-sided paired t-test over seeds rejects no difference at {alpha} after Holm's "
+        "correction over the variants. Otherwise, no difference larger than the smallest that matters: two one-sided "
+        f"tests, corrected likewise, reject a difference of {mde} or more at {alpha}. Otherwise one can't tell. "
+        f"Over all variants together, a false helps or hurts has a probability of at most {alpha}, and so has a "
+        "false no difference.",
+        f"The {level} interval of a row covers the true difference of that variant with that probability; the wider "
+        "joint one (Bonferroni) covers those of all variants at once. Holm's correction is a little sharper than the "
+        "joint intervals, so a variant may be called although its joint interval reaches zero.",
+        "The interval over images keeps the trained detectors and draws the val images anew, the same for both of a "
+        "pair. It says how far the result depends on these images, and nothing about another seed.",
+        "Capacity and noise controls are shown and not judged. Pairs with a run that failed are left out; if runs "
+        "fail for a reason that has to do with their quality, what is left is not a fair sample.",
+    ]
+    return Section("How it was decided", [Text(line) for line in lines])
+
+
+def _forest_rows(study: StudyRecord, findings: Findings) -> list[ForestRow]:
+    rows = []
+    for variant in study.variants[1:]:
+        if judged := findings.judgements.get(variant.name):
+            note = f"{MARKS[judged.verdict]} {verdict_words(judged, study.mde)}"
+            rows.append(ForestRow(variant.name, note, judged, TONES[judged.verdict]))
+        elif control := findings.controls.get(variant.name):
+            note = "base again, other noise" if variant.role == "noise control" else variant.role
+            rows.append(ForestRow(variant.name, note, control, "quiet"))
+    return rows
+
+
+def _reading(study: StudyRecord) -> str:
+    level = percent(1 - study.alpha)
+    return (
+        f"Differences in {metric_name(study.metric)} from the base on val. Diamond: mean over paired seeds; rings: the "
+        f"seeds. Thick line: {level} paired-t interval of this row; thin line: the interval that holds for all "
+        f"variants at once; an arrow: it goes on. Shaded: less than the {study.mde:g} that matters. Grey: controls, "
+        "not judged."
+    )
+
+
+def _table(study: StudyRecord, findings: Findings, images: Images) -> Table:
+    level = percent(1 - study.alpha)
+    headings = ["variant", "verdict", "difference", f"{level} interval", "jointly", "p (Holm)", "p equivalent", "seeds"]
+    rows: list[list[str | Cell]] = []
+    for name, found in findings.judgements.items():
+        word = Cell(f"{MARKS[found.verdict]} {verdict_words(found, study.mde)}", TONES[found.verdict])
+        ends = [interval(found.interval), interval(found.joint)]
+        tests = ["–", "–"] if found.reason else [p_value(found.p), p_value(found.p_equivalence)]
+        rows.append([name, word, signed(found.mean), *ends, *tests, str(len(found.seeds))])
+    for name, found in findings.controls.items():
+        ends = [interval(found.interval), ""]
+        p = "" if found.reason else f"{p_value(found.p_alone)} alone"
+        rows.append([name, Cell("control", "quiet"), signed(found.mean), *ends, p, "", str(len(found.seeds))])
+    if images:
+        headings.append("over images")
+        rows = [[*row, interval(images.get(str(row[0]), (math.nan, math.nan)))] for row in rows]
+    caption = f"Difference in {metric_name(study.metric)} from the base, paired by seed"
+    return Table(caption, headings, rows, frozenset({1}))
+
+
+def _beyond_table(study: StudyRecord, findings: Findings) -> Table:
+    caption = "Against plain convolutions of the same capacity at the same place, corrected among themselves (Holm)"
+    headings = ["variant", "less its control", f"{percent(1 - study.alpha)} interval", "p (Holm)", "seeds"]
+    rows = [
+        [name, signed(j.mean), interval(j.interval), "–" if j.reason else p_value(j.p), str(len(j.seeds))]
+        for name, j in findings.beyond.items()
+    ]
+    return Table(caption, headings, rows)
+
+
+def _missing(study: StudyRecord, findings: Findings) -> str:
+    def short(judgement: Judgement) -> bool:
+        return len(judgement.seeds) < len(study.seeds)
+
+    names = [name for name, j in {**findings.judgements, **findings.controls}.items() if short(j)]
+    return f"Without all {len(study.seeds)} pairs, so far or for good: {', '.join(names)}." if names else ""
+
+
+def _needed(study: StudyRecord, findings: Findings) -> str:
+    outlook, metric = findings.outlook, metric_name(study.metric)
+    goal = f"to call a difference of {study.mde:g} {metric} with a probability of {percent(ENOUGH)}"
+    if outlook.seeds is None:
+        return f"More than {MOST:,} seeds would be needed {goal}: this cannot be settled by more of them."
+    low, high = (f"more than {MOST:,}" if seeds is None else str(seeds) for seeds in outlook.seeds_range)
+    more = outlook.seeds - len(study.seeds)
+    still = f"{more} more than planned" if more > 0 else "no more than planned"
+    span = f", or {low} to {high} within the {percent(SPREAD_LEVEL)} limits of that standard deviation"
+    return f"About {outlook.seeds} seeds are needed {goal}: {still}{span if low != high else ''}."

@@ -1,0 +1,110 @@
+"""From a study's record to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regard.ablate.findings import Findings, analyse
+from regard.ablate.found import image_intervals
+from regard.ablate.record import StudyRecord
+from regard.ablate.report.breakdown import breakdown_section, curve_section, gate_section
+from regard.ablate.report.changed import changed_section
+from regard.ablate.report.costs import cost_section
+from regard.ablate.report.csv_file import to_csv
+from regard.ablate.report.document import Document, Picture, Pictures, Section, Text
+from regard.ablate.report.markdown import chart_files, to_markdown
+from regard.ablate.report.page import to_html
+from regard.ablate.report.runs import provenance_section, run_section, split_section
+from regard.ablate.report.verdicts import method_section, power_section, verdict_section
+from regard.ablate.words import headline, metric_name, percent
+from regard.data.record import Record
+from regard.weights.store import replacing
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a report shows beyond the record, where it is at hand.
+
+    Attributes:
+        records: the val images; without them there is no interval over images and no image that changed.
+        names: class names.
+        attention: pictures of attention maps, each a title and a PNG file.
+    """
+
+    records: Sequence[Record] = ()
+    names: Sequence[str] = ()
+    attention: Sequence[tuple[str, bytes]] = ()
+
+
+def write_report(study: StudyRecord, extras: Extras | None = None) -> Path:
+    """Write ``report.html``, ``report.md`` with its charts, and ``results.csv`` into the study's folder.
+
+    Args:
+        study: finished or not; the report is of the runs that are.
+        extras: what it shows beyond the record.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        RegardError: the detections of a finished run are damaged, or the folder cannot be written to.
+    """
+    document = build(study, extras or Extras())
+    study.folder.mkdir(parents=True, exist_ok=True)
+    files = {"results.csv": to_csv(study), **chart_files(document)}
+    files |= {"report.md": to_markdown(document), "report.html": to_html(document)}
+    for name, text in files.items():
+        with replacing(study.folder / name) as file:
+            file.write(text.encode())
+    return study.folder / "report.html"
+
+
+def build(study: StudyRecord, extras: Extras) -> Document:
+    """Return the report, neither page nor Markdown yet."""
+    findings = analyse(study)
+    images: Mapping[str, tuple[float, float]] = {}
+    sections = []
+    if extras.records:
+        images = image_intervals(study, extras.records, extras.names)
+        sections.append(changed_section(study, extras.records, extras.names))
+    if extras.attention:
+        sections.append(_attention_section(extras.attention))
+    gates = gate_section(study)
+    return Document(
+        title=study.question,
+        summary=headline(study, findings),
+        details=_details(study, findings),
+        sections=[
+            verdict_section(study, findings, images),
+            power_section(study, findings),
+            cost_section(study),
+            curve_section(study),
+            breakdown_section(study),
+            *sections,
+            *([gates] if gates else []),
+            split_section(study),
+            run_section(study),
+            method_section(study),
+            provenance_section(study),
+        ],
+    )
+
+
+def _details(study: StudyRecord, findings: Findings) -> list[str]:
+    finished = sum(run.status == "finished" for run in study.runs)
+    return [
+        f"decided on {metric_name(study.metric)} on val",
+        f"{len(study.seeds)} seeds",
+        f"{len(findings.judgements)} variants",
+        f"{finished} of {len(study.runs)} runs finished",
+        f"level {percent(study.alpha)} over all variants",
+        f"smallest difference that matters {study.mde:g}",
+    ]
+
+
+def _attention_section(attention: Sequence[tuple[str, bytes]]) -> Section:
+    text = "Where the variants look. A map shows what a layer's weights are, not why the detector decides."
+    pictures = [Pictures(title, [Picture(title, data)]) for title, data in attention]
+    return Section("Attention maps", [Text(text), *pictures])

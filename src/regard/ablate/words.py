@@ -1,0 +1,117 @@
+"""Findings in words and numbers, the same on the page, in Markdown and in the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from regard.ablate.findings import Findings
+from regard.ablate.record import StudyRecord
+from regard.ablate.verdict import Judgement, Verdict
+
+METRICS = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP of small objects",
+    "ap_medium": "AP of medium objects",
+    "ap_large": "AP of large objects",
+    "f1": "F1",
+}
+
+MARKS = {Verdict.HELPS: "▲", Verdict.HURTS: "▼", Verdict.NO_DIFFERENCE: "=", Verdict.CANT_TELL: "?"}
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as it is printed."""
+    return METRICS.get(metric, metric.replace("_", " "))
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign and four digits; "–" for NaN."""
+    return "–" if math.isnan(value) else f"{value:+.4f}".replace("-", "−")
+
+
+def plain(value: float, digits: int = 4) -> str:
+    """Return a number; "–" for NaN."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """Return an interval of differences; "none" for NaN."""
+    return "none" if math.isnan(ends[0]) else f"{signed(ends[0])} to {signed(ends[1])}"
+
+
+def p_value(value: float) -> str:
+    """Return a p value with as many digits as mean something."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.{3 if value >= 0.01 else 4}f}"
+
+
+def percent(level: float) -> str:
+    """Return a level such as 0.95 as "95 %"."""
+    return f"{100 * level:.6g} %"
+
+
+def verdict_words(judgement: Judgement, mde: float) -> str:
+    """Return the verdict, with the smallest difference that matters where it takes part."""
+    if judgement.verdict is Verdict.NO_DIFFERENCE:
+        return f"no difference larger than {mde:g}"
+    if judgement.verdict in (Verdict.HELPS, Verdict.HURTS) and judgement.is_small:
+        return f"{judgement.verdict.words}, by less than {mde:g}"
+    return judgement.verdict.words
+
+
+def sentence(name: str, judgement: Judgement, study: StudyRecord) -> str:
+    """Return what was found of one variant against the base."""
+    metric, mde, seeds = metric_name(study.metric), f"{study.mde:g}", len(judgement.seeds)
+    amount = f"{signed(judgement.mean)} {metric}"
+    inside = f"{percent(1 - study.alpha)} interval {interval(judgement.interval)}, {seeds} paired seeds"
+    if judgement.reason:
+        return f"{name}: can't tell at this budget ({judgement.reason})."
+    match judgement.verdict:
+        case Verdict.HELPS | Verdict.HURTS:
+            small = f", by less than the {mde} that matters" if judgement.is_small else ""
+            return f"{name} {judgement.verdict.words}{small}: {amount} ({inside})."
+        case Verdict.NO_DIFFERENCE:
+            return f"{name} makes no difference larger than {mde} {metric}: {amount} ({inside})."
+        case _:
+            return f"{name}: can't tell at this budget: {amount} ({inside})."
+
+
+def sentences(study: StudyRecord, findings: Findings) -> list[str]:
+    """Return one sentence a variant, and one for each that was compared with a convolution of its capacity."""
+    lines = [sentence(name, judgement, study) for name, judgement in findings.judgements.items()]
+    return [*lines, *(_beyond(name, judgement, study) for name, judgement in findings.beyond.items())]
+
+
+def headline(study: StudyRecord, findings: Findings) -> str:
+    """Return the whole result in a line: how many help, hurt, do neither, or cannot be told."""
+    by_verdict = {v: [n for n, j in findings.judgements.items() if j.verdict is v] for v in Verdict}
+    parts = []
+    for verdict in (Verdict.HELPS, Verdict.HURTS):
+        names = by_verdict[verdict]
+        if names:
+            parts.append(f"{_listed(names)} {verdict.words[:-1] if len(names) > 1 else verdict.words}")
+    if names := by_verdict[Verdict.NO_DIFFERENCE]:
+        verb = "make" if len(names) > 1 else "makes"
+        parts.append(f"{_listed(names)} {verb} no difference larger than {study.mde:g} {metric_name(study.metric)}")
+    if names := by_verdict[Verdict.CANT_TELL]:
+        parts.append(f"can't tell for {_listed(names)}")
+    text = "; ".join(parts) or "There is no variant to judge"
+    return text.replace("can't", "Can't", 1) + "." if text.startswith("can't tell") else f"{text}."
+
+
+def _beyond(name: str, judgement: Judgement, study: StudyRecord) -> str:
+    amount = f"{signed(judgement.mean)} {metric_name(study.metric)}, {interval(judgement.interval)}"
+    if judgement.reason:
+        return f"{name} against plain convolutions of its capacity: can't tell ({judgement.reason})."
+    words = {
+        Verdict.HELPS: "does more than",
+        Verdict.HURTS: "does less than",
+        Verdict.NO_DIFFERENCE: f"differs by less than {study.mde:g} from",
+        Verdict.CANT_TELL: "cannot be told from",
+    }[judgement.verdict]
+    return f"{name} {words} plain convolutions of its capacity ({amount})."
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
