@@ -10,6 +10,7 @@ from rich.console import Console
 from regard.ablate.execute import usable_cores
 from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, is_over, places
 from regard.ablate.jobs import check_seeds, checksum, write_job
+from regard.ablate.plan import Plan
 from regard.ablate.probe import Probe, probe
 from regard.ablate.variants import Entry, Lineup
 from regard.config import describe
@@ -18,20 +19,23 @@ from regard.training.folder import RunFolder, environment
 from regard.training.run import describe_data
 
 
-def begin_study(
-    study: StudyFolder, lineup: Lineup, threads: int | None, processes: int | None, console: Console
-) -> Document:
+def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Console, *, measure: bool) -> Document:
     """Settle all that shall not change while a study goes on, and write it.
+
+    Args:
+        study: where to.
+        lineup: of the plan.
+        threads: of each run.
+        console: where it is told.
+        measure: whether to find out what a run takes; done in any case where minutes are the budget.
 
     Raises:
         RegardError: a variant cannot be built, or seeds do not differ.
     """
     plan, entries = lineup.plan, lineup.entries()
     seeds = check_seeds(lineup)
-    runs = len(entries) * len(plan.seeds)
-    threads = threads or max(usable_cores() // min(processes or runs, runs, usable_cores()), 1)
     measured = None
-    if plan.minutes or processes is None:
+    if measure or plan.minutes:
         console.print("measuring what a run takes ...", highlight=False)
         measured = probe(lineup, entries, threads)
     epochs = planned_epochs(lineup, entries, measured)
@@ -68,6 +72,12 @@ def begin_study(
     }
     study.write(_commanded(document))
     return document
+
+
+def shared_threads(plan: Plan, processes: int | None) -> int:
+    """Return the threads of each run where as many run at a time as there are cores, or as ``processes`` says."""
+    cores, least = usable_cores(), len(plan.names) + 1
+    return max(cores // min(processes or cores, least * len(plan.seeds), cores), 1)
 
 
 def planned_epochs(lineup: Lineup, entries: Sequence[Entry], measured: Probe | None) -> dict[str, int]:

@@ -13,7 +13,7 @@ from regard.errors import RegardError
 from regard.graph import edit as graph_edit
 from regard.graph.spec import ModelSpec
 
-EDIT = re.compile(r"(?P<module>[^\W\d][\w.]*)(\((?P<options>.*)\))?@(?P<layer>[\w.-]+)")
+EDIT = re.compile(r"(?P<module>[^\W\d][\w.]*)\s*(\((?P<options>.*)\))?\s*@\s*(?P<layer>[\w.-]+)")
 EXPECTED = "MODULE@LAYER with options in brackets where wanted, as SE@sppf, SE(ratio=8)@sppf or SE@p4+ECA@p5"
 
 

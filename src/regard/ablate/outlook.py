@@ -11,8 +11,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from regard.ablate.begin import planned_epochs
-from regard.ablate.execute import local_slots, usable_cores
+from regard.ablate.begin import planned_epochs, shared_threads
+from regard.ablate.execute import local_slots
 from regard.ablate.jobs import check_seeds
 from regard.ablate.plan import Plan
 from regard.ablate.power import power, seeds_needed
@@ -107,7 +107,7 @@ def dry_run(plan: Plan, *, processes: int | None = None) -> DryRun:
     entries = lineup.entries()
     check_seeds(lineup)
     runs = len(entries) * len(plan.seeds)
-    threads = max(usable_cores() // min(processes or runs, runs, usable_cores()), 1)
+    threads = shared_threads(plan, processes)
     measured = probe(lineup, entries, threads)
     epochs = planned_epochs(lineup, entries, measured)
     splits = {name: len(records) for name, records in lineup.data.splits.items()}

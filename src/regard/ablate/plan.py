@@ -87,7 +87,10 @@ class Plan(Settings):
         for name in OWN:
             if name in value:
                 raise ValueError(f"anything but {name}, which the plan or the study decides")
-        checked(TrainSettings, value)
+        try:
+            checked(TrainSettings, value)
+        except RegardError as error:
+            raise RegardError(f"train: {error.what}", expected=error.expected, hint=error.hint) from error
         return value
 
     @model_validator(mode="after")
@@ -221,4 +224,4 @@ def _line_of(what: str, given: Mapping[str, Any], lines: LineOf) -> int | None:
         for i, entry in enumerate(value if isinstance(value, Sequence) and not isinstance(value, str) else ()):
             if isinstance(entry, str) and (repr(entry) in what or repr(_bare(entry)) in what):
                 return lines.get((name, i))
-    return next((lines.get((name, -1)) for name in given if name in what), None)
+    return next((lines.get((name, -1)) for name in given if what.startswith(f"{name}: ")), None)

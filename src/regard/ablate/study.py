@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.live import Live
 
-from regard.ablate.begin import begin_study, entries_of, prepare_runs, reopen_study
+from regard.ablate.begin import begin_study, entries_of, prepare_runs, reopen_study, shared_threads
 from regard.ablate.conclude import conclude
 from regard.ablate.execute import Executor, LocalExecutor, local_slots
 from regard.ablate.folder import (
@@ -65,7 +65,8 @@ def run_study(
         if study.exists:
             document = reopen_study(study, lineup)
         else:
-            document = begin_study(study, lineup, threads, processes, console)
+            threads = threads or shared_threads(plan, processes)
+            document = begin_study(study, lineup, threads, console, measure=executor is None and processes is None)
         prepare_runs(study, document, lineup, entries_of(document, lineup), retry_failed=retry_failed)
         executor = executor or LocalExecutor(_slots(plan, document, processes))
         _execute(study, document, executor, console)

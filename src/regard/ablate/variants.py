@@ -27,7 +27,8 @@ from regard.graph.detector import Detector
 from regard.graph.user_modules import import_modules
 from regard.training.loop import validation_split
 from regard.training.prepare import fit_anchors, fit_classes
-from regard.weights.detector import CHECKPOINTS, WEIGHTS, load_detector, rebuild, refilled
+from regard.weights.detector import load_detector, rebuild, refilled
+from regard.weights.missing import SUFFIXES
 
 Kind = Literal["", "insert", "replace", "model"]
 
@@ -130,7 +131,7 @@ class Lineup:
     def _other(self, source: str, base: Detector, seed: int) -> Detector:
         """Return another model: with its own weights where its file has any, else with what fits of the base's."""
         detector = load_detector(source, modules=self.modules)
-        if Path(source).is_dir() or Path(source).suffix.lower() in (*CHECKPOINTS, WEIGHTS):
+        if Path(source).is_dir() or Path(source).suffix.lower() in SUFFIXES:
             return self._fitted(detector, seed)
         spec = replace(detector.spec.with_classes(base.nc), file=None)
         return self._fitted(rebuild(base, spec, modules={**detector.user_modules, **self.modules})[0], seed)

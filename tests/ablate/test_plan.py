@@ -1,0 +1,101 @@
+"""Plans from YAML and from flags, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regard.ablate.plan import Plan, make_plan, read_plan
+from regard.config import DEFAULT_RECIPE
+from regard.errors import RegardError
+
+LEAST: dict[str, Any] = {"base": "yolov5n", "data": "synthetic:local", "insert": ["SE@sppf"]}
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "study.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_a_file_is_read_with_paths_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "yolov5n.pt").touch()
+    (tmp_path / "mine.py").touch()
+    file = written(
+        tmp_path,
+        "base: yolov5n\nweights: yolov5n.pt\ndata: elsewhere\ninsert: SE@sppf\nmodel: [yolov5s]\n"
+        "module: [mine.py:Block]\nseeds: [3, 7]\nminutes: 2\n",
+    )
+    plan = read_plan(file, {"imgsz": 320, "noise": None})
+    assert plan == make_plan(
+        {
+            "base": "yolov5n",
+            "weights": str(tmp_path / "yolov5n.pt"),
+            "data": "elsewhere",
+            "insert": ["SE@sppf"],
+            "model": ["yolov5s"],
+            "module": [f"{tmp_path / 'mine.py'}:Block"],
+            "seeds": [3, 7],
+            "minutes": 2,
+            "imgsz": 320,
+        }
+    )
+    assert plan.names == ("SE@sppf", "yolov5s")
+    assert plan.planned_epochs is None
+
+
+def test_defaults() -> None:
+    plan = make_plan({**LEAST, "weights": None})
+    assert (plan.seeds, plan.metric, plan.alpha, plan.mde) == ((0, 1, 2, 3, 4), "ap", 0.05, 0.01)
+    assert (plan.control, plan.noise, plan.gate, plan.epoch) == ("each", False, True, "last")
+    assert plan.planned_epochs == 100
+    settings = make_plan({**LEAST, "train": {"precision": "bf16"}}).settings(7, 3)
+    assert (settings.seed, settings.epochs, settings.patience, settings.precision) == (7, 3, 0, "bf16")
+    assert settings.recipe == DEFAULT_RECIPE
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        ("base: a\ndata: b\nisnert: [SE@p4]\n", 3, "did you mean 'insert'"),
+        ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - SEp4\n", 5, "'SEp4' says no edit"),
+        ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - ECA@p4\n  - SE@ p4\n", 4, "'SE@p4' is there twice"),
+        ("base: a\ndata: b\nseeds: 0\ninsert: [SE@p4]\n", 3, "seeds is"),
+        ("base: a\ndata: b\nseeds: [1, 1]\ninsert: [SE@p4]\n", 3, "a list of different ones"),
+        ("base: a\ndata: b\ninsert: [SE@p4]\nmetric: map\n", 4, "one of ap, ap50"),
+        ("base: a\ndata: b\ninsert: [SE@p4]\n\ntrain: {seed: 3}\n", 5, "anything but seed"),
+        ("base: a\ndata: b\ninsert: [SE@p4]\ntrain: {lr: 3}\n", 4, "unknown setting 'lr'"),
+        ("base: a\ndata: b\ninsert: [SE@p4]\nalpha: 2\n", 4, "less than 0.5"),
+        ("base: a\ndata: b\ninsert: [SE@p4]\nepochs: 3\nminutes: 3\n", None, "several budgets"),
+        ("base: a\ninsert: [SE@p4]\n", None, "the plan has no 'data'"),
+        ("base: a\ndata: b\n", None, "nothing to compare"),
+        ("- base\n", 1, "not a plan"),
+        ("base: a\nbase: b\n", 2, "twice"),
+        ("base: [\n", 2, "not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, line: int | None, told: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(RegardError) as caught:
+        read_plan(file)
+    assert told in str(caught.value)
+    assert caught.value.line == line
+    assert caught.value.file == file
+
+
+def test_names_are_unique_over_all_kinds() -> None:
+    with pytest.raises(RegardError, match="'base' is there twice"):
+        make_plan({**LEAST, "model": ["models/base.yaml"]})
+    with pytest.raises(RegardError, match="'yolov5s' is there twice"):
+        make_plan({**LEAST, "model": ["a/yolov5s.pt", "b/yolov5s.pt"]})
+
+
+def test_a_missing_plan() -> None:
+    with pytest.raises(RegardError, match="no such plan"):
+        read_plan("nowhere.yaml")
+
+
+def test_an_a_a_study_needs_no_variant() -> None:
+    assert isinstance(make_plan({"base": "yolov5n", "data": "x", "noise": True}), Plan)

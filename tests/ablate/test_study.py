@@ -1,0 +1,199 @@
+"""A whole study in small: its order, what it keeps, what it repeats, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tiny_studies import DATA, Here, outcome, tiny_plan
+
+from regard.ablate import conclude
+from regard.ablate.conclude import check_effect
+from regard.ablate.folder import StudyFolder, alone, is_held, places, read_study
+from regard.ablate.plan import make_plan
+from regard.ablate.study import run_study
+from regard.ablate.table import duration, epochs_of, study_table
+from regard.errors import RegardError
+
+BROKEN = """\
+import torch
+from torch import nn
+
+
+class NoNumber(nn.Module):
+    def __init__(self, in_channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return x * (self.weight / 0 if self.training else 1)
+
+
+class TooLarge(nn.Module):
+    def __init__(self, in_channels):
+        super().__init__()
+
+    def forward(self, x):
+        if self.training:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 TiB")
+        return x
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_a_study_is_decided_then_tested_and_never_repeats_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    for name in ("_decide", "_measure_test"):
+        original = getattr(conclude, name)
+        monkeypatch.setattr(conclude, name, lambda *a, n=name, f=original: (order.append(n), f(*a)))
+    plan, executor = tiny_plan(), Here()
+    study = run_study(plan, tmp_path / "study", executor=executor, console=Console(quiet=True))
+    names = ["base", "SE(ratio=4)@p4", "control of SE(ratio=4)@p4"]
+    assert [variant.name for variant in study.variants] == names
+    assert [(run.seed, run.variant) for run in study.runs] == [(seed, name) for seed in (0, 1) for name in names]
+    assert all(variant.model.is_file() for variant in study.variants)
+    for run in study.runs:
+        assert run.status == "finished"
+        assert run.metrics["ap"] == pytest.approx(run.curve[-1]["val/ap"], rel=1e-4)
+        assert set(run.per_class) == {"ordinary", "odd"}
+        assert len(run.curve) == 1
+        assert run.seconds > 0
+        assert run.peak_mib > 100
+        rows = json.loads((run.folder / "val.json").read_text())
+        assert {row["image_id"] for row in rows} <= set(range(1, 6))
+        assert not (run.folder / "state.pt").exists()
+        assert not (run.folder / "start.safetensors").exists()
+    assert study.runs[1].gates.keys() == {"p4.se"}
+    assert {name: sorted(by_seed) for name, by_seed in study.test.items()} == {name: [0, 1] for name in names}
+    assert study.costs.keys() == set(names)
+    assert study.costs["base"].parameters < study.costs["SE(ratio=4)@p4"].parameters
+    assert study.provenance["decision"]["verdicts"].keys() == {"SE(ratio=4)@p4"}
+    assert (tmp_path / "study" / "report.html").is_file()
+    assert order == ["_decide", "_measure_test"]
+
+    before = outcome(study)
+    again = Here()
+    assert outcome(run_study(plan, tmp_path / "study", executor=again, console=Console(quiet=True))) == before
+    assert again.given == []
+    assert len(read_study(tmp_path / "study").provenance["commands"]) == 2
+    check_refusals(tmp_path / "study")
+
+
+def check_refusals(folder: Path) -> None:
+    with pytest.raises(RegardError, match="another study is in this folder: mde was"):
+        run_study(tiny_plan(mde=0.02), folder, executor=Here())
+    with StudyFolder(folder).locked(), pytest.raises(RegardError, match="another command works"):
+        run_study(tiny_plan(), folder, executor=Here())
+    document = StudyFolder(folder).read()
+    run = folder / "runs" / "base" / "seed-1"
+    result = (run / "result.json").read_text()
+    (run / "result.json").unlink()
+    (run / "failure.json").write_text('{"error": "lost"}')
+    with pytest.raises(RegardError, match="test has been looked at"):
+        run_study(tiny_plan(), folder, executor=Here(), retry_failed=True)
+    (run / "failure.json").unlink()
+    other = json.loads(result)
+    first = json.loads((folder / "runs" / "base" / "seed-0" / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**other, "weights": first["weights"]}))
+    with pytest.raises(RegardError, match="seeds 0 and 1 of the base ended with the same weights"):
+        check_effect(read_study(folder))
+    document["provenance"]["data"]["sha256"] = "another"
+    StudyFolder(folder).write(document)
+    with pytest.raises(RegardError, match="the data have changed"):
+        run_study(tiny_plan(), folder, executor=Here())
+
+
+def test_what_fails_is_told_in_its_row_and_the_rest_goes_on(tmp_path: Path) -> None:
+    modules = tmp_path / "broken.py"
+    modules.write_text(BROKEN)
+    plan = tiny_plan(
+        insert=["SE(ratio=4)@p4", "NoNumber@p4", "TooLarge@p4"],
+        gate=False,
+        control="none",
+        seeds=[3],
+        data=DATA.replace("test=3", "test=0"),
+        module=[str(modules)],
+    )
+    study = run_study(plan, tmp_path / "study", executor=Here(), console=Console(quiet=True))
+    errors = {run.variant: (run.status, run.error) for run in study.runs}
+    assert errors["base"] == errors["SE(ratio=4)@p4"] == ("finished", "")
+    assert errors["NoNumber@p4"][0] == errors["TooLarge@p4"][0] == "failed"
+    assert "the loss is not finite in epoch 1" in errors["NoNumber@p4"][1]
+    assert errors["TooLarge@p4"][1].startswith("out of memory: CUDA out of memory")
+    assert study.test == {}
+    assert study.costs.keys() == {"base", "SE(ratio=4)@p4"}
+    again = Here()
+    run_study(plan, tmp_path / "study", executor=again, console=Console(quiet=True))
+    assert again.given == []
+    run_study(plan, tmp_path / "study", executor=again, console=Console(quiet=True), retry_failed=True)
+    assert again.given == ["NoNumber-p4/seed-3", "TooLarge-p4/seed-3"]
+    table = study_table(read_study(tmp_path / "study"), epochs_of(tmp_path / "study"))
+    assert list(map(str, table.columns[1].cells))[2:] == ["failed", "failed"]
+    assert table.caption == "2 of 4 runs finished, 2 failed"
+
+
+@pytest.mark.parametrize(
+    ("budget", "epochs"), [({"images": 27}, 3), ({"images": 26}, 2), ({"images": 1}, 1), ({"epochs": 4}, 4)]
+)
+def test_a_budget_becomes_epochs(budget: dict[str, int], epochs: int) -> None:
+    from regard.ablate.begin import planned_epochs
+    from regard.ablate.variants import Entry, Lineup
+
+    values = {"base": "odd-one-out", "data": DATA, "noise": True, **budget}
+    assert planned_epochs(Lineup(make_plan(values)), [Entry("base", "base")], None) == {"base": epochs}
+
+
+def test_a_study_is_told_while_it_runs(tmp_path: Path) -> None:
+    plan = tiny_plan(control="none", epochs=3, seeds=[0])
+
+    class Stopped(Here):
+        def run(self, folders):  # type: ignore[no-untyped-def]
+            yield from super().run(folders[:1])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan, tmp_path / "study", executor=Stopped(), console=Console(quiet=True))
+    waiting = StudyFolder(tmp_path / "study").run("SE-ratio-4-p4", 0)
+    rows = (tmp_path / "study" / "runs" / "base" / "seed-0" / "results.csv").read_text().splitlines()
+    (waiting / "results.csv").write_text("\n".join(rows[:3]))
+    study = read_study(tmp_path / "study")
+    assert [run.status for run in study.runs] == ["finished", "waiting"]
+    assert not is_held(waiting)
+    with alone(waiting):
+        assert is_held(waiting)
+        study = read_study(tmp_path / "study")
+        table = study_table(study, epochs_of(tmp_path / "study"))
+    assert study.runs[1].status == "running"
+    cells = list(map(str, table.columns[1].cells))
+    assert cells[0] == f"{study.runs[0].metrics['ap']:.3f}"
+    assert cells[1].startswith("2/3 0.0")
+    assert cells[1].endswith(" s")
+    assert str(table.caption).startswith("1 of 2 runs finished, 1 running; about ")
+
+
+def test_words_for_folders_and_times() -> None:
+    assert places(["SE@p4", "SE p4", "SE(ratio=8)@p4"]) == {
+        "SE@p4": "SE-p4",
+        "SE p4": "SE-p4_2",
+        "SE(ratio=8)@p4": "SE-ratio-8-p4",
+    }
+    assert [duration(s) for s in (3, 89, 100, 3599, 3700, 90_000)] == [
+        "3 s", "89 s", "2 min", "1 h 00 min", "1 h 02 min", "25 h 00 min"
+    ]  # fmt: skip
+
+
+def test_a_folder_without_a_study(tmp_path: Path) -> None:
+    with pytest.raises(RegardError, match="no study in this folder"):
+        read_study(tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(RegardError, match="damaged"):
+        read_study(tmp_path)
