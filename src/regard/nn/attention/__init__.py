@@ -25,6 +25,7 @@ from regard.nn.attention.performer import Performer
 from regard.nn.attention.pooled import PooledAttention
 from regard.nn.attention.se import SE
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
+from regard.nn.attention.sge import SGE
 from regard.nn.attention.simam import SimAM
 from regard.nn.attention.srm import SRM
 from regard.nn.attention.strided import StridedAttention
@@ -44,6 +45,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "CoordinateAttention": CoordinateAttention,
         "GlobalContext": GlobalContext,
         "SimAM": SimAM,
+        "SGE": SGE,
         "SelfAttention": SelfAttention,
         "MultiHeadSelfAttention": MultiHeadSelfAttention,
         "LocalAttention": LocalAttention,

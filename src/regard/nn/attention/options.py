@@ -44,3 +44,17 @@ def check_at_least(owner: str, option: str, value: int, least: int) -> None:
     if value < least:
         what = f"{owner}: {option} {value} is too small"
         raise RegardError(what, expected=f"{least} or more", hint=f"the nearest is {least}")
+
+
+def check_groups(owner: str, channels: int, groups: int) -> None:
+    """Check that ``channels`` fall into ``groups`` of equal size.
+
+    Raises:
+        RegardError: they do not; the nearest number of groups that they fall into is named.
+    """
+    if groups >= 1 and channels % groups == 0:
+        return
+    possible = [n for n in range(1, channels + 1) if channels % n == 0]
+    best = min(possible, key=lambda n: (abs(n - groups), n))
+    what = f"{owner}: {channels} channels do not fall into {groups} equal groups"
+    raise RegardError(what, expected="groups: " + ", ".join(map(str, possible)), hint=f"the nearest is {best}")
