@@ -30,6 +30,7 @@ from regard.nn.attention.simam import SimAM
 from regard.nn.attention.srm import SRM
 from regard.nn.attention.strided import StridedAttention
 from regard.nn.attention.transformer_block import TransformerBlock
+from regard.nn.attention.triplet import TripletAttention
 from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
 from regard.nn.attention.xca import XCA
 
@@ -46,6 +47,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "GlobalContext": GlobalContext,
         "SimAM": SimAM,
         "SGE": SGE,
+        "TripletAttention": TripletAttention,
         "SelfAttention": SelfAttention,
         "MultiHeadSelfAttention": MultiHeadSelfAttention,
         "LocalAttention": LocalAttention,

@@ -1,0 +1,90 @@
+"""Triplet attention (Misra et al., 2010.03045, section 3.2): three pairs of axes, each gated by what the third shows.
+
+For each axis, Z = [max, mean] of x over it and a = sigmoid(BN(conv_kxk(Z))), one weight for each pair of places on the
+other two axes: a^(H,W) over channels, a^(C,W) over rows, a^(H,C) over columns.
+y = x (a^(C,W) + a^(H,C) + a^(H,W)) / 3.
+
+The authors turn the map so that the axis comes first; here only the pooled maps are. Convolutions along channels see
+neighbouring numbers, and zeros beyond the first and the last. Where values are equal, the gradient of their maximum is
+shared evenly among them. In training, the batch norms make images of a batch depend on each other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import RegardError
+from regard.nn.attention.base import Attention
+from regard.nn.attention.card import Card
+from regard.types import AttentionMap
+
+
+class TripletAttention(Attention):
+    """One weight in 0..1 for each value: the mean of one each for position, channel and row, channel and column.
+
+    Args:
+        in_channels: channels of the input and the output.
+        kernel_size: side of the convolutions, odd.
+
+    Raises:
+        RegardError: ``kernel_size`` is not odd and positive.
+    """
+
+    card = Card(
+        family="channel and spatial",
+        paper="2010.03045",
+        equation="y = x (a^(C,W) + a^(H,C) + a^(H,W)) / 3, a = sigmoid(BN(conv([max, mean] over the third axis)))",
+        parameters="6 * kernel_size**2 + 6",
+        flops="9 * C * N + (4 * kernel_size**2 + 2) * (C * H + C * W + N)",
+        peers=("its definition by turning the map",),
+    )
+
+    def __init__(self, in_channels: int, kernel_size: int = 7) -> None:
+        super().__init__(in_channels)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            expected = f"an odd number, such as {max(1, kernel_size + 1)}"
+            raise RegardError(f"TripletAttention: kernel_size {kernel_size}", expected=expected)
+        self.kernel_size = kernel_size
+        self.channel_by_column = _gate(kernel_size)
+        self.row_by_channel = _gate(kernel_size)
+        self.row_by_column = _gate(kernel_size)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        by_column = self.channel_by_column(_pooled(x, 2))[:, 0, :, None] / 3  # (B, C, 1, W)
+        by_row = self.row_by_channel(_pooled(x, 3).mT)[:, 0].mT[..., None] / 3  # (B, C, H, 1)
+        by_place = self.row_by_column(_pooled(x, 1)) / 3  # (B, 1, H, W)
+        weights: Tensor = by_column + by_row + by_place
+        return weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x * self.weights(x)
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
+        """Return the weight of each value; the same for every query."""
+        return AttentionMap("elements", self.weights(x))
+
+    def flops(self, height: int, width: int) -> int:
+        """Return three maxima, three means, two sums and the scale, C H W each, and the gates of the three planes."""
+        positions = height * width
+        planes = self.in_channels * (height + width) + positions
+        return 9 * self.in_channels * positions + (4 * self.kernel_size**2 + 2) * planes
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return the input and its weights, C H W each, and six values for each place on a plane."""
+        positions = height * width
+        planes = self.in_channels * (height + width) + positions
+        return 2 * self.in_channels * positions + 6 * planes
+
+
+def _pooled(x: Tensor, axis: int) -> Tensor:
+    """Return maximum and mean over an axis, which becomes the channels: (B, 2, ...)."""
+    return torch.stack((x.amax(axis), x.mean(axis)), 1)
+
+
+def _gate(kernel_size: int) -> nn.Sequential:
+    """(B, 2, M, N) -> (B, 1, M, N), in 0..1."""
+    conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(1), nn.Sigmoid())
