@@ -23,6 +23,7 @@ from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.performer import Performer
 from regard.nn.attention.pooled import PooledAttention
+from regard.nn.attention.scse import ScSE
 from regard.nn.attention.se import SE
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.sge import SGE
@@ -48,6 +49,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "SimAM": SimAM,
         "SGE": SGE,
         "TripletAttention": TripletAttention,
+        "ScSE": ScSE,
         "SelfAttention": SelfAttention,
         "MultiHeadSelfAttention": MultiHeadSelfAttention,
         "LocalAttention": LocalAttention,
