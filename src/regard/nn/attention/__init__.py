@@ -12,6 +12,7 @@ from regard.nn.attention.cbam import CBAM
 from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
 from regard.nn.attention.eca import ECA
+from regard.nn.attention.ema import EMAttention
 from regard.nn.attention.ese import ESE
 from regard.nn.attention.gct import GCT
 from regard.nn.attention.global_context import GlobalContext
@@ -50,6 +51,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "SGE": SGE,
         "TripletAttention": TripletAttention,
         "ScSE": ScSE,
+        "EMAttention": EMAttention,
         "SelfAttention": SelfAttention,
         "MultiHeadSelfAttention": MultiHeadSelfAttention,
         "LocalAttention": LocalAttention,

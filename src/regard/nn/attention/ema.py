@@ -1,0 +1,96 @@
+"""Efficient multi-scale attention (Ouyang et al., EMA, 2305.13563, section 3.2). Not a moving average of weights.
+
+Channels fall into groups, which share all layers; in each group of c channels, x is seen at two scales:
+u = GN(x sigmoid(r) sigmoid(s)), [r, s] = conv_1x1([mean over columns of x, mean over rows of x]), as in coordinate
+attention but without a narrow middle, GN the norm of each channel over its positions;  v = conv_3x3(x).
+Each scale weighs the channels of the other: m_i = softmax(mean(u)) . v_i + softmax(mean(v)) . u_i,
+y_i = x_i sigmoid(m_i), one weight a position and group.
+
+As in the authors' code, the mean of u is taken behind the norm and thus is the norm's offset, the same for every map.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.nn.attention.base import Attention
+from regard.nn.attention.card import Card
+from regard.nn.attention.options import check_groups
+from regard.types import AttentionMap
+
+
+class EMAttention(Attention):
+    """One weight in 0..1 for each group of channels at each position, from rows, columns and 3 x 3 neighbourhoods.
+
+    Args:
+        in_channels: channels of the input and the output; a multiple of ``groups``.
+        groups: of channels; all use the same layers.
+
+    Raises:
+        RegardError: ``groups`` does not divide ``in_channels``.
+    """
+
+    card = Card(
+        family="channel and spatial",
+        paper="2305.13563",
+        equation="y_i = x_i sigmoid(softmax(mean(u)) . v_i + softmax(mean(v)) . u_i), v = conv(x)",
+        parameters="10 * group_channels**2 + 4 * group_channels",
+        flops="11 * C * N + 18 * C * group_channels * N + (2 * group_channels + 1) * C * (H + W) + 2 * groups * N",
+        peers=("its definition, group by group",),
+    )
+
+    def __init__(self, in_channels: int, groups: int = 8) -> None:
+        super().__init__(in_channels)
+        check_groups("EMAttention", in_channels, groups)
+        self.groups = groups
+        self.group_channels = in_channels // groups
+        self.conv1x1 = nn.Conv2d(self.group_channels, self.group_channels, 1)
+        self.conv3x3 = nn.Conv2d(self.group_channels, self.group_channels, 3, padding=1)
+        self.norm = nn.GroupNorm(self.group_channels, self.group_channels)
+
+    def by_group(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B * groups, c, H, W)."""
+        return x.reshape(x.shape[0] * self.groups, self.group_channels, *x.shape[2:])
+
+    def weights(self, x: Tensor) -> Tensor:
+        """(B * groups, c, H, W) -> (B * groups, 1, H, W)."""
+        along = self.along_axes(x)
+        around: Tensor = self.conv3x3(x)
+        mixed = _channels(along) @ around.flatten(2) + _channels(around) @ along.flatten(2)
+        return mixed.view(x.shape[0], 1, *x.shape[2:]).sigmoid()
+
+    def along_axes(self, x: Tensor) -> Tensor:
+        """(B * groups, c, H, W) -> u, of the same shape."""
+        height = x.shape[2]
+        lines = torch.cat((x.mean(3, keepdim=True), x.mean(2, keepdim=True).mT), 2)  # rows, then columns
+        gates = self.conv1x1(lines).sigmoid()
+        gated = x * gates[:, :, :height] * gates[:, :, height:].mT
+        norm = self.norm  # whose own forward refuses a single position, of which nothing remains but the offset
+        return torch.group_norm(gated, norm.num_groups, norm.weight, norm.bias, norm.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        grouped = self.by_group(x)
+        return (grouped * self.weights(grouped)).reshape(x.shape)
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
+        """Return the weight of each value, that of its group at its position; the same for every query."""
+        weights = self.weights(self.by_group(x)).expand(-1, self.group_channels, -1, -1)
+        return AttentionMap("elements", weights.reshape(x.shape))
+
+    def flops(self, height: int, width: int) -> int:
+        """Return 18 c for each value for v, eleven for means, gates, m and the scale, and the gates of lines."""
+        c, positions = self.in_channels, height * width
+        lines = (2 * self.group_channels + 1) * c * (height + width)
+        return (11 + 18 * self.group_channels) * c * positions + lines + 2 * self.groups * positions
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return the input, what was gated by row, and by column too, u and v, C H W each, and values of lines."""
+        c = self.in_channels
+        return 5 * c * height * width + 3 * c * (height + width) + self.groups * height * width + 8 * c
+
+
+def _channels(x: Tensor) -> Tensor:
+    """(B, c, H, W) -> (B, 1, c): the softmax of the means over positions."""
+    return x.mean((2, 3)).softmax(1)[:, None]
