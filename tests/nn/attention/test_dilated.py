@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from masked import SIZES, agrees, close, keys_of
+from near import by_loops, global_under_mask
+
+from regard.errors import RegardError
+from regard.nn.attention.dilated import DilatedNeighborhoodAttention
+from regard.nn.attention.neighborhood import NeighborhoodAttention
+from regard.nn.attention.self_attention import MultiHeadSelfAttention
+
+
+@pytest.mark.parametrize("size", [*SIZES, (23, 11)])
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 2), (3, 2), (5, 3), (7, 2), (3, 17)])
+def test_equals_plain_attention_under_its_mask(size: tuple[int, int], kernel: int, dilation: int) -> None:
+    agrees(DilatedNeighborhoodAttention(8, 2, kernel, dilation), size)
+
+
+@pytest.mark.parametrize("positions", ["relative", "rotary"])
+def test_positions_know_the_map_and_not_the_tile(positions: str) -> None:
+    block = DilatedNeighborhoodAttention(8, 2, 3, 2, positions).double()
+    x = torch.randn(2, 8, 11, 19, dtype=torch.float64)
+    torch.testing.assert_close(block(x), global_under_mask(block, x), rtol=0, atol=1e-12)
+
+
+def test_by_loops_over_the_nearest_of_every_third() -> None:
+    block = DilatedNeighborhoodAttention(8, 2, 3, 3, "relative").double()
+    x = torch.randn(2, 8, 13, 11, dtype=torch.float64)
+    table = block.position.get_parameter("table")
+    assert table.shape == (2, 5, 5)
+
+    def seen(i: int, n: int) -> range:
+        nearest = sorted(range(i % 3, n, 3), key=lambda j: abs(j - i))[:3]
+        return range(min(nearest), max(nearest) + 1, 3)
+
+    expected = by_loops(block, x, seen, lambda head, y, x: table[head, y // 3 + 2, x // 3 + 2])
+    torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-12)
+
+
+def test_is_neighborhood_attention_on_each_interleaved_map() -> None:
+    near, dilated = (kind(8, 2, 5).double() for kind in (NeighborhoodAttention, DilatedNeighborhoodAttention))
+    dilated.load_state_dict(near.state_dict())
+    x = torch.randn(2, 8, 17, 14, dtype=torch.float64)
+    found = dilated(x)
+    for row in range(2):
+        for column in range(2):
+            close(found[..., row::2, column::2], near(x[..., row::2, column::2]))
+
+
+def test_without_dilation_is_neighborhood_attention() -> None:
+    near, dilated = (
+        NeighborhoodAttention(8, 2, 5, "relative").double(),
+        DilatedNeighborhoodAttention(8, 2, 5, 1, "relative").double(),
+    )
+    dilated.load_state_dict(near.state_dict())
+    x = torch.randn(2, 8, 17, 9, dtype=torch.float64)
+    close(dilated(x), near(x))
+
+
+def test_is_plain_attention_where_an_undilated_kernel_covers_the_map() -> None:
+    plain, ours = MultiHeadSelfAttention(8, 2).double(), DilatedNeighborhoodAttention(8, 2, 7, 1).double()
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 8, 6, 7, dtype=torch.float64)
+    close(ours(x), plain(x))
+
+
+def test_the_keys_by_hand() -> None:
+    module = DilatedNeighborhoodAttention(4, kernel=3, dilation=2)
+    assert keys_of(module, (0, 5), (9, 8)) == {(r, c) for r in (0, 2, 4) for c in (3, 5, 7)}
+    assert keys_of(module, (1, 0), (9, 2)) == {(r, 0) for r in (1, 3, 5)}
+
+
+def test_refusals() -> None:
+    with pytest.raises(RegardError, match="dilation 0 is too small"):
+        DilatedNeighborhoodAttention(8, dilation=0)
+    with pytest.raises(RegardError, match="no centre"):
+        DilatedNeighborhoodAttention(8, 2, 4)
