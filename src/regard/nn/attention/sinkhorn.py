@@ -1,0 +1,186 @@
+"""Sinkhorn attention: blocks see themselves and a sorted map (Tay et al., 2002.11296, sections 3.1 and 3.3), on maps.
+
+R_tu = mean(q in block t) . mean(k in block u) / (sqrt(d) tau);  S = Sinkhorn(exp R), by rows and columns in turn;
+K'_t = sum_u S_tu K_u, V' likewise;  b_i = sum over j in (K_t, K'_t) of softmax_j(q_i . k_j / sqrt(d)) v_j, for i in t.
+
+S is a relaxed permutation of the T blocks: its rows and columns sum to 1 (rows exactly, columns as far as the
+iterations came), and with falling tau each block gets one other block beside itself. With one block S = 1, and this is
+plain attention. Cost is 8 C N w^2 for windows of w x w, and 4 C N^2 / w^2 for sorting.
+
+Deviations: blocks are windows of the map; R comes from queries and keys, so that it suits any number of blocks, where
+the paper learns a layer of T outputs (equation 3); no Gumbel noise, no mixture with plain attention, no causality. Of
+windows that are not full, only what is on the map is mixed, slot by slot, so that padding gets no weight. ``attention``
+gives the weights of positions that the mixtures imply.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regard.errors import RegardError
+from regard.nn.attention.card import Card
+from regard.nn.attention.dot_product import attention_weights, fused_attention
+from regard.nn.attention.grouping import Cut, ceil_div, gather, members, put_back, slots
+from regard.nn.attention.multi_head import MultiHead, Size, check_query
+from regard.nn.attention.options import check_at_least, check_positions
+from regard.types import AttentionMap
+
+TINY = 1e-20
+"""The least that a share of a slot counts, below which there is nothing in it."""
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """Blocks, and how each mixes the others' slots; (BH) stands for images and heads.
+
+    The matrix and what it mixes are in float32 at least: shares may be small.
+
+    Attributes:
+        tokens: (T, m) token of each slot of each block.
+        real: (T, m) whether the slot is on the map.
+        matrix: (BH, T, T), S.
+        share: (BH, T, m) how much of each slot's mixture is on the map.
+        at: (N,) slot of each token.
+    """
+
+    tokens: Tensor
+    real: Tensor
+    matrix: Tensor
+    share: Tensor
+    at: Tensor
+
+    def mixed(self, blocks: Tensor) -> Tensor:
+        """Return K' or V': (T, BH, m, d) -> (T, BH, m, d)."""
+        values = (blocks * self.real[:, None, :, None]).transpose(0, 1).to(self.matrix.dtype)
+        with torch.autocast(blocks.device.type, enabled=False):
+            sums = self.matrix @ values.flatten(2)
+        return (sums.view(values.shape) / self.share.clamp(min=TINY)[..., None]).transpose(0, 1).to(blocks.dtype)
+
+    def allowed(self) -> Tensor:
+        """Return which keys, of a block's own and then of its mixtures, its queries see: (T, BH, 1, 2 m)."""
+        mixtures = (self.share > TINY).transpose(0, 1)
+        return torch.cat((self.real[:, None].expand_as(mixtures), mixtures), -1)[:, :, None]
+
+
+class SinkhornAttention(MultiHead):
+    """Windows see themselves and a mixture of all windows, which is nearly a permutation of them.
+
+    Args:
+        in_channels: channels of the input and the output; a multiple of ``heads``.
+        heads: each works on ``in_channels / heads`` channels.
+        window: side of a window.
+        iterations: normalisations of columns and rows.
+        temperature: tau; lower comes closer to a permutation.
+        positions: kind of position, see ``POSITIONS``; not relative.
+
+    Raises:
+        RegardError: an option does not fit.
+    """
+
+    card = Card(
+        family="sparse",
+        paper="2002.11296",
+        equation="b_i = W_o [sum_{j in K_t, K'_t} softmax_j(q_hi . k_hj / sqrt(d)) v_hj], K'_t = sum_u S_tu K_u",
+        parameters="4 * C**2 + 4 * C",
+        flops="8 * N * C**2 + 2 * ceiling(H / window) * ceiling(W / window) * (window**2 * (4 * C * window**2 + C)"
+        " + ceiling(H / window) * ceiling(W / window) * (window**2 * (2 * C + heads) + C))",
+        peers=("the explicit sorting, block by block", "MultiHeadSelfAttention where a window covers the map"),
+        linear=False,
+    )
+
+    def __init__(
+        self,
+        in_channels: int,
+        heads: int = 4,
+        window: int = 8,
+        iterations: int = 8,
+        temperature: float = 0.75,
+        positions: str = "none",
+    ) -> None:
+        check_positions("SinkhornAttention", positions)
+        check_at_least("SinkhornAttention", "window", window, 1)
+        check_at_least("SinkhornAttention", "iterations", iterations, 1)
+        if temperature <= 0:
+            what = f"SinkhornAttention: temperature {temperature} is not positive"
+            raise RegardError(what, expected="a positive number, such as 0.75")
+        super().__init__(in_channels, heads, positions)
+        self.window = window
+        self.iterations = iterations
+        self.temperature = temperature
+
+    def sort(self, q: Tensor, k: Tensor, size: Size) -> Sorting:
+        """Queries and keys (B, heads, N, d) -> how blocks are sorted."""
+        rows, columns = (Cut.blocks(n, self.window, ceil_div(n, self.window), q.device) for n in size)
+        tokens, real = members(rows, columns)
+        means = [self._means(gather(t, tokens), real) for t in (q, k)]
+        scores = means[0] @ means[1].mT / (math.sqrt(q.shape[-1]) * self.temperature)
+        matrix = sinkhorn(scores, self.iterations)
+        with torch.autocast(q.device.type, enabled=False):
+            share = matrix @ real.to(matrix.dtype)
+        return Sorting(tokens, real, matrix, share, slots(rows, columns))
+
+    def _means(self, blocks: Tensor, real: Tensor) -> Tensor:
+        """(T, BH, m, d) -> (BH, T, d), over what is on the map."""
+        inside = real.to(blocks.dtype)
+        weights = inside / inside.sum(1, keepdim=True)
+        return (blocks * weights[:, None, :, None]).sum(2).transpose(0, 1)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
+        """(B, heads, N, d) each -> (B, heads, N, d)."""
+        sorting = self.sort(q, k, size)
+        own_k, own_v = gather(k, sorting.tokens), gather(v, sorting.tokens)
+        keys = torch.cat((own_k, sorting.mixed(own_k)), 2)
+        values = torch.cat((own_v, sorting.mixed(own_v)), 2)
+        mixed = fused_attention(gather(q, sorting.tokens), keys, values, allowed=sorting.allowed())
+        return put_back(mixed, sorting.at, q)
+
+    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
+        """Return the implied row of weights of one query for each head: (B, heads, 1, H, W)."""
+        size = (x.shape[2], x.shape[3])
+        row, column = place = check_query(query, size)
+        q, k, _ = self.project(x)
+        sorting = self.sort(q, k, size)
+        block = row // self.window * ceil_div(size[1], self.window) + column // self.window
+        own = gather(k, sorting.tokens)
+        keys = torch.cat((own[block], sorting.mixed(own)[block]), 1)  # (BH, 2 m, d)
+        at = row * size[1] + column
+        weights = attention_weights(q[:, :, at].flatten(0, 1)[:, None], keys, allowed=sorting.allowed()[block])
+        of_own, of_mixtures = weights[:, 0].chunk(2, -1)
+        per_share = of_mixtures / sorting.share[:, block].clamp(min=TINY)
+        implied = sorting.matrix[:, block, :, None] * per_share[:, None] * sorting.real
+        here = torch.arange(implied.shape[1], device=x.device)[:, None] == block
+        implied = implied + of_own[:, None] * here
+        found = put_back(implied.transpose(0, 1)[..., None].to(k.dtype), sorting.at, k[..., :1])
+        return AttentionMap("rows", found.reshape(x.shape[0], self.heads, 1, *size), (place,))
+
+    def pairs(self, height: int, width: int) -> int:
+        """Return the pairs of each window with itself and its mixture, padding included."""
+        return 2 * ceil_div(height, self.window) * ceil_div(width, self.window) * self.window**4
+
+    def mixing_flops(self, height: int, width: int) -> int:
+        """Return the pairs, means of blocks, their products, the mixtures of keys and values, and their shares."""
+        blocks, size = ceil_div(height, self.window) * ceil_div(width, self.window), self.window**2
+        sorting = 2 * blocks**2 * (size * (2 * self.in_channels + self.heads) + self.in_channels)
+        return super().mixing_flops(height, width) + 2 * blocks * size * self.in_channels + sorting
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return tiles of queries and mixed values, keys, values and mixtures, sums, and the iterations' matrices."""
+        blocks, size = ceil_div(height, self.window) * ceil_div(width, self.window), self.window**2
+        matrices = 2 * self.iterations * self.heads * blocks**2
+        return height * width * 2 * self.in_channels + blocks * size * 11 * self.in_channels + matrices
+
+
+def sinkhorn(scores: Tensor, iterations: int) -> Tensor:
+    """Return exp(scores) scaled to columns and rows that sum to 1: (..., T, T), in float32 at least.
+
+    In logarithms, as section 3.1.1; rows are the last to be scaled.
+    """
+    log = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    for _ in range(iterations):
+        log = log - log.logsumexp(-2, keepdim=True)
+        log = log - log.logsumexp(-1, keepdim=True)
+    return log.exp()
