@@ -8,29 +8,38 @@ from types import MappingProxyType
 from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.axial import AxialAttention
 from regard.nn.attention.base import Attention
+from regard.nn.attention.big_bird import BigBirdAttention
 from regard.nn.attention.cbam import CBAM
 from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
+from regard.nn.attention.criss_cross import CrissCrossAttention
+from regard.nn.attention.deformable import DeformableAttention
+from regard.nn.attention.dilated import DilatedNeighborhoodAttention
 from regard.nn.attention.eca import ECA
 from regard.nn.attention.ema import EMAttention
 from regard.nn.attention.ese import ESE
 from regard.nn.attention.gct import GCT
 from regard.nn.attention.global_context import GlobalContext
 from regard.nn.attention.global_tokens import GlobalTokensAttention
+from regard.nn.attention.halo import HaloAttention
 from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
 from regard.nn.attention.linformer import Linformer
 from regard.nn.attention.local import LocalAttention
+from regard.nn.attention.lsh import LSHAttention
 from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.performer import Performer
 from regard.nn.attention.pooled import PooledAttention
+from regard.nn.attention.routing import RoutingAttention
 from regard.nn.attention.scse import ScSE
 from regard.nn.attention.se import SE
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.sge import SGE
 from regard.nn.attention.simam import SimAM
+from regard.nn.attention.sinkhorn import SinkhornAttention
 from regard.nn.attention.srm import SRM
 from regard.nn.attention.strided import StridedAttention
+from regard.nn.attention.synthesizer import DenseSynthesizer, RandomSynthesizer
 from regard.nn.attention.transformer_block import TransformerBlock
 from regard.nn.attention.triplet import TripletAttention
 from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
@@ -70,6 +79,16 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "LinearAttention": LinearAttention,
         "ReLULinearAttention": ReLULinearAttention,
         "Performer": Performer,
+        "DilatedNeighborhoodAttention": DilatedNeighborhoodAttention,
+        "HaloAttention": HaloAttention,
+        "CrissCrossAttention": CrissCrossAttention,
+        "BigBirdAttention": BigBirdAttention,
+        "DenseSynthesizer": DenseSynthesizer,
+        "RandomSynthesizer": RandomSynthesizer,
+        "DeformableAttention": DeformableAttention,
+        "SinkhornAttention": SinkhornAttention,
+        "LSHAttention": LSHAttention,
+        "RoutingAttention": RoutingAttention,
     }
 )
 
