@@ -1,0 +1,103 @@
+"""``regard ablate`` and ``regard ablate status``: what they print, and what they refuse with exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tiny_studies import DATA, Here, tiny_plan
+
+from regard.__main__ import main
+from regard.ablate.study import run_study
+
+ASKED = ("--base", "odd-one-out", "--data", DATA, "--imgsz", "64", "--batch", "4")
+
+
+def regard(*arguments: str | Path) -> int:
+    before, show = sys.argv, warnings.showwarning
+    sys.argv = ["regard", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv, warnings.showwarning = before, show
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "the plan has no 'base'"),
+        (("--base", "odd-one-out", "--data", DATA), "there is nothing to compare"),
+        ((*ASKED, "--insert", "SE@p44"), "did you mean 'p4'?"),
+        ((*ASKED, "--insert", "SE(ratoi=3)@p4"), "did you mean 'ratio'?"),
+        ((*ASKED, "--insert", "SEp4"), "'SEp4' says no edit"),
+        ((*ASKED, "--insert", "SE@p4", "--seeds", "few"), "--seeds 'few'"),
+        ((*ASKED, "--insert", "SE@p4", "--seeds", "3,3"), "a list of different ones"),
+        ((*ASKED, "--insert", "SE@p4", "--epochs", "2", "--images", "9"), "several budgets"),
+        ((*ASKED, "--insert", "SE@p4", "--train", "epochs=3"), "anything but epochs"),
+        ((*ASKED, "--insert", "SE@p4", "--metric", "map"), "one of ap, ap50"),
+        ((*ASKED, "--insert", "SE@p4", "--weights", "yolov5x.pt"), "yolov5x.pt"),
+        ((*ASKED, "--model", "odd-one-ou"), "did you mean 'odd-one-out"),
+        (("--base", "odd-one-out", "--data", "nowhere", "--noise"), "nowhere"),
+        (("--plan", "nowhere.yaml"), "there is no such plan"),
+        (("status", "nowhere"), "no study in this folder"),
+    ],
+)
+def test_mistakes_are_told_in_a_message(
+    arguments: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert regard("ablate", *arguments) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert "Traceback" not in printed
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+def test_a_dry_run_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    asked = ("--insert", "SE@p4", "--insert", "ECA@p4", "--seeds", "3", "--epochs", "40", "--processes", "2")
+    assert regard("ablate", *ASKED, *asked, "--train", "device=cpu", "--dry-run") == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "12 runs: 4 variants, seeds 0, 1, 2",
+        "capacity control: 2,140 parameters for 2,048 (+4.5%)",
+        "no control of ECA@p4: no convolutions are as small",
+        "on this machine, 2 runs at a time",
+        "MiB when all has finished",
+        "power to see a difference of 0.01 ap with 3 seeds:",
+        "where paired differences spread by 0.02 (standard deviation);",
+    ):
+        assert words in printed, words
+    assert "test split" not in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_status_of_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.set_num_threads(1)
+    run_study(tiny_plan(control="none", seeds=[7]), tmp_path / "study", executor=Here(), console=Console(quiet=True))
+    capsys.readouterr()
+    monkeypatch.setenv("COLUMNS", "160")
+    assert regard("ablate", "status", tmp_path / "study") == 0
+    printed = capsys.readouterr().out
+    assert "SE(ratio=4)@p4" in printed
+    assert "2 of 2 runs finished" in printed
+    assert regard("ablate", "status", tmp_path / "study", "--format", "json") == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [(run["variant"], run["seed"], run["epoch"]) for run in runs] == [("base", 7, 1), ("SE(ratio=4)@p4", 7, 1)]
