@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError
+from regard.nn.attention.efficient import EfficientAttention
 from regard.nn.attention.kernel import KernelAttention, share
 from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
 from regard.nn.attention.performer import Performer
 
-every_kernel = pytest.mark.parametrize("kind", [LinearAttention, ReLULinearAttention, Performer])
+every_kernel = pytest.mark.parametrize("kind", [LinearAttention, ReLULinearAttention, Performer, EfficientAttention])
 
 
 def explicit(module: KernelAttention, x: Tensor) -> tuple[Tensor, Tensor]:

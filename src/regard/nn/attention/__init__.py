@@ -16,6 +16,7 @@ from regard.nn.attention.criss_cross import CrissCrossAttention
 from regard.nn.attention.deformable import DeformableAttention
 from regard.nn.attention.dilated import DilatedNeighborhoodAttention
 from regard.nn.attention.eca import ECA
+from regard.nn.attention.efficient import EfficientAttention
 from regard.nn.attention.ema import EMAttention
 from regard.nn.attention.ese import ESE
 from regard.nn.attention.gct import GCT
@@ -79,6 +80,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "LinearAttention": LinearAttention,
         "ReLULinearAttention": ReLULinearAttention,
         "Performer": Performer,
+        "EfficientAttention": EfficientAttention,
         "DilatedNeighborhoodAttention": DilatedNeighborhoodAttention,
         "HaloAttention": HaloAttention,
         "CrissCrossAttention": CrissCrossAttention,
