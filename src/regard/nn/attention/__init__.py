@@ -27,6 +27,7 @@ from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
 from regard.nn.attention.linformer import Linformer
 from regard.nn.attention.local import LocalAttention
 from regard.nn.attention.lsh import LSHAttention
+from regard.nn.attention.memory_compressed import MemoryCompressedAttention
 from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.performer import Performer
@@ -77,6 +78,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "AreaAttention": AreaAttention,
         "PooledAttention": PooledAttention,
         "Linformer": Linformer,
+        "MemoryCompressedAttention": MemoryCompressedAttention,
         "LinearAttention": LinearAttention,
         "ReLULinearAttention": ReLULinearAttention,
         "Performer": Performer,

@@ -98,12 +98,7 @@ class PooledAttention(MultiHead):
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:  # noqa: ARG002
         """Return the weights of one query (B, heads, 1, d) over all positions by way of cells: (B, heads, 1, N)."""
-        height, width = size
-        r = self.reduction
-        cells = (ceil_div(height, r), ceil_div(width, r))
-        of_cells = attention_weights(q, k).reshape(*q.shape[:3], *cells)
-        of_cells = of_cells / (_counts(height, r, q)[:, None] * _counts(width, r, q))
-        return of_cells.repeat_interleave(r, -1).repeat_interleave(r, -2)[..., :height, :width].flatten(-2)
+        return spread(attention_weights(q, k), self.reduction, size)
 
     def pairs(self, height: int, width: int) -> int:
         """Return a pair for each position and each cell."""
@@ -123,6 +118,14 @@ class PooledAttention(MultiHead):
         cells = ceil_div(height, r) * ceil_div(width, r)
         of_conv = 0 if self.conv is None else c * cells * (r**2 + 1)
         return height * width * (4 * c + self.heads) + 3 * c * cells + of_conv
+
+
+def spread(of_cells: Tensor, r: int, size: Size) -> Tensor:
+    """Share out the weight of each cell of r x r evenly to its positions: (..., cells) -> (..., H * W)."""
+    height, width = size
+    of_cells = of_cells.reshape(*of_cells.shape[:-1], ceil_div(height, r), ceil_div(width, r))
+    of_cells = of_cells / (_counts(height, r, of_cells)[:, None] * _counts(width, r, of_cells))
+    return of_cells.repeat_interleave(r, -1).repeat_interleave(r, -2)[..., :height, :width].flatten(-2)
 
 
 def _counts(n: int, r: int, like: Tensor) -> Tensor:
