@@ -19,7 +19,7 @@ POOLS = {"GlobalContext", "XCA"}
 WITHOUT = {"AreaAttention": {"kernel": 0}}
 """Options that leave out what a module adds to its attention, such as a convolution of the values."""
 
-SIGNED = {"ConvolutionAsAttention", "Linformer", "DeformableAttention", "RoutingAttention"}
+SIGNED = {"ConvolutionAsAttention", "Linformer", "NystromAttention", "DeformableAttention", "RoutingAttention"}
 """Rows that need not sum to one, implied and maybe negative, partly off the map, or of a query that no cluster took;
 their own tests hold them."""
 

@@ -30,6 +30,7 @@ from regard.nn.attention.lsh import LSHAttention
 from regard.nn.attention.memory_compressed import MemoryCompressedAttention
 from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.non_local import NonLocal
+from regard.nn.attention.nystrom import NystromAttention
 from regard.nn.attention.performer import Performer
 from regard.nn.attention.pooled import PooledAttention
 from regard.nn.attention.routing import RoutingAttention
@@ -79,6 +80,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "PooledAttention": PooledAttention,
         "Linformer": Linformer,
         "MemoryCompressedAttention": MemoryCompressedAttention,
+        "NystromAttention": NystromAttention,
         "LinearAttention": LinearAttention,
         "ReLULinearAttention": ReLULinearAttention,
         "Performer": Performer,

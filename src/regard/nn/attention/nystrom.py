@@ -1,0 +1,183 @@
+"""Nyström attention (Xiong et al., Nyströmformer, 2102.03902, equations 7, 11 and 13): attention through landmarks.
+
+b_i = W_o [(F A^+ B v)_i + (P * v)_i],  F = softmax(Q K'^T / sqrt(d)), A = softmax(Q' K'^T / sqrt(d)),
+B = softmax(Q' K^T / sqrt(d)), where the m landmarks Q', K' are means of queries and keys over segments. A^+ comes of
+Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4, six times, from Z = A^T / (|A|_1 |A|_inf). P is a depth-wise
+convolution of the values. Where every position is a landmark and A^+ is exact, this is plain attention.
+
+Neither F nor B is ever held: B v, then F (A^+ B v), are two calls of the fused kernel. All is computed in float32 at
+least, which the iterations need.
+
+Deviations: segments are the cells of a grid that divides the map as evenly as it can, of g x g cells for every map;
+along an axis shorter than g, neighbouring cells are the same position, and the pseudo-inverse sees to the double ones.
+Z starts from the norms of its own matrix; the authors' code takes the largest of the batch, by which images would
+depend on each other. P is k x k with weights for each channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import RegardError
+from regard.nn.attention.card import Card
+from regard.nn.attention.dot_product import attention_weights, fused_attention
+from regard.nn.attention.multi_head import MultiHead, Size, check_query
+from regard.nn.attention.options import check_at_least, check_positions
+from regard.nn.attention.tokens import merge_heads, to_map, to_tokens
+from regard.types import AttentionMap
+
+
+class NystromAttention(MultiHead):
+    """Every position attends to every other by way of ``grid`` x ``grid`` landmarks; cost grows with N alone.
+
+    ``attention`` gives the implied weights F A^+ B without P: they may be negative, and sum to 1 only as far as A^+ is
+    exact.
+
+    Args:
+        in_channels: channels of the input and the output; a multiple of ``heads``.
+        heads: each works on ``in_channels / heads`` channels.
+        grid: g, landmarks along each axis; the map's larger side makes every position one.
+        iterations: for the pseudo-inverse.
+        kernel: k, odd side of the convolution of the values; 0 for none.
+        positions: kind of position, see ``POSITIONS``; not relative.
+
+    Raises:
+        RegardError: an option does not fit.
+    """
+
+    card = Card(
+        family="low-rank",
+        paper="2102.03902",
+        equation="b_i = W_o [(F A^+ B v)_i + (P * v)_i], F, A, B the softmax of Q K'^T, Q' K'^T, Q' K^T over sqrt(d)",
+        parameters="4 * C**2 + 4 * C + kernel**2 * C",
+        flops="8 * N * C**2 + 2 * kernel**2 * C * N + 4 * grid * C * (N + grid * W) + 8 * grid**2 * N * C"
+        " + 4 * grid**4 * C + iterations * heads * (8 * grid**6 + 4 * grid**4)",
+        peers=("MultiHeadSelfAttention, with all landmarks and an exact pseudo-inverse",),
+    )
+
+    def __init__(
+        self,
+        in_channels: int,
+        heads: int = 4,
+        grid: int = 8,
+        iterations: int = 6,
+        kernel: int = 3,
+        positions: str = "none",
+    ) -> None:
+        check_positions("NystromAttention", positions)
+        check_at_least("NystromAttention", "grid", grid, 1)
+        check_at_least("NystromAttention", "iterations", iterations, 1)
+        if kernel < 0 or (kernel and kernel % 2 == 0):
+            near = f"the nearest is {max(kernel + 1, 0)}"
+            what = f"NystromAttention: kernel {kernel} is not odd"
+            raise RegardError(what, expected="an odd number, or 0", hint=near)
+        super().__init__(in_channels, heads, positions)
+        self.grid = grid
+        self.iterations = iterations
+        self.kernel = kernel
+        self.pseudo_inverse: Callable[[Tensor], Tensor] = partial(pseudo_inverse, iterations=iterations)
+        self.skip = (
+            nn.Conv2d(in_channels, in_channels, kernel, padding=kernel // 2, groups=in_channels, bias=False)
+            if kernel
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        size = (x.shape[2], x.shape[3])
+        q, k, v = self.project(x)
+        return self._join(self.mix(q, k, v, size), v, size)
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): all but the mixing, values passed on as they are."""
+        _, _, v = self.project(x)
+        return self._join(v, v, (x.shape[2], x.shape[3]))
+
+    def _join(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
+        """Add the convolution of the values to the mixed ones, and join heads: (B, heads, N, d) -> (B, C, H, W)."""
+        joined = merge_heads(mixed)
+        if self.skip is not None:
+            joined = joined + to_tokens(self.skip(to_map(merge_heads(v), size)))
+        return to_map(self.out(joined), size)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
+        """(B, heads, N, d) each -> (B, heads, N, d), the attention alone."""
+        wide = torch.promote_types(q.dtype, torch.float32)
+        with torch.autocast(q.device.type, enabled=False):
+            q, k = q.to(wide), k.to(wide)
+            q_marks, k_marks = self.landmarks(q, size), self.landmarks(k, size)
+            inverse = self.pseudo_inverse(attention_weights(q_marks, k_marks))
+            gathered = inverse @ fused_attention(q_marks, k, v.to(wide))
+            return fused_attention(q, k_marks, gathered).to(v.dtype)
+
+    def landmarks(self, tokens_bhnd: Tensor, size: Size) -> Tensor:
+        """(B, heads, H * W, d) -> (B, heads, grid * grid, d), the means of cells."""
+        batch, heads, _, d = tokens_bhnd.shape
+        down, along = (means_of_stretches(n, self.grid, tokens_bhnd) for n in size)
+        rows = down @ tokens_bhnd.reshape(batch, heads, size[0], size[1] * d)
+        return (along @ rows.view(batch, heads, self.grid, size[1], d)).flatten(2, 3)
+
+    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
+        """Return the implied row of weights of one query for each head: (B, heads, 1, H, W)."""
+        size = (x.shape[2], x.shape[3])
+        row, column = place = check_query(query, size)
+        q, k, _ = self.project(x)
+        wide = torch.promote_types(q.dtype, torch.float32)
+        at = row * size[1] + column
+        with torch.autocast(x.device.type, enabled=False):
+            q, k = q.to(wide), k.to(wide)
+            q_marks, k_marks = self.landmarks(q, size), self.landmarks(k, size)
+            of_marks = attention_weights(q[:, :, at : at + 1], k_marks)
+            weights = of_marks @ self.pseudo_inverse(attention_weights(q_marks, k_marks))
+            weights = weights @ attention_weights(q_marks, k)
+        return AttentionMap("rows", weights.reshape(*weights.shape[:3], *size), (place,))
+
+    def pairs(self, height: int, width: int) -> int:
+        """Return twice a pair for each position and landmark, and one for each two landmarks."""
+        marks = self.grid**2
+        return 2 * height * width * marks + marks**2
+
+    def flops(self, height: int, width: int) -> int:
+        """Return projections, positions and mixing, and 2 k^2 for each value for the convolution."""
+        return super().flops(height, width) + 2 * self.kernel**2 * self.in_channels * height * width
+
+    def mixing_flops(self, height: int, width: int) -> int:
+        """Return means of queries and keys, 4 C for each pair (A^+ B v included), and four products an iteration."""
+        marks, c = self.grid**2, self.in_channels
+        means = 4 * self.grid * c * (height * width + self.grid * width)
+        return (
+            means + super().mixing_flops(height, width) + self.iterations * self.heads * 4 * marks**2 * (2 * marks + 1)
+        )
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return what projections, both calls and P keep for each position, and five matrices an iteration."""
+        of_positions = height * width * ((9 if self.kernel else 7) * self.in_channels + self.heads)
+        return of_positions + self.grid**4 * self.heads * (5 * self.iterations + 2)
+
+
+def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
+    """Approximate the Moore-Penrose inverse of matrices (..., m, m) none of whose values is negative (equation 11)."""
+    identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    norms = a.sum(-2).amax(-1) * a.sum(-1).amax(-1)
+    z = a.transpose(-2, -1) / norms[..., None, None]
+    for _ in range(iterations):
+        az = a @ z
+        z = z @ (13 * identity - az @ (15 * identity - az @ (7 * identity - az))) / 4
+    return z
+
+
+def means_of_stretches(n: int, count: int, like: Tensor) -> Tensor:
+    """Return the matrix that takes the means over ``count`` stretches of n positions, as equal as can be: (count, n).
+
+    Stretches do not overlap; where there are more of them than positions, several hold the same one.
+    """
+    numbers = torch.arange(count, device=like.device)
+    starts = numbers * n // count
+    ends = torch.maximum((numbers + 1) * n // count, starts + 1)
+    at = torch.arange(n, device=like.device)
+    inside = (at >= starts[:, None]) & (at < ends[:, None])
+    return inside.to(like.dtype) / (ends - starts)[:, None].to(like.dtype)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from masked import close
+from torch import Tensor
+from torch.nn import functional as F
+
+from regard.errors import RegardError
+from regard.nn.attention.nystrom import NystromAttention, means_of_stretches, pseudo_inverse
+from regard.nn.attention.self_attention import MultiHeadSelfAttention
+
+
+def with_all_landmarks(grid: int) -> tuple[NystromAttention, MultiHeadSelfAttention]:
+    """Return a module and plain attention of the same weights, by which positions mostly attend to themselves."""
+    plain = MultiHeadSelfAttention(24, 2).double()
+    plain.qkv.weight.data[:24] = torch.eye(24)
+    plain.qkv.weight.data[24:48] = 3 * torch.eye(24) + 0.1 * torch.randn(24, 24)
+    ours = NystromAttention(24, 2, grid, kernel=0).double()
+    ours.load_state_dict(plain.state_dict())
+    return ours, plain
+
+
+def exact(a: Tensor) -> Tensor:
+    found: Tensor = torch.linalg.pinv(a, rtol=1e-12)
+    return found
+
+
+@pytest.mark.parametrize("size", [(4, 4), (2, 4), (1, 4), (3, 4), (1, 1)])
+def test_all_landmarks_with_the_exact_inverse_are_plain_attention(size: tuple[int, int]) -> None:
+    """To 1e-9, not 1e-12: some digits are lost to the condition of the matrix that is inverted."""
+    torch.manual_seed(3)
+    ours, plain = with_all_landmarks(4)
+    ours.pseudo_inverse = exact
+    x = torch.randn(2, 24, *size, dtype=torch.float64)
+    close(ours(x), plain(x), 1e-9)
+    for query in ((0, 0), (size[0] - 1, size[1] // 2)):
+        close(ours.attention(x, query).weights, plain.attention(x, query).weights, 1e-9)
+
+
+def test_iterations_lead_to_plain_attention() -> None:
+    torch.manual_seed(3)
+    ours, plain = with_all_landmarks(4)
+    x, errors = torch.randn(2, 24, 4, 4, dtype=torch.float64), []
+    for iterations in (1, 3, 6, 12, 24):
+        ours.pseudo_inverse = partial(pseudo_inverse, iterations=iterations)
+        errors.append((ours(x) - plain(x)).abs().max().item())
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-9
+    assert errors[0] > 0.01
+
+
+def dense(module: NystromAttention, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output and the N x N weights as the paper writes them, landmarks by slicing."""
+    height, width = x.shape[2:]
+    q, k, v = module.project(x)
+
+    def bounds(n: int) -> list[tuple[int, int]]:
+        edges = [i * n // module.grid for i in range(module.grid + 1)]
+        return [(a, max(a + 1, b)) for a, b in pairwise(edges)]
+
+    def marks(t: Tensor) -> Tensor:
+        on_map = t.unflatten(2, (height, width))  # type: ignore[no-untyped-call]
+        cells = [on_map[:, :, a:b, c:d].mean((2, 3)) for a, b in bounds(height) for c, d in bounds(width)]
+        return torch.stack(cells, 2)
+
+    def softmax(a: Tensor, b: Tensor) -> Tensor:
+        return (torch.einsum("bhid,bhjd->bhij", a, b) / math.sqrt(a.shape[-1])).softmax(-1)
+
+    f, a, b = softmax(q, marks(k)), softmax(marks(q), marks(k)), softmax(marks(q), k)
+    one = torch.eye(module.grid**2, dtype=x.dtype)
+    z = a.mT / (a.abs().sum(2).max(2).values * a.abs().sum(3).max(2).values)[:, :, None, None]
+    for _ in range(module.iterations):
+        z = 0.25 * z @ (13 * one - a @ z @ (15 * one - a @ z @ (7 * one - a @ z)))
+    weights = f @ z @ b
+    joined = (weights @ v).transpose(1, 2).flatten(2)
+    if module.skip is not None:
+        values = v.transpose(2, 3).reshape(x.shape)
+        joined = joined + F.conv2d(values, module.skip.weight, padding=1, groups=x.shape[1]).flatten(2).mT
+    return module.out(joined).mT.reshape(x.shape), weights
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 13), (5, 3)])
+@pytest.mark.parametrize("kernel", [0, 3])
+def test_equals_the_dense_form(size: tuple[int, int], kernel: int) -> None:
+    module = NystromAttention(12, 3, 4, kernel=kernel).double()
+    x = torch.randn(2, 12, *size, dtype=torch.float64)
+    expected, weights = dense(module, x)
+    close(module(x), expected)
+    for row, column in ((0, 0), (size[0] // 2, size[1] - 1)):
+        found = module.attention(x, (row, column)).weights[:, :, 0].flatten(2)
+        close(found, weights[:, :, row * size[1] + column])
+
+
+def test_the_dense_form_in_float32() -> None:
+    module, x = NystromAttention(12, 3, 4), torch.randn(2, 12, 9, 13)
+    close(module(x), dense(module, x)[0], 1e-5)
+
+
+@pytest.mark.parametrize(("n", "count"), [(1, 3), (2, 3), (3, 3), (7, 3), (12, 4), (5, 1)])
+def test_stretches_share_the_positions(n: int, count: int) -> None:
+    matrix = means_of_stretches(n, count, torch.empty(0, dtype=torch.float64))
+    close(matrix.sum(1), torch.ones(count, dtype=torch.float64))
+    held = (matrix > 0).sum(1)
+    assert held.max() - held.min() <= 1
+    if n >= count:
+        assert held.sum() == n
+        assert (matrix > 0).any(0).all()
+    steps = matrix.argmax(1).tolist()
+    assert steps == sorted(steps)
+
+
+def test_the_inverse_of_a_singular_matrix_is_moores_and_penroses() -> None:
+    a = torch.rand(2, 5, 5, dtype=torch.float64).softmax(-1)
+    a[1] = a[1, [0, 0, 1, 1, 2]][:, [0, 0, 1, 1, 2]]  # doubled rows and columns
+    z = pseudo_inverse(a, 60)
+    for expected, found in ((a, a @ z @ a), (z, z @ a @ z), ((a @ z).mT, a @ z), ((z @ a).mT, z @ a)):
+        close(found, expected, 1e-6 * max(1.0, expected.abs().max().item()))
+
+
+def test_cost_by_hand() -> None:
+    # 4 channels, 2 heads of 2, 3 x 5 positions, 2 x 2 landmarks, one iteration: four projections, a convolution of 9;
+    # sums of rows into 2 x 5 and of columns into 2 x 2, for queries and keys; landmarks with landmarks, twice, with
+    # positions, four times; four products of 4 x 4 matrices for each head, three differences and a factor
+    module = NystromAttention(4, heads=2, grid=2, iterations=1)
+    means = 2 * (2 * 2 * 3 * 5 * 4 + 2 * 2 * 2 * 5 * 4)
+    mixing = 2 * 2 * 16 * 4 + 4 * 2 * 15 * 4 * 4 + 2 * (4 * 2 * 64 + 4 * 16)
+    assert module.mixing_flops(3, 5) == means + mixing
+    assert module.flops(3, 5) == 2 * 15 * 64 + 2 * 9 * 60 + means + mixing
+
+
+def test_refusals() -> None:
+    with pytest.raises(RegardError, match="grid 0 is too small"):
+        NystromAttention(8, grid=0)
+    with pytest.raises(RegardError, match="iterations 0 is too small"):
+        NystromAttention(8, iterations=0)
+    with pytest.raises(RegardError, match=r"kernel 4 is not odd[\s\S]*nearest is 5"):
+        NystromAttention(8, kernel=4)
+    with pytest.raises(RegardError, match="cannot use 'relative'"):
+        NystromAttention(8, positions="relative")
