@@ -9,6 +9,7 @@ from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.axial import AxialAttention
 from regard.nn.attention.base import Attention
 from regard.nn.attention.big_bird import BigBirdAttention
+from regard.nn.attention.bottleneck_transformer import BottleneckTransformer
 from regard.nn.attention.cbam import CBAM
 from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
@@ -95,6 +96,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "SinkhornAttention": SinkhornAttention,
         "LSHAttention": LSHAttention,
         "RoutingAttention": RoutingAttention,
+        "BottleneckTransformer": BottleneckTransformer,
     }
 )
 

@@ -1,0 +1,142 @@
+"""Bottleneck Transformer block (Srinivas et al., BoTNet, 2101.11605, section 3 and figures 3 and 4).
+
+y = x + W3 f(MHSA(f(W1 x))), with W1 and W3 1x1 convolutions with batch norm to ``hidden`` channels and back, and in the
+middle, where ResNet's bottleneck has a 3x3 convolution, attention to the whole map with relative positions:
+b_i = sum_j softmax_j((q_i . k_j + q_i . (r_h(j - i) + r_w(j - i))) / sqrt(d)) v_j, one learned vector for each offset
+of rows and one for each offset of columns, shared by the heads (1906.05909). Offsets beyond ``reach`` share the farthest.
+
+The products with positions are written out, so memory grows with N^2: the paper uses the block at the coarsest stage.
+Deviations: SiLU for ReLU as everywhere in YOLOv5 and nothing after the sum, so that a gate scales the branch alone; an
+output matrix and biases as for every multi-head kind; both products are scaled by sqrt(d); ``hidden`` is rounded up to
+a multiple of the heads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from regard.nn.attention.base import Attention
+from regard.nn.attention.card import Card
+from regard.nn.attention.dot_product import attention_weights, dot_product_attention
+from regard.nn.attention.multi_head import MultiHead, Size
+from regard.nn.attention.options import check_at_least
+from regard.nn.conv import Conv, batch_norm
+from regard.types import AttentionMap
+
+
+class RelativeSelfAttention(MultiHead):
+    """Attention to the whole map with products of queries and learned vectors of offsets.
+
+    Args:
+        in_channels: channels of the input and the output; a multiple of ``heads``.
+        heads: each works on ``in_channels / heads`` channels.
+        reach: rows, and columns, up to which offsets are told apart.
+
+    Raises:
+        RegardError: an option does not fit.
+    """
+
+    def __init__(self, in_channels: int, heads: int = 4, reach: int = 19) -> None:
+        check_at_least("BottleneckTransformer", "reach", reach, 0)
+        super().__init__(in_channels, heads)
+        self.reach_of_offsets = reach
+        channels = in_channels // heads
+        self.rows = nn.Parameter(torch.randn(2 * reach + 1, channels) / math.sqrt(channels))
+        self.columns = nn.Parameter(torch.randn(2 * reach + 1, channels) / math.sqrt(channels))
+
+    def vectors(self, table: Tensor, n: int, at: int | None = None) -> Tensor:
+        """Return the vector of each offset of key from query on an axis: (n, n, d); (1, n, d) for one query."""
+        places = torch.arange(n, device=table.device)
+        queries = places if at is None else places[at : at + 1]
+        most = self.reach_of_offsets
+        return table[(places - queries[:, None]).clamp(-most, most) + most]
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
+        """(B, heads, N, d) each -> (B, heads, N, d)."""
+        on_map = q.reshape(*q.shape[:2], *size, q.shape[-1]) / math.sqrt(q.shape[-1])
+        rows = on_map @ self.vectors(self.rows, size[0]).mT  # (B, heads, H, W, H)
+        columns = on_map.transpose(2, 3) @ self.vectors(self.columns, size[1]).mT  # (B, heads, W, H, W)
+        bias = rows[..., None] + columns.transpose(2, 3)[..., None, :]
+        return dot_product_attention(q, k, v, bias=bias.flatten(4).flatten(2, 3))[0]
+
+    def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
+        """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
+        tables = ((self.rows, size[0], query[0]), (self.columns, size[1], query[1]))
+        rows, columns = (q @ self.vectors(table, n, at)[0].mT / math.sqrt(q.shape[-1]) for table, n, at in tables)
+        return attention_weights(q, k, bias=(rows[..., None] + columns[..., None, :]).flatten(-2))
+
+    def mixing_flops(self, height: int, width: int) -> int:
+        """Return 4 C for each pair, and the products of queries with the vectors of offsets."""
+        return super().mixing_flops(height, width) + 2 * self.in_channels * height * width * (height + width)
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return queries, keys, values, scaled queries, merged values, and weights."""
+        positions = height * width
+        return positions * 6 * self.in_channels + self.heads * positions**2
+
+
+class BottleneckTransformer(Attention):
+    """ResNet's bottleneck with attention in place of its 3x3 convolution.
+
+    Args:
+        in_channels: channels of the input and the output.
+        heads: of the attention.
+        ratio: channels of the input for each one inside.
+        reach: rows, and columns, up to which offsets are told apart.
+
+    Raises:
+        RegardError: an option does not fit.
+    """
+
+    card = Card(
+        family="global",
+        paper="2101.11605",
+        equation="y = x + W_3 f(MHSA(f(W_1 x))), scores (q_i . k_j + q_i . (r_h(j - i) + r_w(j - i))) / sqrt(d)",
+        parameters="2 * C * hidden + 4 * hidden**2 + 8 * hidden + 2 * C + 2 * (2 * reach + 1) * hidden / heads",
+        flops="4 * N * C * hidden + 8 * N * hidden**2 + 4 * N**2 * hidden + 2 * N * hidden * (H + W) + N * C",
+        peers=("timm BottleneckAttn",),
+        linear=False,
+    )
+
+    def __init__(self, in_channels: int, heads: int = 4, ratio: int = 4, reach: int = 19) -> None:
+        super().__init__(in_channels)
+        check_at_least("BottleneckTransformer", "heads", heads, 1)
+        check_at_least("BottleneckTransformer", "ratio", ratio, 1)
+        self.heads = heads
+        self.reach = reach
+        self.hidden = math.ceil(in_channels / ratio / heads) * heads
+        self.note = "its memory grows with the square of the positions"
+        self.cv1 = Conv(in_channels, self.hidden)
+        self.attn = RelativeSelfAttention(self.hidden, heads, reach)
+        self.bn = batch_norm(self.hidden)
+        self.act = nn.SiLU()
+        self.cv3 = Conv(self.hidden, in_channels, activation=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.cv3(self.act(self.bn(self.attn(self.cv1(x)))))
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
+        return x + self.cv3(self.act(self.bn(self.attn.unmixed(self.cv1(x)))))
+
+    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
+        """Return the row of weights of one query for each head: (B, heads, 1, H, W)."""
+        return self.attn.attention(self.cv1(x), query)
+
+    def flops(self, height: int, width: int) -> int:
+        """Return both convolutions, the attention and the sum."""
+        each = self.in_channels * (4 * self.hidden + 1)
+        return height * width * each + self.attn.flops(height, width)
+
+    def mixing_flops(self, height: int, width: int) -> int:
+        """Return the mixing of the attention."""
+        return self.attn.mixing_flops(height, width)
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return what the attention keeps, the input, and what batch norms and activations keep."""
+        own = height * width * (2 * self.in_channels + 5 * self.hidden)
+        return self.attn.saved_elements(height, width) + own

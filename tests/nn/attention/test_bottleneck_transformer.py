@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from masked import SIZES, close
+from torch import nn
+
+from regard.errors import RegardError
+from regard.nn.attention.bottleneck_transformer import BottleneckTransformer, RelativeSelfAttention
+from regard.nn.attention.self_attention import MultiHeadSelfAttention
+
+
+@pytest.mark.parametrize("size", [(5, 5), (4, 7), (7, 3)])
+@pytest.mark.filterwarnings("ignore")
+def test_the_attention_equals_timm(size: tuple[int, int]) -> None:
+    timm = pytest.importorskip("timm.layers.bottleneck_attn")
+    theirs = timm.BottleneckAttn(16, feat_size=size, num_heads=2, scale_pos_embed=True).double().eval()
+    ours = RelativeSelfAttention(16, 2, reach=6).double()
+    with torch.no_grad():
+        ours.qkv.weight.copy_(theirs.qkv.weight[:, :, 0, 0])
+        ours.out.weight.copy_(torch.eye(16))
+        for layer in (ours.qkv, ours.out):
+            layer.bias.zero_()
+        for table, rel, n in (
+            (ours.rows, theirs.pos_embed.height_rel, size[0]),
+            (ours.columns, theirs.pos_embed.width_rel, size[1]),
+        ):
+            table[6 - (n - 1) : 6 + n] = rel  # from an offset of -(n - 1) to one of n - 1
+    x = torch.randn(2, 16, *size, dtype=torch.float64)
+    close(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_by_loops_beyond_the_reach_too(size: tuple[int, int]) -> None:
+    module, x = RelativeSelfAttention(6, 2, reach=3).double(), torch.randn(1, 6, *size, dtype=torch.float64)
+    q, k, v = (t.unflatten(2, size) for t in module.project(x))
+    mixed = module.mix(*module.project(x), size).unflatten(2, size)
+    for i, j in {(0, 0), (size[0] // 2, size[1] // 3), (size[0] - 1, size[1] - 1)}:
+        scores = torch.zeros(2, *size, dtype=torch.float64)
+        for y in range(size[0]):
+            for z in range(size[1]):
+                r = module.rows[max(-3, min(3, y - i)) + 3] + module.columns[max(-3, min(3, z - j)) + 3]
+                scores[:, y, z] = (q[0, :, i, j] * (k[0, :, y, z] + r)).sum(-1) / 3**0.5
+        weights = scores.flatten(1).softmax(-1).view_as(scores)
+        close(mixed[0, :, i, j], torch.einsum("hyz,hyzd->hd", weights, v[0]))
+        close(module.attention(x, (i, j)).weights[0, :, 0], weights)
+
+
+def test_without_vectors_of_offsets_is_plain_attention() -> None:
+    plain, ours = MultiHeadSelfAttention(8, 2).double(), RelativeSelfAttention(8, 2).double()
+    ours.load_state_dict(plain.state_dict(), strict=False)
+    for table in (ours.rows, ours.columns):
+        nn.init.zeros_(table)
+    x = torch.randn(2, 8, 5, 7, dtype=torch.float64)
+    close(ours(x), plain(x))
+
+
+def test_the_branch_is_added_to_the_input() -> None:
+    module, x = BottleneckTransformer(8, 2).eval(), torch.randn(2, 8, 5, 7)
+    z = module.attn(nn.functional.silu(nn.functional.conv2d(x, module.cv1.conv.weight) / (1 + 1e-3) ** 0.5))
+    z = nn.functional.silu(z / (1 + 1e-3) ** 0.5)
+    close(module(x), x + nn.functional.conv2d(z, module.cv3.conv.weight) / (1 + 1e-3) ** 0.5, 1e-5)
+
+
+def test_channels_inside() -> None:
+    assert [BottleneckTransformer(c).hidden for c in (1, 16, 30, 128)] == [4, 4, 8, 32]
+    assert BottleneckTransformer(64, 2, ratio=2).attn.in_channels == 32
+
+
+def test_refusals() -> None:
+    with pytest.raises(RegardError, match="ratio 0 is too small"):
+        BottleneckTransformer(8, ratio=0)
+    with pytest.raises(RegardError, match="reach -1 is too small"):
+        BottleneckTransformer(8, reach=-1)
