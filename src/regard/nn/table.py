@@ -9,6 +9,7 @@ from torch import nn
 
 from regard.nn.attention import ATTENTION
 from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
+from regard.nn.c3_attention import C3Attention
 from regard.nn.conv import Concat, Conv, Focus
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
 from regard.nn.head import Detect
@@ -22,6 +23,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "Bottleneck": Bottleneck,
         "BottleneckCSP": BottleneckCSP,
         "C3": C3,
+        "C3Attention": C3Attention,
         "C3Ghost": C3Ghost,
         "C3TR": C3TR,
         "GhostConv": GhostConv,

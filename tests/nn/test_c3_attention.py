@@ -1,0 +1,87 @@
+"""C3 around any attention: the sum by hand, every module of the catalogue inside, and its way through files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import regard
+from regard.errors import RegardError
+from regard.nn.attention import ATTENTION
+from regard.nn.blocks import C3
+from regard.nn.c3_attention import AttentiveBottleneck, C3Attention
+from regard.nn.capture import attention_modules
+from regard.nn.mixing import Mixing
+
+
+def test_attention_stands_behind_the_convolutions_and_before_the_sum() -> None:
+    layer, x = C3Attention(12, 10, "SE", repeats=2).eval(), torch.randn(2, 12, 5, 7)
+    y = layer.cv1(x)
+    for bottleneck in layer.m:
+        assert isinstance(bottleneck, AttentiveBottleneck)
+        y = y + bottleneck.attend(bottleneck.convolutions.cv2(bottleneck.convolutions.cv1(y)))
+    torch.testing.assert_close(layer(x), layer.cv3(torch.cat((y, layer.cv2(x)), 1)))
+    assert layer(x).shape == (2, 10, 5, 7)
+
+
+def test_without_shortcut_nothing_is_added() -> None:
+    layer, x = C3Attention(8, 8, "SimAM", False).eval(), torch.randn(2, 8, 5, 7)
+    y = layer.m[0].attend(layer.m[0].convolutions(layer.cv1(x)))
+    torch.testing.assert_close(layer(x), layer.cv3(torch.cat((y, layer.cv2(x)), 1)))
+
+
+def test_attention_that_lets_everything_pass_leaves_c3() -> None:
+    plain, layer, x = C3(8, 8, repeats=2).eval(), C3Attention(8, 8, "SE", repeats=2).eval(), torch.randn(2, 8, 5, 7)
+    names = {name.replace(".cv", ".convolutions.cv") if name.startswith("m.") else name for name in plain.state_dict()}
+    assert names == {name for name in layer.state_dict() if ".attend." not in name}
+    layer.load_state_dict(
+        {n.replace(".cv", ".convolutions.cv") if n.startswith("m.") else n: t for n, t in plain.state_dict().items()},
+        strict=False,
+    )
+    for bottleneck in layer.m:
+        bottleneck.attend = torch.nn.Identity()
+    torch.testing.assert_close(layer(x), plain(x))
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_any_attention_of_the_catalogue(name: str) -> None:
+    layer, x = C3Attention(16, 32, name).eval(), torch.randn(1, 16, 9, 11)
+    assert layer(x).shape == (1, 32, 9, 11)
+    assert isinstance(layer, Mixing)
+    assert layer.unmixed(x).shape == (1, 32, 9, 11)
+    assert layer.mixing_flops(9, 11) == ATTENTION[name](16).mixing_flops(9, 11)
+    assert list(attention_modules([("p5", layer)])) == ["p5.m.0.attend"]
+
+
+def test_without_mixing_the_products_of_positions_are_gone() -> None:
+    layer, x = C3Attention(16, 24, repeats=2).eval(), torch.rand(1, 16, 5, 7)
+    with FlopCounterMode(display=False) as whole, torch.no_grad():
+        layer(x)
+    with FlopCounterMode(display=False) as rest, torch.no_grad():
+        layer.unmixed(x)
+    assert whole.get_total_flops() - rest.get_total_flops() == layer.mixing_flops(5, 7) == 2 * 4 * 12 * 35**2
+
+
+def test_it_is_replaced_saved_and_loaded_by_name(tmp_path: Path) -> None:
+    options = {"attention": "WindowAttention", "options": {"window": 3, "heads": 2}}
+    edited = regard.insert(regard.load("odd-one-out"), "C3Attention", after="p4", options=options, gate=False)
+    regard.save(edited, tmp_path / "c3.safetensors")
+    loaded = regard.load(tmp_path / "c3.safetensors")
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(loaded(images), edited(images))
+    attention = loaded.layer("p4.c3attention").m[0].attend
+    assert (attention.window, attention.heads) == (3, 2)
+
+
+def test_refusals() -> None:
+    with pytest.raises(RegardError, match="unknown attention 'CBMA'") as caught:
+        C3Attention(8, 8, "CBMA")
+    assert "CBAM" in str(caught.value.hint)
+    with pytest.raises(RegardError, match="SE has no option 'rati'") as caught:
+        C3Attention(8, 8, "SE", options={"rati": 4})
+    assert "ratio" in str(caught.value.hint)
+    with pytest.raises(RegardError, match="heads do not share 5 channels"):
+        C3Attention(8, 10)
