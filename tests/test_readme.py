@@ -40,11 +40,11 @@ NOT_RUN = {
 }
 """First words of commands that are not run, each with its reason."""
 
-SLOW = re.compile(r"onnx|openvino|--devices")
+SLOW = re.compile(r"onnx|openvino|--devices|regard ablate")
 """Converting takes tens of seconds, starting processes too: run in the slow test, only parsed in the other."""
 
-SHORTER = ((re.compile(r"(--epochs |epochs=)\d+"), r"\g<1>1"),)
-"""One epoch shows that a command trains; the README's fifteen show only that it takes time."""
+SHORTER = ((re.compile(r"(--epochs |epochs=|--seeds )\d+"), r"\g<1>1"),)
+"""One epoch and one seed show that a command trains; the README's numbers show only that it takes time."""
 
 
 @dataclass(frozen=True)
