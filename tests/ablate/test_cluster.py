@@ -81,7 +81,6 @@ def epochs(folder: Path) -> int:
     return len(table.read_text().splitlines()) - 1 if table.is_file() else 0
 
 
-@pytest.mark.slow
 def test_where_there_is_no_cluster() -> None:
     pytest.importorskip("ray")
     with pytest.raises(RegardError, match="no Ray cluster at"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from regard.training.folder import RunFolder
 
 RETRIES = 10
 """Times that a run is placed anew after its node or its worker died."""
+
+PATIENCE = 10.0
+"""Seconds for a cluster to answer."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +113,26 @@ def _connected(address: str) -> Any:
     except ImportError as error:
         raise RegardError("Ray is not installed", hint="pip install 'regard[ray]'") from error
     try:
+        _knock(address)
         if not ray.is_initialized():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise RegardError(
             f"no Ray cluster at {address!r}: {str(error).splitlines()[0]}",
             expected="auto, or the address that `ray start --head` prints",
         ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """See whether anything answers at HOST:PORT, for which Ray itself would wait for minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
 
 
 def _check_room(there: Mapping[str, float], take: Placement) -> None:
