@@ -3,7 +3,7 @@
 y = x + W3 f(MHSA(f(W1 x))), with W1 and W3 1x1 convolutions with batch norm to ``hidden`` channels and back, and in the
 middle, where ResNet's bottleneck has a 3x3 convolution, attention to the whole map with relative positions:
 b_i = sum_j softmax_j((q_i . k_j + q_i . (r_h(j - i) + r_w(j - i))) / sqrt(d)) v_j, one learned vector for each offset
-of rows and one for each offset of columns, shared by the heads (1906.05909). Offsets beyond ``reach`` share the farthest.
+of rows and one for each of columns, shared by the heads (1906.05909). Offsets beyond ``reach`` share the farthest.
 
 The products with positions are written out, so memory grows with N^2: the paper uses the block at the coarsest stage.
 Deviations: SiLU for ReLU as everywhere in YOLOv5 and nothing after the sum, so that a gate scales the branch alone; an
