@@ -50,7 +50,7 @@ def test_agrees_with_scipy() -> None:
 
 def test_missing_pairs_count_for_nothing() -> None:
     full, holed = estimate(np.array([1.0, 2.0, 3.0])), estimate(np.array([1.0, NAN, 2.0, 3.0, NAN]))
-    assert (holed.pairs, holed.mean, holed.sd) == (3, full.mean, full.sd)
+    assert [*map(float, (holed.pairs, holed.mean, holed.sd))] == pytest.approx([3, float(full.mean), float(full.sd)])
     assert holed.p_difference() == full.p_difference()
 
 
@@ -58,7 +58,7 @@ def test_missing_pairs_count_for_nothing() -> None:
 def test_without_spread_nothing_is_known(row: list[float]) -> None:
     paired = estimate(np.array(row))
     assert np.isnan(paired.interval(0.95)).all()
-    assert (paired.p_difference(), paired.p_equivalence(9)) == (1, 1)
+    assert [float(paired.p_difference()), float(paired.p_equivalence(9))] == [1, 1]
 
 
 def test_holm_by_hand() -> None:

@@ -66,9 +66,11 @@ def _block(block: Block) -> Markup:
 
 
 def _table(table: Table) -> Markup:
-    head = tag("tr", *(tag("th", h, scope="col", class_=_words(table, i)) for i, h in enumerate(table.headings)))
+    head = tag(
+        "tr", *(tag("th", _breakable(h), scope="col", class_=_words(table, i)) for i, h in enumerate(table.headings))
+    )
     rows = [
-        tag("tr", tag("th", _text(first), scope="row", class_=_tone(first)), *_cells(table, rest))
+        tag("tr", tag("th", _breakable(_text(first)), scope="row", class_=_tone(first)), *_cells(table, rest))
         for first, *rest in table.rows
     ]
     whole = tag("table", tag("thead", head), tag("tbody", *rows), aria_label=table.caption)
@@ -79,6 +81,11 @@ def _table(table: Table) -> Markup:
 def _cells(table: Table, cells: list[str | Cell]) -> list[Markup]:
     classes = (" ".join(filter(None, (_words(table, i), _tone(cell)))) or None for i, cell in enumerate(cells, start=1))
     return [tag("td", _text(cell), class_=class_) for cell, class_ in zip(cells, classes, strict=True)]
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that may go on in the next line before the place of what is inserted."""
+    return Markup(join(name).replace("@", "<wbr>@"))
 
 
 def _words(table: Table, column: int) -> str | None:
