@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -30,8 +32,9 @@ def conclude(study: StudyFolder, lineup: Lineup, console: Console) -> StudyRecor
     """
     check_effect(read_study(study.path))
     _decide(study)
-    _measure_test(study, lineup, console)
-    _measure_costs(study, lineup)
+    with _threads(study.read()["threads"]):
+        _measure_test(study, lineup, console)
+        _measure_costs(study, lineup)
     record = read_study(study.path)
     extras = Extras(lineup.data.splits["val"], lineup.data.names, attention_pictures(record, lineup))
     console.print(f"report: {write_report(record, extras)}", highlight=False, soft_wrap=True)
@@ -95,13 +98,8 @@ def _measure_costs(study: StudyFolder, lineup: Lineup) -> None:
     trained = {name: run for name, run in first.items() if run}
     if not trained or trained.keys() == document.get("costs", {}).keys():
         return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(document["threads"])
-    try:
-        detectors = {name: trained_detector(run, lineup).eval() for name, run in trained.items()}
-        costs = measure_costs(detectors, imgsz=lineup.plan.imgsz)
-    finally:
-        torch.set_num_threads(threads)
+    detectors = {name: trained_detector(run, lineup).eval() for name, run in trained.items()}
+    costs = measure_costs(detectors, imgsz=lineup.plan.imgsz)
     document["costs"] = {name: vars(cost) for name, cost in costs.items()}
     study.write(document)
 
@@ -110,6 +108,17 @@ def trained_detector(run: RunRecord, lineup: Lineup) -> Detector:
     """Return what a run came to, on the device of the study."""
     detector = load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules)
     return place_for(detector, str(lineup.plan.train.get("device", "auto")))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute as the runs did."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _now() -> str:

@@ -24,6 +24,8 @@ BASE, NOISE = "base", "noise"
 OWN = ("epochs", "batch", "imgsz", "seed", "recipe", "patience", "plots", "devices")
 """Settings of a training that the plan or the study itself decides."""
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
 PATHS = ("base", "weights", "data", "recipe")
 PATH_LISTS = ("model", "module")
 
@@ -87,6 +89,8 @@ class Plan(Settings):
         for name in OWN:
             if name in value:
                 raise ValueError(f"anything but {name}, which the plan or the study decides")
+        if str(value.get("device", "auto")) not in DEVICES:
+            raise ValueError(f"device {', '.join(DEVICES)}; CUDA_VISIBLE_DEVICES says which GPUs may be used")
         try:
             checked(TrainSettings, value)
         except RegardError as error:
