@@ -18,5 +18,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepare nothing that a test does not ask for, and keep nothing in the user's cache."""
+    monkeypatch.setenv("REGARD_BACKEND", "torch")
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path_factory.getbasetemp() / "regard-cache"))
+
+
+@pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

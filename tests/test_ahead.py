@@ -8,14 +8,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from regard.prediction.ahead import DEPTH, ahead, map_ahead
+from regard.ahead import DEPTH, ahead, map_ahead
 
 
 @pytest.mark.parametrize("count", [0, 1, DEPTH, 23])
 def test_the_same_items_in_the_same_order(count: int) -> None:
     assert list(ahead(range(count))) == list(range(count))
-    slow_first = map_ahead(lambda i: (time.sleep(0.02 if i % 3 == 0 else 0), i)[1], range(count), 3)
-    assert list(slow_first) == list(range(count))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 23])
+def test_mapped_in_threads_the_order_stays(count: int) -> None:
+    def slow_first(i: int) -> int:
+        time.sleep(0.02 if i % 3 == 0 else 0)
+        return i
+
+    assert list(map_ahead(slow_first, range(count), 3)) == list(range(count))
 
 
 def test_the_next_items_are_made_while_one_is_used_but_only_a_few() -> None:

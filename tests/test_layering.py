@@ -15,6 +15,7 @@ LEVELS = (
     ("ablate",),
     ("api",),
     ("training",),
+    ("inference",),
     ("exporting",),
     ("seeing",),
     ("plots",),
@@ -25,6 +26,7 @@ LEVELS = (
     ("nn",),
     ("boxes", "nms", "config"),
     ("types",),
+    ("ahead", "folders"),
     ("errors",),
 )
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}

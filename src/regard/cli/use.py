@@ -10,6 +10,8 @@ import typer
 
 from regard.cli.options import (
     Agnostic,
+    BackendName,
+    Calibration,
     Conf,
     Data,
     Device,
@@ -18,10 +20,11 @@ from regard.cli.options import (
     MaxDet,
     Model,
     Module,
+    Precision,
     Weights,
     class_list,
-    load_backend,
     load_model,
+    open_model,
 )
 from regard.errors import RegardError, nearest
 
@@ -59,6 +62,9 @@ def val(
     format: Annotated[Literal["text", "json"], typer.Option(help="How to print the result.")] = "text",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
     device: Device = "auto",
+    backend: BackendName = "auto",
+    precision: Precision = "float32",
+    calibration: Calibration = None,
     module: Module = None,
 ) -> None:
     """Measure a detector, or an exported file, on labelled images by the COCO protocol."""
@@ -68,8 +74,17 @@ def val(
 
     from regard.api import validate
 
+    finder = open_model(
+        model,
+        module,
+        device=device,
+        backend=backend,
+        precision=precision,
+        calibration=calibration,
+        imgsz=imgsz,
+    )
     metrics = validate(
-        load_backend(model, modules=module, device=device),
+        finder,
         data,
         split=split,
         imgsz=imgsz,
@@ -117,21 +132,32 @@ def predict(
     tables: Annotated[bool, typer.Option(help="Save detections.json and detections.csv.")] = True,
     batch: Annotated[int, typer.Option(help="Images of equal size at once.")] = 1,
     device: Device = "auto",
+    backend: BackendName = "auto",
+    precision: Precision = "float32",
+    calibration: Calibration = None,
     module: Module = None,
 ) -> None:
     """Detect in images, folders, videos or URLs, and save what is found."""
     from regard.config import DetectSettings, checked
-    from regard.exporting import warn_of_suppression
+    from regard.folders import next_folder
+    from regard.inference import warn_of_suppression
     from regard.prediction import predict_iter, save_detections
-    from regard.training.folder import next_folder
 
     asked = {"conf": conf, "iou": iou, "max_det": max_det, "agnostic_nms": agnostic_nms}
     settings = checked(DetectSettings, asked)
-    backend = load_backend(model, modules=module, device=device)
-    kept = _class_ids(class_list(classes), list(backend.names.values()))
+    finder = open_model(
+        model,
+        module,
+        device=device,
+        backend=backend,
+        precision=precision,
+        calibration=calibration,
+        imgsz=imgsz,
+    )
+    kept = _class_ids(class_list(classes), list(finder.names.values()))
     settings = settings.model_copy(update={"classes": kept})
-    warn_of_suppression(backend, settings)
-    stream = predict_iter(backend, source, imgsz=imgsz, settings=settings, batch=batch)
+    warn_of_suppression(finder, settings)
+    stream = predict_iter(finder, source, imgsz=imgsz, settings=settings, batch=batch)
     folder = output or next_folder(Path("runs"), "predict")
     written = save_detections(
         _told(stream), folder, pictures=pictures, txt=save_txt or save_conf, txt_conf=save_conf, tables=tables

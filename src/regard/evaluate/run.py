@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from regard.ahead import ahead
 from regard.backend import Backend
 from regard.config import EVALUATE, DetectSettings
 from regard.data.record import Record
@@ -55,7 +56,7 @@ def detect(
     found: dict[int, Detections] = {}
     spent = np.zeros(3)
     start = time.perf_counter()
-    for batch in loader:
+    for batch in ahead(loader):  # the next is read while the detector is at work
         images = batch.images.numpy()
         prepared = time.perf_counter()
         decoded = finder.rows(images, settings.conf)

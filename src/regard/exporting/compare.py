@@ -80,13 +80,13 @@ def compare(detector: Detector, exported: ExportedDetector, images: Tensor) -> D
         width,
         pixels=float(difference[..., :4].max()),
         probability=float(difference[..., 4:].max()),
-        relative=float(_relative(decoded, expected, slice(0, 4), exported.max_stride).max()),
+        relative=float(relative_difference(decoded, expected, slice(0, 4), exported.max_stride).max()),
         detections=count,
         detections_relative=relative,
     )
 
 
-def _relative(found: Tensor, expected: Tensor, pixels: slice, stride: int) -> Tensor:
+def relative_difference(found: Tensor, expected: Tensor, pixels: slice, stride: int) -> Tensor:
     """Return differences of the same shape; the columns ``pixels`` hold numbers in pixels."""
     difference = (found - expected).abs()
     difference[..., pixels] /= expected[..., pixels].abs().clamp(min=stride)
@@ -102,5 +102,5 @@ def _compare_detections(found: Tensor, expected: Tensor, stride: int) -> float:
         return math.inf
     if not len(expected):
         return 0.0
-    distances = _relative(found[:, None], expected[None], slice(1, 5), stride).amax(2)  # (found, expected)
+    distances = relative_difference(found[:, None], expected[None], slice(1, 5), stride).amax(2)  # (found, expected)
     return float(torch.maximum(distances.amin(0).max(), distances.amin(1).max()))

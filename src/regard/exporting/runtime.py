@@ -25,6 +25,7 @@ from regard.exporting.header import (
     require_packages,
 )
 from regard.exporting.suppression import as_decoded
+from regard.finder import Finder
 from regard.weights.missing import missing_file
 
 Run: TypeAlias = Callable[[Tensor, Sequence[str]], list[Tensor]]
@@ -76,7 +77,7 @@ def load_exported(path: str | Path) -> ExportedDetector:
     return open_file(file_of(path, form), form)
 
 
-def warn_of_suppression(backend: Backend, asked: DetectSettings) -> None:
+def warn_of_suppression(backend: Backend | Finder, asked: DetectSettings) -> None:
     """Warn where boxes that are asked for have been dropped already, by suppression inside an exported file."""
     inside = backend.header.nms if isinstance(backend, ExportedDetector) else None
     if inside is None:

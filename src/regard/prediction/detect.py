@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.ahead import ahead
 from regard.config import DetectSettings, require_positive
 from regard.data.letterbox import letterbox, rect_size
 from regard.finder import Finder, as_finder, to_detections
 from regard.nms import suppress
-from regard.prediction.ahead import ahead
 from regard.prediction.sources import Frame, Source, frames, is_single_image
 from regard.types import Detections, Placement
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.ahead import ahead
 from regard.errors import RegardError
-from regard.prediction.ahead import ahead
 from regard.prediction.draw import draw
 from regard.prediction.sources import Frame
 from regard.types import Detections

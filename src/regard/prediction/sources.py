@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.ahead import map_ahead
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.errors import RegardError, RegardWarning, nearest
-from regard.prediction.ahead import map_ahead
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 DOWNLOAD_SECONDS = 20

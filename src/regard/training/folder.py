@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard.errors import RegardError
+from regard.folders import next_folder as next_folder
 from regard.graph.detector import Detector
 from regard.weights.detector import save_detector, with_current_anchors
 from regard.weights.store import load_state, replacing, save_state
@@ -122,14 +123,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise RegardError("damaged: not a mapping", file=file)
     return config
-
-
-def next_folder(parent: Path, name: str) -> Path:
-    """Return ``parent / name``, or the first of ``name-2``, ``name-3``, ... that does not exist."""
-    path, k = parent / name, 2
-    while path.exists():
-        path, k = parent / f"{name}-{k}", k + 1
-    return path
 
 
 def environment() -> dict[str, Any]:

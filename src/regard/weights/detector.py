@@ -16,13 +16,13 @@ from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_gra
 from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import reference_to
 from regard.weights.missing import missing_file
+from regard.weights.place import CHECKPOINTS as CHECKPOINTS
+from regard.weights.place import RUN_WEIGHTS as RUN_WEIGHTS
+from regard.weights.place import WEIGHTS as WEIGHTS
+from regard.weights.place import weights_of_run
 from regard.weights.store import WeightsHeader, load_weights, save_weights
 from regard.weights.transfer import TransferReport, transfer
 from regard.weights.yolov5 import read_yolov5
-
-CHECKPOINTS = (".pt", ".pth")
-WEIGHTS = ".safetensors"
-RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
 
 Modules = Mapping[str, type[nn.Module]]
 
@@ -35,7 +35,7 @@ def load_detector(source: str | Path, *, modules: Modules | None = None, allow_m
     """
     path = Path(source)
     if path.is_dir():
-        path = _of_run(path)
+        path = weights_of_run(path)
     suffix = path.suffix.lower()
     if suffix == WEIGHTS:
         return _from_store(path, modules, allow_miswired)
@@ -120,15 +120,6 @@ def refilled(detector: Detector, source: Detector) -> tuple[Detector, TransferRe
     spec = detector.spec.with_classes(source.nc)
     modules = {**source.user_modules, **detector.user_modules}
     return rebuild(source, spec, modules=modules, allow_miswired=True)  # `detector` was built, so it was checked
-
-
-def _of_run(folder: Path) -> Path:
-    for name in RUN_WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    raise RegardError(
-        "no weights in this folder", file=folder, expected="a run folder with " + " or ".join(RUN_WEIGHTS)
-    )
 
 
 def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:

@@ -1,0 +1,108 @@
+"""Preparing a detector, once: batch norms folded, the raw levels as outputs, converted, compared with PyTorch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from regard.data.synthetic import scene
+from regard.errors import RegardError
+from regard.exporting.blame import check_exportable
+from regard.exporting.compare import example, relative_difference
+from regard.exporting.convert import image_shapes, to_onnx
+from regard.exporting.export import OPSET
+from regard.graph.detector import Detector
+from regard.inference.cache import HEADER, INPUT_FORM, MODEL, PreparedHeader, digest_of
+from regard.inference.prepared import Run, open_onnxruntime, open_openvino
+from regard.nn.folding import fold_batch_norm
+from regard.nn.head import Detect, decode
+
+TOLERANCE = 1e-4
+"""Largest relative difference from PyTorch, as in `regard.exporting`."""
+
+TRACED_STRIDES, COMPARED_STRIDES = (2, 3), (5, 7)
+"""Height and width, in largest strides, of the examples: one to trace on, one that the conversion never saw."""
+
+
+class _RawHead(nn.Module):
+    """The head's convolutions alone; their outputs need not be moved about before the few likely cells are read."""
+
+    many_inputs = True
+
+    def __init__(self, head: Detect) -> None:
+        super().__init__()
+        self.m = head.m
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        return [conv(x) for conv, x in zip(self.m, maps, strict=True)]
+
+
+class _RawDetector(nn.Module):
+    """(B, 3, H, W) uint8 -> for each level (B, A * (5 + nc), ny, nx)."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+        detector.model[-1] = _RawHead(detector.head)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.detector.raw(images.float() / 255))
+
+
+def prepare(detector: Detector, made_from: str, runtime: str, folder: Path) -> None:
+    """Fill an entry of the cache: the model and its header.
+
+    Args:
+        detector: is not changed.
+        made_from: for the header: the file with its weights.
+        runtime: "onnxruntime" or "openvino", with which the comparison is made.
+        folder: an empty folder.
+
+    Raises:
+        RegardError: a layer is known not to be exportable, or the result deviates from PyTorch.
+        Exception: whatever a converter raises for a layer that it cannot handle.
+    """
+    check_exportable(detector)
+    detector = copy.deepcopy(detector).cpu().float().eval()
+    stride = detector.max_stride
+    header = PreparedHeader(
+        names=detector.names,
+        max_stride=stride,
+        strides=detector.strides,
+        anchors=tuple(tuple((w, h) for w, h in level) for level in detector.head.anchors.float().tolist()),
+        digest="",
+        relative_deviation=0.0,
+        made_from=made_from,
+    )
+    folded = copy.deepcopy(detector)
+    fold_batch_norm(folded)
+    images = torch.zeros(2, 3, *(n * stride for n in TRACED_STRIDES), dtype=torch.uint8)
+    outputs = [f"level{i}" for i in range(len(detector.strides))]
+    program = to_onnx(_RawDetector(folded).eval(), (images,), image_shapes(stride), opset=OPSET, outputs=outputs)
+    program.model.metadata_props["regard"] = INPUT_FORM
+    program.save(folder / MODEL)
+    open_run: Callable[[Path], Run] = open_onnxruntime if runtime == "onnxruntime" else open_openvino
+    deviation = _deviation(detector, open_run(folder))
+    if not deviation <= TOLERANCE:
+        raise RegardError(f"the prepared model deviates from PyTorch by {deviation:.1g}")
+    found = header.model_copy(update={"digest": digest_of(folder / MODEL), "relative_deviation": deviation})
+    (folder / HEADER).write_text(found.model_dump_json())
+
+
+def _deviation(detector: Detector, run: Run) -> float:
+    """Return the largest relative difference of decoded rows, at a size and a batch that the conversion never saw."""
+    height, width = (n * detector.max_stride for n in COMPARED_STRIDES)
+    images = example(scene(0, "test", 0).read(), 3, height, width)
+    with torch.no_grad():
+        expected = cast(Tensor, detector(images))
+    levels = [torch.from_numpy(level.copy()) for level in run((images * 255).round().byte().numpy())]
+    per_cell = detector.head.anchors_per_cell
+    raw = [level.reshape(len(level), per_cell, -1, *level.shape[2:]).permute(0, 1, 3, 4, 2) for level in levels]
+    found = decode(raw, detector.head.anchors, detector.strides)
+    return float(np.max(relative_difference(found, expected, slice(0, 4), detector.max_stride).numpy()))

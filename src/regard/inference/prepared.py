@@ -1,0 +1,131 @@
+"""A prepared detector as a finder: a runtime gives the raw levels, and only likely cells are decoded, in float32."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.inference.cache import MODEL, PreparedHeader
+
+INPUT = "images"
+Float32 = NDArray[np.float32]
+Run: TypeAlias = Callable[[NDArray[np.uint8]], list[Float32]]
+"""(B, 3, H, W) images -> for each level (B, A * (5 + classes), rows, columns), before the sigmoid."""
+
+MARGIN = 1e-3
+"""Room for rounding where logits are held against a threshold first, and probabilities afterwards."""
+
+
+class PreparedFinder:
+    """A prepared model; see `regard.finder.Finder`.
+
+    Args:
+        header: what the model says about itself.
+        run: runs it.
+    """
+
+    def __init__(self, header: PreparedHeader, run: Run) -> None:
+        self.header, self.run = header, run
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Class names, by class index."""
+        return self.header.names
+
+    @property
+    def max_stride(self) -> int:
+        """The number that the sides of the input must be multiples of, in pixels."""
+        return self.header.max_stride
+
+    def rows(self, images: NDArray[np.uint8], conf: float) -> list[Float32]:
+        """See `regard.finder.Finder.rows`."""
+        levels = self.run(np.ascontiguousarray(images))
+        return [self._decode([level[i] for level in levels], conf) for i in range(len(images))]
+
+    def _decode(self, levels: list[Float32], conf: float) -> Float32:
+        """Decode the cells of one image whose objectness is above ``conf``; the formulas of `regard.nn.head.decode`."""
+        least = math.log(conf / (1 - conf)) - MARGIN if 0 < conf < 1 else math.copysign(math.inf, conf - 0.5)
+        found = []
+        for level, anchors, stride in zip(levels, self.header.anchors, self.header.strides, strict=True):
+            _, height, width = level.shape
+            cells = level.reshape(len(anchors), -1, height, width)
+            anchor, y, x = np.nonzero(cells[:, 4] > least)
+            s = 1 / (1 + np.exp(-cells[anchor, :, y, x].astype(np.float32)))
+            corner = np.stack([x, y], axis=1).astype(np.float32)
+            centre = (2 * s[:, :2] - np.float32(0.5) + corner) * np.float32(stride)
+            prior = np.array(anchors, dtype=np.float32)[anchor] * np.float32(stride)
+            found.append(np.concatenate([centre, (2 * s[:, 2:4]) ** 2 * prior, s[:, 4:]], axis=1))
+        rows = np.concatenate(found)
+        return rows[rows[:, 4] > conf]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """Return how many threads to use: torch's where it is loaded, else ``OMP_NUM_THREADS``, else one a core."""
+    if torch := sys.modules.get("torch"):
+        return int(torch.get_num_threads())
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else cores()
+
+
+def open_onnxruntime(folder: Path) -> Run:
+    """Open a prepared model with ONNX Runtime, in float32."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.log_severity_level = 3  # errors; warnings tell which nodes it placed where
+    session = onnxruntime.InferenceSession(os.fspath(folder / MODEL), options, providers=["CPUExecutionProvider"])
+
+    def run(images: NDArray[np.uint8]) -> list[Float32]:
+        return list(session.run(None, {INPUT: images}))
+
+    return run
+
+
+def open_openvino(folder: Path, *, lower: bool = False) -> Run:
+    """Open a prepared model with OpenVINO.
+
+    Args:
+        folder: its entry in the cache, where the compiled model is kept too.
+        lower: compute in bfloat16 rather than float32.
+    """
+    import openvino
+
+    config = {
+        "INFERENCE_PRECISION_HINT": "bf16" if lower else "f32",
+        "INFERENCE_NUM_THREADS": threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    core = openvino.Core()
+    if os.access(folder, os.W_OK):
+        core.set_property({"CACHE_DIR": os.fspath(folder / "openvino")})
+    compiled = core.compile_model(folder / MODEL, "CPU", config)
+    request = compiled.create_infer_request()
+    count = len(compiled.outputs)
+
+    def run(images: NDArray[np.uint8]) -> list[Float32]:
+        request.infer({INPUT: images}, share_inputs=True)
+        return [request.get_output_tensor(i).data for i in range(count)]  # read before the next image is asked for
+
+    return run
+
+
+def has_bfloat16() -> bool:
+    """Tell whether OpenVINO is here and this processor computes in bfloat16."""
+    try:
+        import openvino
+    except ImportError:
+        return False
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

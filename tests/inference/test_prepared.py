@@ -1,0 +1,107 @@
+"""A prepared detector finds what PyTorch finds, to 0.5 pixels and 0.005, on real images and at odd sizes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import regard
+from regard.backend import BackendFinder
+from regard.config import DetectSettings
+from regard.inference import open_finder
+from regard.inference.cache import PreparedHeader
+from regard.inference.prepared import PreparedFinder, has_bfloat16, open_onnxruntime, open_openvino
+from regard.nms import suppress
+from regard.prediction import predict
+from regard.types import Detections
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])
+@pytest.mark.usefixtures("cache")
+def test_the_reference_images(shared: Path, weights: Path, backend: str) -> None:
+    reference = json.loads((shared / "reference" / "detections_640_rect.json").read_text())
+    paths = {path.name: path for path in (shared / "data" / "coco128" / "images").rglob("*.jpg")}
+    finder = open_finder(weights, device="cpu", backend=backend)
+    assert isinstance(finder, PreparedFinder) == (backend != "torch")
+    assert len(reference) == 16
+    for name, answer in reference.items():
+        found = predict(finder, paths[name])
+        assert isinstance(found, Detections)
+        expected = np.array(answer["detections"], dtype=np.float32).reshape(-1, 6)
+        assert found.class_ids.tolist() == expected[:, 5].tolist(), name
+        np.testing.assert_allclose(found.boxes_xyxy, expected[:, :4], atol=0.5, rtol=0, err_msg=name)
+        np.testing.assert_allclose(found.scores, expected[:, 4], atol=0.005, rtol=0, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("conf", [0.0, 0.001, 0.3, 1.0])
+@pytest.mark.usefixtures("cache")
+def test_rows_of_a_batch_are_those_of_the_plain_detector(weights: Path, backend: str, conf: float) -> None:
+    images = np.random.default_rng(3).integers(0, 256, (3, 3, 96, 160), dtype=np.uint8)
+    images[:, :, 20:70, 30:90] = np.arange(60, dtype=np.uint8) * 4
+    finder = open_finder(weights, device="cpu", backend=backend)
+    assert isinstance(finder, PreparedFinder)
+    plain = BackendFinder(regard.load(weights)).rows(images, conf)
+    assert (sum(map(len, plain)) > 5) == (conf < 1)
+    for found, expected in zip(finder.rows(images, conf), plain, strict=True):
+        assert found.shape == expected.shape
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="needs OpenVINO and a processor with bfloat16")
+def test_boxes_are_decoded_in_float32_though_the_network_ran_in_bfloat16(cache: Path) -> None:
+    folder = next(path for path in cache.iterdir() if path.is_dir())
+    header = PreparedHeader.model_validate_json((folder / "header.json").read_text())
+    images = np.random.default_rng(3).integers(0, 256, (1, 3, 640, 640), dtype=np.uint8)
+    runs = (open_onnxruntime(folder), open_openvino(folder, lower=True))
+    full, lower = (PreparedFinder(header, run).rows(images, 0.0)[0] for run in runs)
+    assert full.shape == lower.shape == (25200, 85)
+    assert not np.array_equal(full[:, 4], lower[:, 4])
+    # Rounded to bfloat16, numbers near 640 are 4 apart and their lower halves are zero.
+    assert (lower[:, :2].copy().view(np.uint32) & 0xFFFF == 0).mean() < 0.05
+    assert np.abs(full[:, :2] - lower[:, :2]).mean() < 0.5
+
+
+@pytest.mark.usefixtures("cache")
+def test_predicting_with_a_filled_cache_imports_no_torch_nor_anything_else_that_is_slow(
+    weights: Path, shared: Path, tmp_path: Path
+) -> None:
+    slow = (
+        "torch",
+        "torchvision",
+        "matplotlib",
+        "tensorboard",
+        "lightning_fabric",
+        "faster_coco_eval",
+        "scipy",
+        "onnx",
+    )
+    image = next(iter(sorted((shared / "data" / "coco128" / "images").rglob("*.jpg"))))
+    arguments = ["regard", "predict", str(weights), str(image), "--device", "cpu", "--backend", "onnxruntime"]
+    code = f"import sys; sys.argv = {[*arguments, '-o', str(tmp_path / 'out')]!r}\nfrom regard.__main__ import main\n"
+    code += f"try: main()\nfinally: assert not (found := set({slow!r}) & set(sys.modules)), found"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "detections.json").is_file()
+
+
+def test_folding_changes_no_answer_by_more_than_rounding(shared: Path, weights: Path) -> None:
+    reference = np.load(shared / "reference" / "raw_320.npz")
+    images = torch.from_numpy(reference["input_uint8"].copy())[None].float() / 255
+    quick = open_finder(weights, device="cpu", backend="torch")
+    assert isinstance(quick, torch.nn.Module)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in quick.modules())
+    with torch.inference_mode():
+        found, expected = quick(images), regard.load(weights)(images)
+    worst = (found - expected).abs() / expected.abs().clamp(min=1)
+    assert worst.max() < 1e-4
+    assert worst.mean() < 1e-6
+    kept = suppress(found[0].numpy(), DetectSettings())
+    assert len(kept) > 0
