@@ -77,8 +77,10 @@ def _draw_axes(sheet: Sheet, x: Scale, y: Scale, metric: str) -> None:
 def _write_names(sheet: Sheet, points: Sequence[Point], x: Scale, y: Scale) -> None:
     """Write each name beside its point, moved down as far as it takes to be clear of those above."""
     written: list[tuple[float, float, float]] = []
+    most = 40 if sheet.width > 500 else 16
     for point in sorted(points, key=lambda p: -p.mean):
-        reach = LETTER * len(point.name)
+        name = point.name if len(point.name) <= most else f"{point.name[: most - 1]}…"
+        reach = LETTER * len(name)
         on_left = x(point.milliseconds) + 12 + reach > sheet.width
         start = x(point.milliseconds) - 12 - reach if on_left else x(point.milliseconds) + 12
         base = y(point.mean) + 4
@@ -91,7 +93,7 @@ def _write_names(sheet: Sheet, points: Sequence[Point], x: Scale, y: Scale) -> N
                 x(point.milliseconds), y(point.mean), start + (reach if on_left else 0), base - 5, "--muted", 0.8
             )
         anchor = "end" if on_left else "start"
-        sheet.text(start + reach if on_left else start, base, point.name, "halo", text_anchor=anchor)
+        sheet.text(start + reach if on_left else start, base, name, "halo", text_anchor=anchor)
 
 
 def _scale(values: Sequence[float], start: float, end: float) -> Scale:

@@ -36,14 +36,14 @@ p{margin:10px 0;max-width:76ch}
 .details{margin:0;padding:0;list-style:none;color:var(--muted);font-size:.9rem;display:flex;flex-wrap:wrap;gap:2px 20px}
 .scroll{overflow-x:auto;margin:16px 0;overflow-wrap:normal}
 .scroll:focus-visible{outline:2px solid var(--variant);outline-offset:2px}
-table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums;min-width:min(100%,30rem)}
+table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;min-width:min(100%,30rem)}
 .caption{color:var(--muted);font-size:.88rem;margin:22px 0 4px}.caption+.scroll{margin-top:0}
-th,td{padding:6px 14px 6px 0;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;white-space:nowrap}
+th,td{padding:6px 12px 6px 0;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;white-space:nowrap}
 thead th{white-space:normal;overflow-wrap:break-word;min-width:4.2rem;
 color:var(--muted);font-weight:500;vertical-align:bottom;border-bottom-color:var(--muted)}
 th:first-child,.words{text-align:left}
 .words{white-space:normal;min-width:8rem}
-tbody th{font-weight:600;white-space:normal;overflow-wrap:anywhere;min-width:10rem;max-width:16rem}
+tbody th{font-weight:600;white-space:normal;overflow-wrap:anywhere;min-width:12.5rem;max-width:17rem}
 .helps{color:var(--helps);font-weight:600}.hurts{color:var(--hurts);font-weight:600}
 .same{color:var(--same);font-weight:600}.unknown{color:var(--unknown);font-weight:600}
 .failed{color:var(--failed);font-weight:600}.quiet{color:var(--muted)}
@@ -62,8 +62,8 @@ pre,code{font:.85rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 footer{color:var(--muted);font-size:.85rem;padding-top:40px;padding-bottom:48px}
 @media (max-width:640px){
 header,main,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
-.summary{font-size:1.3rem}.wide.paired{display:none}.narrow{display:block}th,td{padding-right:12px}}
-@media print{.scroll{overflow:visible}details:not([open])>*{display:none}}
+.summary{font-size:1.3rem}.wide.paired{display:none}.narrow{display:block}tbody th{min-width:9rem}}
+@media print{.scroll{overflow:visible}}
 """
 
 SHEET = f":root{{color-scheme:light dark;{LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{DARK}}}}}{CHARTS}{PAGE}"
