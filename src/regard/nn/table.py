@@ -13,6 +13,7 @@ from regard.nn.c3_attention import C3Attention
 from regard.nn.conv import Concat, Conv, Focus
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
 from regard.nn.head import Detect
+from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.residual import ResidualConvolutions
 from regard.nn.transformer import C3TR
 
@@ -28,6 +29,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "C3TR": C3TR,
         "GhostConv": GhostConv,
         "GhostBottleneck": GhostBottleneck,
+        "MultiScaleDeformable": MultiScaleDeformable,
         "ResidualConvolutions": ResidualConvolutions,
         "SPP": SPP,
         "SPPF": SPPF,
