@@ -110,6 +110,10 @@ def test_everything_is_there(page: Page) -> None:
         assert part in page.text, part
 
 
+def test_a_failure_stands_in_its_row(page: Page) -> None:
+    assert "? can't tell (2 failed: out of memory: <script>alert(1)" in page.text
+
+
 def test_names_are_no_markup(html: str, page: Page) -> None:
     assert HOSTILE in page.text
     assert HOSTILE not in html

@@ -20,6 +20,8 @@ TONES: Mapping[Verdict, Tone] = {
     Verdict.CANT_TELL: "unknown",
 }
 MORE_SEEDS = (3, 5, 7, 10, 15, 20)
+ERROR_LETTERS = 40
+"""Of an error in a row of the table; all of it stands with the runs."""
 Images = Mapping[str, tuple[float, float]]
 """Image bootstrap interval of each variant's difference."""
 
@@ -108,19 +110,39 @@ def _table(study: StudyRecord, findings: Findings, images: Images) -> Table:
     headings = ["variant", "verdict", "difference", f"{level} interval", "jointly", "p (Holm)", "p equivalent", "seeds"]
     rows: list[list[str | Cell]] = []
     for name, found in findings.judgements.items():
-        word = Cell(f"{MARKS[found.verdict]} {verdict_words(found, study.mde)}", TONES[found.verdict])
+        words = f"{MARKS[found.verdict]} {verdict_words(found, study.mde)}{_failures(study, name)}"
+        word = Cell(words, TONES[found.verdict])
         ends = [interval(found.interval), interval(found.joint)]
         tests = ["–", "–"] if found.reason else [p_value(found.p), p_value(found.p_equivalence)]
         rows.append([name, word, signed(found.mean), *ends, *tests, str(len(found.seeds))])
     for name, found in findings.controls.items():
         ends = [interval(found.interval), ""]
         p = "" if found.reason else f"{p_value(found.p_alone)} alone"
-        rows.append([name, Cell("control", "quiet"), signed(found.mean), *ends, p, "", str(len(found.seeds))])
+        rows.append(
+            [
+                name,
+                Cell(f"control{_failures(study, name)}", "quiet"),
+                signed(found.mean),
+                *ends,
+                p,
+                "",
+                str(len(found.seeds)),
+            ]
+        )
     if images:
         headings.append("over images")
         rows = [[*row, interval(images.get(str(row[0]), (math.nan, math.nan)))] for row in rows]
     caption = f"Difference in {metric_name(study.metric)} from the base, paired by seed"
     return Table(caption, headings, rows, frozenset({1}))
+
+
+def _failures(study: StudyRecord, name: str) -> str:
+    errors = [run.error or "unknown" for run in study.runs if run.variant == name and run.status == "failed"]
+    if not errors:
+        return ""
+    first = " ".join(errors[0].split())
+    short = first if len(first) <= ERROR_LETTERS else f"{first[: ERROR_LETTERS - 1]}…"
+    return f" ({len(errors)} failed: {short})"
 
 
 def _beyond_table(study: StudyRecord, findings: Findings) -> Table:
