@@ -14,6 +14,7 @@ from regard.nn.conv import Concat, Conv, Focus
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
 from regard.nn.head import Detect
 from regard.nn.multi_scale import MultiScaleDeformable
+from regard.nn.partial import C2PSA
 from regard.nn.residual import ResidualConvolutions
 from regard.nn.transformer import C3TR
 
@@ -23,6 +24,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "Focus": Focus,
         "Bottleneck": Bottleneck,
         "BottleneckCSP": BottleneckCSP,
+        "C2PSA": C2PSA,
         "C3": C3,
         "C3Attention": C3Attention,
         "C3Ghost": C3Ghost,

@@ -1,0 +1,124 @@
+"""C2PSA, a cross-stage-partial block with self-attention, by the name that YOLO11 gave it (overview: 2410.17725).
+
+After the partial self-attention of YOLOv10 (Wang et al., 2405.14458, section 3.2): a 1x1 convolution, of whose channels
+one half passes ``repeats`` blocks of attention to the whole map and feed-forward network, z = x + MHSA(BN(x)) and
+y = z + FFN(z), with queries and keys half as wide as values and batch norm for layer norm; both halves are joined by a
+1x1 convolution. C2PSA stacks the blocks, where YOLOv10 has one.
+
+Written from the papers, which leave open the ratio of the FFN (here 2) and where batch norm stands (here before the
+attention, and in the FFN's convolutions). Published weights do not fit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.nn.attention.dot_product import fused_attention
+from regard.nn.attention.heads import check_heads
+from regard.nn.attention.multi_head import MultiHead, Size
+from regard.nn.attention.tokens import split_heads, to_tokens
+from regard.nn.conv import Conv, batch_norm
+
+
+class HalfKeyAttention(MultiHead):
+    """Attention to the whole map with queries and keys half as wide as values.
+
+    Args:
+        in_channels: channels of the input and the output; a multiple of twice ``heads``.
+        heads: each works on ``in_channels / heads`` channels of values.
+    """
+
+    def __init__(self, in_channels: int, heads: int = 4) -> None:
+        check_heads(in_channels, heads, 2)
+        super().__init__(in_channels, heads)
+        self.qkv = nn.Linear(in_channels, 2 * in_channels)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, C, H, W) -> queries and keys (B, heads, H * W, d / 2), values (B, heads, H * W, d)."""
+        half = self.in_channels // 2
+        q, k, v = self.qkv(to_tokens(x)).split((half, half, self.in_channels), -1)
+        return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
+        """Queries and keys (B, heads, N, d / 2), values (B, heads, N, d) -> (B, heads, N, d)."""
+        return fused_attention(q, k, v)
+
+    def flops(self, height: int, width: int) -> int:
+        """Return the projections, 6 N C^2, and the mixing."""
+        return 6 * height * width * self.in_channels**2 + self.mixing_flops(height, width)
+
+
+class PartialBlock(nn.Module):
+    """Attention and a feed-forward network, each beside its input.
+
+    Args:
+        channels: channels of the input and the output; a multiple of twice ``heads``.
+        heads: of the attention.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.norm = batch_norm(channels)
+        self.attend = HalfKeyAttention(channels, heads)
+        self.ffn = nn.Sequential(Conv(channels, 2 * channels), Conv(2 * channels, channels, activation=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        z = x + self.attend(self.norm(x))
+        return z + self.ffn(z)
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
+        z = x + self.attend.unmixed(self.norm(x))
+        return z + self.ffn(z)
+
+
+class C2PSA(nn.Module):
+    """Cross-stage-partial block in which half of the channels pass self-attention.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        heads: of the attention; twice as many divide the hidden channels.
+        expansion: hidden channels as a fraction of the input's.
+        repeats: blocks in the stack.
+
+    Raises:
+        RegardError: the hidden channels do not suit the heads.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        heads: int = 4,
+        expansion: float = 0.5,
+        *,
+        repeats: int = 1,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        self.hidden = int(in_channels * expansion)
+        self.cv1 = Conv(in_channels, 2 * self.hidden)
+        self.cv2 = Conv(2 * self.hidden, self.out_channels)
+        self.m = nn.Sequential(*(PartialBlock(self.hidden, heads) for _ in range(repeats)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W)."""
+        passed, attended = self.cv1(x).chunk(2, 1)
+        return self.cv2(torch.cat((passed, self.m(attended)), 1))
+
+    def mixing_flops(self, height: int, width: int) -> int:
+        """Return the sum over the blocks' attention."""
+        return sum(block.attend.mixing_flops(height, width) for block in self._blocks())
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W): all but the mixing of the attention."""
+        passed, y = self.cv1(x).chunk(2, 1)
+        for block in self._blocks():
+            y = block.unmixed(y)
+        return self.cv2(torch.cat((passed, y), 1))
+
+    def _blocks(self) -> list[PartialBlock]:
+        return [module for module in self.m.children() if isinstance(module, PartialBlock)]
