@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from torch import nn
 
+from regard.nn.area_block import A2C2f
 from regard.nn.attention import ATTENTION
 from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
 from regard.nn.c3_attention import C3Attention
@@ -24,6 +25,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "Focus": Focus,
         "Bottleneck": Bottleneck,
         "BottleneckCSP": BottleneckCSP,
+        "A2C2f": A2C2f,
         "C2PSA": C2PSA,
         "C3": C3,
         "C3Attention": C3Attention,

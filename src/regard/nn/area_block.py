@@ -1,0 +1,113 @@
+"""A2C2f, the residual aggregation of area attention of YOLOv12 (Tian et al., 2502.12524, sections 3.2 to 3.4).
+
+R-ELAN (section 3.3, figure 3 d): a 1x1 transition brings the input to ``hidden`` channels, ``repeats`` blocks follow
+one another, and the transition's map and every block's are joined by a 1x1 convolution, y = x + s F(x) with a learned
+scale s for each channel that starts from 0.01. Each block is z = x + A(BN(x)), y = z + FFN(z), A area attention with
+its 7 x 7 position perceiver, and the FFN two convolutions of ratio 2 (section 3.4).
+
+Written from the paper, which leaves open where batch norm stands: here before the attention, and in the convolutions.
+Published weights do not fit. Where the block changes the number of channels there is no sum.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import RegardError
+from regard.nn.attention.area import AreaAttention
+from regard.nn.conv import Conv, batch_norm
+
+FIRST_SCALE = 0.01
+
+
+class AreaBlock(nn.Module):
+    """Area attention and a feed-forward network, each beside its input.
+
+    Args:
+        channels: channels of the input and the output; a multiple of ``heads``.
+        heads: of the attention.
+        areas: stretches that the map is cut into.
+        ratio: hidden channels of the feed-forward network for each channel.
+    """
+
+    def __init__(self, channels: int, heads: int, areas: int, ratio: float) -> None:
+        super().__init__()
+        wide = max(1, int(channels * ratio))
+        self.norm = batch_norm(channels)
+        self.attend = AreaAttention(channels, heads, areas)
+        self.ffn = nn.Sequential(Conv(channels, wide), Conv(wide, channels, activation=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        z = x + self.attend(self.norm(x))
+        return z + self.ffn(z)
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
+        z = x + self.attend.unmixed(self.norm(x))
+        return z + self.ffn(z)
+
+
+class A2C2f(nn.Module):
+    """Blocks of area attention one after another, all of whose maps are joined.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        heads: of each attention.
+        areas: stretches that the map is cut into; 1 is attention to the whole map.
+        ratio: hidden channels of the feed-forward networks for each channel.
+        expansion: channels of the blocks as a fraction of the output's.
+        repeats: blocks.
+
+    Raises:
+        RegardError: the blocks' channels do not suit the heads, or ``ratio`` is not positive.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        heads: int = 4,
+        areas: int = 4,
+        ratio: float = 2.0,
+        expansion: float = 0.5,
+        *,
+        repeats: int = 1,
+    ) -> None:
+        super().__init__()
+        if ratio <= 0:
+            raise RegardError(f"A2C2f: ratio {ratio} is not positive", expected="such as 2")
+        self.out_channels = out_channels or in_channels
+        hidden = int(self.out_channels * expansion)
+        self.cv1 = Conv(in_channels, hidden)
+        self.cv2 = Conv((1 + repeats) * hidden, self.out_channels)
+        self.m = nn.ModuleList(AreaBlock(hidden, heads, areas, ratio) for _ in range(repeats))
+        adds = self.out_channels == in_channels
+        self.scale = nn.Parameter(torch.full((in_channels, 1, 1), FIRST_SCALE)) if adds else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W)."""
+        maps = [self.cv1(x)]
+        for block in self.m:
+            maps.append(block(maps[-1]))
+        return self._joined(x, maps)
+
+    def mixing_flops(self, height: int, width: int) -> int:
+        """Return the sum over the blocks' attention."""
+        return sum(block.attend.mixing_flops(height, width) for block in self._blocks())
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W): all but the mixing of the attention."""
+        maps = [self.cv1(x)]
+        for block in self._blocks():
+            maps.append(block.unmixed(maps[-1]))
+        return self._joined(x, maps)
+
+    def _joined(self, x: Tensor, maps: list[Tensor]) -> Tensor:
+        y = self.cv2(torch.cat(maps, 1))
+        return y if self.scale is None else x + self.scale * y
+
+    def _blocks(self) -> list[AreaBlock]:
+        return [module for module in self.m if isinstance(module, AreaBlock)]
