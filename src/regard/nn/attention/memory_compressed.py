@@ -25,6 +25,7 @@ class MemoryCompressedAttention(MultiHead):
     """Every position attends to learned summaries of cells of ``reduction`` x ``reduction`` positions.
 
     ``attention`` spreads the weight of a cell evenly over its positions: it tells the cell, not what inside it counts.
+    Cells that the border cuts have fewer positions, which stand out for it.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``heads``.
