@@ -47,18 +47,7 @@ def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Conso
         "format": FORMAT,
         "question": plan.question or f"Does it pay to change {plan.base} on {plan.data}?",
         "plan": describe(plan),
-        "variants": [
-            {
-                "name": entry.name,
-                "role": entry.role,
-                "controls": entry.controls,
-                "note": entry.note,
-                "place": names[entry.name],
-                "model": f"models/{names[entry.name]}.yaml",
-                "epochs": epochs[entry.name],
-            }
-            for entry in entries
-        ],
+        "variants": [_described(entry, names[entry.name], epochs[entry.name]) for entry in entries],
         "threads": threads,
         "probe": measured.describe() if measured else None,
         "provenance": {
@@ -72,6 +61,18 @@ def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Conso
     }
     study.write(_commanded(document))
     return document
+
+
+def _described(entry: Entry, place: str, epochs: int) -> Document:
+    return {
+        "name": entry.name,
+        "role": entry.role,
+        "controls": entry.controls,
+        "note": entry.note,
+        "place": place,
+        "model": f"models/{place}.yaml",
+        "epochs": epochs,
+    }
 
 
 def shared_threads(plan: Plan, processes: int | None) -> int:
