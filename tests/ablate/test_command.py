@@ -80,7 +80,7 @@ def test_a_dry_run_keeps_nothing(
         "on this machine, 2 runs at a time",
         "MiB when all has finished",
         "power to see a difference of 0.01 ap with 3 seeds:",
-        "where paired differences spread by 0.02 (standard deviation);",
+        "where paired differences spread by 0.02 (SD);",
     ):
         assert words in printed, words
     assert "test split" not in printed

@@ -85,7 +85,7 @@ class DryRun:
             seen = float(power(plan.mde, spread, np.asarray(len(plan.seeds)), plan.alpha, tests))
             needed = seeds_needed(plan.mde, spread, plan.alpha, tests)
             lines.append(
-                f"  {seen:4.0%} where paired differences spread by {spread:g} (standard deviation); "
+                f"  {seen:4.0%} where paired differences spread by {spread:g} (SD); "
                 f"{needed or 'over 1000'} seeds give 80%"
             )
         return lines
