@@ -46,6 +46,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``regard --help`` need not wait for torch."""
     if name == "nn":
+        import_module("regard.nn.attention")  # so that regard.nn.attention.ATTENTION is there
         return import_module("regard.nn")
     if name in __all__:
         return getattr(import_module("regard.errors" if name.startswith("Regard") else "regard.api"), name)

@@ -1,0 +1,334 @@
+"""Predict and validate with regard and with YOLOv5's own commands, in turn, and write a dated table.
+
+    python benchmarks/peers.py --env PATH/TO/PEERS --data ../shared/data/coco128 \
+        --weights ../shared/weights/yolov5n.pt --work runs/peers --page docs/results
+
+``--env`` is a Python environment with the packages `yolov5` and `ultralytics`; it is made where it does not exist. Both
+sides run as whole processes by their own commands and defaults, on the same images, weights and threads. The time per
+image is the difference between 2 N and N images, divided by N, so that starting up does not count; it has everything in
+it: reading, letterbox, network, NMS, printing. Rounds that are finished in ``--work`` are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import yaml
+
+import regard
+from regard.data.formats import load_data
+from regard.data.images import image_size
+from regard.data.record import DetectionData, Record
+from regard.evaluate.score import score
+from regard.types import Detections
+
+PEERS = ("yolov5==7.0.14", "ultralytics", "numpy<2.4", "setuptools<81")
+SPEED = re.compile(r"Speed: ([\d.]+)ms pre-process, ([\d.]+)ms inference, ([\d.]+)ms NMS")
+FOLDER_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is the same in every run.
+
+    Attributes:
+        peer: the command ``yolov5`` of the other environment.
+        data: data set of the images.
+        weights: the checkpoint.
+        work: where links, outputs and finished rounds are kept.
+        threads: for each process.
+        images: N, for times per image.
+    """
+
+    peer: Path
+    data: Path
+    weights: Path
+    work: Path
+    threads: int
+    images: int
+
+    def ours(self, *arguments: object) -> list[str]:
+        """Return a command of ours."""
+        return [sys.executable, "-m", "regard", *map(str, arguments)]
+
+    def theirs(self, *arguments: object) -> list[str]:
+        """Return a command of the peer's."""
+        return [str(self.peer), *map(str, arguments), "--device", "cpu"]
+
+    def run(self, command: list[str]) -> dict[str, float | str]:
+        """Run a command to its end; return seconds, the peak of its resident memory in MB, and what it printed."""
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(self.threads),
+            "MKL_NUM_THREADS": str(self.threads),
+            "REGARD_CACHE": str(self.work / "cache"),
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # the peer opens its checkpoint as a full pickle
+            "HOME": str(self.work / "home"),
+        }
+        with (self.work / "printed.txt").open("w") as printed:
+            start = time.perf_counter()
+            process = subprocess.Popen(command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+            _, status, used = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        text = (self.work / "printed.txt").read_text()
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{text[-2000:]}")
+        cpu = used.ru_utime + used.ru_stime
+        return {"seconds": seconds, "cpu": cpu, "megabytes": used.ru_maxrss / 1000, "printed": text}
+
+    def predict(self, whose: str, source: Path, size: int, *extra: object, save: bool = False) -> list[str]:
+        """Return the command of either side that predicts, with or without saving pictures."""
+        if whose == "ours":
+            saving = [] if save else ["--no-pictures", "--no-tables"]
+            return self.ours(
+                "predict", self.weights, source, "--imgsz", size, "-o", self.fresh("ours"), *saving, *extra
+            )
+        saving = [] if save else ["--nosave"]
+        folder = self.fresh("theirs")
+        where = ("--project", folder.parent, "--name", folder.name, "--exist-ok")
+        return self.theirs(
+            "detect", "--weights", self.weights, "--source", source, "--img", size, *where, *saving, *extra
+        )
+
+    def fresh(self, name: str) -> Path:
+        """Return an empty place for output."""
+        folder = self.work / f"out-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+    def links(self, count: int) -> Path:
+        """Return a folder of that many images: links to those of the data set, again and again."""
+        folder = self.work / f"images-{count}"
+        if not folder.is_dir():
+            folder.mkdir()
+            images = [Path(record.image.name).resolve() for record in records_of(load_data(self.data))]
+            for i in range(count):
+                image = images[i % len(images)]
+                (folder / f"{i:04}{image.suffix}").symlink_to(image)
+        return folder
+
+
+def records_of(data: DetectionData) -> list[Record]:
+    """Return the labelled images of the split that validation takes."""
+    return list(data.splits.get("val") or next(iter(data.splits.values())))
+
+
+def make_environment(folder: Path) -> Path:
+    """Return the peer's command, its environment made where it is not there."""
+    command = folder / "bin" / "yolov5"
+    if not command.exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", *PEERS], check=True)
+    return command
+
+
+def per_image(bench: Bench, whose: str, size: int, *extra: object) -> dict[str, float]:
+    """Return milliseconds per image of the whole path, and what the peer's own line says of its parts."""
+    count = bench.images
+    done = [bench.run(bench.predict(whose, bench.links(n), size, *extra)) for n in (count, 2 * count)]
+    value, cpu = (1000 * (float(done[1][key]) - float(done[0][key])) / count for key in ("seconds", "cpu"))
+    found = {"value": value, "cpu": cpu}
+    if whose == "theirs" and (own := SPEED.search(str(done[1]["printed"]))):
+        found["own_line"] = sum(map(float, own.groups()))
+    return found
+
+
+def whole(bench: Bench, command: list[str]) -> dict[str, float]:
+    """Return seconds and peak memory of a whole process."""
+    done = bench.run(command)
+    return {"value": float(done["seconds"]), "cpu": float(done["cpu"]), "megabytes": float(done["megabytes"])}
+
+
+def first_run(bench: Bench) -> dict[str, float]:
+    """Return seconds and peak memory of our first run, which prepares the model."""
+    shutil.rmtree(bench.work / "cache", ignore_errors=True)
+    return whole(bench, bench.predict("ours", bench.links(1), 640))
+
+
+def validation(bench: Bench, whose: str, save: Path | None = None) -> list[str]:
+    """Return the command of either side that validates, one image at a time."""
+    if whose == "ours":
+        saving = ["--save-json", save] if save else []
+        return bench.ours("val", bench.weights, "--data", bench.data, "--imgsz", 640, "--batch", 1, *saving)
+    description = yaml.safe_load((bench.data / "data.yaml").read_text()) | {"path": str(bench.data)}
+    (bench.work / "data.yaml").write_text(yaml.safe_dump(description))
+    folder = bench.fresh("val")
+    where = ("--project", folder.parent, "--name", folder.name, "--exist-ok", *(["--save-json"] if save else []))
+    what = ("--weights", bench.weights, "--data", bench.work / "data.yaml", "--img", 640, "--batch-size", 1)
+    return bench.theirs("val", *what, *where)
+
+
+def agreement(bench: Bench, size: int) -> dict[str, float]:
+    """Compare the detections of both, and return the largest differences and how many have no counterpart."""
+    source = bench.links(bench.images)
+    bench.run(bench.predict("ours", source, size, "--save-txt", "--save-conf"))
+    bench.run(bench.predict("theirs", source, size, "--save-txt", "--save-conf"))
+    pixels, scores, alone, count = [0.0], [0.0], 0, 0
+    for image in sorted(source.iterdir()):
+        ours, theirs = (
+            _rows(bench.work / f"out-{w}" / "labels" / f"{image.stem}.txt", image) for w in ("ours", "theirs")
+        )
+        count, alone = count + len(theirs), alone + abs(len(ours) - len(theirs))
+        for row in theirs:
+            same = ours[ours[:, 0] == row[0]]
+            distance = np.abs(same[:, 1:5] - row[1:5]).max(axis=1)
+            if not len(same) or distance.min() > 0.5:
+                alone += 1
+                continue
+            pixels.append(float(distance.min()))
+            scores.append(float(abs(same[distance.argmin(), 5] - row[5])))
+    return {"detections": count, "without_counterpart": alone, "pixels": max(pixels), "score": max(scores)}
+
+
+def _rows(file: Path, image: Path) -> np.ndarray:
+    """Return (N, 6): class, left, top, right, bottom in pixels, score."""
+    if not file.is_file() or not file.read_text().strip():
+        return np.zeros((0, 6))
+    class_id, x, y, w, h, score = np.loadtxt(file, ndmin=2).T
+    height, width = image_size(regard.data.images.ImageFile(image))
+    corners = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+    return np.stack([class_id, *corners, score], axis=1)
+
+
+def average_precision(bench: Bench) -> dict[str, float]:
+    """Return AP of both sides' detections, by one evaluator."""
+    data = load_data(bench.data)
+    bench.run(validation(bench, "ours", bench.work / "ours.json"))
+    bench.run(validation(bench, "theirs", bench.work))
+    rows = {"ours": bench.work / "ours.json", "theirs": next((bench.work / "out-val").glob("*_predictions.json"))}
+    return {whose: _ap(json.loads(file.read_text()), records_of(data), data.names) for whose, file in rows.items()}
+
+
+def _ap(rows: list[dict[str, Any]], records: list[Record], names: tuple[str, ...]) -> float:
+    found: dict[str, list[list[float]]] = {}
+    for row in rows:
+        left, top, width, height = row["bbox"]
+        values = [left, top, left + width, top + height, row["score"], row["category_id"]]
+        found.setdefault(str(row["image_id"]).lstrip("0"), []).append(values)
+    detections = []
+    for record in records:
+        own = np.array(found.get(Path(record.image.name).stem.lstrip("0"), []), dtype=np.float64).reshape(-1, 6)
+        boxes, ids = own[:, :4].astype(np.float32), own[:, 5].astype(np.int64)
+        detections.append(Detections(boxes, own[:, 4].astype(np.float32), ids, image_size=image_size(record.image)))
+    return score(detections, records, names).ap
+
+
+def rows_of(bench: Bench) -> dict[str, tuple[str, Callable[[str], dict[str, float]]]]:
+    """Return the rows of the table: name -> (unit, measurement of one side)."""
+    first = next(iter(sorted(bench.links(1).iterdir())))
+    lower = ("--precision", "auto", "--calibration", bench.data)
+    auto = {"ours": lower, "theirs": ()}
+    folder = bench.links(FOLDER_IMAGES)
+    return {
+        "predict, 640, whole path": ("ms", lambda whose: per_image(bench, whose, 640)),
+        "predict, 320, whole path": ("ms", lambda whose: per_image(bench, whose, 320)),
+        "predict, 640, --precision auto": ("ms", lambda whose: per_image(bench, whose, 640, *auto[whose])),
+        "cold process, first result": ("s", lambda whose: whole(bench, bench.predict(whose, first, 640, save=True))),
+        "validation of coco128, whole process": ("s", lambda whose: whole(bench, validation(bench, whose))),
+        "folder of 1,000 images, pictures saved": (
+            "s",
+            lambda whose: whole(bench, bench.predict(whose, folder, 640, save=True)),
+        ),
+    }
+
+
+def page(bench: Bench, found: dict[str, object], rounds: dict[str, list[dict[str, dict[str, float]]]]) -> str:
+    """Return the results as Markdown."""
+    loads = [run["load"]["before"] for runs in rounds.values() for run in runs]
+    n = bench.images
+    busy = ", so other work was running" if max(loads) > 2.5 else ""
+    units = {name: unit for name, (unit, _) in rows_of(bench).items()}
+    lines = [
+        f"# regard {regard.__version__} beside YOLOv5 ({PEERS[0]}), {date.today()}",
+        "",
+        f"{bench.weights.name} on {platform.machine()}, {os.cpu_count()} cores, {bench.threads} threads a process,",
+        "both sides in turn in every round. A ratio is theirs / ours: the median over the rounds, least and greatest;",
+        f"the CPU ratio is that of processor time. Per image: the whole process on {2 * n} images less that on {n},",
+        f"divided by {n}. Load average before each measurement: {min(loads):.1f} to {max(loads):.1f}{busy}.",
+        "",
+        "| what | ours | theirs | ratio | least to greatest | CPU ratio | rounds |",
+        "|---|--:|--:|--:|---|--:|--:|",
+    ]
+    for name, runs in rounds.items():
+        cpu = statistics.median(run["theirs"]["cpu"] / run["ours"]["cpu"] for run in runs)
+        pairs = [(run["ours"]["value"], run["theirs"]["value"]) for run in runs]
+        lines.append(_line(name, units[name], pairs, f"{cpu:.2f}"))
+        if name.startswith("validation"):
+            memory = [(run["ours"]["megabytes"], run["theirs"]["megabytes"]) for run in runs]
+            lines.append(_line("peak memory in validation (ratio: theirs / ours)", "MB", memory, ""))
+    lines.append("")
+    lines += [f"- {name}: {json.dumps(values)}" for name, values in found.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, unit: str, pairs: list[tuple[float, float]], cpu: str) -> str:
+    ours, theirs = (statistics.median(values) for values in zip(*pairs, strict=True))
+    ratios = [theirs / ours for ours, theirs in pairs]
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    ratio = statistics.median(ratios)
+    return f"| {name} | {ours:.3g} {unit} | {theirs:.3g} {unit} | {ratio:.2f} | {spread} | {cpu} | {len(pairs)} |"
+
+
+def main() -> None:
+    """Run what is not finished and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--env", "--data", "--weights", "--work"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="folder that the table goes to")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--images", type=int, default=128, help="N, for times per image")
+    a = parser.parse_args()
+    a.work.mkdir(parents=True, exist_ok=True)
+    fonts = a.work / "home" / ".config" / "Ultralytics"
+    fonts.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", fonts / "Arial.ttf")
+    bench = Bench(make_environment(a.env), a.data.resolve(), a.weights.resolve(), a.work.resolve(), a.threads, a.images)
+    state = bench.work / "rounds.json"
+    kept = json.loads(state.read_text()) if state.is_file() else {"found": {}, "rounds": {}}
+    checks: dict[str, Callable[[], dict[str, float]]] = {
+        "first run ever, with preparing": lambda: first_run(bench),
+        "detections at 640": lambda: agreement(bench, 640),
+        "detections at 320": lambda: agreement(bench, 320),
+        "AP on the data by one evaluator": lambda: average_precision(bench),
+    }
+    for name, check in checks.items():
+        if name not in kept["found"]:
+            kept["found"][name] = check()
+            print(name, kept["found"][name], flush=True)
+            state.write_text(json.dumps(kept, indent=1))
+    bench.run(bench.predict("ours", bench.links(1), 640, "--precision", "auto", "--calibration", bench.data))
+    for number in range(a.rounds):
+        for name, (unit, measure) in rows_of(bench).items():
+            runs = kept["rounds"].setdefault(name, [])
+            if len(runs) <= number:
+                order = ("ours", "theirs") if number % 2 else ("theirs", "ours")
+                runs.append({whose: measure(whose) for whose in order} | {"load": {"before": os.getloadavg()[0]}})
+                print(number, name, unit, runs[-1], flush=True)
+                state.write_text(json.dumps(kept, indent=1))
+    text = page(bench, kept["found"], kept["rounds"])
+    print(text)
+    if a.page:
+        (a.page / f"peers-{date.today()}.md").write_text(text)
+        (a.page / f"peers-{date.today()}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
