@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from regard.backend import Backend
-from regard.config import EVALUATE, DetectSettings, Recipe, TrainSettings, checked, require_positive
+from regard.config import DetectSettings, Recipe, TrainSettings, checked, require_positive
 from regard.costing.report import cost as cost
 from regard.data.formats import load_data
-from regard.data.loader import ValidationLoader
-from regard.data.record import DetectionData, Record
-from regard.errors import RegardError, nearest
-from regard.evaluate import Metrics, check_classes, detect, save_coco_json, score
+from regard.evaluate import Metrics
 from regard.exporting import ExportReport, export_detector
 from regard.finder import Finder
 from regard.folders import next_folder
@@ -25,6 +20,7 @@ from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
 from regard.inference import open_finder, warn_of_suppression
+from regard.inference.validate import validate as run_validation
 from regard.nn.table import LAYERS
 from regard.prediction import Source
 from regard.prediction import predict as run_prediction
@@ -208,21 +204,19 @@ def validate(
     """
     require_positive(imgsz=imgsz, batch=batch)
     way = {"backend": backend, "precision": precision, "calibration": calibration, "imgsz": imgsz}
-    finder = _finder(model, modules, way)
-    loaded = load_data(data, single_cls=single_cls, classes=classes)
-    records = _split(loaded, split)
-    kept = tuple(sorted({int(i) for record in records for i in record.class_ids})) if classes else ()
-    chosen = checked(DetectSettings, {**EVALUATE.model_dump(), "classes": kept, "agnostic_nms": single_cls, **settings})
-    warn_of_suppression(finder, chosen)
-    loader = ValidationLoader(records, imgsz=imgsz, batch=batch, workers=workers, stride=finder.max_stride, rect=rect)
-    if not single_cls:
-        check_classes(finder, loaded.names)
-    detections, speed = detect(finder, loader, records, settings=chosen)
-    if single_cls:
-        detections = [dataclasses.replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
-    if save_json:
-        save_coco_json(save_json, detections, records, loaded.category_ids)
-    return score(detections, records, loaded.names, speed=speed)
+    return run_validation(
+        _finder(model, modules, way),
+        data,
+        split=split,
+        imgsz=imgsz,
+        batch=batch,
+        workers=workers,
+        rect=rect,
+        single_cls=single_cls,
+        classes=classes,
+        save_json=save_json,
+        **settings,
+    )
 
 
 def predict(
@@ -304,14 +298,3 @@ def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:
 def _finder(model: Backend | Finder | str | Path, modules: Modules | None, way: Mapping[str, Any]) -> Backend | Finder:
     """Return what was given, or open a file on the processor."""
     return open_finder(model, device="cpu", modules=modules, **way) if isinstance(model, str | Path) else model
-
-
-def _split(data: DetectionData, split: str) -> Sequence[Record]:
-    if not data.splits.get(split):
-        raise RegardError(
-            f"the data set has no split {split!r}",
-            file=data.source,
-            expected="one of " + ", ".join(data.splits),
-            hint=nearest(split, data.splits),
-        )
-    return data.splits[split]

@@ -72,7 +72,7 @@ def val(
 
     from rich.console import Console
 
-    from regard.api import validate
+    from regard.inference.validate import validate
 
     finder = open_model(
         model,

@@ -55,7 +55,8 @@ def open_finder(
     Args:
         model: weights, a run folder, an export, or a graph.
         device: "auto", "cpu", "cuda", ...
-        backend: "auto" chooses, or takes what ``REGARD_BACKEND`` says; "torch", "onnxruntime" or "openvino" for weights that run on the processor.
+        backend: "auto" chooses, or takes what ``REGARD_BACKEND`` says; "torch", "onnxruntime" or "openvino" for weights
+            that run on the processor.
         precision: "float32", or "auto": lower where that costs at most 0.002 AP on the images of ``calibration``.
         calibration: a labelled data set; without one, "auto" means float32.
         imgsz: size of the input at which precisions are compared.
