@@ -20,7 +20,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +41,16 @@ from regard.types import Detections
 PEERS = ("yolov5==7.0.14", "ultralytics", "numpy<2.4", "setuptools<81")
 SPEED = re.compile(r"Speed: ([\d.]+)ms pre-process, ([\d.]+)ms inference, ([\d.]+)ms NMS")
 FOLDER_IMAGES = 1000
+WATCH = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, used = os.wait4(process.pid, 0)
+found = {"seconds": time.perf_counter() - start, "cpu": used.ru_utime + used.ru_stime}
+found["megabytes"] = used.ru_maxrss / 1000
+open(sys.argv[1], "w").write(json.dumps(found))
+os._exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 @dataclass(frozen=True)
@@ -81,17 +90,15 @@ class Bench:
             "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # the peer opens its checkpoint as a full pickle
             "HOME": str(self.work / "home"),
         }
+        # By way of a small process: a child's peak of memory is never below that of the process it was forked from.
         with (self.work / "printed.txt").open("w") as printed:
-            start = time.perf_counter()
-            process = subprocess.Popen(command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
-            _, status, used = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
+            watched = [sys.executable, "-S", "-c", WATCH, str(self.work / "used.json"), *command]
+            status = subprocess.run(watched, env=environment, stdout=printed, stderr=subprocess.STDOUT).returncode
+        used: dict[str, float] = json.loads((self.work / "used.json").read_text())
         text = (self.work / "printed.txt").read_text()
-        if process.returncode:
+        if status:
             raise RuntimeError(f"{' '.join(command)} failed:\n{text[-2000:]}")
-        cpu = used.ru_utime + used.ru_stime
-        return {"seconds": seconds, "cpu": cpu, "megabytes": used.ru_maxrss / 1000, "printed": text}
+        return used | {"printed": text}
 
     def predict(self, whose: str, source: Path, size: int, *extra: object, save: bool = False) -> list[str]:
         """Return the command of either side that predicts, with or without saving pictures."""
