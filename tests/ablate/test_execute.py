@@ -81,6 +81,7 @@ def epochs_done(folder: Path) -> int:
     return sum(len(file.read_text().splitlines()) - 1 for file in (folder / "study").rglob("results.csv"))
 
 
+@pytest.mark.slow
 def test_killed_in_mid_study_it_ends_as_if_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget = {"seeds": [4], "epochs": 12}
     expected = undisturbed(tmp_path, monkeypatch, **budget)

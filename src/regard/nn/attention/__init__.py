@@ -18,7 +18,7 @@ from regard.nn.attention.deformable import DeformableAttention
 from regard.nn.attention.dilated import DilatedNeighborhoodAttention
 from regard.nn.attention.eca import ECA
 from regard.nn.attention.efficient import EfficientAttention
-from regard.nn.attention.ema import EMAttention
+from regard.nn.attention.em_attention import EMAttention
 from regard.nn.attention.ese import ESE
 from regard.nn.attention.gct import GCT
 from regard.nn.attention.global_context import GlobalContext

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.errors import RegardError
-from regard.nn.attention.ema import EMAttention
+from regard.nn.attention.em_attention import EMAttention
 
 
 def of_group(block: EMAttention, x: Tensor) -> Tensor:
