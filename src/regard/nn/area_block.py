@@ -16,37 +16,10 @@ from torch import Tensor, nn
 
 from regard.errors import RegardError
 from regard.nn.attention.area import AreaAttention
-from regard.nn.conv import Conv, batch_norm
+from regard.nn.attentive_block import AttentiveBlock
+from regard.nn.conv import Conv
 
 FIRST_SCALE = 0.01
-
-
-class AreaBlock(nn.Module):
-    """Area attention and a feed-forward network, each beside its input.
-
-    Args:
-        channels: channels of the input and the output; a multiple of ``heads``.
-        heads: of the attention.
-        areas: stretches that the map is cut into.
-        ratio: hidden channels of the feed-forward network for each channel.
-    """
-
-    def __init__(self, channels: int, heads: int, areas: int, ratio: float) -> None:
-        super().__init__()
-        wide = max(1, int(channels * ratio))
-        self.norm = batch_norm(channels)
-        self.attend = AreaAttention(channels, heads, areas)
-        self.ffn = nn.Sequential(Conv(channels, wide), Conv(wide, channels, activation=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        z = x + self.attend(self.norm(x))
-        return z + self.ffn(z)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
-        z = x + self.attend.unmixed(self.norm(x))
-        return z + self.ffn(z)
 
 
 class A2C2f(nn.Module):
@@ -83,7 +56,9 @@ class A2C2f(nn.Module):
         hidden = int(self.out_channels * expansion)
         self.cv1 = Conv(in_channels, hidden)
         self.cv2 = Conv((1 + repeats) * hidden, self.out_channels)
-        self.m = nn.ModuleList(AreaBlock(hidden, heads, areas, ratio) for _ in range(repeats))
+        wide = max(1, int(hidden * ratio))
+        blocks = (AttentiveBlock(AreaAttention(hidden, heads, areas), wide) for _ in range(repeats))
+        self.m = nn.ModuleList(blocks)
         adds = self.out_channels == in_channels
         self.scale = nn.Parameter(torch.full((in_channels, 1, 1), FIRST_SCALE)) if adds else None
 
@@ -109,5 +84,5 @@ class A2C2f(nn.Module):
         y = self.cv2(torch.cat(maps, 1))
         return y if self.scale is None else x + self.scale * y
 
-    def _blocks(self) -> list[AreaBlock]:
-        return [module for module in self.m if isinstance(module, AreaBlock)]
+    def _blocks(self) -> list[AttentiveBlock]:
+        return [module for module in self.m if isinstance(module, AttentiveBlock)]

@@ -18,7 +18,8 @@ from regard.nn.attention.dot_product import fused_attention
 from regard.nn.attention.heads import check_heads
 from regard.nn.attention.multi_head import MultiHead, Size
 from regard.nn.attention.tokens import split_heads, to_tokens
-from regard.nn.conv import Conv, batch_norm
+from regard.nn.attentive_block import AttentiveBlock
+from regard.nn.conv import Conv
 
 
 class HalfKeyAttention(MultiHead):
@@ -49,31 +50,6 @@ class HalfKeyAttention(MultiHead):
         return 6 * height * width * self.in_channels**2 + self.mixing_flops(height, width)
 
 
-class PartialBlock(nn.Module):
-    """Attention and a feed-forward network, each beside its input.
-
-    Args:
-        channels: channels of the input and the output; a multiple of twice ``heads``.
-        heads: of the attention.
-    """
-
-    def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
-        self.norm = batch_norm(channels)
-        self.attend = HalfKeyAttention(channels, heads)
-        self.ffn = nn.Sequential(Conv(channels, 2 * channels), Conv(2 * channels, channels, activation=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        z = x + self.attend(self.norm(x))
-        return z + self.ffn(z)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
-        z = x + self.attend.unmixed(self.norm(x))
-        return z + self.ffn(z)
-
-
 class C2PSA(nn.Module):
     """Cross-stage-partial block in which half of the channels pass self-attention.
 
@@ -102,7 +78,9 @@ class C2PSA(nn.Module):
         self.hidden = int(in_channels * expansion)
         self.cv1 = Conv(in_channels, 2 * self.hidden)
         self.cv2 = Conv(2 * self.hidden, self.out_channels)
-        self.m = nn.Sequential(*(PartialBlock(self.hidden, heads) for _ in range(repeats)))
+        hidden = self.hidden
+        blocks = (AttentiveBlock(HalfKeyAttention(hidden, heads), 2 * hidden) for _ in range(repeats))
+        self.m = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
@@ -120,5 +98,5 @@ class C2PSA(nn.Module):
             y = block.unmixed(y)
         return self.cv2(torch.cat((passed, y), 1))
 
-    def _blocks(self) -> list[PartialBlock]:
-        return [module for module in self.m.children() if isinstance(module, PartialBlock)]
+    def _blocks(self) -> list[AttentiveBlock]:
+        return [module for module in self.m.children() if isinstance(module, AttentiveBlock)]

@@ -45,12 +45,12 @@ def test_the_keys_by_hand() -> None:
 
 def test_the_convolution_sees_the_values_of_the_whole_map() -> None:
     module, x = AreaAttention(6, 2, 2, 3).double(), torch.randn(2, 6, 5, 4, dtype=torch.float64)
-    assert module.perceiver is not None
+    assert module.skip is not None
     value = F.conv2d(x, module.qkv.weight[12:, :, None, None], module.qkv.bias[12:])
-    convolved = F.conv2d(value, module.perceiver.weight, padding=1, groups=6)
+    convolved = F.conv2d(value, module.skip.weight, padding=1, groups=6)
     added = F.conv2d(convolved, module.out.weight[:, :, None, None])
     without = AreaAttention(6, 2, 2, 0).double()
-    without.load_state_dict({k: t for k, t in module.state_dict().items() if "perceiver" not in k})
+    without.load_state_dict({k: t for k, t in module.state_dict().items() if "skip" not in k})
     close(module(x), without(x) + added)
     close(module.unmixed(x), F.conv2d(value + convolved, module.out.weight[:, :, None, None], module.out.bias))
 

@@ -11,19 +11,18 @@ the separable convolution only the depth-wise half is here, as W_o follows at on
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regard.errors import RegardError
 from regard.nn.attention.card import Card
 from regard.nn.attention.grouping import Cut, attend_in_groups, ceil_div
-from regard.nn.attention.multi_head import MultiHead, Size
+from regard.nn.attention.multi_head import Size
 from regard.nn.attention.options import check_at_least, check_choice, check_positions
-from regard.nn.attention.tokens import merge_heads, to_map, to_tokens
+from regard.nn.attention.value_convolution import ValueConvolution
 
 DIRECTIONS = ("horizontal", "vertical")
 
 
-class AreaAttention(MultiHead):
+class AreaAttention(ValueConvolution):
     """Attention inside each of a few stretches of the map, and a depth-wise convolution of the values.
 
     ``attention`` gives the softmax weights; what the convolution adds depends on no query.
@@ -62,36 +61,9 @@ class AreaAttention(MultiHead):
         check_positions("AreaAttention", positions)
         check_at_least("AreaAttention", "areas", areas, 1)
         check_choice("AreaAttention", "direction", direction, DIRECTIONS)
-        if kernel < 0 or (kernel and kernel % 2 == 0):
-            near = f"the nearest is {max(kernel + 1, 0)}"
-            raise RegardError(f"AreaAttention: kernel {kernel} is not odd", expected="an odd number, or 0", hint=near)
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, heads, kernel, positions)
         self.areas = areas
-        self.kernel = kernel
         self.direction = direction
-        self.perceiver = (
-            nn.Conv2d(in_channels, in_channels, kernel, padding=kernel // 2, groups=in_channels, bias=False)
-            if kernel
-            else None
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        size = (x.shape[2], x.shape[3])
-        q, k, v = self.project(x)
-        return self._join(self.mix(q, k, v, size), v, size)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing, values passed on as they are."""
-        _, _, v = self.project(x)
-        return self._join(v, v, (x.shape[2], x.shape[3]))
-
-    def _join(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
-        """Add the convolution of the values to the mixed ones, and join heads: (B, heads, N, d) -> (B, C, H, W)."""
-        joined = merge_heads(mixed)
-        if self.perceiver is not None:
-            joined = joined + to_tokens(self.perceiver(to_map(merge_heads(v), size)))
-        return to_map(self.out(joined), size)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d), the attention alone."""

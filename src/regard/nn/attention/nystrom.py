@@ -20,18 +20,17 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regard.errors import RegardError
 from regard.nn.attention.card import Card
 from regard.nn.attention.dot_product import attention_weights, fused_attention
-from regard.nn.attention.multi_head import MultiHead, Size, check_query
+from regard.nn.attention.multi_head import Size, check_query
 from regard.nn.attention.options import check_at_least, check_positions
-from regard.nn.attention.tokens import merge_heads, to_map, to_tokens
+from regard.nn.attention.value_convolution import ValueConvolution
 from regard.types import AttentionMap
 
 
-class NystromAttention(MultiHead):
+class NystromAttention(ValueConvolution):
     """Every position attends to every other by way of ``grid`` x ``grid`` landmarks; cost grows with N alone.
 
     ``attention`` gives the implied weights F A^+ B without P: they may be negative, and sum to 1 only as far as A^+ is
@@ -71,38 +70,10 @@ class NystromAttention(MultiHead):
         check_positions("NystromAttention", positions)
         check_at_least("NystromAttention", "grid", grid, 1)
         check_at_least("NystromAttention", "iterations", iterations, 1)
-        if kernel < 0 or (kernel and kernel % 2 == 0):
-            near = f"the nearest is {max(kernel + 1, 0)}"
-            what = f"NystromAttention: kernel {kernel} is not odd"
-            raise RegardError(what, expected="an odd number, or 0", hint=near)
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, heads, kernel, positions)
         self.grid = grid
         self.iterations = iterations
-        self.kernel = kernel
         self.pseudo_inverse: Callable[[Tensor], Tensor] = partial(pseudo_inverse, iterations=iterations)
-        self.skip = (
-            nn.Conv2d(in_channels, in_channels, kernel, padding=kernel // 2, groups=in_channels, bias=False)
-            if kernel
-            else None
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        size = (x.shape[2], x.shape[3])
-        q, k, v = self.project(x)
-        return self._join(self.mix(q, k, v, size), v, size)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing, values passed on as they are."""
-        _, _, v = self.project(x)
-        return self._join(v, v, (x.shape[2], x.shape[3]))
-
-    def _join(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
-        """Add the convolution of the values to the mixed ones, and join heads: (B, heads, N, d) -> (B, C, H, W)."""
-        joined = merge_heads(mixed)
-        if self.skip is not None:
-            joined = joined + to_tokens(self.skip(to_map(merge_heads(v), size)))
-        return to_map(self.out(joined), size)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d), the attention alone."""
