@@ -18,6 +18,7 @@ from regard.errors import RegardError
 from regard.nn.attention.area import AreaAttention
 from regard.nn.attentive_block import AttentiveBlock
 from regard.nn.conv import Conv
+from regard.nn.join import join
 
 FIRST_SCALE = 0.01
 
@@ -81,7 +82,7 @@ class A2C2f(nn.Module):
         return self._joined(x, maps)
 
     def _joined(self, x: Tensor, maps: list[Tensor]) -> Tensor:
-        y = self.cv2(torch.cat(maps, 1))
+        y = self.cv2(join(maps))
         return y if self.scale is None else x + self.scale * y
 
     def _blocks(self) -> list[AttentiveBlock]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from regard.nn.conv import Conv, batch_norm
+from regard.nn.join import join
 
 
 class Bottleneck(nn.Module):
@@ -78,7 +78,7 @@ class C3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        return self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1))
+        return self.cv3(join((self.m(self.cv1(x)), self.cv2(x))))
 
 
 class BottleneckCSP(nn.Module):
@@ -116,7 +116,7 @@ class BottleneckCSP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        joined = torch.cat((self.cv3(self.m(self.cv1(x))), self.cv2(x)), 1)
+        joined = join((self.cv3(self.m(self.cv1(x))), self.cv2(x)))
         return self.cv4(self.act(self.bn(joined)))
 
 
@@ -142,7 +142,7 @@ class SPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
         x = self.cv1(x)
-        return self.cv2(torch.cat([x, *(pool(x) for pool in self.m)], 1))
+        return self.cv2(join([x, *(pool(x) for pool in self.m)]))
 
 
 class SPPF(nn.Module):
@@ -167,4 +167,4 @@ class SPPF(nn.Module):
         x = self.cv1(x)
         once = self.m(x)
         twice = self.m(once)
-        return self.cv2(torch.cat((x, once, twice, self.m(twice)), 1))
+        return self.cv2(join((x, once, twice, self.m(twice))))

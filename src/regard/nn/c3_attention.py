@@ -11,12 +11,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError, nearest
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.blocks import C3, Bottleneck
+from regard.nn.join import join
 
 
 class AttentiveBottleneck(nn.Module):
@@ -89,7 +89,7 @@ class C3Attention(C3):
         y = self.cv1(x)
         for bottleneck in self._bottlenecks():
             y = bottleneck.unmixed(y)
-        return self.cv3(torch.cat((y, self.cv2(x)), 1))
+        return self.cv3(join((y, self.cv2(x))))
 
     def _bottlenecks(self) -> list[AttentiveBottleneck]:
         return [module for module in self.m.children() if isinstance(module, AttentiveBottleneck)]

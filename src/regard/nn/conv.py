@@ -8,6 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from regard.nn.join import join
+
 BATCHNORM_EPS, BATCHNORM_MOMENTUM = 1e-3, 0.03
 
 
@@ -45,7 +47,7 @@ class Conv(nn.Module):
         padding = kernel_size // 2 if padding is None else padding
         self.conv = nn.Conv2d(in_channels, self.out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.bn = batch_norm(self.out_channels)
-        self.act = nn.SiLU(inplace=True) if activation else nn.Identity()
+        self.act = nn.SiLU() if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
@@ -80,7 +82,7 @@ class Focus(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H / 2, W / 2); H and W even."""
         phases = [x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]]
-        return self.conv(torch.cat(phases, 1))
+        return self.conv(join(phases))
 
 
 class Concat(nn.Module):
@@ -101,4 +103,4 @@ class Concat(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """[(B, C_i, H, W)] -> (B, sum C_i, H, W)."""
-        return torch.cat(list(maps), self.dim)
+        return join(maps) if self.dim == 1 else torch.cat(list(maps), self.dim)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from regard.nn.blocks import C3
 from regard.nn.conv import Conv
+from regard.nn.join import join
 
 
 class GhostConv(nn.Module):
@@ -40,7 +40,7 @@ class GhostConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
         y = self.cv1(x)
-        return torch.cat((y, self.cv2(y)), 1)
+        return join((y, self.cv2(y)))
 
 
 class GhostBottleneck(nn.Module):

@@ -11,7 +11,6 @@ attention, and in the FFN's convolutions). Published weights do not fit.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from regard.nn.attention.dot_product import fused_attention
@@ -20,6 +19,7 @@ from regard.nn.attention.multi_head import MultiHead, Size
 from regard.nn.attention.tokens import split_heads, to_tokens
 from regard.nn.attentive_block import AttentiveBlock
 from regard.nn.conv import Conv
+from regard.nn.join import join
 
 
 class HalfKeyAttention(MultiHead):
@@ -85,7 +85,7 @@ class C2PSA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
         passed, attended = self.cv1(x).chunk(2, 1)
-        return self.cv2(torch.cat((passed, self.m(attended)), 1))
+        return self.cv2(join((passed, self.m(attended))))
 
     def mixing_flops(self, height: int, width: int) -> int:
         """Return the sum over the blocks' attention."""
@@ -96,7 +96,7 @@ class C2PSA(nn.Module):
         passed, y = self.cv1(x).chunk(2, 1)
         for block in self._blocks():
             y = block.unmixed(y)
-        return self.cv2(torch.cat((passed, y), 1))
+        return self.cv2(join((passed, y)))
 
     def _blocks(self) -> list[AttentiveBlock]:
         return [module for module in self.m.children() if isinstance(module, AttentiveBlock)]

@@ -7,7 +7,6 @@ and the projections q, k, v stand before those that ``nn.MultiheadAttention`` ha
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +14,7 @@ from regard.nn.attention.dot_product import attention_weights
 from regard.nn.attention.multi_head import check_query
 from regard.nn.attention.tokens import split_heads
 from regard.nn.blocks import C3
+from regard.nn.join import join
 from regard.types import AttentionMap
 
 HEADS = 4
@@ -117,4 +117,4 @@ class C3TR(C3):
         """(B, C, H, W) -> (B, C', H, W): all but the mixing of the Transformer layers."""
         block = self.m
         assert isinstance(block, TransformerBlock)
-        return self.cv3(torch.cat((block.unmixed(self.cv1(x)), self.cv2(x)), 1))
+        return self.cv3(join((block.unmixed(self.cv1(x)), self.cv2(x))))

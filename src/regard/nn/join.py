@@ -1,0 +1,49 @@
+"""Feature maps joined on their channels, with gradients that lie densely in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SHORT = 64
+"""Channels below which a slice of a channels-last gradient is slow to work on."""
+
+
+def join(maps: Sequence[Tensor]) -> Tensor:
+    """[(B, C_i, H, W)] -> (B, sum C_i, H, W): ``torch.cat`` on channels, faster to train on a processor.
+
+    The gradient that ``torch.cat`` hands back to a map is a slice of the whole. With channels last its dense runs are
+    only as long as the map has channels, and below a vector's length PyTorch's kernels go element by element: the
+    backward pass of SiLU is then up to twelve times as slow (bfloat16, 16 channels), and a copy costs far less.
+    """
+    learns = torch.is_grad_enabled() and maps[0].device.type == "cpu"
+    if not learns or torch.compiler.is_compiling():
+        return torch.cat(list(maps), 1)
+    return torch.cat([_with_dense_gradient(x) if x.requires_grad and x.shape[1] < SHORT else x for x in maps], 1)
+
+
+def _with_dense_gradient(x: Tensor) -> Tensor:
+    same = _DenseGradient.apply(x)
+    assert isinstance(same, Tensor)
+    return same
+
+
+class _DenseGradient(torch.autograd.Function):
+    """Its input, whose gradient is copied into one piece."""
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        # A slice of a channels-last map is seen as channels-last by its strides, and copied in that order.
+        return gradient.clone(memory_format=torch.preserve_format) if _is_slice(gradient) else gradient
+
+
+def _is_slice(gradient: Tensor) -> bool:
+    return not (gradient.is_contiguous() or gradient.is_contiguous(memory_format=torch.channels_last))
