@@ -1,0 +1,93 @@
+"""Raw figures of a benchmark in one JSON file: each is written as soon as it is measured, and not measured again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import regard
+
+Figures = dict[str, Any]
+
+
+class Kept:
+    """The figures that a file holds, and a way to add to them.
+
+    Args:
+        file: made where it does not exist.
+        settings: what the figures depend on, beside the machine and the versions.
+
+    Raises:
+        SystemExit: the file's figures were measured with other settings, on another machine or in other versions.
+    """
+
+    def __init__(self, file: Path, settings: Mapping[str, Any]) -> None:
+        self.file = file
+        asked = {"settings": dict(settings), "machine": machine()}
+        self.document: Figures = {"date": str(date.today()), **asked, "rows": {}}
+        if file.is_file():
+            self.document = json.loads(file.read_text())
+            found = {key: self.document[key] for key in asked}
+            if found != json.loads(json.dumps(asked)):
+                raise SystemExit(f"{file} was measured with {found}, not {asked}: move it away or name another --out")
+
+    @property
+    def rows(self) -> dict[str, Figures]:
+        """The figures by name."""
+        return self.document["rows"]
+
+    def once(self, name: str, measure: Callable[[], Figures]) -> Figures:
+        """Return the figures of that name, measured and written now if they are not there."""
+        if name not in self.rows:
+            load = os.getloadavg()[0]
+            self.rows[name] = measure() | {"load_before": round(load, 2)}
+            print(name, json.dumps(self.rows[name])[:400], flush=True)
+            write(self.file, json.dumps(self.document, indent=1) + "\n")
+        return self.rows[name]
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file beside its place and rename it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(text)
+    part.replace(file)
+
+
+def machine() -> dict[str, str | int]:
+    """Return what figures of time depend on, whatever is measured."""
+    return {
+        "processor": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "regard": regard.__version__,
+    }
+
+
+def about(document: Mapping[str, Any]) -> str:
+    """Return one line on where and when the figures of a document were measured, and how busy the machine was."""
+    m = document["machine"]
+    loads = [row["load_before"] for row in document["rows"].values()]
+    cores = int(str(m["processor"]).split(", ")[1].split()[0])
+    busy = ", so other work was running" if loads and median(loads) > cores + 0.5 else ""
+    load = f"Load average before each measurement: {min(loads):.1f} to {max(loads):.1f}{busy}." if loads else ""
+    versions = f"torch {m['torch']}, regard {m['regard']}"
+    return f"{document['date']}, {m['processor']}, {m['threads']} threads, {versions}, no GPU used. {load}".strip()
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Return the paired ratios of two series that were measured in turn."""
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median with the least and the greatest value."""
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"

@@ -1,0 +1,188 @@
+"""Exchange global attention at P3, P4 or P5 for cheaper variants: the speed-up foretold and the one measured.
+
+    python benchmarks/swap.py --out docs/results
+    python benchmarks/swap.py --all --out runs/swap-all
+    python benchmarks/swap.py --quick --out /tmp/swap
+
+In yolov5n and yolov5s a gated ``MultiHeadSelfAttention`` stands after p3, p4 or p5, and is exchanged there. Foretold is
+what `regard cost` tells: the bound of any variant (mixing costs nothing, by FLOPs and by time), the whole network's
+FLOPs before over after, and the network's time with the row's own time exchanged. Measured is the whole network, one
+image, as PyTorch runs it, without decoding and NMS, as in `regard cost`. In one place everything runs in turn in every
+repeat. Writes ``swap.json`` (a place that it holds is not measured again), ``swap.md`` and ``swap.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from kept import Kept, ratios, write
+from swap_page import draw, page
+from torch import Tensor, nn
+
+import regard
+from regard.costing.advice import NOT_A_VARIANT
+from regard.costing.bound import without_mixing
+from regard.costing.latency import clock, latencies_in_turn
+from regard.errors import RegardError
+from regard.graph.cost import row_costs
+from regard.graph.detector import Detector
+from regard.nn.attention import ATTENTION
+
+BASE = "MultiHeadSelfAttention"
+FIVE = ("WindowAttention", "LinearAttention", "NystromAttention", "StridedAttention", "NeighborhoodAttention")
+MODELS, LEVELS, SIZES, QUICK_SIZES = ("yolov5n", "yolov5s"), ("p3", "p4", "p5"), (320, 640, 1280), (64, 128)
+CPU = torch.device("cpu")
+FLOAT32 = 4
+LEAST, MOST = 3, 15
+"""Repeats of a place, as far as its time allows."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where attention stands.
+
+    Attributes:
+        model: name in the zoo.
+        level: p3, p4 or p5.
+        imgsz: side of the input in pixels.
+    """
+
+    model: str
+    level: str
+    imgsz: int
+
+    @property
+    def name(self) -> str:
+        """Key of the raw figures."""
+        return f"{self.model} {self.level} {self.imgsz}"
+
+
+def all_variants() -> tuple[str, ...]:
+    """Return every module of the catalogue in which positions look at others, except the one exchanged."""
+    return tuple(n for n, kind in ATTENTION.items() if n != BASE and kind.card.family not in NOT_A_VARIANT)
+
+
+def measure(place: Place, names: tuple[str, ...], seconds: float) -> dict[str, Any]:
+    """Return the figures of one place.
+
+    Args:
+        place: where.
+        names: the variants.
+        seconds: about how long the repeats may take; there are at least three.
+    """
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, place.imgsz, place.imgsz)
+    plain = regard.load(place.model).eval()
+    base = regard.insert(plain, BASE, after=place.level).eval()
+    row = next(i for i, r in enumerate(base.spec.rows) if r.module == BASE)
+    skipped: dict[str, str] = {}
+    variants: dict[str, Detector] = {}
+    for name in names:
+        try:
+            variants[name] = fitting(regard.replace(base, row, name).eval(), row, place.imgsz)
+        except RegardError as error:
+            skipped[name] = str(error)
+    networks = {"plain": plain, "base": base, "unmixed": without_mixing(base, row), **variants}
+    times = in_turn(networks, row, images, seconds)
+    return asdict(place) | _figures(base, variants, row, place.imgsz, times) | {"skipped": skipped}
+
+
+def fitting(detector: Detector, row: int, imgsz: int) -> Detector:
+    """Return a detector whose row can keep all it needs in half of the memory that is free.
+
+    Raises:
+        RegardError: it cannot.
+    """
+    needed, free = FLOAT32 * row_costs(detector, imgsz)[row].saved_elements, free_bytes()
+    if needed > free / 2:
+        raise RegardError(f"would hold {needed / 2**30:.1f} GiB of {free / 2**30:.1f} GiB that are free")
+    return detector
+
+
+def free_bytes() -> int:
+    """Return the memory that the system could give now."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+
+
+def in_turn(detectors: dict[str, Detector], row: int, images: Tensor, seconds: float) -> dict[str, list[float]]:
+    """Return the times in seconds of every network, and of its row alone as ``NAME alone``."""
+    base = detectors["base"]
+    x = _input_of(base, row, images)
+    functions: dict[str, Callable[[], object]] = {name: partial(d.raw, images) for name, d in detectors.items()}
+    alone = {name: d.model[row] for name, d in detectors.items() if name not in ("plain", "unmixed")}
+    functions |= {f"{name} alone": partial(layer, x) for name, layer in alone.items()}
+    began = clock(CPU)
+    with torch.inference_mode():
+        for function in functions.values():
+            function()
+    repeats = round(seconds / (clock(CPU) - began)) - 2  # the clock has two rounds of its own to warm up
+    found = latencies_in_turn(list(functions.values()), CPU, min(max(repeats, LEAST), MOST))
+    return dict(zip(functions, found, strict=True))
+
+
+def _input_of(detector: Detector, row: int, images: Tensor) -> Tensor:
+    seen: list[Tensor] = []
+
+    def keep(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].clone())
+
+    hook = detector.model[row].register_forward_pre_hook(keep)
+    with torch.inference_mode():
+        detector.raw(images)
+    hook.remove()
+    return seen[0]
+
+
+def _figures(
+    base: Detector, variants: dict[str, Detector], row: int, imgsz: int, times: dict[str, list[float]]
+) -> dict[str, Any]:
+    costs = row_costs(base, imgsz)
+    total, (_, height, width) = sum(c.flops for c in costs), costs[row].shape[0]
+    layer: Any = base.model[row]
+    found: dict[str, Any] = {"positions": height * width, "heads": layer.module.heads, "free_bytes": free_bytes()}
+    found |= {"bound_flops": total / (total - costs[row].mixing_flops)}
+    found |= {"bound_time": ratios(times["base"], times["unmixed"])}
+    found |= {"milliseconds": 1e3 * median(times["base"]), "plain_milliseconds": 1e3 * median(times["plain"])}
+    found["variants"] = {}
+    for name, detector in variants.items():
+        rest = median(times["base"]) - median(times["base alone"])
+        found["variants"][name] = {
+            "by_flops": total / sum(c.flops for c in row_costs(detector, imgsz)),
+            "by_time": median(times["base"]) / (rest + median(times[f"{name} alone"])),
+            "measured": ratios(times["base"], times[name]),
+            "milliseconds": 1e3 * median(times[name]),
+        }
+    return found
+
+
+def main() -> None:
+    """Measure what is not there and write all three files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--all", action="store_true", help="all variants of the catalogue, not five")
+    parser.add_argument("--quick", action="store_true", help="64 and 128 pixels: to see that it works")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--seconds", type=float, default=20, help="about how long one place may take")
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    names, sizes = all_variants() if a.all else FIVE, QUICK_SIZES if a.quick else SIZES
+    kept = Kept(a.out / "swap.json", {"variants": list(names), "sizes": list(sizes)})
+    for place in (Place(m, level, s) for s in sizes for m in MODELS for level in LEVELS):
+        kept.once(place.name, partial(measure, place, names, a.seconds))
+    command = "python benchmarks/swap.py" + " --all" * a.all + " --quick" * a.quick
+    draw(kept.document, a.out / "swap.png")
+    write(a.out / "swap.md", page(kept.document, command))
+    print(a.out / "swap.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The page and the picture of ``swap.py``, from its raw figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib.pyplot as plt
+from kept import about, spread
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+from regard.costing.advice import WORTH_IT
+
+FLOAT32 = 4
+TRAINING = 2
+"""Times the memory of inference that a training step holds: the weights' gradients and the scores' beside them."""
+COLOURS = {"p3": "tab:red", "p4": "tab:orange", "p5": "tab:blue"}
+MARKS = {"yolov5n": "o", "yolov5s": "s"}
+FORETOLD = {"by_flops": "by FLOPs", "by_time": "by the time of the row alone"}
+
+Row = Mapping[str, Any]
+
+
+def written_out(row: Row) -> str:
+    """Return what scores and weights, N x N for each head, would take if they were held, and whether they could be."""
+    needed = 2 * row["heads"] * row["positions"] ** 2 * FLOAT32
+    word = ""
+    if needed > row["free_bytes"]:
+        word = ", does not fit"
+    elif needed * TRAINING > row["free_bytes"]:
+        word = ", does not fit in training"
+    return f"{needed / 2**30:.2f} GiB{word}" if needed >= 2**26 else f"{needed / 2**20:.1f} MiB"
+
+
+def best(row: Row) -> tuple[str, Row]:
+    """Return the variant that made the whole network fastest."""
+    return max(row["variants"].items(), key=lambda item: median(item[1]["measured"]))
+
+
+def error(rows: Sequence[Row], key: str) -> float:
+    """Return by what factor a prediction was off, in the median over all swaps: 1 is exact."""
+    off = [abs(math.log(v[key] / median(v["measured"]))) for row in rows for v in row["variants"].values()]
+    return math.exp(median(off))
+
+
+def sentences(rows: Sequence[Row]) -> list[str]:
+    """Return in words where a cheaper variant matters, where not, and what the predictions were worth."""
+    best_of = [best(row) for row in rows]
+    was = [pays(variant) for _, variant in best_of]
+    words = [
+        f"{_place(row)} ({median(v['measured']):.2f}x, {name})" for row, (name, v) in zip(rows, best_of, strict=True)
+    ]
+    matters, not_so = ([w for w, pay in zip(words, was, strict=True) if pay is wanted] for wanted in (True, False))
+    lines = [
+        f"**A cheaper variant matters** (the best makes the whole network at least {WORTH_IT:.2f}x as fast in the "
+        f"median, and faster in every repeat) at {', '.join(matters) or 'none of the places'}. **It does not** at "
+        f"{', '.join(not_so) or 'none of them'}.",
+    ]
+    told = [max(median(row["bound_time"]), row["bound_flops"]) >= WORTH_IT for row in rows]
+    lines.append(
+        f"`regard cost` advises a swap where either bound is at least {WORTH_IT:.2f}x: it does at {sum(told)} of "
+        f"{len(rows)} places, at {sum(t and w for t, w in zip(told, was, strict=True))} of them rightly, and is silent "
+        f"at {sum(w and not t for t, w in zip(told, was, strict=True))} where a swap pays."
+    )
+    above = [v for row in rows for v in row["variants"].values() if _exceeds(row, v)]
+    count = sum(len(row["variants"]) for row in rows)
+    lines.append(
+        f"Of {count} swaps the speed-up foretold by FLOPs is off by a factor of {error(rows, 'by_flops'):.2f} in the "
+        f"median, that by the row's own time by {error(rows, 'by_time'):.2f}; {len(above)} went beyond the bound by "
+        "time (their least ratio above its greatest)."
+    )
+    return lines
+
+
+def pays(variant: Row) -> bool:
+    """Tell whether a variant made the whole network faster in every repeat, and by enough in the median."""
+    return median(variant["measured"]) >= WORTH_IT and min(variant["measured"]) > 1
+
+
+def _exceeds(row: Row, variant: Row) -> bool:
+    return min(variant["measured"]) > max(row["bound_time"])
+
+
+def _place(row: Row) -> str:
+    return f"{row['model']} {row['level'].upper()} at {row['imgsz']}"
+
+
+def page(document: Mapping[str, Any], command: str) -> str:
+    """Return the results as Markdown."""
+    rows = list(document["rows"].values())
+    lines = [
+        "# Global attention exchanged for cheaper variants: foretold and measured",
+        "",
+        about(document) + f" Command: `{command}`.",
+        "",
+        *(line for sentence in sentences(rows) for line in (sentence, "")),
+        "![Measured against foretold speed-up](swap.png)",
+        "",
+        "A gated `MultiHeadSelfAttention` (4 heads) stands after the layer and is exchanged there; all else stays.",
+        "One image, float32, PyTorch as `regard cost` runs it. A speed-up is the whole network's time with global",
+        "attention over that with the variant: the median of paired runs, least and greatest. The bound leaves the",
+        "mixing out and nothing else. *By FLOPs* is the network's FLOPs before over after; *by time* exchanges the",
+        "measured time of the row alone. The fused kernel never holds N x N: the column says what it would take to",
+        "write it out, and whether that would fit into the memory that was free.",
+        "",
+        "## Places",
+        "",
+        "| network | px | N | N x N written out | plain, ms | global, ms | bound by FLOPs | bound by time "
+        "| best variant | its speed-up |",
+        "|---|--:|--:|---|--:|--:|--:|---|---|---|",
+    ]
+    for row in rows:
+        name, figures = best(row)
+        lines.append(
+            f"| {row['model']} {row['level'].upper()} | {row['imgsz']} | {row['positions']:,} | {written_out(row)} "
+            f"| {row['plain_milliseconds']:.1f} | {row['milliseconds']:.1f} | {row['bound_flops']:.2f} "
+            f"| {spread(row['bound_time'])} | {name} | {spread(figures['measured'])} |"
+        )
+    lines += ["", "## Swaps", "", "| network | px | variant | ms | by FLOPs | by time | measured |"]
+    lines += ["|---|--:|---|--:|--:|--:|---|", *(line for row in rows for line in _swaps(row))]
+    return "\n".join(lines) + "\n"
+
+
+def _swaps(row: Row) -> list[str]:
+    place = f"| {row['model']} {row['level'].upper()} | {row['imgsz']} |"
+    lines = [
+        f"{place} {name} | {v['milliseconds']:.1f} | {v['by_flops']:.2f} | {v['by_time']:.2f} "
+        f"| {spread(v['measured'])} |"
+        for name, v in sorted(row["variants"].items(), key=lambda item: -median(item[1]["measured"]))
+    ]
+    return lines + [f"{place} {name} | | | | not measured: {why} |" for name, why in row["skipped"].items()]
+
+
+def draw(document: Mapping[str, Any], file: Path) -> None:
+    """Write the measured speed-ups over both predictions."""
+    rows = list(document["rows"].values())
+    figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
+    for axes, (key, words) in zip(panels, FORETOLD.items(), strict=True):
+        for row in rows:
+            x = [v[key] for v in row["variants"].values()]
+            y = [median(v["measured"]) for v in row["variants"].values()]
+            look = {"color": COLOURS[row["level"]], "marker": MARKS[row["model"]]}
+            axes.scatter(x, y, s=12 + row["imgsz"] / 20, alpha=0.6, linewidths=0, **look)
+        axes.axline((1, 1), (2, 2), color="grey", linewidth=0.8)
+        axes.set(xscale="log", yscale="log", xlabel=f"speed-up foretold {words}")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+            axis.set_major_formatter(FormatStrFormatter("%g"))
+            axis.set_minor_formatter(NullFormatter())
+        axes.grid(which="major", alpha=0.3)
+    panels[0].set_ylabel("speed-up of the whole network, measured")
+    for level, colour in COLOURS.items():
+        panels[0].scatter([], [], color=colour, label=level.upper())
+    for model, mark in MARKS.items():
+        panels[0].scatter([], [], color="grey", marker=mark, label=model)
+    panels[0].legend(title="size of a mark: pixels", fontsize=8, title_fontsize=8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=100)
+    plt.close(figure)
