@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from catalogue import Operators
 from masked import SIZES, close
-from torch import nn
+from torch import Tensor, nn
 
 from regard.errors import RegardError
 from regard.nn.attention.bottleneck_transformer import BottleneckTransformer, RelativeSelfAttention
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
+from regard.nn.attention.tokens import merge_heads, to_map
 
 
 @pytest.mark.parametrize("size", [(5, 5), (4, 7), (7, 3)])
@@ -44,6 +48,49 @@ def test_by_loops_beyond_the_reach_too(size: tuple[int, int]) -> None:
         weights = scores.flatten(1).softmax(-1).view_as(scores)
         close(mixed[0, :, i, j], torch.einsum("hyz,hyzd->hd", weights, v[0]))
         close(module.attention(x, (i, j)).weights[0, :, 0], weights)
+
+
+def written_out(module: RelativeSelfAttention, x: Tensor) -> Tensor:
+    """Return the output with every vector of an offset of keys from queries, and every weight, held in memory."""
+    size, most = (x.shape[2], x.shape[3]), module.reach_of_offsets
+    rows, columns = (t.flatten() for t in torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij"))
+    down, along = ((t[None] - t[:, None]).clamp(-most, most) + most for t in (rows, columns))
+    q, k, v = module.project(x)
+    scores = q @ k.mT + torch.einsum("bhid,ijd->bhij", q, module.rows[down] + module.columns[along])
+    weights = (scores / q.shape[-1] ** 0.5).softmax(-1)
+    return to_map(module.out(merge_heads(weights @ v)), size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_equals_the_written_out_form_and_its_gradients(size: tuple[int, int]) -> None:
+    module, x = RelativeSelfAttention(6, 2, reach=5).double(), torch.randn(2, 6, *size, dtype=torch.float64)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found, expected = module(ours), written_out(module, theirs)
+    close(found, expected)
+    upstream, tables = torch.randn_like(found), (module.rows, module.columns)
+    for mine, other in zip(
+        torch.autograd.grad(found, (ours, *tables), upstream),
+        torch.autograd.grad(expected, (theirs, *tables), upstream),
+        strict=True,
+    ):
+        close(mine, other, 1e-11)
+    close(copy.deepcopy(module).float()(x.float()), expected.float(), 1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_no_weight_of_a_pair_is_held(training: bool) -> None:
+    """Longer vectors grow with N (H + W): eight times for four times the positions; N x N would be sixteen times."""
+    module, sides = RelativeSelfAttention(8, 2).train(training), (24, 48)
+    largest = []
+    for side in sides:
+        x = torch.randn(1, 8, side, side, requires_grad=training)
+        with torch.set_grad_enabled(training), Operators() as operators:
+            y = module(x)
+            if training:
+                y.sum().backward()
+        largest.append(operators.largest)
+    assert largest[1] <= 8 * largest[0]
+    assert largest[1] < 2 * sides[1] ** 4 / 10  # a tenth of the weights of two heads
 
 
 def test_without_vectors_of_offsets_is_plain_attention() -> None:

@@ -5,7 +5,12 @@ middle, where ResNet's bottleneck has a 3x3 convolution, attention to the whole 
 b_i = sum_j softmax_j((q_i . k_j + q_i . (r_h(j - i) + r_w(j - i))) / sqrt(d)) v_j, one learned vector for each offset
 of rows and one for each of columns, shared by the heads (1906.05909). Offsets beyond ``reach`` share the farthest.
 
-The products with positions are written out, so memory grows with N^2: the paper uses the block at the coarsest stage.
+Neither weights nor products with positions are held as N x N: the score is one product of longer vectors,
+q_i . k_j + q_i . r_h(row_j - row_i) + q_i . r_w(column_j - column_i) = [q_i; a_i; b_i] . [k_j; row_j; column_j], with
+a_i the products of q_i with the vectors of all H rows, b_i with those of all W columns, and row_j, column_j one-hot. So
+the fused kernel serves forward and backward; memory grows with N (H + W), operations with N^2 (d + H + W). The paper
+uses the block at the coarsest stage.
+
 Deviations: SiLU for ReLU as everywhere in YOLOv5 and nothing after the sum, so that a gate scales the branch alone; an
 output matrix and biases as for every multi-head kind; both products are scaled by sqrt(d); ``hidden`` is rounded up to
 a multiple of the heads.
@@ -17,10 +22,11 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from regard.nn.attention.base import Attention
 from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights, dot_product_attention
+from regard.nn.attention.dot_product import attention_weights
 from regard.nn.attention.multi_head import MultiHead, Size
 from regard.nn.attention.options import check_at_least
 from regard.nn.conv import Conv, batch_norm
@@ -56,11 +62,15 @@ class RelativeSelfAttention(MultiHead):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d)."""
-        on_map = q.reshape(*q.shape[:2], *size, q.shape[-1]) / math.sqrt(q.shape[-1])
-        rows = on_map @ self.vectors(self.rows, size[0]).mT  # (B, heads, H, W, H)
-        columns = on_map.transpose(2, 3) @ self.vectors(self.columns, size[1]).mT  # (B, heads, W, H, W)
-        bias = rows[..., None] + columns.transpose(2, 3)[..., None, :]
-        return dot_product_attention(q, k, v, bias=bias.flatten(4).flatten(2, 3))[0]
+        height, width = size
+        d = q.shape[-1]
+        on_map = q.reshape(*q.shape[:2], height, width, d)
+        rows = on_map @ self.vectors(self.rows, height).mT  # (B, heads, H, W, H)
+        columns = (on_map.transpose(2, 3) @ self.vectors(self.columns, width).mT).transpose(2, 3)  # (B, heads, H, W, W)
+        queries = torch.cat((q, rows.flatten(2, 3), columns.flatten(2, 3)), -1)
+        keys = torch.cat((k, one_hot_places(size, k).expand(*k.shape[:2], -1, -1)), -1)
+        values = F.pad(v, (0, height + width))  # the kernel wants values as wide as keys
+        return F.scaled_dot_product_attention(queries, keys, values, scale=1 / math.sqrt(d))[..., :d]
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
         """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
@@ -69,13 +79,23 @@ class RelativeSelfAttention(MultiHead):
         return attention_weights(q, k, bias=(rows[..., None] + columns[..., None, :]).flatten(-2))
 
     def mixing_flops(self, height: int, width: int) -> int:
-        """Return 4 C for each pair, and the products of queries with the vectors of offsets."""
-        return super().mixing_flops(height, width) + 2 * self.in_channels * height * width * (height + width)
+        """Return 4 (C + heads (H + W)) for each pair, and the products of queries with the vectors of offsets."""
+        longer = 4 * self.heads * (height + width) * self.pairs(height, width)
+        return super().mixing_flops(height, width) + longer + 2 * self.in_channels * height * width * (height + width)
 
     def saved_elements(self, height: int, width: int) -> int:
-        """Return queries, keys, values, scaled queries, merged values, and weights."""
-        positions = height * width
-        return positions * 6 * self.in_channels + self.heads * positions**2
+        """Return what every kind keeps, and what the kernel takes and gives, in which H + W stand beside channels."""
+        longer = self.in_channels + self.heads * (height + width)
+        return super().saved_elements(height, width) + 4 * height * width * longer
+
+
+def one_hot_places(size: Size, like: Tensor) -> Tensor:
+    """Return a one for the row and a one for the column of every position: (H * W, H + W), of ``like``'s type."""
+    height, width = size
+    rows, columns = (torch.arange(n, device=like.device) for n in size)
+    of_row = (rows[:, None] == rows)[:, None].expand(-1, width, -1)
+    of_column = (columns[:, None] == columns).expand(height, -1, -1)
+    return torch.cat((of_row, of_column), -1).flatten(0, 1).to(like.dtype)
 
 
 class BottleneckTransformer(Attention):
@@ -96,7 +116,8 @@ class BottleneckTransformer(Attention):
         paper="2101.11605",
         equation="y = x + W_3 f(MHSA(f(W_1 x))), scores (q_i . k_j + q_i . (r_h(j - i) + r_w(j - i))) / sqrt(d)",
         parameters="2 * C * hidden + 4 * hidden**2 + 8 * hidden + 2 * C + 2 * (2 * reach + 1) * hidden / heads",
-        flops="4 * N * C * hidden + 8 * N * hidden**2 + 4 * N**2 * hidden + 2 * N * hidden * (H + W) + N * C",
+        flops="4 * N * C * hidden + 8 * N * hidden**2 + 4 * N**2 * (hidden + heads * (H + W))"
+        " + 2 * N * hidden * (H + W) + N * C",
         peers=("timm BottleneckAttn",),
         linear=False,
     )
@@ -108,7 +129,6 @@ class BottleneckTransformer(Attention):
         self.heads = heads
         self.reach = reach
         self.hidden = math.ceil(in_channels / ratio / heads) * heads
-        self.note = "its memory grows with the square of the positions"
         self.cv1 = Conv(in_channels, self.hidden)
         self.attn = RelativeSelfAttention(self.hidden, heads, reach)
         self.bn = batch_norm(self.hidden)
