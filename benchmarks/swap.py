@@ -82,12 +82,12 @@ def measure(place: Place, names: tuple[str, ...], seconds: float) -> dict[str, A
     images = torch.rand(1, 3, place.imgsz, place.imgsz)
     plain = regard.load(place.model).eval()
     base = regard.insert(plain, BASE, after=place.level).eval()
-    row = next(i for i, r in enumerate(base.spec.rows) if r.module == BASE)
+    row = next(i for i, r in enumerate(base.spec.rows) if r.module == BASE)  # of a variant in its place too
     skipped: dict[str, str] = {}
     variants: dict[str, Detector] = {}
     for name in names:
         try:
-            variants[name] = fitting(regard.replace(base, row, name).eval(), row, place.imgsz)
+            variants[name] = fitting(regard.insert(plain, name, after=place.level).eval(), row, place.imgsz)
         except RegardError as error:
             skipped[name] = str(error)
     networks = {"plain": plain, "base": base, "unmixed": without_mixing(base, row), **variants}
