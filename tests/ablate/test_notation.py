@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regard.ablate.notation import Edit, apply_insertions, apply_replacements, parse_edits
+from regard.ablate.notation import Edit, apply_insertions, apply_replacements, parse_edits, parse_variant
 from regard.errors import RegardError
 from regard.graph.read import read_spec
 
@@ -28,6 +28,24 @@ def test_what_is_written_is_read(text: str, edits: list[Edit]) -> None:
 def test_what_says_no_edit_is_refused(text: str) -> None:
     with pytest.raises(RegardError, match="says no edit"):
         parse_edits(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (" SE (ratio = 8) @ sppf ", "SE(ratio=8)@sppf"),
+        ("small=SE(ratio=8)@sppf", "small"),
+        (" self-attention.2 = SE(ratio=8)@sppf", "self-attention.2"),
+    ],
+)
+def test_a_variant_may_have_a_name_of_its_own(text: str, name: str) -> None:
+    assert parse_variant(text) == (name, (Edit("SE", "sppf", {"ratio": 8}),))
+
+
+@pytest.mark.parametrize("text", ["=SE@p4", "a b=SE@p4", "a=b=SE@p4", "small=", "8=SE@p4"])
+def test_what_is_no_name_is_refused(text: str) -> None:
+    with pytest.raises(RegardError, match="says no edit"):
+        parse_variant(text)
 
 
 def test_options_need_names() -> None:

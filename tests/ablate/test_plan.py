@@ -62,6 +62,8 @@ def test_defaults() -> None:
         ("base: a\ndata: b\nisnert: [SE@p4]\n", 3, "did you mean 'insert'"),
         ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - SEp4\n", 5, "'SEp4' says no edit"),
         ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - ECA@p4\n  - SE@ p4\n", 4, "'SE@p4' is there twice"),
+        ("base: a\ndata: b\ninsert:\n  - x=SE@p4\n  - y=SEp4\n", 5, "'SEp4' says no edit"),
+        ("base: a\ndata: b\ninsert:\n  - SE@p4\nreplace:\n  - x=SE@p4\n  - x=ECA@p4\n", 6, "'x' is there twice"),
         ("base: a\ndata: b\nseeds: 0\ninsert: [SE@p4]\n", 3, "seeds is"),
         ("base: a\ndata: b\nseeds: [1, 1]\ninsert: [SE@p4]\n", 3, "a list of different ones"),
         ("base: a\ndata: b\ninsert: [SE@p4]\nmetric: map\n", 4, "one of ap, ap50"),

@@ -1,4 +1,7 @@
-"""Edits of a model in one word: ``SE@sppf``, ``SE(ratio=8)@sppf``, and several at once, ``SE@p4+ECA@p5``."""
+"""Edits of a model in one word: ``SE@sppf``, ``SE(ratio=8)@sppf``, and several at once, ``SE@p4+ECA@p5``.
+
+A variant may have a name of its own before them: ``small=SE(ratio=8)@sppf``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from regard.graph import edit as graph_edit
 from regard.graph.spec import ModelSpec
 
 EDIT = re.compile(r"(?P<module>[^\W\d][\w.]*)\s*(\((?P<options>.*)\))?\s*@\s*(?P<layer>[\w.-]+)")
+NAMED = re.compile(r"\s*(?P<name>[^\W\d][\w.-]*)\s*=(?P<edits>.*\S.*)", re.DOTALL)
 EXPECTED = "MODULE@LAYER with options in brackets where wanted, as SE@sppf, SE(ratio=8)@sppf or SE@p4+ECA@p5"
 
 
@@ -30,6 +34,22 @@ class Edit:
     module: str
     layer: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_variant(text: str) -> tuple[str, tuple[Edit, ...]]:
+    """Read a variant: its own name, or else its edits without spaces, and the edits.
+
+    Raises:
+        RegardError: it is not of this form.
+    """
+    name, edits = split_name(text)
+    return name or "".join(edits.split()), parse_edits(edits)
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """Return the name before the edits of a variant, "" if there is none, and the edits as written."""
+    match = NAMED.fullmatch(text)
+    return (match["name"], match["edits"].strip()) if match else ("", text)
 
 
 def parse_edits(text: str) -> tuple[Edit, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from regard.ablate.notation import parse_edits
+from regard.ablate.notation import parse_variant, split_name
 from regard.config import Recipe, Settings, TrainSettings, checked
 from regard.data.files import is_file, read_text
 from regard.data.synthetic import PREFIX
@@ -40,7 +40,7 @@ class Plan(Settings):
     base: str = Field(description="the model that all others are compared with")
     weights: str | None = Field(None, description="fills the base as far as its tensors have a place")
     data: str
-    insert: tuple[str, ...] = Field((), description="insertions, each a variant: SE@sppf, SE(ratio=8)@sppf")
+    insert: tuple[str, ...] = Field((), description="insertions, each a variant: SE@sppf, name=SE(ratio=8)@sppf")
     replace: tuple[str, ...] = Field((), description="replacements, each a variant: C3TR@p5 puts C3TR in p5's place")
     model: tuple[str, ...] = Field((), description="other models, each a variant: overlays, YAMLs, weights, zoo names")
     gate: bool = Field(True, description="whether what is inserted stands behind a gate, closed at the start")
@@ -102,7 +102,7 @@ class Plan(Settings):
         if sum(budget is not None for budget in (self.epochs, self.minutes, self.images)) > 1:
             raise RegardError("there are several budgets", expected="one of epochs, minutes and images")
         for text in (*self.insert, *self.replace):
-            parse_edits(text)
+            parse_variant(text)
         names = Counter([BASE, NOISE, *self.names])
         for name, count in names.items():
             if count > 1:
@@ -113,8 +113,9 @@ class Plan(Settings):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the variants that were asked for, in order: edits as written, models by their file's stem."""
-        return (*map(_bare, (*self.insert, *self.replace)), *map(model_name, self.model))
+        """Names of the variants that were asked for, in order: their own or edits as written; models by file's stem."""
+        edited = [parse_variant(text)[0] for text in (*self.insert, *self.replace)]
+        return (*edited, *map(model_name, self.model))
 
     @property
     def planned_epochs(self) -> int | None:
@@ -202,8 +203,9 @@ def _beside(value: Any, folder: Path) -> Any:
     return f"{there}:{rest}" if dots and there.exists() else str(there) if there.exists() else value
 
 
-def _bare(text: str) -> str:
-    return "".join(text.split())
+def _spellings(entry: str) -> set[str]:
+    """Return what a message may call a list entry: as written, without spaces, its name, its edits."""
+    return {entry, "".join(entry.split()), *split_name(entry)} - {""}
 
 
 def _told(error: ValidationError, file: Path | None, lines: LineOf) -> RegardError:
@@ -226,6 +228,6 @@ def _line_of(what: str, given: Mapping[str, Any], lines: LineOf) -> int | None:
     """Return the line of the list entry, else of the field, that a message speaks of."""
     for name, value in given.items():
         for i, entry in enumerate(value if isinstance(value, Sequence) and not isinstance(value, str) else ()):
-            if isinstance(entry, str) and (repr(entry) in what or repr(_bare(entry)) in what):
+            if isinstance(entry, str) and any(repr(said) in what for said in _spellings(entry)):
                 return lines.get((name, i))
     return next((lines.get((name, -1)) for name in given if what.startswith(f"{name}: ")), None)

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from regard.ablate.control import Control, capacity_control
-from regard.ablate.notation import Edit, apply_insertions, apply_replacements, parse_edits
+from regard.ablate.notation import Edit, apply_insertions, apply_replacements, parse_variant
 from regard.ablate.plan import BASE, NOISE, Plan, model_name
 from regard.ablate.record import Role
 from regard.data.formats import load_data
@@ -172,7 +172,8 @@ def order_seed(entry: Entry, seed: int) -> int:
 
 
 def _edited(kind: Literal["insert", "replace"], text: str) -> Entry:
-    return Entry("".join(text.split()), "variant", kind, parse_edits(text))
+    name, edits = parse_variant(text)
+    return Entry(name, "variant", kind, edits)
 
 
 def _is_insertion(entry: Entry) -> bool:

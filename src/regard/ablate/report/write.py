@@ -8,6 +8,7 @@ from pathlib import Path
 
 from regard.ablate.findings import Findings, analyse
 from regard.ablate.found import image_intervals
+from regard.ablate.notation import split_name
 from regard.ablate.record import StudyRecord
 from regard.ablate.report.breakdown import breakdown_section, curve_section, gate_section
 from regard.ablate.report.changed import changed_section
@@ -21,6 +22,8 @@ from regard.ablate.report.verdicts import method_section, power_section, verdict
 from regard.ablate.words import headline, metric_name, percent
 from regard.data.record import Record
 from regard.weights.store import replacing
+
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,11 @@ def write_report(study: StudyRecord, extras: Extras | None = None) -> Path:
     document = build(study, extras or Extras())
     study.folder.mkdir(parents=True, exist_ok=True)
     files = {"results.csv": to_csv(study), **chart_files(document)}
-    files |= {"report.md": to_markdown(document), "report.html": to_html(document)}
+    files |= {"report.md": to_markdown(document), PAGE: to_html(document)}
     for name, text in files.items():
         with replacing(study.folder / name) as file:
             file.write(text.encode())
-    return study.folder / "report.html"
+    return study.folder / PAGE
 
 
 def build(study: StudyRecord, extras: Extras) -> Document:
@@ -101,7 +104,14 @@ def _details(study: StudyRecord, findings: Findings) -> list[str]:
         f"{finished} of {len(study.runs)} runs finished",
         f"level {percent(study.alpha)} over all variants",
         f"smallest difference that matters {study.mde:g}",
+        *(f"{name}: {edits}" for name, edits in _named(study)),
     ]
+
+
+def _named(study: StudyRecord) -> list[tuple[str, str]]:
+    """Return the variants that have a name of their own, each with its edits."""
+    asked = [*study.plan.get("insert", ()), *study.plan.get("replace", ())]
+    return [(name, edits) for name, edits in map(split_name, asked) if name]
 
 
 def _attention_section(attention: Sequence[tuple[str, bytes]]) -> Section:
