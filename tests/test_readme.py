@@ -1,20 +1,26 @@
 """The README and the pages in docs/ are run as they stand: every ``sh`` and ``python`` block, in order, page by page.
 
 Each page has a folder of its own with small real inputs under the names that the pages use: ``yolov5n.pt`` (published
-where ``shared`` has it, else fresh weights), ``path/to/data`` (drawn discs and squares in YOLO form) and
-``street.jpg``. A block whose first line is a comment with a file's name, such as ``# street.yaml``, is that file.
+where ``shared`` has it, else fresh weights), ``path/to/data`` (drawn discs and squares in YOLO form), ``street.jpg``
+and ``cells.png``. A block whose first line is a comment with a file's name, such as ``# street.yaml``, is that file.
+The ``python`` blocks of a page share their names, as the cells of a notebook do. A ``text`` block is what the block
+before it has to print, ``...`` standing for anything; where it begins with ``error:``, the command has to be refused.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import shutil
 import socket
 import sys
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,6 +36,8 @@ from test_layering import LEVELS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+RUN = [page for page in PAGES if not page.name.endswith(".zh-TW.md")]
+"""Pages in Chinese have the code of the English ones, which test_tutorial.py holds."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ([\w.-]+\.(?:py|ya?ml))\n")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
@@ -71,37 +79,61 @@ def commands(block: Block) -> list[list[str]]:
 
 def run_page(text: str, *, slow: bool) -> None:
     """Run what a page shows, in the working folder."""
-    for block in blocks(text):
-        if block.file:
-            Path(block.file).write_text(block.text)
-        elif block.language == "sh":
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block, after in pairwise([*blocks(text), Block("", "")]):
+        expected = after.text if after.language == "text" and block.language in ("sh", "python") else None
+        printed = run_block(block, names, slow=slow, refused=(expected or "").startswith("error:"))
+        if expected is not None and printed is not None:
+            assert agree(printed, expected), f"after\n{block.text}\nthe page has\n{expected}\nprinted was\n{printed}"
+
+
+def run_block(block: Block, names: dict[str, Any], *, slow: bool, refused: bool) -> str | None:
+    """Run one block and return what it printed; None where that says nothing, as it was not, or not all, run."""
+    if block.file:
+        Path(block.file).write_text(block.text)
+        return None
+    printed = io.StringIO()
+    told = shortened(block.text) == block.text
+    with redirect_stdout(printed), redirect_stderr(printed):
+        if block.language == "sh":
             for words in commands(block):
-                run_command(words, slow=slow)
+                told &= run_command(words, slow=slow, code=2 if refused else 0)
         elif block.language == "python":
-            code = shortened(block.text)
-            exec(compile(code, "python block", "exec"), {"__name__": "__main__"})
+            exec(compile(shortened(block.text), "python block", "exec"), names)
+    return printed.getvalue() if told else None
 
 
-def run_command(words: list[str], *, slow: bool) -> None:
-    """Run one command in this process (starting torch anew for each would take minutes)."""
+def agree(printed: str, expected: str) -> bool:
+    """Compare line by line; three dots stand for any text, or any lines; spaces at the end of a line do not count."""
+    lines = [r"(?:.*\n)*?" if line == "..." else _pattern(line.rstrip()) + "\n" for line in expected.splitlines()]
+    return re.fullmatch("".join(lines), "".join(f"{line.rstrip()}\n" for line in printed.splitlines())) is not None
+
+
+def _pattern(line: str) -> str:
+    return ".*?".join(map(re.escape, line.split("...")))
+
+
+def run_command(words: list[str], *, slow: bool, code: int = 0) -> bool:
+    """Run one command in this process (starting torch anew for each would take minutes); return whether it was run."""
     if words[0] in NOT_RUN:
-        return
+        return False
     assert words[0] == "regard", f"what runs {words[0]!r}?"
     words = shlex.split(shortened(shlex.join(words)))
     if not slow and SLOW.search(" ".join(words)):
         parse(words[1:])
-        return
+        return False
     before = sys.argv
     show = warnings.showwarning
     sys.argv = words
     try:
         main()
-        code = None
+        found: str | int = 0
     except SystemExit as stop:
-        code = stop.code
+        found = stop.code or 0
     finally:
         sys.argv, warnings.showwarning = before, show
-    assert not code, f"{shlex.join(words)} exits {code}"
+    assert found == code, f"{shlex.join(words)} exits {found}"
+    return True
 
 
 def parse(arguments: list[str]) -> None:
@@ -166,23 +198,26 @@ def _inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             (data / "labels" / split / f"{i}.txt").write_text(labels)
     (data / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [disc, square]\n")
     assert cv2.imwrite(str(tmp_path / "street.jpg"), scene(generator)[0])
+    shutil.copy(ROOT / "docs" / "images" / "tutorial" / "cells.png", tmp_path)
     published = ROOT.parent / "shared" / "weights" / "yolov5n.pt"
     if published.is_file():
         shutil.copy(published, tmp_path / "yolov5n.pt")
     else:
         torch.save(regard.load("yolov5n").state_dict(), tmp_path / "yolov5n.pt")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_attention", raising=False)  # of another page
 
 
 @pytest.mark.usefixtures("_inputs")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_shows_runs(page: Path) -> None:
     run_page(page.read_text(encoding="utf-8"), slow=False)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_inputs")
-@pytest.mark.parametrize("page", [p for p in PAGES if SLOW.search(p.read_text(encoding="utf-8"))], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [p for p in RUN if SLOW.search(p.read_text(encoding="utf-8"))], ids=lambda p: p.name)
 def test_what_a_page_shows_runs_with_all_that_takes_long(page: Path) -> None:
     run_page(page.read_text(encoding="utf-8"), slow=True)
 
@@ -198,6 +233,9 @@ def test_what_a_page_shows_runs_with_all_that_takes_long(page: Path) -> None:
         "```sh\nrm -r .\n```\n",
         '```python\nimport regard\n\nregard.load("yolov5q")\n```\n',
         '```python\nimport urllib.request\n\nurllib.request.urlopen("http://127.0.0.1:9")\n```\n',
+        "```python\nprint(1)\n```\n```text\n2\n```\n",
+        "```sh\nregard summary yolov5q\n```\n```text\nerror: no such thing\n```\n",
+        "```sh\nregard summary yolov5n\n```\n```text\nerror: ...\n```\n",
         "```yaml\n# wrong.yaml\nbase: yolov5n\ninsert: [{after: spff, module: SE}]\n```\n"
         "```sh\nregard summary wrong.yaml\n```\n",
     ],
