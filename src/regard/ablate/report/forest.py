@@ -15,7 +15,7 @@ from regard.ablate.words import interval, signed
 COLOUR = {"helps": "--helps", "hurts": "--hurts", "same": "--same", "unknown": "--unknown"}
 REACH = 3.0
 """The axis ends at so many times the greatest difference of a seed; what leaves it ends in an arrow."""
-WIDE, NARROW = 940, 400
+WIDE, NARROW = 820, 400
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> M
         wide: names and numbers beside the intervals, rather than above them.
     """
     width, step, top = (WIDE, 50, 34) if wide else (NARROW, 112, 30)
-    left, right = (250, width - 225) if wide else (14, width - 14)
+    left, right = (280, width - 165) if wide else (14, width - 14)
     bottom = top + step * len(rows)
     says = "; ".join(f"{r.name}: {r.note}, {signed(r.judgement.mean)}, {interval(r.judgement.interval)}" for r in rows)
     sheet = Sheet(width, bottom + 50, f"Differences from the base. {says}")
@@ -58,7 +58,7 @@ def forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> M
         above = top + step * i
         middle = above + (step / 2 if wide else 81)
         if wide:
-            sheet.text(0, middle - 3, _short(row.name, 32), "strong")
+            sheet.text(0, middle - 3, _short(row.name, 36), "strong")
             sheet.text(0, middle + 14, row.note, "muted small")
             _write_numbers(sheet, row.judgement, right + 16, middle)
         else:
@@ -88,7 +88,7 @@ def _draw_axis(sheet: Sheet, scale: Scale, axis: str, bottom: float) -> None:
 
 
 def _ticks(sheet: Sheet, scale: Scale) -> list[float]:
-    return scale.ticks(8 if sheet.width == WIDE else 4)
+    return scale.ticks(6 if sheet.width == WIDE else 4)
 
 
 def _draw_row(sheet: Sheet, scale: Scale, row: ForestRow, y: float) -> None:

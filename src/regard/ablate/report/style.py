@@ -67,5 +67,3 @@ header,main,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
 """
 
 SHEET = f":root{{color-scheme:light dark;{LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{DARK}}}}}{CHARTS}{PAGE}"
-STANDALONE = f"svg{{{LIGHT}}}@media (prefers-color-scheme:dark){{svg{{{DARK}}}}}{CHARTS}"
-"""For an SVG file that stands alone; its ground is left to the page."""

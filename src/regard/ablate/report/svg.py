@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.ticker import MaxNLocator
 
 from regard.ablate.report.markup import Markup, tag
-from regard.ablate.report.style import STANDALONE
+from regard.ablate.report.style import CHARTS, LIGHT
+
+MARGIN = 14
+"""Pixels around a chart that stands alone."""
 
 LETTER = 7.2
 """Pixels that a letter of a chart is wide, on the safe side."""
@@ -116,9 +120,27 @@ class Sheet:
 
 
 def standing_alone(svg: str) -> str:
-    """Return the markup of a chart as the text of a file of its own, with its own style."""
-    head, _, rest = svg.partition(">")
-    return f"{head}>{tag('style', Markup(STANDALONE))}{rest}\n"
+    """Return the markup of a chart as the text of a file of its own, dark on light.
+
+    It has a ground of its own and its colours written out: it may be shown on a dark page, and not all that draw SVG
+    know variables.
+    """
+    size = re.search(r' width="([\d.]+)" height="([\d.]+)"', svg)
+    assert size
+    width, height = (float(side) + 2 * MARGIN for side in size.groups())
+    colours = dict(re.findall(r"(--\w+):(#\w+)", LIGHT))
+    area: dict[str, float] = {"x": -MARGIN, "y": -MARGIN, "width": width, "height": height}
+    whole = tag(
+        "svg",
+        tag("style", Markup(CHARTS)),
+        tag("rect", fill="var(--ground)", **area),
+        Markup(svg),
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=" ".join(f"{value:g}" for value in area.values()),
+        width=width,
+        height=height,
+    )
+    return re.sub(r"var\((--\w+)\)", lambda found: colours[found[1]], whole) + "\n"
 
 
 def tick_text(value: float, ticks: Sequence[float], sign: bool = False) -> str:
