@@ -106,12 +106,31 @@ def test_everything_is_there(page: Page) -> None:
         assert title in page.text, title
     for part in ("control of SE@sppf", "base again, other noise", "seeds are needed", "No test split", "8940bc2"):
         assert part in page.text, part
-    for part in ("43 of 45 runs finished", "out of memory", "over images", "AP of small objects", "torch", "1.09x"):
+    for part in ("43 of 45 runs finished", "out of memory", "over images", "AP of medium objects", "torch", "1.09x"):
         assert part in page.text, part
 
 
 def test_a_failure_stands_in_its_row(page: Page) -> None:
     assert "? can't tell (2 failed: out of memory: <script>alert(1)" in page.text
+
+
+def test_a_name_of_ones_own_is_explained(study: StudyRecord) -> None:
+    named = replace(study, plan={"insert": ["ECA@sppf", "mine = SE(ratio=8)@sppf"]})
+    assert "mine: SE(ratio=8)@sppf" in build(named, Extras()).details
+    assert not any("ECA" in line for line in build(named, Extras()).details)
+
+
+def test_the_level_of_the_base_is_told(study: StudyRecord) -> None:
+    values = [run.metrics["ap"] for run in study.runs if run.variant == "base"]
+    assert f"the base reaches {sum(values) / 5:.3f}" in build(study, Extras()).details
+    assert not any("reaches" in line for line in build(unfinished(study), Extras()).details)
+
+
+def test_a_measure_that_no_run_has_is_left_out(page: Page, study: StudyRecord) -> None:
+    assert "AP of small objects" not in page.text
+    runs = [replace(run, metrics={**run.metrics, "ap_small": 0.1}) for run in study.runs]
+    measures = next(s for s in build(replace(study, runs=runs), Extras()).sections if s.title == "By class and by size")
+    assert "AP of small objects" in str(measures)
 
 
 def test_names_are_no_markup(html: str, page: Page) -> None:
@@ -157,7 +176,11 @@ def test_markdown_has_the_same_tables_and_its_charts(study: StudyRecord, html: s
     charts = re.findall(r"\]\((\S+\.svg)\)", text)
     assert {"forest.svg", "pareto.svg", "curves-1.svg"} <= set(charts)
     for chart in charts:
-        assert ElementTree.parse(study.folder / chart).getroot().tag.endswith("svg")
+        file = study.folder / chart
+        assert ElementTree.parse(file).getroot().tag.endswith("svg")
+        # Whatever page shows it and whatever draws it: on a light ground, in colours that need no variables.
+        assert '<rect fill="#ffffff" x="-14" y="-14"' in file.read_text()
+        assert "var(" not in file.read_text()
     assert html
 
 

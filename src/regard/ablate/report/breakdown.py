@@ -28,7 +28,7 @@ def curve_section(study: StudyRecord) -> Section:
 
 def breakdown_section(study: StudyRecord) -> Section:
     """Return the differences by size, by other measures and by class."""
-    measures = [name for name in MEASURES if any(name in run.metrics for run in study.runs)]
+    measures = [m for m in MEASURES if any(math.isfinite(run.metrics.get(m, math.nan)) for run in study.runs)]
     blocks: list[Block] = [
         Text(
             "Mean paired differences from the base. A triangle marks those that have one sign for every seed, of at "

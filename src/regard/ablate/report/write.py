@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from regard.ablate.report.markdown import chart_files, to_markdown
 from regard.ablate.report.page import to_html
 from regard.ablate.report.runs import provenance_section, run_section, split_section
 from regard.ablate.report.verdicts import method_section, power_section, verdict_section
-from regard.ablate.words import headline, metric_name, percent
+from regard.ablate.words import headline, metric_name, percent, plain
 from regard.data.record import Record
 from regard.weights.store import replacing
 
@@ -99,6 +100,7 @@ def _details(study: StudyRecord, findings: Findings) -> list[str]:
     finished = sum(run.status == "finished" for run in study.runs)
     return [
         f"decided on {metric_name(study.metric)} on val",
+        *_level(study),
         f"{len(study.seeds)} seeds",
         f"{len(findings.judgements)} variants",
         f"{finished} of {len(study.runs)} runs finished",
@@ -106,6 +108,13 @@ def _details(study: StudyRecord, findings: Findings) -> list[str]:
         f"smallest difference that matters {study.mde:g}",
         *(f"{name}: {edits}" for name, edits in _named(study)),
     ]
+
+
+def _level(study: StudyRecord) -> list[str]:
+    """Return how good the base is, without which a difference says little; nothing before a run of it has finished."""
+    values = [run.metrics.get(study.metric, math.nan) for run in study.finished(study.base.name).values()]
+    known = [value for value in values if math.isfinite(value)]
+    return [f"the base reaches {plain(sum(known) / len(known), 3)}"] if known else []
 
 
 def _named(study: StudyRecord) -> list[tuple[str, str]]:
