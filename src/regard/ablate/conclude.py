@@ -37,7 +37,7 @@ def conclude(study: StudyFolder, lineup: Lineup, console: Console) -> StudyRecor
         _measure_costs(study, lineup)
     record = read_study(study.path)
     extras = Extras(lineup.data.splits["val"], lineup.data.names, attention_pictures(record, lineup))
-    console.print(f"report: {write_report(record, extras)}", highlight=False, soft_wrap=True)
+    write_report(record, extras)
     return record
 
 

@@ -6,7 +6,6 @@ however that ended, and repeats no finished run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,13 +23,14 @@ from regard.ablate.folder import (
     Document,
     StudyFolder,
     is_over,
+    numbers,
     read_json,
-    read_study,
 )
 from regard.ablate.plan import Plan
 from regard.ablate.record import StudyRecord
-from regard.ablate.table import LiveStudy, epochs_of, study_table
+from regard.ablate.table import LiveStudy
 from regard.ablate.variants import Lineup
+from regard.ablate.words import metric_name
 
 VIEWS_A_SECOND = 1
 
@@ -45,7 +45,7 @@ def run_study(
     retry_failed: bool = False,
     console: Console | None = None,
 ) -> StudyRecord:
-    """Run a study, or what is left of it, and write its report.
+    """Run a study, or what is left of it, and write its report, ``report.html`` in its folder.
 
     Args:
         plan: what is compared; that of the folder, where it holds a study.
@@ -91,25 +91,28 @@ def _execute(study: StudyFolder, document: Document, executor: Executor, console
     left = [folder for folder in folders if not is_over(folder)]
     if not left:
         return
-    with _shown(study.path, console) as say, closing(executor.run(left)) as ended:
+    metric = document["plan"]["metric"]
+    with _shown(study.path, console, metric) as say, closing(executor.run(left)) as ended:
         for folder in ended:
             say(folder)
-    if not console.is_terminal:
-        console.print(study_table(read_study(study.path), epochs_of(study.path)))
 
 
 @contextmanager
-def _shown(folder: Path, console: Console) -> Iterator[Callable[[Path], None]]:
-    """Show a live table on a terminal, and a line for each run that ends elsewhere."""
+def _shown(folder: Path, console: Console, metric: str) -> Iterator[Callable[[Path], None]]:
+    """Show a live table on a terminal, which vanishes in the end, and a line for each run that ends elsewhere."""
     if console.is_terminal:
         view = LiveStudy(folder)
-        with Live(get_renderable=view.__rich__, console=console, refresh_per_second=VIEWS_A_SECOND):
+        with Live(get_renderable=view.__rich__, console=console, refresh_per_second=VIEWS_A_SECOND, transient=True):
             yield lambda _: None
         return
 
     def say(run: Path) -> None:
         failure = read_json(run / FAILURE)["error"] if (run / FAILURE).is_file() else ""
-        told = f"failed: {failure}" if failure else f"AP {read_json(run / RESULT)['metrics']['ap'] or math.nan:.3f}"
+        told = f"failed: {failure}" if failure else _measured(run, metric)
         console.print(f"{run.parent.name} {run.name}: {told}", markup=False, highlight=False, soft_wrap=True)
 
     yield say
+
+
+def _measured(run: Path, metric: str) -> str:
+    return f"{metric_name(metric)} {numbers(read_json(run / RESULT)['metrics'])[metric]:.3f}"

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from regard.ablate.folder import StudyFolder, read_study
 from regard.ablate.record import RunRecord, StudyRecord
+from regard.ablate.words import metric_name
 
 STYLES: Mapping[str, str] = {"waiting": "dim", "running": "cyan", "finished": "", "failed": "red"}
 
@@ -38,7 +39,7 @@ def epochs_of(folder: Path) -> dict[str, int]:
 
 def study_table(study: StudyRecord, epochs: Mapping[str, int]) -> Table:
     """Return all runs: epoch, metric so far and time left of those that run, the metric of those that have ended."""
-    table = Table(title=f"{study.metric} on val", caption=_caption(study, epochs), caption_justify="left")
+    table = Table(title=f"{metric_name(study.metric)} on val", caption=_caption(study, epochs), caption_justify="left")
     table.add_column("variant")
     for seed in study.seeds:
         table.add_column(f"seed {seed}", justify="right")

@@ -105,6 +105,8 @@ def ablate(
     from regard.ablate.outlook import dry_run as look_ahead
     from regard.ablate.plan import make_plan, read_plan
     from regard.ablate.study import run_study
+    from regard.ablate.table import epochs_of, study_table
+    from regard.ablate.tell import print_verdict
 
     given: dict[str, Any] = {
         "base": base, "weights": weights, "data": data, "insert": insert, "replace": replace, "model": model,
@@ -119,7 +121,7 @@ def ablate(
         console.print(look_ahead(chosen, processes=processes), highlight=False)
         return
     executor = _cluster(ray, cpus, gpus, resource, placement) if ray else None
-    run_study(
+    study = run_study(
         chosen,
         output,
         executor=executor,
@@ -128,6 +130,8 @@ def ablate(
         retry_failed=retry_failed,
         console=console,
     )
+    console.print(study_table(study, epochs_of(output)))
+    print_verdict(study, console)
 
 
 @app.command()
