@@ -1,4 +1,4 @@
-"""The demonstration, cut down to a few images."""
+"""The demonstration, cut down to a few images and epochs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,50 @@ from pathlib import Path
 import pytest
 
 from regard import demo
+from regard.ablate.variants import Lineup
+
+NAMES = ["base", "self-attention", "control of self-attention"]
 
 
-def test_the_demonstration_compares_two_runs(
+def test_it_compares_self_attention_and_its_control_in_paired_seeds() -> None:
+    plan = demo.context_plan()
+    entries = Lineup(plan).entries()
+    assert [entry.name for entry in entries] == NAMES
+    assert [entry.role for entry in entries] == ["base", "variant", "capacity control"]
+    assert (plan.seeds, plan.gate, plan.metric) == ((0, 1, 2), False, "ap50")
+    assert len(demo.local_plan().seeds) == 1
+    assert plan.data.startswith("synthetic:context")
+    assert demo.local_plan().data.startswith("synthetic:local")
+
+
+@pytest.mark.slow
+def test_the_demonstration_ends_with_a_verdict_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "DATA", "synthetic:context?train=8&val=3&test=0")
+    monkeypatch.setattr(demo, "CONTEXT", "synthetic:context?train=13&val=5&test=0")
+    monkeypatch.setattr(demo, "LOCAL", "synthetic:local?train=13&val=5&test=0")
     monkeypatch.setattr(demo, "EPOCHS", 1)
-    (tmp_path / "odd-one-out").mkdir()
-    (tmp_path / "odd-one-out" / "run.json").write_text("of an earlier demonstration")
-    runs = demo.run_demo(tmp_path)
-    assert [run.folder.name for run in runs] == list(demo.MODELS)
-    assert all((run.folder / "predictions.jpg").is_file() for run in runs)
-    lines = capsys.readouterr().out.splitlines()
-    assert all(len(line.rstrip()) <= 80 for line in lines if str(tmp_path) not in line)
-    text = "\n".join(lines)
-    for words in ("8 drawn images of 128 px", "3 images that no model has seen", "odd-one-out-se", "odd AP50"):
+    monkeypatch.setattr(demo, "BATCH", 4)
+    monkeypatch.setattr(demo, "SEEDS", (0, 1))
+    study = demo.run_demo(tmp_path)
+    assert [variant.name for variant in study.variants] == NAMES
+    assert all(run.status == "finished" for run in study.runs)
+    text = _printed(capsys, tmp_path)
+    for words in ("9 runs of 1 epochs", "self-attention seed-1: AP50", "Local: the same scenes", "Not that attention"):
         assert words in text, words
+    assert text.index("AP50, and AP below it") < text.index("(95 % interval") < text.index("report.html")
+    for task in ("context", "local"):
+        assert (tmp_path / task / "report.html").is_file()
+
+    again = demo.run_demo(tmp_path)
+    assert [run.metrics for run in again.runs] == [run.metrics for run in study.runs]
+    shown = _printed(capsys, tmp_path)
+    assert "seed-1: AP50" not in shown
+    assert shown[shown.index("AP50, and AP below it") :] == text[text.index("AP50, and AP below it") :]
+
+
+def _printed(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
+    """Return what was printed, after a look that it fits 80 columns."""
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines if str(folder) not in line)
+    return "\n".join(lines)

@@ -1,27 +1,38 @@
-"""The demonstration: does a detector that sees 82 pixels gain from a layer that sees the whole image?
+"""The demonstration, a small study: does a detector that sees 82 pixels gain from a layer that sees the whole image?
 
 The data are drawn on the fly (`regard.data.synthetic`): in the task "context" an object's class depends on the others
-in the image. Two models are trained from scratch in the same way, with and without Squeeze-and-Excitation.
+in the image, in "local" on the object alone. Three detectors learn both from scratch: the base, the base with a
+transformer block, which attends to the whole map, and the base with plain convolutions of as many parameters. The
+context task is a study with three paired seeds and a verdict; one run each on the local task is description.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
-import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from regard import api
+from regard.ablate.execute import usable_cores
+from regard.ablate.plan import Plan, make_plan
+from regard.ablate.record import RunRecord, StudyRecord
+from regard.ablate.study import run_study
+from regard.ablate.tell import print_verdict
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
-from regard.data.formats import load_data
-from regard.training.run import Run
 
-DATA = "synthetic:context"
-MODELS = ("odd-one-out", "odd-one-out-se")
+CONTEXT, LOCAL = "synthetic:context?test=0", "synthetic:local?test=0"
+ATTENTION = "self-attention=TransformerBlock(heads=4, positions=sinusoidal)@p4"
+SEEDS = (0, 1, 2)
 EPOCHS, BATCH, IMGSZ = 6, 32, 128
+MDE = 0.05
+"""Of AP50: a smaller difference would say nothing about seeing the whole image."""
+
+MOST_AT_A_TIME = 4
+MEASURES = ("ap50", "ap")
 
 RECIPE = Recipe(
     name="demo",
@@ -44,48 +55,101 @@ RECIPE = Recipe(
     ),
 )
 
+WHAT = """\
+Odd one out: 3 to 5 discs and squares, all of one colour but one. Which object
+is 'odd' only the others in the image tell. Does a layer that mixes over the
+whole image pay in a small detector whose field is 82 of its 128 pixels?
 
-def run_demo(folder: Path, *, seed: int = 0) -> list[Run]:
-    """Train, validate and compare the two models; print a table, keep the runs and their pictures in ``folder``."""
-    console = Console()
+  base             the detector as it is
+  self-attention   with a transformer block: 4 heads over the whole last map
+  its control      with plain convolutions of as many parameters instead
+"""
+
+LEGEND = """\
+Measured on images that no model has learned from. Seeds and mean: context,
+judged below. Local: the same scenes, where the class of an object is its
+shape; one run each, seed 0, described and not judged.
+"""
+
+MEANING = """\
+What such a result may say: mixing over the whole image beats a detector whose
+field is local, where the whole image decides. Not that attention beats YOLOv5,
+whose SPPF sees all of such an image too. Convolutions widen the field as well,
+and with some seeds the control may take off: judge by the pairs.
+"""
+
+
+def run_demo(folder: Path) -> StudyRecord:
+    """Run both studies, or what is left of them, print their results, and return that of the context task.
+
+    Args:
+        folder: gets the folders ``context`` and ``local``, each a study as of ``regard ablate``.
+
+    Raises:
+        RegardError: the folder holds another study, or is in use.
+    """
+    console, at_a_time = Console(), min(usable_cores(), MOST_AT_A_TIME)
+    context, local = context_plan(), local_plan()
+    console.print(WHAT, highlight=False)
     console.print(
-        "Odd one out: 3 to 5 discs and squares, all of one colour but one. An object is\n"
-        "'odd' if no other in the image has its colour. Two small detectors learn it in\n"
-        f"{EPOCHS} epochs of {_images('train'):,} drawn images of {IMGSZ} px; nothing is downloaded.",
+        f"Each run takes {EPOCHS} epochs, and {at_a_time} run at a time; nothing is downloaded. The same\n"
+        "command goes on with what was interrupted, and shows again what has finished.\n",
         highlight=False,
     )
-    runs = []
-    for name in MODELS:
-        torch.manual_seed(seed)
-        detector = api.load(name)
-        console.print(f"\n[bold]{name}[/bold]: {detector.summary(IMGSZ).totals}", highlight=False)
-        target = folder / name
-        if target.exists():  # of an earlier demonstration
-            shutil.rmtree(target)
-        settings = {"epochs": EPOCHS, "batch": BATCH, "imgsz": IMGSZ, "seed": seed, "workers": 0}
-        runs.append(api.train(detector, DATA, folder=target, recipe=RECIPE, **settings))
-    console.print(_table(runs))
-    console.print(
-        "A detector with a local field cannot see which colour is the odd one; a layer\n"
-        "over the whole image can. One run each shows that it works, not how much it\n"
-        "gains: that takes several seeds.",
-        highlight=False,
+    done = []
+    for name, plan in (("context", context), ("local", local)):
+        console.print(f"{name}: {3 * len(plan.seeds)} runs", highlight=False)
+        done.append(run_study(plan, folder / name, threads=1, processes=at_a_time, console=console))
+    console.print(_table(*done))
+    console.print(f"{LEGEND}\n{MEANING}", highlight=False)
+    print_verdict(done[0], console)
+    return done[0]
+
+
+def context_plan() -> Plan:
+    """Return the study that is judged."""
+    return _plan(
+        CONTEXT, SEEDS, "Where the whole image decides an object's class, does a layer that sees all of it pay?"
     )
-    for run in runs:
-        console.print(f"pictures, curves and weights: {run.folder}", highlight=False, soft_wrap=True)
-    return runs
 
 
-def _images(split: str) -> int:
-    return len(load_data(DATA).splits[split])
+def local_plan() -> Plan:
+    """Return one run of each model on the same scenes, labelled by what each object shows by itself."""
+    return _plan(LOCAL, SEEDS[:1], "Where each object by itself shows its class, what do single runs reach?")
 
 
-def _table(runs: Sequence[Run]) -> Table:
-    table = Table(title=f"validation on {_images('val')} images that no model has seen")
-    for heading in ("model", "parameters", "AP", "AP50", "ordinary AP50", "odd AP50"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
-    for run in runs:
-        parameters = sum(p.numel() for p in run.model.parameters())
-        measures = (run.metrics.ap, run.metrics.ap50, *(entry.ap50 for entry in run.metrics.per_class))
-        table.add_row(run.folder.name, f"{parameters:,}", *(f"{value:.3f}" for value in measures))
+def _plan(data: str, seeds: Sequence[int], question: str) -> Plan:
+    settings: dict[str, Any] = {"epochs": EPOCHS, "batch": BATCH, "imgsz": IMGSZ, "recipe": RECIPE}
+    return make_plan(
+        {
+            "base": "odd-one-out",
+            "data": data,
+            "insert": [ATTENTION],
+            "gate": False,  # all learn from scratch, so there is nothing that a closed gate would spare
+            "seeds": list(seeds),
+            "metric": "ap50",
+            "mde": MDE,
+            "train": {"device": "cpu", "precision": "auto"},
+            "question": question,
+            **settings,
+        }
+    )
+
+
+def _table(context: StudyRecord, local: StudyRecord) -> Table:
+    """Return AP50 and AP of every run, on two lines a model."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("model", max_width=16)
+    for heading in ("", *(f"seed {seed}" for seed in context.seeds), "mean", "local"):
+        table.add_column(heading, justify="right")
+    for variant in context.variants:
+        runs, alone = context.finished(variant.name), local.finished(variant.name)
+        seeds = [[runs[seed]] if seed in runs else [] for seed in context.seeds]
+        cells = map(_cell, (*seeds, list(runs.values()), list(alone.values())))
+        table.add_row(variant.name, "AP50\nAP", *cells, end_section=True)
     return table
+
+
+def _cell(runs: Sequence[RunRecord]) -> str:
+    """Return the mean of both measures over runs, a line each; dashes where none has finished."""
+    return "\n".join(f"{mean(run.metrics[m] for run in runs):.3f}" if runs else "-" for m in MEASURES)

@@ -114,10 +114,9 @@ def train(
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to keep the two runs.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(help="The same seed gives the same demonstration.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to keep its two studies.")] = Path("runs/demo"),
 ) -> None:
-    """Train a small detector with and without attention on drawn images and compare them; a few minutes."""
+    """Run a small study on drawn images: does a layer that sees the whole image pay? A few minutes; it can go on."""
     from regard.demo import run_demo
 
-    run_demo(output, seed=seed)
+    run_demo(output)
