@@ -25,8 +25,11 @@ import regard
 from regard.ablate.verdict import judge
 from regard.graph.cost import row_costs
 from regard.graph.spec import ModelSpec
-from regard.nn.attention import ATTENTION, Attention, ConvolutionAsAttention, MultiHeadSelfAttention
+from regard.nn.attention import ATTENTION
+from regard.nn.attention.base import Attention
+from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.plots import BLUE, INK, ORANGE, PALE
 from regard.seeing import View
 from regard.seeing.picture import draw_map, mark_query, panels_of
@@ -138,8 +141,8 @@ def grid() -> Figure:
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axes = figure.subplots()
     draw_picture(axes)
-    axes.set_xticks(np.arange(COLUMNS) * CELL + CELL / 2 - 0.5, range(COLUMNS), fontsize=8)
-    axes.set_yticks(np.arange(ROWS) * CELL + CELL / 2 - 0.5, range(ROWS), fontsize=8)
+    axes.set_xticks(np.arange(COLUMNS) * CELL + CELL / 2 - 0.5, [*map(str, range(COLUMNS))], fontsize=8)
+    axes.set_yticks(np.arange(ROWS) * CELL + CELL / 2 - 0.5, [*map(str, range(ROWS))], fontsize=8)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.hlines(np.arange(1, ROWS) * CELL - 0.5, -0.5, COLUMNS * CELL - 0.5, color="white", linewidth=0.6)
     axes.vlines(np.arange(1, COLUMNS) * CELL - 0.5, -0.5, ROWS * CELL - 0.5, color="white", linewidth=0.6)
@@ -242,7 +245,7 @@ def shifts() -> Figure:
         weights = ConvolutionAsAttention(1, kernel=3, alpha=alpha).attention(torch.zeros(1, 1, 7, 7), (3, 3)).weights
         for head in range(9):
             axes = panels[head // 3, start + head % 3]
-            axes.imshow(weights[0, head, 0], cmap="cividis", vmin=0)
+            axes.imshow(weights[0, head, 0].numpy(), cmap="cividis", vmin=0)
             axes.add_patch(Circle((3, 3), 0.35, fill=False, color="white", linewidth=1.2))
     return figure
 
