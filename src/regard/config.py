@@ -109,9 +109,13 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0)
     device: str = "auto"
     devices: int = Field(1, ge=1, description="processes")
-    precision: Literal["32", "bf16", "fp16", "auto"] = "32"
+    precision: Literal["32", "bf16", "fp16", "auto"] = Field(
+        "auto", description="of the network; auto is bfloat16 where the hardware has it"
+    )
     workers: int = Field(2, ge=0)
-    cache: Literal["none", "ram", "disk"] = "none"
+    cache: Literal["auto", "none", "ram", "disk"] = Field(
+        "auto", description="where decoded images are kept; auto is ram where they take a small part of it"
+    )
     multi_scale: bool = False
     rect: bool = False
     freeze: tuple[str, ...] = Field((), description="names of layers that do not learn")

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from regard.data.images import ImageFile, image_size
+from regard.data.images import ImageFile, image_size, read_reduced
 from regard.errors import RegardError
 
 
@@ -24,6 +24,36 @@ def test_a_jpeg_equals_what_opencv_reads(shared: Path) -> None:
         expected = cv2.imread(str(file))
         assert expected is not None
         np.testing.assert_array_equal(ImageFile(file).read(), expected[:, :, ::-1])
+
+
+@pytest.mark.parametrize(("imgsz", "factor"), [(129, 1), (128, 1), (65, 1), (64, 2), (33, 2), (32, 4), (16, 8), (7, 8)])
+def test_a_jpeg_is_reduced_while_decoded_and_never_below_the_size_wanted(
+    tmp_path: Path, imgsz: int, factor: int
+) -> None:
+    ramp = np.linspace(0, 255, 128, dtype=np.uint8)[:, None].repeat(88, axis=1)
+    Image.fromarray(np.dstack([ramp, ramp[::-1], ramp])).save(tmp_path / "a.jpg", quality=95)
+    file = ImageFile(tmp_path / "a.jpg")
+    reduced = file.read_reduced(imgsz)
+    assert reduced.shape == (128 // factor, 88 // factor, 3)
+    areas = file.read().reshape(128 // factor, factor, 88 // factor, factor, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(reduced, areas, atol=3)
+
+
+def test_only_jpegs_are_reduced(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((128, 88, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    assert read_reduced(ImageFile(tmp_path / "a.png"), 16).shape == (128, 88, 3)
+
+
+def test_a_reduced_image_stands_upright(tmp_path: Path) -> None:
+    path = _with_orientation(tmp_path / "a.jpg", np.zeros((40, 56, 3), dtype=np.uint8), 6)
+    assert ImageFile(path).read_reduced(14).shape == (14, 10, 3)
+
+
+@pytest.mark.parametrize("name", ["missing.jpg", "damaged.jpg"])
+def test_a_reduced_image_that_cannot_be_read_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "damaged.jpg").write_bytes(b"\xff\xd8\xff not an image")
+    with pytest.raises(RegardError, match=r"no such image|can decode"):
+        ImageFile(tmp_path / name).read_reduced(32)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from regard.config import AugmentSettings
 from regard.data.images import ImageFile
 from regard.data.letterbox import fit_long_side, letterbox_validation, restore_boxes, validation_sizes
-from regard.data.loader import TrainLoader, ValidationLoader
+from regard.data.loader import Kept, TrainLoader, ValidationLoader
 from regard.data.record import Record
 from regard.errors import RegardError
 from regard.types import Batch
@@ -225,6 +225,28 @@ def test_disk_cache_needs_a_folder_and_leaves_drawn_images_alone(records: tuple[
         train_loader(records, cache="disk")
     next(train_loader(records, cache="disk", cache_dir=tmp_path / "cache").epoch(0))
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_kept_batches_are_made_once_and_only_when_the_first_pass_ended() -> None:
+    loader = ValidationLoader((record(3, 2), record(4, 1), record(5, 0)), imgsz=64, batch=2, workers=0)
+    passes: list[int] = []
+
+    class Counted:
+        def __iter__(self) -> Iterator[Batch]:
+            passes.append(1)
+            return iter(loader)
+
+    kept = Kept(Counted())
+    next(iter(kept))
+    assert_equal(list(loader), list(kept))
+    assert len(passes) == 2  # the pass that was given up kept nothing
+    assert_equal(list(loader), list(kept))
+    assert len(passes) == 2
+
+
+def test_pixels_lie_channels_last(records: tuple[Record, ...]) -> None:
+    batch = next(train_loader(records).epoch(0))
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_rect_training_batches_like_shapes(records: tuple[Record, ...]) -> None:

@@ -29,16 +29,17 @@ def train(
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="Processes, each on a device of its own (DDP).")] = 1,
     precision: Annotated[
-        Literal["32", "bf16", "fp16", "auto"], typer.Option(help="Of the network; the loss is in float32 always.")
-    ] = "32",
+        Literal["32", "bf16", "fp16", "auto"],
+        typer.Option(help="Of the network; the loss is in float32 always. auto: bf16 where the hardware has it."),
+    ] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that prepare images.")] = 2,
     cache: Annotated[
-        Literal["none", "ram", "disk"],
+        Literal["auto", "none", "ram", "disk"],
         typer.Option(
             help="Keep images decoded and reduced to the input size: ram, or disk, which is the folder image-cache "
-            "beside the run's. Runs there share it; you may delete it at any time."
+            "beside the run's. Runs there share it; you may delete it at any time. auto: ram where they are few."
         ),
-    ] = "none",
+    ] = "auto",
     freeze: Annotated[
         str | None,
         typer.Option(help="Layers that do not learn: names, 'backbone', or how many first ones.", show_default=False),

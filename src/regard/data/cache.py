@@ -12,12 +12,16 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from regard.data.images import ImageFile
+from regard.data.images import ImageFile, read_reduced
 from regard.data.letterbox import Image, fit_long_side
 from regard.data.record import ImageSource
 from regard.errors import RegardError
 
 CacheKind = Literal["none", "ram", "disk"]
+
+MOST_BYTES = 2 * 2**30
+MEMORY_SHARE = 8
+"""``choose_cache`` takes at most ``MOST_BYTES``, and at most one part in so many of the memory."""
 
 
 class ImageStore(Protocol):
@@ -39,7 +43,7 @@ class Uncached:
 
     def read(self, index: int) -> Image:
         """See ``ImageStore.read``."""
-        return fit_long_side(self.sources[index].read(), self.imgsz, enlarge=False)
+        return fit_long_side(read_reduced(self.sources[index], self.imgsz), self.imgsz, enlarge=False)
 
 
 class RamCache:
@@ -79,8 +83,19 @@ class DiskCache:
 
     def _entry(self, path: Path) -> Path:
         state = path.stat()
-        key = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{self.origin.imgsz}"
+        key = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{self.origin.imgsz}|reduced"
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+
+
+def choose_cache(images: int, imgsz: int, memory_bytes: int) -> CacheKind:
+    """Return "ram" where a small part of the memory holds all images at the training size, else "none".
+
+    Args:
+        images: how many.
+        imgsz: long side of each in pixels; the short one is taken to be as long.
+        memory_bytes: of the machine, divided among the processes that each keep their own.
+    """
+    return "ram" if images * imgsz**2 * 3 <= min(MOST_BYTES, memory_bytes // MEMORY_SHARE) else "none"
 
 
 def open_store(sources: Sequence[ImageSource], imgsz: int, cache: CacheKind, folder: Path | None = None) -> ImageStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -165,6 +165,29 @@ class ValidationLoader:
         yield from _raise_errors(self._loader)
 
 
+class Kept:
+    """Batches that are made in the first pass, and kept for the next ones."""
+
+    def __init__(self, loader: Iterable[Batch]) -> None:
+        self._loader = loader
+        self._batches: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches.
+
+        Raises:
+            RegardError: an image cannot be read.
+        """
+        if self._batches is not None:
+            yield from self._batches
+            return
+        made = []
+        for batch in self._loader:
+            made.append(batch)
+            yield batch
+        self._batches = made
+
+
 class _TrainingSet(Dataset[Batch | RegardError]):
     def __init__(
         self,
@@ -232,9 +255,10 @@ def _labels(record: Record) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 
 def _to_batch(samples: Sequence[Labelled], plan: BatchPlan) -> Batch:
-    images = torch.empty((len(samples), 3, *plan.size), dtype=torch.uint8)
-    for planes, sample in zip(images.numpy(), samples, strict=True):
-        planes[:] = sample.image.transpose(2, 0, 1)
+    pixels = torch.empty((len(samples), *plan.size, 3), dtype=torch.uint8)
+    for place, sample in zip(pixels.numpy(), samples, strict=True):
+        place[:] = sample.image
+    images = pixels.permute(0, 3, 1, 2)  # channels last in memory, as images come and as convolutions are fastest
     counts = torch.tensor([len(sample.class_ids) for sample in samples])
     boxes = np.concatenate([sample.boxes_xyxy for sample in samples]) / _corner_sizes(plan.size)
     middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,25 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from regard.config import Recipe, TrainSettings, describe
-from regard.data.loader import TrainLoader, ValidationLoader
+from regard.costing.memory import available_bytes
+from regard.data.cache import CacheKind, choose_cache
+from regard.data.loader import Kept, TrainLoader, ValidationLoader
 from regard.data.record import DetectionData
 from regard.errors import RegardError
 from regard.evaluate import Metrics, evaluate
 from regard.graph.cost import check_imgsz
 from regard.graph.detector import Detector
+from regard.nn.folding import fold_batch_norm
 from regard.nn.gate import gate_values
 from regard.training.ema import Ema
 from regard.training.folder import Row, RunFolder
 from regard.training.loss import DetectionLoss, alone, detection_loss
 from regard.training.optim import build_optimizer, schedule, set_step
 from regard.training.pictures import Pictures
+from regard.training.precision import FABRIC
 from regard.training.prepare import fit_anchors, fit_classes, freeze, hold_statistics
 from regard.training.progress import Progress
+from regard.types import Batch
 
 LOSSES = ("box", "obj", "cls")
 CACHE_FOLDER = "image-cache"
@@ -86,7 +92,8 @@ class Trainer:
         self.detector = self._prepare(detector)
         self.folder = RunFolder(folder) if fabric.is_global_zero else None
         self.pictures = Pictures(folder, data.names) if self.folder and settings.plots else None
-        self.config = {**config, "device": str(fabric.device), "settings": describe(settings)}
+        made = {"device": str(fabric.device), "precision": fabric.strategy.precision.precision}
+        self.config = {**config, **made, "settings": describe(settings)}
         self.state = State(0, [], (-1.0, -1))
 
     def _prepare(self, detector: Detector) -> Detector:
@@ -111,6 +118,7 @@ class Trainer:
         """Train until the epochs are used up, or nothing has become better for long."""
         settings, fabric = self.settings, self.fabric
         self.loader = self._train_loader()
+        self.val_batches = self._val_batches()
         self.ema = Ema(self.detector, self.recipe.optim.ema_decay, self.recipe.optim.ema_tau)
         self.model, self.optimizer = self._set_up()
         if self.resume:
@@ -145,6 +153,7 @@ class Trainer:
 
     def _train_loader(self) -> TrainLoader:
         settings = self.settings
+        self.cache = settings.cache if settings.cache != "auto" else self._choose_cache()
         return TrainLoader(
             self.train_records,
             settings=self.recipe.augment,
@@ -152,7 +161,7 @@ class Trainer:
             batch=settings.batch,
             seed=settings.seed,
             workers=settings.workers,
-            cache=settings.cache,
+            cache=self.cache,
             cache_dir=self.path.parent / CACHE_FOLDER,
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
@@ -160,10 +169,23 @@ class Trainer:
             stride=self.detector.max_stride,
         )
 
+    def _choose_cache(self) -> CacheKind:
+        free = available_bytes(torch.device("cpu")) // self.fabric.world_size
+        return choose_cache(len(self.train_records) + len(self.val_records), self.settings.imgsz, free)
+
+    def _val_batches(self) -> Iterable[Batch]:
+        settings = self.settings
+        stride = self.detector.max_stride
+        loader = ValidationLoader(
+            self.val_records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=stride
+        )
+        return Kept(loader) if self.cache == "ram" else loader
+
     def _set_up(self) -> tuple[Any, Optimizer]:
         # Convolutions are faster with channels last, on CPU and GPU alike.
         self.detector.train().to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(self.detector, self.recipe.optim, self.settings.batch)
+        scaled = self.fabric.strategy.precision.precision == FABRIC["fp16"]
+        optimizer = build_optimizer(self.detector, self.recipe.optim, self.settings.batch, scaled=scaled)
         model, wrapped = self.fabric.setup(self.detector, optimizer)
         self.ema.model.to(self.fabric.device)
         return model, wrapped
@@ -241,15 +263,9 @@ class Trainer:
         """Measure the averaged weights, in the first process."""
         if not self.folder:
             return None
-        settings = self.settings
-        loader = ValidationLoader(
-            self.val_records,
-            imgsz=settings.imgsz,
-            batch=settings.batch,
-            workers=0,
-            stride=self.detector.max_stride,
-        )
-        return evaluate(self.averaged, loader, self.val_records, self.data.names)
+        folded = deepcopy(self.averaged)
+        fold_batch_norm(folded)
+        return evaluate(folded, self.val_batches, self.val_records, self.data.names)
 
     def _row(
         self, epoch: int, losses: dict[str, float], metrics: Metrics | None, seconds: float, val_seconds: float

@@ -66,7 +66,7 @@ def _grouped(model: nn.Module) -> Iterator[tuple[Group, nn.Parameter]]:
                 yield "weights", parameter
 
 
-def build_optimizer(model: nn.Module, settings: OptimSettings, batch: int) -> Optimizer:
+def build_optimizer(model: nn.Module, settings: OptimSettings, batch: int, *, scaled: bool = False) -> Optimizer:
     """Return the optimiser of ``model``; ``set_step`` gives it the rates of each step.
 
     Args:
@@ -74,6 +74,7 @@ def build_optimizer(model: nn.Module, settings: OptimSettings, batch: int) -> Op
         settings: which optimiser, and its numbers.
         batch: images a step over all processes. With a nominal batch, decay grows with the images that an update
             gathers, relative to it.
+        scaled: whether gradients come multiplied by a scale, as they do in float16.
     """
     decay = settings.weight_decay
     if settings.nominal_batch:
@@ -82,10 +83,11 @@ def build_optimizer(model: nn.Module, settings: OptimSettings, batch: int) -> Op
         {"name": name, "params": parameters, "weight_decay": decay if name == "weights" else 0.0}
         for name, parameters in parameter_groups(model).items()
     ]
-    # foreach rather than fused: a fused optimiser unscales float16 gradients itself, after they should be clipped.
+    # A fused optimiser would unscale gradients itself, after they should have been clipped.
+    quick = {"foreach": True} if scaled else {"fused": True}
     if settings.optimizer == "adamw":
-        return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), foreach=True)
-    return SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0, foreach=True)
+        return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), **quick)
+    return SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0, **quick)
 
 
 def schedule(step: int, steps_per_epoch: int, epochs: int, settings: OptimSettings, batch: int) -> Step:

@@ -28,10 +28,9 @@ from regard.graph.detector import Detector
 from regard.training.folder import RunFolder, read_config
 from regard.training.loop import Trainer, named_gates, validation_split
 from regard.training.pictures import Pictures
+from regard.training.precision import FABRIC, resolve
 from regard.weights.detector import RUN_WEIGHTS, load_detector
 from regard.weights.store import load_weights
-
-PRECISIONS: Mapping[str, str] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,7 @@ def _finish(data: DetectionData, settings: TrainSettings, folder: Path, modules:
 
 def _fabric(settings: TrainSettings) -> Fabric:
     accelerator, index = _accelerator(settings.device)
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bf16" if accelerator == "cuda" else "32"
+    precision = FABRIC[resolve(settings.precision, accelerator)]
     devices: Any = [index] if index is not None and settings.devices == 1 else settings.devices
     if accelerator == "cpu":
         devices = settings.devices
@@ -162,7 +159,7 @@ def _fabric(settings: TrainSettings) -> Fabric:
     with warnings.catch_warnings():
         # Fabric tells users of CPUs with GPUs beside them that they might want those; they named the device.
         warnings.filterwarnings("ignore", message="GPU available but not used")
-        return Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=PRECISIONS[precision])  # type: ignore[arg-type]
+        return Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=precision)
 
 
 def _accelerator(device: str) -> tuple[str, int | None]:
