@@ -15,6 +15,10 @@ from regard.ablate.words import interval, signed
 COLOUR = {"helps": "--helps", "hurts": "--hurts", "same": "--same", "unknown": "--unknown"}
 REACH = 3.0
 """The axis ends at so many times the greatest difference of a seed; what leaves it ends in an arrow."""
+NEAR = 1.3
+"""Times as far as all else that a joint interval is followed."""
+STUB = 0.3
+"""Of the longer side of the axis, at least, is the shorter."""
 WIDE, NARROW = 820, 400
 
 
@@ -49,8 +53,7 @@ def forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> M
     bottom = top + step * len(rows)
     says = "; ".join(f"{r.name}: {r.note}, {signed(r.judgement.mean)}, {interval(r.judgement.interval)}" for r in rows)
     sheet = Sheet(width, bottom + 50, f"Differences from the base. {says}")
-    reach = _reach([row.judgement for row in rows], mde)
-    scale = Scale(-reach, reach, left, right)
+    scale = Scale(*_ends([row.judgement for row in rows], mde), left, right)
     spans = [(top, bottom)] if wide else [(top + step * i + 66, top + step * i + 106) for i in range(len(rows))]
     _draw_ground(sheet, scale, mde, spans)
     _draw_axis(sheet, scale, axis, bottom)
@@ -125,10 +128,16 @@ def _interval(judgement: Judgement) -> str:
     return "no interval" if math.isnan(judgement.sd) else interval(judgement.interval)
 
 
-def _reach(judgements: Sequence[Judgement], mde: float) -> float:
-    seeds = max((abs(value) for j in judgements for value in j.differences), default=0.0)
-    ends = max((abs(end) for j in judgements for end in j.interval if not math.isnan(end)), default=0.0)
-    return 1.06 * max(min(ends, REACH * seeds), seeds, 1.5 * mde, 1e-6)
+def _ends(judgements: Sequence[Judgement], mde: float) -> tuple[float, float]:
+    """Return where the axis begins and ends: each side as long as it needs, but no stub beside the other."""
+    seeds = [value for j in judgements for value in j.differences]
+    ends = [end for j in judgements for end in j.interval if not math.isnan(end)]
+    most = REACH * max(map(abs, seeds), default=0.0)
+    kept = [*seeds, *(min(max(end, -most), most) for end in ends), -1.5 * mde, 1.5 * mde, -1e-6, 1e-6]
+    joint = [end for j in judgements for end in j.joint if not math.isnan(end)]
+    worse = max(-min(kept), min(-min(joint, default=0), -NEAR * min(kept)))
+    better = max(max(kept), min(max(joint, default=0), NEAR * max(kept)))
+    return -1.06 * max(worse, STUB * better), 1.06 * max(better, STUB * worse)
 
 
 def _short(text: str, letters: int) -> str:
