@@ -101,13 +101,17 @@ def _details(study: StudyRecord, findings: Findings) -> list[str]:
     return [
         f"decided on {metric_name(study.metric)} on val",
         *_level(study),
-        f"{len(study.seeds)} seeds",
-        f"{len(findings.judgements)} variants",
+        _counted(len(study.seeds), "seed"),
+        _counted(len(findings.judgements), "variant"),
         f"{finished} of {len(study.runs)} runs finished",
         f"level {percent(study.alpha)} over all variants",
         f"smallest difference that matters {study.mde:g}",
         *(f"{name}: {edits}" for name, edits in _named(study)),
     ]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _level(study: StudyRecord) -> list[str]:
