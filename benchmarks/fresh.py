@@ -6,21 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 RESULT = "RESULT "
 
 
-def in_fresh_process(script: Path, task: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Any:
-    """Run ``script --task JSON``, which prints its result by ``report``, and return that.
+def in_fresh_process(
+    script: Path, task: Mapping[str, Any], arguments: Sequence[str], environment: Mapping[str, str]
+) -> Any:
+    """Run ``script ARGUMENTS --task JSON``, which prints its result by ``report``, and return that.
 
     Raises:
         RuntimeError: the process failed; what it wrote is in the message.
     """
-    command = [sys.executable, str(script), "--task", json.dumps(task)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict(environment or {}))
+    command = [sys.executable, str(script), *arguments, "--task", json.dumps(task)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict(environment))
     found = [line for line in done.stdout.splitlines() if line.startswith(RESULT)]
     if done.returncode or not found:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")

@@ -28,24 +28,20 @@ from attention import OnTokens
 from fresh import forget_peak, in_fresh_process, memory, report
 from kept import Kept, write
 from multihead_page import page
+from steps import Step
 from torch import Tensor, nn
 
 import regard
-from regard.config import DEFAULT_RECIPE, TrainSettings
+from regard.config import TrainSettings
 from regard.costing.latency import latencies_in_turn
 from regard.graph.detector import Detector
 from regard.inference.choose import open_finder
 from regard.inference.prepared import PreparedFinder
 from regard.nn.folding import fold_batch_norm
-from regard.training.loss import detection_loss
-from regard.training.optim import build_optimizer
 from regard.training.precision import resolve
-from regard.types import Targets
 
 CPU = torch.device("cpu")
-BATCH = {"inference": 1, "training": 2}
-BOXES = 8
-"""Labelled boxes an image."""
+KINDS, TRAINING_BATCH = ("inference", "training"), 2
 
 
 class WithWeights(OnTokens):
@@ -102,40 +98,20 @@ def prepare(case: Case, side: str) -> tuple[Callable[[], object], str]:
         theirs_as_shipped = side != "ours"
         precision = "32" if theirs_as_shipped else resolve(TrainSettings().precision, "cpu")
     order = torch.contiguous_format if theirs_as_shipped else torch.channels_last
-    images = torch.rand(BATCH[case.kind], 3, case.imgsz, case.imgsz).to(memory_format=order)
-    if case.kind == "inference":
-        if case.precision == "shipped":
-            fold_batch_norm(detector)
-        detector.to(memory_format=order)
-        return partial(infer, detector, images, precision), f"PyTorch, {precision}"
-    detector.train().to(memory_format=order)
-    return training_step(detector, images, precision), f"PyTorch, {precision}"
+    if case.kind == "training":
+        step = Step(detector, TRAINING_BATCH, case.imgsz, lower=precision == "bf16", order=order)
+        return step.whole, f"PyTorch, {precision}"
+    if case.precision == "shipped":
+        fold_batch_norm(detector)
+    detector.to(memory_format=order)
+    images = torch.rand(1, 3, case.imgsz, case.imgsz).to(memory_format=order)
+    return partial(infer, detector, images, precision), f"PyTorch, {precision}"
 
 
 def infer(detector: Detector, images: Tensor, precision: str) -> object:
     """Run the network once."""
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         return detector.raw(images)
-
-
-def training_step(detector: Detector, images: Tensor, precision: str) -> Callable[[], None]:
-    """Return a training step."""
-    recipe, batch = DEFAULT_RECIPE, len(images)
-    optimizer = build_optimizer(detector, recipe.optim, batch)
-    index = torch.arange(batch).repeat_interleave(BOXES)
-    boxes = torch.cat((torch.rand(len(index), 2), 0.05 + 0.3 * torch.rand(len(index), 2)), dim=1)
-    targets = Targets(index, torch.randint(detector.nc, (len(index),)), boxes)
-
-    def step() -> None:
-        with torch.inference_mode(False), torch.enable_grad():  # the clock runs everything without gradients
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                raw = detector.raw(images)
-            loss = detection_loss(raw, targets, detector.head.anchors, recipe.loss, images.shape[2])
-            torch.autograd.backward(loss.total)
-            optimizer.step()
-            optimizer.zero_grad()
-
-    return step
 
 
 def shipped_inference(detector: Detector, imgsz: int) -> tuple[Callable[[], object], str]:
@@ -159,9 +135,8 @@ def times(case: Case, repeats: int) -> dict[str, Any]:
     return {"seconds": dict(zip(prepared, found, strict=True)), "how": how}
 
 
-def peak(case: Case, side: str, threads: int) -> dict[str, float]:
+def peak(case: Case, side: str) -> dict[str, float]:
     """Return the peak of resident memory over two runs in MB, in this process, beyond what was there before."""
-    torch.set_num_threads(threads)
     run, _ = prepare(case, side)
     forget_peak()
     before = memory("VmRSS")
@@ -172,9 +147,9 @@ def peak(case: Case, side: str, threads: int) -> dict[str, float]:
 
 def measure(case: Case, repeats: int, threads: int) -> dict[str, Any]:
     """Return times and peaks of all sides."""
-    tasks = {side: {"case": list(case), "side": side, "threads": threads} for side in SIDES}
-    environment = {"OMP_NUM_THREADS": str(threads)}
-    peaks = {side: in_fresh_process(Path(__file__), task, environment) for side, task in tasks.items()}
+    environment, arguments = {"OMP_NUM_THREADS": str(threads)}, ["--threads", str(threads)]
+    tasks = {side: {"case": list(case), "side": side} for side in SIDES}
+    peaks = {side: in_fresh_process(Path(__file__), task, arguments, environment) for side, task in tasks.items()}
     return case._asdict() | times(case, repeats) | {"memory": peaks}
 
 
@@ -188,13 +163,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--task", help=argparse.SUPPRESS)
     a = parser.parse_args()
+    torch.set_num_threads(a.threads)
     if a.task:
         task = json.loads(a.task)
-        return report(peak(Case(*task["case"]), task["side"], task["threads"]))
-    torch.set_num_threads(a.threads)
+        return report(peak(Case(*task["case"]), task["side"]))
     imgsz, repeats = (64, 3) if a.quick else (640, a.repeats)
     kept = Kept(a.out / "multihead.json", {"imgsz": imgsz, "repeats": repeats})
-    for case in (Case(x, k, p, imgsz) for p in ("32", "bf16", "shipped") for x in a.levels for k in BATCH):
+    for case in (Case(x, k, p, imgsz) for p in ("32", "bf16", "shipped") for x in a.levels for k in KINDS):
         kept.once(" ".join(map(str, case)), partial(measure, case, repeats, a.threads))
     command = "python benchmarks/multihead.py" + " --quick" * a.quick
     write(a.out / "multihead.md", page(kept.document, command))
