@@ -9,14 +9,17 @@ length 1. Cost grows with N. With one bucket nothing is sorted or cut, and this 
 The R are drawn once, kept in a buffer, and saved, copied and sent to other processes with the weights; they suit maps
 of any size, and heads share them.
 
+As s_ii is the largest score of query i, the weights of all rounds are exp(s_ij - s_ii), over how many rounds see j, and
+sums over rounds need no softmax that goes before. Scores are written out, 2 m for each position, head and round.
+
 Deviations: a query sees itself, which the paper avoids for language models; no causality; the number of buckets and m
-are options of their own, where the paper has m = 2 N / buckets, which grows with the map. Rounds meet in one softmax,
-whose parts no fused kernel gives: scores are written out, 2 m for each position, head and round.
+are options of their own, where the paper has m = 2 N / buckets, which grows with the map.
 """
 
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +32,9 @@ from regard.nn.attention.grouping import ceil_div
 from regard.nn.attention.multi_head import MultiHead, Size
 from regard.nn.attention.options import check_at_least, check_positions
 from regard.nn.attention.tokens import split_heads, to_tokens
+
+FILLING = -2
+"""Stands for the group of what fills up the last stretch; neither it nor one more is that of a position."""
 
 
 class LSHAttention(MultiHead):
@@ -105,7 +111,8 @@ class LSHAttention(MultiHead):
         steps = torch.arange(n, device=k.device)
         order = (bucket * n + steps).argsort(-1)
         place = torch.zeros_like(order).scatter(-1, order, steps.expand_as(order))
-        return order, place, bucket * (ceil_div(n, self.stretch) + 1) + place // self.stretch
+        group = bucket * (ceil_div(n, self.stretch) + 1) + place // self.stretch
+        return order, place, group.int()  # compared for all pairs: half the memory to read
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) each -> (B, heads, N, d)."""
@@ -113,32 +120,33 @@ class LSHAttention(MultiHead):
             return fused_attention(q, k, v)
         orders, places, groups = self.order(k)
         q = q / math.sqrt(q.shape[-1])
-        found, sums = [], []
-        for order, place, group in zip(orders, places, groups, strict=True):
-            mixed, log_sum = self._in_order(q, k, v, order, group, groups)
-            found.append(mixed.gather(2, place[..., None].expand_as(q)))
-            sums.append(log_sum.gather(2, place))
-        shares = torch.stack(sums).softmax(0).to(v.dtype)
-        return (torch.stack(found) * shares[..., None]).sum(0)
+        mixed, sums = torch.zeros_like(v), torch.zeros_like(q[..., :1])
+        for i, (order, place) in enumerate(zip(orders, places, strict=True)):
+            # this round's first: what it sees; then the others', which may see the same
+            in_order = [group.gather(2, order) for group in (groups[i], *groups[:i], *groups[i + 1 :])]
+            found, total = self._in_order(*(_rows(t, order) for t in (q, k, v)), in_order)
+            mixed, sums = mixed + _rows(found, place), sums + _rows(total, place)
+        return mixed / sums
 
-    def _in_order(
-        self, q: Tensor, k: Tensor, v: Tensor, order: Tensor, group: Tensor, groups: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return what one round mixes, (B, heads, N or more, d), and the logarithm of its sum of weights, in order."""
-        n, m = order.shape[-1], self.stretch
+    def _in_order(self, q: Tensor, k: Tensor, v: Tensor, groups: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the sum of weighted values of one round, (B, heads, N or more, d), and that of the weights, (..., 1).
+
+        All are in the order of the round. Keys are queries at length 1, so no score s_ij is above s_ii: weights are
+        exp(s_ij - s_ii) over what all of them could come to, at most 1 and never all 0. No query sees nothing: what
+        fills up the last stretch sees itself.
+        """
+        n, m = q.shape[2], self.stretch
         many = ceil_div(n, m)
-        queries = F.pad(order, (0, many * m - n)).view(*order.shape[:2], many, m)
-        keys = torch.cat((queries.roll(1, 2), queries), -1)  # (B, heads, many, 2 m)
-        slot = torch.arange(many * m, device=q.device).view(many, m)
-        real = torch.cat((slot - m, slot), -1)
-        seen = _sees(group, queries, keys) & ((real >= 0) & (real < n))[:, None]
-        times = sum(_sees(other, queries, keys).to(q.dtype) for other in groups)
-        scores = _pick(q, queries) @ _pick(k, keys).mT
-        scores = (scores - torch.as_tensor(times).clamp(min=1).log()).masked_fill(~seen, -torch.inf)
-        log_sum = scores.logsumexp(-1, keepdim=True)
-        log_sum = log_sum.masked_fill(log_sum == -torch.inf, 0)  # what only fills up may see nothing
-        mixed = (scores - log_sum).exp() @ _pick(v, keys)
-        return mixed.flatten(2, 3), log_sum.flatten(2)
+        own = (q * k).sum(-1, keepdim=True).detach() + math.log(2 * m * self.rounds)  # cancels: without a gradient
+        q, k, v, own = (F.pad(t, (0, 0, 0, many * m - n)).unflatten(2, (many, m)) for t in (q, k, v, own))
+        group, *others = (F.pad(t, (0, many * m - n), value=FILLING).unflatten(2, (many, m)) for t in groups)
+        # in the stretch before, a bucket's number is one less; before the first stands the last, which never fits
+        unseen = group[..., None] != torch.cat((group.roll(1, 2) + 1, group), -1)[..., None, :]
+        times = [_sees(other).to(q.dtype) for other in others] or [torch.zeros_like(unseen, dtype=q.dtype)]
+        # in place: of large maps, to ask for fresh memory takes longer than to fill it
+        less = reduce(torch.add, times).log1p_().add_(own).masked_fill_(unseen, torch.inf)
+        weights = (q @ _with_previous(k).mT).sub_(less).exp_()
+        return (weights @ _with_previous(v)).flatten(2, 3), weights.sum(-1, keepdim=True).flatten(2, 3)
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
         """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
@@ -165,21 +173,26 @@ class LSHAttention(MultiHead):
         return super().mixing_flops(height, width) + hashes
 
     def saved_elements(self, height: int, width: int) -> int:
-        """Return input, queries, keys and values; of each round these in order, weights and places."""
+        """Return input, queries, keys and values; of each round these in order, keys and values twice, and weights."""
         n = height * width
         if self.buckets == 1:
             return n * (6 * self.in_channels + self.heads)
-        weights = 3 * self.heads * self.pairs(height, width)
-        return n * self.in_channels * (6 + 7 * self.rounds) + weights
+        return n * self.in_channels * (5 + 8 * self.rounds) + self.heads * self.pairs(height, width)
 
 
-def _sees(group: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
-    """Return whether queries see keys in one round: (B, heads, many, m, 2 m)."""
-    of_query, of_key = (group.gather(2, at.flatten(2)).view(at.shape) for at in (queries, keys))
-    behind = of_query[..., None] - of_key[..., None, :]
-    return (behind == 0) | (behind == 1)
+def _sees(group: Tensor) -> Tensor:
+    """Return whether queries see keys in one round, (B, heads, many, m) in the order of another: (..., m, 2 m)."""
+    of_query, of_key = group[..., None], torch.cat((group.roll(1, 2), group), -1)[..., None, :]
+    return (of_query == of_key).logical_or_(of_query - 1 == of_key)
 
 
-def _pick(x: Tensor, at: Tensor) -> Tensor:
-    """(B, heads, N, d), (B, heads, many, m) -> (B, heads, many, m, d)."""
-    return x.gather(2, at.flatten(2)[..., None].expand(-1, -1, -1, x.shape[-1])).view(*at.shape, x.shape[-1])
+def _with_previous(x: Tensor) -> Tensor:
+    """Return each stretch and before it the one before it: (B, heads, many, m, d) -> (B, heads, many, 2 m, d)."""
+    return torch.cat((x.roll(1, 2), x), 3)
+
+
+def _rows(x: Tensor, at: Tensor) -> Tensor:
+    """(B, heads, N, d), (B, heads, M) -> (B, heads, M, d), row by row, which is faster than ``gather``."""
+    batch, heads, n, _ = x.shape
+    starts = torch.arange(batch * heads, device=x.device).view(batch, heads, 1) * n
+    return x.flatten(0, 2).index_select(0, (at + starts).flatten()).view(*at.shape, x.shape[-1])
