@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import regard
 from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.read import parse_spec
 from regard.nn.attention.deformable import DeformableAttention
-from regard.nn.multi_scale import MultiScaleDeformable
+from regard.nn.multi_scale import MultiScaleDeformable, overlaps
+from regard.seeing import attention_layers
+from regard.types import AttentionMap
 
 
 def close(found: Tensor, expected: Tensor) -> None:
@@ -76,6 +80,79 @@ def test_without_offsets_samples_each_map_at_the_place_of_the_query() -> None:
     close(layer([fine, coarse]), layer.out(values).mT.reshape(fine.shape))
 
 
+def some_maps(*sizes: tuple[int, int], batch: int = 3) -> list[Tensor]:
+    """Return a map of 8, of 5 and of 12 channels, as many as there are sizes."""
+    return [torch.randn(batch, c, *size, dtype=torch.float64) for c, size in zip((8, 5, 12), sizes, strict=False)]
+
+
+def test_images_of_a_batch_are_independent() -> None:
+    layer, maps = stirred([8, 5, 12]), some_maps((9, 7), (5, 3), (2, 2))
+    y = layer(maps)
+    for i in range(3):
+        close(layer([x[i : i + 1] for x in maps]), y[i : i + 1])
+    assert (y[0] - y[1]).abs().max() > 1e-6
+    assert layer([x[:0] for x in maps]).shape == (0, 8, 9, 7)
+
+
+def test_levels_may_come_in_any_order_if_what_is_learned_follows() -> None:
+    """All but the first, whose positions ask: the sum runs over levels, and the softmax over all of their points."""
+    layer, other = stirred([8, 5, 12]), MultiScaleDeformable([8, 12, 5], 2, 3).double()
+    order, maps = [0, 2, 1], some_maps((9, 7), (5, 3), (2, 2))
+    with torch.no_grad():
+        for ours, theirs in ((layer.offsets, other.offsets), (layer.weights, other.weights)):
+            for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+                its.copy_(mine.unflatten(0, (2, 3, -1))[:, order].reshape(mine.shape))
+    other.values = nn.ModuleList(layer.values[i] for i in order)
+    other.out = layer.out
+    close(other([maps[i] for i in order]), layer(maps))
+
+
+@pytest.mark.parametrize("sizes", [[(8, 12), (4, 6), (2, 3)], [(5, 7), (3, 4)], [(4, 3), (8, 6)], [(1, 1), (13, 9)]])
+def test_the_map_gives_the_output(sizes: list[tuple[int, int]]) -> None:
+    maps = some_maps(*sizes)
+    layer = stirred([x.shape[1] for x in maps])
+    y, (height, width) = layer(maps), sizes[0]
+    finest = max(sizes)
+    for query in {(0, 0), (height // 2, width // 3), (height - 1, width - 1)}:
+        mixed = torch.zeros(3, 2, 4, dtype=torch.float64)
+        levels = layer.on_levels(maps, query)
+        for x, weights, value in zip(maps, levels, layer.values, strict=True):
+            assert weights.shape == (3, 2, 1, *x.shape[2:])
+            assert (weights >= 0).all()
+            v = value(x.flatten(2).mT).unflatten(-1, (2, 4)).transpose(1, 2)
+            mixed += (weights.flatten(3) @ v)[:, :, 0]
+        close(layer.out(mixed.flatten(1)), y[..., query[0], query[1]])
+        found = layer.attention(maps, query)
+        assert found.kind == "rows"
+        assert found.queries == (query,)
+        assert found.weights.shape == (3, 2, 1, *finest)
+        close(found.weights.sum((-2, -1)), torch.stack([w.sum((-2, -1)) for w in levels]).sum(0))
+    assert layer.attention(maps).queries == ((height // 2, width // 2),)
+
+
+def test_a_coarse_cell_is_spread_over_its_place_on_the_finest_map() -> None:
+    layer = MultiScaleDeformable([4, 4], 1, 1)
+    with torch.no_grad():
+        layer.weights.bias.copy_(torch.tensor([-100.0, 0.0]))  # the coarse map alone
+        layer.offsets.bias.copy_(torch.tensor([0.0, 0.0, -0.25, -0.25]))  # onto the middle of its first cell
+    found = layer.attention([torch.randn(1, 4, 4, 6), torch.randn(1, 4, 2, 3)], (1, 1)).weights[0, 0, 0]
+    expected = torch.zeros(4, 6)
+    expected[:2, :2] = 0.25
+    torch.testing.assert_close(found, expected)
+
+
+def test_parts_of_stretches_by_hand() -> None:
+    third = [[2 / 3, 0], [1 / 3, 1 / 3], [0, 2 / 3]]  # two halves of a line, each in three thirds
+    close(overlaps(3, 2, torch.zeros(0).double()), torch.tensor(third, dtype=torch.float64))
+    close(overlaps(2, 3, torch.zeros(0).double()), torch.tensor([[1, 0.5, 0], [0, 0.5, 1]]).double())
+    close(overlaps(4, 4, torch.zeros(0).double()), torch.eye(4).double())
+
+
+def test_a_query_outside_is_refused() -> None:
+    with pytest.raises(RegardError, match=r"query \(4, 0\) lies outside the map"):
+        stirred([8, 5]).attention(some_maps((4, 6), (8, 12)), (4, 0))
+
+
 def test_gradients() -> None:
     layer = stirred([4, 3], 2, 1)
     maps = [torch.randn(1, c, *size, dtype=torch.float64, requires_grad=True) for c, size in ((4, (3, 4)), (3, (2, 2)))]
@@ -99,6 +176,19 @@ def test_it_reads_three_levels_of_a_graph() -> None:
     assert (layer.levels, layer.heads, layer.points, layer.out_channels) == (3, 4, 2, 32)
     assert [linear.in_features for linear in layer.values] == [32, 16, 16]
     assert detector(torch.rand(1, 3, 64, 96)).isfinite().all()
+
+
+def test_a_picture_looks_a_query_up_on_the_first_map() -> None:
+    torch.manual_seed(0)
+    detector = build(parse_spec(MODEL, "model.yaml"))
+    name = detector.spec.rows[3].name
+    assert [(entry.name, entry.module) for entry in attention_layers(detector)] == [(name, "MultiScaleDeformable")]
+    image = np.random.default_rng(1).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    view = regard.attend(detector, image, layer=name, query=(95, 1), imgsz=96)
+    assert isinstance(view.map, AttentionMap)
+    assert view.map.queries == ((0, 23),)  # the first of 16 x 24, of stride 4
+    assert view.map.weights.shape == (1, 4, 1, 32, 48)  # on the finest, of stride 2
+    assert view.title == f"{name}  (MultiScaleDeformable, 32 x 48 positions), query at 95, 1"
 
 
 def test_refusals() -> None:

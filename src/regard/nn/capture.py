@@ -25,11 +25,11 @@ class Capture:
 
     Attributes:
         modules: attention module by layer name.
-        inputs: (B, C, H, W), what each module was last given, by layer name; empty before the run.
+        inputs: (B, C, H, W), or a list of such, what each module was last given, by layer name; empty before the run.
     """
 
     modules: Mapping[str, nn.Module]
-    inputs: dict[str, Tensor] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
 
     @torch.no_grad()
     def map(self, name: str, query: tuple[int, int] | None = None) -> AttentionMap:
@@ -37,7 +37,8 @@ class Capture:
 
         Args:
             name: of an attention layer.
-            query: (row, column) on the layer's map of the position whose row of weights is wanted; the centre if None.
+            query: (row, column) of the position whose row of weights is wanted, on the layer's map, the first if it
+                reads several; the centre if None.
 
         Raises:
             RegardError: no attention layer has this name, it has not run, or ``query`` lies outside its map.
@@ -96,8 +97,9 @@ def attention_modules(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.M
     return found
 
 
-def _remember(inputs: dict[str, Tensor], name: str) -> Any:
+def _remember(inputs: dict[str, Any], name: str) -> Any:
     def hook(_: nn.Module, arguments: tuple[Any, ...]) -> None:
-        inputs[name] = arguments[0].detach()
+        given = arguments[0]
+        inputs[name] = given.detach() if isinstance(given, Tensor) else [x.detach() for x in given]
 
     return hook

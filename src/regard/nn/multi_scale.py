@@ -10,6 +10,7 @@ the paper brings all to 256 channels before. The map is the output; the input is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 from regard.errors import RegardError
 from regard.nn.attention.deformable import corners, places, star
 from regard.nn.attention.heads import check_heads
+from regard.nn.attention.multi_head import Size, check_query
 from regard.nn.attention.options import check_at_least
 from regard.nn.attention.tokens import merge_heads, split_heads, to_map, to_tokens
+from regard.types import AttentionMap
 
 
 class MultiScaleDeformable(nn.Module):
@@ -63,14 +66,43 @@ class MultiScaleDeformable(nn.Module):
         for level, x in enumerate(maps):
             v = split_heads(self.values[level](to_tokens(x)), self.heads)
             here = (x.shape[2], x.shape[3])
-            locations = centres(size, here, offsets)[:, None] + offsets[:, :, :, level]
-            for index, share in corners(locations, here):
+            at = centres(places(size, x.device), size, here, offsets)
+            for index, share in corners(at[:, None] + offsets[:, :, :, level], here):
                 flat = index.flatten(2)[..., None].expand(-1, -1, -1, v.shape[-1])
                 found = v.gather(2, flat).view(*index.shape, v.shape[-1])
                 part = ((weights[:, :, :, level] * share).to(v.dtype)[..., None, :] @ found)[..., 0, :]
                 mixed = part if mixed is None else mixed + part
         assert mixed is not None
         return to_map(self.out(merge_heads(mixed)), size)
+
+    def attention(self, maps: Sequence[Tensor], query: Size | None = None) -> AttentionMap:
+        """Return the weights that a query's points imply, of all levels together, on the finest: (B, heads, 1, H, W).
+
+        The weight of a cell of another level is spread over the cells of the finest in the same place of the image.
+
+        Args:
+            maps: (B, C_l, H_l, W_l) for each level.
+            query: (row, column) on the first map; its centre if None.
+        """
+        place = check_query(query, (maps[0].shape[2], maps[0].shape[3]))
+        of_levels = self.on_levels(maps, place)
+        finest = max(((x.shape[2], x.shape[3]) for x in maps), key=math.prod)
+        spread = [overlaps(finest[0], w.shape[3], w) @ w @ overlaps(finest[1], w.shape[4], w).mT for w in of_levels]
+        return AttentionMap("rows", torch.stack(spread).sum(0), (place,))
+
+    def on_levels(self, maps: Sequence[Tensor], query: Size) -> list[Tensor]:
+        """Return the weights that a query's points imply on each level: (B, heads, 1, H_l, W_l)."""
+        size, token = (maps[0].shape[2], maps[0].shape[3]), maps[0][:, None, :, query[0], query[1]]
+        weights, offsets = self.weights_of(token), self.offsets_of(token)
+        found = []
+        for level, x in enumerate(maps):
+            here = (x.shape[2], x.shape[3])
+            at = centres(torch.tensor([query], device=x.device), size, here, offsets)
+            row = weights.new_zeros(*weights.shape[:3], here[0] * here[1])
+            for index, share in corners(at[:, None] + offsets[:, :, :, level], here):
+                row = row.scatter_add(-1, index, weights[:, :, :, level] * share)
+            found.append(row.view(*row.shape[:3], *here))
+        return found
 
     def weights_of(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> A, (B, heads, N, levels, K), in float32 at least; they sum to 1 over levels and points."""
@@ -85,8 +117,16 @@ class MultiScaleDeformable(nn.Module):
         return offsets.to(torch.promote_types(offsets.dtype, torch.float32))
 
 
-def centres(size: tuple[int, int], level: tuple[int, int], like: Tensor) -> Tensor:
-    """Return where the middles of the cells of a map of ``size`` stand on another level of the image: (N, 2)."""
-    at = places(size, like.device).to(like.dtype) + 0.5
-    rows, columns = at.unbind(-1)
+def centres(at: Tensor, size: Size, level: Size, like: Tensor) -> Tensor:
+    """Return where the middles of cells of a map of ``size`` stand on another level of the image: (N, 2) each."""
+    rows, columns = (at.to(like.dtype) + 0.5).unbind(-1)
     return torch.stack((rows * level[0] / size[0], columns * level[1] / size[1]), -1) - 0.5
+
+
+def overlaps(to: int, of: int, like: Tensor) -> Tensor:
+    """Return which part of each of ``of`` equal stretches of a line lies in each of ``to`` equal ones: (to, of)."""
+    # in steps of 1 / (to * of) of the line, which are whole numbers
+    starts = torch.arange(to, device=like.device)[:, None] * of
+    others = torch.arange(of, device=like.device) * to
+    inside = torch.minimum(starts + of, others + to) - torch.maximum(starts, others)
+    return inside.clamp(min=0).to(like.dtype) / to

@@ -152,6 +152,7 @@ def _attention_map(model: Detector, images: Tensor, name: str, query: Point, pla
     with inference(model), capture(model.named_layers()) as seen:
         model(images)
         given = seen.inputs[name]
+        given = given if isinstance(given, Tensor) else given[0]
         cell = cell_at(query, placement, (images.shape[2], images.shape[3]), (given.shape[2], given.shape[3]))
         found = seen.map(name, cell)
     return AttentionMap(found.kind, found.weights.float().cpu(), found.queries)
