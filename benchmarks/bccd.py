@@ -88,26 +88,46 @@ def _ours(study: Study, *arguments: object) -> str:
 
 def train_peer(study: Study, peer: Path, seed: int) -> dict[str, Result]:
     """Train YOLOv5 by its own command and defaults and return its detections' metrics by split."""
-    data = load_data(study.data)
-    description = write_yolo(data, study.work / "yolo")
     folder = study.work / f"yolov5-{seed}"
-    common = ("--data", description, "--img", study.imgsz, "--device", "cpu", "--project", folder, "--exist-ok")
-    options = ("--weights", study.weights, "--epochs", study.epochs, "--batch-size", study.batch, "--seed", seed)
-    environment = study.environment() | {
-        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # it opens its checkpoint as a full pickle
-        "HOME": str(study.work / "home"),
-        "WANDB_DISABLED": "true",
-    }
-    give_font(study.work / "home" / ".config" / "Ultralytics")
-    subprocess.run([peer, "train", *map(str, (*common, *options, "--name", "train"))], check=True, env=environment)
+    command = peer_training(study, peer, seed, study.epochs, folder)
+    subprocess.run(command, check=True, env=study.environment() | peer_environment(study))
+    return peer_scores(study, peer, folder)
+
+
+def peer_environment(study: Study) -> dict[str, str]:
+    """Return what the peer's commands need in their environment."""
+    home = study.work / "home"
+    give_font(home / ".config" / "Ultralytics")
+    # It opens its checkpoint as a full pickle.
+    return {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "HOME": str(home), "WANDB_DISABLED": "true"}
+
+
+def peer_training(study: Study, peer: Path, seed: int, epochs: int, folder: Path) -> list[str]:
+    """Return YOLOv5's command that trains into ``folder``, with its defaults; write the data as it reads them."""
+    options = ("--weights", study.weights, "--epochs", epochs, "--batch-size", study.batch, "--seed", seed)
+    return [str(peer), "train", *_peer_common(study, folder), *map(str, options), "--name", "train"]
+
+
+def peer_scores(study: Study, peer: Path, folder: Path) -> dict[str, Result]:
+    """Return, by split, the metrics of the detections of a run of YOLOv5's."""
+    data = load_data(study.data)
     results = {}
     for split in SPLITS:
         weights = folder / "train" / "weights" / "best.pt"
-        tail = ("--weights", weights, "--task", split, "--save-json", "--name", split)
-        subprocess.run([peer, "val", *map(str, (*common, *tail))], check=True, env=environment)
+        tail = ("--weights", str(weights), "--task", split, "--save-json", "--name", split)
+        command = [str(peer), "val", *_peer_common(study, folder), *tail]
+        subprocess.run(command, check=True, env=study.environment() | peer_environment(study))
         rows = json.loads((folder / split / "best_predictions.json").read_text())
         results[split] = score_rows(rows, data.splits[split], data.names)
     return results
+
+
+def _peer_common(study: Study, folder: Path) -> list[str]:
+    description = study.work / "yolo" / "data.yaml"
+    if not description.exists():
+        write_yolo(load_data(study.data), description.parent)
+    where = ("--project", folder, "--exist-ok")
+    return list(map(str, ("--data", description, "--img", study.imgsz, "--device", "cpu", *where)))
 
 
 def give_font(folder: Path) -> None:
