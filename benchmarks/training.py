@@ -78,12 +78,13 @@ def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
     times = [t for seed, run in enumerate(mine) if (t := seconds_to(study, seed, run, goal)) is not None]
     ratio = f", {float(long['seconds']) / statistics.median(times):.1f} times as fast (median)" if times else ""  # type: ignore[arg-type]
     loads = _all(runs, "load")
+    machine = f"{os.cpu_count()} cores of {platform.machine()}, torch {torch.__version__.split('+')[0]}"
     lines = [
         f"# Training on {study.data.name}: regard {regard.__version__} beside YOLOv5 ({PEERS[0]}), {date.today()}",
         "",
-        f"{study.weights.name}, {images} training images, {study.imgsz} px, batch {study.batch}, {study.epochs} epochs",
-        f"a run, seeds 0 to {len(mine) - 1}, {study.threads} threads on {os.cpu_count()} cores of {platform.machine()}, torch",
-        f"{torch.__version__.split('+')[0]}; both sides' default commands, whole processes, in turn. Load before each:",
+        f"{study.weights.name}, {images} training images, {study.imgsz} px, batch {study.batch},",
+        f"{study.epochs} epochs, seeds 0 to {len(mine) - 1}, {study.threads} threads on {machine}.",
+        "Both sides' default commands, whole processes, in turn. Load before each:",
         f"{min(loads):.1f} to {max(loads):.1f}.",
         "",
         "| what | ours | theirs | ratio, median | least to greatest |",
