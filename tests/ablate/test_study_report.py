@@ -126,6 +126,14 @@ def test_the_level_of_the_base_is_told(study: StudyRecord) -> None:
     assert not any("reaches" in line for line in build(unfinished(study), Extras()).details)
 
 
+def test_no_power_is_certain(study: StudyRecord) -> None:
+    sections = build(replace(study, mde=0.3), Extras()).sections
+    told = str(next(section for section in sections if section.title == "What this study could see"))
+    assert "at least 99 %" in told
+    assert "'> 0.99'" in told
+    assert "1.00" not in told
+
+
 def test_a_measure_that_no_run_has_is_left_out(page: Page, study: StudyRecord) -> None:
     assert "AP of small objects" not in page.text
     runs = [replace(run, metrics={**run.metrics, "ap_small": 0.1}) for run in study.runs]

@@ -48,14 +48,15 @@ def power_section(study: StudyRecord, findings: Findings) -> Section:
         return Section(
             "What this study could see", [Text("Unknown: no comparison has two finished pairs that differ.")]
         )
+    least = min(round(outlook.power, 2), 0.99)
     lines = [
         f"The paired differences of this study have a standard deviation of {plain(outlook.sd)} {metric} over seeds, "
         f"pooled over all comparisons with the base. With {len(study.seeds)} seeds, a true difference of "
-        f"{study.mde:g} {metric} would be called with a probability of at least {percent(round(outlook.power, 2))}.",
+        f"{study.mde:g} {metric} would be called with a probability of at least {percent(least)}.",
         _needed(study, findings),
     ]
     seeds = sorted({*MORE_SEEDS, len(study.seeds)})
-    chances = [f"{float(power(study.mde, outlook.sd, n, study.alpha, tests)):.2f}" for n in seeds]
+    chances = [_chance(float(power(study.mde, outlook.sd, n, study.alpha, tests))) for n in seeds]
     caption = f"Probability of calling a true difference of {study.mde:g} {metric}, by number of paired seeds"
     table = Table(caption, ["seeds", *map(str, seeds)], [["power", *chances]])
     return Section("What this study could see", [*map(Text, lines), table])
@@ -161,6 +162,11 @@ def _missing(study: StudyRecord, findings: Findings) -> str:
 
     names = [name for name, j in {**findings.judgements, **findings.controls}.items() if short(j)]
     return f"Without all {len(study.seeds)} pairs, so far or for good: {', '.join(names)}." if names else ""
+
+
+def _chance(power: float) -> str:
+    """Return a probability with two digits; none is certain."""
+    return "> 0.99" if power > 0.99 else f"{power:.2f}"
 
 
 def _needed(study: StudyRecord, findings: Findings) -> str:
