@@ -4,9 +4,11 @@ import math
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from masked import close
+from nystrom_reference import algorithm_1
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -94,6 +96,27 @@ def test_equals_the_dense_form(size: tuple[int, int], kernel: int) -> None:
     for row, column in ((0, 0), (size[0] // 2, size[1] - 1)):
         found = module.attention(x, (row, column)).weights[:, :, 0].flatten(2)
         close(found, weights[:, :, row * size[1] + column])
+
+
+@pytest.mark.parametrize(("size", "grid"), [((8, 12), 4), ((6, 9), 3), ((1, 1), 1), ((5, 5), 5)])
+def test_equals_algorithm_1_of_the_paper(size: tuple[int, int], grid: int) -> None:
+    """Attention does not know the order of tokens: where those of a cell follow one another, segments are cells."""
+    module, heads, d = NystromAttention(12, 3, grid, kernel=0).double(), 3, 4
+    x = torch.randn(2, 12, *size, dtype=torch.float64)
+    tall, wide = size[0] // grid, size[1] // grid
+    numbers = np.arange(size[0] * size[1]).reshape(grid, tall, grid, wide)
+    by_cell = numbers.transpose(0, 2, 1, 3).ravel()
+    weights = {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
+    found = module(x).flatten(2).mT.detach().numpy()
+    for image in range(2):
+        tokens = x[image].flatten(1).T.numpy()
+        q, k, v = np.split(tokens @ weights["qkv.weight"].T + weights["qkv.bias"], 3, axis=1)
+        mixed = np.zeros_like(tokens)
+        for head in range(heads):
+            own = slice(head * d, (head + 1) * d)
+            mixed[by_cell, own] = algorithm_1(*(t[by_cell, own] for t in (q, k, v)), grid**2, module.iterations)
+        expected = mixed @ weights["out.weight"].T + weights["out.bias"]
+        np.testing.assert_allclose(found[image], expected, rtol=0, atol=1e-12)
 
 
 def test_the_dense_form_in_float32() -> None:
