@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import regard
 from regard.errors import RegardError, RegardWarning
 from regard.inference import cache as cache_module
 from regard.inference import open_finder, prepare
@@ -68,6 +69,25 @@ def test_a_cache_that_cannot_be_made_is_told_and_pytorch_answers(
     with pytest.warns(RegardWarning, match="runs in PyTorch: the cache cannot be used"):
         finder = open_finder(weights, device="cpu", backend="onnxruntime")
     assert not isinstance(finder, PreparedFinder)
+
+
+def test_attention_over_many_pairs_runs_in_pytorch_where_nothing_else_is_asked_for(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("REGARD_BACKEND", raising=False)
+    edited = regard.insert(regard.load(weights), "MultiHeadSelfAttention", after="p5")
+    file = tmp_path / "n.safetensors"
+    regard.save(edited, file)
+    assert isinstance(open_finder(file, device="cpu", imgsz=640), PreparedFinder)
+    # 400 positions at 640 pixels, 256 channels, 4 N^2 C; at 2560 pixels 256 times as much.
+    _, header = look_up(key_of(file)) or pytest.fail("nothing was prepared")
+    assert header.mixing_flops == 4 * 400**2 * 256
+    assert header.mixing_flops_at(2560) == 256 * header.mixing_flops
+    with pytest.warns(RegardWarning, match="n.safetensors runs in PyTorch: onnxruntime would write out"):
+        finder = open_finder(file, device="cpu", imgsz=2560)
+    assert not isinstance(finder, PreparedFinder)
+    assert isinstance(open_finder(file, device="cpu", backend="onnxruntime", imgsz=2560), PreparedFinder)
 
 
 def test_what_cannot_be_prepared_runs_in_pytorch_and_is_tried_once(

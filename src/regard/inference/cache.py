@@ -22,8 +22,11 @@ LIMIT_VARIABLE = "REGARD_CACHE_MB"
 DEFAULT_MEGABYTES = 2000
 MODEL, HEADER = "model.onnx", "header.json"
 
-INPUT_FORM = "uint8 NCHW RGB, raw levels, 1"
+INPUT_FORM = "uint8 NCHW RGB, raw levels, 2"
 """What goes in and comes out of a prepared model; another form makes another entry."""
+
+SIDE = 20
+"""Of the image at which costs are noted, in largest strides: 640 pixels for most detectors."""
 
 PACKAGES = ("regard", "torch", "onnx", "onnxscript")
 """Their versions decide what the conversion writes."""
@@ -39,6 +42,11 @@ class PreparedHeader(Settings):
     digest: str = Field(description="SHA-256 of the model file")
     relative_deviation: float = Field(description="largest relative difference from PyTorch, measured when made")
     made_from: str
+    mixing_flops: int = Field(ge=0, description="of attention over pairs of positions, at a side of SIDE strides")
+
+    def mixing_flops_at(self, imgsz: int) -> float:
+        """Return the FLOPs of attention over pairs of positions at another size, taken to grow with their square."""
+        return self.mixing_flops * (imgsz / (SIDE * self.max_stride)) ** 4
 
 
 def cache_folder() -> Path:

@@ -9,6 +9,7 @@ docs/speed.md has the measurements behind this.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import warnings
@@ -36,6 +37,8 @@ Runtime: TypeAlias = Literal["onnxruntime", "openvino"]
 
 BACKEND_VARIABLE = "REGARD_BACKEND"
 """What "auto" means, where it is set."""
+MOST_MIXING_FLOPS = 4e9
+"""Of attention over pairs of positions: above it the runtimes, which write all pairs out, fall behind PyTorch."""
 CONVERTERS = ("onnx", "onnxscript")
 CUDA_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 
@@ -69,10 +72,11 @@ def open_finder(
     _require_one_of("backend", backend, BACKENDS)
     _require_one_of("precision", precision, PRECISIONS)
     weights, runtime = weights_of(model), _runtime(backend)
+    most = MOST_MIXING_FLOPS if backend == "auto" else math.inf
     on_processor = device == "cpu" or (device == "auto" and not _has_cuda_driver())
     if weights is not None and runtime is not None and on_processor and not modules:
         try:
-            return _open_prepared(weights, runtime, precision, calibration, imgsz)
+            return _open_prepared(weights, runtime, precision, calibration, imgsz, most)
         except UnusableEntryError as error:
             warnings.warn(f"{weights.name} runs in PyTorch: {error}", RegardWarning, stacklevel=2)
     from regard.inference.pytorch import open_with_torch
@@ -126,7 +130,7 @@ def _has_cuda_driver() -> bool:
 
 
 def _open_prepared(
-    weights: Path, runtime: Runtime, precision: str, calibration: str | None, imgsz: int
+    weights: Path, runtime: Runtime, precision: str, calibration: str | None, imgsz: int, most_mixing_flops: float
 ) -> PreparedFinder:
     """Open the prepared detector, made first where it is not there.
 
@@ -138,6 +142,8 @@ def _open_prepared(
         folder, header = look_up(key) or _prepare(weights, key, runtime)
     except OSError as error:
         raise UnusableEntryError(f"the cache cannot be used ({error.strerror or error})") from error
+    if header.mixing_flops_at(imgsz) > most_mixing_flops:
+        raise UnusableEntryError(f"{runtime} would write out its attention's scores of all pairs at {imgsz} pixels")
     try:
         if precision == "auto" and _lower_is_allowed(folder, header, runtime, calibration, imgsz):
             return PreparedFinder(header, open_openvino(folder, lower=True))

@@ -17,8 +17,9 @@ from regard.exporting.blame import check_exportable
 from regard.exporting.compare import example, relative_difference
 from regard.exporting.convert import image_shapes, to_onnx
 from regard.exporting.export import OPSET
+from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
-from regard.inference.cache import HEADER, INPUT_FORM, MODEL, PreparedHeader, digest_of
+from regard.inference.cache import HEADER, INPUT_FORM, MODEL, SIDE, PreparedHeader, digest_of
 from regard.inference.prepared import Run, open_onnxruntime, open_openvino
 from regard.nn.folding import fold_batch_norm
 from regard.nn.head import Detect, decode
@@ -79,6 +80,7 @@ def prepare(detector: Detector, made_from: str, runtime: str, folder: Path) -> N
         digest="",
         relative_deviation=0.0,
         made_from=made_from,
+        mixing_flops=sum(row.mixing_flops for row in row_costs(detector, SIDE * stride)),
     )
     folded = copy.deepcopy(detector)
     fold_batch_norm(folded)
