@@ -74,8 +74,9 @@ shape; one run each, seed 0, described and not judged.
 MEANING = """\
 What such a result may say: mixing over the whole image beats a detector whose
 field is local, where the whole image decides. Not that attention beats YOLOv5,
-whose SPPF sees all of such an image too. Convolutions widen the field as well,
-and with some seeds the control may take off: judge by the pairs.
+whose SPPF sees all of such an image too. The base sees its nearest neighbours,
+the control some more, and with some seeds one of them may take off: that is why
+there are pairs, and a control.
 """
 
 
