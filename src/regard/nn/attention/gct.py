@@ -43,7 +43,7 @@ class GCT(Attention):
         equation="y_c = x_c (1 + tanh(gamma_c s_c / rms(s) + beta_c)), s_c = alpha_c |x_c|",
         parameters="3 * C",
         flops="3 * C * N + 8 * C",
-        peers=(),
+        peers=("its definition, by loops",),
     )
 
     def __init__(self, in_channels: int, zero_start: bool = False) -> None:

@@ -42,7 +42,7 @@ class SGE(Attention):
         equation="y_i = x_i sigmoid(gamma (c_i - mean(c)) / std(c) + beta), c_i = mean(x) . x_i in each group",
         parameters="2 * groups",
         flops="4 * C * N + 3 * groups * N",
-        peers=(),
+        peers=("its definition, by loops",),
     )
 
     def __init__(self, in_channels: int, groups: int = 8, zero_start: bool = False) -> None:

@@ -37,7 +37,7 @@ class SRM(Attention):
         equation="y_c = x_c sigmoid(BN(w_c . [mean(x_c), std(x_c)]))",
         parameters="4 * C",
         flops="5 * C * N + 5 * C",
-        peers=(),
+        peers=("its definition, by loops",),
     )
 
     def __init__(self, in_channels: int) -> None:
