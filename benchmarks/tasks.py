@@ -1,0 +1,78 @@
+"""Where global context is needed, and where it is not: attention of four kinds on the two drawn tasks.
+
+    python benchmarks/tasks.py --work runs/tasks
+
+Two studies of `regard ablate`, as `regard demo` runs them but with more variants: on "context" an object's class
+depends on the other objects in the image, on "local" on the object alone. Finished runs are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from regard.ablate.plan import Plan, make_plan
+from regard.ablate.study import run_study
+from regard.demo import BATCH, EPOCHS, IMGSZ, MDE, RECIPE
+
+SLOT = "p4"
+"""The last map, 8 x 8 cells of 16 pixels."""
+
+KINDS = {
+    "global": "MultiHeadSelfAttention(positions=sinusoidal)",
+    "window": "WindowAttention(window=4, positions=sinusoidal)",
+    "linear": "LinearAttention(positions=sinusoidal)",
+    "channel": "SE(ratio=4)",
+}
+"""Global, within windows of 64 pixels, global without N x N, and over channels alone."""
+
+CHEAP = {
+    "relu-linear": "ReLULinearAttention(positions=sinusoidal)",
+    "efficient": "EfficientAttention(positions=sinusoidal)",
+    "shifted-window": "ShiftedWindowAttention(window=4, positions=sinusoidal)",
+    "linformer": "Linformer(rank=16, side=8, positions=sinusoidal)",
+}
+"""With linear attention the five cheaper variants that took least time at P3 and P4 of yolov5n."""
+
+TASKS = {
+    "context": (KINDS | CHEAP, "Where the whole image decides an object's class, which attention brings what?"),
+    "local": (KINDS, "Where each object shows its own class, does any attention bring anything?"),
+}
+
+
+def plan_of(task: str, seeds: int) -> Plan:
+    """Return the study of one task."""
+    kinds, question = TASKS[task]
+    return make_plan(
+        {
+            "base": "odd-one-out",
+            "data": f"synthetic:{task}",
+            "insert": [f"{name}={layer}@{SLOT}" for name, layer in kinds.items()],
+            "gate": False,
+            "control": "largest",
+            "seeds": seeds,
+            "epochs": EPOCHS,
+            "batch": BATCH,
+            "imgsz": IMGSZ,
+            "recipe": RECIPE,
+            "metric": "ap50",
+            "mde": MDE,
+            "train": {"device": "cpu"},
+            "question": question,
+        }
+    )
+
+
+def main() -> None:
+    """Run what is not finished."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    a = parser.parse_args()
+    for task in TASKS:
+        run_study(plan_of(task, a.seeds), a.work / task)
+        print(f"{a.work / task}/report.html")
+
+
+if __name__ == "__main__":
+    main()
