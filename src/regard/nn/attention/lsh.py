@@ -124,7 +124,7 @@ class LSHAttention(MultiHead):
         for i, (order, place) in enumerate(zip(orders, places, strict=True)):
             # this round's first: what it sees; then the others', which may see the same
             in_order = [group.gather(2, order) for group in (groups[i], *groups[:i], *groups[i + 1 :])]
-            found, total = self._in_order(*(_rows(t, order) for t in (q, k, v)), in_order)
+            found, total = self._in_order(_rows(q, order), _rows(k, order), _rows(v, order), in_order)
             mixed, sums = mixed + _rows(found, place), sums + _rows(total, place)
         return mixed / sums
 
@@ -138,8 +138,9 @@ class LSHAttention(MultiHead):
         n, m = q.shape[2], self.stretch
         many = ceil_div(n, m)
         own = (q * k).sum(-1, keepdim=True).detach() + math.log(2 * m * self.rounds)  # cancels: without a gradient
-        q, k, v, own = (F.pad(t, (0, 0, 0, many * m - n)).unflatten(2, (many, m)) for t in (q, k, v, own))
-        group, *others = (F.pad(t, (0, many * m - n), value=FILLING).unflatten(2, (many, m)) for t in groups)
+        cut = (*q.shape[:2], many, m)
+        q, k, v, own = (F.pad(t, (0, 0, 0, many * m - n)).view(*cut, t.shape[-1]) for t in (q, k, v, own))
+        group, *others = (F.pad(t, (0, many * m - n), value=FILLING).view(cut) for t in groups)
         # in the stretch before, a bucket's number is one less; before the first stands the last, which never fits
         unseen = group[..., None] != torch.cat((group.roll(1, 2) + 1, group), -1)[..., None, :]
         times = [_sees(other).to(q.dtype) for other in others] or [torch.zeros_like(unseen, dtype=q.dtype)]
