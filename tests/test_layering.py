@@ -60,3 +60,9 @@ def test_a_room_imports_only_rooms_below_it(file: Path) -> None:
 def test_data_knows_neither_layers_nor_graphs() -> None:
     for file in (SOURCE / "data").glob("*.py"):
         assert not imported_rooms(file) & {"nn", "graph"}, file
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """Without packages in tests/, pytest imports the second of two such files as the first, and refuses to run it."""
+    names = [file.name for file in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
