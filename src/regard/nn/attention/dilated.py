@@ -17,19 +17,8 @@ from torch import Tensor
 from regard.nn.attention.card import Card
 from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.options import check_at_least
-from regard.nn.attention.tiles import Axis, OffsetBias, count
-
-
-class SteppedBias(OffsetBias):
-    """A learned bias for each head and each offset that is a multiple of ``step``; others have no meaning."""
-
-    def __init__(self, heads: int, reach: int, step: int) -> None:
-        super().__init__(heads, reach)
-        self.step = step
-
-    def at(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the bias of offsets that broadcast to a common shape: (heads, *shape)."""
-        return super().at(rows // self.step, columns // self.step)
+from regard.nn.attention.position import Relative
+from regard.nn.attention.tiles import Axis, count
 
 
 class DilatedNeighborhoodAttention(NeighborhoodAttention):
@@ -64,8 +53,8 @@ class DilatedNeighborhoodAttention(NeighborhoodAttention):
         check_at_least("DilatedNeighborhoodAttention", "dilation", dilation, 1)
         super().__init__(in_channels, heads, kernel, positions)
         self.dilation = dilation
-        if isinstance(self.position, OffsetBias):
-            self.position = SteppedBias(heads, kernel - 1, dilation)
+        if isinstance(self.position, Relative):
+            self.position.step = dilation
 
     def sees(self, query: int, n: int) -> Tensor:
         """Return what a query sees on an axis of ``n`` positions: (n,), boolean."""

@@ -129,24 +129,40 @@ class Rotary(Position):
 class Relative(Position):
     """A learned bias for each head and each offset of key from query (1910.10683 in 2-D, as 2103.14030, equation 4).
 
-    Offsets beyond ``reach`` share the bias of the farthest one. The table of all pairs takes quadratic memory.
+    Offsets beyond ``reach`` share the bias of the farthest one. The table of all pairs takes quadratic memory;
+    attention by tiles asks for the offsets that occur instead.
+
+    Args:
+        heads: each has biases of its own.
+        reach: steps along an axis up to which offsets are told apart.
+        step: rows, and columns, in a step. Offsets that are no multiple of it have no meaning.
     """
 
-    def __init__(self, heads: int, reach: int = 19) -> None:
+    def __init__(self, heads: int, reach: int = 19, step: int = 1) -> None:
         super().__init__()
         self.reach = reach
+        self.step = step
         self.table = nn.Parameter(torch.empty(heads, 2 * reach + 1, 2 * reach + 1))
         nn.init.trunc_normal_(self.table, std=0.02)
 
+    def at(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the bias of offsets that broadcast to a common shape: (heads, *shape)."""
+        row, column = (self._index(offsets) for offsets in (rows, columns))
+        return self.table[:, row, column]
+
     def on_scores(self, size: tuple[int, int]) -> Tensor:
         """Return (heads, H * W, H * W)."""
-        rows, columns = (self._offsets(n) for n in size)
-        return self.table[:, rows[:, None, :, None], columns[None, :, None, :]].flatten(3).flatten(1, 2)
+        rows, columns = (offsets_of_pairs(n, self.table.device) for n in size)
+        return self.at(rows[:, None, :, None], columns[None, :, None, :]).flatten(3).flatten(1, 2)
 
-    def _offsets(self, n: int) -> Tensor:
-        """Return the clamped offset of key from query along one axis as an index into the table, (n, n)."""
-        steps = torch.arange(n, device=self.table.device)
-        return (steps[None] - steps[:, None]).clamp(-self.reach, self.reach) + self.reach
+    def _index(self, offsets: Tensor) -> Tensor:
+        return (offsets // self.step).clamp(-self.reach, self.reach) + self.reach
+
+
+def offsets_of_pairs(n: int, device: torch.device) -> Tensor:
+    """Return the offset of key from query for each pair of places on an axis: (n, n)."""
+    places = torch.arange(n, device=device)
+    return places[None] - places[:, None]
 
 
 POSITIONS: Mapping[str, Callable[[int, int], Position]] = MappingProxyType(

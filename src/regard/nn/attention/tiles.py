@@ -14,11 +14,11 @@ from abc import abstractmethod
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from regard.nn.attention.dot_product import attention_weights, fused_attention
 from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.position import Position
+from regard.nn.attention.position import Relative
 
 
 class Axis(NamedTuple):
@@ -35,21 +35,6 @@ class Axis(NamedTuple):
     keys: Tensor
     seen: Tensor
     slots: Tensor
-
-
-class OffsetBias(Position):
-    """A learned bias for each head and each offset of key from query, up to ``reach`` along each axis."""
-
-    def __init__(self, heads: int, reach: int) -> None:
-        super().__init__()
-        self.reach = reach
-        self.table = nn.Parameter(torch.empty(heads, 2 * reach + 1, 2 * reach + 1))
-        nn.init.trunc_normal_(self.table, std=0.02)
-
-    def at(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the bias of offsets that broadcast to a common shape: (heads, *shape)."""
-        row, column = (offsets.clamp(-self.reach, self.reach) + self.reach for offsets in (rows, columns))
-        return self.table[:, row, column]
 
 
 class TiledAttention(MultiHead):
@@ -69,7 +54,7 @@ class TiledAttention(MultiHead):
         relative = positions == "relative"
         super().__init__(in_channels, heads, "none" if relative else positions)
         if relative:
-            self.position = OffsetBias(heads, reach)
+            self.position = Relative(heads, reach)
 
     @abstractmethod
     def cut(self, n: int) -> tuple[int, int, int]:
@@ -98,7 +83,7 @@ class TiledAttention(MultiHead):
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
         """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
         bias = None
-        if isinstance(self.position, OffsetBias):
+        if isinstance(self.position, Relative):
             rows, columns = (torch.arange(n, device=q.device) - at for n, at in zip(size, query, strict=True))
             bias = self.position.at(rows[:, None], columns).flatten(1)[:, None]
         allowed = self.reach(query, size).flatten().to(q.device)
@@ -117,13 +102,13 @@ class TiledAttention(MultiHead):
         (tiles_y, queries_y, keys_y), (tiles_x, queries_x, keys_x) = self.cut(height), self.cut(width)
         queries, keys = tiles_y * queries_y * tiles_x * queries_x, tiles_y * keys_y * tiles_x * keys_x
         tokens = self.in_channels * (2 * height * width + queries + 2 * keys)
-        if isinstance(self.position, OffsetBias):
+        if isinstance(self.position, Relative):
             return tokens + self.heads * self.pairs(height, width)
         return tokens + (self.in_channels + self.heads) * queries + self.pairs(height, width)
 
     def _bias(self, rows: Axis, columns: Axis, batch: int) -> Tensor | None:
         """Return (tiles, B * heads, queries, keys) where positions are relative."""
-        if not isinstance(self.position, OffsetBias):
+        if not isinstance(self.position, Relative):
             return None
         y, x = (axis.keys[:, None, :] - axis.queries[:, :, None] for axis in (rows, columns))
         bias = self.position.at(y[:, None, :, None, :, None], x[None, :, None, :, None, :])
