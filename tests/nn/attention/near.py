@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regard.nn.attention.dot_product import dot_product_attention
 from regard.nn.attention.multi_head import MultiHead
-from regard.nn.attention.position import Relative
+from regard.nn.attention.position import OffsetBias
 from regard.nn.attention.tokens import merge_heads, to_map
 
 
@@ -21,7 +21,7 @@ def global_under_mask(block: MultiHead, x: Tensor) -> Tensor:
     mask = torch.stack([block.reach(place, size).flatten() for place in places])
     rows, columns = torch.tensor(places).T
     bias = None
-    if isinstance(block.position, Relative):
+    if isinstance(block.position, OffsetBias):
         bias = block.position.at(rows[None] - rows[:, None], columns[None] - columns[:, None])
     mixed, weights = dot_product_attention(*block.project(x), bias=bias, allowed=mask)
     for at in {0, len(places) // 3, len(places) - 1}:  # the maps are the same rows

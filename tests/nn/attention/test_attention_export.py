@@ -12,7 +12,8 @@ from catalogue import build, every_module, every_module_slowly
 from numpy.typing import NDArray
 
 from regard.exporting.convert import INPUT, map_shapes, to_onnx
-from regard.nn.attention import ATTENTION
+from regard.nn.attention import ATTENTION, Attention
+from regard.nn.attention.position import POSITIONS
 
 Array = NDArray[np.float32]
 EXAMPLE = (2, 16, 9, 13)
@@ -37,12 +38,27 @@ def openvino(document: bytes) -> Callable[[Array], Array]:
 
 @every_module_slowly
 def test_exported(name: str) -> None:
-    """Relative to the output's scale, so that large activations count for no more than they are."""
-    pytest.importorskip("onnxscript")
     module = build(name, dtype=torch.float32)
     if module.card.obstacle:
         assert not ATTENTION[module.card.instead].card.obstacle
         return
+    check_exported(module)
+
+
+QUICK_POSITIONS = [("MultiHeadSelfAttention", "log_cpb"), ("ShiftedWindowAttention", "log_cpb")]
+SLOW_POSITIONS = [(name, kind) for name in ("MultiHeadSelfAttention", "HaloAttention") for kind in POSITIONS]
+
+
+@pytest.mark.parametrize(
+    ("name", "positions"), QUICK_POSITIONS + [pytest.param(*pair, marks=pytest.mark.slow) for pair in SLOW_POSITIONS]
+)
+def test_positions_exported(name: str, positions: str) -> None:
+    check_exported(build(name, dtype=torch.float32, positions=positions))
+
+
+def check_exported(module: Attention) -> None:
+    """Relative to the output's scale, so that large activations count for no more than they are."""
+    pytest.importorskip("onnxscript")
     example = torch.randn(EXAMPLE)
     program = to_onnx(module, (example,), map_shapes((example,)), opset=18)
     assert program.model.opset_imports[""] == 18

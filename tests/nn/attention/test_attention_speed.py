@@ -39,7 +39,7 @@ def expected(training: bool) -> set[str]:
 def test_the_fused_kernel_runs(positions: str, training: bool) -> None:
     module = MultiHeadSelfAttention(16, positions=positions).train(training)
     x = torch.randn(1, 16, 40, 40)  # N = 1600
-    learned_bias = positions == "relative" and training  # whose gradient the kernel does not give
+    learned_bias = positions in ("relative", "log_cpb") and training  # whose gradient the kernel does not give
     assert kernels(module, x) == ({WRITTEN_OUT} if learned_bias else expected(training))
 
 

@@ -17,7 +17,7 @@ def test_equals_plain_attention_under_its_mask(size: tuple[int, int], kernel: in
     agrees(DilatedNeighborhoodAttention(8, 2, kernel, dilation), size)
 
 
-@pytest.mark.parametrize("positions", ["relative", "rotary"])
+@pytest.mark.parametrize("positions", ["relative", "log_cpb", "rotary"])
 def test_positions_know_the_map_and_not_the_tile(positions: str) -> None:
     block = DilatedNeighborhoodAttention(8, 2, 3, 2, positions).double()
     x = torch.randn(2, 8, 11, 19, dtype=torch.float64)

@@ -18,7 +18,7 @@ def test_equals_plain_attention_under_its_mask(size: tuple[int, int], block: int
     agrees(HaloAttention(8, 2, block, halo), size)
 
 
-@pytest.mark.parametrize("positions", ["relative", "rotary"])
+@pytest.mark.parametrize("positions", ["relative", "log_cpb", "rotary"])
 def test_positions_know_the_map_and_not_the_tile(positions: str) -> None:
     module, x = HaloAttention(8, 2, 4, 1, positions).double(), torch.randn(2, 8, 11, 6, dtype=torch.float64)
     close(module(x), global_under_mask(module, x))

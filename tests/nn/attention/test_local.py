@@ -11,7 +11,7 @@ from regard.nn.attention.self_attention import MultiHeadSelfAttention
 
 
 @pytest.mark.parametrize("window", [1, 3, 7, 17])
-@pytest.mark.parametrize("positions", ["none", "relative", "rotary"])
+@pytest.mark.parametrize("positions", ["none", "relative", "log_cpb", "rotary"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 9), (11, 19)])
 def test_is_global_attention_under_its_mask(window: int, positions: str, size: tuple[int, int]) -> None:
     block = LocalAttention(8, 2, window, positions).double()

@@ -10,7 +10,7 @@ from regard.nn.attention.self_attention import MultiHeadSelfAttention
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 7, 17])
-@pytest.mark.parametrize("positions", ["none", "relative", "rotary"])
+@pytest.mark.parametrize("positions", ["none", "relative", "log_cpb", "rotary"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 9), (11, 19)])
 def test_is_global_attention_under_its_mask(kernel: int, positions: str, size: tuple[int, int]) -> None:
     block = NeighborhoodAttention(8, 2, kernel, positions).double()

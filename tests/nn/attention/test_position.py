@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.swin_transformer import ShiftedWindowAttentionV2
 
 from regard.errors import RegardError
 from regard.nn.attention.position import (
     POSITIONS,
     Conditional,
     Learned,
+    LogSpaced,
     Position,
     Relative,
     Rotary,
@@ -20,6 +23,7 @@ from regard.nn.attention.position import (
     sinusoid,
 )
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
+from regard.nn.attention.window import WindowAttention
 
 
 def test_sinusoid_by_hand() -> None:
@@ -99,6 +103,72 @@ def test_relative_by_slow_loop() -> None:
         for j in range(20):
             down, right = (max(-2, min(2, step)) for step in (j // 5 - i // 5, j % 5 - i % 5))
             assert torch.equal(scores[:, i, j], position.table[:, down + 2, right + 2])
+
+
+def log_cpb_by_hand(position: LogSpaced, down: int, right: int) -> Tensor:
+    """2111.09883, equations 3 and 4, with the authors' scaling and bound; softmax does not see the 8 that is taken."""
+    spaced = [math.copysign(math.log2(1 + 8 * abs(o) / position.reach) / math.log2(8), o) for o in (down, right)]
+    hidden = (position.hidden.weight @ torch.tensor(spaced, dtype=torch.float64) + position.hidden.bias).clamp(min=0)
+    return 16 / (1 + (-position.out.weight @ hidden).exp()) - 8
+
+
+def test_log_cpb_by_slow_loop_within_reach_and_beyond() -> None:
+    position = LogSpaced(3, reach=2).double()
+    scores = position.on_scores((4, 5))
+    assert scores.shape == (3, 20, 20)
+    for i in range(20):
+        for j in range(20):
+            expected = log_cpb_by_hand(position, j // 5 - i // 5, j % 5 - i % 5)
+            torch.testing.assert_close(scores[:, i, j], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("window", [2, 5, 7])
+def test_log_cpb_is_the_bias_of_torchvision(window: int) -> None:
+    position = LogSpaced(3, reach=window - 1)
+    peer = ShiftedWindowAttentionV2(6, [window, window], [0, 0], 3)
+    peer.cpb_mlp.load_state_dict(
+        {"0.weight": position.hidden.weight, "0.bias": position.hidden.bias, "2.weight": position.out.weight}
+    )
+    # its offsets are of query from key, and it has the sigmoid's 8 more
+    expected = peer.get_relative_position_bias()[0].transpose(1, 2) - 8
+    torch.testing.assert_close(position.on_scores((window, window)), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("kind", [Relative, LogSpaced])
+def test_the_offsets_that_occur_have_the_bias_of_all_pairs(kind: type[Relative | LogSpaced], step: int) -> None:
+    position = kind(2, 4, step).double()
+    rows, columns = torch.tensor([-4, 0, 3]), torch.tensor([[4], [-1]])
+    found = position.at(rows * step, columns * step)
+    assert found.shape == (2, 2, 3)
+    pairs = position.on_scores((5, 5)).view(2, 5, 5, 5, 5)
+    for i, column in enumerate(columns.flatten().tolist()):
+        for j, row in enumerate(rows.tolist()):
+            query = max(0, -row), max(0, -column)
+            expected = pairs[:, *query, query[0] + row, query[1] + column]
+            torch.testing.assert_close(found[:, i, j], expected, rtol=0, atol=1e-12)
+
+
+def test_log_cpb_counts_its_network_where_it_runs() -> None:
+    """On a map of 13 x 9 for the offsets of all pairs, in windows of 5 for those within the window."""
+    for module, offsets in (
+        (MultiHeadSelfAttention(16, positions="log_cpb"), 25 * 17),
+        (WindowAttention(16, window=5, positions="log_cpb"), 9 * 9),
+    ):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            module.position.on_scores((13, 9)) if offsets == 25 * 17 else module.position.biases(4, 4)
+        assert counter.get_total_flops() == 2 * 512 * (2 + 4) * offsets
+        plain = type(module)(16, **({"window": 5} if offsets == 81 else {}))
+        assert module.flops(13, 9) - plain.flops(13, 9) == counter.get_total_flops()
+        assert module.position.saved_elements(13, 9) == (2 + 512 + 4) * 25 * 17
+
+
+@pytest.mark.parametrize("kind", [MultiHeadSelfAttention, WindowAttention])
+def test_log_cpb_works_under_autocast(kind: type[MultiHeadSelfAttention | WindowAttention]) -> None:
+    module, x = kind(16, positions="log_cpb"), torch.randn(2, 16, 9, 11)
+    exact = module(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(module(x).float(), exact, rtol=0, atol=0.03 * exact.abs().max().item())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 9), (23, 21)])

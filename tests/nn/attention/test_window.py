@@ -69,7 +69,7 @@ def test_is_timm() -> None:
 
 @both
 @pytest.mark.parametrize("window", [1, 2, 5, 7])
-@pytest.mark.parametrize("positions", ["none", "relative", "rotary"])
+@pytest.mark.parametrize("positions", ["none", "relative", "log_cpb", "rotary"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 9), (6, 5)])
 def test_is_global_attention_under_its_mask(kind: Kind, window: int, positions: str, size: tuple[int, int]) -> None:
     block = kind(8, 2, window, positions).double()

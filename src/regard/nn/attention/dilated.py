@@ -17,7 +17,7 @@ from torch import Tensor
 from regard.nn.attention.card import Card
 from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.options import check_at_least
-from regard.nn.attention.position import Relative
+from regard.nn.attention.position import OffsetBias
 from regard.nn.attention.tiles import Axis, count
 
 
@@ -53,7 +53,7 @@ class DilatedNeighborhoodAttention(NeighborhoodAttention):
         check_at_least("DilatedNeighborhoodAttention", "dilation", dilation, 1)
         super().__init__(in_channels, heads, kernel, positions)
         self.dilation = dilation
-        if isinstance(self.position, Relative):
+        if isinstance(self.position, OffsetBias):
             self.position.step = dilation
 
     def sees(self, query: int, n: int) -> Tensor:

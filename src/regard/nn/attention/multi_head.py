@@ -96,7 +96,11 @@ class MultiHead(Attention):
     def flops(self, height: int, width: int) -> int:
         """Return the four projections, 8 N C^2, the positions, and the mixing."""
         projections = 8 * height * width * self.in_channels**2
-        return projections + self.position.flops(height, width) + self.mixing_flops(height, width)
+        return projections + self.position_flops(height, width) + self.mixing_flops(height, width)
+
+    def position_flops(self, height: int, width: int) -> int:
+        """Return operations of the positions."""
+        return self.position.flops(height, width)
 
     def mixing_flops(self, height: int, width: int) -> int:
         """Return 4 C for each pair: a product of query and key, and a value weighted and added."""

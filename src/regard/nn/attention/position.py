@@ -1,12 +1,13 @@
 """What tells attention where a token stands: without it, self-attention is blind to any permutation of its tokens.
 
 Each kind acts at one of three places: on the map before queries and keys are taken from it (sinusoidal, learned,
-conditional), on queries and keys (rotary), or on the scores (relative). All work at any size of the map.
+conditional), on queries and keys (rotary), or on the scores (relative, log_cpb). All work at any size of the map.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -34,6 +35,10 @@ class Position(nn.Module):
 
     def flops(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return operations for one image."""
+        return 0
+
+    def saved_elements(self, height: int, width: int) -> int:  # noqa: ARG002
+        """Return the numbers kept for backward beside map, queries, keys and scores."""
         return 0
 
 
@@ -126,42 +131,113 @@ class Rotary(Position):
         return torch.cat(pair, -1).flatten(0, 1)
 
 
-class Relative(Position):
+class OffsetBias(Position):
+    """A bias for each head and each offset of key from query; a subclass says which.
+
+    The table of all pairs takes quadratic memory; attention by tiles asks for the offsets that occur instead.
+
+    Args:
+        reach: steps along an axis up to which ``at`` tells offsets apart.
+        step: rows, and columns, in a step. Offsets that are no multiple of it have no meaning.
+    """
+
+    def __init__(self, reach: int, step: int) -> None:
+        super().__init__()
+        self.reach = reach
+        self.step = step
+
+    @abstractmethod
+    def biases(self, rows: int, columns: int) -> Tensor:
+        """Return the biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
+
+    def at(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the bias of offsets that broadcast to a common shape: (heads, *shape)."""
+        return self._look_up(rows // self.step, columns // self.step, (self.reach, self.reach))
+
+    def on_scores(self, size: tuple[int, int]) -> Tensor:
+        """Return (heads, H * W, H * W)."""
+        rows, columns = (offsets_of_pairs(n) for n in size)
+        most = (size[0] - 1, size[1] - 1)
+        return self._look_up(rows[:, None, :, None], columns[None, :, None, :], most).flatten(3).flatten(1, 2)
+
+    def _look_up(self, rows: Tensor, columns: Tensor, most: tuple[int, int]) -> Tensor:
+        biases = self.biases(*most)
+        row, column = ((at.clamp(-n, n) + n).to(biases.device) for at, n in zip((rows, columns), most, strict=True))
+        return biases[:, row, column]
+
+
+class Relative(OffsetBias):
     """A learned bias for each head and each offset of key from query (1910.10683 in 2-D, as 2103.14030, equation 4).
 
-    Offsets beyond ``reach`` share the bias of the farthest one. The table of all pairs takes quadratic memory;
-    attention by tiles asks for the offsets that occur instead.
+    Offsets beyond ``reach`` share the bias of the farthest one.
 
     Args:
         heads: each has biases of its own.
         reach: steps along an axis up to which offsets are told apart.
-        step: rows, and columns, in a step. Offsets that are no multiple of it have no meaning.
+        step: rows, and columns, in a step.
     """
 
     def __init__(self, heads: int, reach: int = 19, step: int = 1) -> None:
-        super().__init__()
-        self.reach = reach
-        self.step = step
+        super().__init__(reach, step)
         self.table = nn.Parameter(torch.empty(heads, 2 * reach + 1, 2 * reach + 1))
         nn.init.trunc_normal_(self.table, std=0.02)
 
-    def at(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the bias of offsets that broadcast to a common shape: (heads, *shape)."""
-        row, column = (self._index(offsets) for offsets in (rows, columns))
-        return self.table[:, row, column]
+    def biases(self, rows: int, columns: int) -> Tensor:
+        """Return the biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
+        row, column = (self._places(most) for most in (rows, columns))
+        return self.table[:, row[:, None], column]
 
-    def on_scores(self, size: tuple[int, int]) -> Tensor:
-        """Return (heads, H * W, H * W)."""
-        rows, columns = (offsets_of_pairs(n, self.table.device) for n in size)
-        return self.at(rows[:, None, :, None], columns[None, :, None, :]).flatten(3).flatten(1, 2)
-
-    def _index(self, offsets: Tensor) -> Tensor:
-        return (offsets // self.step).clamp(-self.reach, self.reach) + self.reach
+    def _places(self, most: int) -> Tensor:
+        return torch.arange(-most, most + 1, device=self.table.device).clamp(-self.reach, self.reach) + self.reach
 
 
-def offsets_of_pairs(n: int, device: torch.device) -> Tensor:
+class LogSpaced(OffsetBias):
+    """A bias that a small network makes of the logarithm of an offset: "log-CPB" (2111.09883, equations 3 and 4).
+
+    B(u) = 8 tanh(W_2 relu(W_1 u + b_1) / 2), u = sign(o) log2(1 + 8 |o| / reach) / 3 for the offset o along each axis.
+    It is smooth, has as many parameters at any reach, and goes on beyond it: weights learned on small maps can be used
+    on larger ones. The scaling of u and the bound on B are those of the authors' code, where B = 16 sigmoid(...); the
+    two differ by 8 everywhere, which softmax does not see and which leaves no digits to narrow types.
+
+    Args:
+        heads: each has biases of its own.
+        reach: steps along an axis that become 1.
+        step: rows, and columns, in a step.
+        hidden: width of the network.
+    """
+
+    def __init__(self, heads: int, reach: int = 19, step: int = 1, hidden: int = 512) -> None:
+        super().__init__(reach, step)
+        self.hidden = nn.Linear(2, hidden)
+        self.out = nn.Linear(hidden, heads, bias=False)
+
+    def biases(self, rows: int, columns: int) -> Tensor:
+        """Return the biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
+        row, column = (self._spaced(most) for most in (rows, columns))
+        offsets = torch.stack((row[:, None].expand(-1, len(column)), column.expand(len(row), -1)), -1)
+        made: Tensor = self.out(F.relu(self.hidden(offsets)))
+        return 8 * torch.tanh(made / 2).permute(2, 0, 1)
+
+    def flops(self, height: int, width: int) -> int:
+        """Return the network's operations for the (2 H - 1) (2 W - 1) offsets of a map."""
+        each = 2 * self.hidden.out_features * (self.hidden.in_features + self.out.out_features)
+        return each * (2 * height - 1) * (2 * width - 1)
+
+    def saved_elements(self, height: int, width: int) -> int:
+        """Return what the network takes, has inside and gives for every offset of a map."""
+        each = self.hidden.in_features + self.hidden.out_features + self.out.out_features
+        return each * (2 * height - 1) * (2 * width - 1)
+
+    def _spaced(self, most: int) -> Tensor:
+        weight = self.hidden.weight
+        exact = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        steps = torch.arange(-most, most + 1, device=weight.device, dtype=exact)
+        return (steps.sign() * torch.log2(1 + steps.abs() * (8 / max(self.reach, 1))) / 3).to(weight.dtype)
+
+
+def offsets_of_pairs(n: int) -> Tensor:
     """Return the offset of key from query for each pair of places on an axis: (n, n)."""
-    places = torch.arange(n, device=device)
+    places = torch.arange(n)
     return places[None] - places[:, None]
 
 
@@ -173,6 +249,7 @@ POSITIONS: Mapping[str, Callable[[int, int], Position]] = MappingProxyType(
         "conditional": lambda channels, heads: Conditional(channels),  # noqa: ARG005
         "rotary": lambda channels, heads: Rotary(channels // heads),
         "relative": lambda channels, heads: Relative(heads),  # noqa: ARG005
+        "log_cpb": lambda channels, heads: LogSpaced(heads),  # noqa: ARG005
     }
 )
 

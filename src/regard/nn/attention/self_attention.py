@@ -129,4 +129,5 @@ class MultiHeadSelfAttention(MultiHead):
         """Return what every kind keeps, and scores and weights where they are written out."""
         positions = height * width
         fused = self.normalise is softmax and self.position.on_scores((1, 1)) is None
-        return super().saved_elements(height, width) + (0 if fused else 2 * self.heads * positions**2)
+        kept = super().saved_elements(height, width) + self.position.saved_elements(height, width)
+        return kept + (0 if fused else 2 * self.heads * positions**2)

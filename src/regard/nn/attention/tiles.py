@@ -11,6 +11,8 @@ What a query sees is a rectangle, so that rows and columns are cut apart: a subc
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from regard.nn.attention.dot_product import attention_weights, fused_attention
 from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.position import Relative
+from regard.nn.attention.position import LogSpaced, OffsetBias, Relative
 
 
 class Axis(NamedTuple):
@@ -37,11 +39,17 @@ class Axis(NamedTuple):
     slots: Tensor
 
 
+OFFSET_BIASES: Mapping[str, type[Relative] | type[LogSpaced]] = MappingProxyType(
+    {"relative": Relative, "log_cpb": LogSpaced}
+)
+"""Positions that are a bias for each offset, of which a tile needs those within its reach only."""
+
+
 class TiledAttention(MultiHead):
     """Projections, positions, masks and costs of attention by tiles; a subclass says how an axis is cut.
 
-    Positions "relative" are a table of one bias for each offset that occurs, not of all pairs. It takes heads x keys
-    of a tile values for each query, which keeps to linear memory, yet is what dominates it.
+    Positions "relative" and "log_cpb" are one bias for each offset that occurs, not of all pairs. They take heads x
+    keys of a tile values for each query, which keeps to linear memory, yet is what dominates it.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``heads``.
@@ -51,10 +59,10 @@ class TiledAttention(MultiHead):
     """
 
     def __init__(self, in_channels: int, heads: int, positions: str, reach: int) -> None:
-        relative = positions == "relative"
-        super().__init__(in_channels, heads, "none" if relative else positions)
-        if relative:
-            self.position = Relative(heads, reach)
+        of_offsets = OFFSET_BIASES.get(positions)
+        super().__init__(in_channels, heads, positions if of_offsets is None else "none")
+        if of_offsets is not None:
+            self.position = of_offsets(heads, reach)
 
     @abstractmethod
     def cut(self, n: int) -> tuple[int, int, int]:
@@ -83,7 +91,7 @@ class TiledAttention(MultiHead):
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
         """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
         bias = None
-        if isinstance(self.position, Relative):
+        if isinstance(self.position, OffsetBias):
             rows, columns = (torch.arange(n, device=q.device) - at for n, at in zip(size, query, strict=True))
             bias = self.position.at(rows[:, None], columns).flatten(1)[:, None]
         allowed = self.reach(query, size).flatten().to(q.device)
@@ -94,6 +102,12 @@ class TiledAttention(MultiHead):
         (tiles_y, queries_y, keys_y), (tiles_x, queries_x, keys_x) = self.cut(height), self.cut(width)
         return tiles_y * queries_y * keys_y * tiles_x * queries_x * keys_x
 
+    def position_flops(self, height: int, width: int) -> int:
+        """Return operations of the positions, of biases for the offsets within reach only."""
+        if isinstance(self.position, OffsetBias):
+            return self.position.flops(self.position.reach + 1, self.position.reach + 1)
+        return super().position_flops(height, width)
+
     def saved_elements(self, height: int, width: int) -> int:
         """Return input, merged values, tiles of queries, keys and values, and what the kernel keeps.
 
@@ -102,13 +116,14 @@ class TiledAttention(MultiHead):
         (tiles_y, queries_y, keys_y), (tiles_x, queries_x, keys_x) = self.cut(height), self.cut(width)
         queries, keys = tiles_y * queries_y * tiles_x * queries_x, tiles_y * keys_y * tiles_x * keys_x
         tokens = self.in_channels * (2 * height * width + queries + 2 * keys)
-        if isinstance(self.position, Relative):
-            return tokens + self.heads * self.pairs(height, width)
+        if isinstance(self.position, OffsetBias):
+            biases = self.position.saved_elements(self.position.reach + 1, self.position.reach + 1)
+            return tokens + biases + self.heads * self.pairs(height, width)
         return tokens + (self.in_channels + self.heads) * queries + self.pairs(height, width)
 
     def _bias(self, rows: Axis, columns: Axis, batch: int) -> Tensor | None:
         """Return (tiles, B * heads, queries, keys) where positions are relative."""
-        if not isinstance(self.position, Relative):
+        if not isinstance(self.position, OffsetBias):
             return None
         y, x = (axis.keys[:, None, :] - axis.queries[:, :, None] for axis in (rows, columns))
         bias = self.position.at(y[:, None, :, None, :, None], x[None, :, None, :, None, :])
