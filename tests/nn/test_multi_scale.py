@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 import regard
 from regard.errors import RegardError
@@ -189,6 +190,31 @@ def test_a_picture_looks_a_query_up_on_the_first_map() -> None:
     assert view.map.queries == ((0, 23),)  # the first of 16 x 24, of stride 4
     assert view.map.weights.shape == (1, 4, 1, 32, 48)  # on the finest, of stride 2
     assert view.title == f"{name}  (MultiScaleDeformable, 32 x 48 positions), query at 95, 1"
+
+
+def test_mixing_is_what_goes_when_it_is_left_out() -> None:
+    layer, maps = stirred([8, 5, 12]), some_maps((4, 6), (3, 5), (7, 2), batch=1)
+    with FlopCounterMode(display=False) as whole, torch.no_grad():
+        layer(maps)
+    with FlopCounterMode(display=False) as rest, torch.no_grad():
+        layer.unmixed(maps)
+    assert layer.mixing_flops(4, 6) == whole.get_total_flops() - rest.get_total_flops()
+
+
+def test_without_mixing_each_place_has_the_values_of_its_place_on_every_map() -> None:
+    layer, maps = stirred([8, 5]), some_maps((4, 6), (2, 3))
+    found = layer.unmixed(maps)
+    for row, column in ((0, 0), (1, 5), (3, 2)):
+        near = maps[0][:, :, row, column], maps[1][:, :, row // 2, column // 2]
+        values = sum(project(x) for project, x in zip(layer.values, near, strict=True))
+        close(found[:, :, row, column], layer.out(values))
+
+
+def test_its_bound_is_told() -> None:
+    detector = build(parse_spec(MODEL, "model.yaml")).eval()
+    report = regard.cost(detector, imgsz=64, repeats=2)
+    assert [bound.row for bound in report.bounds] == [detector.spec.rows[3].name]
+    assert report.bounds[0].by_flops > 1.1
 
 
 def test_refusals() -> None:

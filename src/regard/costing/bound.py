@@ -48,8 +48,8 @@ class Unmixed(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W)."""
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
+        """(B, C, H, W), of every layer that is read -> (B, C', H, W)."""
         return self.module.unmixed(x)
 
 

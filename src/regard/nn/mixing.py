@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 
 @runtime_checkable
 class Mixing(Protocol):
-    """A layer in which positions exchange values: every module of the catalogue, and C3TR."""
+    """A layer in which positions exchange values: every module of the catalogue, C3TR, MultiScaleDeformable."""
 
     def mixing_flops(self, height: int, width: int) -> int:
         """Return the operations that a cheaper variant could save, for one image of this size."""
 
-    def unmixed(self, x: Tensor) -> Tensor:
-        """Return what ``forward`` would if that cost nothing and changed nothing."""
+    def unmixed(self, x: Any) -> Tensor:
+        """Return what ``forward`` would, of a map or several, if that cost nothing and changed nothing."""

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from regard.errors import RegardError
 from regard.nn.attention.deformable import corners, places, star
@@ -74,6 +75,19 @@ class MultiScaleDeformable(nn.Module):
                 mixed = part if mixed is None else mixed + part
         assert mixed is not None
         return to_map(self.out(merge_heads(mixed)), size)
+
+    def unmixed(self, maps: Sequence[Tensor]) -> Tensor:
+        """(B, C_l, H_l, W_l) for each level -> (B, C_0, H_0, W_0): the values of all levels, without points."""
+        size = (maps[0].shape[2], maps[0].shape[3])
+        mixed = torch.zeros_like(maps[0])
+        for project, x in zip(self.values, maps, strict=True):
+            values = to_map(project(to_tokens(x)), (x.shape[2], x.shape[3]))
+            mixed = mixed + F.interpolate(values, size)
+        return to_map(self.out(to_tokens(mixed)), size)
+
+    def mixing_flops(self, height: int, width: int) -> int:
+        """Return offsets and weights, 6 C for each point, and 2 C / heads for each of its four corners."""
+        return height * width * self.out_channels * self.levels * self.points * (6 * self.heads + 8)
 
     def attention(self, maps: Sequence[Tensor], query: Size | None = None) -> AttentionMap:
         """Return the weights that a query's points imply, of all levels together, on the finest: (B, heads, 1, H, W).

@@ -39,7 +39,7 @@ class SimAM(Attention):
         equation="y = x sigmoid((x - mu)^2 / (4 (v + lambda)) + 1 / 2)",
         parameters="0",
         flops="8 * C * N + 3 * C",
-        peers=(),
+        peers=("its definition, by loops",),
     )
 
     def __init__(self, in_channels: int, regularisation: float = 1e-4) -> None:
