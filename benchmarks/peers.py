@@ -17,7 +17,6 @@ import os
 import platform
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import venv
@@ -30,6 +29,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import yaml
+from peers_page import page
 
 import regard
 from regard.data.formats import load_data
@@ -38,9 +38,21 @@ from regard.data.record import DetectionData, Record
 from regard.evaluate.score import score
 from regard.types import Detections
 
-PEERS = ("yolov5==7.0.14", "ultralytics", "numpy<2.4", "setuptools<81")
+PEERS = ("yolov5==7.0.14", "ultralytics==8.4.190", "numpy<2.4", "setuptools<81")
 SPEED = re.compile(r"Speed: ([\d.]+)ms pre-process, ([\d.]+)ms inference, ([\d.]+)ms NMS")
 FOLDER_IMAGES = 1000
+ROUNDED = 0.501
+"""Pixels: YOLOv5 rounds boxes to whole ones and prints six digits."""
+ULTRALYTICS = """
+import sys
+import torch
+torch.set_num_threads(int(sys.argv[1]))
+torch.set_num_threads = lambda count: None  # it would take one thread on two cores
+from ultralytics import YOLO
+for _ in YOLO("yolov5n.yaml").predict(sys.argv[2], imgsz=int(sys.argv[3]), device="cpu", stream=True, save=False):
+    pass
+"""
+"""Its own prediction with defaults. It cannot open YOLOv5's checkpoints, so its network is untrained."""
 WATCH = """
 import json, os, subprocess, sys, time
 start = time.perf_counter()
@@ -101,7 +113,10 @@ class Bench:
         return used | {"printed": text}
 
     def predict(self, whose: str, source: Path, size: int, *extra: object, save: bool = False) -> list[str]:
-        """Return the command of either side that predicts, with or without saving pictures."""
+        """Return the command of a side that predicts, with or without saving pictures."""
+        if whose == "ultralytics":
+            python = self.peer.with_name("python")
+            return [str(python), "-c", ULTRALYTICS, str(self.threads), str(source), str(size)]
         if whose == "ours":
             saving = [] if save else ["--no-pictures", "--no-tables"]
             return self.ours(
@@ -196,7 +211,7 @@ def agreement(bench: Bench, size: int) -> dict[str, float]:
         for row in theirs:
             same = ours[ours[:, 0] == row[0]]
             distance = np.abs(same[:, 1:5] - row[1:5]).max(axis=1)
-            if not len(same) or distance.min() > 0.5:
+            if not len(same) or distance.min() > ROUNDED:
                 alone += 1
                 continue
             pixels.append(float(distance.min()))
@@ -243,6 +258,7 @@ def rows_of(bench: Bench) -> dict[str, tuple[str, Callable[[str], dict[str, floa
     lower = ("--precision", "auto", "--calibration", bench.data)
     auto = {"ours": lower, "theirs": ()}
     folder = bench.links(FOLDER_IMAGES)
+    other = {"ours": "ours", "theirs": "ultralytics"}
     return {
         "predict, 640, whole path": ("ms", lambda whose: per_image(bench, whose, 640)),
         "predict, 320, whole path": ("ms", lambda whose: per_image(bench, whose, 320)),
@@ -253,44 +269,9 @@ def rows_of(bench: Bench) -> dict[str, tuple[str, Callable[[str], dict[str, floa
             "s",
             lambda whose: whole(bench, bench.predict(whose, folder, 640, save=True)),
         ),
+        "Ultralytics: predict, 640, whole path": ("ms", lambda whose: per_image(bench, other[whose], 640)),
+        "Ultralytics: predict, 320, whole path": ("ms", lambda whose: per_image(bench, other[whose], 320)),
     }
-
-
-def page(bench: Bench, found: dict[str, object], rounds: dict[str, list[dict[str, dict[str, float]]]]) -> str:
-    """Return the results as Markdown."""
-    loads = [run["load"]["before"] for runs in rounds.values() for run in runs]
-    n = bench.images
-    busy = ", so other work was running" if max(loads) > 2.5 else ""
-    units = {name: unit for name, (unit, _) in rows_of(bench).items()}
-    lines = [
-        f"# regard {regard.__version__} beside YOLOv5 ({PEERS[0]}), {date.today()}",
-        "",
-        f"{bench.weights.name} on {platform.machine()}, {os.cpu_count()} cores, {bench.threads} threads a process,",
-        "both sides in turn in every round. A ratio is theirs / ours: the median over the rounds, least and greatest;",
-        f"the CPU ratio is that of processor time. Per image: the whole process on {2 * n} images less that on {n},",
-        f"divided by {n}. Load average before each measurement: {min(loads):.1f} to {max(loads):.1f}{busy}.",
-        "",
-        "| what | ours | theirs | ratio | least to greatest | CPU ratio | rounds |",
-        "|---|--:|--:|--:|---|--:|--:|",
-    ]
-    for name, runs in rounds.items():
-        cpu = statistics.median(run["theirs"]["cpu"] / run["ours"]["cpu"] for run in runs)
-        pairs = [(run["ours"]["value"], run["theirs"]["value"]) for run in runs]
-        lines.append(_line(name, units[name], pairs, f"{cpu:.2f}"))
-        if name.startswith("validation"):
-            memory = [(run["ours"]["megabytes"], run["theirs"]["megabytes"]) for run in runs]
-            lines.append(_line("peak memory in validation (ratio: theirs / ours)", "MB", memory, ""))
-    lines.append("")
-    lines += [f"- {name}: {json.dumps(values)}" for name, values in found.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _line(name: str, unit: str, pairs: list[tuple[float, float]], cpu: str) -> str:
-    ours, theirs = (statistics.median(values) for values in zip(*pairs, strict=True))
-    ratios = [theirs / ours for ours, theirs in pairs]
-    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    ratio = statistics.median(ratios)
-    return f"| {name} | {ours:.3g} {unit} | {theirs:.3g} {unit} | {ratio:.2f} | {spread} | {cpu} | {len(pairs)} |"
 
 
 def main() -> None:
@@ -330,7 +311,9 @@ def main() -> None:
                 runs.append({whose: measure(whose) for whose in order} | {"load": {"before": os.getloadavg()[0]}})
                 print(number, name, unit, runs[-1], flush=True)
                 state.write_text(json.dumps(kept, indent=1))
-    text = page(bench, kept["found"], kept["rounds"])
+    setting = f"{bench.weights.name} on {platform.machine()}, {os.cpu_count()} cores, {bench.threads} threads a process"
+    units = {name: unit for name, (unit, _) in rows_of(bench).items()}
+    text = page(f"{PEERS[0]} and {PEERS[1]}", setting, bench.images, units, kept)
     print(text)
     if a.page:
         (a.page / f"peers-{date.today()}.md").write_text(text)
