@@ -38,11 +38,11 @@ def match(iou: Float, crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
     """
     taken = np.full(len(iou), -1, dtype=np.int64)
     free = ~crowd
-    for i, row in enumerate(iou):
+    for i in np.flatnonzero((iou >= IOU).any(axis=1)):  # the others, which are most, can take none
         for candidates in (free, crowd):
-            open_iou = np.where(candidates, row, -1.0)
-            best = int(open_iou.argmax()) if len(row) else -1
-            if best >= 0 and open_iou[best] >= IOU:
+            open_iou = np.where(candidates, iou[i], -1.0)
+            best = int(open_iou.argmax())
+            if open_iou[best] >= IOU:
                 taken[i] = best
                 free[best] = False
                 break
@@ -70,9 +70,11 @@ def judge(
             found = found[np.argsort(-image.scores[found], kind="stable")][:100]
             labelled = np.flatnonzero(record.class_ids == class_id)
             taken = match(iou[np.ix_(found, labelled)], crowd[labelled])
-            counts = np.array([t < 0 or not crowd[labelled[t]] for t in taken])
+            is_right = taken >= 0
+            counts = ~is_right
+            counts[is_right] = ~crowd[labelled[taken[is_right]]]
             scores[class_id].append(image.scores[found][counts])
-            right[class_id].append((taken >= 0)[counts])
+            right[class_id].append(is_right[counts])
     return [_best_first(s, r) for s, r in zip(scores, right, strict=True)], labels
 
 
