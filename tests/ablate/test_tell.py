@@ -18,9 +18,12 @@ def test_the_verdict_ends_with_the_report(tmp_path: Path) -> None:
     assert lines[0].startswith("SE@sppf helps: +0.0")
     assert lines[-1] == f"report: {tmp_path / 'report.html'}"
     assert all(len(line) <= 80 for line in lines[:-1])
-    text = " ".join(lines)
+    text = " ".join(printed.getvalue().split())
     assert "CBAM@p4 hurts" in text
     assert "<b>A&B</b>|x: can't tell at this budget" in text
+    assert "3 paired seeds); about 5 more seeds needed." in text
+    assert "5 paired seeds); about 3 more seeds needed." in text
+    assert "seeds are needed to call a difference of 0.01 AP with a probability of 80 %, by the pooled" in text
     assert "SE@sppf does more than plain convolutions" in text
 
 
@@ -28,3 +31,4 @@ def test_an_unfinished_study_can_tell_nothing(tmp_path: Path) -> None:
     printed = io.StringIO()
     print_verdict(unfinished(fake_study(tmp_path)), Console(file=printed, width=200))
     assert "SE@sppf: can't tell at this budget (0 finished pairs" in printed.getvalue()
+    assert "How many seeds it would take is unknown" in printed.getvalue()

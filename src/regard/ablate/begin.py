@@ -12,7 +12,8 @@ from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, is
 from regard.ablate.jobs import check_seeds, checksum, write_job
 from regard.ablate.plan import Plan
 from regard.ablate.probe import Probe, probe
-from regard.ablate.variants import Entry, Lineup
+from regard.ablate.variants import Entry, Lineup, count_variants
+from regard.ablate.words import power_lines
 from regard.config import describe
 from regard.errors import RegardError
 from regard.training.folder import RunFolder, environment
@@ -34,6 +35,8 @@ def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Conso
     """
     plan, entries = lineup.plan, lineup.entries()
     seeds = check_seeds(lineup)
+    for line in power_lines(plan.mde, plan.metric, len(plan.seeds), plan.alpha, count_variants(entries)):
+        console.print(line, markup=False, highlight=False)
     measured = None
     if measure or plan.minutes:
         console.print("measuring what a run takes ...", highlight=False)

@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -15,14 +14,11 @@ from regard.ablate.begin import planned_epochs, shared_threads
 from regard.ablate.execute import local_slots
 from regard.ablate.jobs import check_seeds
 from regard.ablate.plan import Plan
-from regard.ablate.power import power, seeds_needed
 from regard.ablate.probe import Probe, probe
 from regard.ablate.study import free_gpus
 from regard.ablate.table import duration
-from regard.ablate.variants import Entry, Lineup
-
-SPREADS = (0.005, 0.01, 0.02)
-"""Standard deviations of paired differences in AP as they are met: large, middling and small data sets."""
+from regard.ablate.variants import Entry, Lineup, count_variants
+from regard.ablate.words import power_lines
 
 
 @dataclass(frozen=True)
@@ -70,25 +66,14 @@ class DryRun:
         yield Text(f"time: about {duration(self.seconds)} on this machine, {self.processes} runs at a time")
         yield Text(f"disk: {most:,.0f} MiB at most, {finished:,.0f} MiB when all has finished")
         yield Text(f"memory: {self.measured.peak_mib:,.0f} MiB a run")
-        yield from map(Text, self.power_lines())
+        yield from map(
+            Text, power_lines(plan.mde, plan.metric, len(plan.seeds), plan.alpha, count_variants(self.entries))
+        )
         if not self.splits.get("test"):
             yield Text("the data have no test split: the verdict on val will be all there is")
 
     def _run_seconds(self, name: str) -> float:
         return self.measured.run_seconds(name, self.epochs[name], self.splits["train"], self.splits["val"])
-
-    def power_lines(self) -> list[str]:
-        """Return what the study could see, for spreads of paired differences as they are met."""
-        plan, tests = self.plan, max(sum(entry.role == "variant" for entry in self.entries), 1)
-        lines = [f"power to see a difference of {plan.mde:g} {plan.metric} with {len(plan.seeds)} seeds:"]
-        for spread in SPREADS:
-            seen = float(power(plan.mde, spread, np.asarray(len(plan.seeds)), plan.alpha, tests))
-            needed = seeds_needed(plan.mde, spread, plan.alpha, tests)
-            lines.append(
-                f"  {seen:4.0%} where paired differences spread by {spread:g} (SD); "
-                f"{needed or 'over 1000'} seeds give 80%"
-            )
-        return lines
 
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=120, color_system=None)

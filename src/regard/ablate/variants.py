@@ -8,7 +8,7 @@ alone has is drawn for it, from a stream of its own.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -164,6 +164,11 @@ class Lineup:
         if self.plan.control == "none":
             return {}
         return {entry.name: self.control(entry).note for entry in entries if _is_insertion(entry)}
+
+
+def count_variants(entries: Sequence[Entry]) -> int:
+    """Return how many are judged, at least 1."""
+    return max(sum(entry.role == "variant" for entry in entries), 1)
 
 
 def order_seed(entry: Entry, seed: int) -> int:

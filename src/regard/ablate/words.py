@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-from regard.ablate.findings import Findings
+import numpy as np
+
+from regard.ablate.findings import SPREAD_LEVEL, Findings, Outlook
+from regard.ablate.power import ENOUGH, MOST, power, seeds_needed
 from regard.ablate.record import StudyRecord
 from regard.ablate.verdict import Judgement, Verdict
 
@@ -17,6 +20,9 @@ METRICS = {
     "ap_large": "AP of large objects",
     "f1": "F1",
 }
+
+SPREADS = (0.005, 0.01, 0.02)
+"""Standard deviations of paired differences in AP as they are met: large, middling and small data sets."""
 
 MARKS = {Verdict.HELPS: "▲", Verdict.HURTS: "▼", Verdict.NO_DIFFERENCE: "=", Verdict.CANT_TELL: "?"}
 
@@ -60,13 +66,60 @@ def verdict_words(judgement: Judgement, mde: float) -> str:
     return judgement.verdict.words
 
 
-def sentence(name: str, judgement: Judgement, study: StudyRecord) -> str:
+def power_lines(mde: float, metric: str, seeds: int, alpha: float, tests: int) -> list[str]:
+    """Return what a study could see that has not begun, for spreads of paired differences as they are met.
+
+    Args:
+        mde: smallest difference that matters, in units of the metric.
+        metric: that decides.
+        seeds: planned.
+        alpha: level over all tests.
+        tests: variants that share it.
+    """
+    if seeds < 2:
+        return ["power: none; single runs have no pairs to judge, so what they differ by may be chance"]
+    lines = [f"power to see a difference of {mde:g} {metric} with {seeds} seeds:"]
+    for spread in SPREADS:
+        seen = float(power(mde, spread, np.asarray(seeds), alpha, tests))
+        needed = seeds_needed(mde, spread, alpha, tests) or f"over {MOST}"
+        lines.append(f"  {seen:4.0%} where paired differences spread by {spread:g} (SD); {needed} seeds give 80%")
+    return lines
+
+
+def needed_line(study: StudyRecord, outlook: Outlook) -> str:
+    """Return the seeds that it would take, and how many of them are still to come."""
+    if math.isnan(outlook.sd):
+        return "How many seeds it would take is unknown: no comparison has two finished pairs that differ."
+    metric = metric_name(study.metric)
+    goal = f"to call a difference of {study.mde:g} {metric} with a probability of {percent(ENOUGH)}"
+    basis = f"by the pooled standard deviation of paired differences, {plain(outlook.sd)}"
+    if outlook.seeds is None:
+        return f"More than {MOST:,} seeds would be needed {goal}, {basis}: this cannot be settled by more of them."
+    low, high = (f"more than {MOST:,}" if seeds is None else str(seeds) for seeds in outlook.seeds_range)
+    more = outlook.seeds - len(study.seeds)
+    still = f"{more} more than planned" if more > 0 else "no more than planned"
+    span = f", or {low} to {high} within the {percent(SPREAD_LEVEL)} limits of that standard deviation"
+    return f"About {outlook.seeds} seeds are needed {goal}, {basis}: {still}{span if low != high else ''}."
+
+
+def still_needed(judgement: Judgement, outlook: Outlook) -> str:
+    """Return how many more pairs a variant would take that cannot be told, by the pooled spread; "" if unknown."""
+    if math.isnan(outlook.sd):
+        return ""
+    if outlook.seeds is None:
+        return f"more than {MOST:,} seeds would be needed"
+    more = outlook.seeds - len(judgement.seeds)
+    return f"about {more} more seed{'s' * (more != 1)} needed" if more > 0 else "by the pooled spread, seeds enough"
+
+
+def sentence(name: str, judgement: Judgement, study: StudyRecord, outlook: Outlook) -> str:
     """Return what was found of one variant against the base."""
     metric, mde, seeds = metric_name(study.metric), f"{study.mde:g}", len(judgement.seeds)
     amount = f"{signed(judgement.mean)} {metric}"
     inside = f"{percent(1 - study.alpha)} interval {interval(judgement.interval)}, {seeds} paired seeds"
+    needed = f"; {told}" if (told := still_needed(judgement, outlook)) else ""
     if judgement.reason:
-        return f"{name}: can't tell at this budget ({judgement.reason})."
+        return f"{name}: can't tell at this budget ({judgement.reason}){needed}."
     match judgement.verdict:
         case Verdict.HELPS | Verdict.HURTS:
             small = f", by less than the {mde} that matters" if judgement.is_small else ""
@@ -74,12 +127,12 @@ def sentence(name: str, judgement: Judgement, study: StudyRecord) -> str:
         case Verdict.NO_DIFFERENCE:
             return f"{name} makes no difference larger than {mde} {metric}: {amount} ({inside})."
         case _:
-            return f"{name}: can't tell at this budget: {amount} ({inside})."
+            return f"{name}: can't tell at this budget: {amount} ({inside}){needed}."
 
 
 def sentences(study: StudyRecord, findings: Findings) -> list[str]:
     """Return one sentence a variant, and one for each that was compared with a convolution of its capacity."""
-    lines = [sentence(name, judgement, study) for name, judgement in findings.judgements.items()]
+    lines = [sentence(name, judgement, study, findings.outlook) for name, judgement in findings.judgements.items()]
     return [*lines, *(_beyond(name, judgement, study) for name, judgement in findings.beyond.items())]
 
 

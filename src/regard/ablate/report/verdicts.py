@@ -5,13 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from regard.ablate.findings import SPREAD_LEVEL, Findings
-from regard.ablate.power import ENOUGH, MOST, power
+from regard.ablate.findings import Findings
+from regard.ablate.power import power
 from regard.ablate.record import StudyRecord
 from regard.ablate.report.document import Block, Cell, Chart, Section, Table, Text, Tone
 from regard.ablate.report.forest import ForestRow, forest
 from regard.ablate.verdict import Judgement, Verdict
-from regard.ablate.words import MARKS, interval, metric_name, p_value, percent, plain, sentences, signed, verdict_words
+from regard.ablate.words import (
+    MARKS,
+    interval,
+    metric_name,
+    needed_line,
+    p_value,
+    percent,
+    plain,
+    sentences,
+    signed,
+    verdict_words,
+)
 
 TONES: Mapping[Verdict, Tone] = {
     Verdict.HELPS: "helps",
@@ -53,7 +64,7 @@ def power_section(study: StudyRecord, findings: Findings) -> Section:
         f"The paired differences of this study have a standard deviation of {plain(outlook.sd)} {metric} over seeds, "
         f"pooled over all comparisons with the base. With {len(study.seeds)} seeds, a true difference of "
         f"{study.mde:g} {metric} would be called with a probability of at least {percent(least)}.",
-        _needed(study, findings),
+        needed_line(study, outlook),
     ]
     seeds = sorted({*MORE_SEEDS, len(study.seeds)})
     chances = [_chance(float(power(study.mde, outlook.sd, n, study.alpha, tests))) for n in seeds]
@@ -167,15 +178,3 @@ def _missing(study: StudyRecord, findings: Findings) -> str:
 def _chance(power: float) -> str:
     """Return a probability with two digits; none is certain."""
     return "> 0.99" if power > 0.99 else f"{power:.2f}"
-
-
-def _needed(study: StudyRecord, findings: Findings) -> str:
-    outlook, metric = findings.outlook, metric_name(study.metric)
-    goal = f"to call a difference of {study.mde:g} {metric} with a probability of {percent(ENOUGH)}"
-    if outlook.seeds is None:
-        return f"More than {MOST:,} seeds would be needed {goal}: this cannot be settled by more of them."
-    low, high = (f"more than {MOST:,}" if seeds is None else str(seeds) for seeds in outlook.seeds_range)
-    more = outlook.seeds - len(study.seeds)
-    still = f"{more} more than planned" if more > 0 else "no more than planned"
-    span = f", or {low} to {high} within the {percent(SPREAD_LEVEL)} limits of that standard deviation"
-    return f"About {outlook.seeds} seeds are needed {goal}: {still}{span if low != high else ''}."
