@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from regard.evaluate.metrics import Metrics
-from regard.weights.store import replacing
+from regard.replacing import replacing
 
 BLUE, ORANGE, INK, PALE = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from regard.errors import RegardError
-from regard.weights.store import WeightsHeader, load_state, load_weights, replacing, save_state, save_weights
+from regard.weights.store import WeightsHeader, load_state, load_weights, save_state, save_weights
 
 HEADER = WeightsHeader(
     graph="nc: 3\nbackbone: []\n",
@@ -137,21 +137,6 @@ def test_state_of_other_people(tmp_path: Path) -> None:
     for name in ("list.pt", "module.pt"):
         with pytest.raises(RegardError, match="not ours"):
             load_state(tmp_path / name)
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "w.bin"
-    path.write_bytes(b"old")
-
-    def interrupted() -> None:
-        with replacing(path) as file:
-            file.write(b"ne")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["w.bin"]
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:

@@ -129,8 +129,8 @@ def _check_form(output: Path | None, *, yolov5: bool, ungated: bool) -> None:
 
 def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: bool) -> None:
     """Print the graph, or write it, with its weights where the file can hold them."""
+    from regard.replacing import replacing
     from regard.weights.detector import save_detector
-    from regard.weights.store import replacing
 
     _check_form(output, yolov5=yolov5, ungated=ungated)
     if output is not None and output.suffix == ".safetensors":

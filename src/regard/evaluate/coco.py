@@ -17,8 +17,8 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from regard.data.record import Record
+from regard.replacing import replacing
 from regard.types import Detections
-from regard.weights.store import replacing
 
 ALL_AREAS, SMALL, MEDIUM, LARGE = range(4)
 IOU_50, IOU_75 = 0, 5

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from regard.errors import RegardError
 from regard.folders import next_folder as next_folder
 from regard.graph.detector import Detector
+from regard.replacing import replacing
 from regard.weights.detector import save_detector, with_current_anchors
-from regard.weights.store import load_state, replacing, save_state
+from regard.weights.store import load_state, save_state
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

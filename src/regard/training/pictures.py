@@ -19,8 +19,8 @@ from regard.data.record import Record
 from regard.evaluate import Metrics
 from regard.plots import plot_confusion, plot_f1_curve, plot_pr_curve, plot_training
 from regard.prediction import predict
+from regard.replacing import replacing
 from regard.types import Batch
-from regard.weights.store import replacing
 
 MOST = 16
 """Images on one picture."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from regard.config import Settings
 from regard.errors import RegardError
+from regard.replacing import replacing
 from regard.weights.missing import missing_file
 
 FORMAT_VERSION = 1
@@ -138,24 +137,3 @@ def _require_plain(value: Any, place: str) -> None:
             _require_plain(item, f"{place}[{index}]")
     elif type(value) not in (str, bytes, int, float, bool, type(None), Tensor, torch.nn.Parameter):
         raise TypeError(f"{place} is a {type(value).__name__}, not a plain value or tensor")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside ``path`` that takes its place when the block ends without an error.
-
-    Raises:
-        RegardError: the file cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        raise RegardError(f"cannot write the file: {error.strerror or error}", file=path) from error
-    finally:
-        with suppress(OSError):  # it is in place, was never made, or lies where nothing can
-            beside.unlink()

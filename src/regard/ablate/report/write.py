@@ -22,7 +22,7 @@ from regard.ablate.report.runs import provenance_section, run_section, split_sec
 from regard.ablate.report.verdicts import method_section, power_section, verdict_section
 from regard.ablate.words import headline, metric_name, percent, plain
 from regard.data.record import Record
-from regard.weights.store import replacing
+from regard.replacing import replacing
 
 PAGE = "report.html"
 
