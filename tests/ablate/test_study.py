@@ -61,7 +61,7 @@ def test_a_study_is_decided_then_tested_and_never_repeats_a_run(
     study = run_study(plan, tmp_path / "study", executor=executor, console=Console(file=printed, width=120))
     told = printed.getvalue()
     assert told.startswith("power to see a difference of 0.01 ap with 2 seeds:\n   18% where paired differences")
-    assert told.count("SE-ratio-4-p4 seed-") == 2
+    assert told.count("\nSE-ratio-4-p4 seed-") == 2
     names = ["base", "SE(ratio=4)@p4", "control of SE(ratio=4)@p4"]
     assert [variant.name for variant in study.variants] == names
     assert [(run.seed, run.variant) for run in study.runs] == [(seed, name) for seed in (0, 1) for name in names]
