@@ -65,6 +65,17 @@ def test_spread_is_pooled_and_tells_the_seeds_to_come() -> None:
     assert low < findings.outlook.seeds < (high or 1001)
 
 
+def test_the_noise_control_takes_no_part_in_the_spread() -> None:
+    """Its order is its own, so that its differences spread as those of unpaired runs."""
+    study = small([0.3] * 3, [0.31, 0.32, 0.33], [0.31, 0.31, 0.34])
+    noise = [RunRecord("noise", s, "finished", PLACE, metrics={"ap": v}) for s, v in enumerate((0.1, 0.3, 0.5))]
+    with_noise = replace(
+        study, runs=[*study.runs, *noise], variants=[*study.variants, Variant("noise", "noise control", PLACE)]
+    )
+    assert set(analyse(with_noise).controls) == {"control of SE", "noise"}
+    assert analyse(with_noise).outlook == analyse(study).outlook
+
+
 @pytest.mark.parametrize(("base", "variant"), [([0.3], [0.4]), ([0.3, 0.4], [0.3, 0.4]), ([0.3], [math.nan]), ([], [])])
 def test_too_little_to_tell(base: list[float], variant: list[float]) -> None:
     study = small(base, variant)

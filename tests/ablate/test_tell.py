@@ -21,8 +21,8 @@ def test_the_verdict_ends_with_the_report(tmp_path: Path) -> None:
     text = " ".join(printed.getvalue().split())
     assert "CBAM@p4 hurts" in text
     assert "<b>A&B</b>|x: can't tell at this budget" in text
-    assert "3 paired seeds); about 5 more seeds needed." in text
-    assert "5 paired seeds); about 3 more seeds needed." in text
+    assert "3 paired seeds); about 4 more seeds needed." in text
+    assert "5 paired seeds); about 2 more seeds needed." in text
     assert "seeds are needed to call a difference of 0.01 AP with a probability of 80 %, by the pooled" in text
     assert "SE@sppf does more than plain convolutions" in text
 

@@ -25,7 +25,8 @@ class Outlook:
     """What the study could see, given how far its paired differences spread.
 
     Attributes:
-        sd: standard deviation of paired differences, pooled over all comparisons with the base; NaN if unknown.
+        sd: standard deviation of paired differences, pooled over the comparisons of variants and capacity controls
+            with the base; NaN if unknown. The noise control has an order of its own, so its differences spread wider.
         power: probability to call a true difference of the MDE at the planned seeds, at the strictest step of Holm's.
         seeds: that would give a power of 0.8; None if not even 1,000 would, or if ``sd`` is NaN.
         seeds_range: the same with ``sd`` at its lower and upper 90 % limit.
@@ -58,7 +59,8 @@ def analyse(study: StudyRecord) -> Findings:
     """Return what the finished runs of a study say, however many there are."""
     base = study.base.name
     variants = names_of(study, "variant")
-    controls = [*names_of(study, "capacity control"), *names_of(study, "noise control")]
+    capacity = names_of(study, "capacity control")
+    controls = [*capacity, *names_of(study, "noise control")]
     beyond = {v.controls: differences(study, v.controls, v.name) for v in study.variants if v.controls}
     judgements = judge({name: differences(study, name, base) for name in variants}, study.alpha, study.mde)
     alone = {name: judge({name: differences(study, name, base)}, study.alpha, study.mde)[name] for name in controls}
@@ -66,7 +68,7 @@ def analyse(study: StudyRecord) -> Findings:
         judgements=judgements,
         controls=alone,
         beyond=judge(beyond, study.alpha, study.mde),
-        outlook=_outlook(study, [*judgements.values(), *alone.values()], max(len(variants), 1)),
+        outlook=_outlook(study, [*judgements.values(), *(alone[name] for name in capacity)], max(len(variants), 1)),
     )
 
 

@@ -62,8 +62,8 @@ def power_section(study: StudyRecord, findings: Findings) -> Section:
     least = min(round(outlook.power, 2), 0.99)
     lines = [
         f"The paired differences of this study have a standard deviation of {plain(outlook.sd)} {metric} over seeds, "
-        f"pooled over all comparisons with the base. With {len(study.seeds)} seeds, a true difference of "
-        f"{study.mde:g} {metric} would be called with a probability of at least {percent(least)}.",
+        f"pooled over the variants and capacity controls against the base. With {len(study.seeds)} seeds, a true "
+        f"difference of {study.mde:g} {metric} would be called with a probability of at least {percent(least)}.",
         needed_line(study, outlook),
     ]
     seeds = sorted({*MORE_SEEDS, len(study.seeds)})
