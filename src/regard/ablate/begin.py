@@ -10,6 +10,7 @@ from rich.console import Console
 from regard.ablate.execute import usable_cores
 from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, is_over, places
 from regard.ablate.jobs import check_seeds, checksum, write_job
+from regard.ablate.overlap import overlap_lines
 from regard.ablate.plan import Plan
 from regard.ablate.probe import Probe, probe
 from regard.ablate.variants import Entry, Lineup, count_variants
@@ -37,6 +38,9 @@ def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Conso
     seeds = check_seeds(lineup)
     for line in power_lines(plan.mde, plan.metric, len(plan.seeds), plan.alpha, count_variants(entries)):
         console.print(line, markup=False, highlight=False)
+    overlap = overlap_lines(lineup.data)
+    for line in overlap:
+        console.print(line, markup=False, highlight=False)
     measured = None
     if measure or plan.minutes:
         console.print("measuring what a run takes ...", highlight=False)
@@ -56,7 +60,7 @@ def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Conso
         "provenance": {
             "environment": environment(),
             "commands": [],
-            "data": {**describe_data(lineup.data), "sha256": checksum(lineup.data)},
+            "data": {**describe_data(lineup.data), "sha256": checksum(lineup.data), "overlap": overlap},
             "seeds": seeds,
             "controls": lineup.notes(entries),
             "threads": threads,

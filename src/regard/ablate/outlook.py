@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -13,6 +13,7 @@ from rich.text import Text
 from regard.ablate.begin import planned_epochs, shared_threads
 from regard.ablate.execute import local_slots
 from regard.ablate.jobs import check_seeds
+from regard.ablate.overlap import overlap_lines
 from regard.ablate.plan import Plan
 from regard.ablate.probe import Probe, probe
 from regard.ablate.study import free_gpus
@@ -35,6 +36,7 @@ class DryRun:
         processes: runs at a time on this machine.
         disk_mib: when all has finished, and most before that.
         splits: images of each split.
+        overlap: sentences on images that are both trained on and measured on.
     """
 
     plan: Plan
@@ -46,6 +48,7 @@ class DryRun:
     processes: int
     disk_mib: tuple[float, float]
     splits: Mapping[str, int]
+    overlap: Sequence[str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print runs, time, disk and power."""
@@ -69,6 +72,7 @@ class DryRun:
         yield from map(
             Text, power_lines(plan.mde, plan.metric, len(plan.seeds), plan.alpha, count_variants(self.entries))
         )
+        yield from (Text(line, "yellow") for line in self.overlap)
         if not self.splits.get("test"):
             yield Text("the data have no test split: the verdict on val will be all there is")
 
@@ -112,4 +116,5 @@ def dry_run(plan: Plan, *, processes: int | None = None) -> DryRun:
         processes=at_a_time,
         disk_mib=(kept, kept + starts + at_a_time * measured.open_mib),
         splits=splits,
+        overlap=overlap_lines(lineup.data),
     )

@@ -131,9 +131,11 @@ def sentence(name: str, judgement: Judgement, study: StudyRecord, outlook: Outlo
 
 
 def sentences(study: StudyRecord, findings: Findings) -> list[str]:
-    """Return one sentence a variant, and one for each that was compared with a convolution of its capacity."""
+    """Return one sentence a variant, one for each compared with its capacity, and one where val is trained on."""
     lines = [sentence(name, judgement, study, findings.outlook) for name, judgement in findings.judgements.items()]
-    return [*lines, *(_beyond(name, judgement, study) for name, judgement in findings.beyond.items())]
+    lines += [_beyond(name, judgement, study) for name, judgement in findings.beyond.items()]
+    overlap = study.provenance.get("data", {}).get("overlap", ())
+    return [*lines, *(f"But {line}." for line in overlap)]
 
 
 def headline(study: StudyRecord, findings: Findings) -> str:
