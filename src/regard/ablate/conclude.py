@@ -12,6 +12,7 @@ from rich.console import Console
 
 from regard.ablate.findings import analyse
 from regard.ablate.folder import RESULT, StudyFolder, read_json, read_study
+from regard.ablate.gaps import Gaps
 from regard.ablate.measure import detect_split, measure_costs, place_for
 from regard.ablate.pictures import attention_pictures
 from regard.ablate.record import RunRecord, StudyRecord
@@ -27,17 +28,22 @@ from regard.weights.detector import load_detector
 def conclude(study: StudyFolder, lineup: Lineup, console: Console) -> StudyRecord:
     """Decide, measure what is left to measure, and write the report; what was done before is not done again.
 
+    What cannot be measured or drawn is missing from the report, which says so; the verdict and the rest are there.
+
     Raises:
         RegardError: seeds had no effect, or a file is damaged.
     """
     check_effect(read_study(study.path))
     _decide(study)
+    gaps = Gaps()
     with _threads(study.read()["threads"]):
-        _measure_test(study, lineup, console)
-        _measure_costs(study, lineup)
+        _measure_test(study, lineup, console, gaps)
+        _measure_costs(study, lineup, gaps)
     record = read_study(study.path)
-    extras = Extras(lineup.data.splits["val"], lineup.data.names, attention_pictures(record, lineup))
-    write_report(record, extras)
+    attention = attention_pictures(record, lineup, gaps)
+    for line in gaps.told:
+        console.print(f"missing from the report: {line}", markup=False, highlight=False, soft_wrap=True)
+    write_report(record, Extras(lineup.data.splits["val"], lineup.data.names, attention, gaps.told))
     return record
 
 
@@ -71,7 +77,7 @@ def _decide(study: StudyFolder) -> None:
     study.write(document)
 
 
-def _measure_test(study: StudyFolder, lineup: Lineup, console: Console) -> None:
+def _measure_test(study: StudyFolder, lineup: Lineup, console: Console, gaps: Gaps) -> None:
     """Measure every finished run on the test split, once; what has been measured stays."""
     records = lineup.data.splits.get("test")
     if not records:
@@ -84,24 +90,32 @@ def _measure_test(study: StudyFolder, lineup: Lineup, console: Console) -> None:
     if left:
         console.print(f"decided on val; measuring {len(left)} runs on test, once ...", highlight=False)
     for run in left:
-        detector = trained_detector(run, lineup)
-        detections = detect_split(detector, records, imgsz=plan.imgsz, batch=plan.batch)
-        values = score(detections, records, lineup.data.names).to_dict()
-        test.setdefault(run.variant, {})[str(run.seed)] = {name: values[name] for name in HEADLINE}
-        study.write(document)
+        with gaps.noted(f"test of {run.variant}, seed {run.seed}"):
+            detector = trained_detector(run, lineup)
+            detections = detect_split(detector, records, imgsz=plan.imgsz, batch=plan.batch)
+            values = score(detections, records, lineup.data.names).to_dict()
+            test.setdefault(run.variant, {})[str(run.seed)] = {name: values[name] for name in HEADLINE}
+            study.write(document)
 
 
-def _measure_costs(study: StudyFolder, lineup: Lineup) -> None:
+def _measure_costs(study: StudyFolder, lineup: Lineup, gaps: Gaps) -> None:
     """Measure what each variant with a finished run costs, all in one run, once."""
     document, record = study.read(), read_study(study.path)
     first = {v.name: next(iter(record.finished(v.name).values()), None) for v in record.variants}
     trained = {name: run for name, run in first.items() if run}
     if not trained or trained.keys() == document.get("costs", {}).keys():
         return
-    detectors = {name: trained_detector(run, lineup).eval() for name, run in trained.items()}
-    costs = measure_costs(detectors, imgsz=lineup.plan.imgsz)
-    document["costs"] = {name: vars(cost) for name, cost in costs.items()}
-    study.write(document)
+    detectors = {}
+    for name, run in trained.items():
+        with gaps.noted(f"costs of {name}"):
+            detector = trained_detector(run, lineup).eval()
+            measure_costs({name: detector}, imgsz=lineup.plan.imgsz, repeats=1)  # what fails shall fail alone
+            detectors[name] = detector
+    if detectors:
+        with gaps.noted("costs"):
+            costs = measure_costs(detectors, imgsz=lineup.plan.imgsz)
+            document["costs"] = {name: vars(cost) for name, cost in costs.items()}
+            study.write(document)
 
 
 def trained_detector(run: RunRecord, lineup: Lineup) -> Detector:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from regard.ablate.gaps import Gaps
 from regard.ablate.record import StudyRecord
 from regard.ablate.variants import Lineup
 from regard.data.record import Record
@@ -13,26 +14,28 @@ from regard.seeing import attend, attention_layers
 from regard.weights.detector import load_detector
 
 
-def attention_pictures(study: StudyRecord, lineup: Lineup) -> list[tuple[str, bytes]]:
+def attention_pictures(study: StudyRecord, lineup: Lineup, gaps: Gaps) -> list[tuple[str, bytes]]:
     """Return a title and a PNG file for every attention layer that a variant has and the base has not.
 
-    Each is of the first finished seed, on the val image with most boxes; the query is the middle of its largest.
+    Each is of the first finished seed, on the val image with most boxes; the query is the middle of its largest. What
+    cannot be drawn is noted in ``gaps``.
     """
-    record = max(lineup.data.splits["val"], key=lambda record: len(record.class_ids))
-    image = record.image.read()
-    query = _middle_of_largest(record, image.shape[:2])
-    common = set(attention_names(study, study.base.name, lineup))
     pictures = []
-    with tempfile.TemporaryDirectory() as temporary:
+    with gaps.noted("attention maps"), tempfile.TemporaryDirectory() as temporary:
+        record = max(lineup.data.splits["val"], key=lambda record: len(record.class_ids))
+        image = record.image.read()
+        query = _middle_of_largest(record, image.shape[:2])
+        common = set(attention_names(study, study.base.name, lineup))
         for variant in (v for v in study.variants if v.role == "variant"):
             for name in attention_names(study, variant.name, lineup):
                 if name in common:
                     continue
-                seed, run = next(iter(study.finished(variant.name).items()))
-                detector = load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules)
-                view = attend(detector, image, layer=name, query=query, imgsz=lineup.plan.imgsz)
-                file = view.save(Path(temporary) / "map.png")
-                pictures.append((f"{variant.name}, seed {seed}: {view.title}", file.read_bytes()))
+                with gaps.noted(f"attention map of {name} in {variant.name}"):
+                    seed, run = next(iter(study.finished(variant.name).items()))
+                    detector = load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules)
+                    view = attend(detector, image, layer=name, query=query, imgsz=lineup.plan.imgsz)
+                    file = view.save(Path(temporary) / "map.png")
+                    pictures.append((f"{variant.name}, seed {seed}: {view.title}", file.read_bytes()))
     return pictures
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from regard.ablate.findings import Findings, analyse
 from regard.ablate.found import image_intervals
+from regard.ablate.gaps import Gaps
 from regard.ablate.notation import split_name
 from regard.ablate.record import StudyRecord
 from regard.ablate.report.breakdown import breakdown_section, curve_section, gate_section
@@ -35,11 +36,13 @@ class Extras:
         records: the val images; without them there is no interval over images and no image that changed.
         names: class names.
         attention: pictures of attention maps, each a title and a PNG file.
+        missing: what could not be measured or drawn, and why.
     """
 
     records: Sequence[Record] = ()
     names: Sequence[str] = ()
     attention: Sequence[tuple[str, bytes]] = ()
+    missing: Sequence[str] = ()
 
 
 def write_report(study: StudyRecord, extras: Extras | None = None) -> Path:
@@ -53,7 +56,7 @@ def write_report(study: StudyRecord, extras: Extras | None = None) -> Path:
         The path of ``report.html``.
 
     Raises:
-        RegardError: the detections of a finished run are damaged, or the folder cannot be written to.
+        RegardError: the folder cannot be written to.
     """
     document = build(study, extras or Extras())
     study.folder.mkdir(parents=True, exist_ok=True)
@@ -70,9 +73,12 @@ def build(study: StudyRecord, extras: Extras) -> Document:
     findings = analyse(study)
     images: Mapping[str, tuple[float, float]] = {}
     sections = []
+    gaps = Gaps(extras.missing)
     if extras.records:
-        images = image_intervals(study, extras.records, extras.names)
-        sections.append(changed_section(study, extras.records, extras.names))
+        with gaps.noted("intervals over images"):
+            images = image_intervals(study, extras.records, extras.names)
+        with gaps.noted("images that changed most"):
+            sections.append(changed_section(study, extras.records, extras.names))
     if extras.attention:
         sections.append(_attention_section(extras.attention))
     gates = gate_section(study)
@@ -82,6 +88,7 @@ def build(study: StudyRecord, extras: Extras) -> Document:
         details=_details(study, findings),
         sections=[
             verdict_section(study, findings, images),
+            *([_missing_section(gaps.told)] if gaps.told else []),
             power_section(study, findings),
             cost_section(study),
             curve_section(study),
@@ -125,6 +132,11 @@ def _named(study: StudyRecord) -> list[tuple[str, str]]:
     """Return the variants that have a name of their own, each with its edits."""
     asked = [*study.plan.get("insert", ()), *study.plan.get("replace", ())]
     return [(name, edits) for name, edits in map(split_name, asked) if name]
+
+
+def _missing_section(missing: Sequence[str]) -> Section:
+    text = "These steps failed, each by itself. The verdict does not rest on them."
+    return Section("Missing from this report", [Text(text), *(Text(line, "quiet") for line in missing)])
 
 
 def _attention_section(attention: Sequence[tuple[str, bytes]]) -> Section:

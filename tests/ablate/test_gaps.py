@@ -1,0 +1,76 @@
+"""Steps after the last run fail by themselves: the verdict and the report are there, and say what is missing."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from fake_study import fake_study, small_data, with_detections
+from rich.console import Console
+from tiny_studies import Here, tiny_plan
+
+from regard.ablate import conclude
+from regard.ablate.folder import read_study
+from regard.ablate.gaps import Gaps
+from regard.ablate.report import Extras, write_report
+from regard.ablate.study import run_study
+
+
+def test_an_exception_is_noted_and_the_rest_goes_on() -> None:
+    gaps = Gaps(["more"])
+    with gaps.noted("costs of A"):
+        raise ZeroDivisionError("by zero\nand more")
+    with gaps.noted("costs of B"):
+        pass
+    assert gaps.told == ["more", "costs of A: ZeroDivisionError: by zero"]
+    with pytest.raises(KeyboardInterrupt), gaps.noted("a stop is no failure"):
+        raise KeyboardInterrupt
+
+
+def test_the_report_is_written_whatever_fails_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("no picture")
+
+    monkeypatch.setattr("regard.ablate.pictures.attend", broken)
+    monkeypatch.setattr("regard.ablate.conclude.detect_split", broken)
+    measure = conclude.measure_costs
+
+    def brittle(detectors, **settings):  # type: ignore[no-untyped-def]
+        if "SE(ratio=4)@p4" in detectors:
+            raise ArithmeticError("nobody counted")
+        return measure(detectors, **settings)
+
+    monkeypatch.setattr(conclude, "measure_costs", brittle)
+    printed = io.StringIO()
+    study = run_study(
+        tiny_plan(control="none", seeds=[0]),
+        tmp_path / "study",
+        executor=Here(),
+        console=Console(file=printed, width=200),
+    )
+    report = (tmp_path / "study" / "report.md").read_text()
+    for line in (
+        "costs of SE(ratio=4)@p4: ArithmeticError: nobody counted",
+        "attention map of p4.se in SE(ratio=4)@p4: ValueError: no picture",
+        "test of base, seed 0: ValueError: no picture",
+    ):
+        assert f"missing from the report: {line}" in printed.getvalue()
+        assert line.partition(": ")[2] in report
+    assert "Missing from this report" in report
+    assert study.costs.keys() == {"base"}
+    assert read_study(tmp_path / "study").provenance["decision"]["verdicts"] == {"SE(ratio=4)@p4": "can't tell"}
+
+
+def test_damaged_detections_cost_their_sections_alone(tmp_path: Path) -> None:
+    data = small_data()
+    study = with_detections(fake_study(tmp_path), data)
+    (study.runs[0].folder / "val.json").write_text(json.dumps([1]))
+    text = write_report(study, Extras(data.splits["val"], data.names)).read_text()
+    assert "intervals over images: " in text
+    assert "images that changed most: " in text
+    assert "SE@sppf helps" in text
