@@ -22,13 +22,13 @@ from torch import Tensor
 
 import regard
 from regard.data.formats import load_data
-from regard.data.loader import ValidationLoader
 from regard.data.record import DetectionData, Record
+from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
 from regard.evaluate import Metrics, detect, evaluate, save_coco_json, score
 from regard.evaluate.coco import ALL_AREAS, coco_evaluate, pixel_boxes
 from regard.evaluate.matching import judge, match, overlaps
-from regard.types import Batch, Detections, Placement, Targets
+from regard.types import Detections, PlacedBatch, Placement
 
 SIZE = (97, 211)
 
@@ -282,13 +282,12 @@ class _Oracle(torch.nn.Module):
         return row.repeat(len(images), 3, 1)
 
 
-def _batches() -> list[Batch]:
-    no_targets = Targets(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4))
-    images = torch.full((2, 3, 64, 96), 255, dtype=torch.uint8)
+def _batches() -> list[PlacedBatch]:
+    images = np.full((2, 3, 64, 96), 255, dtype=np.uint8)
     placement, moved = Placement(SIZE, (0.5, 0.5), (10.0, 5.0)), Placement(SIZE, (0.5, 0.5), (0.0, 5.0))
     return [
-        Batch(images, no_targets, (2, 0), (placement, placement)),
-        Batch(images[:1], no_targets, (1,), (moved,)),
+        PlacedBatch(images, (2, 0), (placement, placement)),
+        PlacedBatch(images[:1], (1,), (moved,)),
     ]
 
 

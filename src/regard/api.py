@@ -188,7 +188,7 @@ def validate(
         split: "train", "val" or "test".
         imgsz: the long side of an image is brought to this many pixels.
         batch: images at once; 1 pads least.
-        workers: processes that read images.
+        workers: threads that read images.
         rect: pad each batch only as needed.
         single_cls: count every object, and every detection, as of one class.
         classes: keep only these, by name or index.

@@ -92,19 +92,32 @@ class Placement:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the loader gives to training and validation.
+    """What the loader gives to training.
 
     Attributes:
         images: (B, 3, H, W) uint8, RGB.
         targets: the labelled boxes, in fractions of (W, H).
         indices: dataset index of each image, for looking up its record.
-        placements: one per image (empty in training, where images are composed of several).
     """
 
     images: Tensor
     targets: Targets
     indices: tuple[int, ...]
-    placements: tuple[Placement, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlacedBatch:
+    """What the loader gives to validation.
+
+    Attributes:
+        images: (B, 3, H, W) uint8, RGB, channels last in memory, as images come and as convolutions are fastest.
+        indices: dataset index of each image, for looking up its record.
+        placements: one per image.
+    """
+
+    images: NDArray[np.uint8]
+    indices: tuple[int, ...]
+    placements: tuple[Placement, ...]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from memory_images import record
+
+from regard.data.record import Record
 
 Paint = Callable[[Path, int, int], Path]
 
@@ -95,3 +98,9 @@ def voc_set(tmp_path: Path, paint: Paint) -> Path:
     for split, stems in {"train": "a\n", "val": "b\n", "trainval": "a\nb\n"}.items():
         (tmp_path / "ImageSets" / "Main" / f"{split}.txt").write_text(stems)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def records() -> tuple[Record, ...]:
+    """Seven images of all shapes, the fourth without boxes."""
+    return tuple(record(k, boxes=k % 4 if k != 4 else 5) for k in range(7))

@@ -14,7 +14,6 @@ from regard.data.letterbox import (
     fit_long_side,
     letterbox,
     letterbox_validation,
-    place_boxes,
     rect_size,
     restore_boxes,
     validation_sizes,
@@ -94,10 +93,7 @@ def test_boxes_go_there_and_back(image_size: tuple[int, int], dtype: type[np.flo
     _, placement = letterbox(noise(height, width), (97, 89))
     corners = np.random.default_rng(5).random((13, 2, 2)) * (width, height)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(dtype)
-    placed = place_boxes(boxes, placement)
-    for box, moved in zip(boxes, placed, strict=True):  # one coordinate at a time
-        for k in range(4):
-            assert moved[k] == pytest.approx(box[k] * placement.scale[k % 2] + placement.pad[k % 2], rel=1e-5)
+    placed = (boxes * (placement.scale * 2) + placement.pad * 2).astype(dtype)
     restored = restore_boxes(placed, placement)
     assert restored.dtype == dtype
     np.testing.assert_allclose(restored, boxes, atol=1e-10 if dtype is np.float64 else 1e-4)
@@ -112,7 +108,7 @@ def test_restored_boxes_are_clipped_to_the_image() -> None:
 def test_no_boxes() -> None:
     placement = Placement((37, 53), (2.0, 2.0), (3.0, 5.0))
     assert restore_boxes(np.empty((0, 4)), placement).shape == (0, 4)
-    assert place_boxes(np.empty((0, 4), dtype=np.float32), placement).dtype == np.float32
+    assert restore_boxes(np.empty((0, 4), dtype=np.float32), placement).dtype == np.float32
 
 
 def test_long_side_shrinks_by_area_and_rounds_up() -> None:

@@ -3,57 +3,25 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from memory_images import BrokenImage
 from numpy.typing import NDArray
 
 from regard.config import AugmentSettings
 from regard.data.images import ImageFile
-from regard.data.letterbox import fit_long_side, letterbox_validation, restore_boxes, validation_sizes
-from regard.data.loader import Kept, TrainLoader, ValidationLoader
+from regard.data.letterbox import fit_long_side, letterbox_validation
+from regard.data.loader import TrainLoader
 from regard.data.record import Record
 from regard.errors import RegardError
 from regard.types import Batch
 
 STILL = AugmentSettings(mosaic=0, translate=0, scale=0, flip_lr=0, hsv_h=0, hsv_s=0, hsv_v=0)
-SIZES = ((41, 61), (67, 43), (53, 53), (29, 97), (31, 37), (89, 47), (59, 71))
-
-
-@dataclass(frozen=True)
-class MemoryImage:
-    name: str
-    pixels: NDArray[np.uint8]
-
-    def read(self) -> NDArray[np.uint8]:
-        return self.pixels
-
-
-@dataclass(frozen=True)
-class BrokenImage:
-    name: str
-
-    def read(self) -> NDArray[np.uint8]:
-        raise RegardError("the file is not an image", file=self.name)
-
-
-def record(k: int, boxes: int) -> Record:
-    rng = np.random.default_rng(k)
-    pixels = rng.integers(0, 256, (*SIZES[k % len(SIZES)], 3), dtype=np.uint8)
-    pixels.setflags(write=False)
-    sides = rng.uniform(0.2, 0.5, (boxes, 2))
-    centres = sides / 2 + rng.random((boxes, 2)) * (1 - sides)
-    return Record(MemoryImage(f"image {k}", pixels), np.hstack([centres, sides]), rng.integers(0, 5, boxes), k)
-
-
-@pytest.fixture(scope="module")
-def records() -> tuple[Record, ...]:
-    """Seven images of all shapes, the fourth without boxes."""
-    return tuple(record(k, boxes=k % 4 if k != 4 else 5) for k in range(7))
 
 
 def train_loader(records: tuple[Record, ...], **options: object) -> TrainLoader:
@@ -64,7 +32,6 @@ def train_loader(records: tuple[Record, ...], **options: object) -> TrainLoader:
 def assert_equal(first: Iterator[Batch] | list[Batch], second: Iterator[Batch] | list[Batch]) -> None:
     for one, other in zip(first, second, strict=True):
         assert one.indices == other.indices
-        assert one.placements == other.placements
         assert torch.equal(one.images, other.images)
         for name in ("image_index", "class_ids", "boxes_cxcywh"):
             assert torch.equal(getattr(one.targets, name), getattr(other.targets, name))
@@ -88,7 +55,6 @@ def test_batches_have_the_promised_shapes_and_types(records: tuple[Record, ...])
         assert ((batch.targets.image_index >= 0) & (batch.targets.image_index < count)).all()
         centre, side = batch.targets.boxes_cxcywh[:, :2], batch.targets.boxes_cxcywh[:, 2:]
         assert ((centre - side / 2 > -1e-6) & (centre + side / 2 < 1 + 1e-6)).all()
-        assert batch.placements == ()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -98,8 +64,6 @@ def test_any_number_of_workers_gives_the_same_batches(records: tuple[Record, ...
     for epoch in (0, 2, 1):
         assert_equal(here.epoch(epoch), there.epoch(epoch))
     assert_equal(here.epoch(1, mosaic=False), there.epoch(1, mosaic=False))
-    validation = [ValidationLoader(records, imgsz=64, batch=3, workers=n) for n in (0, workers)]
-    assert_equal(iter(validation[0]), iter(validation[1]))
 
 
 def test_an_epoch_given_up_midway_leaves_no_trace(records: tuple[Record, ...]) -> None:
@@ -174,8 +138,6 @@ def test_one_image_with_or_without_boxes(records: tuple[Record, ...], index: int
     (batch,) = train_loader((records[index],), settings=AugmentSettings(mixup=1), batch=16).epoch(0)
     assert batch.images.shape == (1, 3, 64, 64)
     assert (len(batch.targets) > 0) == (index == 3)
-    (batch,) = ValidationLoader((records[index],), imgsz=64, batch=16, workers=0)
-    assert len(batch.targets) == index
 
 
 @pytest.fixture
@@ -227,23 +189,6 @@ def test_disk_cache_needs_a_folder_and_leaves_drawn_images_alone(records: tuple[
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_kept_batches_are_made_once_and_only_when_the_first_pass_ended() -> None:
-    loader = ValidationLoader((record(3, 2), record(4, 1), record(5, 0)), imgsz=64, batch=2, workers=0)
-    passes: list[int] = []
-
-    class Counted:
-        def __iter__(self) -> Iterator[Batch]:
-            passes.append(1)
-            return iter(loader)
-
-    kept = Kept(Counted())
-    next(iter(kept))
-    assert_equal(list(loader), list(kept))
-    assert len(passes) == 2  # the pass that was given up kept nothing
-    assert_equal(list(loader), list(kept))
-    assert len(passes) == 2
-
-
 def test_pixels_lie_channels_last(records: tuple[Record, ...]) -> None:
     batch = next(train_loader(records).epoch(0))
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -259,60 +204,13 @@ def test_rect_training_batches_like_shapes(records: tuple[Record, ...]) -> None:
         assert sum(len(batch.targets) for batch in epoch) == sum(len(one.class_ids) for one in records)
 
 
-def test_validation_is_sorted_by_aspect_and_padded_as_needed(records: tuple[Record, ...]) -> None:
-    loader = ValidationLoader(records, imgsz=64, batch=3, workers=0)
-    batches = list(loader)
-    order = [i for batch in batches for i in batch.indices]
-    aspects = [SIZES[i][0] / SIZES[i][1] for i in order]
-    assert aspects == sorted(aspects)
-    assert sorted(order) == list(range(7))
-    assert len(loader) == len(batches) == 3
-    expected = validation_sizes([SIZES[i] for i in order], 64, 3)
-    assert [tuple(batch.images.shape[2:]) for batch in batches] == expected
-    assert len(set(expected)) > 1
-
-
-@pytest.mark.parametrize("rect", [True, False])
-def test_validation_targets_go_back_to_the_labels(records: tuple[Record, ...], rect: bool) -> None:
-    for batch in ValidationLoader(records, imgsz=64, batch=3, workers=0, rect=rect):
-        height, width = batch.images.shape[2:]
-        for place, index in enumerate(batch.indices):
-            image, labels = records[index].image.read(), records[index].boxes_cxcywh
-            expected, placement = letterbox_validation(image, 64, (height, width))
-            assert placement == batch.placements[place]
-            assert np.array_equal(batch.images[place].permute(1, 2, 0).numpy(), expected)
-            mine = batch.targets.image_index == place
-            assert batch.targets.class_ids[mine].tolist() == records[index].class_ids.tolist()
-            boxes = batch.targets.boxes_cxcywh[mine].numpy().astype(float) * (width, height, width, height)
-            corners = np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2])
-            back = restore_boxes(corners, placement) / (np.array(image.shape)[[1, 0, 1, 0]])
-            truth = np.hstack([labels[:, :2] - labels[:, 2:] / 2, labels[:, :2] + labels[:, 2:] / 2])
-            np.testing.assert_allclose(back, truth, atol=1e-5)
-
-
-def test_square_validation_keeps_the_order_and_pads_to_the_stride(records: tuple[Record, ...]) -> None:
-    batches = list(ValidationLoader(records, imgsz=50, batch=4, workers=0, rect=False))
-    assert [batch.indices for batch in batches] == [(0, 1, 2, 3), (4, 5, 6)]
-    assert all(batch.images.shape[2:] == (64, 64) for batch in batches)
-
-
-def test_an_empty_validation_set_has_no_batches() -> None:
-    loader = ValidationLoader((), imgsz=64, batch=4, workers=0)
-    assert len(loader) == 0
-    assert list(loader) == []
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_one_clear_error(records: tuple[Record, ...], workers: int) -> None:
     broken = (replace(records[0], image=BrokenImage("street.jpg")),)
-    for batches in (
-        train_loader(broken, workers=workers).epoch(0),
-        iter(ValidationLoader(broken, imgsz=64, batch=4, workers=workers, rect=False)),
-    ):
-        with pytest.raises(RegardError) as caught:
-            list(batches)
-        assert str(caught.value) == "street.jpg: the file is not an image"
-        assert caught.value.file == "street.jpg"
+    with pytest.raises(RegardError) as caught:
+        list(train_loader(broken, workers=workers).epoch(0))
+    assert str(caught.value) == "street.jpg: the file is not an image"
+    assert caught.value.file == "street.jpg"
 
 
 def test_what_workers_are_sent_can_be_pickled(records: tuple[Record, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
+from few_images import few_of_coco128
 
 from regard.errors import RegardWarning
 from regard.inference import calibrate as calibrate_module
@@ -69,19 +69,11 @@ def test_measured_once_and_kept_beside_the_model(
 @needs_bfloat16
 @pytest.mark.usefixtures("cache")
 def test_both_precisions_are_measured_on_the_data(weights: Path, shared: Path, tmp_path: Path) -> None:
-    source = shared / "data" / "coco128"
-    for kind, suffix in (("images", ".jpg"), ("labels", ".txt")):
-        (tmp_path / kind / "val").mkdir(parents=True)
-        for file in sorted((source / kind / "train2017").iterdir())[:5]:
-            (tmp_path / kind / "val" / (file.stem + suffix)).symlink_to(file)
-    names = yaml.safe_load((source / "data.yaml").read_text())["names"]
-    description = {"path": str(tmp_path), "train": "images/val", "val": "images/val", "names": names}
-    (tmp_path / "data.yaml").write_text(yaml.safe_dump(description))
+    data = str(few_of_coco128(shared, tmp_path, 5))
     with pytest.MonkeyPatch.context() as patch:
         found: list[Calibration] = []
         original = calibrate_module.calibrate
         patch.setattr(choose, "calibrate", lambda *a: found.append(original(*a)) or found[0])  # type: ignore[func-returns-value]
-        data = str(tmp_path / "data.yaml")
         open_finder(weights, device="cpu", backend="onnxruntime", precision="auto", calibration=data, imgsz=320)
     (measured,) = found
     assert (measured.images, measured.split, measured.imgsz) == (5, "val", 320)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_images import few_of_coco128
 
 import regard
 from regard.backend import BackendFinder
@@ -69,27 +70,40 @@ def test_boxes_are_decoded_in_float32_though_the_network_ran_in_bfloat16(cache: 
     assert np.abs(full[:, :2] - lower[:, :2]).mean() < 0.5
 
 
+def run_without(modules: set[str], arguments: list[str]) -> str:
+    """Return what a command in a process of its own prints, having checked that it imports none of the modules."""
+    code = f"import sys; sys.argv = {['regard', *arguments]!r}\nfrom regard.__main__ import main\n"
+    code += f"try: main()\nfinally: assert not (found := {modules!r} & set(sys.modules)), found"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+SLOW = {"torch", "torchvision", "matplotlib", "tensorboard", "lightning_fabric", "scipy", "onnx"}
+PREPARED = ["--device", "cpu", "--backend", "onnxruntime"]
+
+
 @pytest.mark.usefixtures("cache")
 def test_predicting_with_a_filled_cache_imports_no_torch_nor_anything_else_that_is_slow(
     weights: Path, shared: Path, tmp_path: Path
 ) -> None:
-    slow = (
-        "torch",
-        "torchvision",
-        "matplotlib",
-        "tensorboard",
-        "lightning_fabric",
-        "faster_coco_eval",
-        "scipy",
-        "onnx",
-    )
     image = next(iter(sorted((shared / "data" / "coco128" / "images").rglob("*.jpg"))))
-    arguments = ["regard", "predict", str(weights), str(image), "--device", "cpu", "--backend", "onnxruntime"]
-    code = f"import sys; sys.argv = {[*arguments, '-o', str(tmp_path / 'out')]!r}\nfrom regard.__main__ import main\n"
-    code += f"try: main()\nfinally: assert not (found := set({slow!r}) & set(sys.modules)), found"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_without(
+        SLOW | {"faster_coco_eval"}, ["predict", str(weights), str(image), *PREPARED, "-o", str(tmp_path / "out")]
+    )
     assert (tmp_path / "out" / "detections.json").is_file()
+
+
+@pytest.mark.usefixtures("cache")
+def test_validating_with_a_filled_cache_imports_no_torch_either(weights: Path, shared: Path, tmp_path: Path) -> None:
+    data = few_of_coco128(shared, tmp_path, 5)
+    saved = tmp_path / "found.json"
+    options = ["--imgsz", "320", "--format", "json", "--save-json", str(saved), "--workers", "2"]
+    printed = json.loads(run_without(SLOW, ["val", str(weights), "--data", str(data), *PREPARED, *options]))
+    plain = regard.validate(weights, data, imgsz=320, backend="torch")
+    assert printed["ap"] == pytest.approx(plain.ap, abs=1e-3)
+    assert printed["images"] == 5
+    assert len(json.loads(saved.read_text())) > 5
 
 
 def test_folding_changes_no_answer_by_more_than_rounding(shared: Path, weights: Path) -> None:

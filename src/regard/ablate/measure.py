@@ -11,8 +11,8 @@ from regard.backend import Backend
 from regard.costing.bound import bounds
 from regard.costing.latency import latencies_in_turn
 from regard.costing.memory import LiveBytes
-from regard.data.loader import ValidationLoader
 from regard.data.record import Record
+from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
 from regard.evaluate import detect
 from regard.graph.cost import row_costs

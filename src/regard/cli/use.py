@@ -60,7 +60,7 @@ def val(
         Path | None, typer.Option(help="Also draw PR and F1 curves and the confusion matrix there.", show_default=False)
     ] = None,
     format: Annotated[Literal["text", "json"], typer.Option(help="How to print the result.")] = "text",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that read images beside the one that looks ahead.")] = 0,
     device: Device = "auto",
     backend: BackendName = "auto",
     precision: Precision = "float32",

@@ -117,12 +117,6 @@ def validation_sizes(
     return sizes
 
 
-def place_boxes(boxes_xyxy: NDArray[Float], placement: Placement) -> NDArray[Float]:
-    """Move (..., 4) boxes from pixels of the original image to pixels of the input."""
-    scale, pad = _per_corner(placement, boxes_xyxy)
-    return boxes_xyxy * scale + pad
-
-
 def restore_boxes(boxes_xyxy: NDArray[Float], placement: Placement) -> NDArray[Float]:
     """Move (..., 4) boxes from pixels of the input back to the original image, clipped to it."""
     scale, pad = _per_corner(placement, boxes_xyxy)

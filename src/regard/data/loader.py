@@ -1,11 +1,9 @@
-"""Batches for training and validation, the same for any number of worker processes."""
+"""Batches for training, the same for any number of worker processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,27 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from regard.config import AugmentSettings
 from regard.data.augment import Labelled, augment
 from regard.data.cache import CacheKind, open_store
-from regard.data.images import image_size
-from regard.data.letterbox import aspect_order, letterbox_validation, place_boxes, validation_sizes
+from regard.data.plan import BatchPlan, aspect_batches
 from regard.data.record import Record
 from regard.errors import RegardError
 from regard.types import Batch, Targets
-
-
-class BatchPlan(NamedTuple):
-    """All that decides one batch; it travels to the worker that makes it.
-
-    Attributes:
-        indices: the images, in order.
-        size: (height, width) of the input.
-        epoch: counted from 0, part of the seed of every random draw.
-        combine: whether mosaic and mixup may be drawn.
-    """
-
-    indices: tuple[int, ...]
-    size: tuple[int, int]
-    epoch: int = 0
-    combine: bool = False
 
 
 class TrainLoader:
@@ -87,7 +68,7 @@ class TrainLoader:
             )
         self._count, self._imgsz, self._batch, self._seed = len(records), imgsz, batch, seed
         self._rank, self._world_size = rank, world_size
-        self._rect_batches = _aspect_batches(records, imgsz, batch, stride, pad=0.0) if rect else None
+        self._rect_batches = aspect_batches(records, imgsz, batch, stride, pad=0.0) if rect else None
         self._plan: list[BatchPlan] = self._make_plan(0, combine=True)
         self._loader = _batch_loader(
             _TrainingSet(records, settings, imgsz, seed, cache, cache_dir), self._plan, workers
@@ -128,66 +109,6 @@ class TrainLoader:
         ]
 
 
-class ValidationLoader:
-    """Every image of a set once, placed as YOLOv5 v6 validates, always in the same order.
-
-    Args:
-        records: the set.
-        imgsz: size of the long side in pixels.
-        batch: images a batch; the last may have fewer.
-        workers: processes that make batches; 0 makes them in this one.
-        stride: largest stride of the detector; the sides of the input are multiples of it.
-        rect: sort by aspect ratio and pad each batch only as needed; else pad all to a square, in the set's order.
-    """
-
-    def __init__(
-        self, records: Sequence[Record], *, imgsz: int, batch: int, workers: int, stride: int = 32, rect: bool = True
-    ) -> None:
-        if rect:
-            self._plan = _aspect_batches(records, imgsz, batch, stride, pad=0.5)
-        else:
-            side = -(-imgsz // stride) * stride
-            starts = range(0, len(records), batch)
-            self._plan = [
-                BatchPlan(tuple(range(start, min(start + batch, len(records)))), (side, side)) for start in starts
-            ]
-        self._loader = _batch_loader(_ValidationSet(records, imgsz), self._plan, workers)
-
-    def __len__(self) -> int:
-        return len(self._plan)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches, with placements.
-
-        Raises:
-            RegardError: an image cannot be read.
-        """
-        yield from _raise_errors(self._loader)
-
-
-class Kept:
-    """Batches that are made in the first pass, and kept for the next ones."""
-
-    def __init__(self, loader: Iterable[Batch]) -> None:
-        self._loader = loader
-        self._batches: list[Batch] | None = None
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches.
-
-        Raises:
-            RegardError: an image cannot be read.
-        """
-        if self._batches is not None:
-            yield from self._batches
-            return
-        made = []
-        for batch in self._loader:
-            made.append(batch)
-            yield batch
-        self._batches = made
-
-
 class _TrainingSet(Dataset[Batch | RegardError]):
     def __init__(
         self,
@@ -217,34 +138,6 @@ class _TrainingSet(Dataset[Batch | RegardError]):
         image = self._store.read(index)
         boxes, class_ids = self._labels[index]
         return Labelled(image, boxes * _corner_sizes(image.shape), class_ids)
-
-
-class _ValidationSet(Dataset[Batch | RegardError]):
-    def __init__(self, records: Sequence[Record], imgsz: int) -> None:
-        self._records, self._imgsz = tuple(records), imgsz
-
-    def __getitem__(self, plan: BatchPlan) -> Batch | RegardError:
-        samples, placements = [], []
-        for index in plan.indices:
-            record = self._records[index]
-            try:
-                image = record.image.read()
-            except RegardError as error:
-                return error
-            boxes, class_ids = _labels(record)
-            placed, placement = letterbox_validation(image, self._imgsz, plan.size)
-            boxes = place_boxes(boxes * _corner_sizes(image.shape), placement)
-            samples.append(Labelled(placed, boxes, class_ids))
-            placements.append(placement)
-        return replace(_to_batch(samples, plan), placements=tuple(placements))
-
-
-def _aspect_batches(records: Sequence[Record], imgsz: int, batch: int, stride: int, pad: float) -> list[BatchPlan]:
-    """Batch images of like aspect ratio; ``pad`` is a margin in strides."""
-    sizes = [image_size(record.image) for record in records]
-    order = aspect_order(sizes).tolist()
-    shapes = validation_sizes([sizes[i] for i in order], imgsz, batch, stride, pad)
-    return [BatchPlan(tuple(order[k * batch : (k + 1) * batch]), shape) for k, shape in enumerate(shapes)]
 
 
 def _labels(record: Record) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from regard.ahead import ahead
-from regard.backend import Backend
 from regard.config import EVALUATE, DetectSettings
 from regard.data.record import Record
 from regard.errors import RegardError
@@ -16,12 +16,15 @@ from regard.evaluate.metrics import Metrics, Speed
 from regard.evaluate.score import score
 from regard.finder import Finder, as_finder, to_detections
 from regard.nms import suppress
-from regard.types import Batch, Detections
+from regard.types import Detections, PlacedBatch
+
+if TYPE_CHECKING:
+    from regard.backend import Backend
 
 
 def evaluate(
     backend: Backend | Finder,
-    loader: Iterable[Batch],
+    loader: Iterable[PlacedBatch],
     records: Sequence[Record],
     names: Sequence[str],
     *,
@@ -31,7 +34,7 @@ def evaluate(
 
     Args:
         backend: the detector; a module is asked in evaluation mode and left as it was.
-        loader: the images, with their placements, as `regard.data.loader.ValidationLoader` gives them.
+        loader: the images, with their placements, as `regard.data.validation.ValidationLoader` gives them.
         records: what the loader's indices refer to.
         names: class names of the data.
         settings: by default those by which YOLOv5 measures AP.
@@ -46,7 +49,7 @@ def evaluate(
 
 def detect(
     backend: Backend | Finder,
-    loader: Iterable[Batch],
+    loader: Iterable[PlacedBatch],
     records: Sequence[Record],
     *,
     settings: DetectSettings = EVALUATE,
@@ -57,9 +60,8 @@ def detect(
     spent = np.zeros(3)
     start = time.perf_counter()
     for batch in ahead(loader):  # the next is read while the detector is at work
-        images = batch.images.numpy()
         prepared = time.perf_counter()
-        decoded = finder.rows(images, settings.conf)
+        decoded = finder.rows(batch.images, settings.conf)
         answered = time.perf_counter()
         for index, rows, placement in zip(batch.indices, decoded, batch.placements, strict=True):
             kept = suppress(rows, settings)

@@ -70,7 +70,7 @@ def calibrate(full: Finder, lower: Finder, data: str, imgsz: int) -> Calibration
         RegardError: the data cannot be read, or have other classes than the detector.
     """
     from regard.data.formats import load_data
-    from regard.data.loader import ValidationLoader
+    from regard.data.validation import ValidationLoader
     from regard.evaluate.run import evaluate
 
     loaded = load_data(data)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +47,7 @@ class PreparedFinder:
 
     def rows(self, images: NDArray[np.uint8], conf: float) -> list[Float32]:
         """See `regard.finder.Finder.rows`."""
-        levels = self.run(np.ascontiguousarray(images))
+        levels = self.run(_planes(images))
         return [self._decode([level[i] for level in levels], conf) for i in range(len(images))]
 
     def _decode(self, levels: list[Float32], conf: float) -> Float32:
@@ -64,6 +65,16 @@ class PreparedFinder:
             found.append(np.concatenate([centre, (2 * s[:, 2:4]) ** 2 * prior, s[:, 4:]], axis=1))
         rows = np.concatenate(found)
         return rows[rows[:, 4] > conf]
+
+
+def _planes(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (B, 3, H, W) images with each channel whole in memory, as the runtimes read them."""
+    if images.flags.c_contiguous:
+        return images
+    planes = np.empty(images.shape, np.uint8)
+    for own, image in zip(planes, images, strict=True):
+        cv2.split(image.transpose(1, 2, 0), list(own))  # writes in place, ten times as fast as a transposed copy
+    return planes
 
 
 def cores() -> int:

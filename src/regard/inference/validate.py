@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regard.backend import Backend
 from regard.config import EVALUATE, DetectSettings, checked, require_positive
 from regard.data.formats import load_data
-from regard.data.loader import ValidationLoader
 from regard.data.record import DetectionData, Record
+from regard.data.validation import ValidationLoader
 from regard.errors import RegardError, nearest
 from regard.evaluate import Metrics, check_classes, detect, save_coco_json, score
 from regard.finder import Finder
 from regard.inference.choose import warn_of_suppression
+
+if TYPE_CHECKING:
+    from regard.backend import Backend
 
 
 def validate(

@@ -20,8 +20,9 @@ from torch.optim import Optimizer
 from regard.config import Recipe, TrainSettings, describe
 from regard.costing.memory import available_bytes
 from regard.data.cache import CacheKind, choose_cache
-from regard.data.loader import Kept, TrainLoader, ValidationLoader
+from regard.data.loader import TrainLoader
 from regard.data.record import DetectionData
+from regard.data.validation import Kept, ValidationLoader
 from regard.errors import RegardError
 from regard.evaluate import Metrics, evaluate
 from regard.graph.cost import check_imgsz
@@ -36,7 +37,7 @@ from regard.training.pictures import Pictures
 from regard.training.precision import FABRIC
 from regard.training.prepare import fit_anchors, fit_classes, freeze, hold_statistics
 from regard.training.progress import Progress
-from regard.types import Batch
+from regard.types import PlacedBatch
 
 LOSSES = ("box", "obj", "cls")
 CACHE_FOLDER = "image-cache"
@@ -173,7 +174,7 @@ class Trainer:
         free = available_bytes(torch.device("cpu")) // self.fabric.world_size
         return choose_cache(len(self.train_records) + len(self.val_records), self.settings.imgsz, free)
 
-    def _val_batches(self) -> Iterable[Batch]:
+    def _val_batches(self) -> Iterable[PlacedBatch]:
         settings = self.settings
         stride = self.detector.max_stride
         loader = ValidationLoader(

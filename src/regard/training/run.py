@@ -20,8 +20,8 @@ from torch import nn
 from regard.config import TrainSettings
 from regard.costing.fit import check_attention_fits
 from regard.data.formats import load_data
-from regard.data.loader import ValidationLoader
 from regard.data.record import DetectionData
+from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
 from regard.evaluate import Metrics, evaluate
 from regard.graph.detector import Detector
