@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -304,6 +304,24 @@ def test_evaluate_restores_boxes_and_order() -> None:
     metrics = evaluate(model, _batches(), records, ["a", "b"])
     assert metrics.ap == pytest.approx(1)
     assert metrics.speed is not None
+
+
+def test_only_the_next_batch_is_made_while_one_is_looked_at() -> None:
+    made: list[int] = []
+
+    def batches() -> Iterator[PlacedBatch]:
+        for i in range(6):
+            made.append(i)
+            yield PlacedBatch(np.full((1, 3, 64, 96), 255, np.uint8), (i,), (Placement(SIZE, (1.0, 1.0), (0.0, 0.0)),))
+
+    class Watching(_Oracle):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(len(made))
+            return super().forward(images)
+
+    seen: list[int] = []
+    detect(Watching(), batches(), [_record([], [])] * 6)
+    assert max(ready - used for used, ready in enumerate(seen)) <= 2
 
 
 def test_another_number_of_classes_is_refused() -> None:

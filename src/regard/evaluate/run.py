@@ -59,7 +59,7 @@ def detect(
     found: dict[int, Detections] = {}
     spent = np.zeros(3)
     start = time.perf_counter()
-    for batch in ahead(loader):  # the next is read while the detector is at work
+    for batch in ahead(loader, depth=1):  # the next is read while the detector is at work
         prepared = time.perf_counter()
         decoded = finder.rows(batch.images, settings.conf)
         answered = time.perf_counter()
