@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from tiny_studies import Here, outcome, tiny_plan
 
-from regard.ablate.cluster import Placement, RayExecutor, complete
+from regard.ablate.cluster import Placement, RayExecutor, _check_room, complete
 from regard.ablate.folder import is_held, is_over
 from regard.ablate.study import run_study
 from regard.errors import RegardError
@@ -72,7 +72,7 @@ def test_a_node_that_dies_costs_nothing_but_its_epoch(
     assert outcome(study) == outcome(expected)
     again = run_study(plan, "study", executor=executor, console=Console(quiet=True))
     assert outcome(again) == outcome(study)
-    with pytest.raises(RegardError, match="asks for 3 GPU and the whole cluster has 0"):
+    with pytest.raises(RegardError, match="asks for 3 GPU, and no node of the cluster has more than 0"):
         RayExecutor(cluster.address, Placement(gpus=3))
 
 
@@ -85,6 +85,21 @@ def test_where_there_is_no_cluster() -> None:
     pytest.importorskip("ray")
     with pytest.raises(RegardError, match="no Ray cluster at"):
         RayExecutor("127.0.0.1:1", Placement())
+
+
+def test_a_run_has_to_fit_on_one_node() -> None:
+    nodes = [{"CPU": 2.0}, {"CPU": 2.0, "desk": 1.0}, {"CPU": 1.0, "GPU": 1.0}]
+    _check_room(nodes, Placement(cpus=2, resources={"desk": 0.5}))
+    _check_room(nodes, Placement(gpus=0.25))
+    for asked, told in (
+        (Placement(cpus=3), "asks for 3 CPU, and no node of the cluster has more than 2"),
+        (Placement(resources={"table": 1}), "asks for 1 table, and no node of the cluster has more than 0"),
+        (Placement(cpus=2, gpus=1), "no node of the cluster has 2 CPU and 1 GPU together"),
+    ):
+        with pytest.raises(RegardError, match=told):
+            _check_room(nodes, asked)
+    with pytest.raises(RegardError, match="more than 0"):
+        _check_room([], Placement())
 
 
 def test_a_node_that_cannot_see_the_folder_says_so(tmp_path: Path) -> None:

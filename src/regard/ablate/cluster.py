@@ -50,13 +50,13 @@ class RayExecutor:
         placement: what each run takes.
 
     Raises:
-        RegardError: Ray is not installed, or there is no cluster, or none with such resources.
+        RegardError: Ray is not installed, or there is no cluster, or no node in it with such resources.
     """
 
     def __init__(self, address: str, placement: Placement) -> None:
         self.placement = placement
         self.ray = _connected(address)
-        _check_room(self.ray.cluster_resources(), placement)
+        _check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], placement)
 
     def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
         """Execute runs; see ``regard.ablate.execute.Executor``."""
@@ -135,11 +135,24 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=PATIENCE).close()
 
 
-def _check_room(there: Mapping[str, float], take: Placement) -> None:
-    """Refuse what no cluster of these resources can ever place, on which Ray would wait forever."""
-    for name, amount in {"CPU": take.cpus, "GPU": take.gpus, **take.resources}.items():
-        if amount > there.get(name, 0.0):
+def _check_room(nodes: Sequence[Mapping[str, float]], take: Placement) -> None:
+    """Refuse what no node of the cluster can ever place, on which Ray would wait forever.
+
+    Args:
+        nodes: what each has in all.
+        take: what each run takes, all of it on one node.
+
+    Raises:
+        RegardError: no node has as much.
+    """
+    asked = {"CPU": float(take.cpus), "GPU": take.gpus, **take.resources}
+    for name, amount in asked.items():
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if amount > most:
             raise RegardError(
-                f"each run asks for {amount:g} {name} and the whole cluster has {there.get(name, 0.0):g}",
+                f"each run asks for {amount:g} {name}, and no node of the cluster has more than {most:g}",
                 expected="no more than one node has",
             )
+    if not any(all(node.get(name, 0.0) >= amount for name, amount in asked.items()) for node in nodes):
+        told = " and ".join(f"{amount:g} {name}" for name, amount in asked.items() if amount)
+        raise RegardError(f"no node of the cluster has {told} together", expected="no more than one node has")
