@@ -73,7 +73,7 @@ def open_finder(
     _require_one_of("precision", precision, PRECISIONS)
     weights, runtime = weights_of(model), _runtime(backend)
     most = MOST_MIXING_FLOPS if backend == "auto" else math.inf
-    on_processor = device == "cpu" or (device == "auto" and not _has_cuda_driver())
+    on_processor = device == "cpu" or (device == "auto" and not _has_cuda_device())
     if weights is not None and runtime is not None and on_processor and not modules:
         try:
             return _open_prepared(weights, runtime, precision, calibration, imgsz, most)
@@ -118,14 +118,15 @@ def _runtime(backend: str) -> Runtime | None:
     raise RegardError(f"the backend {backend} is not installed", hint='run: pip install "regard[fast]"')
 
 
-def _has_cuda_driver() -> bool:
-    """Tell whether CUDA may be here, without importing torch."""
+def _has_cuda_device() -> bool:
+    """Tell whether the CUDA driver sees a device, without importing torch; containers often have a driver and none."""
     for name in CUDA_DRIVERS:
         try:
-            ctypes.CDLL(name)
+            driver = ctypes.CDLL(name)
         except OSError:
             continue
-        return True
+        count = ctypes.c_int(0)
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
     return False
 
 
