@@ -1,4 +1,4 @@
-"""Every module as an ONNX graph of any batch, height and width, at sizes that the export never saw."""
+"""Every module as an ONNX graph and in TorchScript, of any batch and size, at sizes that the export never saw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from catalogue import build, every_module, every_module_slowly
 from numpy.typing import NDArray
 
-from regard.exporting.convert import INPUT, map_shapes, to_onnx
+from regard.exporting.convert import INPUT, map_shapes, to_onnx, to_torchscript
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.attention.position import POSITIONS
 
@@ -70,6 +70,29 @@ def check_exported(module: Attention) -> None:
                 expected = module(x)
             found = torch.from_numpy(run(x.numpy()))
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * max(1, expected.abs().max().item()))
+
+
+@every_module
+def test_torchscript(name: str) -> None:
+    check_traced(build(name, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("name", ["MultiHeadSelfAttention", "ShiftedWindowAttention", "HaloAttention"])
+def test_positions_in_torchscript(name: str, positions: str) -> None:
+    check_traced(build(name, dtype=torch.float32, positions=positions))
+
+
+def check_traced(module: Attention) -> None:
+    """Tracing takes a tenth of a second, so that every module is tried."""
+    if module.card.obstacle:
+        return
+    traced = to_torchscript(module, (torch.randn(EXAMPLE),))
+    for shape in [*UNSEEN, (1, 16, 1, 1)]:
+        x = torch.randn(shape)
+        with torch.no_grad():
+            expected, found = module(x), traced(x)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * max(1, expected.abs().max().item()))
 
 
 @every_module

@@ -18,6 +18,7 @@ from regard.nn.attention.card import Card
 from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.options import check_at_least
 from regard.nn.attention.position import OffsetBias
+from regard.nn.attention.sizes import least
 from regard.nn.attention.tiles import Axis, count
 
 
@@ -79,7 +80,7 @@ class DilatedNeighborhoodAttention(NeighborhoodAttention):
         queries = torch.minimum(slots, length - 1)
         first = torch.minimum(queries - self.kernel // 2, length - self.kernel).clamp(min=0)
         last = torch.minimum(first + self.kernel, length) - 1
-        many = torch.sym_min(self.tile + self.kernel - 1, longest)  # Python's min would fix n at export
+        many = least(self.tile + self.kernel - 1, longest)
         keys = torch.minimum(first[..., :1], length - many).clamp(min=0) + torch.arange(many, device=device)
         seen = (first[..., None] <= keys[:, :, None]) & (keys[:, :, None] <= last[..., None])
         places = torch.arange(n, device=device)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from regard.nn.attention.card import Card
 from regard.nn.attention.options import check_at_least
+from regard.nn.attention.sizes import least
 from regard.nn.attention.tiles import Axis, TiledAttention, count
 
 
@@ -67,7 +68,7 @@ class HaloAttention(TiledAttention):
         blocks = count(n, self.block)
         slots = torch.arange(blocks * self.block, device=device)
         first = torch.arange(blocks, device=device)[:, None] * self.block - self.halo
-        length = torch.sym_min(self.block + 2 * self.halo, n)  # Python's min would fix n at export
+        length = least(self.block + 2 * self.halo, n)
         # At the border a block takes keys from further inside, which it then does not see, so that all take as many.
         keys = first.clamp(max=n - length).clamp(min=0) + torch.arange(length, device=device)
         seen = (first <= keys) & (keys < first + self.block + 2 * self.halo)

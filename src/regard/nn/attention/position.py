@@ -214,7 +214,7 @@ class LogSpaced(OffsetBias):
     def biases(self, rows: int, columns: int) -> Tensor:
         """Return the biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
         row, column = (self._spaced(most) for most in (rows, columns))
-        offsets = torch.stack((row[:, None].expand(-1, len(column)), column.expand(len(row), -1)), -1)
+        offsets = torch.stack((row[:, None].expand(-1, column.shape[0]), column.expand(row.shape[0], -1)), -1)
         made: Tensor = self.out(F.relu(self.hidden(offsets)))
         return 8 * torch.tanh(made / 2).permute(2, 0, 1)
 

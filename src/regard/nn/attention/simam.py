@@ -11,14 +11,13 @@ since sums of squares overflow.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from regard.errors import RegardError
 from regard.nn.attention.base import Attention
 from regard.nn.attention.card import Card
+from regard.nn.attention.sizes import least
 from regard.types import AttentionMap
 
 
@@ -52,7 +51,8 @@ class SimAM(Attention):
         """(B, C, H, W) -> (B, C, H, W), in float32 at least."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         squares = (x - x.mean((2, 3), keepdim=True)).square()
-        others: Any = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)  # an int, or a symbol for one in an export
+        positions = x.shape[2] * x.shape[3]
+        others = positions - least(positions - 1, 1)  # n
         variance = squares.sum((2, 3), keepdim=True) / others
         return (squares / (4 * (variance + self.regularisation)) + 0.5).sigmoid()
 

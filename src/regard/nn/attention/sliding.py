@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError
+from regard.nn.attention.sizes import least
 from regard.nn.attention.tiles import Axis, TiledAttention, count
 
 SMALL_TILE, LARGE_TILE = 8, 16
@@ -55,7 +56,7 @@ class SlidingAttention(TiledAttention):
         slots = torch.arange(count(n, self.tile) * self.tile, device=device)
         queries = slots.clamp(max=n - 1).view(-1, self.tile)
         first, last = self.interval(queries, n)
-        length = torch.sym_min(self.tile + self.window - 1, n)  # Python's min would fix n at export
+        length = least(self.tile + self.window - 1, n)
         # Near the end a tile takes keys from further back, so that all tiles have as many and none lies outside.
         keys = first[:, :1].clamp(max=n - length) + torch.arange(length, device=device)
         seen = (first[..., None] <= keys[:, None]) & (keys[:, None] <= last[..., None])

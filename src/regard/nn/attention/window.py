@@ -20,6 +20,7 @@ from torch import Tensor
 
 from regard.errors import RegardError
 from regard.nn.attention.card import Card
+from regard.nn.attention.sizes import least
 from regard.nn.attention.tiles import Axis, TiledAttention, count
 
 
@@ -64,7 +65,7 @@ class WindowAttention(TiledAttention):
     def axis(self, n: int, device: torch.device) -> Axis:
         """Cut an axis of ``n`` positions."""
         end = count(n, self.window) * self.window
-        shift = self.shift * torch.sym_min((n - 1) // self.window, 1)  # by comparing, Python would fix n at export
+        shift = self.shift * least((n - 1) // self.window, 1)  # none where one window holds the axis
         slots = torch.arange(end, device=device)
         rolled = torch.where(slots < end - shift, slots + shift, slots + shift - end)
         region = (rolled - shift + self.window) // self.window  # what is rolled round falls into region 0
