@@ -26,7 +26,7 @@ LEVELS = (
     ("nn",),
     ("boxes", "nms", "config"),
     ("types",),
-    ("ahead", "folders", "replacing"),
+    ("ahead", "allocator", "folders", "replacing"),
     ("errors",),
 )
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}

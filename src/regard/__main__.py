@@ -6,11 +6,13 @@ import sys
 import warnings
 from typing import TextIO
 
+from regard.allocator import keep_freed_memory
 from regard.errors import RegardError, RegardWarning
 
 
 def main() -> None:
     """Run the command line; what the user can correct is printed without a traceback and exits 2."""
+    keep_freed_memory()  # before anything large is loaded
     warnings.showwarning = _show
     from regard.cli import app
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from regard.ablate.folder import FAILURE, JOB, RESULT, START, VAL, alone, is_over, read_json, read_run
 from regard.ablate.measure import detect_split, place_for
+from regard.allocator import keep_freed_memory
 from regard.config import TrainSettings
 from regard.data.formats import load_data
 from regard.data.record import DetectionData
@@ -118,6 +119,7 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Bring each run named on the command line to its end."""
+    keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for folder in sys.argv[1:]:
         run_job(Path(folder))
