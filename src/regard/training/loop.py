@@ -120,6 +120,8 @@ class Trainer:
         settings, fabric = self.settings, self.fabric
         self.loader = self._train_loader()
         self.val_batches = self._val_batches()
+        # Convolutions are faster with channels last, on CPU and GPU alike; the average is laid out as what it follows.
+        self.detector.train().to(memory_format=torch.channels_last)
         self.ema = Ema(self.detector, self.recipe.optim.ema_decay, self.recipe.optim.ema_tau)
         self.model, self.optimizer = self._set_up()
         if self.resume:
@@ -183,8 +185,6 @@ class Trainer:
         return Kept(loader) if self.cache == "ram" else loader
 
     def _set_up(self) -> tuple[Any, Optimizer]:
-        # Convolutions are faster with channels last, on CPU and GPU alike.
-        self.detector.train().to(memory_format=torch.channels_last)
         scaled = self.fabric.strategy.precision.precision == FABRIC["fp16"]
         optimizer = build_optimizer(self.detector, self.recipe.optim, self.settings.batch, scaled=scaled)
         model, wrapped = self.fabric.setup(self.detector, optimizer)
@@ -210,7 +210,7 @@ class Trainer:
             gathered += 1
             is_update = gathered >= step.accumulate or i == steps - 1
             images = batch.images.to(self.fabric.device, non_blocking=True, memory_format=torch.channels_last)
-            images = self._scaled(images.float() / 255, epoch, i)
+            images = self._scaled(images.float().div_(255), epoch, i)
             with self.fabric.no_backward_sync(self.model, enabled=not is_update):
                 loss = self._loss(self.model(images), batch.targets.to(self.fabric.device), images)
                 self.fabric.backward(loss.total)
