@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,10 @@ def positional_form(row: Row, signature: Signature, spec: ModelSpec, out_channel
     rest = tuple(values.get(name, signature.options[name]) for name in positions[: last + 1])
     if inspect.Parameter.empty in rest:
         return None
-    rest += written[len(positions) :]
+    tail = written[len(positions) :]
+    if rest and not tail and isinstance(rest[-1], Mapping):  # a mapping at the end is read as options by name
+        rest = (*rest[:-1], {positions[last]: rest[-1]})
+    rest += tail
     if not has_out:
         return rest
     stated = row.options.get(signature.out or "", row.args[0] if row.args else None)

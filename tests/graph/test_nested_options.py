@@ -1,0 +1,58 @@
+"""Options that are a mapping themselves, those of the attention inside a C3Attention: read, checked, written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from regard.graph.build import build
+from regard.graph.read import parse_spec, read_spec
+from regard.graph.spec import ModelSpec
+
+GRAPH = """
+nc: 3
+anchors: [[5,6, 8,15]]
+backbone:
+  - [-1, 1, Conv, [16, 3, 2]]
+  - {name: mixed, from: -1, module: C3, args: [16]}
+head:
+  - [[mixed], 1, Detect, [nc, anchors]]
+"""
+ARGS = [
+    "{attention: CBAM}",
+    "[16, {attention: CBAM}]",
+    "[16, CBAM]",
+    "{attention: CBAM, options: {ratio: 4}}",
+    "{attention: WindowAttention, options: {window: 3, heads: 2}}",
+    "{attention: SGE, options: {groups: 4}}",
+    "[16, SGE, {options: {groups: 4}}]",
+    "[16, SGE, False, 2, 1.0, {options: {groups: 4}}]",
+]
+
+
+def with_row(args: str) -> ModelSpec:
+    return parse_spec(GRAPH.replace("C3, args: [16]", f"C3Attention, args: {args}"), None)
+
+
+def with_overlay(args: str, folder: Path) -> ModelSpec:
+    (folder / "base.yaml").write_text(GRAPH)
+    text = f"base: base.yaml\nreplace: [{{layer: mixed, module: C3Attention, args: {args}}}]\n"
+    (folder / "overlay.yaml").write_text(text)
+    return read_spec(folder / "overlay.yaml")
+
+
+@pytest.mark.parametrize("args", ARGS)
+@pytest.mark.parametrize("form", ["row", "overlay"])
+@pytest.mark.parametrize("dialect", ["native", "integer"])
+def test_written_and_read_again(args: str, form: str, dialect: str, tmp_path: Path) -> None:
+    first = build(with_row(args) if form == "row" else with_overlay(args, tmp_path))
+    text = first.spec.to_yaml() if dialect == "native" else first.spec.to_yolov5_yaml()
+    second = build(parse_spec(text, None))
+    assert repr(second.model) == repr(first.model)
+    second.load_state_dict(first.state_dict())
+    images = torch.rand(2, 3, 34, 22)
+    assert torch.equal(second.eval()(images), first.eval()(images))
+    if "SGE" in args:
+        assert second.layer(1).m[0].attend.groups == 4
