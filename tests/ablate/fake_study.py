@@ -112,7 +112,9 @@ def _cost(index: int, rng: np.random.Generator) -> CostRecord:
     latency = rng.normal(7.9 + (0, 0.12, 0.05, 1.3, 0.4, 0.2, 0.15, 0.9, 0)[index], 0.08, 20)
     parameters = 1_765_270 + (0, 8_320, 5, 265_000, 8_520, 900, 8_300, 264_500, 0)[index]
     bound = 1.09 if index == 3 else 1.0
-    return CostRecord(parameters, 4_150_000_000 + 17_000_000 * index, tuple(latency.tolist()), 61.3 + index, bound)
+    return CostRecord(
+        parameters, 4_150_000_000 + 17_000_000 * index, tuple(latency.tolist()), 61.3 + index, bound, "cpu, as drawn"
+    )
 
 
 def _found(record: Record, rng: np.random.Generator, quality: float) -> Detections:

@@ -106,6 +106,7 @@ def test_everything_is_there(page: Page) -> None:
         assert title in page.text, title
     for part in ("control of SE@sppf", "base again, other noise", "seeds are needed", "No test split", "8940bc2"):
         assert part in page.text, part
+    assert "Latencies on cpu, as drawn are medians" in page.text
     for part in ("43 of 45 runs finished", "out of memory", "over images", "AP of medium objects", "torch", "1.09x"):
         assert part in page.text, part
 

@@ -70,6 +70,7 @@ class CostRecord:
         latency_ms: of one image, one value a repeat; the repeats of all variants were taken in turn.
         peak_mib: most memory that a forward pass holds, in MiB.
         bound: times as fast as the model could become by a cheaper mixing of its attention, by time; 1 without any.
+        device: that latencies and memory were measured on, in words; "" where that is not known.
     """
 
     parameters: int
@@ -77,6 +78,7 @@ class CostRecord:
     latency_ms: Sequence[float]
     peak_mib: float
     bound: float
+    device: str = ""
 
 
 @dataclass(frozen=True)

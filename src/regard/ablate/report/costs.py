@@ -31,9 +31,10 @@ def cost_section(study: StudyRecord) -> Section:
     metric = metric_name(study.metric)
     rows = [[v.name, _gain(study, v.name), *_row(study, v.name)] for v in study.variants if v.name in study.costs]
     caption = (
-        f"Mean paired gain in {metric}, and cost. Latencies are medians of repeats taken in turn in one process; their "
-        "ratio to the base is the median over repeats, with the least and the greatest. Training: mean over runs. "
-        "Could become: so many times as fast if the mixing of its attention cost nothing (Amdahl), measured."
+        f"Mean paired gain in {metric}, and cost. Latencies{_place(study)} are medians of repeats taken in turn in "
+        "one process; their ratio to the base is the median over repeats, with the least and the greatest. Training: "
+        "mean over runs. Could become: so many times as fast if the mixing of its attention cost nothing (Amdahl), "
+        "measured."
     )
     blocks: list[Block] = [Table(caption, ["variant", f"gain in {metric}", *HEADINGS], rows)]
     points = _points(study)
@@ -41,6 +42,12 @@ def cost_section(study: StudyRecord) -> Section:
         wide, narrow = (pareto(points, metric, wide=is_wide) for is_wide in (True, False))
         blocks.append(Chart("pareto", wide, narrow, _reading(metric)))
     return Section("Cost beside gain", blocks)
+
+
+def _place(study: StudyRecord) -> str:
+    """Return on which device they were measured, where that is known."""
+    devices = sorted({cost.device for cost in study.costs.values()} - {""})
+    return f" on {'; '.join(devices)}" if devices else ""
 
 
 def paired_ratio(cost: CostRecord, base: CostRecord) -> tuple[float, float, float]:
