@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from regard import demo
+from regard.ablate.hardware import Hardware, hardware_here
 from regard.ablate.study import run_study
 from regard.ablate.variants import Lineup
 from regard.ablate.worker import run_job
@@ -23,6 +25,9 @@ class Here:
         for folder in folders:
             run_job(folder)
             yield folder
+
+    def hardware(self, train: Mapping[str, Any]) -> Hardware:
+        return hardware_here(train)
 
 
 def test_it_compares_self_attention_and_its_control_in_paired_seeds() -> None:

@@ -20,7 +20,8 @@ from tiny_studies import Here, outcome, tiny_plan
 from regard.ablate import execute
 from regard.ablate.execute import Attempts, LocalExecutor, describe_death, local_slots, start_worker, stop_worker
 from regard.ablate.folder import StudyFolder, is_held, read_json, read_study
-from regard.ablate.jobs import write_job
+from regard.ablate.hardware import Hardware
+from regard.ablate.jobs import run_settings, write_job
 from regard.ablate.study import run_study
 from regard.ablate.variants import Lineup
 from regard.errors import RegardError
@@ -155,7 +156,8 @@ def test_a_run_that_gets_on_between_deaths_is_not_given_up(tmp_path: Path, monke
 
 def test_a_worker_ends_with_who_started_it_and_waits_for_another(tmp_path: Path) -> None:
     lineup = Lineup(tiny_plan(control="none"))
-    write_job(tmp_path / "run", lineup, lineup.entries()[0], 0, epochs=1)
+    base = lineup.entries()[0]
+    write_job(tmp_path / "run", lineup, base, 0, run_settings(lineup.plan, base, 0, 1, Hardware("cpu", "32", 0)))
     with execute_alone(tmp_path / "run"):
         process = start_worker([tmp_path / "run"], {"OMP_NUM_THREADS": "1"})
         time.sleep(0.5)

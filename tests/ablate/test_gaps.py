@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +15,9 @@ from rich.console import Console
 from tiny_studies import Here, tiny_plan
 
 from regard.ablate import conclude
-from regard.ablate.folder import read_study
+from regard.ablate.folder import read_json, read_study
 from regard.ablate.gaps import Gaps
+from regard.ablate.hardware import Hardware
 from regard.ablate.report import Extras, write_report
 from regard.ablate.study import run_study
 
@@ -64,6 +67,31 @@ def test_the_report_is_written_whatever_fails_before(tmp_path: Path, monkeypatch
     assert "Missing from this report" in report
     assert study.costs.keys() == {"base"}
     assert read_study(tmp_path / "study").provenance["decision"]["verdicts"] == {"SE(ratio=4)@p4": "can't tell"}
+
+
+def test_a_head_without_the_device_of_the_runs_measures_on_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster whose head has no GPU: the runs' processes have one, the driver has not."""
+    torch.set_num_threads(1)
+    plan = tiny_plan(control="none", seeds=[0], train={"device": "cuda"})
+
+    class Elsewhere(Here):
+        def hardware(self, _: Mapping[str, Any]) -> Hardware:
+            return Hardware("cuda", "32", 0)
+
+        def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
+            for folder in folders:
+                job = read_json(folder / "job.json")
+                job["settings"]["device"] = "cpu"
+                (folder / "job.json").write_text(json.dumps(job))
+            yield from super().run(folders)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    study = run_study(plan, tmp_path / "study", executor=Elsewhere(), console=Console(quiet=True))
+    assert study.test["base"][0].keys() == study.runs[0].metrics.keys()
+    told = "Latencies on cpu, as the machine that measured has no cuda are medians"
+    assert told in (tmp_path / "study" / "report.md").read_text()
 
 
 def test_damaged_detections_cost_their_sections_alone(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from tiny_studies import PLAIN, tiny_plan
 
 import regard
 from regard.ablate.folder import read_run
-from regard.ablate.jobs import check_seeds, checksum, write_job
+from regard.ablate.hardware import Hardware
+from regard.ablate.jobs import check_seeds, checksum, run_settings, write_job
 from regard.ablate.variants import Entry, Lineup, order_seed
 from regard.ablate.worker import run_job
 from regard.config import AugmentSettings
@@ -105,7 +106,8 @@ def test_runs_of_one_seed_see_the_same_batches(tmp_path: Path, monkeypatch: pyte
     lineup = Lineup(tiny_plan(noise=True, control="none"))
     entries = {entry.name: entry for entry in lineup.entries()}
     for name, seed in (("base", 0), ("SE(ratio=4)@p4", 0), ("noise", 0), ("base", 5)):
-        write_job(tmp_path / f"{name}-{seed}", lineup, entries[name], seed, epochs=1)
+        settings = run_settings(lineup.plan, entries[name], seed, 1, Hardware("cpu", "32", 0))
+        write_job(tmp_path / f"{name}-{seed}", lineup, entries[name], seed, settings)
         run_job(tmp_path / f"{name}-{seed}")
     base, variant, noise, other = seen
     assert base == variant

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from regard.ablate.folder import read_json
+from regard.ablate.hardware import Hardware, hardware_here
 from regard.ablate.plan import Plan, make_plan
 from regard.ablate.record import StudyRecord
 from regard.ablate.worker import run_job
@@ -49,6 +50,9 @@ class Here:
             self.given.append(f"{folder.parent.name}/{folder.name}")
             run_job(folder)
             yield folder
+
+    def hardware(self, train: Mapping[str, Any]) -> Hardware:
+        return hardware_here(train)
 
 
 def outcome(study: StudyRecord) -> dict[str, Any]:

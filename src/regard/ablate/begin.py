@@ -9,7 +9,8 @@ from rich.console import Console
 
 from regard.ablate.execute import usable_cores
 from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, is_over, places
-from regard.ablate.jobs import check_seeds, checksum, write_job
+from regard.ablate.hardware import Hardware
+from regard.ablate.jobs import check_seeds, checksum, run_settings, write_job
 from regard.ablate.overlap import overlap_lines
 from regard.ablate.plan import Plan
 from regard.ablate.probe import Probe, probe
@@ -21,13 +22,16 @@ from regard.training.folder import RunFolder, environment
 from regard.training.run import describe_data
 
 
-def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Console, *, measure: bool) -> Document:
+def begin_study(
+    study: StudyFolder, lineup: Lineup, threads: int, hardware: Hardware, console: Console, *, measure: bool
+) -> Document:
     """Settle all that shall not change while a study goes on, and write it.
 
     Args:
         study: where to.
         lineup: of the plan.
         threads: of each run.
+        hardware: of all runs.
         console: where it is told.
         measure: whether to find out what a run takes; done in any case where minutes are the budget.
 
@@ -44,7 +48,7 @@ def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Conso
     measured = None
     if measure or plan.minutes:
         console.print("measuring what a run takes ...", highlight=False)
-        measured = probe(lineup, entries, threads)
+        measured = probe(lineup, entries, threads, hardware)
     epochs = planned_epochs(lineup, entries, measured)
     names = places([entry.name for entry in entries])
     for entry in entries:
@@ -64,6 +68,7 @@ def begin_study(study: StudyFolder, lineup: Lineup, threads: int, console: Conso
             "seeds": seeds,
             "controls": lineup.notes(entries),
             "threads": threads,
+            "hardware": vars(hardware),
         },
     }
     study.write(_commanded(document))
@@ -100,8 +105,13 @@ def planned_epochs(lineup: Lineup, entries: Sequence[Entry], measured: Probe | N
     return {entry.name: epochs for entry in entries}
 
 
-def reopen_study(study: StudyFolder, lineup: Lineup) -> Document:
+def reopen_study(study: StudyFolder, lineup: Lineup, hardware: Hardware) -> Document:
     """Return the study in the folder, after a look whether it is this one.
+
+    Args:
+        study: where it is.
+        lineup: of the plan.
+        hardware: of all runs, for a study that has not settled it.
 
     Raises:
         RegardError: its plan or its data are others.
@@ -116,6 +126,7 @@ def reopen_study(study: StudyFolder, lineup: Lineup) -> Document:
         )
     if checksum(lineup.data) != document["provenance"]["data"]["sha256"]:
         raise RegardError("the data have changed since this study began", file=study.path)
+    document["provenance"].setdefault("hardware", vars(hardware))
     study.write(_commanded(document))
     return document
 
@@ -137,6 +148,7 @@ def prepare_runs(
     study: StudyFolder, document: Document, lineup: Lineup, entries: Mapping[str, Entry], *, retry_failed: bool
 ) -> None:
     """Write the start and the job of every run that has none; seed by seed, as each has one base."""
+    hardware = Hardware(**document["provenance"]["hardware"])
     for seed in document["plan"]["seeds"]:
         for known in document["variants"]:
             folder = study.run(known["place"], seed)
@@ -147,4 +159,6 @@ def prepare_runs(
                     )
                 (folder / FAILURE).unlink()
             if not is_over(folder) and not (folder / JOB).is_file():
-                write_job(folder, lineup, entries[known["name"]], seed, epochs=known["epochs"])
+                entry = entries[known["name"]]
+                settings = run_settings(lineup.plan, entry, seed, known["epochs"], hardware)
+                write_job(folder, lineup, entry, seed, settings)

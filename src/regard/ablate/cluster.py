@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from regard.ablate.execute import Attempts, thread_environment
 from regard.ablate.folder import FAILURE, JOB, is_over
+from regard.ablate.hardware import Hardware, hardware_here
 from regard.errors import RegardError
 from regard.training.folder import RunFolder
 
@@ -60,15 +61,8 @@ class RayExecutor:
 
     def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
         """Execute runs; see ``regard.ablate.execute.Executor``."""
-        take = self.placement
-        task = self.ray.remote(
-            num_cpus=take.cpus,
-            num_gpus=take.gpus,
-            resources=dict(take.resources),
-            scheduling_strategy="SPREAD" if take.strategy == "spread" else "DEFAULT",
-            max_retries=RETRIES,
-        )(complete)
-        environment = thread_environment(take.cpus)
+        task = self._task(complete)
+        environment = thread_environment(self.placement.cpus)
         waiting = {task.remote(str(folder.absolute()), os.getcwd(), environment): folder for folder in folders}
         try:
             while waiting:
@@ -80,6 +74,33 @@ class RayExecutor:
         finally:
             for reference in waiting:
                 self.ray.cancel(reference, force=True)
+
+    def hardware(self, train: Mapping[str, Any]) -> Hardware:
+        """Return what settings of a training mean on a node with the runs' resources; no GPUs asked for, none used.
+
+        Raises:
+            RegardError: such a node does not have the device, or cannot tell.
+        """
+        asked = dict(train)
+        if not self.placement.gpus and asked.get("device", "auto") == "auto":
+            asked["device"] = "cpu"
+        try:
+            found: Hardware = self.ray.get(self._task(hardware_here).remote(asked))
+        except self.ray.exceptions.RayError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise RegardError(f"the hardware of the runs cannot be told: {last}") from error
+        return found
+
+    def _task(self, function: Callable[..., Any]) -> Any:
+        """Return a function as a task that takes what a run takes."""
+        take = self.placement
+        return self.ray.remote(
+            num_cpus=take.cpus,
+            num_gpus=take.gpus,
+            resources=dict(take.resources),
+            scheduling_strategy="SPREAD" if take.strategy == "spread" else "DEFAULT",
+            max_retries=RETRIES,
+        )(function)
 
     def _check(self, reference: Any, folder: Path) -> None:
         """Note it in the run's folder when the cluster gave it up."""

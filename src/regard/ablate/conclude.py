@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from rich.console import Console
 
 from regard.ablate.findings import analyse
-from regard.ablate.folder import RESULT, StudyFolder, read_json, read_study
+from regard.ablate.folder import RESULT, Document, StudyFolder, read_json, read_study
 from regard.ablate.gaps import Gaps
+from regard.ablate.hardware import describe_device, device_here
 from regard.ablate.measure import detect_split, measure_costs, place_for
 from regard.ablate.pictures import attention_pictures
 from regard.ablate.record import RunRecord, StudyRecord
@@ -91,7 +93,7 @@ def _measure_test(study: StudyFolder, lineup: Lineup, console: Console, gaps: Ga
         console.print(f"decided on val; measuring {len(left)} runs on test, once ...", highlight=False)
     for run in left:
         with gaps.noted(f"test of {run.variant}, seed {run.seed}"):
-            detector = trained_detector(run, lineup)
+            detector = trained_detector(run, lineup, _device(document))
             detections = detect_split(detector, records, imgsz=plan.imgsz, batch=plan.batch)
             values = score(detections, records, lineup.data.names).to_dict()
             test.setdefault(run.variant, {})[str(run.seed)] = {name: values[name] for name in HEADLINE}
@@ -108,20 +110,25 @@ def _measure_costs(study: StudyFolder, lineup: Lineup, gaps: Gaps) -> None:
     detectors = {}
     for name, run in trained.items():
         with gaps.noted(f"costs of {name}"):
-            detector = trained_detector(run, lineup).eval()
+            detector = trained_detector(run, lineup, _device(document)).eval()
             measure_costs({name: detector}, imgsz=lineup.plan.imgsz, repeats=1)  # what fails shall fail alone
             detectors[name] = detector
     if detectors:
         with gaps.noted("costs"):
             costs = measure_costs(detectors, imgsz=lineup.plan.imgsz)
-            document["costs"] = {name: vars(cost) for name, cost in costs.items()}
+            device = describe_device(_device(document))
+            document["costs"] = {name: vars(replace(cost, device=device)) for name, cost in costs.items()}
             study.write(document)
 
 
-def trained_detector(run: RunRecord, lineup: Lineup) -> Detector:
-    """Return what a run came to, on the device of the study."""
+def trained_detector(run: RunRecord, lineup: Lineup, device: str) -> Detector:
+    """Return what a run came to, on the device of the runs, or what stands in for it on a machine without."""
     detector = load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules)
-    return place_for(detector, str(lineup.plan.train.get("device", "auto")))
+    return place_for(detector, device_here(device))
+
+
+def _device(document: Document) -> str:
+    return str(document["provenance"]["hardware"]["device"])
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from regard.ablate.folder import FAILURE, LOG, is_over, read_run
+from regard.ablate.hardware import Hardware, hardware_here
 from regard.errors import RegardError
 from regard.training.folder import RunFolder
 
@@ -34,6 +35,9 @@ class Executor(Protocol):
 
         All state is in the folders, so what was interrupted continues when the same folders are given again.
         """
+
+    def hardware(self, train: Mapping[str, Any]) -> Hardware:
+        """Return what settings of a training mean where the runs will be."""
 
 
 class LocalExecutor:
@@ -63,6 +67,10 @@ class LocalExecutor:
         finally:
             for _, attempts, _ in running:
                 attempts.stop()
+
+    def hardware(self, train: Mapping[str, Any]) -> Hardware:
+        """Return what settings of a training mean on this machine."""
+        return hardware_here(train)
 
 
 class Attempts:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from regard.ablate.folder import JOB, START
+from regard.ablate.hardware import Hardware
+from regard.ablate.plan import Plan
 from regard.ablate.variants import Entry, Lineup, order_seed
-from regard.config import describe
+from regard.config import TrainSettings, describe
 from regard.data.images import ImageFile
 from regard.data.loader import TrainLoader
 from regard.data.record import DetectionData
@@ -20,7 +19,15 @@ from regard.training.run import fingerprint
 from regard.weights.detector import save_detector
 
 
-def write_job(folder: Path, lineup: Lineup, entry: Entry, seed: int, *, epochs: int, limit: int = 0) -> None:
+def run_settings(plan: Plan, entry: Entry, seed: int, epochs: int, hardware: Hardware) -> TrainSettings:
+    """Return the settings of one run, with nothing left for its machine to decide."""
+    update = {**vars(hardware), "autoanchor": False}  # anchors: done for the base, once for all variants of a seed
+    return plan.settings(order_seed(entry, seed), epochs).model_copy(update=update)
+
+
+def write_job(
+    folder: Path, lineup: Lineup, entry: Entry, seed: int, settings: TrainSettings, *, limit: int = 0
+) -> None:
     """Write a run's start and then its job.
 
     Args:
@@ -28,18 +35,14 @@ def write_job(folder: Path, lineup: Lineup, entry: Entry, seed: int, *, epochs: 
         lineup: of the study.
         entry: the variant.
         seed: of the study.
-        epochs: budget.
+        settings: of the run.
         limit: use only so many images of each split; 0 for all.
     """
     plan = lineup.plan
-    settings = plan.settings(order_seed(entry, seed), epochs)
-    update: dict[str, Any] = {"autoanchor": False}  # done for the base, once for all variants of a seed
-    if "workers" not in plan.train and not (torch.cuda.is_available() and settings.device != "cpu"):
-        update |= {"workers": 0}  # runs beside each other fill the cores already
     out = RunFolder(folder)
     save_detector(folder / START, lineup.start(entry, seed))
     job = {
-        "settings": describe(settings.model_copy(update=update)),
+        "settings": describe(settings),
         "data": plan.data,
         "modules": list(plan.module),
         "epoch": plan.epoch,

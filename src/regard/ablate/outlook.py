@@ -12,6 +12,7 @@ from rich.text import Text
 
 from regard.ablate.begin import planned_epochs, shared_threads
 from regard.ablate.execute import local_slots
+from regard.ablate.hardware import hardware_here
 from regard.ablate.jobs import check_seeds
 from regard.ablate.overlap import overlap_lines
 from regard.ablate.plan import Plan
@@ -97,10 +98,11 @@ def dry_run(plan: Plan, *, processes: int | None = None) -> DryRun:
     check_seeds(lineup)
     runs = len(entries) * len(plan.seeds)
     threads = shared_threads(plan, processes)
-    measured = probe(lineup, entries, threads)
+    hardware = hardware_here(plan.train)
+    measured = probe(lineup, entries, threads, hardware)
     epochs = planned_epochs(lineup, entries, measured)
     splits = {name: len(records) for name, records in lineup.data.splits.items()}
-    at_a_time = min(len(local_slots(measured.peak_mib, threads, processes, free_gpus(plan))), runs)
+    at_a_time = min(len(local_slots(measured.peak_mib, threads, processes, free_gpus(hardware.device))), runs)
     seconds = sum(
         measured.run_seconds(entry.name, epochs[entry.name], splits["train"], splits["val"]) for entry in entries
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 from regard.ablate.execute import start_worker, stop_worker, thread_environment
 from regard.ablate.folder import FAILURE, LOG, RESULT, read_json, read_run
-from regard.ablate.jobs import write_job
+from regard.ablate.hardware import Hardware
+from regard.ablate.jobs import run_settings, write_job
 from regard.ablate.variants import Entry, Lineup
 
 BATCHES = 3
@@ -56,13 +57,14 @@ class Probe:
         return self.start_seconds + epochs * images * train + (epochs + 2) * val_images * val
 
 
-def probe(lineup: Lineup, entries: Sequence[Entry], threads: int) -> Probe:
+def probe(lineup: Lineup, entries: Sequence[Entry], threads: int, hardware: Hardware) -> Probe:
     """Measure every variant; nothing of it is kept."""
     plan = lineup.plan
     with tempfile.TemporaryDirectory(prefix="regard-probe-") as temporary:
         folders = {entry.name: Path(temporary) / str(i) for i, entry in enumerate(entries)}
         for entry in entries:
-            write_job(folders[entry.name], lineup, entry, plan.seeds[0], epochs=2, limit=BATCHES * plan.batch)
+            settings = run_settings(plan, entry, plan.seeds[0], 2, hardware)
+            write_job(folders[entry.name], lineup, entry, plan.seeds[0], settings, limit=BATCHES * plan.batch)
         began = time.perf_counter()
         process = start_worker(list(folders.values()), thread_environment(threads))
         try:

@@ -26,11 +26,13 @@ from regard.ablate.folder import (
     numbers,
     read_json,
 )
+from regard.ablate.hardware import hardware_here, has_device
 from regard.ablate.plan import Plan
 from regard.ablate.record import StudyRecord
 from regard.ablate.table import LiveStudy
 from regard.ablate.variants import Lineup
 from regard.ablate.words import metric_name
+from regard.errors import RegardError
 
 VIEWS_A_SECOND = 1
 
@@ -62,25 +64,29 @@ def run_study(
     study, console = StudyFolder(Path(folder)), console or Console()
     with study.locked():
         lineup = Lineup(plan)
+        hardware = executor.hardware(plan.train) if executor else hardware_here(plan.train)
         if study.exists:
-            document = reopen_study(study, lineup)
+            document = reopen_study(study, lineup, hardware)
         else:
             threads = threads or shared_threads(plan, processes)
-            document = begin_study(study, lineup, threads, console, measure=executor is None and processes is None)
+            measure = executor is None and processes is None
+            document = begin_study(study, lineup, threads, hardware, console, measure=measure)
         prepare_runs(study, document, lineup, entries_of(document, lineup), retry_failed=retry_failed)
-        executor = executor or LocalExecutor(_slots(plan, document, processes))
+        executor = executor or LocalExecutor(_slots(document, processes))
         _execute(study, document, executor, console)
         return conclude(study, lineup, console)
 
 
-def _slots(plan: Plan, document: Document, processes: int | None) -> list[dict[str, str]]:
-    peak = (document["probe"] or {}).get("peak_mib", 0.0)
-    return local_slots(peak, document["threads"], processes, free_gpus(plan))
+def _slots(document: Document, processes: int | None) -> list[dict[str, str]]:
+    peak, device = (document["probe"] or {}).get("peak_mib", 0.0), document["provenance"]["hardware"]["device"]
+    if not has_device(device):
+        raise RegardError(f"this study began on {device}, and there is none here", hint="go on with it where it began")
+    return local_slots(peak, document["threads"], processes, free_gpus(device))
 
 
-def free_gpus(plan: Plan) -> list[float]:
-    """Return the free memory of every GPU that the plan may use, in MiB."""
-    if not torch.cuda.is_available() or plan.train.get("device", "auto") == "cpu":
+def free_gpus(device: str) -> list[float]:
+    """Return the free memory of every GPU that runs on ``device`` may use, in MiB."""
+    if device != "cuda" or not torch.cuda.is_available():
         return []
     return [torch.cuda.mem_get_info(i)[0] / 2**20 for i in range(torch.cuda.device_count())]
 
