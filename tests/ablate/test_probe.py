@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+from pathlib import Path
 
-from regard.ablate.probe import Probe
+import pytest
+from tiny_studies import tiny_plan
+
+from regard.ablate.hardware import Hardware
+from regard.ablate.jobs import run_settings
+from regard.ablate.probe import Probe, _start_seconds, _with_mosaic
+from regard.ablate.variants import Entry, Lineup
 
 MEASURED = Probe(
     train_seconds={"base": 0.1, "slow": 0.5},
@@ -23,6 +30,31 @@ def test_minutes_become_epochs_by_variant() -> None:
 
 
 def test_the_time_of_a_run() -> None:
-    assert MEASURED.run_seconds("base", 3, images=100, val_images=10) == pytest.approx(7 + 30 + 5 * 0.2)
-    slow = MEASURED.run_seconds("slow", 3, images=100, val_images=10)
-    assert MEASURED.run_seconds("broken", 3, images=100, val_images=10) == slow
+    assert MEASURED.run_seconds("base", 3, images=100, val_images=10, val_every=1) == pytest.approx(7 + 30 + 5 * 0.2)
+    slow = MEASURED.run_seconds("slow", 3, images=100, val_images=10, val_every=1)
+    assert MEASURED.run_seconds("broken", 3, images=100, val_images=10, val_every=1) == slow
+    # Val is looked at after epochs 3, 6 and 7 of 7, and twice more in the end.
+    seldom = MEASURED.run_seconds("base", 7, images=100, val_images=10, val_every=3)
+    assert seldom == pytest.approx(7 + 70 + 5 * 0.2)
+
+
+def test_mosaic_is_measured_where_the_runs_have_it() -> None:
+    lineup = Lineup(tiny_plan(recipe="default", epochs=4))
+    settings = run_settings(lineup.plan, Entry("base", "base"), 0, 2, Hardware("cpu", "32", 0))
+    assert settings.recipe.close_mosaic == 3  # of two epochs none would have it
+    assert _with_mosaic(settings, 4).recipe.close_mosaic == 0
+    assert _with_mosaic(settings, None).recipe.close_mosaic == 0
+    assert _with_mosaic(settings, 3) == settings
+
+
+def test_every_run_starts_a_process(tmp_path: Path) -> None:
+    """11 s to start the process, then three runs in 30 s, of which epochs took 12 s: 6 s more a run."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.csv").write_text("epoch,train_seconds,val_seconds\n1,1.5,0.5\n2,1.25,0.75\n")
+    (tmp_path / "a" / ".lock").touch()
+    os.utime(tmp_path / "a" / ".lock", (1011, 1011))
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    assert _start_seconds(folders, 1000, 1041) == pytest.approx(11 + (30 - 12) / 3)
+    (tmp_path / "a" / ".lock").unlink()
+    assert _start_seconds(folders, 1000, 1041) == pytest.approx(41)

@@ -64,8 +64,7 @@ class DryRun:
         for name, note in self.notes.items():
             if f"control of {name}" not in {entry.name for entry in self.entries}:
                 yield Text(f"no control of {name}: {note}")
-        for name, error in self.measured.failures.items():
-            yield Text(f"{name} failed in the short measurement: {error}", "red")
+        yield from (Text(line, "red") for line in self.measured.failure_lines())
         finished, most = self.disk_mib
         yield Text(f"time: about {duration(self.seconds)} on this machine, {self.processes} runs at a time")
         yield Text(f"disk: {most:,.0f} MiB at most, {finished:,.0f} MiB when all has finished")
@@ -78,7 +77,8 @@ class DryRun:
             yield Text("the data have no test split: the verdict on val will be all there is")
 
     def _run_seconds(self, name: str) -> float:
-        return self.measured.run_seconds(name, self.epochs[name], self.splits["train"], self.splits["val"])
+        val_every = self.plan.settings(0, 1).val_every
+        return self.measured.run_seconds(name, self.epochs[name], self.splits["train"], self.splits["val"], val_every)
 
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=120, color_system=None)
@@ -104,7 +104,10 @@ def dry_run(plan: Plan, *, processes: int | None = None) -> DryRun:
     splits = {name: len(records) for name, records in lineup.data.splits.items()}
     at_a_time = min(len(local_slots(measured.peak_mib, threads, processes, free_gpus(hardware.device))), runs)
     seconds = sum(
-        measured.run_seconds(entry.name, epochs[entry.name], splits["train"], splits["val"]) for entry in entries
+        measured.run_seconds(
+            entry.name, epochs[entry.name], splits["train"], splits["val"], plan.settings(0, 1).val_every
+        )
+        for entry in entries
     )
     kept = sum(measured.run_mib.values()) * len(plan.seeds)
     starts = sum(0.5 * size for size in measured.run_mib.values()) * len(plan.seeds)  # one copy of last and best
