@@ -4,48 +4,58 @@
         --work runs/training --peer PATH/TO/OTHER/ENVIRONMENT/bin/yolov5 --page docs/results/training.md
 
 Both sides run as whole processes by their own commands and defaults: what starting, preparing, validating every epoch
-and drawing take is in it. One run of the peer's is twice as long, to see what its AP becomes and how long ours takes to
-get there. Runs that are finished in ``--work`` are not repeated.
+and drawing take is in it. One run of the peer's is twice as long (``--long`` says how many epochs, 0 leaves it out), to
+see what its AP becomes and how long ours takes to get there. Runs that are finished in ``--work`` are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import platform
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from bccd import SPLITS, Result, Study, peer_environment, peer_scores, peer_training
 from peers import PEERS, Bench
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import regard
+from regard.ablate.paired import estimate
 from regard.data.formats import load_data
 
-LONGER = 2
-"""How many times as many epochs the peer's long run has."""
-
-Run = dict[str, float | dict[str, Result]]
+Run = dict[str, Any]
 
 
 def ours(study: Study, bench: Bench, seed: int) -> Run:
-    """Train with regard, and return seconds, memory, the seconds at the end of each epoch, and AP by split."""
+    """Train with regard, and return seconds, memory, AP by split, and by epoch when it was known and what it was."""
     folder = study.work / f"ours-{seed}"
     size = ("--data", study.data, "--imgsz", study.imgsz)
     options = ("--epochs", study.epochs, "--batch", study.batch, "--seed", seed, "-o", folder)
+    began = time.time()
     used = bench.run(bench.ours("train", study.weights, *size, *options))
+    epochs = [(when - began, *measures) for when, *measures in validations(folder / "tensorboard")]
     scores = {}
     for split in SPLITS:
         said = str(bench.run(bench.ours("val", folder, *size, "--split", split, "--format", "json"))["printed"])
         found = json.loads(said[said.index("{") :])
         scores[split] = {key: found[key] for key in ("ap", "ap50")}
-    return _kept(used) | {"scores": scores}
+    return _kept(used) | {"scores": scores, "epochs": epochs}
+
+
+def validations(folder: Path) -> list[tuple[float, float, float]]:
+    """Return of every epoch in a TensorBoard log the time of day in seconds, AP and AP50."""
+    log = EventAccumulator(str(folder)).Reload()
+    ap, ap50 = (log.Scalars(f"val/{name}") for name in ("ap", "ap50"))
+    return [(a.wall_time, a.value, b.value) for a, b in zip(ap, ap50, strict=True)]
 
 
 def theirs(study: Study, bench: Bench, seed: int, epochs: int) -> Run:
@@ -59,25 +69,15 @@ def _kept(used: dict[str, float | str]) -> Run:
     return {key: float(used[key]) for key in ("seconds", "cpu", "megabytes")} | {"load": os.getloadavg()[0]}
 
 
-def seconds_to(study: Study, seed: int, run: Run, goal: Result) -> float | None:
+def seconds_to(run: Run, goal: Result) -> float | None:
     """Return the seconds from the start of our process to the first epoch that has both the AP and the AP50."""
-    with (study.work / f"ours-{seed}" / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    spent = [float(row["train_seconds"]) + float(row["val_seconds"]) for row in rows]
-    outside = float(run["seconds"]) - sum(spent)  # type: ignore[arg-type]  # starting, and what comes at the end
-    for i, row in enumerate(rows):
-        if float(row["val/ap"]) >= goal["ap"] and float(row["val/ap50"]) >= goal["ap50"]:
-            return outside + sum(spent[: i + 1])
-    return None
+    return next((s for s, ap, ap50 in run["epochs"] if ap >= goal["ap"] and ap50 >= goal["ap50"]), None)
 
 
 def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
     """Return the results as Markdown."""
-    mine, peers, (long,) = runs["ours"], runs["theirs"], runs["long"]
-    goal = long["scores"]["val"]  # type: ignore[index]
-    times = [t for seed, run in enumerate(mine) if (t := seconds_to(study, seed, run, goal)) is not None]
-    ratio = f", {float(long['seconds']) / statistics.median(times):.1f} times as fast (median)" if times else ""  # type: ignore[arg-type]
-    loads = _all(runs, "load")
+    mine, peers = runs["ours"], runs["theirs"]
+    loads = [run["load"] for side in runs.values() for run in side]
     machine = f"{os.cpu_count()} cores of {platform.machine()}, torch {torch.__version__.split('+')[0]}"
     lines = [
         f"# Training on {study.data.name}: regard {regard.__version__} beside YOLOv5 ({PEERS[0]}), {date.today()}",
@@ -93,33 +93,52 @@ def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
         _row("images a second, whole process", mine, peers, "pace", inverse=True, images=images * study.epochs),
         _row("peak memory of the main process, MB", mine, peers, "megabytes", inverse=False),
         "",
-        f"YOLOv5 after {LONGER * study.epochs} epochs (seed 0, {long['seconds']:.0f} s): AP50 {goal['ap50']:.3f}, AP",
-        f"{goal['ap']:.3f} on val. Ours has both after {', '.join(f'{t:.0f}' for t in times)} s by seed{ratio}.",
-        "",
+        *[line for run in runs.get("long", []) for line in (*_to_the_goal(mine, run), "")],
         "| detector | split | AP50 | AP | AP50 of each seed | AP of each seed |",
         "|---|---|--:|--:|---|---|",
     ]
     for name, side in (("regard", mine), ("YOLOv5", peers)):
         for split in SPLITS:
-            ap50, ap = ([run["scores"][split][key] for run in side] for key in ("ap50", "ap"))  # type: ignore[index]
+            ap50, ap = ([run["scores"][split][key] for run in side] for key in ("ap50", "ap"))
             each = [", ".join(f"{value:.3f}" for value in values) for values in (ap50, ap)]
             lines.append(f"| {name} | {split} | {_spread(ap50)} | {_spread(ap)} | {each[0]} | {each[1]} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _differences(mine, peers)) + "\n"
+
+
+def _to_the_goal(mine: list[Run], long: Run) -> list[str]:
+    goal = long["scores"]["val"]
+    times = [seconds_to(run, goal) for run in mine]
+    known = [t for t in times if t is not None]
+    ratio = f", {long['seconds'] / statistics.median(known):.1f} times as fast (median)" if known else ""
+    each = ", ".join("never" if t is None else f"{t:.0f} s" for t in times)
+    return [
+        f"YOLOv5 after {long['epochs']} epochs (seed 0, {long['seconds']:.0f} s): AP50 {goal['ap50']:.3f}, AP",
+        f"{goal['ap']:.3f} on val. Ours has both on val, by seed, after {each}{ratio}.",
+    ]
+
+
+def _differences(mine: list[Run], peers: list[Run]) -> list[str]:
+    """Return the paired differences of AP with their interval, where there are several seeds."""
+    if len(mine) < 2:
+        return []
+    lines = ["", "AP less YOLOv5's, paired by seed, with the 95 % interval of paired t:"]
+    for split in SPLITS:
+        pairs = [a["scores"][split]["ap"] - b["scores"][split]["ap"] for a, b in zip(mine, peers, strict=True)]
+        found = estimate(np.array(pairs))
+        low, high = found.interval(0.95)
+        lines.append(f"{split} {float(found.mean):+.3f} ({float(low):+.3f} to {float(high):+.3f}).")
+    return lines
 
 
 def _row(name: str, mine: list[Run], peers: list[Run], key: str, *, inverse: bool, images: int = 0) -> str:
     pairs = [
-        (images / float(a["seconds"]), images / float(b["seconds"])) if inverse else (float(a[key]), float(b[key]))  # type: ignore[arg-type]
+        (images / a["seconds"], images / b["seconds"]) if inverse else (a[key], b[key])
         for a, b in zip(mine, peers, strict=True)
     ]
     ratios = [a / b if inverse else b / a for a, b in pairs]
     left, right = (statistics.median(values) for values in zip(*pairs, strict=True))
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     return f"| {name} | {left:.4g} | {right:.4g} | {statistics.median(ratios):.2f} | {spread} |"
-
-
-def _all(runs: dict[str, list[Run]], key: str) -> list[float]:
-    return [float(run[key]) for side in runs.values() for run in side]  # type: ignore[arg-type]
 
 
 def _spread(values: list[float]) -> str:
@@ -135,7 +154,9 @@ def main() -> None:
     for name, default in (("--seeds", 5), ("--epochs", 15), ("--imgsz", 320), ("--batch", 16)):
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--long", type=int, help="epochs of the peer's long run: twice as many where not given")
     a = parser.parse_args()
+    long = 2 * a.epochs if a.long is None else a.long
     work = a.work.resolve()
     study = Study(a.data.resolve(), a.weights.resolve(), work, a.epochs, a.imgsz, a.batch, a.threads)
     bench = Bench(a.peer, study.data, study.weights, work, a.threads, images=0)
@@ -150,7 +171,8 @@ def main() -> None:
     for seed in range(a.seeds):
         for name in list(jobs)[:: 1 if seed % 2 else -1]:
             _add(runs, name, seed, jobs[name], state)
-    _add(runs, "long", 0, lambda seed: theirs(study, bench, seed, LONGER * study.epochs), state)
+    if long:
+        _add(runs, "long", 0, lambda seed: theirs(study, bench, seed, long) | {"epochs": long}, state)
     text = page(study, runs, len(load_data(str(study.data)).splits["train"]))
     print(text)
     if a.page:
