@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from regard.ablate import conclude
 from regard.ablate.conclude import check_effect
 from regard.ablate.folder import StudyFolder, alone, is_held, places, read_study
 from regard.ablate.plan import make_plan
+from regard.ablate.probe import Probe
 from regard.ablate.study import run_study
 from regard.ablate.table import duration, epochs_of, study_table
 from regard.errors import RegardError
@@ -155,6 +157,27 @@ def test_a_budget_becomes_epochs(budget: dict[str, int], epochs: int) -> None:
 
     values = {"base": "odd-one-out", "data": DATA, "noise": True, **budget}
     assert planned_epochs(Lineup(make_plan(values)), [Entry("base", "base")], None) == {"base": epochs}
+
+
+def test_minutes_need_a_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Probe({}, {}, 1.0, 0.0, {}, 0.0, {"base": "ImportError: no such library"})
+    monkeypatch.setattr("regard.ablate.begin.probe", lambda *_: nothing)
+    plan = tiny_plan(control="none", epochs=None, minutes=3)
+    with pytest.raises(RegardError, match=r"as no variant could be measured: base failed .* ImportError"):
+        run_study(plan, tmp_path / "study", executor=Here(), console=Console(quiet=True))
+    assert not StudyFolder(tmp_path / "study").exists
+    one = replace(nothing, train_seconds={"base": 2.0}, failures={"SE(ratio=4)@p4": "out of memory"})
+    monkeypatch.setattr("regard.ablate.begin.probe", lambda *_: one)
+
+    class Stopped(Here):
+        def run(self, _):  # type: ignore[no-untyped-def]
+            raise KeyboardInterrupt
+
+    printed = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan, tmp_path / "study", executor=Stopped(), console=Console(file=printed, width=200))
+    assert "SE(ratio=4)@p4 failed in the short measurement: out of memory" in printed.getvalue()
+    assert epochs_of(tmp_path / "study") == {"base": 6, "SE(ratio=4)@p4": 6}  # 180 s / (13 images of 2 s)
 
 
 def test_a_study_is_told_while_it_runs(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from regard.errors import RegardError
 from regard.training.folder import RunFolder, environment
 from regard.training.run import describe_data
 
+NO_PROBE = "mend that, or give the budget in --epochs"
+
 
 def begin_study(
     study: StudyFolder, lineup: Lineup, threads: int, hardware: Hardware, console: Console, *, measure: bool
@@ -49,6 +51,8 @@ def begin_study(
     if measure or plan.minutes:
         console.print("measuring what a run takes ...", highlight=False)
         measured = probe(lineup, entries, threads, hardware)
+        for line in measured.failure_lines():
+            console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     epochs = planned_epochs(lineup, entries, measured)
     names = places([entry.name for entry in entries])
     for entry in entries:
@@ -94,12 +98,19 @@ def shared_threads(plan: Plan, processes: int | None) -> int:
 
 
 def planned_epochs(lineup: Lineup, entries: Sequence[Entry], measured: Probe | None) -> dict[str, int]:
-    """Return the epochs of every variant by the plan's budget."""
+    """Return the epochs of every variant by the plan's budget.
+
+    Raises:
+        RegardError: minutes are the budget, and no variant could be measured.
+    """
     plan, images = lineup.plan, len(lineup.data.splits["train"])
     if plan.minutes:
         assert measured is not None
         known = measured.epochs_in(plan.minutes, images)
-        return {entry.name: known.get(entry.name, min(known.values(), default=1)) for entry in entries}
+        if not known:
+            why = next(iter(measured.failure_lines()), "none was tried")
+            raise RegardError(f"minutes cannot become epochs, as no variant could be measured: {why}", hint=NO_PROBE)
+        return {entry.name: known.get(entry.name, min(known.values())) for entry in entries}
     epochs = math.ceil(plan.images / images) if plan.images else plan.planned_epochs
     assert epochs is not None
     return {entry.name: epochs for entry in entries}
