@@ -16,6 +16,7 @@ from regard.ablate.cluster import Placement, RayExecutor
 from regard.ablate.folder import StudyFolder, read_json
 from regard.ablate.hardware import Hardware, describe_device, device_here, hardware_here, has_device
 from regard.ablate.study import run_study
+from regard.ablate.worker import peak_mib
 from regard.errors import RegardError
 
 
@@ -52,6 +53,13 @@ def test_what_auto_means_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware_here({"precision": "32"}) == Hardware("cpu", "32", 0)
     with pytest.raises(RegardError, match="device 'cuda' is asked for, and there is none here"):
         hardware_here({"device": "cuda"})
+
+
+def test_the_memory_of_a_run_is_that_of_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 7 * 2**20)
+    assert peak_mib("cuda") == peak_mib("auto") == 7
+    assert peak_mib("cpu") > 100
 
 
 def test_a_study_settles_it_once_for_all_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

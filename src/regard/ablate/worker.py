@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from regard.ablate.folder import FAILURE, JOB, RESULT, START, VAL, alone, is_over, read_json, read_run
+from regard.ablate.hardware import device_here
 from regard.ablate.measure import detect_split, place_for
 from regard.allocator import keep_freed_memory
 from regard.config import TrainSettings
@@ -80,7 +81,7 @@ def _train_and_measure(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
         "per_class": {entry["name"]: entry["ap"] for entry in values["per_class"]},
         "gates": read_json(folder / "metrics.json")["gates"],
         "seconds": read_run("", settings.seed, folder).seconds,
-        "peak_mib": peak_mib(),
+        "peak_mib": peak_mib(settings.device),
         "weights": fingerprint(detector)["sha256"],
     }
 
@@ -95,9 +96,9 @@ def _train(
         run_training(load_detector(folder / START, modules=modules), _limited(data, limit), settings, folder)
 
 
-def peak_mib() -> float:
-    """Return the most memory so far in MiB: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
+def peak_mib(device: str) -> float:
+    """Return the most memory so far in MiB: of the GPU where ``device`` is one, else of this process."""
+    if device_here(device) == "cuda":
         return torch.cuda.max_memory_reserved() / MIB
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
