@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.read import parse_spec, read_spec
 from regard.graph.spec import ModelSpec
@@ -56,3 +57,31 @@ def test_written_and_read_again(args: str, form: str, dialect: str, tmp_path: Pa
     assert torch.equal(second.eval()(images), first.eval()(images))
     if "SGE" in args:
         assert second.layer(1).m[0].attend.groups == 4
+
+
+@pytest.mark.parametrize(
+    ("args", "said", "expected"),
+    [
+        ("{attention: GCT, options: {zero_start: Flase}}", "GCT: zero_start is 'Flase'", "true or false"),
+        ("[16, SE, {options: {ratio: 0.5}}]", "SE: ratio is 0.5", "a whole number"),
+        ("{attention: SE, options: {ratio: many}}", "SE: ratio is 'many'", "a whole number"),
+        ("{attention: SE, options: {rati: 4}}", "SE has no option 'rati'", "one of ratio"),
+        ("{options: {heads: two}}", "MultiHeadSelfAttention: heads is 'two'", "a whole number"),
+    ],
+)
+@pytest.mark.parametrize("form", ["row", "overlay"])
+def test_refused_as_those_of_the_row_itself(args: str, said: str, expected: str, form: str, tmp_path: Path) -> None:
+    spec = with_row(args) if form == "row" else with_overlay(args, tmp_path)
+    with pytest.raises(RegardError) as caught:
+        build(spec)
+    error = caught.value
+    assert f"layer 'mixed': C3Attention: {said}\n" in str(error)
+    assert (error.line, error.expected) == (6 if form == "row" else 2, expected)
+
+
+def test_numbers_and_words_inside_are_read_as_outside() -> None:
+    options = "{decay: 1e-1, clusters: 4, heads: 2}"
+    attention = build(with_row(f"{{attention: RoutingAttention, options: {options}}}")).layer("mixed").m[0].attend
+    assert (attention.decay, attention.clusters) == (0.1, 4)
+    zero_start = build(with_row("[16, GCT, {options: {zero_start: False}}]")).spec.rows[1].options["options"]
+    assert zero_start == {"zero_start": False}

@@ -13,7 +13,7 @@ from typing import Any
 
 from regard.errors import RegardError, nearest
 from regard.graph.hints import expected_instead
-from regard.graph.signature import Signature
+from regard.graph.signature import Signature, signature_of
 from regard.graph.spec import ModelSpec, Row
 
 DIVISOR = 8
@@ -78,6 +78,7 @@ def bind(
     if missing:
         raise _error(row, spec, f"{row.module} needs {', '.join(missing)}")
     _refuse_other_types(row, signature, given, spec)
+    _refuse_inside(row, signature, given, spec)
     head = (_channels(signature, in_channels),) if signature.takes_channels else ()
     unknown = [name for name in given if name not in signature.names]
     shown = (*head, *(given[name] for name in [*signature.names, *unknown] if name in given), *tail)
@@ -133,27 +134,43 @@ def _scaled(value: Any, spec: ModelSpec, row: Row) -> int:
     return value if value == per_cell * (spec.nc + 5) else scale_channels(value, spec.width_multiple)
 
 
-def _refuse_unknown(row: Row, signature: Signature, given: dict[str, Any], spec: ModelSpec) -> None:
+def _refuse_unknown(
+    row: Row, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
+) -> None:
+    """Refuse options that a class does not have: the row's own, or the one that is built ``inside`` it."""
     for name in given:
         if name not in signature.names and not signature.open:
             known = ", ".join(signature.names) or "none"
             raise _error(
                 row,
                 spec,
-                f"{row.module} has no option {name!r}",
+                f"{inside or row.module} has no option {name!r}",
                 expected=f"one of {known}",
                 hint=nearest(name, signature.names),
             )
 
 
-def _refuse_other_types(row: Row, signature: Signature, given: dict[str, Any], spec: ModelSpec) -> None:
+def _refuse_other_types(
+    row: Row, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
+) -> None:
     for name, value in given.items():
         default = signature.options.get(name, inspect.Parameter.empty)
         if name not in signature.hints or (value == default and type(value) is type(default)):
             continue
         expected = expected_instead(value, signature.hints[name])
         if expected is not None:
-            raise _error(row, spec, f"{row.module}: {name} is {value!r}", expected=expected)
+            raise _error(row, spec, f"{inside or row.module}: {name} is {value!r}", expected=expected)
+
+
+def _refuse_inside(row: Row, signature: Signature, given: Mapping[str, Any], spec: ModelSpec) -> None:
+    """Refuse what is wrong with the options of a class that the row's own builds inside."""
+    for name, (chooser, table) in signature.options_of.items():
+        chosen = given.get(chooser, signature.options[chooser])
+        options = given.get(name)
+        if options and chosen in table:
+            inner = signature_of(table[chosen])
+            _refuse_unknown(row, inner, options, spec, f"{row.module}: {chosen}")
+            _refuse_other_types(row, inner, options, spec, f"{row.module}: {chosen}")
 
 
 def _error(row: Row, spec: ModelSpec, what: str, **more: str | None) -> RegardError:

@@ -221,11 +221,11 @@ def parse_args(value: Any, file: Path | None, line: int | None) -> tuple[tuple[A
     if value is None:
         return (), {}
     if isinstance(value, dict):
-        return (), {str(k): plain_value(v) for k, v in value.items()}
+        return (), plain_value(value)
     if isinstance(value, list):
         *positional, last = value or [None]
         if isinstance(last, dict):  # options by name after the positions
-            return tuple(plain_value(v) for v in positional), {str(k): plain_value(v) for k, v in last.items()}
+            return tuple(plain_value(v) for v in positional), plain_value(last)
         return tuple(plain_value(v) for v in value), {}
     raise RegardError(f"'args' is {value!r}", file=file, line=line, expected="a list, a mapping of options, or both")
 
@@ -234,6 +234,8 @@ def plain_value(value: Any) -> Any:
     """Return YAML's value, with Python's bare words as YOLOv5 files write them."""
     if isinstance(value, list | tuple):
         return tuple(plain_value(v) for v in value)
+    if isinstance(value, Mapping):
+        return {str(k): plain_value(v) for k, v in value.items()}
     if isinstance(value, str) and NUMBER.fullmatch(value):
         return float(value)
     return {"None": None, "True": True, "False": False}.get(value, value) if isinstance(value, str) else value

@@ -7,11 +7,14 @@ Three forms of constructor are understood:
 * a class of ``torch.nn`` that has no channel argument, such as ``nn.Upsample``: its arguments as written.
 
 A class attribute ``many_inputs = True`` says that it takes a list of maps, and of channels, instead of one.
+``options_of = {"options": ("attention", ATTENTION)}`` says that its argument ``options`` holds those of the class that
+its argument ``attention`` names in a table.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +42,7 @@ class Signature:
         variadic: whether it takes further positional arguments.
         open: whether it takes options of any name.
         hints: the types that it states, name to type.
+        options_of: arguments that hold the options of another class -> the argument that names it, and the table.
     """
 
     takes_channels: bool
@@ -51,6 +55,7 @@ class Signature:
     variadic: bool
     open: bool
     hints: dict[str, Any] = field(default_factory=dict)
+    options_of: Mapping[str, tuple[str, Mapping[str, type[nn.Module]]]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -95,7 +100,8 @@ def signature_of(layer: type[nn.Module]) -> Signature:
     strides = any(p.name == "strides" for p in rest)
     many_inputs = getattr(layer, "many_inputs", False)
     hints = hints_of(layer)
-    return Signature(True, many_inputs, out, repeats, strides, options, by_name_only, variadic, open_, hints)
+    inside = getattr(layer, "options_of", {})
+    return Signature(True, many_inputs, out, repeats, strides, options, by_name_only, variadic, open_, hints, inside)
 
 
 def _is_out(parameter: inspect.Parameter) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -62,6 +62,10 @@ class C3Attention(C3):
     Raises:
         RegardError: there is no such attention, it has no such option, or the hidden channels do not suit it.
     """
+
+    options_of: ClassVar[Mapping[str, tuple[str, Mapping[str, type[Attention]]]]] = {
+        "options": ("attention", ATTENTION)
+    }
 
     def __init__(
         self,
