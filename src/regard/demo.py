@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from regard.ablate.execute import usable_cores
+from regard.ablate.machine import usable_cores
 from regard.ablate.plan import Plan, make_plan
 from regard.ablate.record import RunRecord, StudyRecord
 from regard.ablate.study import run_study

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from regard.ablate.execute import usable_cores
 from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, is_over, places
 from regard.ablate.hardware import Hardware
 from regard.ablate.jobs import check_seeds, checksum, run_settings, write_job
+from regard.ablate.machine import usable_cores
 from regard.ablate.overlap import overlap_lines
 from regard.ablate.plan import Plan
 from regard.ablate.probe import Probe, probe

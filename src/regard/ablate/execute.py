@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from regard.ablate.folder import FAILURE, LOG, is_over, read_run
 from regard.ablate.hardware import Hardware, hardware_here
+from regard.ablate.machine import free_mib, usable_cores
 from regard.errors import RegardError
 from regard.training.folder import RunFolder
 
@@ -187,19 +188,3 @@ def local_slots(
             hint="use a smaller --batch or --imgsz, or say --processes 1 to try it",
         )
     return slots[:cores]
-
-
-def usable_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def free_mib() -> float:
-    """Return the memory that new processes can have, in MiB."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name == "MemAvailable":
-                return int(value.split()[0]) / 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
