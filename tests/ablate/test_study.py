@@ -15,11 +15,12 @@ from tiny_studies import DATA, Here, outcome, tiny_plan
 from regard.ablate import conclude
 from regard.ablate.conclude import check_effect
 from regard.ablate.folder import StudyFolder, alone, is_held, places, read_study
+from regard.ablate.jobs import file_sums
 from regard.ablate.plan import make_plan
 from regard.ablate.probe import Probe
 from regard.ablate.study import run_study
 from regard.ablate.table import duration, epochs_of, study_table
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 
 BROKEN = """\
 import torch
@@ -157,6 +158,40 @@ def test_a_budget_becomes_epochs(budget: dict[str, int], epochs: int) -> None:
 
     values = {"base": "odd-one-out", "data": DATA, "noise": True, **budget}
     assert planned_epochs(Lineup(make_plan(values)), [Entry("base", "base")], None) == {"base": epochs}
+
+
+def test_what_a_plan_names_has_to_stay_as_it_was(tmp_path: Path) -> None:
+    class Stopped(Here):
+        def run(self, _):  # type: ignore[no-untyped-def]
+            raise KeyboardInterrupt
+
+    modules, folder = tmp_path / "own.py", tmp_path / "study"
+    modules.write_text(BROKEN)
+    plan = tiny_plan(insert=["TooLarge@p4"], gate=False, control="none", seeds=[3], module=[f"{modules}:TooLarge"])
+    for _ in range(2):  # it begins, and goes on
+        with pytest.raises(KeyboardInterrupt):
+            run_study(plan, folder, executor=Stopped(), console=Console(quiet=True))
+    modules.write_text(BROKEN + "\n# another\n")
+    with pytest.raises(RegardError, match=r"own\.py has changed since this study began"):
+        run_study(plan, folder, executor=Stopped(), console=Console(quiet=True))
+    modules.write_text(BROKEN)
+    document = StudyFolder(folder).read()
+    document["provenance"]["environment"]["packages"]["regard"] = "0.0.7"
+    StudyFolder(folder).write(document)
+    with pytest.warns(RegardWarning, match=r"began with regard 0\.0\.7, now"), pytest.raises(KeyboardInterrupt):
+        run_study(plan, folder, executor=Stopped(), console=Console(quiet=True))
+
+
+def test_the_files_that_a_plan_names(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("1")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.safetensors").write_text("2")
+    named = {"weights": str(tmp_path / "run"), "module": [str(tmp_path / "own.py")], "recipe": "default"}
+    before = file_sums(make_plan({"base": "odd-one-out", "data": DATA, "noise": True, **named}))
+    assert before.keys() == {str(tmp_path / "run"), str(tmp_path / "own.py")}
+    (tmp_path / "run" / "last.safetensors").write_text("3")
+    after = file_sums(make_plan({"base": "odd-one-out", "data": DATA, "noise": True, **named}))
+    assert [name for name in before if before[name] != after[name]] == [str(tmp_path / "run")]
 
 
 def test_minutes_need_a_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
 from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, is_over, places
 from regard.ablate.hardware import Hardware
-from regard.ablate.jobs import check_seeds, checksum, run_settings, write_job
+from regard.ablate.jobs import check_seeds, checksum, file_sums, run_settings, write_job
 from regard.ablate.machine import usable_cores
 from regard.ablate.overlap import overlap_lines
 from regard.ablate.plan import Plan
@@ -17,9 +18,12 @@ from regard.ablate.probe import Probe, probe
 from regard.ablate.variants import Entry, Lineup, count_variants
 from regard.ablate.words import power_lines
 from regard.config import describe
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.training.folder import RunFolder, environment
 from regard.training.run import describe_data
+
+VERSIONS = ("regard", "torch")
+"""Packages whose version decides what a run computes."""
 
 NO_PROBE = "mend that, or give the budget in --epochs"
 
@@ -73,6 +77,7 @@ def begin_study(
             "controls": lineup.notes(entries),
             "threads": threads,
             "hardware": vars(hardware),
+            "files": file_sums(plan),
         },
     }
     study.write(_commanded(document))
@@ -125,7 +130,7 @@ def reopen_study(study: StudyFolder, lineup: Lineup, hardware: Hardware) -> Docu
         hardware: of all runs, for a study that has not settled it.
 
     Raises:
-        RegardError: its plan or its data are others.
+        RegardError: its plan, its data or a file that the plan names are others.
     """
     document = study.read()
     given = describe(lineup.plan)
@@ -137,9 +142,24 @@ def reopen_study(study: StudyFolder, lineup: Lineup, hardware: Hardware) -> Docu
         )
     if checksum(lineup.data) != document["provenance"]["data"]["sha256"]:
         raise RegardError("the data have changed since this study began", file=study.path)
+    sums, known = file_sums(lineup.plan), document["provenance"].get("files", {})
+    if others := [name for name in known if sums.get(name) != known[name]]:
+        told = f"{', '.join(others)} {'has' if len(others) == 1 else 'have'} changed since this study began"
+        raise RegardError(told, file=study.path, hint="put back what was there, or name another folder by --output")
+    _compare_versions(document)
     document["provenance"].setdefault("hardware", vars(hardware))
     study.write(_commanded(document))
     return document
+
+
+def _compare_versions(document: Document) -> None:
+    """Warn where the runs to come would be computed by another version than those there."""
+    before, now = document["provenance"]["environment"]["packages"], environment()["packages"]
+    told = [f"{name} {before.get(name)}, now {now[name]}" for name in VERSIONS if before.get(name) != now[name]]
+    if told:
+        warnings.warn(
+            f"this study began with {'; '.join(told)}: runs of one pair may differ by that", RegardWarning, stacklevel=4
+        )
 
 
 def _commanded(document: Document) -> Document:

@@ -80,6 +80,20 @@ def check_seeds(lineup: Lineup) -> dict[str, str]:
     return {str(seed): key for key, seed in seen.items()}
 
 
+def file_sums(plan: Plan) -> dict[str, str]:
+    """Return a hash over the content of every file that a plan names for a model, weights, a recipe or a module."""
+    named = [plan.base, plan.weights, plan.recipe, *plan.model]
+    named += [reference.partition(".py:")[0] + ".py" * (".py:" in reference) for reference in plan.module]
+    sums = {}
+    for name in (text for text in named if isinstance(text, str)):
+        path = Path(name)
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        files = [file for file in inside if file.is_file()]  # a name of the zoo is no file
+        if files:
+            sums[name] = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return sums
+
+
 def checksum(data: DetectionData) -> str:
     """Return a hash over every image file and label; drawn scenes are what their names say."""
     digest = hashlib.sha256(repr(data.names).encode())
