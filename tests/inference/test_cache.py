@@ -11,8 +11,8 @@ import pytest
 import regard
 from regard.errors import RegardError, RegardWarning
 from regard.inference import cache as cache_module
-from regard.inference import open_finder, prepare
-from regard.inference.cache import cache_folder, key_of, look_up, make_room, store
+from regard.inference import choose, open_finder, prepare
+from regard.inference.cache import bound, cache_folder, compiled_forms, key_of, look_up, make_room, store
 from regard.inference.prepared import PreparedFinder, threads
 
 
@@ -165,3 +165,33 @@ def test_threads_are_those_of_torch_where_it_is_loaded() -> None:
     import torch
 
     assert threads() == torch.get_num_threads()
+
+
+def test_compiled_models_are_bounded_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("used", "idle"):
+        (tmp_path / name / "openvino").mkdir(parents=True)
+        (tmp_path / name / "header.json").write_bytes(b"x")
+    os.utime(tmp_path / "idle", (1000, 1000))
+    for age in range(7):
+        file = tmp_path / "used" / "openvino" / f"{age}.blob"
+        file.write_bytes(b"x" * 100)
+        os.utime(file, (1000 - age, 1000 - age))
+    bound(tmp_path / "used")
+    assert [file.name for file in compiled_forms(tmp_path / "used")] == ["3.blob", "2.blob", "1.blob", "0.blob"]
+    assert (tmp_path / "idle").is_dir()
+    monkeypatch.setattr(cache_module, "size_limit", lambda: 300)
+    bound(tmp_path / "used")
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]
+
+
+def test_opening_bounds_what_a_runtime_adds_and_only_then(
+    cache: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    entry, bounded = entry_of(cache), []
+    monkeypatch.setattr(choose, "bound", bounded.append)
+    for _ in range(2):
+        open_finder(weights, device="cpu", backend="openvino")
+        open_finder(weights, device="cpu", backend="onnxruntime")
+    assert bounded == [entry]
+    assert [form.parent.name for form in compiled_forms(entry)] == ["onnxruntime", "openvino"]

@@ -21,6 +21,10 @@ FOLDER_VARIABLE = "REGARD_CACHE"
 LIMIT_VARIABLE = "REGARD_CACHE_MB"
 DEFAULT_MEGABYTES = 2000
 MODEL, HEADER = "model.onnx", "header.json"
+ORT_FORMS, OPENVINO_FORMS = "onnxruntime", "openvino"
+"""Folders in an entry where the model is kept as each runtime compiled it, for this processor and its own version."""
+MOST_FORMS = 4
+"""So many of them are kept in each folder."""
 
 INPUT_FORM = "uint8 NCHW RGB, raw levels, 2"
 """What goes in and comes out of a prepared model; another form makes another entry."""
@@ -146,6 +150,22 @@ def store(key: str, write: Callable[[Path], None]) -> Path:
                 raise
     make_room(parent, size_limit(), keep=key)
     return target
+
+
+def compiled_forms(entry: Path) -> list[Path]:
+    """Return the compiled models of an entry, the oldest first."""
+    files = [file for name in (ORT_FORMS, OPENVINO_FORMS) for file in (entry / name).glob("*") if file.is_file()]
+    return sorted(files, key=lambda file: file.stat().st_mtime_ns)
+
+
+def bound(entry: Path) -> None:
+    """Keep the newest compiled models of an entry that a runtime has just added to, and make room in the cache."""
+    forms = compiled_forms(entry)
+    for name in (ORT_FORMS, OPENVINO_FORMS):
+        for file in [file for file in forms if file.parent.name == name][:-MOST_FORMS]:
+            with suppress(OSError):  # another process has removed it
+                file.unlink()
+    make_room(entry.parent, size_limit(), keep=entry.name)
 
 
 def make_room(parent: Path, limit: int, keep: str) -> None:

@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from regard.errors import RegardError, RegardWarning, nearest
-from regard.inference.cache import PreparedHeader, UnusableEntryError, drop, key_of, look_up, refuse, store
+from regard.inference.cache import (
+    PreparedHeader,
+    UnusableEntryError,
+    bound,
+    compiled_forms,
+    drop,
+    key_of,
+    look_up,
+    refuse,
+    store,
+)
 from regard.inference.calibrate import calibrate, calibration_file, load_calibration
 from regard.inference.prepared import PreparedFinder, has_bfloat16, open_onnxruntime, open_openvino
 from regard.weights.place import weights_of
@@ -147,7 +157,7 @@ def _open_prepared(
         raise UnusableEntryError(f"{runtime} would write out its attention's scores of all pairs at {imgsz} pixels")
     try:
         if precision == "auto" and _lower_is_allowed(folder, header, runtime, calibration, imgsz):
-            return PreparedFinder(header, open_openvino(folder, lower=True))
+            return _open(folder, header, "openvino", lower=True)
         return _open(folder, header, runtime)
     except RegardError:
         raise
@@ -156,8 +166,12 @@ def _open_prepared(
         raise UnusableEntryError(f"{runtime} cannot run it: {_first_line(error)}") from error
 
 
-def _open(folder: Path, header: PreparedHeader, runtime: Runtime) -> PreparedFinder:
-    return PreparedFinder(header, open_onnxruntime(folder) if runtime == "onnxruntime" else open_openvino(folder))
+def _open(folder: Path, header: PreparedHeader, runtime: Runtime, *, lower: bool = False) -> PreparedFinder:
+    before = compiled_forms(folder)
+    run = open_onnxruntime(folder) if runtime == "onnxruntime" else open_openvino(folder, lower=lower)
+    if compiled_forms(folder) != before:
+        bound(folder)
+    return PreparedFinder(header, run)
 
 
 def _prepare(weights: Path, key: str, runtime: Runtime) -> tuple[Path, PreparedHeader]:
@@ -201,7 +215,7 @@ def _lower_is_allowed(
     file = calibration_file(folder, calibration, imgsz)
     measured = load_calibration(file)
     if measured is None:
-        lower = PreparedFinder(header, open_openvino(folder, lower=True))
+        lower = _open(folder, header, "openvino", lower=True)
         measured = calibrate(_open(folder, header, runtime), lower, calibration, imgsz)
         file.write_text(measured.model_dump_json())
         print(measured, file=sys.stderr)

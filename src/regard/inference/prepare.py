@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,7 @@ from regard.exporting.convert import image_shapes, to_onnx
 from regard.exporting.export import OPSET
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
-from regard.inference.cache import HEADER, INPUT_FORM, MODEL, SIDE, PreparedHeader, digest_of
+from regard.inference.cache import HEADER, INPUT_FORM, MODEL, OPENVINO_FORMS, SIDE, PreparedHeader, digest_of
 from regard.inference.prepared import Run, open_onnxruntime, open_openvino
 from regard.nn.folding import fold_batch_norm
 from regard.nn.head import Detect, decode
@@ -93,6 +94,7 @@ def prepare(detector: Detector, made_from: str, runtime: str, folder: Path) -> N
     deviation = _deviation(detector, open_run(folder))
     if not deviation <= TOLERANCE:
         raise RegardError(f"the prepared model deviates from PyTorch by {deviation:.1g}")
+    shutil.rmtree(folder / OPENVINO_FORMS, ignore_errors=True)  # named by the folder's path, which changes
     found = header.model_copy(update={"digest": digest_of(folder / MODEL), "relative_deviation": deviation})
     (folder / HEADER).write_text(found.model_dump_json())
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.inference.cache import MODEL, PreparedHeader
+from regard.inference.cache import MODEL, OPENVINO_FORMS, PreparedHeader
 
 INPUT = "images"
 Float32 = NDArray[np.float32]
@@ -91,13 +91,14 @@ def threads() -> int:
 
 
 def open_onnxruntime(folder: Path) -> Run:
-    """Open a prepared model with ONNX Runtime, in float32."""
-    import onnxruntime
+    """Open a prepared model with ONNX Runtime, in float32.
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads()
-    options.log_severity_level = 3  # errors; warnings tell which nodes it placed where
-    session = onnxruntime.InferenceSession(os.fspath(folder / MODEL), options, providers=["CPUExecutionProvider"])
+    Args:
+        folder: its entry in the cache, where the optimised graph is kept too.
+    """
+    from regard.inference.optimised import open_session
+
+    session = open_session(folder, threads())
 
     def run(images: NDArray[np.uint8]) -> list[Float32]:
         return list(session.run(None, {INPUT: images}))
@@ -121,7 +122,7 @@ def open_openvino(folder: Path, *, lower: bool = False) -> Run:
     }
     core = openvino.Core()
     if os.access(folder, os.W_OK):
-        core.set_property({"CACHE_DIR": os.fspath(folder / "openvino")})
+        core.set_property({"CACHE_DIR": os.fspath(folder / OPENVINO_FORMS)})
     compiled = core.compile_model(folder / MODEL, "CPU", config)
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
