@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from regard.ablate.gaps import Gaps
 from regard.ablate.record import StudyRecord
 from regard.ablate.variants import Lineup
 from regard.data.record import Record
+from regard.graph.detector import Detector
+from regard.graph.spec import Row
 from regard.seeing import attend, attention_layers
 from regard.weights.detector import load_detector
 
@@ -25,10 +27,10 @@ def attention_pictures(study: StudyRecord, lineup: Lineup, gaps: Gaps) -> list[t
         record = max(lineup.data.splits["val"], key=lambda record: len(record.class_ids))
         image = record.image.read()
         query = _middle_of_largest(record, image.shape[:2])
-        common = set(attention_names(study, study.base.name, lineup))
+        common = attention_of(study, study.base.name, lineup)
         for variant in (v for v in study.variants if v.role == "variant"):
-            for name in attention_names(study, variant.name, lineup):
-                if name in common:
+            for name, row in attention_of(study, variant.name, lineup).items():
+                if common.get(name) == row:
                     continue
                 with gaps.noted(f"attention map of {name} in {variant.name}"):
                     seed, run = next(iter(study.finished(variant.name).items()))
@@ -39,13 +41,24 @@ def attention_pictures(study: StudyRecord, lineup: Lineup, gaps: Gaps) -> list[t
     return pictures
 
 
-def attention_names(study: StudyRecord, variant: str, lineup: Lineup) -> Sequence[str]:
-    """Return the names of a variant's attention layers; none where no run of it has finished."""
+def attention_of(study: StudyRecord, variant: str, lineup: Lineup) -> dict[str, Row]:
+    """Return a variant's attention layers as ``attention_rows`` does; none where no run of it has finished."""
     run = next(iter(study.finished(variant).values()), None)
     if run is None:
-        return ()
-    detector = load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules)
-    return [layer.name for layer in attention_layers(detector)]
+        return {}
+    return attention_rows(load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules))
+
+
+def attention_rows(detector: Detector) -> dict[str, Row]:
+    """Return by the name of each attention layer the row that it is, or is part of, whatever that row reads.
+
+    A name alone says too little: what replaces a layer keeps its name.
+    """
+    rows = {}
+    for layer in attention_layers(detector):
+        own = [row for row in detector.spec.rows if f"{layer.name}.".startswith(f"{row.name}.")]
+        rows[layer.name] = replace(max(own, key=lambda row: len(row.name)), inputs=())
+    return rows
 
 
 def _middle_of_largest(record: Record, size: tuple[int, int]) -> tuple[float, float] | None:
