@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from regard.data.record import ImageSource
 from regard.errors import RegardError
@@ -116,6 +115,8 @@ def image_size(image: ImageSource) -> tuple[int, int]:
 
 def _header_size(path: Path) -> tuple[int, int] | None:
     """Return the upright size that the header states, or None where only decoding tells it for certain."""
+    from PIL import Image  # here, because predicting reads no headers
+
     try:
         with Image.open(path) as header:
             orientation = header.getexif().get(EXIF_ORIENTATION, 1)

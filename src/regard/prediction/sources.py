@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import glob
-import http.client
 import re
-import urllib.request
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -164,6 +162,9 @@ def _is_url(name: str) -> bool:
 
 
 def _download(url: str) -> NDArray[np.uint8]:
+    import http.client  # here, because they take 20 ms that pictures in files need not wait for
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
             data = response.read()
