@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from fake_study import fake_study
 from rich.console import Console
 from tiny_studies import DATA, Here, tiny_plan
 
@@ -42,6 +44,10 @@ def regard(*arguments: str | Path) -> int:
         ((*ASKED, "--insert", "SE@p4", "--seeds", "3,3"), "a list of different ones"),
         ((*ASKED, "--insert", "SE@p4", "--epochs", "2", "--images", "9"), "several budgets"),
         ((*ASKED, "--insert", "SE@p4", "--train", "epochs=3"), "anything but epochs"),
+        ((*ASKED, "--insert", "SE@p4", "--train", "epochs"), "--train 'epochs' is not an option"),
+        ((*ASKED, "--noise", "--ray", "auto", "--resource", "a100"), "--resource 'a100' is not an option"),
+        ((*ASKED, "--noise", "--ray", "auto", "--resource", "a100=half"), "--resource a100=half"),
+        ((*ASKED, "--noise", "--ray", "auto", "--resource", "a100=-1"), "as in --resource a100=0.5"),
         ((*ASKED, "--insert", "SE@p4", "--metric", "map"), "one of ap, ap50"),
         ((*ASKED, "--insert", "SE@p4", "--weights", "yolov5x.pt"), "yolov5x.pt"),
         ((*ASKED, "--model", "odd-one-ou"), "did you mean 'odd-one-out"),
@@ -101,3 +107,23 @@ def test_the_status_of_a_study(
     assert regard("ablate", "status", tmp_path / "study", "--format", "json") == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
     assert [(run["variant"], run["seed"], run["epoch"]) for run in runs] == [("base", 7, 1), ("SE(ratio=4)@p4", 7, 1)]
+
+
+def test_the_status_is_json_while_runs_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = fake_study(tmp_path)
+    curve = [{"epoch": 1.0, "val/ap": 0.25}, {"epoch": 2.0, "val/ap": 0.5}, {"epoch": 3.0, "val/ap": float("nan")}]
+    first, second, third, fourth, *_ = study.runs
+    runs = [
+        replace(first, status="running", metrics={}, curve=curve),
+        replace(second, metrics={"ap": float("nan")}),
+        replace(third, metrics={"ap": 0.75}),
+        replace(fourth, status="waiting", metrics={}, curve=[]),
+    ]
+    monkeypatch.setattr("regard.ablate.folder.read_study", lambda _: replace(study, runs=runs))
+    monkeypatch.setattr("regard.ablate.table.epochs_of", lambda _: dict.fromkeys((v.name for v in study.variants), 3))
+    assert regard("ablate", "status", tmp_path, "--format", "json") == 0
+    printed = capsys.readouterr().out
+    assert "NaN" not in printed
+    assert [run["ap"] for run in json.loads(printed)["runs"]] == [0.5, None, 0.75, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +14,7 @@ from regard.errors import RegardError
 
 if TYPE_CHECKING:
     from regard.ablate.execute import Executor
+    from regard.ablate.record import RunRecord
 
 app = typer.Typer(invoke_without_command=True, subcommand_metavar="[status FOLDER]")
 
@@ -112,8 +114,8 @@ def ablate(
         "base": base, "weights": weights, "data": data, "insert": insert, "replace": replace, "model": model,
         "gate": gate, "control": control, "match": match, "noise": noise, "seeds": _seeds(seeds), "epochs": epochs,
         "minutes": minutes, "images": images, "imgsz": imgsz, "batch": batch, "recipe": recipe,
-        "train": options_of(train) if train else None, "epoch": epoch, "metric": metric, "alpha": alpha, "mde": mde,
-        "question": question, "module": module,
+        "train": options_of(train, "--train", "precision=bf16") if train else None, "epoch": epoch, "metric": metric,
+        "alpha": alpha, "mde": mde, "question": question, "module": module,
     }  # fmt: skip
     chosen = read_plan(plan, given) if plan else make_plan(given)
     console = Console()
@@ -163,12 +165,19 @@ def status(
             "status": run.status,
             "epoch": len(run.curve),
             "epochs": epochs[run.variant],
-            study.metric: run.metrics.get(study.metric),
+            study.metric: _metric_so_far(run, study.metric),
             "error": run.error,
         }
         for run in study.runs
     ]
-    print(json.dumps({"question": study.question, "runs": runs}, indent=2))
+    print(json.dumps({"question": study.question, "runs": runs}, indent=2, allow_nan=False))
+
+
+def _metric_so_far(run: RunRecord, metric: str) -> float | None:
+    """Return the metric of a finished run, else that of its last look at val; None where it is not a number."""
+    seen = [row.get(f"val/{metric}", math.nan) for row in run.curve]
+    values = [run.metrics.get(metric, math.nan)] if run.metrics else [value for value in seen if math.isfinite(value)]
+    return values[-1] if values and math.isfinite(values[-1]) else None
 
 
 def _seeds(text: str | None) -> int | list[int] | None:
@@ -190,5 +199,9 @@ def _cluster(
 ) -> Executor:
     from regard.ablate.cluster import Placement, RayExecutor
 
-    asked = {name: float(amount) for name, amount in options_of(resources).items()}
+    asked = {}
+    for name, amount in options_of(resources, "--resource", "a100=0.5").items():
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
+            raise RegardError(f"--resource {name}={amount}", expected="a number, as in --resource a100=0.5")
+        asked[name] = float(amount)
     return RayExecutor(address, Placement(cpus=cpus, gpus=gpus, resources=asked, strategy=placement))

@@ -157,8 +157,13 @@ def place(detector: Detector, device: str) -> Detector:
     return moved(detector, device)
 
 
-def options_of(pairs: Sequence[str] | None) -> dict[str, Any]:
+def options_of(pairs: Sequence[str] | None, flag: str = "--arg", example: str = "ratio=16") -> dict[str, Any]:
     """Turn ``ratio=16`` into ``{"ratio": 16}``; values are read as YAML.
+
+    Args:
+        pairs: as they were given.
+        flag: by which, for messages.
+        example: of one of its pairs, for messages.
 
     Raises:
         RegardError: no ``=``, or not a value.
@@ -167,12 +172,12 @@ def options_of(pairs: Sequence[str] | None) -> dict[str, Any]:
     for pair in pairs or ():
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise RegardError(f"--arg {pair!r} is not an option", expected="name=value, as in --arg ratio=16")
+            raise RegardError(f"{flag} {pair!r} is not an option", expected=f"name=value, as in {flag} {example}")
         try:
             options[name] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise RegardError(
-                f"--arg {pair!r}: the value cannot be read", expected="a number, word or [list]"
+                f"{flag} {pair!r}: the value cannot be read", expected="a number, word or [list]"
             ) from error
     return options
 
