@@ -76,4 +76,9 @@ def test_one_for_the_largest_or_none_at_all() -> None:
     assert list(entries(insert=asked, control="largest")[1]) == [
         "base", "SE@p4", "MultiHeadSelfAttention@p4", "control of MultiHeadSelfAttention@p4"
     ]  # fmt: skip
+    lineup, found = entries(insert=[*asked, "ECA@p4"], control="largest")
+    notes = lineup.notes(list(found.values()))
+    assert notes["SE@p4"] == "left to the largest insertion, as control: largest asks"
+    assert "parameters for" in notes["MultiHeadSelfAttention@p4"]
+    assert "no convolutions are as small" in notes["ECA@p4"]
     assert list(entries(insert=asked, control="none")[1]) == ["base", *asked]

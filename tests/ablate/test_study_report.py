@@ -203,6 +203,32 @@ def test_csv_has_every_run(study: StudyRecord, html: str) -> None:
     assert html
 
 
+def test_the_choice_of_the_best_epoch_is_told(study: StudyRecord) -> None:
+    assert "chosen on val" not in to_html(build(study, Extras()))
+    chosen = to_html(build(replace(study, plan={**study.plan, "epoch": "best"}), Extras()))
+    assert "of each run's best epoch, chosen on val itself" in Page(chosen).text
+    assert "every value is somewhat too high" in Page(chosen).text
+
+
+def test_curves_that_cannot_be_drawn_say_why(study: StudyRecord) -> None:
+    def told(of: StudyRecord) -> str:
+        return str(next(section for section in build(of, Extras()).sections if section.title == "Learning curves"))
+
+    assert "Runs record no AP of large objects by epoch" in told(replace(study, metric="ap_large"))
+    assert "No finished run has any" in told(unfinished(study))
+
+
+def test_a_peak_that_all_share_is_told_once(study: StudyRecord) -> None:
+    def costs(of: StudyRecord) -> str:
+        return str(next(section for section in build(of, Extras()).sections if section.title == "Cost beside gain"))
+
+    assert "'peak MiB, one image'" in costs(study)
+    same = {name: replace(cost, peak_mib=61.27) for name, cost in study.costs.items()}
+    alike = costs(replace(study, costs=same))
+    assert "'peak MiB, one image'" not in alike
+    assert "each holds 61.3 MiB at its peak" in alike
+
+
 def test_with_a_test_split(tmp_path: Path) -> None:
     text = Page(write_report(fake_study(tmp_path, with_test=True)).read_text()).text
     assert "No test split" not in text

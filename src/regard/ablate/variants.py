@@ -163,7 +163,15 @@ class Lineup:
         """Return for each insertion what its control is like, or why there is none."""
         if self.plan.control == "none":
             return {}
-        return {entry.name: self.control(entry).note for entry in entries if _is_insertion(entry)}
+        controlled = {entry.controls for entry in entries}
+        notes = {}
+        for entry in filter(_is_insertion, entries):
+            control = self.control(entry)
+            is_left_out = bool(control.edits) and entry.name not in controlled
+            notes[entry.name] = (
+                "left to the largest insertion, as control: largest asks" if is_left_out else control.note
+            )
+        return notes
 
 
 def count_variants(entries: Sequence[Entry]) -> int:

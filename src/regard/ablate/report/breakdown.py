@@ -21,7 +21,9 @@ def curve_section(study: StudyRecord) -> Section:
     bands = {v.name: band(list(study.finished(v.name).values()), f"val/{study.metric}") for v in study.variants}
     drawn = curves(bands, study.base.name, f"{metric_name(study.metric)} on val")
     if not drawn:
-        return Section("Learning curves", [Text("No finished run has any.")])
+        has_epochs = any(run.curve for run in study.runs)
+        why = f"Runs record no {metric_name(study.metric)} by epoch, only at their end."
+        return Section("Learning curves", [Text(why if has_epochs else "No finished run has any.")])
     caption = "Line: mean over finished seeds; shaded: least to greatest. All charts share their axes."
     return Section("Learning curves", [Charts("curves", drawn, caption)])
 

@@ -12,12 +12,13 @@ from regard.ablate.report.document import Block, Chart, Section, Table, Text
 from regard.ablate.report.pareto import Point, pareto
 from regard.ablate.words import metric_name, plain, signed
 
+PEAK = "peak MiB, one image"
 HEADINGS = (
     "parameters",
     "GFLOPs",
     "ms an image",
     "times the base's",
-    "peak MiB, one image",
+    PEAK,
     "training",
     "peak MiB, training",
     "could become",
@@ -36,7 +37,15 @@ def cost_section(study: StudyRecord) -> Section:
         "mean over runs. Could become: so many times as fast if the mixing of its attention cost nothing (Amdahl), "
         "measured."
     )
-    blocks: list[Block] = [Table(caption, ["variant", f"gain in {metric}", *HEADINGS], rows)]
+    headings = ["variant", f"gain in {metric}", *HEADINGS]
+    peaks = sorted({row[headings.index(PEAK)] for row in rows})
+    if len(peaks) == 1:  # most often it is reached in the first layers, which no variant changes
+        rows = [[cell for cell, heading in zip(row, headings, strict=True) if heading != PEAK] for row in rows]
+        headings.remove(PEAK)
+        caption += f" Beside its weights each holds {peaks[0]} MiB at its peak, for one image."
+    else:
+        caption += " Peak, one image: beside the weights."
+    blocks: list[Block] = [Table(caption, headings, rows)]
     points = _points(study)
     if len(points) > 1:
         wide, narrow = (pareto(points, metric, wide=is_wide) for is_wide in (True, False))

@@ -92,6 +92,12 @@ def method_section(study: StudyRecord) -> Section:
         "Capacity and noise controls are shown and not judged. Pairs with a run that failed are left out; if runs "
         "fail for a reason that has to do with their quality, what is left is not a fair sample.",
     ]
+    if study.plan.get("epoch") == "best":
+        lines.insert(
+            1,
+            "Each run is represented by its best epoch, which was chosen on val, the split that decides: every value "
+            "is somewhat too high, and the more so the more the curve of a variant jumps.",
+        )
     return Section("How it was decided", [Text(line) for line in lines])
 
 

@@ -107,6 +107,7 @@ def _details(study: StudyRecord, findings: Findings) -> list[str]:
     finished = sum(run.status == "finished" for run in study.runs)
     return [
         f"decided on {metric_name(study.metric)} on val",
+        *_epoch(study),
         *_level(study),
         _counted(len(study.seeds), "seed"),
         _counted(len(findings.judgements), "variant"),
@@ -115,6 +116,11 @@ def _details(study: StudyRecord, findings: Findings) -> list[str]:
         f"smallest difference that matters {study.mde:g}",
         *(f"{name}: {edits}" for name, edits in _named(study)),
     ]
+
+
+def _epoch(study: StudyRecord) -> list[str]:
+    """Return that the weights were chosen on the split they were judged on, where they were."""
+    return ["of each run's best epoch, chosen on val itself"] if study.plan.get("epoch") == "best" else []
 
 
 def _counted(count: int, what: str) -> str:
