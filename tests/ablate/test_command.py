@@ -77,7 +77,7 @@ def test_a_dry_run_keeps_nothing(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     asked = ("--insert", "SE@p4", "--insert", "ECA@p4", "--seeds", "3", "--epochs", "40", "--processes", "2")
-    assert regard("ablate", *ASKED, *asked, "--train", "device=cpu", "--dry-run") == 0
+    assert regard("ablate", *ASKED, *asked, "--train", "device=cpu", "--dry-run", "--ray", "desk:7") == 0
     printed = capsys.readouterr().out
     for words in (
         "12 runs: 4 variants, seeds 0, 1, 2",
@@ -87,6 +87,7 @@ def test_a_dry_run_keeps_nothing(
         "MiB when all has finished",
         "power to see a difference of 0.01 ap with 3 seeds:",
         "where paired differences spread by 0.02 (SD);",
+        "measured on this machine; the cluster at desk:7 was not asked",
     ):
         assert words in printed, words
     assert "test split" not in printed

@@ -121,6 +121,8 @@ def ablate(
     console = Console()
     if dry_run:
         console.print(look_ahead(chosen, processes=processes), highlight=False)
+        if ray:
+            console.print(f"all of this was measured on this machine; the cluster at {ray} was not asked", markup=False)
         return
     executor = _cluster(ray, cpus, gpus, resource, placement) if ray else None
     study = run_study(
