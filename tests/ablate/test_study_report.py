@@ -21,6 +21,7 @@ from regard.ablate.found import image_intervals, image_sizes, read_found
 from regard.ablate.record import CostRecord, StudyRecord
 from regard.ablate.report import Extras, build, write_report
 from regard.ablate.report.costs import paired_ratio
+from regard.ablate.report.csv_file import to_csv
 from regard.ablate.report.curves import band
 from regard.ablate.report.document import Section
 from regard.ablate.report.markup import Markup, join, tag
@@ -200,6 +201,15 @@ def test_csv_has_every_run(study: StudyRecord, html: str) -> None:
         assert (row["variant"], int(row["seed"]), row["status"]) == (run.variant, run.seed, run.status)
         assert row["ap"] == (str(run.metrics["ap"]) if run.metrics else "")
     assert {"ap/RBC", "gate/sppf-se", "error"} <= set(rows[0])
+    assert "test/ap" not in rows[0]
+    for row in rows:
+        cost = study.costs[row["variant"]]
+        assert float(row["cost/latency_ms"]) == np.median(cost.latency_ms)
+        assert [int(row[f"cost/{name}"]) for name in ("parameters", "flops")] == [cost.parameters, cost.flops]
+    tested = replace(study, test={"SE@sppf": {1: {"ap": 0.625}}}, costs={})
+    rows = list(csv.DictReader(io.StringIO(to_csv(tested))))
+    assert [(row["variant"], row["seed"]) for row in rows if row["test/ap"]] == [("SE@sppf", "1")]
+    assert "cost/flops" not in rows[0]
     assert html
 
 
