@@ -8,7 +8,7 @@ import pytest
 import torch
 from catalogue import Operators, build, every_module
 
-from regard.nn.attention import ATTENTION
+from regard.nn.attention import ATTENTION, Attention
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.normaliser import softmax
 
@@ -126,8 +126,17 @@ def test_normalised_rows_sum_to_one(name: str, size: tuple[int, int]) -> None:
 
 @every_module
 def test_one_query_needs_no_more_than_a_row(name: str) -> None:
+    check_grows_with_a_row(build(name, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("positions", ["relative", "log_cpb"])
+@pytest.mark.parametrize("name", ["MultiHeadSelfAttention", "TransformerBlock", "HaloAttention"])
+def test_nor_do_biases_of_offsets(name: str, positions: str) -> None:
+    check_grows_with_a_row(build(name, dtype=torch.float32, positions=positions))
+
+
+def check_grows_with_a_row(module: Attention) -> None:
     """Four times the positions: about four times the largest tensor, where a full map would take sixteen."""
-    module = build(name, dtype=torch.float32)
     largest = []
     for side in (28, 56):
         with torch.no_grad(), Operators() as watch:

@@ -149,6 +149,16 @@ def test_the_offsets_that_occur_have_the_bias_of_all_pairs(kind: type[Relative |
             torch.testing.assert_close(found[:, i, j], expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [Relative, LogSpaced])
+def test_a_row_is_that_of_all_pairs(kind: type[Relative | LogSpaced]) -> None:
+    position, size = kind(2, 3).double(), (4, 7)
+    scores = position.on_scores(size)
+    for row in range(4):
+        for column in range(7):
+            found, at = position.on_row((row, column), size), row * 7 + column
+            torch.testing.assert_close(found, scores[:, at : at + 1], rtol=0, atol=1e-12)
+
+
 def test_log_cpb_counts_its_network_where_it_runs() -> None:
     """On a map of 13 x 9 for the offsets of all pairs, in windows of 5 for those within the window."""
     for module, offsets in (

@@ -88,10 +88,7 @@ class MultiHead(Attention):
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
         """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
         allowed = self.reach(query, size).flatten(-2).unsqueeze(-2).to(q.device)  # (1, N) or (heads, 1, N)
-        bias = self.position.on_scores(size)
-        at = query[0] * size[1] + query[1]
-        row_bias = None if bias is None else bias[:, at : at + 1]
-        return attention_weights(q, k, self.normalise, bias=row_bias, allowed=allowed)
+        return attention_weights(q, k, self.normalise, bias=self.position.on_row(query, size), allowed=allowed)
 
     def flops(self, height: int, width: int) -> int:
         """Return the four projections, 8 N C^2, the positions, and the mixing."""

@@ -33,6 +33,10 @@ class Position(nn.Module):
         """Return what is added to the scores, (heads, H * W, H * W), if anything."""
         return None
 
+    def on_row(self, query: tuple[int, int], size: tuple[int, int]) -> Tensor | None:  # noqa: ARG002
+        """Return what is added to the scores of one query, (heads, 1, H * W), if anything."""
+        return None
+
     def flops(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return operations for one image."""
         return 0
@@ -147,8 +151,12 @@ class OffsetBias(Position):
         self.step = step
 
     @abstractmethod
+    def of(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
+
     def biases(self, rows: int, columns: int) -> Tensor:
         """Return the biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
+        return self.of(*(torch.arange(-most, most + 1) for most in (rows, columns)))
 
     def at(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the bias of offsets that broadcast to a common shape: (heads, *shape)."""
@@ -159,6 +167,11 @@ class OffsetBias(Position):
         rows, columns = (offsets_of_pairs(n) for n in size)
         most = (size[0] - 1, size[1] - 1)
         return self._look_up(rows[:, None, :, None], columns[None, :, None, :], most).flatten(3).flatten(1, 2)
+
+    def on_row(self, query: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Return (heads, 1, H * W), from these offsets alone."""
+        rows, columns = (torch.arange(n) - at for n, at in zip(size, query, strict=True))
+        return self.of(rows, columns).flatten(1)[:, None]
 
     def _look_up(self, rows: Tensor, columns: Tensor, most: tuple[int, int]) -> Tensor:
         biases = self.biases(*most)
@@ -182,13 +195,13 @@ class Relative(OffsetBias):
         self.table = nn.Parameter(torch.empty(heads, 2 * reach + 1, 2 * reach + 1))
         nn.init.trunc_normal_(self.table, std=0.02)
 
-    def biases(self, rows: int, columns: int) -> Tensor:
-        """Return the biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
-        row, column = (self._places(most) for most in (rows, columns))
+    def of(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
+        row, column = (self._places(steps) for steps in (rows, columns))
         return self.table[:, row[:, None], column]
 
-    def _places(self, most: int) -> Tensor:
-        return torch.arange(-most, most + 1, device=self.table.device).clamp(-self.reach, self.reach) + self.reach
+    def _places(self, steps: Tensor) -> Tensor:
+        return steps.to(self.table.device).clamp(-self.reach, self.reach) + self.reach
 
 
 class LogSpaced(OffsetBias):
@@ -211,9 +224,9 @@ class LogSpaced(OffsetBias):
         self.hidden = nn.Linear(2, hidden)
         self.out = nn.Linear(hidden, heads, bias=False)
 
-    def biases(self, rows: int, columns: int) -> Tensor:
-        """Return the biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
-        row, column = (self._spaced(most) for most in (rows, columns))
+    def of(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
+        row, column = (self._spaced(steps) for steps in (rows, columns))
         offsets = torch.stack((row[:, None].expand(-1, column.shape[0]), column.expand(row.shape[0], -1)), -1)
         made: Tensor = self.out(F.relu(self.hidden(offsets)))
         return 8 * torch.tanh(made / 2).permute(2, 0, 1)
@@ -228,10 +241,10 @@ class LogSpaced(OffsetBias):
         each = self.hidden.in_features + self.hidden.out_features + self.out.out_features
         return each * (2 * height - 1) * (2 * width - 1)
 
-    def _spaced(self, most: int) -> Tensor:
+    def _spaced(self, steps: Tensor) -> Tensor:
         weight = self.hidden.weight
         exact = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        steps = torch.arange(-most, most + 1, device=weight.device, dtype=exact)
+        steps = steps.to(weight.device, exact)
         return (steps.sign() * torch.log2(1 + steps.abs() * (8 / max(self.reach, 1))) / 3).to(weight.dtype)
 
 
