@@ -22,25 +22,21 @@ def test_attention_stands_behind_the_convolutions_and_before_the_sum() -> None:
     y = layer.cv1(x)
     for bottleneck in layer.m:
         assert isinstance(bottleneck, AttentiveBottleneck)
-        y = y + bottleneck.attend(bottleneck.convolutions.cv2(bottleneck.convolutions.cv1(y)))
+        y = y + bottleneck.attend(bottleneck.cv2(bottleneck.cv1(y)))
     torch.testing.assert_close(layer(x), layer.cv3(torch.cat((y, layer.cv2(x)), 1)))
     assert layer(x).shape == (2, 10, 5, 7)
 
 
 def test_without_shortcut_nothing_is_added() -> None:
     layer, x = C3Attention(8, 8, "SimAM", False).eval(), torch.randn(2, 8, 5, 7)
-    y = layer.m[0].attend(layer.m[0].convolutions(layer.cv1(x)))
+    y = layer.m[0].attend(layer.m[0].cv2(layer.m[0].cv1(layer.cv1(x))))
     torch.testing.assert_close(layer(x), layer.cv3(torch.cat((y, layer.cv2(x)), 1)))
 
 
 def test_attention_that_lets_everything_pass_leaves_c3() -> None:
     plain, layer, x = C3(8, 8, repeats=2).eval(), C3Attention(8, 8, "SE", repeats=2).eval(), torch.randn(2, 8, 5, 7)
-    names = {name.replace(".cv", ".convolutions.cv") if name.startswith("m.") else name for name in plain.state_dict()}
-    assert names == {name for name in layer.state_dict() if ".attend." not in name}
-    layer.load_state_dict(
-        {n.replace(".cv", ".convolutions.cv") if n.startswith("m.") else n: t for n, t in plain.state_dict().items()},
-        strict=False,
-    )
+    assert set(plain.state_dict()) == {name for name in layer.state_dict() if ".attend." not in name}
+    layer.load_state_dict(plain.state_dict(), strict=False)
     for bottleneck in layer.m:
         bottleneck.attend = torch.nn.Identity()
     torch.testing.assert_close(layer(x), plain(x))
@@ -71,6 +67,15 @@ def test_it_is_replaced_saved_and_loaded_by_name(tmp_path: Path) -> None:
     assert torch.equal(loaded(images), edited(images))
     attention = loaded.layer("p4.c3attention").m[0].attend
     assert (attention.window, attention.heads) == (3, 2)
+
+
+def test_in_place_of_c3_all_its_weights_are_kept() -> None:
+    model = regard.load("yolov5n")
+    edited = regard.replace(model, "p4", "C3Attention", options={"attention": "CBAM"})
+    old, new = model.layer("p4").state_dict(), edited.layer("p4").state_dict()
+    assert any(name.startswith("m.1.cv2") for name in old)
+    assert {name for name in new if name not in old} == {name for name in new if ".attend." in name}
+    assert all(torch.equal(tensor, new[name]) for name, tensor in old.items())
 
 
 def test_refusals() -> None:

@@ -19,8 +19,8 @@ from regard.nn.blocks import C3, Bottleneck
 from regard.nn.join import join
 
 
-class AttentiveBottleneck(nn.Module):
-    """A bottleneck with attention behind its convolutions, and the input added where asked for.
+class AttentiveBottleneck(Bottleneck):
+    """A bottleneck with attention behind its convolutions, whose names and weights are those of a bottleneck of C3.
 
     Args:
         channels: channels of the input and the output.
@@ -30,19 +30,17 @@ class AttentiveBottleneck(nn.Module):
     """
 
     def __init__(self, channels: int, attention: Attention, shortcut: bool = True, groups: int = 1) -> None:
-        super().__init__()
-        self.convolutions = Bottleneck(channels, channels, False, groups, 1.0)
+        super().__init__(channels, channels, shortcut, groups, 1.0)
         self.attend = attention
-        self.add = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        y = self.attend(self.convolutions(x))
+        y = self.attend(self.cv2(self.cv1(x)))
         return x + y if self.add else y
 
     def unmixed(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
-        y = self.attend.unmixed(self.convolutions(x))
+        y = self.attend.unmixed(self.cv2(self.cv1(x)))
         return x + y if self.add else y
 
 
