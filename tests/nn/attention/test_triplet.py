@@ -57,6 +57,17 @@ def test_a_map_by_hand() -> None:
     torch.testing.assert_close(block.attention(x).weights[0, :, 0], expected, rtol=0, atol=1e-12)
 
 
+def test_one_place_of_one_image_in_training_uses_what_was_learned_of_others() -> None:
+    block, x = fitted(11, 3).train(), torch.randn(1, 11, 1, 1, dtype=torch.float64, requires_grad=True)
+    before = {key: value.clone() for key, value in block.row_by_column.state_dict().items()}
+    y = block(x)
+    assert all(torch.equal(value, before[key]) for key, value in block.row_by_column.state_dict().items())
+    block.row_by_column.eval()
+    torch.testing.assert_close(y, by_turning(block, x), rtol=0, atol=1e-12)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert gradient.isfinite().all()
+
+
 def test_options() -> None:
     with pytest.raises(RegardError, match=r"kernel_size 4[\s\S]*such as 5"):
         TripletAttention(8, 4)

@@ -6,13 +6,16 @@ y = x (a^(C,W) + a^(H,C) + a^(H,W)) / 3.
 
 The authors turn the map so that the axis comes first; here only the pooled maps are. Convolutions along channels see
 neighbouring numbers, and zeros beyond the first and the last. Where values are equal, the gradient of their maximum is
-shared evenly among them. In training, the batch norms make images of a batch depend on each other.
+shared evenly among them. In training, the batch norms make images of a batch depend on each other. One value knows no
+variance: a plane of one place, of one image, is normalised in training by the running statistics and leaves them as
+they are, as in ``regard.nn.attention.srm``.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from regard.errors import RegardError
 from regard.nn.attention.base import Attention
@@ -79,6 +82,16 @@ class TripletAttention(Attention):
         return 2 * self.in_channels * positions + 6 * planes
 
 
+class _PlaneNorm(nn.BatchNorm2d):
+    """Batch norm that bears a single value in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, M, N) -> (B, 1, M, N)."""
+        if self.training and x.numel() == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 def _pooled(x: Tensor, axis: int) -> Tensor:
     """Return maximum and mean over an axis, which becomes the channels: (B, 2, ...)."""
     return torch.stack((x.amax(axis), x.mean(axis)), 1)
@@ -87,4 +100,4 @@ def _pooled(x: Tensor, axis: int) -> Tensor:
 def _gate(kernel_size: int) -> nn.Sequential:
     """(B, 2, M, N) -> (B, 1, M, N), in 0..1."""
     conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(1), nn.Sigmoid())
+    return nn.Sequential(conv, _PlaneNorm(1), nn.Sigmoid())
