@@ -87,6 +87,15 @@ def test_centroids_rest_in_evaluation_and_find_clusters_in_training() -> None:
     close(module.centroids[0], centres, 0.05)
 
 
+def test_in_training_maps_are_those_of_the_pass_to_come() -> None:
+    module, x, place = RoutingAttention(8, 2, 5, decay=0.3).double().train(), torch.randn(2, 8, 5, 7).double(), (2, 3)
+    for _ in range(2):
+        row, v = module.attention(x, place).weights[:, :, 0].flatten(2), module.project(x)[2]
+        mixed = (row[:, :, None] @ v)[:, :, 0].flatten(1)
+        close(module(x)[:, :, 2, 3], module.out(mixed))
+        assert not torch.equal(module.attention(x, place).weights[:, :, 0].flatten(2), row)
+
+
 def test_saved_and_copied() -> None:
     module, x = RoutingAttention(16).eval(), torch.randn(2, 16, 5, 9)
     y = module(x)

@@ -6,8 +6,10 @@ of sum over j in the cluster of softmax_j(q_i . k_j / sqrt(d)) v_j. A query that
 4 C N^2 / k. With one cluster this is plain attention.
 
 In training the centroids follow the means of what is nearest to them, mu <- decay mu + (1 - decay) (mean of queries +
-mean of keys) / 2, at length 1; a forward pass uses them as they were before it. They are a buffer: saved and copied
-with the weights, and with several processes the first one's are sent to all before each pass, as for batch norm.
+mean of keys) / 2, at length 1; a forward pass uses them as they were before it. So in training ``attention`` tells the
+weights of the pass to come: asked after a pass, it uses the centroids that this pass has moved. In evaluation they
+rest. They are a buffer: saved and copied with the weights, and with several processes the first one's are sent to all
+before each pass, as for batch norm.
 
 Deviations: no causality, so queries and keys may differ, and each has its own top w; attention itself takes them as
 they are, not at length 1; one mean for all clusters that took a query, where the paper leaves open which one counts.
@@ -106,7 +108,10 @@ class RoutingAttention(MultiHead):
         self.centroids.copy_(F.normalize(moved, dim=-1))
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return the row of weights of one query for each head, 0 if no cluster took it: (B, heads, 1, H, W)."""
+        """Return the row of weights of one query for each head, 0 if no cluster took it: (B, heads, 1, H, W).
+
+        In training it is that of the next forward pass; see above.
+        """
         size = (x.shape[2], x.shape[3])
         row, column = place = check_query(query, size)
         q, k, _ = self.project(x)
