@@ -5,10 +5,12 @@ import json
 import pytest
 
 import regard
-from regard.costing.advice import Variant, advise, variants_for
+from regard.costing.advice import WORTH_IT, Variant, advise, variants_for
 from regard.costing.bound import Bound
 from regard.errors import RegardError
+from regard.graph.build import build
 from regard.graph.cost import attention_of, row_costs
+from regard.graph.read import parse_spec
 
 
 def test_a_swap_that_cannot_matter_is_called_not_worth_it() -> None:
@@ -23,6 +25,31 @@ def test_a_swap_that_can_matter_names_variants_and_both_bounds() -> None:
     assert "1.60x as fast by measured time, 2.21x by FLOPs" in said
     assert "Cheap (2.00x)" in said
     assert "the catalogue has none" in advise(Bound("p3.x", 2.21, 1.6, (1.5, 1.7)), 0.548, [])
+
+
+GRAPH = """
+nc: 3
+anchors: [[5,6, 8,15]]
+backbone: [[-1, 1, Conv, [16, 3, 2]], {row}]
+head: [[[1], 1, Detect, [nc, anchors]]]
+"""
+
+
+SLOW = [pytest.param(module, marks=pytest.mark.slow) for module in ("C2PSA", "A2C2f", "C3TR")]
+
+
+@pytest.mark.parametrize("module", ["C3Attention", "MultiScaleDeformable", *SLOW])
+def test_of_what_is_no_module_of_the_catalogue_it_says_that_none_were_sought(module: str) -> None:
+    args = "[2]" if module == "MultiScaleDeformable" else "[16]"
+    model = build(
+        parse_spec(GRAPH.replace("{row}", f"{{name: mixed, from: -1, module: {module}, args: {args}}}"), None)
+    )
+    report = regard.cost(model, imgsz=64, repeats=1)
+    assert report.variants == {"mixed": None}
+    assert report.bounds[0].by_flops >= WORTH_IT
+    assert "what could be cheaper in it was not sought" in report.advice[0]
+    assert "the catalogue has none" not in str(report)
+    assert json.loads(report.to_json())["variants"] == {"mixed": None}
 
 
 def test_variants_are_cheaper_attention_of_the_same_shape() -> None:

@@ -58,13 +58,13 @@ def variants_for(attention: Attention, cost: RowCost, total: int) -> list[Varian
     return sorted(found, key=lambda variant: variant.flops)
 
 
-def advise(bound: Bound, share: float, variants: list[Variant]) -> str:
+def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
     """Say whether a swap could be worth it.
 
     Args:
         bound: of the row.
         share: of the mixing in the model's FLOPs, 0..1.
-        variants: from ``variants_for``.
+        variants: from ``variants_for``; None for a row of another kind, for which none were sought.
     """
     head = f"{bound.row}: its mixing is {share:.1%} of the model's FLOPs."
     best = max(bound.by_time, bound.by_flops)
@@ -72,6 +72,8 @@ def advise(bound: Bound, share: float, variants: list[Variant]) -> str:
         return f"{head} No cheaper variant can make the model more than {best:.2f}x as fast: a swap is not worth it."
     could = f"{head} A cheaper variant could make the model up to {bound.by_time:.2f}x as fast by measured time"
     could += f", {bound.by_flops:.2f}x by FLOPs"
+    if variants is None:
+        return f"{could}; it is no module of the catalogue itself, and what could be cheaper in it was not sought."
     if not variants:
         return f"{could}; the catalogue has none here."
     named = ", ".join(f"{v.name} ({v.speed_up:.2f}x)" for v in variants[:NAMED])

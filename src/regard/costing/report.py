@@ -50,7 +50,8 @@ class CostReport:
     Attributes:
         rows: one a layer.
         bounds: of every row that mixes: what any cheaper variant could bring.
-        variants: cheaper modules of the catalogue for these rows, by the row's name.
+        variants: cheaper modules of the catalogue for these rows, by the row's name; None where the row is
+            none of them itself, such as C3Attention, and none were sought.
         advice: the same in words.
         imgsz: side of the input in pixels.
         device: where times and memory were measured, with the number of threads.
@@ -58,7 +59,7 @@ class CostReport:
 
     rows: tuple[CostRow, ...]
     bounds: tuple[Bound, ...]
-    variants: dict[str, list[Variant]]
+    variants: dict[str, list[Variant] | None]
     advice: tuple[str, ...]
     imgsz: int
     device: str
@@ -167,10 +168,10 @@ def _report(
 ) -> CostReport:
     total = sum(cost.flops for cost in costs)
     by_name = dict(zip((row.name for row in detector.spec.rows), costs, strict=True))
-    variants = {}
+    variants: dict[str, list[Variant] | None] = {}
     for bound in found:
         attention = attention_of(detector.layer(bound.row))
-        variants[bound.row] = variants_for(attention, by_name[bound.row], total) if attention else []
+        variants[bound.row] = variants_for(attention, by_name[bound.row], total) if attention else None
     advice = tuple(advise(b, by_name[b.row].mixing_flops / total, variants[b.row]) for b in found)
     rows = tuple(
         CostRow(row.name, row.module, cost.flops, cost.mixing_flops, seconds * 1e3, peak / 2**20)
