@@ -58,6 +58,21 @@ def test_attention_that_cannot_fit_is_refused_with_what_to_use(monkeypatch: pyte
     check_attention_fits(model, 320, 7, CPU)
 
 
+BLOCK = {"attention": "MultiHeadSelfAttention", "options": {"positions": "relative"}}
+
+
+def test_attention_inside_a_block_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = regard.insert(regard.load("yolov5n"), "C3Attention", after="p3", options=BLOCK)
+    needed = 7 * 2 * 4 * 1600**2 * 4  # as above
+    monkeypatch.setattr(fit, "available_bytes", lambda _: needed)
+    with pytest.raises(RegardError) as caught:
+        check_attention_fits(model, 320, 7, CPU)
+    assert "p3.c3attention.m.0.attend" in str(caught.value)
+    assert "in their place, or a smaller --imgsz or --batch" in str(caught.value)
+    monkeypatch.setattr(fit, "available_bytes", lambda _: 2 * needed)
+    check_attention_fits(model, 320, 7, CPU)
+
+
 def test_a_model_without_attention_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "available_bytes", lambda _: 0)
     check_attention_fits(regard.load("yolov5n"), 320, 7, CPU)

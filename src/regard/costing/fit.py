@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from regard.costing.advice import NAMED, variants_for
 from regard.costing.memory import available_bytes
 from regard.errors import RegardError
-from regard.graph.cost import attention_of, row_costs
+from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
+from regard.nn.attention import Attention
+from regard.nn.capture import attention_modules
 
 BYTES = 4
 """Of a float32 value; scores and their gradients are float32 in most kernels, whatever the precision around them."""
@@ -18,7 +22,9 @@ MUCH_LESS = 4
 
 
 def check_attention_fits(detector: Detector, imgsz: int, batch: int, device: torch.device) -> None:
-    """Check that what the attention rows keep for the backward pass fits into memory, even if nothing else is there.
+    """Check that what attention keeps for the backward pass fits into memory, even if nothing else is there.
+
+    Attention inside a block counts as that of a row does, on a map of the size that the block returns.
 
     Args:
         detector: to be trained.
@@ -27,20 +33,22 @@ def check_attention_fits(detector: Detector, imgsz: int, batch: int, device: tor
         device: where it will be trained.
 
     Raises:
-        RegardError: it cannot fit; the message says what each row needs and what to use instead.
+        RegardError: it cannot fit; the message says what each attention needs and what to use instead.
     """
-    if not any(attention_of(layer) for layer in detector.model):
+    if not any(isinstance(module, Attention) for module in detector.modules()):
         return
     needs: dict[str, int] = {}
     instead: dict[str, None] = {}  # a set that keeps its order
     costs = row_costs(detector, imgsz)
     total = sum(cost.flops for cost in costs)
     for (name, layer), cost in zip(detector.named_layers(), costs, strict=True):
-        attention = attention_of(layer)
-        if attention is not None:
-            needs[name] = cost.saved_elements * BYTES * batch
-            variants = variants_for(attention, cost, total)
-            instead |= {v.name: None for v in variants if MUCH_LESS * v.saved_elements < cost.saved_elements}
+        height, width = cost.shape[0][1:3]
+        for place, attention in attention_modules([(name, layer)]).items():
+            if isinstance(attention, Attention):
+                saved = attention.saved_elements(height, width)
+                needs[place] = saved * BYTES * batch
+                variants = variants_for(attention, replace(cost, flops=attention.flops(height, width)), total)
+                instead |= {v.name: None for v in variants if MUCH_LESS * v.saved_elements < saved}
     limit = available_bytes(device)
     if sum(needs.values()) <= limit:
         return
