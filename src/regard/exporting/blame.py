@@ -22,8 +22,9 @@ def check_exportable(detector: Detector) -> None:
     """
     for name, layer in detector.named_layers():
         for module in layer.modules():
-            if isinstance(module, Attention) and module.card.obstacle:
-                kind, card = type(module).__name__, module.card
+            card = getattr(module, "card", None) if isinstance(module, Attention) else None  # C2PSA's own has none
+            if card is not None and card.obstacle:
+                kind = type(module).__name__
                 what = f"layer {name!r} ({kind}) cannot be exported: {card.obstacle}"
                 raise RegardError(what, hint=f"the nearest module that can is {card.instead}" if card.instead else None)
 
