@@ -7,14 +7,17 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from fake_study import fake_study
+from fake_study import fake_study, unfinished
 from rich.console import Console
 from tiny_studies import DATA, Here, tiny_plan
 
 from regard.__main__ import main
+from regard.ablate.cluster import Placement
+from regard.ablate.record import StudyRecord
 from regard.ablate.study import run_study
 
 ASKED = ("--base", "odd-one-out", "--data", DATA, "--imgsz", "64", "--batch", "4")
@@ -128,3 +131,41 @@ def test_the_status_is_json_while_runs_go_on(
     printed = capsys.readouterr().out
     assert "NaN" not in printed
     assert [run["ap"] for run in json.loads(printed)["runs"]] == [0.5, None, 0.75, None]
+
+
+@pytest.mark.parametrize(
+    ("flags", "placement"),
+    [
+        ((), Placement()),
+        (
+            ("--cpus", "3", "--gpus", "0.25", "--resource", "a100=0.5", "--resource", "desk=2", "--placement", "pack"),
+            Placement(cpus=3, gpus=0.25, resources={"a100": 0.5, "desk": 2.0}, strategy="pack"),
+        ),
+    ],
+)
+def test_what_a_run_takes_of_a_cluster_is_passed_on(
+    flags: tuple[str, ...], placement: Placement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, Placement]] = []
+    given: dict[str, Any] = {}
+
+    class Cluster(Here):
+        def __init__(self, address: str, take: Placement) -> None:
+            super().__init__()
+            made.append((address, take))
+
+    def run(_plan: object, _folder: Path, **settings: Any) -> StudyRecord:
+        given.update(settings)
+        return unfinished(fake_study(tmp_path))
+
+    monkeypatch.setattr("regard.ablate.cluster.RayExecutor", Cluster)
+    monkeypatch.setattr("regard.ablate.study.run_study", run)
+    epochs = dict.fromkeys((variant.name for variant in fake_study(tmp_path).variants), 15)
+    monkeypatch.setattr("regard.ablate.table.epochs_of", lambda _: epochs)
+    assert regard("ablate", *ASKED, "--noise", "--ray", "head:6379", *flags, "-o", tmp_path) == 0
+    assert made == [("head:6379", placement)]
+    assert isinstance(given["executor"], Cluster)
+    assert given["threads"] == placement.cpus
+    given.clear()
+    assert regard("ablate", *ASKED, "--noise", "-o", tmp_path) == 0
+    assert (given["executor"], given["threads"], len(made)) == (None, None, 1)
