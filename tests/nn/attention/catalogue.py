@@ -14,13 +14,17 @@ from regard.nn.attention import ATTENTION, Attention
 FIRST_OF_FAMILY = {kind.card.family: name for name, kind in reversed(ATTENTION.items())}
 QUICK_TO_TRACE = {"sparse": "AxialAttention", "low-rank": "Linformer"}
 """Where the first of a family takes long to compile and export, one that does not."""
-ONE_PER_FAMILY = {**FIRST_OF_FAMILY, **QUICK_TO_TRACE}.values()
+QUICK_TOO = ("CrissCrossAttention", "EMAttention")
+"""Of those with steps that the firsts of their families do not have, quick ones: a softmax over two, groups."""
+ALWAYS = {*FIRST_OF_FAMILY.values(), *QUICK_TO_TRACE.values(), *QUICK_TOO} - {
+    FIRST_OF_FAMILY[family] for family in QUICK_TO_TRACE
+}
 
 every_module = pytest.mark.parametrize("name", ATTENTION)
 every_module_slowly = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ONE_PER_FAMILY else pytest.mark.slow) for n in ATTENTION]
+    "name", [pytest.param(n, marks=() if n in ALWAYS else pytest.mark.slow) for n in ATTENTION]
 )
-"""Every module, of which all but one per family are left to ``make test-all``."""
+"""Every module, of which all but a few of each family are left to ``make test-all``."""
 
 
 def build(name: str, channels: int = 16, dtype: torch.dtype = torch.float64, **options: Any) -> Attention:
