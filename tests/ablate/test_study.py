@@ -194,6 +194,43 @@ def test_the_files_that_a_plan_names(tmp_path: Path) -> None:
     assert [name for name in before if before[name] != after[name]] == [str(tmp_path / "run")]
 
 
+def test_ended_while_it_measures_and_while_it_concludes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on disk then is all that goes on: nothing of a short measurement, and every run measured on test."""
+    plan, folder = tiny_plan(control="none", seeds=[0], epochs=None, minutes=0.01), tmp_path / "study"
+    measured = Probe({"base": 2.0, "SE(ratio=4)@p4": 2.0}, {}, 1.0, 0.0, {}, 0.0, {})
+    wanted = [KeyboardInterrupt, measured]
+
+    def probe(*_: object) -> Probe:
+        if wanted.pop(0) is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return measured
+
+    monkeypatch.setattr("regard.ablate.begin.probe", probe)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan, folder, executor=Here(), console=Console(quiet=True))
+    assert not StudyFolder(folder).exists
+    detect, calls = conclude.detect_split, []
+
+    def ends_in_the_second(*given, **settings):  # type: ignore[no-untyped-def]
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return detect(*given, **settings)
+
+    monkeypatch.setattr(conclude, "detect_split", ends_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan, folder, executor=Here(), console=Console(quiet=True))
+    half = read_study(folder)
+    assert half.test.keys() == {"base"}
+    assert not (folder / "report.html").exists()
+    executor = Here()
+    study = run_study(plan, folder, executor=executor, console=Console(quiet=True))
+    assert (executor.given, len(calls)) == ([], 3)  # no run again, and the base not again on test
+    assert study.test["base"] == half.test["base"]
+    assert study.provenance["decision"]["verdicts"] == half.provenance["decision"]["verdicts"]
+    assert (folder / "report.html").is_file()
+
+
 def test_minutes_need_a_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Probe({}, {}, 1.0, 0.0, {}, 0.0, {"base": "ImportError: no such library"})
     monkeypatch.setattr("regard.ablate.begin.probe", lambda *_: nothing)
