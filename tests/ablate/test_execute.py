@@ -78,6 +78,18 @@ def killed(process: subprocess.Popen[bytes]) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+def rows_of(folder: Path) -> dict[Path, list[str]]:
+    """Return the epochs of every run, as its table has them: the clock is in each, so none is twice the same."""
+    return {file: file.read_text().splitlines()[1:] for file in (folder / "study").rglob("results.csv")}
+
+
+def check_kept(folder: Path, before: dict[Path, list[str]]) -> None:
+    """Check that no finished epoch was trained again; of the last row the weights may not have been there yet."""
+    now = rows_of(folder)
+    for file, rows in before.items():
+        assert now[file][: max(len(rows) - 1, 0)] == rows[:-1], file
+
+
 def epochs_done(folder: Path) -> int:
     return sum(len(file.read_text().splitlines()) - 1 for file in (folder / "study").rglob("results.csv"))
 
@@ -95,9 +107,11 @@ def test_killed_in_mid_study_it_ends_as_if_undisturbed(tmp_path: Path, monkeypat
         assert time.monotonic() < end
         time.sleep(0.01)
     assert epochs_done(tmp_path) < 24
+    before = rows_of(tmp_path)
     process = command(tmp_path, **budget)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors.decode()
+    check_kept(tmp_path, before)
     assert outcome(read_study(tmp_path / "study")) == expected
 
 
@@ -107,6 +121,7 @@ def test_killed_twenty_times_at_any_moment(tmp_path: Path, monkeypatch: pytest.M
     expected = undisturbed(tmp_path, monkeypatch, **budget)
     rng = random.Random(1)
     began = set[str]()
+    rows: dict[Path, list[str]] = {}
     for _ in range(20):
         process = command(tmp_path, **budget)
         before = epochs_done(tmp_path)
@@ -115,6 +130,8 @@ def test_killed_twenty_times_at_any_moment(tmp_path: Path, monkeypatch: pytest.M
         time.sleep(rng.uniform(0, 1.5))
         assert process.poll() is None, "ended before twenty kills"
         killed(process)
+        check_kept(tmp_path, rows)
+        rows = rows_of(tmp_path)
         if StudyFolder(tmp_path / "study").exists:
             began |= {f"{run.variant}/{run.seed}" for run in read_study(tmp_path / "study").runs if run.curve}
     assert len(began) >= 2
