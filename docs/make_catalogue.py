@@ -147,7 +147,10 @@ def newest_times() -> tuple[Mapping[tuple[str, str], str], str]:
         if r["model"] == model
     }
     results = files[-1].with_suffix(".md").name
-    return times, f"Times are for the levels of {model}; more in [{results}](results/{results}). {measured['about']}"
+    since = "[attention.md](attention.md) names the modules that have become faster since."
+    return times, (
+        f"Times are for the levels of {model}; more in [{results}](results/{results}). {since} {measured['about']}"
+    )
 
 
 def gallery() -> str:
