@@ -22,7 +22,7 @@ from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.inference.cache import HEADER, INPUT_FORM, MODEL, OPENVINO_FORMS, SIDE, PreparedHeader, digest_of
 from regard.inference.prepared import Run, open_onnxruntime, open_openvino
-from regard.nn.folding import fold_batch_norm
+from regard.nn.folding import folded
 from regard.nn.head import Detect, decode
 
 TOLERANCE = 1e-4
@@ -83,11 +83,11 @@ def prepare(detector: Detector, made_from: str, runtime: str, folder: Path) -> N
         made_from=made_from,
         mixing_flops=sum(row.mixing_flops for row in row_costs(detector, SIDE * stride)),
     )
-    folded = copy.deepcopy(detector)
-    fold_batch_norm(folded)
     images = torch.zeros(2, 3, *(n * stride for n in TRACED_STRIDES), dtype=torch.uint8)
     outputs = [f"level{i}" for i in range(len(detector.strides))]
-    program = to_onnx(_RawDetector(folded).eval(), (images,), image_shapes(stride), opset=OPSET, outputs=outputs)
+    program = to_onnx(
+        _RawDetector(folded(detector)).eval(), (images,), image_shapes(stride), opset=OPSET, outputs=outputs
+    )
     program.model.metadata_props["regard"] = INPUT_FORM
     program.save(folder / MODEL)
     open_run: Callable[[Path], Run] = open_onnxruntime if runtime == "onnxruntime" else open_openvino

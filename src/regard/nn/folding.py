@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import TypeVar
+
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from regard.nn.conv import Conv
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def folded(module: M) -> M:
+    """Return a copy with its batch norms folded; ``module``, in evaluation mode, is left as it was."""
+    copy = deepcopy(module)
+    fold_batch_norm(copy)
+    return copy
 
 
 def fold_batch_norm(module: nn.Module) -> None:

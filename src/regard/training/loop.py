@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from regard.errors import RegardError
 from regard.evaluate import Metrics, evaluate
 from regard.graph.cost import check_imgsz
 from regard.graph.detector import Detector
-from regard.nn.folding import fold_batch_norm
+from regard.nn.folding import folded
 from regard.nn.gate import gate_values
 from regard.training.ema import Ema
 from regard.training.folder import Row, RunFolder
@@ -264,9 +263,7 @@ class Trainer:
         """Measure the averaged weights, in the first process."""
         if not self.folder:
             return None
-        folded = deepcopy(self.averaged)
-        fold_batch_norm(folded)
-        return evaluate(folded, self.val_batches, self.val_records, self.data.names)
+        return evaluate(folded(self.averaged), self.val_batches, self.val_records, self.data.names)
 
     def _row(
         self, epoch: int, losses: dict[str, float], metrics: Metrics | None, seconds: float, val_seconds: float

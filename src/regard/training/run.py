@@ -25,7 +25,7 @@ from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
 from regard.evaluate import Metrics, evaluate
 from regard.graph.detector import Detector
-from regard.nn.folding import fold_batch_norm
+from regard.nn.folding import folded
 from regard.training.folder import RunFolder, read_config
 from regard.training.loop import Trainer, named_gates, validation_split
 from regard.training.pictures import Pictures
@@ -139,9 +139,7 @@ def _finish(data: DetectionData, settings: TrainSettings, folder: Path, modules:
     model = load_detector(best, modules=modules).to(_device(settings.device))
     split, records = validation_split(data)
     loader = ValidationLoader(records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=model.max_stride)
-    folded = deepcopy(model)
-    fold_batch_norm(folded)
-    metrics = evaluate(folded.to(memory_format=torch.channels_last), loader, records, data.names)
+    metrics = evaluate(folded(model).to(memory_format=torch.channels_last), loader, records, data.names)
     gates = named_gates(model)
     about = {"weights": best.name, "epoch": load_weights(best)[1].extra["epoch"], "split": split}
     RunFolder(folder).write_json("metrics.json", {**about, **metrics.to_dict(), "gates": gates})
