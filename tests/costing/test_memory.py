@@ -44,30 +44,29 @@ def test_there_is_memory() -> None:
     assert available_bytes(CPU) > 2**28
 
 
-def test_attention_that_cannot_fit_is_refused_with_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = regard.load("yolov5n")
-    options = {"positions": "relative"}  # written out in training: N x N scores
-    model = regard.insert(model, "MultiHeadSelfAttention", after="p3", options=options)
+WRITTEN_OUT = {"positions": "relative"}  # in training: N x N scores
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "name"),
+    [
+        ("MultiHeadSelfAttention", WRITTEN_OUT, "p3.multiheadselfattention"),
+        (
+            "C3Attention",
+            {"attention": "MultiHeadSelfAttention", "options": WRITTEN_OUT},
+            "p3.c3attention.m.0.attend",
+        ),
+    ],
+)
+def test_attention_that_cannot_fit_is_refused_with_what_to_use(
+    module: str, options: dict[str, object], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = regard.insert(regard.load("yolov5n"), module, after="p3", options=options)
     needed = 7 * 2 * 4 * 1600**2 * 4  # 7 images, scores and weights, 4 heads, N^2, float32
     monkeypatch.setattr(fit, "available_bytes", lambda _: needed)
     with pytest.raises(RegardError) as caught:
         check_attention_fits(model, 320, 7, CPU)
-    assert "p3.multiheadselfattention" in str(caught.value)
-    assert "in their place, or a smaller --imgsz or --batch" in str(caught.value)
-    monkeypatch.setattr(fit, "available_bytes", lambda _: 2 * needed)
-    check_attention_fits(model, 320, 7, CPU)
-
-
-BLOCK = {"attention": "MultiHeadSelfAttention", "options": {"positions": "relative"}}
-
-
-def test_attention_inside_a_block_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = regard.insert(regard.load("yolov5n"), "C3Attention", after="p3", options=BLOCK)
-    needed = 7 * 2 * 4 * 1600**2 * 4  # as above
-    monkeypatch.setattr(fit, "available_bytes", lambda _: needed)
-    with pytest.raises(RegardError) as caught:
-        check_attention_fits(model, 320, 7, CPU)
-    assert "p3.c3attention.m.0.attend" in str(caught.value)
+    assert name in str(caught.value)
     assert "in their place, or a smaller --imgsz or --batch" in str(caught.value)
     monkeypatch.setattr(fit, "available_bytes", lambda _: 2 * needed)
     check_attention_fits(model, 320, 7, CPU)
