@@ -11,6 +11,7 @@ from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.cost import attention_of, row_costs
 from regard.graph.read import parse_spec
+from regard.nn.attention import ATTENTION
 
 
 def test_a_swap_that_cannot_matter_is_called_not_worth_it() -> None:
@@ -38,8 +39,8 @@ head: [[[1], 1, Detect, [nc, anchors]]]
 SLOW = [pytest.param(module, marks=pytest.mark.slow) for module in ("C2PSA", "A2C2f", "C3TR")]
 
 
-@pytest.mark.parametrize("module", ["C3Attention", "MultiScaleDeformable", *SLOW])
-def test_of_what_is_no_module_of_the_catalogue_it_says_that_none_were_sought(module: str) -> None:
+@pytest.mark.parametrize("module", ["MultiScaleDeformable", *SLOW])
+def test_of_a_block_with_attention_of_its_own_it_says_so(module: str) -> None:
     args = "[2]" if module == "MultiScaleDeformable" else "[16]"
     model = build(
         parse_spec(GRAPH.replace("{row}", f"{{name: mixed, from: -1, module: {module}, args: {args}}}"), None)
@@ -47,7 +48,7 @@ def test_of_what_is_no_module_of_the_catalogue_it_says_that_none_were_sought(mod
     report = regard.cost(model, imgsz=64, repeats=1)
     assert report.variants == {"mixed": None}
     assert report.bounds[0].by_flops >= WORTH_IT
-    assert "what could be cheaper in it was not sought" in report.advice[0]
+    assert "its attention is its own" in report.advice[0]
     assert "the catalogue has none" not in str(report)
     assert json.loads(report.to_json())["variants"] == {"mixed": None}
 
@@ -59,11 +60,24 @@ def test_variants_are_cheaper_attention_of_the_same_shape() -> None:
     attention = attention_of(model.model[row])
     assert attention is not None
     total = sum(c.flops for c in costs)
-    found = variants_for(attention, costs[row], total)
+    found = variants_for([attention], 80, 80, total)
     assert found
     assert not {v.name for v in found} & {"SE", "MultiHeadSelfAttention"}
     assert [v.flops for v in found] == sorted(v.flops for v in found)
     assert all(v.flops < costs[row].flops and v.speed_up > 1 for v in found)
+
+
+def test_what_c3_attention_holds_is_exchanged_in_all_its_bottlenecks() -> None:
+    model = build(parse_spec(GRAPH.replace("{row}", "{name: mixed, number: 3, module: C3Attention, args: [16]}"), None))
+    report = regard.cost(model, imgsz=64, repeats=1)
+    found = report.variants["mixed"]
+    assert found is not None
+    named = {variant.name: variant for variant in found}
+    linear, total = named["LinearAttention"], report.flops
+    assert linear.flops == 3 * ATTENTION["LinearAttention"](8).flops(32, 32)
+    saved = 3 * ATTENTION["MultiHeadSelfAttention"](8).flops(32, 32) - linear.flops
+    assert linear.speed_up == pytest.approx(total / (total - saved))
+    assert found[0].name in report.advice[0]
 
 
 def test_report_of_a_detector() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regard.costing.bound import Bound
 from regard.errors import RegardError
-from regard.graph.cost import RowCost
 from regard.nn.attention import ATTENTION, Attention
 
 WORTH_IT = 1.05
@@ -23,7 +23,7 @@ class Variant:
 
     Attributes:
         name: its YAML name.
-        flops: of the row with it.
+        flops: of the attention.
         speed_up: the whole model's FLOPs over those with it.
         saved_elements: values kept for the backward pass, for one image.
     """
@@ -34,27 +34,28 @@ class Variant:
     saved_elements: int
 
 
-def variants_for(attention: Attention, cost: RowCost, total: int) -> list[Variant]:
+def variants_for(attention: Sequence[Attention], height: int, width: int, total: int) -> list[Variant]:
     """Return the cheaper modules of the catalogue, with their default options, cheapest first.
 
     Args:
-        attention: the row's module.
-        cost: of the row.
+        attention: what would be exchanged, all at once: one module, or those of a block, alike.
+        height: of the map they see.
+        width: of the map they see.
         total: FLOPs of the whole model.
     """
-    height, width = cost.shape[0][1:]
+    present, now = attention[0], sum(module.flops(height, width) for module in attention)
     found = []
     for name, kind in ATTENTION.items():
-        if kind is type(attention) or kind.card.family in NOT_A_VARIANT:
+        if kind is type(present) or kind.card.family in NOT_A_VARIANT:
             continue
         try:
-            module = kind(attention.in_channels)
+            module = kind(present.in_channels)
         except RegardError:  # its defaults do not suit this number of channels
             continue
-        flops = module.flops(height, width)
-        if module.out_channels == attention.out_channels and flops < cost.flops:
-            saved = module.saved_elements(height, width)
-            found.append(Variant(name, flops, total / (total - cost.flops + flops), saved))
+        flops = len(attention) * module.flops(height, width)
+        if module.out_channels == present.out_channels and flops < now:
+            saved = len(attention) * module.saved_elements(height, width)
+            found.append(Variant(name, flops, total / (total - now + flops), saved))
     return sorted(found, key=lambda variant: variant.flops)
 
 
@@ -64,7 +65,7 @@ def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
     Args:
         bound: of the row.
         share: of the mixing in the model's FLOPs, 0..1.
-        variants: from ``variants_for``; None for a row of another kind, for which none were sought.
+        variants: from ``variants_for``; None for a block with attention of its own, which takes no other.
     """
     head = f"{bound.row}: its mixing is {share:.1%} of the model's FLOPs."
     best = max(bound.by_time, bound.by_flops)
@@ -73,7 +74,7 @@ def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
     could = f"{head} A cheaper variant could make the model up to {bound.by_time:.2f}x as fast by measured time"
     could += f", {bound.by_flops:.2f}x by FLOPs"
     if variants is None:
-        return f"{could}; it is no module of the catalogue itself, and what could be cheaper in it was not sought."
+        return f"{could}; its attention is its own, and cheaper kinds would take another block, such as C3Attention."
     if not variants:
         return f"{could}; the catalogue has none here."
     named = ", ".join(f"{v.name} ({v.speed_up:.2f}x)" for v in variants[:NAMED])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from regard.costing.advice import NAMED, variants_for
@@ -47,7 +45,7 @@ def check_attention_fits(detector: Detector, imgsz: int, batch: int, device: tor
             if isinstance(attention, Attention):
                 saved = attention.saved_elements(height, width)
                 needs[place] = saved * BYTES * batch
-                variants = variants_for(attention, replace(cost, flops=attention.flops(height, width)), total)
+                variants = variants_for([attention], height, width, total)
                 instead |= {v.name: None for v in variants if MUCH_LESS * v.saved_elements < saved}
     limit = available_bytes(device)
     if sum(needs.values()) <= limit:

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
+from torch import nn
 
 from regard.config import require_positive
 from regard.costing.advice import Variant, advise, variants_for
@@ -20,6 +21,8 @@ from regard.costing.latency import row_latencies
 from regard.costing.memory import row_peaks
 from regard.graph.cost import RowCost, attention_of, row_costs
 from regard.graph.detector import Detector
+from regard.nn.attention import Attention
+from regard.nn.c3_attention import C3Attention
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class CostReport:
     Attributes:
         rows: one a layer.
         bounds: of every row that mixes: what any cheaper variant could bring.
-        variants: cheaper modules of the catalogue for these rows, by the row's name; None where the row is
-            none of them itself, such as C3Attention, and none were sought.
+        variants: cheaper modules of the catalogue for these rows, by the row's name; None for a block whose
+            attention is its own, such as C2PSA.
         advice: the same in words.
         imgsz: side of the input in pixels.
         device: where times and memory were measured, with the number of threads.
@@ -170,14 +173,23 @@ def _report(
     by_name = dict(zip((row.name for row in detector.spec.rows), costs, strict=True))
     variants: dict[str, list[Variant] | None] = {}
     for bound in found:
-        attention = attention_of(detector.layer(bound.row))
-        variants[bound.row] = variants_for(attention, by_name[bound.row], total) if attention else None
+        attention = exchangeable(detector.layer(bound.row))
+        height, width = by_name[bound.row].shape[0][1:]
+        variants[bound.row] = variants_for(attention, height, width, total) if attention else None
     advice = tuple(advise(b, by_name[b.row].mixing_flops / total, variants[b.row]) for b in found)
     rows = tuple(
         CostRow(row.name, row.module, cost.flops, cost.mixing_flops, seconds * 1e3, peak / 2**20)
         for row, cost, (seconds, peak) in zip(detector.spec.rows, costs, measured, strict=True)
     )
     return CostReport(rows, tuple(found), variants, advice, imgsz, _device(next(detector.parameters()).device))
+
+
+def exchangeable(layer: nn.Module) -> list[Attention]:
+    """Return the attention of a row that another module of the catalogue could replace: its own, or a C3Attention's."""
+    if isinstance(layer, C3Attention):
+        return layer.attentions
+    attention = attention_of(layer)
+    return [attention] if attention else []
 
 
 def _device(device: torch.device) -> str:

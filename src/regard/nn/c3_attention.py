@@ -82,9 +82,14 @@ class C3Attention(C3):
         kinds = (attention_named(attention, hidden, options) for _ in range(repeats))
         self.m = nn.Sequential(*(AttentiveBottleneck(hidden, kind, shortcut, groups) for kind in kinds))
 
+    @property
+    def attentions(self) -> list[Attention]:
+        """Of each bottleneck."""
+        return [bottleneck.attend for bottleneck in self._bottlenecks()]
+
     def mixing_flops(self, height: int, width: int) -> int:
         """Return the sum over the bottlenecks' attention."""
-        return sum(bottleneck.attend.mixing_flops(height, width) for bottleneck in self._bottlenecks())
+        return sum(attention.mixing_flops(height, width) for attention in self.attentions)
 
     def unmixed(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W): all but the mixing of the attention."""
