@@ -1,12 +1,13 @@
-"""Time and memory of every attention module at P3, P4 and P5 of yolov5n, s and m, beside plain forms and peers.
+"""Time and memory of every attention module and block at P3, P4 and P5 of yolov5n, s and m, beside peers.
 
     python benchmarks/attention.py --threads 2 --out docs/results
 
-All modules of one place run in turn, one after another in every repeat, so that a change in the machine's speed meets
-all alike; times are medians, with the ratio to ``MultiHeadSelfAttention`` as the median of paired ratios. Peak memory
-is that of tensors alive in a forward pass beyond the input (scratch inside kernels, and all of
-torch.nn.MultiheadAttention's native path, is not seen). For modules that
-claim a cost linear in the number of positions the log-log slope of time from 1,600 to 25,600 positions is measured.
+The blocks hold attention: C3TR, C2PSA, A2C2f, and C3Attention around the base, beside plain C3; MultiScaleDeformable
+reads all three levels. All modules of one place run in turn, one after another in every repeat, so that a change in the
+machine's speed meets all alike; times are medians, with the ratio to ``MultiHeadSelfAttention`` as the median of
+paired ratios. Peak memory is that of tensors alive in a forward pass beyond the input (scratch inside kernels, and all
+of torch.nn.MultiheadAttention's native path, is not seen). For modules that claim a cost linear in the number of
+positions the log-log slope of time from 1,600 to 25,600 positions is measured.
 Writes ``attention-DATE.json`` and ``attention-DATE.md``.
 """
 
@@ -34,11 +35,14 @@ from regard.nn.attention import ATTENTION
 from regard.nn.attention.dot_product import dot_product_attention
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.nn.attention.tokens import to_map, to_tokens
+from regard.nn.multi_scale import MultiScaleDeformable
+from regard.nn.table import LAYERS
 
 CPU = torch.device("cpu")
 BASE = "MultiHeadSelfAttention"
 CHANNELS = {"yolov5n": (64, 128, 256), "yolov5s": (128, 256, 512), "yolov5m": (192, 384, 768)}
 LEVELS = {"P3": 80, "P4": 40, "P5": 20}
+BLOCKS = ("C3", "C3TR", "C3Attention", "C2PSA", "A2C2f")
 SLOPE_SIDES = (40, 80, 160)
 SLOPE_CHANNELS = 128
 
@@ -61,6 +65,22 @@ class OnTokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         return to_map(self.call(self.peer, to_tokens(x)), (x.shape[2], x.shape[3]))
+
+
+class OfAllLevels(nn.Module):
+    """MultiScaleDeformable on a map and two that are not given to it."""
+
+    def __init__(self, model: str, level: str) -> None:
+        super().__init__()
+        others = [(c, side) for (name, side), c in zip(LEVELS.items(), CHANNELS[model], strict=True) if name != level]
+        own = CHANNELS[model][list(LEVELS).index(level)]
+        self.module = MultiScaleDeformable([own, *(c for c, _ in others)])
+        self.others = [torch.randn(1, c, side, side) for c, side in others]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(1, C, H, W) -> (1, C, H, W)."""
+        y: Tensor = self.module([x, *self.others])
+        return y
 
 
 @dataclass(frozen=True)
@@ -92,9 +112,12 @@ class Row:
     peak_mib: float
 
 
-def modules(channels: int) -> dict[str, nn.Module]:
-    """Return every module of the catalogue that takes so many channels, and the peers."""
-    found: dict[str, nn.Module] = {}
+def modules(model: str, level: str, channels: int) -> dict[str, nn.Module]:
+    """Return every module of the catalogue that takes so many channels, the blocks, and the peers."""
+    found: dict[str, nn.Module] = {"MultiScaleDeformable": OfAllLevels(model, level)}
+    for name in BLOCKS:
+        build: Callable[[int], nn.Module] = LAYERS[name]
+        found[name] = build(channels)
     for name, kind in ATTENTION.items():
         try:
             found[name] = kind(channels)
@@ -109,7 +132,7 @@ def modules(channels: int) -> dict[str, nn.Module]:
 
 def measure(model: str, level: str, channels: int, side: int, repeats: int) -> list[Row]:
     """Return one row a module."""
-    found = modules(channels)
+    found = modules(model, level, channels)
     x = torch.randn(1, channels, side, side)
     forward = latencies_in_turn([lambda m=m: m(x) for m in found.values()], CPU, repeats)
     step = latencies_in_turn([lambda m=m: _step(m, x) for m in found.values()], CPU, repeats)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from regard.data.synthetic import SIZE, Scene, scene
 from regard.errors import RegardError
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.attention.position import POSITIONS
+from regard.nn.table import LAYERS
 from regard.plots import BLUE
 from regard.seeing import View
 from regard.seeing.picture import channels_of, draw_map, mark_query, panels_of
@@ -31,6 +33,7 @@ PAGE, PICTURES, RESULTS = DOCS / "catalogue.md", DOCS / "images" / "catalogue", 
 
 CHANNELS, SIDE = 128, 40
 """What parameters and FLOPs are stated for."""
+BLOCKS = ("C3", "C3TR", "C3Attention", "C2PSA", "A2C2f", "MultiScaleDeformable")
 LEVELS, TIMED_MODEL = ("P3", "P4", "P5"), "yolov5s"
 MAP_CHANNELS, MAP_SIDE, SEED = 32, 32, 0
 SCENE, OBJECT = 5, 2
@@ -49,6 +52,15 @@ default options at C = {CHANNELS}, H = W = {SIDE}. FLOPs count a multiplication 
 products of attention, also those inside fused kernels. "Proven equal to" names the independent code that tests compare
 it with; every module is also held to slow references, gradient checks and its own map. "Exports" means ONNX and
 OpenVINO with dynamic batch and size. Times are milliseconds of a forward pass where they were measured.
+
+"""
+
+AROUND = f"""
+## Blocks around attention
+
+They go into the place of C3 and the like, can change the number of channels, and are timed in the same run as the
+modules above. `MultiScaleDeformable` reads three levels. Products are counted as `regard cost` does in blocks;
+C = {CHANNELS}, H = W = {SIDE}. What they are tested against: their parts, one by one, and explicit forms.
 
 """
 
@@ -80,12 +92,23 @@ def main() -> None:
 def page() -> str:
     """Return the whole page."""
     times, about = newest_times()
-    headings = [*HEADINGS, *(f"{level} (ms)" for level in LEVELS)]
-    rows = [[*row(name), *(times.get((name, level), "-") for level in LEVELS)] for name in ATTENTION]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (headings, ["---"] * len(headings), *rows)]
-    return INTRODUCTION + "\n".join(lines) + "\n" + (f"\n{about}\n" if about else "") + GALLERY + gallery()
+    rows = [row(name) + _times(times, name) for name in ATTENTION]
+    around = [block_row(name) + _times(times, name) for name in BLOCKS]
+    note = f"\n{about}\n" if about else ""
+    return INTRODUCTION + _table(HEADINGS, rows) + note + AROUND + _table(BLOCK_HEADINGS, around) + GALLERY + gallery()
 
 
+def _times(times: Mapping[tuple[str, str], str], name: str) -> list[str]:
+    return [times.get((name, level), "-") for level in LEVELS]
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    every = [*headings, *(f"{level} (ms)" for level in LEVELS)]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (every, ["---"] * len(every), *rows)]
+    return "\n".join(lines) + "\n"
+
+
+BLOCK_HEADINGS = ("block", "what", "parameters", "FLOPs")
 HEADINGS = (
     "module",
     "family",
@@ -118,6 +141,19 @@ def row(name: str) -> list[str]:
     ]
 
 
+def block_row(name: str) -> list[str]:
+    """Return one line of the table of blocks without its times: with default options, on one map or three levels."""
+    build: Any = LAYERS[name]
+    maps = [torch.zeros(1, CHANNELS * scale, SIDE // scale, SIDE // scale, device="meta") for scale in (1, 2, 4)]
+    several = getattr(build, "many_inputs", False)
+    module = build([x.shape[1] for x in maps] if several else CHANNELS).to("meta").eval()
+    with FlopCounterMode(display=False) as counter:
+        module(maps if several else maps[0])
+    parameters = sum(p.numel() for p in module.parameters())
+    what = (inspect.getdoc(build) or "").splitlines()[0].rstrip(".")
+    return [f"`{name}`", what, f"{parameters:,}", f"{counter.get_total_flops() / 1e6:,.1f} M"]
+
+
 def positions_of(kind: type[Attention]) -> list[str]:
     """Return the kinds of position that a module takes, found by trying."""
     if "positions" not in inspect.signature(kind).parameters:
@@ -147,10 +183,7 @@ def newest_times() -> tuple[Mapping[tuple[str, str], str], str]:
         if r["model"] == model
     }
     results = files[-1].with_suffix(".md").name
-    since = "[attention.md](attention.md) names the modules that have become faster since."
-    return times, (
-        f"Times are for the levels of {model}; more in [{results}](results/{results}). {since} {measured['about']}"
-    )
+    return times, f"Times are for the levels of {model}; more in [{results}](results/{results}). {measured['about']}"
 
 
 def gallery() -> str:

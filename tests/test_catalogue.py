@@ -37,9 +37,15 @@ def test_the_line_of_a_module_is_up_to_date(maker: ModuleType, name: str) -> Non
     assert shown[: len(maker.HEADINGS)] == maker.row(name), "run: python docs/make_catalogue.py"
 
 
+def test_the_lines_of_the_blocks_are_up_to_date(maker: ModuleType) -> None:
+    shown = _table((DOCS / "catalogue.md").read_text(encoding="utf-8"))
+    for name in maker.BLOCKS:
+        assert shown.get(name, [])[: len(maker.BLOCK_HEADINGS)] == maker.block_row(name), "run: docs/make_catalogue.py"
+
+
 def test_the_page_has_no_line_too_many_and_a_small_picture_for_each(maker: ModuleType) -> None:
     page = (DOCS / "catalogue.md").read_text(encoding="utf-8")
-    assert set(_table(page)) == set(ATTENTION)
+    assert set(_table(page)) == {*ATTENTION, *maker.BLOCKS}
     for name in ATTENTION:
         picture = maker.PICTURES / f"{name}.png"
         assert f"({picture.relative_to(DOCS)})" in page or f'"{picture.relative_to(DOCS)}"' in page
