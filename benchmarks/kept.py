@@ -65,7 +65,7 @@ def write(file: Path, text: str) -> None:
 def machine() -> dict[str, str | int]:
     """Return what figures of time depend on, whatever is measured."""
     return {
-        "processor": f"{platform.machine()}, {os.cpu_count()} cores",
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "regard": regard.__version__,

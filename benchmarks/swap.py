@@ -1,14 +1,16 @@
 """Exchange global attention at P3, P4 or P5 for cheaper variants: the speed-up foretold and the one measured.
 
     python benchmarks/swap.py --out docs/results
-    python benchmarks/swap.py --all --out runs/swap-all
-    python benchmarks/swap.py --quick --out /tmp/swap
+    python benchmarks/swap.py --variants WindowAttention LinearAttention --out runs/swap-two
+    python benchmarks/swap.py --quick --out runs/swap-quick
 
-In yolov5n and yolov5s a gated ``MultiHeadSelfAttention`` stands after p3, p4 or p5, and is exchanged there. Foretold is
-what `regard cost` tells: the bound of any variant (mixing costs nothing, by FLOPs and by time), the whole network's
-FLOPs before over after, and the network's time with the row's own time exchanged. Measured is the whole network, one
-image, as PyTorch runs it, without decoding and NMS, as in `regard cost`. In one place everything runs in turn in every
-repeat. Writes ``swap.json`` (a place that it holds is not measured again), ``swap.md`` and ``swap.png``.
+In yolov5n and yolov5s a gated ``MultiHeadSelfAttention`` stands after p3, p4 or p5, and is exchanged there for every
+other module of the catalogue in which positions look at others, or for those that are named. Foretold is what `regard
+cost` tells: the bound of any variant (mixing costs nothing, by FLOPs and by time), the whole network's FLOPs before
+over after, and the network's time with the row's own time exchanged. Measured is the whole network, one image, as
+PyTorch runs it, without decoding and NMS, as in `regard cost`. In one place everything runs in turn in every repeat;
+each place has a process of its own, so that it finds memory as the first did. Writes ``swap.json`` (a place that it
+holds is not measured again), ``swap.md`` and ``swap.png``.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,7 +41,6 @@ from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
 
 BASE = "MultiHeadSelfAttention"
-FIVE = ("WindowAttention", "LinearAttention", "NystromAttention", "StridedAttention", "NeighborhoodAttention")
 MODELS, LEVELS, SIZES, QUICK_SIZES = ("yolov5n", "yolov5s"), ("p3", "p4", "p5"), (320, 640, 1280), (64, 128)
 CPU = torch.device("cpu")
 FLOAT32 = 4
@@ -70,14 +73,16 @@ def all_variants() -> tuple[str, ...]:
     return tuple(n for n, kind in ATTENTION.items() if n != BASE and kind.card.family not in NOT_A_VARIANT)
 
 
-def measure(place: Place, names: tuple[str, ...], seconds: float) -> dict[str, Any]:
+def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int) -> dict[str, Any]:
     """Return the figures of one place.
 
     Args:
         place: where.
         names: the variants.
         seconds: about how long the repeats may take; there are at least three.
+        threads: of PyTorch.
     """
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     images = torch.rand(1, 3, place.imgsz, place.imgsz)
     plain = regard.load(place.model).eval()
@@ -93,6 +98,12 @@ def measure(place: Place, names: tuple[str, ...], seconds: float) -> dict[str, A
     networks = {"plain": plain, "base": base, "unmixed": without_mixing(base, row), **variants}
     times = in_turn(networks, row, images, seconds)
     return asdict(place) | _figures(base, variants, row, place.imgsz, times) | {"skipped": skipped}
+
+
+def apart(place: Place, *arguments: Any) -> dict[str, Any]:
+    """Return what ``measure`` does in a new process."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(measure, place, *arguments).result()
 
 
 def fitting(detector: Detector, row: int, imgsz: int) -> Detector:
@@ -168,19 +179,19 @@ def main() -> None:
     """Measure what is not there and write all three files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--all", action="store_true", help="all variants of the catalogue, not five")
+    parser.add_argument("--variants", nargs="+", choices=all_variants(), help="not all of the catalogue")
     parser.add_argument("--quick", action="store_true", help="64 and 128 pixels: to see that it works")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, default=20, help="about how long one place may take")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    names, sizes = all_variants() if a.all else FIVE, QUICK_SIZES if a.quick else SIZES
+    names, sizes = tuple(a.variants or all_variants()), QUICK_SIZES if a.quick else SIZES
     kept = Kept(a.out / "swap.json", {"variants": list(names), "sizes": list(sizes)})
     for place in (Place(m, level, s) for s in sizes for m in MODELS for level in LEVELS):
-        kept.once(place.name, partial(measure, place, names, a.seconds))
-    command = "python benchmarks/swap.py" + " --all" * a.all + " --quick" * a.quick
+        kept.once(place.name, partial(apart, place, names, a.seconds, a.threads))
+    command = " ".join(["python benchmarks/swap.py", *(["--variants", *a.variants] if a.variants else [])])
     draw(kept.document, a.out / "swap.png")
-    write(a.out / "swap.md", page(kept.document, command))
+    write(a.out / "swap.md", page(kept.document, command + " --quick" * a.quick))
     print(a.out / "swap.md")
 
 
