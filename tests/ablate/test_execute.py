@@ -8,22 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
-from tiny_studies import Here, outcome, tiny_plan
+from tiny_studies import Here, outcome, prepared
 
 from regard.ablate import execute
-from regard.ablate.execute import Attempts, LocalExecutor, describe_death, local_slots, start_worker, stop_worker
-from regard.ablate.folder import StudyFolder, is_held, read_json, read_study
-from regard.ablate.hardware import Hardware
-from regard.ablate.jobs import run_settings, write_job
+from regard.ablate.execute import Attempts, LocalExecutor, Process, Worker, describe_death, local_slots
+from regard.ablate.folder import StudyFolder, alone, is_held, read_json, read_study
 from regard.ablate.study import run_study
-from regard.ablate.variants import Lineup
 from regard.errors import RegardError
 
 PLAN = """\
@@ -141,14 +137,29 @@ def test_killed_twenty_times_at_any_moment(tmp_path: Path, monkeypatch: pytest.M
     assert outcome(read_study(tmp_path / "study")) == expected
 
 
+class Mortal(subprocess.Popen[bytes]):
+    """A process that does what a piece of code says."""
+
+    def __init__(self, code: str, folder: Path) -> None:
+        super().__init__([sys.executable, "-S", "-c", code], cwd=folder)
+
+    def stop(self) -> None:
+        self.kill()
+        self.wait()
+
+
 class Dying:
-    """Stands in for the start of a worker: each process does what the next piece of code says."""
+    """Stands in for the source of processes: each does what the next piece of code says."""
 
     def __init__(self, *codes: str) -> None:
         self.codes = list(codes)
+        self.closed = False
 
-    def __call__(self, folders: Sequence[Path], _: object) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-S", "-c", self.codes.pop(0)], stdin=subprocess.PIPE, cwd=folders[0])
+    def start(self, folder: Path) -> Process:
+        return Mortal(self.codes.pop(0), folder)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 DIE = "import os; os.kill(os.getpid(), 9)"
@@ -156,39 +167,32 @@ LEARN = "open('results.csv', 'a').write('1,1\\n'); " + DIE
 
 
 def test_a_run_whose_process_keeps_dying_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute, "start_worker", Dying(DIE, DIE, DIE))
+    source = Dying(DIE, DIE, DIE)
+    monkeypatch.setattr(execute, "source_of", lambda _: source)
     assert list(LocalExecutor([{}, {}]).run([tmp_path])) == [tmp_path]
+    assert source.closed
     assert "killed 3 times in one epoch; probably out of memory" in read_json(tmp_path / "failure.json")["error"]
     assert "code 7" in describe_death(7)
     assert "SIGSEGV" in describe_death(-signal.SIGSEGV)
 
 
-def test_a_run_that_gets_on_between_deaths_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_gets_on_between_deaths_is_not_given_up(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("epoch,train_seconds\n")
     finish = "open('result.json', 'w').write('{}')"
-    monkeypatch.setattr(execute, "start_worker", Dying(LEARN, DIE, LEARN, DIE, LEARN, finish))
-    Attempts(tmp_path, {}).wait()
+    Attempts(tmp_path, Dying(LEARN, DIE, LEARN, DIE, LEARN, finish)).wait()
     assert not (tmp_path / "failure.json").exists()
 
 
 def test_a_worker_ends_with_who_started_it_and_waits_for_another(tmp_path: Path) -> None:
-    lineup = Lineup(tiny_plan(control="none"))
-    base = lineup.entries()[0]
-    write_job(tmp_path / "run", lineup, base, 0, run_settings(lineup.plan, base, 0, 1, Hardware("cpu", "32", 0)))
-    with execute_alone(tmp_path / "run"):
-        process = start_worker([tmp_path / "run"], {"OMP_NUM_THREADS": "1"})
+    prepared(tmp_path / "run")
+    with alone(tmp_path / "run"):
+        process = Worker([tmp_path / "run"], {"OMP_NUM_THREADS": "1"})
         time.sleep(0.5)
         assert process.stdin is not None
         process.stdin.close()  # as the system does when the process that holds the other end is gone
         assert process.wait(60) == 1
     assert not (tmp_path / "run" / "run.json").exists()
-    stop_worker(process)
-
-
-def execute_alone(folder: Path) -> Any:
-    from regard.ablate.folder import alone
-
-    return alone(folder)
+    process.stop()
 
 
 def test_processes_by_memory_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from regard.ablate.folder import read_json
 from regard.ablate.hardware import Hardware, hardware_here
+from regard.ablate.jobs import run_settings, write_job
 from regard.ablate.plan import Plan, make_plan
 from regard.ablate.record import StudyRecord
+from regard.ablate.variants import Lineup
 from regard.ablate.worker import run_job
 from regard.config import AugmentSettings, OptimSettings, Recipe
 
@@ -33,6 +35,14 @@ FAST: dict[str, Any] = {
 
 def tiny_plan(**changes: Any) -> Plan:
     return make_plan({**FAST, "insert": ["SE(ratio=4)@p4"], **changes})
+
+
+def prepared(folder: Path, seed: int = 0, epochs: int = 1) -> Path:
+    """Write a run of the base that has not begun."""
+    lineup = Lineup(tiny_plan(control="none"))
+    base = lineup.entries()[0]
+    write_job(folder, lineup, base, seed, run_settings(lineup.plan, base, seed, epochs, Hardware("cpu", "32", 0)))
+    return folder
 
 
 class Here:

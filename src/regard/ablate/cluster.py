@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from regard.ablate.execute import Attempts, thread_environment
+from regard.ablate.execute import Attempts, NewProcesses, thread_environment
 from regard.ablate.folder import FAILURE, JOB, is_over
 from regard.ablate.hardware import Hardware, hardware_here
 from regard.errors import RegardError
@@ -124,7 +124,7 @@ def complete(folder: str, working_folder: str, environment: dict[str, str]) -> s
         node = os.uname().nodename
         return f"the study's folder cannot be seen on the node {node}: it must be shared under the same path"
     os.chdir(working_folder)
-    Attempts(Path(folder), environment).wait()
+    Attempts(Path(folder), NewProcesses(environment)).wait()
     return ""
 
 

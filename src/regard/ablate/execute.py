@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from regard.ablate.folder import FAILURE, LOG, is_over, read_run
 from regard.ablate.hardware import Hardware, hardware_here
 from regard.ablate.machine import free_mib, usable_cores
+from regard.ablate.nursery import Nursery
 from regard.errors import RegardError
 from regard.training.folder import RunFolder
 
@@ -41,6 +42,26 @@ class Executor(Protocol):
         """Return what settings of a training mean where the runs will be."""
 
 
+class Process(Protocol):
+    """The process of a run."""
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while the process runs."""
+
+    def stop(self) -> None:
+        """End the process, whether it has ended or not."""
+
+
+class Source(Protocol):
+    """Where the processes of runs come from."""
+
+    def start(self, folder: Path) -> Process:
+        """Start a process that brings the run to its end."""
+
+    def close(self) -> None:
+        """End what is there between runs."""
+
+
 class LocalExecutor:
     """Runs on this machine, several at a time, each in a process of its own.
 
@@ -53,13 +74,14 @@ class LocalExecutor:
 
     def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
         """Execute runs; see ``Executor``."""
-        waiting, free = deque(folders), self.slots.copy()
-        running: list[tuple[Path, Attempts, Mapping[str, str]]] = []
+        sources = [source_of(slot) for slot in self.slots[: len(folders)]]
+        waiting, free = deque(folders), sources.copy()
+        running: list[tuple[Path, Attempts, Source]] = []
         try:
             while waiting or running:
                 while waiting and free:
-                    slot, folder = free.pop(0), waiting.popleft()
-                    running.append((folder, Attempts(folder, slot), slot))
+                    source, folder = free.pop(0), waiting.popleft()
+                    running.append((folder, Attempts(folder, source), source))
                 time.sleep(PAUSE)
                 for entry in [e for e in running if e[1].is_over()]:
                     running.remove(entry)
@@ -68,6 +90,8 @@ class LocalExecutor:
         finally:
             for _, attempts, _ in running:
                 attempts.stop()
+            for source in sources:
+                source.close()
 
     def hardware(self, train: Mapping[str, Any]) -> Hardware:
         """Return what settings of a training mean on this machine."""
@@ -79,17 +103,17 @@ class Attempts:
 
     Args:
         folder: of the run.
-        environment: added to this process's.
+        source: of its processes.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.folder, self.environment = folder, environment
+    def __init__(self, folder: Path, source: Source) -> None:
+        self.folder, self.source = folder, source
         self.deaths = 0
         self._start()
 
     def _start(self) -> None:
         self.epochs = self._epochs()
-        self.process = start_worker([self.folder], self.environment)
+        self.process = self.source.start(self.folder)
 
     def is_over(self) -> bool:
         """Whether the run has ended; a dead process is replaced, or its run given up."""
@@ -115,30 +139,59 @@ class Attempts:
 
     def stop(self) -> None:
         """End the process."""
-        stop_worker(self.process)
+        self.process.stop()
 
     def _epochs(self) -> int:
         return len(read_run("", 0, self.folder).curve)
 
 
-def start_worker(folders: Sequence[Path], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a process that brings runs to their end one after the other; what it prints goes to the first's log."""
-    with (folders[0] / LOG).open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "regard.ablate.worker", *map(str, folders)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-        )
+class Worker(subprocess.Popen[bytes]):
+    """A new process that brings runs to their end one after the other; what it prints goes to the first's log.
+
+    Args:
+        folders: of the runs.
+        environment: added to this process's.
+    """
+
+    def __init__(self, folders: Sequence[Path], environment: Mapping[str, str]) -> None:
+        with (folders[0] / LOG).open("ab") as log:
+            super().__init__(
+                [sys.executable, "-m", "regard.ablate.worker", *map(str, folders)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+            )
+
+    def stop(self) -> None:
+        """End the process, whether it has ended or not."""
+        self.kill()
+        self.wait()
+        if self.stdin:
+            self.stdin.close()
 
 
-def stop_worker(process: subprocess.Popen[bytes]) -> None:
-    """End a process, whether it has ended or not."""
-    process.kill()
-    process.wait()
-    if process.stdin:
-        process.stdin.close()
+class NewProcesses:
+    """A new process for each run.
+
+    Args:
+        environment: added to this process's.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+
+    def start(self, folder: Path) -> Worker:
+        """Start one."""
+        return Worker([folder], self.environment)
+
+    def close(self) -> None:
+        """There is nothing between runs."""
+
+
+def source_of(environment: Mapping[str, str]) -> Source:
+    """Return what is quickest here: forks, but on macOS, whose frameworks do not bear being forked."""
+    return NewProcesses(environment) if sys.platform == "darwin" else Nursery(environment)
 
 
 def describe_death(code: int) -> str:

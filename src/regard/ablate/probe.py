@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from regard.ablate.execute import start_worker, stop_worker, thread_environment
+from regard.ablate.execute import Worker, thread_environment
 from regard.ablate.folder import FAILURE, LOCK, LOG, RESULT, read_json, read_run
 from regard.ablate.hardware import Hardware
 from regard.ablate.jobs import run_settings, write_job
@@ -81,11 +81,11 @@ def probe(lineup: Lineup, entries: Sequence[Entry], threads: int, hardware: Hard
             settings = _with_mosaic(run_settings(plan, entry, plan.seeds[0], 2, hardware), plan.planned_epochs)
             write_job(folders[entry.name], lineup, entry, plan.seeds[0], settings, limit=BATCHES * plan.batch)
         began = time.time()  # as files are dated
-        process = start_worker(list(folders.values()), thread_environment(threads))
+        process = Worker(list(folders.values()), thread_environment(threads))
         try:
             process.wait()
         finally:
-            stop_worker(process)
+            process.stop()
         return _read(folders, began, time.time(), lineup)
 
 

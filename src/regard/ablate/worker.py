@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import sys
 import threading
 import traceback
@@ -111,17 +112,20 @@ def _limited(data: DetectionData, limit: int) -> DetectionData:
     return replace(data, splits={name: records[:limit] for name, records in data.splits.items()})
 
 
-def _end_with_parent() -> None:
-    # Nothing is ever written: this returns when the other end is closed. Unbuffered, as a thread that holds the lock of
-    # a buffer stops Python from ending.
-    os.read(sys.stdin.fileno(), 1)
-    os._exit(1)
+def end_with(*pipes: int) -> None:
+    """End this process when the other end of any of these pipes is closed; nothing may be written to them."""
+
+    def wait() -> None:
+        select.select(pipes, [], [])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def main() -> None:
     """Bring each run named on the command line to its end."""
     keep_freed_memory()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with(sys.stdin.fileno())
     for folder in sys.argv[1:]:
         run_job(Path(folder))
 
