@@ -164,11 +164,11 @@ def _figures(
     found |= {"bound_time": ratios(times["base"], times["unmixed"])}
     found |= {"milliseconds": 1e3 * median(times["base"]), "plain_milliseconds": 1e3 * median(times["plain"])}
     found["variants"] = {}
+    rest = median(times["base"]) - median(times["base alone"])  # negative where memory runs short: nothing is foretold
     for name, detector in variants.items():
-        rest = median(times["base"]) - median(times["base alone"])
         found["variants"][name] = {
             "by_flops": total / sum(c.flops for c in row_costs(detector, imgsz)),
-            "by_time": median(times["base"]) / (rest + median(times[f"{name} alone"])),
+            "by_time": median(times["base"]) / (rest + median(times[f"{name} alone"])) if rest > 0 else None,
             "measured": ratios(times["base"], times[name]),
             "milliseconds": 1e3 * median(times[name]),
         }

@@ -42,7 +42,8 @@ def best(row: Row) -> tuple[str, Row]:
 
 def error(rows: Sequence[Row], key: str) -> float:
     """Return by what factor a prediction was off, in the median over all swaps: 1 is exact."""
-    off = [abs(math.log(v[key] / median(v["measured"]))) for row in rows for v in row["variants"].values()]
+    told = [v for row in rows for v in row["variants"].values() if v[key] is not None]
+    off = [abs(math.log(v[key] / median(v["measured"]))) for v in told]
     return math.exp(median(off))
 
 
@@ -103,8 +104,9 @@ def page(document: Mapping[str, Any], command: str) -> str:
         "One image, float32, PyTorch as `regard cost` runs it. A speed-up is the whole network's time with global",
         "attention over that with the variant: the median of paired runs, least and greatest. The bound leaves the",
         "mixing out and nothing else. *By FLOPs* is the network's FLOPs before over after; *by time* exchanges the",
-        "measured time of the row alone. The fused kernel never holds N x N: the column says what it would take to",
-        "write it out, and whether that would fit into the memory that was free.",
+        "measured time of the row alone (- where that alone took longer than the network,",
+        "as when memory runs short). The fused kernel never holds N x N: the column says what it would take to write",
+        "it out, and whether that would fit into the memory that was free.",
         "",
         "## Places",
         "",
@@ -127,11 +129,14 @@ def page(document: Mapping[str, Any], command: str) -> str:
 def _swaps(row: Row) -> list[str]:
     place = f"| {row['model']} {row['level'].upper()} | {row['imgsz']} |"
     lines = [
-        f"{place} {name} | {v['milliseconds']:.1f} | {v['by_flops']:.2f} | {v['by_time']:.2f} "
-        f"| {spread(v['measured'])} |"
+        f"{place} {name} | {v['milliseconds']:.1f} | {v['by_flops']:.2f} | {_told(v)} | {spread(v['measured'])} |"
         for name, v in sorted(row["variants"].items(), key=lambda item: -median(item[1]["measured"]))
     ]
     return lines + [f"{place} {name} | | | | not measured: {why} |" for name, why in row["skipped"].items()]
+
+
+def _told(variant: Row) -> str:
+    return "-" if variant["by_time"] is None else f"{variant['by_time']:.2f}"
 
 
 def draw(document: Mapping[str, Any], file: Path) -> None:
@@ -140,8 +145,8 @@ def draw(document: Mapping[str, Any], file: Path) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
     for axes, (key, words) in zip(panels, FORETOLD.items(), strict=True):
         for row in rows:
-            x = [v[key] for v in row["variants"].values()]
-            y = [median(v["measured"]) for v in row["variants"].values()]
+            told = [v for v in row["variants"].values() if v[key] is not None]
+            x, y = [v[key] for v in told], [median(v["measured"]) for v in told]
             look = {"color": COLOURS[row["level"]], "marker": MARKS[row["model"]]}
             axes.scatter(x, y, s=12 + row["imgsz"] / 20, alpha=0.6, linewidths=0, **look)
         axes.axline((1, 1), (2, 2), color="grey", linewidth=0.8)

@@ -61,6 +61,16 @@ def test_words_say_where_it_matters_and_what_the_advice_was_worth() -> None:
     assert "; 1 went beyond the bound" in predictions  # 3.0 at P3, where no more than 1.6 was foretold
 
 
+def test_what_was_not_foretold_has_no_error(tmp_path: Path) -> None:
+    row = place("p3", {"A": [4.0], "B": [3.0]})
+    row["variants"]["B"]["by_time"] = None
+    assert error([row], "by_time") == pytest.approx(4 / 1.5)
+    machine = {"processor": "x86_64, 2 cores", "threads": 2, "torch": "2", "regard": "0"}
+    document = {"date": "2026-01-02", "machine": machine, "rows": {"0": row}}
+    assert "| B | 5.0 | 2.00 | - | 3.00 (3.00 to 3.00) |" in page(document, "")
+    draw(document, tmp_path / "swap.png")
+
+
 def test_page_and_picture_have_every_swap(tmp_path: Path) -> None:
     rows = {str(i): row for i, row in enumerate(ROWS)}
     rows["2"] = place("p4", {"Slow": [1.0]}, skipped={"Greedy": "would hold 40.0 GiB"})
