@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -39,17 +40,15 @@ class Nursery:
             with (folder / LOG).open("ab") as log:  # of what goes wrong before there is a fork
                 self.process = subprocess.Popen(
                     [sys.executable, "-m", "regard.ablate.nursery"],
+                    bufsize=0,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     env={**os.environ, **self.environment},
                 )
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # where it died just now, as its fork will tell
             self.process.stdin.write(json.dumps(str(folder)).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:  # it died just now, as its fork will tell
-            pass
         return Fork(self.process)
 
     def close(self) -> None:
@@ -66,9 +65,8 @@ class Fork:
     """
 
     def __init__(self, nursery: subprocess.Popen[bytes]) -> None:
-        self.nursery, self.code = nursery, None
-
-    code: int | None
+        self.nursery = nursery
+        self.code: int | None = None
 
     def poll(self) -> int | None:
         """Return the exit code; None while the process runs."""
@@ -82,14 +80,14 @@ class Fork:
     def stop(self) -> None:
         """End the process where it still runs; the nursery ends with it."""
         if self.poll() is None:
-            _end(self.nursery)
+            self.code = _end(self.nursery)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> int:
     process.kill()
-    process.wait()
     for pipe in (process.stdin, process.stdout):
         _pipe(pipe).close()
+    return process.wait()
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
