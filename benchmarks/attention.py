@@ -224,7 +224,8 @@ def main() -> None:
     about = (
         f"One image of 640 px, float32, {a.threads} threads, {platform.machine()} CPU, torch {torch.__version__}, "
         f"regard {regard.__version__}, medians of {a.repeats} repeats in turn. "
-        f"x: times that of `{BASE}`, the median of paired ratios. Command: `python benchmarks/attention.py`."
+        f"x: times that of `{BASE}`, the median of paired ratios. "
+        f"Command: `python benchmarks/attention.py --models {' '.join(a.models)} --repeats {a.repeats}`."
     )
     a.out.mkdir(parents=True, exist_ok=True)
     path = a.out / f"attention-{date.today()}.json"
