@@ -53,6 +53,7 @@ def test_one_process_after_another_does_what_this_one_does(tmp_path: Path, nurse
 
 def test_a_fork_that_is_killed_tells_how_and_another_follows(tmp_path: Path, nursery: Nursery) -> None:
     run = prepared(tmp_path / "run")
+    assert ended(nursery.start(prepared(tmp_path / "first"))) == 0  # imports, which may start processes, are over
     with alone(run):  # it waits for its folder
         fork = nursery.start(run)
         assert nursery.process is not None
