@@ -65,6 +65,6 @@ def test_the_peak_is_of_what_a_forward_pass_makes(detectors: dict[str, Detector]
 
 
 def test_the_real_latencies_come_one_a_repeat(detectors: dict[str, Detector]) -> None:
-    costs = measure_costs(detectors, imgsz=64, repeats=3)
-    assert all(len(cost.latency_ms) == 3 and min(cost.latency_ms) > 0 for cost in costs.values())
-    assert costs["base"].bound == 1 <= costs["MultiHeadSelfAttention@p4"].bound  # 1 where a busy machine hides it
+    costs = measure_costs(detectors, imgsz=512, repeats=9)  # where mixing is enough to be seen on a busy machine
+    assert all(len(cost.latency_ms) == 9 and min(cost.latency_ms) > 0 for cost in costs.values())
+    assert costs["base"].bound == 1 < costs["MultiHeadSelfAttention@p4"].bound
