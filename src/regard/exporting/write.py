@@ -13,8 +13,12 @@ from regard.exporting.header import METADATA_KEY, ExportHeader, Format
 from regard.exporting.suppression import SuppressedDetector, select_boxes, select_boxes_operator
 from regard.graph.detector import Detector
 
-EXAMPLE_STRIDES = (2, 3)
-"""Height and width of the example that the graph is traced on, in largest strides: small, and not square."""
+EXPORTED_STRIDES = (19, 23)
+"""Height and width of the example of an ONNX program, in largest strides. It is not computed on, so that it may be
+large: where one window holds the whole example, their number could become the constant 1."""
+
+TRACED_STRIDES = (2, 3)
+"""Height and width of the example of a trace, which is computed on: small, and not square."""
 
 
 def write(detector: Detector, header: ExportHeader, path: Path, form: Format, opset: int) -> None:
@@ -32,7 +36,8 @@ def write(detector: Detector, header: ExportHeader, path: Path, form: Format, op
             at fault; the opset is not to be had; or the file cannot be written.
     """
     writers = {"onnx": _write_onnx, "openvino": _write_openvino, "torchscript": _write_torchscript}
-    height, width = (count * header.max_stride for count in EXAMPLE_STRIDES)
+    strides = TRACED_STRIDES if form == "torchscript" else EXPORTED_STRIDES
+    height, width = (count * header.max_stride for count in strides)
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     try:
         writers[form](detector, header, path, images, opset)
