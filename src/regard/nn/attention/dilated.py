@@ -7,6 +7,9 @@ wide at the same cost. B is a learned bias for each head and each offset of key 
 
 Deviations: B is there with positions "relative" only, as for the other kinds. Where an interleaved map is smaller than
 k, which the authors' code refuses, a query sees all of it.
+
+``torch.compile(dynamic=True)`` of one image does not come to an end in inductor's simplification of indices (torch
+2.14): it takes two images, or ``dynamic=False``.
 """
 
 from __future__ import annotations
