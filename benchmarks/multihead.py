@@ -159,6 +159,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--quick", action="store_true", help="64 pixels and 3 repeats: to see that it works")
     parser.add_argument("--levels", nargs="+", default=["p3", "p4", "p5"], choices=["p3", "p4", "p5"])
+    every = ["32", "bf16", "shipped"]
+    what = "bf16 takes very long without hardware for it"
+    parser.add_argument("--precisions", nargs="+", default=every, choices=every, help=what)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -169,9 +172,11 @@ def main() -> None:
         return report(peak(Case(*task["case"]), task["side"]))
     imgsz, repeats = (64, 3) if a.quick else (640, a.repeats)
     kept = Kept(a.out / "multihead.json", {"imgsz": imgsz, "repeats": repeats})
-    for case in (Case(x, k, p, imgsz) for p in ("32", "bf16", "shipped") for x in a.levels for k in KINDS):
+    for case in (Case(x, k, p, imgsz) for p in a.precisions for x in a.levels for k in KINDS):
         kept.once(" ".join(map(str, case)), partial(measure, case, repeats, a.threads))
     command = "python benchmarks/multihead.py" + " --quick" * a.quick
+    if a.precisions != every:
+        command += f" --precisions {' '.join(a.precisions)}"
     write(a.out / "multihead.md", page(kept.document, command))
     print(a.out / "multihead.md")
     return None
