@@ -140,9 +140,9 @@ def image_files(data: Path | None, folder: Path) -> list[Path]:
 
 
 def crowd(objects: int) -> NDArray[np.float32]:
-    """Return (N, 85) decoded rows of an image at 640 px, ten of them on each object."""
+    """Return (N, 85) decoded rows of an image, ten of them on each object."""
     rng = np.random.default_rng(0)
-    rows = np.zeros((25_200, 85), np.float32)
+    rows = np.zeros((max(25_200, 10 * objects), 85), np.float32)  # as many as at 640 px, or more
     centres = rng.uniform(20, 620, (objects, 2)).repeat(10, axis=0)
     rows[: len(centres), :2] = centres + rng.normal(0, 2, centres.shape)
     rows[: len(centres), 2:4] = rng.uniform(28, 36, centres.shape)
