@@ -24,6 +24,7 @@ def test_a_ratio_is_the_median_of_rounds_measured_in_turn() -> None:
     assert "| predict | 10 ms | 20 ms | 3.00 | 2.00 to 4.00 | 3.00 | 3 |" in text
     assert "| validation | 4 s | 8 s | 2.00 | 2.00 to 2.00 | 2.00 | 1 |" in text
     assert "| peak memory in validation | 100 MB | 250 MB | 2.50 | 2.50 to 2.50 |  | 1 |" in text
-    assert "Load average before each measurement:\n1.0 to 1.0. Command" in text
+    assert "Load average before each measurement:\n1.0 to 1.0.\n" in text
+    assert "Command: `python benchmarks/peers.py --images 128 --rounds 3`." in text
     assert "at 320: 11, of which 2 without" in text
     assert "ours 0.50000, theirs 0.25000" in text
