@@ -27,7 +27,7 @@ import torch
 from attention import OnTokens
 from fresh import forget_peak, in_fresh_process, memory, report
 from kept import Kept, write
-from multihead_page import page
+from multihead_page import GROUPS, page
 from steps import Step
 from torch import Tensor, nn
 
@@ -159,9 +159,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--quick", action="store_true", help="64 pixels and 3 repeats: to see that it works")
     parser.add_argument("--levels", nargs="+", default=["p3", "p4", "p5"], choices=["p3", "p4", "p5"])
-    every = ["32", "bf16", "shipped"]
     what = "bf16 takes very long without hardware for it"
-    parser.add_argument("--precisions", nargs="+", default=every, choices=every, help=what)
+    parser.add_argument("--precisions", nargs="+", default=list(GROUPS), choices=GROUPS, help=what)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -175,7 +174,7 @@ def main() -> None:
     for case in (Case(x, k, p, imgsz) for p in a.precisions for x in a.levels for k in KINDS):
         kept.once(" ".join(map(str, case)), partial(measure, case, repeats, a.threads))
     command = "python benchmarks/multihead.py" + " --quick" * a.quick
-    if a.precisions != every:
+    if a.precisions != list(GROUPS):
         command += f" --precisions {' '.join(a.precisions)}"
     write(a.out / "multihead.md", page(kept.document, command))
     print(a.out / "multihead.md")

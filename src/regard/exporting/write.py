@@ -14,8 +14,8 @@ from regard.exporting.suppression import SuppressedDetector, select_boxes, selec
 from regard.graph.detector import Detector
 
 EXPORTED_STRIDES = (19, 23)
-"""Height and width of the example of an ONNX program, in largest strides. It is not computed on, so that it may be
-large: where one window holds the whole example, their number could become the constant 1."""
+"""Height and width of the example of an ONNX program, in largest strides: large, for where one window holds the whole
+example, their number could become the constant 1. It is computed on only to find which layer is to blame."""
 
 TRACED_STRIDES = (2, 3)
 """Height and width of the example of a trace, which is computed on: small, and not square."""
