@@ -14,7 +14,13 @@ def test_what_is_asked_for_is_given(asked: str, accelerator: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "expected"), [({"amx_bf16": True}, "bf16"), ({"amx_bf16": False}, "32"), ({}, "32")]
+    ("capabilities", "expected"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": False, "avx512_bf16": False, "avx512_f": True}, "32"),
+        ({}, "32"),
+    ],
 )
 def test_auto_follows_the_processor(
     monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: str
