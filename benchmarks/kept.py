@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import regard
+from regard.training.precision import BFLOAT16_PRODUCTS
 
 Figures = dict[str, Any]
 
@@ -65,11 +66,18 @@ def write(file: Path, text: str) -> None:
 def machine() -> dict[str, str | int]:
     """Return what figures of time depend on, whatever is measured."""
     return {
-        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "regard": regard.__version__,
     }
+
+
+def processor() -> str:
+    """Return the kind of processor, what it multiplies bfloat16 with where it can, and how many cores there are."""
+    can = torch.cpu.get_capabilities()
+    lower = "".join(f" with {name}" for name in BFLOAT16_PRODUCTS if can.get(name))
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{lower}, {os.cpu_count()} cores"
 
 
 def about(document: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Predict and validate with regard and with YOLOv5's own commands, in turn, and write a dated table.
 
     python benchmarks/peers.py --env PATH/TO/PEERS --data ../shared/data/coco128 \
-        --weights ../shared/weights/yolov5n.pt --work runs/peers --page docs/results
+        --weights ../shared/weights/yolov5n.pt --work runs/peers --page docs/results/peers.md
 
 ``--env`` is a Python environment with the packages `yolov5` and `ultralytics`; it is made where it does not exist. Both
 sides run as whole processes by their own commands and defaults, on the same images, weights and threads. The time per
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -22,13 +21,13 @@ import sys
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import yaml
+from kept import processor
 from peers_page import page
 
 import regard
@@ -279,7 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--env", "--data", "--weights", "--work"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="folder that the table goes to")
+    parser.add_argument("--page", type=Path, help="where the table goes, its raw values beside it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--images", type=int, default=128, help="N, for times per image")
@@ -311,13 +310,13 @@ def main() -> None:
                 runs.append({whose: measure(whose) for whose in order} | {"load": {"before": os.getloadavg()[0]}})
                 print(number, name, unit, runs[-1], flush=True)
                 state.write_text(json.dumps(kept, indent=1))
-    setting = f"{bench.weights.name} on {platform.machine()}, {os.cpu_count()} cores, {bench.threads} threads a process"
+    setting = f"{bench.weights.name} on {processor()}, {bench.threads} threads a process"
     units = {name: unit for name, (unit, _) in rows_of(bench).items()}
     text = page(f"{PEERS[0]} and {PEERS[1]}", setting, bench.images, units, kept)
     print(text)
     if a.page:
-        (a.page / f"peers-{date.today()}.md").write_text(text)
-        (a.page / f"peers-{date.today()}.json").write_text(json.dumps(kept, indent=1) + "\n")
+        a.page.write_text(text)
+        a.page.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

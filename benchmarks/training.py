@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -25,12 +24,14 @@ from typing import Any
 import numpy as np
 import torch
 from bccd import SPLITS, Result, Study, peer_environment, peer_scores, peer_training
+from kept import processor
 from peers import PEERS, Bench
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import regard
 from regard.ablate.paired import estimate
 from regard.data.formats import load_data
+from regard.training.precision import resolve
 
 Run = dict[str, Any]
 
@@ -78,14 +79,14 @@ def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
     """Return the results as Markdown."""
     mine, peers = runs["ours"], runs["theirs"]
     loads = [run["load"] for side in runs.values() for run in side]
-    machine = f"{os.cpu_count()} cores of {platform.machine()}, torch {torch.__version__.split('+')[0]}"
+    machine = f"{processor()}, torch {torch.__version__.split('+')[0]}"
     lines = [
         f"# Training on {study.data.name}: regard {regard.__version__} beside YOLOv5 ({PEERS[0]}), {date.today()}",
         "",
         f"{study.weights.name}, {images} training images, {study.imgsz} px, batch {study.batch},",
         f"{study.epochs} epochs, seeds 0 to {len(mine) - 1}, {study.threads} threads on {machine}.",
-        "Both sides' default commands, whole processes, in turn. Load before each:",
-        f"{min(loads):.1f} to {max(loads):.1f}.",
+        f"Both sides' default commands, whole processes, in turn; ours trains in {resolve('auto', 'cpu')} here. Load",
+        f"before each: {min(loads):.1f} to {max(loads):.1f}. Command: `python benchmarks/training.py --seeds {len(mine)}`.",
         "",
         "| what | ours | theirs | ratio, median | least to greatest |",
         "|---|--:|--:|--:|---|",

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from kept import Kept, about, ratios, spread
+import torch
+from kept import Kept, about, processor, ratios, spread
 
 
 def test_figures_are_measured_once_and_survive_the_process(tmp_path: Path) -> None:
@@ -39,6 +40,16 @@ def test_figures_of_another_version_are_not_mixed_in(tmp_path: Path) -> None:
     file.write_text(json.dumps(document))
     with pytest.raises(SystemExit, match=r"1\.0"):
         Kept(file, {})
+
+
+def test_a_processor_is_named_with_what_it_multiplies_bfloat16_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr("platform.machine", lambda: "z80")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False, "avx512_bf16": True, "avx2": True})
+    assert processor() == "z80 AVX512 with avx512_bf16, 3 cores"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert processor() == "z80 AVX512, 3 cores"
 
 
 @pytest.mark.parametrize(("loads", "busy"), [((0.1, 2.4), False), ((3.0, 5.0), True)])

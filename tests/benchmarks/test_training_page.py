@@ -34,6 +34,7 @@ def test_a_page_with_a_goal(tmp_path: Path) -> None:
     mine = [run(20.0, 0.5, epochs=[(10.0, 0.45, 0.9)]), run(25.0, 0.6, epochs=[(20.0, 0.6, 0.9)])]
     runs = {"ours": mine, "theirs": [run(40.0, 0.3), run(75.0, 0.3)], "long": [run(90.0, 0.4, epochs=10)]}
     text = page(study(tmp_path), runs, 100)
+    assert "before each: 1.0 to 1.0. Command: `python benchmarks/training.py --seeds 2`." in text
     assert "| seconds | 22.5 | 57.5 | 2.50 | 2.00 to 3.00 |" in text
     assert "YOLOv5 after 10 epochs (seed 0, 90 s): AP50 0.800, AP\n0.400 on val." in text
     assert "by seed, after 10 s, 20 s, 6.0 times as fast (median)." in text
