@@ -80,13 +80,14 @@ def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
     mine, peers = runs["ours"], runs["theirs"]
     loads = [run["load"] for side in runs.values() for run in side]
     machine = f"{processor()}, torch {torch.__version__.split('+')[0]}"
+    command = f"Command: `python benchmarks/training.py --seeds {len(mine)}`."
     lines = [
         f"# Training on {study.data.name}: regard {regard.__version__} beside YOLOv5 ({PEERS[0]}), {date.today()}",
         "",
         f"{study.weights.name}, {images} training images, {study.imgsz} px, batch {study.batch},",
         f"{study.epochs} epochs, seeds 0 to {len(mine) - 1}, {study.threads} threads on {machine}.",
         f"Both sides' default commands, whole processes, in turn; ours trains in {resolve('auto', 'cpu')} here. Load",
-        f"before each: {min(loads):.1f} to {max(loads):.1f}. Command: `python benchmarks/training.py --seeds {len(mine)}`.",
+        f"before each: {min(loads):.1f} to {max(loads):.1f}. {command}",
         "",
         "| what | ours | theirs | ratio, median | least to greatest |",
         "|---|--:|--:|--:|---|",
