@@ -13,6 +13,7 @@ from regard.data.letterbox import (
     aspect_order,
     fit_long_side,
     letterbox,
+    letterbox_rect,
     letterbox_validation,
     rect_size,
     restore_boxes,
@@ -61,10 +62,33 @@ def test_reference_rect_sizes(shared: Path) -> None:
         ((640, 427), 640, 32, (640, 448)),
         ((1, 1000), 640, 32, (32, 640)),
         ((53, 53), 100, 64, (128, 128)),
+        ((60, 106), 100, 64, (128, 128)),  # 100 becomes 128, on which 72 rows are left
     ],
 )
 def test_rect_size(image_size: tuple[int, int], imgsz: int, stride: int, expected: tuple[int, int]) -> None:
     assert rect_size(image_size, imgsz, stride) == expected
+
+
+@pytest.mark.parametrize(("height", "width"), [(513, 640), (640, 513)])
+def test_a_short_side_that_is_rounded_down_onto_a_multiple_of_the_stride_keeps_the_long_one(
+    height: int, width: int
+) -> None:
+    image = noise(height, width)  # 513 * 0.5 = 256.5 rows become 256, beside 320 columns
+    placed, placement = letterbox_rect(image, 320, 32)
+    halves = (320, 256) if width > height else (256, 320)
+    np.testing.assert_array_equal(placed, cv2.resize(image, halves, interpolation=cv2.INTER_LINEAR))
+    # YOLOv5 brings boxes back as if the image had been fitted once more.
+    assert placement.scale == (256 / 513, 256 / 513)
+    assert sorted(placement.pad) == pytest.approx([0, (320 - 640 * 256 / 513) / 2])
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (427, 640), (97, 53), (37, 37)])
+def test_on_the_least_grey_an_image_lies_as_in_a_letterbox_of_that_size(height: int, width: int) -> None:
+    image = noise(height, width)
+    placed, placement = letterbox_rect(image, 160, 32)
+    expected, same = letterbox(image, rect_size((height, width), 160, 32))
+    np.testing.assert_array_equal(placed, expected)
+    assert placement == same
 
 
 def test_odd_padding_goes_right_and_below_while_the_pad_stays_unrounded() -> None:

@@ -37,9 +37,27 @@ def letterbox(image: Image, size: tuple[int, int], *, enlarge: bool = True) -> t
     height, width = image.shape[:2]
     scale = _fitting_scale((height, width), size)
     scale = scale if enlarge else min(scale, 1.0)
-    resized = _resize(image, (round(height * scale), round(width * scale)), cv2.INTER_LINEAR)
-    pad = ((size[1] - width * scale) / 2, (size[0] - height * scale) / 2)
-    return _pad(resized, size), Placement((height, width), (scale, scale), pad)
+    return _scaled(image, scale, size), _placement((height, width), scale, size)
+
+
+def letterbox_rect(image: Image, imgsz: int, stride: int = 32) -> tuple[Image, Placement]:
+    """Place an image as prediction does: the long side ``imgsz``, on the least grey that multiples of the stride allow.
+
+    The placement is the one by which YOLOv5 brings boxes back, that of an image fitted into the padded size. Where the
+    short side was rounded down onto a multiple of the stride it is off, as theirs, by up to half a pixel of the input.
+
+    Args:
+        image: (H, W, 3).
+        imgsz: size of the long side, in pixels; rounded up to a multiple of the stride.
+        stride: largest stride of the detector.
+
+    Returns:
+        The image, (height, width) as ``rect_size`` gives them, and where it was placed.
+    """
+    height, width = image.shape[:2]
+    size = rect_size((height, width), imgsz, stride)
+    placed = _scaled(image, _rect_scale((height, width), imgsz, stride), size)
+    return placed, _placement((height, width), _fitting_scale((height, width), size), size)
 
 
 def rect_size(image_size: tuple[int, int], imgsz: int, stride: int = 32) -> tuple[int, int]:
@@ -47,10 +65,10 @@ def rect_size(image_size: tuple[int, int], imgsz: int, stride: int = 32) -> tupl
 
     Args:
         image_size: (height, width) in pixels.
-        imgsz: size of the long side on the input, in pixels.
+        imgsz: size of the long side on the input, in pixels; rounded up to a multiple of the stride.
         stride: largest stride of the detector.
     """
-    scale = _fitting_scale(image_size, (imgsz, imgsz))
+    scale = _rect_scale(image_size, imgsz, stride)
     height, width = (max(math.ceil(round(side * scale) / stride), 1) * stride for side in image_size)
     return height, width
 
@@ -145,6 +163,21 @@ def _resize(image: Image, size: tuple[int, int], interpolation: int) -> Image:
 
 def _fitting_scale(image_size: tuple[int, int], size: tuple[int, int]) -> float:
     return min(size[0] / image_size[0], size[1] / image_size[1])
+
+
+def _rect_scale(image_size: tuple[int, int], imgsz: int, stride: int) -> float:
+    side = math.ceil(imgsz / stride) * stride
+    return _fitting_scale(image_size, (side, side))
+
+
+def _scaled(image: Image, scale: float, size: tuple[int, int]) -> Image:
+    height, width = (round(side * scale) for side in image.shape[:2])
+    return _pad(_resize(image, (height, width), cv2.INTER_LINEAR), size)
+
+
+def _placement(image_size: tuple[int, int], scale: float, size: tuple[int, int]) -> Placement:
+    height, width = image_size
+    return Placement(image_size, (scale, scale), ((size[1] - width * scale) / 2, (size[0] - height * scale) / 2))
 
 
 def _per_corner(placement: Placement, like: NDArray[Float]) -> tuple[NDArray[Float], NDArray[Float]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regard.ahead import ahead
 from regard.config import DetectSettings, require_positive
-from regard.data.letterbox import letterbox, rect_size
+from regard.data.letterbox import letterbox_rect
 from regard.finder import Finder, as_finder, to_detections
 from regard.nms import suppress
 from regard.prediction.sources import Frame, Source, frames, is_single_image
@@ -82,8 +82,7 @@ def _planes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def _place(frame: Frame, imgsz: int, stride: int) -> _Placed:
-    height, width = frame.image.shape[:2]
-    image, placement = letterbox(frame.image, rect_size((height, width), imgsz, stride))
+    image, placement = letterbox_rect(frame.image, imgsz, stride)
     return frame, image, placement
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.backend import as_input, inference
-from regard.data.letterbox import letterbox, rect_size, restore_boxes
+from regard.data.letterbox import letterbox_rect, restore_boxes
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.nn.capture import attention_modules, capture
@@ -117,7 +117,7 @@ def attend(
         RegardError: no such layer or class, a layer without attention, or a query outside the image.
     """
     frame = _single_frame(image)
-    placed, placement = letterbox(frame.image, rect_size(frame.image.shape[:2], imgsz, model.max_stride))
+    placed, placement = letterbox_rect(frame.image, imgsz, model.max_stride)
     if query is not None:
         check_point(query, placement.image_size)
     images = as_input(torch.from_numpy(placed).permute(2, 0, 1)[None].contiguous(), model)
