@@ -12,16 +12,17 @@ measured again) and ``backends.md``.
 from __future__ import annotations
 
 import argparse
-import copy
+import json
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from fresh import in_fresh_process, report
 from kept import Kept, about, ratios, spread, write
 from roofline import crowd
 from torch import Tensor, nn
@@ -30,42 +31,71 @@ import regard
 from regard.config import DEFAULT_RECIPE, DetectSettings
 from regard.costing.latency import latencies_in_turn
 from regard.inference.prepare import prepare
-from regard.inference.prepared import has_bfloat16, open_onnxruntime, open_openvino
+from regard.inference.prepared import Run, has_bfloat16, open_onnxruntime, open_openvino
 from regard.nms import suppress
 from regard.nn.folding import fold_batch_norm
 from regard.training.assign import assign
 from regard.types import Targets
 
+Call: TypeAlias = Callable[[], object]
+
 CPU = torch.device("cpu")
 MODEL = "yolov5n"
-PLAIN = "PyTorch, plain"
+PLAIN, LOWER = "PyTorch, plain", "OpenVINO, bfloat16"
+CALLS = 30
+"""Runs of a network in one process that count."""
 SIZES, OBJECTS = (640, 320), (250, 500, 1000, 2000, 4000)
 GRIDS = ((80, 80), (40, 40), (20, 20))
 """Cells of the three levels at 640 px."""
 
 
-def networks(imgsz: int, folder: Path) -> dict[str, Callable[[], object]]:
-    """Return the same network in everything that could run it."""
-    detector = regard.load(MODEL).eval()
-    folded = copy.deepcopy(detector)
-    fold_batch_norm(folded)
-    folded = folded.to(memory_format=torch.channels_last)
-    images = torch.rand(1, 3, imgsz, imgsz)
-    last = images.to(memory_format=torch.channels_last)
-    prepare(detector, MODEL, "onnxruntime", folder)
+def plain(imgsz: int, _: Path) -> Call:
+    """Return the network as it was loaded."""
+    return partial(regard.load(MODEL).eval().raw, torch.rand(1, 3, imgsz, imgsz))
+
+
+def folded(imgsz: int, _: Path) -> Call:
+    """Return the network as `regard predict` runs it in PyTorch."""
+    return partial(_folded().raw, _images(imgsz))
+
+
+def compiled(imgsz: int, _: Path) -> Call:
+    """Return the same, compiled."""
+    network: nn.Module = torch.compile(Raw(_folded()))
+    return partial(network, _images(imgsz))
+
+
+def folded_lower(imgsz: int, _: Path) -> Call:
+    """Return the same, not compiled, in bfloat16."""
+    return partial(lower, _folded(), _images(imgsz))
+
+
+def prepared(imgsz: int, folder: Path, *, open_with: Callable[[Path], Run]) -> Call:
+    """Return the prepared network in a runtime."""
     pixels = torch.randint(256, (1, 3, imgsz, imgsz), dtype=torch.uint8).numpy()
-    compiled: nn.Module = torch.compile(Raw(folded))
-    found: dict[str, Callable[[], object]] = {
-        PLAIN: partial(detector.raw, images),
-        "PyTorch, folded, channels last": partial(folded.raw, last),
-        "PyTorch, folded, channels last, torch.compile": partial(compiled, last),
-        "PyTorch, folded, channels last, bfloat16": partial(lower, folded, last),
-        "ONNX Runtime, float32": partial(open_onnxruntime(folder), pixels),
-        "OpenVINO, float32": partial(open_openvino(folder), pixels),
-    }
-    if has_bfloat16():
-        found["OpenVINO, bfloat16"] = partial(open_openvino(folder, lower=True), pixels)
-    return found
+    return partial(open_with(folder), pixels)
+
+
+NETWORKS: dict[str, Callable[[int, Path], Call]] = {
+    PLAIN: plain,
+    "PyTorch, folded, channels last": folded,
+    "PyTorch, folded, channels last, torch.compile": compiled,
+    "PyTorch, folded, channels last, bfloat16": folded_lower,
+    "ONNX Runtime, float32": partial(prepared, open_with=open_onnxruntime),
+    "OpenVINO, float32": partial(prepared, open_with=open_openvino),
+    LOWER: partial(prepared, open_with=partial(open_openvino, lower=True)),
+}
+"""What the network could run in: given the side of the input and the prepared model's folder."""
+
+
+def _folded() -> regard.Detector:
+    detector = regard.load(MODEL).eval()
+    fold_batch_norm(detector)
+    return detector.to(memory_format=torch.channels_last)
+
+
+def _images(imgsz: int) -> Tensor:
+    return torch.rand(1, 3, imgsz, imgsz).to(memory_format=torch.channels_last)
 
 
 class Raw(nn.Module):
@@ -86,14 +116,24 @@ def lower(detector: regard.Detector, images: Tensor) -> object:
         return detector.raw(images)
 
 
-def measure_networks(imgsz: int, repeats: int) -> dict[str, Any]:
-    """Return the seconds of each, in turn."""
+def measure_networks(imgsz: int, rounds: int, threads: int) -> dict[str, Any]:
+    """Return the seconds of each in every round; each in its own process, as pools of threads disturb each other."""
+    names = [name for name in NETWORKS if name != LOWER or has_bfloat16()]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     with TemporaryDirectory() as folder:
-        found = networks(imgsz, Path(folder))
-        for function in found.values():  # the first call compiles
-            with torch.inference_mode():
-                function()
-        return {"seconds": dict(zip(found, latencies_in_turn(list(found.values()), CPU, repeats), strict=True))}
+        prepare(regard.load(MODEL).eval(), MODEL, "onnxruntime", Path(folder))
+        for number in range(rounds):
+            for name in names[:: -1 if number % 2 else 1]:
+                task = {"name": name, "imgsz": imgsz, "folder": folder}
+                found = in_fresh_process(Path(__file__), task, ["--threads", str(threads)], {})
+                seconds[name].append(found["seconds"])
+    return {"seconds": seconds}
+
+
+def measure_network(name: str, imgsz: int, folder: str) -> dict[str, float]:
+    """Return the median seconds of a network that runs again and again."""
+    call = NETWORKS[name](imgsz, Path(folder))
+    return {"seconds": median(latencies_in_turn([call], CPU, CALLS)[0])}
 
 
 def measure_crowds(counts: tuple[int, ...], repeats: int) -> dict[str, Any]:
@@ -117,8 +157,8 @@ def page(document: dict[str, Any], command: str) -> str:
         "",
         f"{about(document)} Command: `{command}`.",
         "",
-        "yolov5n, one image, the network alone, everything in turn. *Times as fast* is as the plain form: the median",
-        "of paired runs, least and greatest.",
+        f"yolov5n, one image, the network alone, each in a process of its own (median of {CALLS} calls), in turn in",
+        "every round. *Times as fast* is as the plain form: the median of paired rounds, least and greatest.",
     ]
     for name, row in document["rows"].items():
         if name == "crowds":
@@ -146,16 +186,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--quick", action="store_true", help="64 pixels and few objects: to see that it works")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--task", help=argparse.SUPPRESS)
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     os.environ["OMP_NUM_THREADS"] = str(a.threads)  # what the other runtimes go by
-    sizes, objects, repeats = ((64,), (3, 7), 2) if a.quick else (SIZES, OBJECTS, 15)
+    if a.task:
+        return report(measure_network(**json.loads(a.task)))
+    sizes, objects, rounds, repeats = ((64,), (3, 7), 1, 2) if a.quick else (SIZES, OBJECTS, 5, 15)
     kept = Kept(a.out / "backends.json", {"sizes": list(sizes), "objects": list(objects)})
     for size in sizes:
-        kept.once(f"{size} px", partial(measure_networks, size, repeats))
+        kept.once(f"{size} px", partial(measure_networks, size, rounds, a.threads))
     kept.once("crowds", partial(measure_crowds, objects, repeats))
     write(a.out / "backends.md", page(kept.document, "python benchmarks/backends.py" + " --quick" * a.quick))
     print(a.out / "backends.md")
+    return None
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -114,6 +116,60 @@ def test_batches_change_nothing_but_the_number_of_calls() -> None:
     for a, b in zip(one_by_one, together, strict=True):
         np.testing.assert_array_equal(a.boxes_xyxy, b.boxes_xyxy)
     assert _many(predict(single, [])) == []
+
+
+class _SideBySide:
+    """Finds each picture's own grey, and answers in threads the later the earlier a picture came."""
+
+    names = MappingProxyType({0: "grey"})
+    max_stride = 32
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once, self.asked = at_once, 0
+        self.meeting = threading.Barrier(at_once)
+
+    def side_by_side(self) -> tuple[_SideBySide, int]:
+        self.asked += 1
+        return self, self.at_once
+
+    def rows(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
+        assert 0 < conf < 0.9
+        grey = int(images[0, 0, 16, 16])
+        if grey == 255:
+            raise ValueError("white")
+        self.meeting.wait(10)  # nobody passes before all are here
+        time.sleep(0.02 * (4 - grey % 4))
+        return [np.array([[16, 16, 10, 10, 0.9, grey / 255]], np.float32)]
+
+
+def _greys(*values: int) -> list[NDArray[np.uint8]]:
+    return [np.full((32, 32, 3), value, np.uint8) for value in values]
+
+
+def test_several_are_looked_at_side_by_side_and_answered_in_order() -> None:
+    finder = _SideBySide(3)
+    greys = (96, 97, 98, 99, 100, 101)
+    found = predict(finder, _greys(*greys), imgsz=32)
+    assert [round(float(one.scores[0]) / 0.9 * 255) for one in found] == list(greys)  # type: ignore[union-attr]
+    assert finder.asked == 1
+
+
+def test_a_single_picture_has_the_whole_processor() -> None:
+    finder = _SideBySide(1)
+    (image,) = _greys(96)
+    predict(finder, image, imgsz=32)
+    predict(finder, [image], imgsz=32)
+    assert finder.asked == 0
+    predict(finder, [image, image], imgsz=32)
+    assert finder.asked == 1
+
+
+def test_what_one_of_several_raises_arrives() -> None:
+    with pytest.raises(ValueError, match="white"):
+        predict(_SideBySide(1), _greys(96, 255, 97), imgsz=32)
+    finder = _SideBySide(2)
+    with pytest.raises(ValueError, match="white"):
+        predict(finder, _greys(96, 97, 255, 255), imgsz=32)
 
 
 def test_modules_answer_in_evaluation_mode_without_gradients() -> None:

@@ -35,6 +35,17 @@ class Finder(Protocol):
         """
 
 
+@runtime_checkable
+class ParallelFinder(Finder, Protocol):
+    """A finder that gets through many pictures sooner when it looks at several at the same time."""
+
+    def side_by_side(self) -> tuple[Finder, int]:
+        """Return a finder whose ``rows`` may be asked by several threads at once, and how many threads that should be.
+
+        Its answers are the same to rounding. With one thread it is to be asked by one at a time.
+        """
+
+
 def as_finder(detector: Backend | Finder) -> Finder:
     """Return what was given, or a module or exported file wrapped as a finder."""
     if isinstance(detector, Finder):

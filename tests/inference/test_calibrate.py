@@ -46,9 +46,9 @@ def test_measured_once_and_kept_beside_the_model(
     opened: list[bool] = []
     original = prepared.open_openvino
 
-    def opening(folder: Path, *, lower: bool = False) -> prepared.Run:
+    def opening(folder: Path, streams: int, *, lower: bool = False) -> prepared.Run:
         opened.append(lower)
-        return original(folder, lower=lower)
+        return original(folder, streams, lower=lower)
 
     monkeypatch.setattr(choose, "open_openvino", opening)
     for _ in range(2):

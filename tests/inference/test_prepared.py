@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from few_images import few_of_coco128
+from numpy.typing import NDArray
 
 import regard
 from regard.backend import BackendFinder
@@ -54,6 +55,48 @@ def test_rows_of_a_batch_are_those_of_the_plain_detector(weights: Path, backend:
         assert found.shape == expected.shape
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.usefixtures("cache")
+def test_pictures_looked_at_side_by_side_are_found_the_same_in(
+    shared: Path, weights: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.inference.prepared.threads", lambda: 3)
+    paths = sorted((shared / "data" / "coco128" / "images").rglob("*.jpg"))[:17]
+    finder = open_finder(weights, device="cpu", backend=backend)
+    assert isinstance(finder, PreparedFinder)
+    beside, at_once = finder.side_by_side()
+    assert (beside is finder, at_once) == (False, 3)
+    assert finder.side_by_side()[0] is beside  # opened once
+    one_by_one = [predict(finder, path, imgsz=320) for path in paths]
+    for found, expected in zip(predict(finder, list(paths), imgsz=320), one_by_one, strict=True):
+        assert isinstance(found, Detections)
+        assert isinstance(expected, Detections)
+        assert found.source == expected.source
+        assert found.class_ids.tolist() == expected.class_ids.tolist()
+        np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=1e-3)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(("cores", "streams"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_no_more_pictures_side_by_side_than_there_are_threads(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, cores: int, streams: int
+) -> None:
+    monkeypatch.setattr("regard.inference.prepared.threads", lambda: cores)
+    folder = next(path for path in cache.iterdir() if path.is_dir())
+    header = PreparedHeader.model_validate_json((folder / "header.json").read_text())
+    asked: list[int] = []
+
+    def run(images: object) -> list[NDArray[np.float32]]:
+        raise AssertionError(images)
+
+    finder = PreparedFinder(header, run, lambda count: asked.append(count) or run)  # type: ignore[func-returns-value]
+    found, at_once = finder.side_by_side()
+    assert at_once == streams
+    assert asked == ([streams] if streams > 1 else [])
+    assert (found is finder) == (streams == 1)
+    assert PreparedFinder(header, run).side_by_side()[1] == 1  # nothing to open it with
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="needs OpenVINO and a processor with bfloat16")

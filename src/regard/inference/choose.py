@@ -14,6 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -31,7 +32,7 @@ from regard.inference.cache import (
     store,
 )
 from regard.inference.calibrate import calibrate, calibration_file, load_calibration
-from regard.inference.prepared import PreparedFinder, has_bfloat16, open_onnxruntime, open_openvino
+from regard.inference.prepared import PreparedFinder, Run, has_bfloat16, open_onnxruntime, open_openvino
 from regard.weights.place import weights_of
 
 if TYPE_CHECKING:
@@ -167,11 +168,16 @@ def _open_prepared(
 
 
 def _open(folder: Path, header: PreparedHeader, runtime: Runtime, *, lower: bool = False) -> PreparedFinder:
-    before = compiled_forms(folder)
-    run = open_onnxruntime(folder) if runtime == "onnxruntime" else open_openvino(folder, lower=lower)
-    if compiled_forms(folder) != before:
-        bound(folder)
-    return PreparedFinder(header, run)
+    open_with = open_onnxruntime if runtime == "onnxruntime" else partial(open_openvino, lower=lower)
+
+    def open_run(streams: int) -> Run:
+        before = compiled_forms(folder)
+        run = open_with(folder, streams)
+        if compiled_forms(folder) != before:
+            bound(folder)
+        return run
+
+    return PreparedFinder(header, open_run(1), open_run)
 
 
 def _prepare(weights: Path, key: str, runtime: Runtime) -> tuple[Path, PreparedHeader]:

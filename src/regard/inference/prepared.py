@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,20 +22,34 @@ Float32 = NDArray[np.float32]
 Run: TypeAlias = Callable[[NDArray[np.uint8]], list[Float32]]
 """(B, 3, H, W) images -> for each level (B, A * (5 + classes), rows, columns), before the sigmoid."""
 
+MOST_STREAMS = 4
+"""Pictures that are looked at side by side at most: each holds its feature maps in memory."""
 MARGIN = 1e-3
 """Room for rounding where logits are held against a threshold first, and probabilities afterwards."""
 
 
 class PreparedFinder:
-    """A prepared model; see `regard.finder.Finder`.
+    """A prepared model; see `regard.finder.ParallelFinder`.
 
     Args:
         header: what the model says about itself.
-        run: runs it.
+        run: runs it, by all threads.
+        open_streams: opens it anew, to be run by so many threads at once, each with its share of the processor.
     """
 
-    def __init__(self, header: PreparedHeader, run: Run) -> None:
-        self.header, self.run = header, run
+    def __init__(self, header: PreparedHeader, run: Run, open_streams: Callable[[int], Run] | None = None) -> None:
+        self.header, self.run, self._open_streams = header, run, open_streams
+
+    def side_by_side(self) -> tuple[PreparedFinder, int]:
+        """See `regard.finder.ParallelFinder.side_by_side`."""
+        return self._streams
+
+    @cached_property
+    def _streams(self) -> tuple[PreparedFinder, int]:
+        streams = min(threads(), MOST_STREAMS)
+        if streams == 1 or self._open_streams is None:
+            return self, 1
+        return PreparedFinder(self.header, self._open_streams(streams)), streams
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -90,15 +106,16 @@ def threads() -> int:
     return int(asked) if asked.isdigit() and int(asked) > 0 else cores()
 
 
-def open_onnxruntime(folder: Path) -> Run:
+def open_onnxruntime(folder: Path, streams: int = 1) -> Run:
     """Open a prepared model with ONNX Runtime, in float32.
 
     Args:
         folder: its entry in the cache, where the optimised graph is kept too.
+        streams: how many threads will run it at the same time.
     """
     from regard.inference.optimised import open_session
 
-    session = open_session(folder, threads())
+    session = open_session(folder, max(threads() // streams, 1))
 
     def run(images: NDArray[np.uint8]) -> list[Float32]:
         return list(session.run(None, {INPUT: images}))
@@ -106,11 +123,12 @@ def open_onnxruntime(folder: Path) -> Run:
     return run
 
 
-def open_openvino(folder: Path, *, lower: bool = False) -> Run:
+def open_openvino(folder: Path, streams: int = 1, *, lower: bool = False) -> Run:
     """Open a prepared model with OpenVINO.
 
     Args:
         folder: its entry in the cache, where the compiled model is kept too.
+        streams: how many threads will run it at the same time.
         lower: compute in bfloat16 rather than float32.
     """
     import openvino
@@ -118,18 +136,21 @@ def open_openvino(folder: Path, *, lower: bool = False) -> Run:
     config = {
         "INFERENCE_PRECISION_HINT": "bf16" if lower else "f32",
         "INFERENCE_NUM_THREADS": threads(),
-        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
     }
     core = openvino.Core()
     if os.access(folder, os.W_OK):
         core.set_property({"CACHE_DIR": os.fspath(folder / OPENVINO_FORMS)})
     compiled = core.compile_model(folder / MODEL, "CPU", config)
-    request = compiled.create_infer_request()
     count = len(compiled.outputs)
+    own = threading.local()
 
     def run(images: NDArray[np.uint8]) -> list[Float32]:
-        request.infer({INPUT: images}, share_inputs=True)
-        return [request.get_output_tensor(i).data for i in range(count)]  # read before the next image is asked for
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        own.request.infer({INPUT: images}, share_inputs=True)
+        # Read before the same thread asks for the next image.
+        return [own.request.get_output_tensor(i).data for i in range(count)]
 
     return run
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.ahead import ahead
+from regard.ahead import ahead, map_ahead
 from regard.config import DetectSettings, require_positive
 from regard.data.letterbox import letterbox_rect
-from regard.finder import Finder, as_finder, to_detections
+from regard.finder import Finder, ParallelFinder, as_finder, to_detections
 from regard.nms import suppress
 from regard.prediction.sources import Frame, Source, frames, is_single_image
 from regard.types import Detections, Placement
@@ -62,15 +64,31 @@ def predict_iter(
 ) -> Iterator[tuple[Frame, Detections]]:
     """Yield each frame, in order, with what was found in it; see `predict`.
 
-    The next frames are read while the detector is at work; a few, and no more, are held in memory.
+    The next frames are read while the detector is at work, and a `ParallelFinder` looks at several at once; a few, and
+    no more, are held in memory.
     """
     require_positive(imgsz=imgsz, batch=batch)
-    finder = as_finder(backend)
+    finder, at_once = as_finder(backend), 1
+    if isinstance(finder, ParallelFinder) and not _is_one_picture(source):
+        finder, at_once = finder.side_by_side()
     placed = ahead(_place(frame, imgsz, finder.max_stride) for frame in frames(source))
-    for group in _equal_sized(placed, batch):
-        found = finder.rows(_planes([image for _, image, _ in group]), settings.conf)
-        for (frame, _, placement), rows in zip(group, found, strict=True):
-            yield frame, to_detections(suppress(rows, settings), placement, finder.names, frame.source)
+    find, groups = partial(_find, finder, settings), _equal_sized(placed, batch)
+    for found in map(find, groups) if at_once == 1 else map_ahead(find, groups, at_once):
+        yield from found
+
+
+def _is_one_picture(source: Source) -> bool:
+    if isinstance(source, (str, Path, np.ndarray)):
+        return is_single_image(source)
+    return len(source) == 1 and is_single_image(source[0])
+
+
+def _find(finder: Finder, settings: DetectSettings, group: Sequence[_Placed]) -> list[tuple[Frame, Detections]]:
+    found = finder.rows(_planes([image for _, image, _ in group]), settings.conf)
+    return [
+        (frame, to_detections(suppress(rows, settings), placement, finder.names, frame.source))
+        for (frame, _, placement), rows in zip(group, found, strict=True)
+    ]
 
 
 def _planes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
