@@ -4,9 +4,10 @@
         --weights ../shared/weights/yolov5n.pt --work runs/peers --page docs/results/peers.md
 
 ``--env`` is a Python environment with the packages `yolov5` and `ultralytics`; it is made where it does not exist. Both
-sides run as whole processes by their own commands and defaults, on the same images, weights and threads. The time per
-image is the difference between 2 N and N images, divided by N, so that starting up does not count; it has everything in
-it: reading, letterbox, network, NMS, printing. Rounds that are finished in ``--work`` are not repeated.
+sides run as whole processes by their own commands and defaults, on the same images, weights and threads; DATA is also
+what ``--precision auto`` is calibrated on. The time per image is the difference between 2 N and N images, divided by N,
+so that starting up does not count; it has everything in it: reading, letterbox, network, NMS, printing. Rounds that are
+finished in ``--work`` are not repeated.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from regard.types import Detections
 
 PEERS = ("yolov5==7.0.14", "ultralytics==8.4.190", "numpy<2.4", "setuptools<81")
 SPEED = re.compile(r"Speed: ([\d.]+)ms pre-process, ([\d.]+)ms inference, ([\d.]+)ms NMS")
+CALIBRATED = re.compile(r"AP ([\d.]+) in float32, ([\d.]+) in bfloat16.*: (\w+) is used")
 FOLDER_IMAGES = 1000
 ROUNDED = 0.501
 """Pixels: YOLOv5 rounds boxes to whole ones and prints six digits."""
@@ -251,6 +253,15 @@ def _ap(rows: list[dict[str, Any]], records: list[Record], names: tuple[str, ...
     return score(detections, records, names).ap
 
 
+def precisions(bench: Bench) -> dict[str, float]:
+    """Return AP in float32 and bfloat16 as ``--precision auto`` measures it, 0 for bfloat16 where there is none."""
+    shutil.rmtree(bench.work / "cache", ignore_errors=True)
+    command = bench.predict("ours", bench.links(1), 640, "--precision", "auto", "--calibration", bench.data)
+    told = CALIBRATED.search(str(bench.run(command)["printed"]))
+    full, lower, used = told.groups() if told else (0, 0, "float32")
+    return {"float32": float(full), "bfloat16": float(lower), "lower": float(used == "bfloat16")}
+
+
 def rows_of(bench: Bench) -> dict[str, tuple[str, Callable[[str], dict[str, float]]]]:
     """Return the rows of the table: name -> (unit, measurement of one side)."""
     first = next(iter(sorted(bench.links(1).iterdir())))
@@ -263,7 +274,7 @@ def rows_of(bench: Bench) -> dict[str, tuple[str, Callable[[str], dict[str, floa
         "predict, 320, whole path": ("ms", lambda whose: per_image(bench, whose, 320)),
         "predict, 640, --precision auto": ("ms", lambda whose: per_image(bench, whose, 640, *auto[whose])),
         "cold process, first result": ("s", lambda whose: whole(bench, bench.predict(whose, first, 640, save=True))),
-        "validation of coco128, whole process": ("s", lambda whose: whole(bench, validation(bench, whose))),
+        f"validation of {bench.data.name}, whole process": ("s", lambda whose: whole(bench, validation(bench, whose))),
         "folder of 1,000 images, pictures saved": (
             "s",
             lambda whose: whole(bench, bench.predict(whose, folder, 640, save=True)),
@@ -280,6 +291,7 @@ def main() -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--page", type=Path, help="where the table goes, its raw values beside it")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="measure only rows with this in their names")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--images", type=int, default=128, help="N, for times per image")
     a = parser.parse_args()
@@ -295,23 +307,24 @@ def main() -> None:
         "detections at 640": lambda: agreement(bench, 640),
         "detections at 320": lambda: agreement(bench, 320),
         "AP on the data by one evaluator": lambda: average_precision(bench),
+        "--precision auto": lambda: precisions(bench),
     }
     for name, check in checks.items():
         if name not in kept["found"]:
             kept["found"][name] = check()
             print(name, kept["found"][name], flush=True)
             state.write_text(json.dumps(kept, indent=1))
-    bench.run(bench.predict("ours", bench.links(1), 640, "--precision", "auto", "--calibration", bench.data))
+    rows = {name: row for name, row in rows_of(bench).items() if a.only in name}
     for number in range(a.rounds):
-        for name, (unit, measure) in rows_of(bench).items():
+        for name, (unit, measure) in rows.items():
             runs = kept["rounds"].setdefault(name, [])
             if len(runs) <= number:
                 order = ("ours", "theirs") if number % 2 else ("theirs", "ours")
                 runs.append({whose: measure(whose) for whose in order} | {"load": {"before": os.getloadavg()[0]}})
                 print(number, name, unit, runs[-1], flush=True)
                 state.write_text(json.dumps(kept, indent=1))
-    setting = f"{bench.weights.name} on {processor()}, {bench.threads} threads a process"
-    units = {name: unit for name, (unit, _) in rows_of(bench).items()}
+    setting = f"{bench.weights.name} on {bench.data.name}; {processor()}, {bench.threads} threads a process"
+    units = {name: unit for name, (unit, _) in rows.items()}
     text = page(f"{PEERS[0]} and {PEERS[1]}", setting, bench.images, units, kept)
     print(text)
     if a.page:

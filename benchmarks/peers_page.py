@@ -64,7 +64,11 @@ def _checks(found: Mapping[str, Mapping[str, float]]) -> list[str]:
             f"  (YOLOv5 rounds its own to whole ones), scores by {seen['score']:.6f}.",
         ]
     ap = found["AP on the data by one evaluator"]
-    return [*lines, f"- AP of both by one evaluator: ours {ap['ours']:.5f}, theirs {ap['theirs']:.5f}."]
+    lines.append(f"- AP of both by one evaluator: ours {ap['ours']:.5f}, theirs {ap['theirs']:.5f}.")
+    measured = found["--precision auto"]
+    used = "bfloat16" if measured["lower"] else "float32"
+    told = f"AP {measured['float32']:.4f} in float32, {measured['bfloat16']:.4f} in bfloat16"
+    return [*lines, f"- `--precision auto` used {used}" + (f": {told}." if measured["float32"] else ".")]
 
 
 def _line(name: str, unit: str, pairs: list[tuple[float, float]], cpu: str) -> str:

@@ -19,6 +19,7 @@ def test_a_ratio_is_the_median_of_rounds_measured_in_turn() -> None:
         "detections at 640": detections,
         "detections at 320": detections | {"detections": 11},
         "AP on the data by one evaluator": {"ours": 0.5, "theirs": 0.25},
+        "--precision auto": {"float32": 0.5, "bfloat16": 0.499, "lower": 1.0},
     }
     text = page("them 1", "weights", 128, {"predict": "ms", "validation": "s"}, {"found": found, "rounds": rounds})
     assert "| predict | 10 ms | 20 ms | 3.00 | 2.00 to 4.00 | 3.00 | 3 |" in text
@@ -28,3 +29,4 @@ def test_a_ratio_is_the_median_of_rounds_measured_in_turn() -> None:
     assert "Command: `python benchmarks/peers.py --images 128 --rounds 3`." in text
     assert "at 320: 11, of which 2 without" in text
     assert "ours 0.50000, theirs 0.25000" in text
+    assert "- `--precision auto` used bfloat16: AP 0.5000 in float32, 0.4990 in bfloat16." in text
