@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from regard.backend import BackendFinder
 from regard.config import DetectSettings
 from regard.inference import open_finder
 from regard.inference.cache import PreparedHeader
-from regard.inference.prepared import PreparedFinder, has_bfloat16, open_onnxruntime, open_openvino
+from regard.inference.prepared import PreparedFinder, first_alone, has_bfloat16, open_onnxruntime, open_openvino
 from regard.nms import suppress
 from regard.prediction import predict
 from regard.types import Detections
@@ -77,6 +80,29 @@ def test_pictures_looked_at_side_by_side_are_found_the_same_in(
         assert found.class_ids.tolist() == expected.class_ids.tolist()
         np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=1e-3)
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+def test_nobody_joins_a_first_call() -> None:
+    inside, most = 0, []
+    lock = threading.Lock()
+
+    def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        nonlocal inside
+        with lock:
+            inside += 1
+            most.append(inside)
+        time.sleep(0.05)
+        with lock:
+            inside -= 1
+        return [images.astype(np.float32)]
+
+    guarded = first_alone(run)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda value: guarded(np.array([value], np.uint8))[0].item(), range(3)))
+        assert found == [0, 1, 2]
+        assert most == [1, 1, 1]
+        list(pool.map(guarded, [np.zeros(1, np.uint8)] * 3))
+    assert max(most[3:]) > 1  # and side by side afterwards
 
 
 @pytest.mark.parametrize(("cores", "streams"), [(1, 1), (2, 2), (4, 4), (64, 4)])

@@ -49,7 +49,7 @@ class PreparedFinder:
         streams = min(threads(), MOST_STREAMS)
         if streams == 1 or self._open_streams is None:
             return self, 1
-        return PreparedFinder(self.header, self._open_streams(streams)), streams
+        return PreparedFinder(self.header, first_alone(self._open_streams(streams))), streams
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -81,6 +81,25 @@ class PreparedFinder:
             found.append(np.concatenate([centre, (2 * s[:, 2:4]) ** 2 * prior, s[:, 4:]], axis=1))
         rows = np.concatenate(found)
         return rows[rows[:, 4] > conf]
+
+
+def first_alone(run: Run) -> Run:
+    """Return the same for several threads, none of which begins before a first call has ended.
+
+    On their first call bindings fill static variables; in OpenVINO's (2026.4) a second thread that comes meanwhile
+    waits for that with Python's lock in its hand, which the first one needs, and both wait for ever.
+    """
+    lock, is_open = threading.Lock(), threading.Event()
+
+    def guarded(images: NDArray[np.uint8]) -> list[Float32]:
+        if is_open.is_set():
+            return run(images)
+        with lock:
+            levels = run(images)
+            is_open.set()
+        return levels
+
+    return guarded
 
 
 def _planes(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
