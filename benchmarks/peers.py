@@ -247,7 +247,10 @@ def _ap(rows: list[dict[str, Any]], records: list[Record], names: tuple[str, ...
         found.setdefault(str(row["image_id"]).lstrip("0"), []).append(values)
     detections = []
     for record in records:
-        own = np.array(found.get(Path(record.image.name).stem.lstrip("0"), []), dtype=np.float64).reshape(-1, 6)
+        # YOLOv5 writes the stem of a file's name, ours the image's number where the stem is none.
+        ids_of_image = (name.lstrip("0") for name in (Path(record.image.name).stem, str(record.image_id)))
+        own_rows = next((found[name] for name in ids_of_image if name in found), [])
+        own = np.array(own_rows, dtype=np.float64).reshape(-1, 6)
         boxes, ids = own[:, :4].astype(np.float32), own[:, 5].astype(np.int64)
         detections.append(Detections(boxes, own[:, 4].astype(np.float32), ids, image_size=image_size(record.image)))
     return score(detections, records, names).ap
