@@ -26,7 +26,7 @@ LEVELS = (
     ("nn",),
     ("boxes", "nms", "config"),
     ("types",),
-    ("ahead", "allocator", "folders", "replacing"),
+    ("ahead", "allocator", "folders", "openvino_core", "replacing"),
     ("errors",),
 )
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}

@@ -26,6 +26,7 @@ from regard.exporting.header import (
 )
 from regard.exporting.suppression import as_decoded
 from regard.finder import Finder
+from regard.openvino_core import openvino_core
 from regard.weights.missing import missing_file
 
 Run: TypeAlias = Callable[[Tensor, Sequence[str]], list[Tensor]]
@@ -134,12 +135,10 @@ def _open_onnx(path: Path) -> tuple[str | None, Run]:
 
 def _open_openvino(path: Path) -> tuple[str | None, Run]:
     require_packages("openvino")
-    import openvino
-
     # Left to itself OpenVINO computes in bfloat16 where the processor can, and boxes are off by pixels.
     config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     try:
-        core = openvino.Core()
+        core = openvino_core()
         model = core.read_model(path)
         document = model.get_rt_info([METADATA_KEY]).astype(str) if model.has_rt_info([METADATA_KEY]) else None
         compiled = core.compile_model(model, "CPU", config)

@@ -12,6 +12,7 @@ from regard.exporting.convert import image_shapes, quiet, to_onnx, to_torchscrip
 from regard.exporting.header import METADATA_KEY, ExportHeader, Format
 from regard.exporting.suppression import SuppressedDetector, select_boxes, select_boxes_operator
 from regard.graph.detector import Detector
+from regard.openvino_core import openvino_core
 
 EXPORTED_STRIDES = (19, 23)
 """Height and width of the example of an ONNX program, in largest strides: large, for where one window holds the whole
@@ -65,7 +66,7 @@ def _write_openvino(detector: Detector, header: ExportHeader, path: Path, images
 
     onnx = path.with_suffix(".onnx")
     _write_onnx(detector, header, onnx, images, opset)
-    model = openvino.Core().read_model(onnx)
+    model = openvino_core().read_model(onnx)
     model.set_rt_info(header.model_dump_json(), METADATA_KEY)
     openvino.save_model(model, path, compress_to_fp16=False)
     onnx.unlink()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.inference.cache import MODEL, OPENVINO_FORMS, PreparedHeader
+from regard.openvino_core import openvino_core
 
 INPUT = "images"
 Float32 = NDArray[np.float32]
@@ -150,17 +151,14 @@ def open_openvino(folder: Path, streams: int = 1, *, lower: bool = False) -> Run
         streams: how many threads will run it at the same time.
         lower: compute in bfloat16 rather than float32.
     """
-    import openvino
-
     config = {
         "INFERENCE_PRECISION_HINT": "bf16" if lower else "f32",
         "INFERENCE_NUM_THREADS": threads(),
         "NUM_STREAMS": streams,
     }
-    core = openvino.Core()
     if os.access(folder, os.W_OK):
-        core.set_property({"CACHE_DIR": os.fspath(folder / OPENVINO_FORMS)})
-    compiled = core.compile_model(folder / MODEL, "CPU", config)
+        config["CACHE_DIR"] = os.fspath(folder / OPENVINO_FORMS)
+    compiled = openvino_core().compile_model(folder / MODEL, "CPU", config)
     count = len(compiled.outputs)
     own = threading.local()
 
@@ -177,7 +175,6 @@ def open_openvino(folder: Path, streams: int = 1, *, lower: bool = False) -> Run
 def has_bfloat16() -> bool:
     """Tell whether OpenVINO is here and this processor computes in bfloat16."""
     try:
-        import openvino
+        return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except ImportError:
         return False
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
