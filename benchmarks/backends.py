@@ -24,16 +24,17 @@ from typing import Any, TypeAlias
 import torch
 from fresh import in_fresh_process, report
 from kept import Kept, about, ratios, spread, write
-from roofline import crowd
+from roofline import crowd, lower
 from torch import Tensor, nn
 
 import regard
 from regard.config import DEFAULT_RECIPE, DetectSettings
 from regard.costing.latency import latencies_in_turn
+from regard.graph.detector import Detector
 from regard.inference.prepare import prepare
 from regard.inference.prepared import Run, has_bfloat16, open_onnxruntime, open_openvino
+from regard.inference.pytorch import open_with_torch
 from regard.nms import suppress
-from regard.nn.folding import fold_batch_norm
 from regard.training.assign import assign
 from regard.types import Targets
 
@@ -88,10 +89,10 @@ NETWORKS: dict[str, Callable[[int, Path], Call]] = {
 """What the network could run in: given the side of the input and the prepared model's folder."""
 
 
-def _folded() -> regard.Detector:
-    detector = regard.load(MODEL).eval()
-    fold_batch_norm(detector)
-    return detector.to(memory_format=torch.channels_last)
+def _folded() -> Detector:
+    detector = open_with_torch(MODEL, None, "cpu")
+    assert isinstance(detector, Detector)
+    return detector
 
 
 def _images(imgsz: int) -> Tensor:
@@ -101,19 +102,13 @@ def _images(imgsz: int) -> Tensor:
 class Raw(nn.Module):
     """A detector without decoding, as something that can be compiled."""
 
-    def __init__(self, detector: regard.Detector) -> None:
+    def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> what the head gives."""
         return self.detector.raw(images)
-
-
-def lower(detector: regard.Detector, images: Tensor) -> object:
-    """Run the network in bfloat16."""
-    with torch.autocast("cpu", torch.bfloat16):
-        return detector.raw(images)
 
 
 def measure_networks(imgsz: int, rounds: int, threads: int) -> dict[str, Any]:

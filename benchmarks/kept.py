@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import regard
-from regard.training.precision import BFLOAT16_PRODUCTS
+from regard.training.precision import bfloat16_products
 
 Figures = dict[str, Any]
 
@@ -75,8 +75,7 @@ def machine() -> dict[str, str | int]:
 
 def processor() -> str:
     """Return the kind of processor, what it multiplies bfloat16 with where it can, and how many cores there are."""
-    can = torch.cpu.get_capabilities()
-    lower = "".join(f" with {name}" for name in BFLOAT16_PRODUCTS if can.get(name))
+    lower = "".join(f" with {name}" for name in bfloat16_products())
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{lower}, {os.cpu_count()} cores"
 
 

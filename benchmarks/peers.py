@@ -36,11 +36,11 @@ from regard.data.formats import load_data
 from regard.data.images import image_size
 from regard.data.record import DetectionData, Record
 from regard.evaluate.score import score
+from regard.inference.calibrate import load_calibration
 from regard.types import Detections
 
 PEERS = ("yolov5==7.0.14", "ultralytics==8.4.190", "numpy<2.4", "setuptools<81")
 SPEED = re.compile(r"Speed: ([\d.]+)ms pre-process, ([\d.]+)ms inference, ([\d.]+)ms NMS")
-CALIBRATED = re.compile(r"AP ([\d.]+) in float32, ([\d.]+) in bfloat16.*: (\w+) is used")
 FOLDER_IMAGES = 1000
 ROUNDED = 0.501
 """Pixels: YOLOv5 rounds boxes to whole ones and prints six digits."""
@@ -257,12 +257,14 @@ def _ap(rows: list[dict[str, Any]], records: list[Record], names: tuple[str, ...
 
 
 def precisions(bench: Bench) -> dict[str, float]:
-    """Return AP in float32 and bfloat16 as ``--precision auto`` measures it, 0 for bfloat16 where there is none."""
-    shutil.rmtree(bench.work / "cache", ignore_errors=True)
-    command = bench.predict("ours", bench.links(1), 640, "--precision", "auto", "--calibration", bench.data)
-    told = CALIBRATED.search(str(bench.run(command)["printed"]))
-    full, lower, used = told.groups() if told else (0, 0, "float32")
-    return {"float32": float(full), "bfloat16": float(lower), "lower": float(used == "bfloat16")}
+    """Return AP in float32 and bfloat16 as ``--precision auto`` measures it, 0 where there is no bfloat16."""
+    bench.run(bench.predict("ours", bench.links(1), 640, "--precision", "auto", "--calibration", bench.data))
+    kept = [load_calibration(file) for file in (bench.work / "cache").glob("*/calibration-*.json")]
+    measured = kept[0] if kept else None
+    if measured is None:
+        return {"float32": 0.0, "bfloat16": 0.0, "lower": 0.0}
+    lower = float(measured.allows_lower)
+    return {"float32": measured.ap_float32, "bfloat16": measured.ap_lower, "lower": lower}
 
 
 def rows_of(bench: Bench) -> dict[str, tuple[str, Callable[[str], dict[str, float]]]]:

@@ -207,15 +207,15 @@ def inference_stages(imgsz: int, folder: Path) -> dict[str, Stage]:
     found: dict[str, Stage] = {
         "forward, PyTorch": (partial(detector.raw, images), work["float32"]),
         "forward, ONNX Runtime": (partial(open_onnxruntime(folder), pixels), work["float32"]),
-        "forward, PyTorch, bfloat16": (partial(_lower, detector, images), work["bfloat16"]),
+        "forward, PyTorch, bfloat16": (partial(lower, detector, images), work["bfloat16"]),
     }
     if has_bfloat16():
-        lower = open_openvino(folder, lower=True)
-        found["forward, OpenVINO, bfloat16"] = (partial(lower, pixels), work["bfloat16"])
+        found["forward, OpenVINO, bfloat16"] = (partial(open_openvino(folder, lower=True), pixels), work["bfloat16"])
     return found
 
 
-def _lower(detector: Detector, images: Tensor) -> object:
+def lower(detector: Detector, images: Tensor) -> object:
+    """Run a network in bfloat16."""
     with torch.autocast("cpu", torch.bfloat16):
         return detector.raw(images)
 

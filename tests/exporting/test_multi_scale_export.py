@@ -19,6 +19,7 @@ from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import parse_spec
 from regard.nn.multi_scale import MultiScaleDeformable
+from regard.openvino_core import openvino_core
 
 CHANNELS = (8, 5, 12)
 EXAMPLE = (2, [(9, 13), (5, 7), (2, 3)])
@@ -63,8 +64,8 @@ def onnx_runtime() -> Run:
 
 
 def openvino() -> Run:
-    ov = pytest.importorskip("openvino")
-    core = ov.Core()
+    pytest.importorskip("openvino")
+    core = openvino_core()
     config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     compiled = core.compile_model(core.read_model(io.BytesIO(document())), "CPU", config)
     return lambda maps: torch.from_numpy(compiled([x.numpy() for x in maps])[0].copy())

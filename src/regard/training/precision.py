@@ -34,8 +34,13 @@ def resolve(precision: Precision | Literal["auto"], accelerator: str) -> Precisi
         return precision
     if accelerator == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    has_products = any(_capabilities().get(name, False) for name in BFLOAT16_PRODUCTS)
-    return "bf16" if accelerator == "cpu" and has_products else "32"
+    return "bf16" if accelerator == "cpu" and bfloat16_products() else "32"
+
+
+def bfloat16_products() -> list[str]:
+    """Return which of ``BFLOAT16_PRODUCTS`` this processor has."""
+    found = _capabilities()
+    return [name for name in BFLOAT16_PRODUCTS if found.get(name, False)]
 
 
 def _capabilities() -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from regard.exporting.convert import INPUT, map_shapes, to_onnx, to_torchscript
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.attention.position import POSITIONS
+from regard.openvino_core import openvino_core
 
 Array = NDArray[np.float32]
 EXAMPLE = (2, 16, 9, 13)
@@ -29,8 +30,8 @@ def onnx_runtime(document: bytes) -> Callable[[Array], Array]:
 
 
 def openvino(document: bytes) -> Callable[[Array], Array]:
-    ov = pytest.importorskip("openvino")
-    core = ov.Core()
+    pytest.importorskip("openvino")
+    core = openvino_core()
     config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     compiled = core.compile_model(core.read_model(io.BytesIO(document)), "CPU", config)
     return lambda x: compiled(x)[0]
