@@ -28,8 +28,6 @@ import torch
 from torch import Tensor, nn
 
 import regard
-from regard.costing.latency import latencies_in_turn
-from regard.costing.memory import LiveBytes
 from regard.errors import RegardError
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.dot_product import dot_product_attention
@@ -37,6 +35,8 @@ from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.nn.attention.tokens import to_map, to_tokens
 from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.table import LAYERS
+from regard.profiling.latency import latencies_in_turn
+from regard.profiling.memory import LiveBytes
 
 CPU = torch.device("cpu")
 BASE = "MultiHeadSelfAttention"

@@ -29,12 +29,12 @@ from torch import Tensor, nn
 
 import regard
 from regard.config import DEFAULT_RECIPE, DetectSettings
-from regard.costing.latency import latencies_in_turn
 from regard.graph.detector import Detector
 from regard.inference.prepare import prepare
 from regard.inference.prepared import Run, has_bfloat16, open_onnxruntime, open_openvino
 from regard.inference.pytorch import open_with_torch
 from regard.nms import suppress
+from regard.profiling.latency import latencies_in_turn
 from regard.training.assign import assign
 from regard.types import Targets
 

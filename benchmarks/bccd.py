@@ -28,10 +28,10 @@ import numpy as np
 import yaml
 
 import regard
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
 from regard.data.images import image_size
-from regard.data.record import DetectionData, Record
-from regard.evaluate.score import score
+from regard.evaluation.score import score
 from regard.types import Detections
 
 SPLITS = ("val", "test")
@@ -137,7 +137,7 @@ def give_font(folder: Path) -> None:
     shutil.copy(font, folder / "Arial.ttf")
 
 
-def write_yolo(data: DetectionData, folder: Path) -> Path:
+def write_yolo(data: DetectionDataset, folder: Path) -> Path:
     """Write a data set as YOLO files, images linked, and return its data.yaml."""
     for split, records in data.splits.items():
         for kind in ("images", "labels"):
@@ -156,7 +156,7 @@ def write_yolo(data: DetectionData, folder: Path) -> Path:
     return path
 
 
-def score_rows(rows: Sequence[dict[str, object]], records: Sequence[Record], names: Sequence[str]) -> Result:
+def score_rows(rows: Sequence[dict[str, object]], records: Sequence[Sample], names: Sequence[str]) -> Result:
     """Return AP and AP50 of detections in a COCO results file whose image ids are file stems."""
     found: dict[str, list[tuple[list[float], float, int]]] = {}
     for row in rows:
@@ -165,7 +165,7 @@ def score_rows(rows: Sequence[dict[str, object]], records: Sequence[Record], nam
     return {"ap": metrics.ap, "ap50": metrics.ap50}
 
 
-def _detections(record: Record, found: dict[str, list[tuple[list[float], float, int]]]) -> Detections:
+def _detections(record: Sample, found: dict[str, list[tuple[list[float], float, int]]]) -> Detections:
     rows = found.get(Path(record.image.name).stem, [])
     boxes = np.array([box for box, _, _ in rows], dtype=np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

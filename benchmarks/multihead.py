@@ -33,11 +33,11 @@ from torch import Tensor, nn
 
 import regard
 from regard.config import TrainSettings
-from regard.costing.latency import latencies_in_turn
 from regard.graph.detector import Detector
 from regard.inference.choose import open_finder
 from regard.inference.prepared import PreparedFinder
-from regard.nn.folding import fold_batch_norm
+from regard.nn.fuse import fold_batch_norm
+from regard.profiling.latency import latencies_in_turn
 from regard.training.precision import resolve
 
 CPU = torch.device("cpu")

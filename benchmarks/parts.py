@@ -29,11 +29,11 @@ from torch import nn
 from torch.optim import AdamW
 
 import regard
-from regard.costing.latency import latencies_in_turn
 from regard.data.cache import Uncached
 from regard.data.images import ImageFile
 from regard.data.letterbox import fit_long_side
-from regard.nn.folding import fold_batch_norm
+from regard.nn.fuse import fold_batch_norm
+from regard.profiling.latency import latencies_in_turn
 from regard.training.ema import Ema
 from regard.training.optim import parameter_groups
 

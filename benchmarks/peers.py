@@ -32,10 +32,10 @@ from kept import processor
 from peers_page import page
 
 import regard
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
 from regard.data.images import image_size
-from regard.data.record import DetectionData, Record
-from regard.evaluate.score import score
+from regard.evaluation.score import score
 from regard.inference.calibrate import load_calibration
 from regard.types import Detections
 
@@ -148,7 +148,7 @@ class Bench:
         return folder
 
 
-def records_of(data: DetectionData) -> list[Record]:
+def records_of(data: DetectionDataset) -> list[Sample]:
     """Return the labelled images of the split that validation takes."""
     return list(data.splits.get("val") or next(iter(data.splits.values())))
 
@@ -239,7 +239,7 @@ def average_precision(bench: Bench) -> dict[str, float]:
     return {whose: _ap(json.loads(file.read_text()), records_of(data), data.names) for whose, file in rows.items()}
 
 
-def _ap(rows: list[dict[str, Any]], records: list[Record], names: tuple[str, ...]) -> float:
+def _ap(rows: list[dict[str, Any]], records: list[Sample], names: tuple[str, ...]) -> float:
     found: dict[str, list[list[float]]] = {}
     for row in rows:
         left, top, width, height = row["bbox"]

@@ -33,7 +33,6 @@ from torch import Tensor
 
 import regard
 from regard.config import DetectSettings
-from regard.costing.latency import latencies_in_turn
 from regard.data.formats import load_data
 from regard.data.images import ImageFile
 from regard.data.letterbox import letterbox
@@ -44,7 +43,8 @@ from regard.graph.spec import IMAGE
 from regard.inference.prepare import prepare
 from regard.inference.prepared import has_bfloat16, open_onnxruntime, open_openvino
 from regard.nms import suppress
-from regard.nn.folding import fold_batch_norm
+from regard.nn.fuse import fold_batch_norm
+from regard.profiling.latency import latencies_in_turn
 
 CPU = torch.device("cpu")
 MODEL, IMAGES, BATCH = "yolov5n", 16, 2

@@ -32,13 +32,13 @@ from swap_page import draw, page
 from torch import Tensor, nn
 
 import regard
-from regard.costing.advice import NOT_A_VARIANT
-from regard.costing.bound import without_mixing
-from regard.costing.latency import clock, latencies_in_turn
 from regard.errors import RegardError
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
+from regard.profiling.advice import NOT_A_VARIANT
+from regard.profiling.bound import without_mixing
+from regard.profiling.latency import clock, latencies_in_turn
 
 BASE = "MultiHeadSelfAttention"
 MODELS, LEVELS, SIZES, QUICK_SIZES = ("yolov5n", "yolov5s"), ("p3", "p4", "p5"), (320, 640, 1280), (64, 128)

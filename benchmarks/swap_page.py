@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from kept import about, spread
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from regard.costing.advice import WORTH_IT
+from regard.profiling.advice import WORTH_IT
 
 FLOAT32 = 4
 TRAINING = 2

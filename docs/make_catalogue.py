@@ -23,10 +23,10 @@ from regard.errors import RegardError
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.attention.position import POSITIONS
 from regard.nn.table import LAYERS
-from regard.plots import BLUE
-from regard.seeing import View
-from regard.seeing.picture import channels_of, draw_map, mark_query, panels_of
-from regard.types import Placement
+from regard.types import LetterboxTransform
+from regard.visualize import View
+from regard.visualize.picture import channels_of, draw_map, mark_query, panels_of
+from regard.visualize.plots import BLUE
 
 DOCS = Path(__file__).resolve().parent
 PAGE, PICTURES, RESULTS = DOCS / "catalogue.md", DOCS / "images" / "catalogue", DOCS / "results"
@@ -145,7 +145,7 @@ def block_row(name: str) -> list[str]:
     """Return one line of the table of blocks without its times: with default options, on one map or three levels."""
     build: Any = LAYERS[name]
     maps = [torch.zeros(1, CHANNELS * scale, SIDE // scale, SIDE // scale, device="meta") for scale in (1, 2, 4)]
-    several = getattr(build, "many_inputs", False)
+    several = getattr(build, "multi_input", False)
     module = build([x.shape[1] for x in maps] if several else CHANNELS).to("meta").eval()
     with FlopCounterMode(display=False) as counter:
         module(maps if several else maps[0])
@@ -219,7 +219,7 @@ def draw(name: str, kind: type[Attention], path: Path) -> None:
     cell = SIZE // MAP_SIDE
     with torch.no_grad():
         found = module.attention(x, (int(query[1]) // cell, int(query[0]) // cell))
-    placement = Placement((SIZE, SIZE), (1.0, 1.0), (0.0, 0.0))
+    placement = LetterboxTransform((SIZE, SIZE), (1.0, 1.0), (0.0, 0.0))
     view = View(name, name, found, drawn.read(), placement, (SIZE, SIZE), query, {})
     figure, axes = _canvas()
     panels, channels = panels_of(found), channels_of(found)

@@ -30,10 +30,10 @@ from regard.nn.attention.base import Attention
 from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
-from regard.plots import BLUE, INK, ORANGE, PALE
-from regard.seeing import View
-from regard.seeing.picture import draw_map, mark_query, panels_of
-from regard.types import AttentionMap, Placement
+from regard.types import AttentionMap, LetterboxTransform
+from regard.visualize import View
+from regard.visualize.picture import draw_map, mark_query, panels_of
+from regard.visualize.plots import BLUE, INK, ORANGE, PALE
 
 PICTURES = Path(__file__).resolve().parent / "images" / "tutorial"
 PICTURE = PICTURES / "cells.png"
@@ -116,7 +116,7 @@ def view(found: AttentionMap, query: Cell, image: NDArray[np.uint8]) -> View:
     """Return weights as something that can be drawn over ``image``."""
     size = (image.shape[0], image.shape[1])
     centre = ((query[1] + 0.5) * CELL, (query[0] + 0.5) * CELL)
-    return View("", "", found, image, Placement(size, (1.0, 1.0), (0.0, 0.0)), size, centre, {})
+    return View("", "", found, image, LetterboxTransform(size, (1.0, 1.0), (0.0, 0.0)), size, centre, {})
 
 
 def draw_row(

@@ -21,14 +21,14 @@ from rich.console import Console
 from torch import Tensor
 
 import regard
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
-from regard.data.record import DetectionData, Record
 from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
-from regard.evaluate import Metrics, detect, evaluate, save_coco_json, score
-from regard.evaluate.coco import ALL_AREAS, coco_evaluate, pixel_boxes
-from regard.evaluate.matching import judge, match, overlaps
-from regard.types import Detections, PlacedBatch, Placement
+from regard.evaluation import Metrics, detect, evaluate, save_coco_json, score
+from regard.evaluation.coco import ALL_AREAS, coco_evaluate, pixel_boxes
+from regard.evaluation.matching import judge, match, overlaps
+from regard.types import Detections, LetterboxedBatch, LetterboxTransform
 
 SIZE = (97, 211)
 
@@ -42,12 +42,12 @@ class _NoImage:
 
 def _record(
     boxes_xyxy: Iterable[Iterable[float]], class_ids: list[int], crowd: list[bool] | None = None, image_id: int = 0
-) -> Record:
+) -> Sample:
     corners = np.array(list(boxes_xyxy), dtype=np.float64).reshape(-1, 4)
     low, high = corners[:, :2], corners[:, 2:]
     fractions = np.concatenate([(low + high) / 2, high - low], axis=1) / (SIZE[1], SIZE[0], SIZE[1], SIZE[0])
     ids = np.array(class_ids, dtype=np.int64)
-    return Record(_NoImage(), fractions, ids, image_id, crowd=None if crowd is None else np.array(crowd, dtype=bool))
+    return Sample(_NoImage(), fractions, ids, image_id, crowd=None if crowd is None else np.array(crowd, dtype=bool))
 
 
 def _found(boxes_xyxy: Iterable[Iterable[float]], scores: list[float], class_ids: list[int]) -> Detections:
@@ -60,7 +60,7 @@ def _random_boxes(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     return np.concatenate([low, low + rng.uniform(3, 120, (n, 2))], axis=1)
 
 
-def _random_case(images: int = 23, classes: int = 5) -> tuple[list[Detections], list[Record]]:
+def _random_case(images: int = 23, classes: int = 5) -> tuple[list[Detections], list[Sample]]:
     """Labels, some of them crowds, with noisy copies of them and false alarms as detections."""
     rng = np.random.default_rng(0)
     detections, records = [], []
@@ -94,7 +94,7 @@ def _pycocotools(truth: dict[str, Any], results: Path) -> tuple[NDArray[np.float
     return evaluation.stats, evaluation.eval["precision"][:, :, :, ALL_AREAS, -1]
 
 
-def _as_coco(records: list[Record], category_ids: list[int]) -> dict[str, Any]:
+def _as_coco(records: list[Sample], category_ids: list[int]) -> dict[str, Any]:
     height, width = SIZE
     annotations = []
     for record in records:
@@ -282,12 +282,15 @@ class _Oracle(torch.nn.Module):
         return row.repeat(len(images), 3, 1)
 
 
-def _batches() -> list[PlacedBatch]:
+def _batches() -> list[LetterboxedBatch]:
     images = np.full((2, 3, 64, 96), 255, dtype=np.uint8)
-    placement, moved = Placement(SIZE, (0.5, 0.5), (10.0, 5.0)), Placement(SIZE, (0.5, 0.5), (0.0, 5.0))
+    placement, moved = (
+        LetterboxTransform(SIZE, (0.5, 0.5), (10.0, 5.0)),
+        LetterboxTransform(SIZE, (0.5, 0.5), (0.0, 5.0)),
+    )
     return [
-        PlacedBatch(images, (2, 0), (placement, placement)),
-        PlacedBatch(images[:1], (1,), (moved,)),
+        LetterboxedBatch(images, (2, 0), (placement, placement)),
+        LetterboxedBatch(images[:1], (1,), (moved,)),
     ]
 
 
@@ -309,10 +312,12 @@ def test_evaluate_restores_boxes_and_order() -> None:
 def test_only_the_next_batch_is_made_while_one_is_looked_at() -> None:
     made: list[int] = []
 
-    def batches() -> Iterator[PlacedBatch]:
+    def batches() -> Iterator[LetterboxedBatch]:
         for i in range(6):
             made.append(i)
-            yield PlacedBatch(np.full((1, 3, 64, 96), 255, np.uint8), (i,), (Placement(SIZE, (1.0, 1.0), (0.0, 0.0)),))
+            yield LetterboxedBatch(
+                np.full((1, 3, 64, 96), 255, np.uint8), (i,), (LetterboxTransform(SIZE, (1.0, 1.0), (0.0, 0.0)),)
+            )
 
     class Watching(_Oracle):
         def forward(self, images: Tensor) -> Tensor:
@@ -338,7 +343,7 @@ def test_saved_results_carry_the_data_sets_ids(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == []
 
 
-def _coco128(shared: Path) -> tuple[DetectionData, dict[str, Any]]:
+def _coco128(shared: Path) -> tuple[DetectionDataset, dict[str, Any]]:
     path = shared / "data" / "coco128" / "annotations" / "instances_train2017.json"
     return load_data(path), json.loads(path.read_text())
 

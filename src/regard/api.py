@@ -10,9 +10,8 @@ from torch import nn
 
 from regard.backend import Backend
 from regard.config import DetectSettings, Recipe, TrainSettings, checked, require_positive
-from regard.costing.report import cost as cost
 from regard.data.formats import load_data
-from regard.evaluate import Metrics
+from regard.evaluation import Metrics
 from regard.exporting import ExportReport, export_detector
 from regard.finder import Finder
 from regard.folders import next_folder
@@ -24,11 +23,12 @@ from regard.inference.validate import validate as run_validation
 from regard.nn.table import LAYERS
 from regard.prediction import Source
 from regard.prediction import predict as run_prediction
-from regard.seeing import attend as attend
+from regard.profiling.report import cost as cost
 from regard.training.recipe import find_recipe
 from regard.training.run import Run, resume_training, run_training
 from regard.types import Detections
-from regard.weights.detector import load_detector, rebuild, refilled, save_detector
+from regard.visualize import attend as attend
+from regard.weights.detector import load_detector, load_matching, rebuild, save_detector
 
 Modules = Mapping[str, type[nn.Module]]
 
@@ -56,7 +56,7 @@ def load(
         RegardError: not found, damaged, of another kind, mis-wired, or in need of a module that was not given.
     """
     detector = load_detector(source, modules=modules, allow_miswired=allow_miswired)
-    return refilled(detector, load_detector(weights, modules=modules))[0] if weights else detector
+    return load_matching(detector, load_detector(weights, modules=modules))[0] if weights else detector
 
 
 def insert(

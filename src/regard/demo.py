@@ -38,7 +38,7 @@ MEASURES = ("ap50", "ap")
 RECIPE = Recipe(
     name="demo",
     # The colour of an object and its place are what the task is about: only mirroring leaves it as it is.
-    augment=AugmentSettings(mosaic=0, translate=0, scale=0, hsv_h=0, hsv_s=0, hsv_v=0, flip_ud=0.5),
+    augment=AugmentSettings(mosaic=0, translate=0, scale=0, hsv_h=0, hsv_s=0, hsv_v=0, flipud=0.5),
     loss=LossSettings(cls=20.0),  # two classes: the gain is scaled by 2 / 80
     optim=OptimSettings(
         optimizer="adamw",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.letterbox import restore_boxes
-from regard.types import Detections, Placement
+from regard.types import Detections, LetterboxTransform
 
 if TYPE_CHECKING:
     from regard.backend import Backend
@@ -55,7 +55,9 @@ def as_finder(detector: Backend | Finder) -> Finder:
     return BackendFinder(detector)
 
 
-def to_detections(rows: NDArray[np.float32], placement: Placement, names: Mapping[int, str], source: str) -> Detections:
+def to_detections(
+    rows: NDArray[np.float32], placement: LetterboxTransform, names: Mapping[int, str], source: str
+) -> Detections:
     """Return suppressed rows (n, 6), in input pixels, as detections in pixels of the original image."""
     return Detections(
         boxes_xyxy=restore_boxes(rows[:, :4], placement).astype(np.float32),

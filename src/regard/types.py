@@ -76,7 +76,7 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Placement:
+class LetterboxTransform:
     """How an image was placed on the network's input: scaled by ``scale``, then moved by ``pad``.
 
     Attributes:
@@ -106,7 +106,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class PlacedBatch:
+class LetterboxedBatch:
     """What the loader gives to validation.
 
     Attributes:
@@ -117,7 +117,7 @@ class PlacedBatch:
 
     images: NDArray[np.uint8]
     indices: tuple[int, ...]
-    placements: tuple[Placement, ...]
+    placements: tuple[LetterboxTransform, ...]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from regard.ablate.record import CostRecord, Role, RunRecord, StudyRecord, Variant
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
-from regard.data.record import DetectionData, Record
-from regard.evaluate.coco import coco_rows
+from regard.evaluation.coco import coco_rows
 from regard.types import Detections
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -34,7 +34,7 @@ SPECS: tuple[tuple[str, Role, str, float, float], ...] = (
 """Name, role, what it controls, true effect on AP, standard deviation of paired differences."""
 
 
-def small_data(images: int = 11) -> DetectionData:
+def small_data(images: int = 11) -> DetectionDataset:
     """Return the odd-one-out data with few val images."""
     return load_data(f"synthetic:context?train=2&val={images}&test=0")
 
@@ -74,7 +74,7 @@ def fake_study(folder: Path, *, seeds: Sequence[int] = SEEDS, with_test: bool = 
     )
 
 
-def with_detections(study: StudyRecord, data: DetectionData) -> StudyRecord:
+def with_detections(study: StudyRecord, data: DetectionDataset) -> StudyRecord:
     """Write ``val.json`` for every finished run: better detectors miss fewer objects and stray less."""
     records = data.splits["val"]
     for run in study.runs:
@@ -117,7 +117,7 @@ def _cost(index: int, rng: np.random.Generator) -> CostRecord:
     )
 
 
-def _found(record: Record, rng: np.random.Generator, quality: float) -> Detections:
+def _found(record: Sample, rng: np.random.Generator, quality: float) -> Detections:
     size = 128
     centre, half = record.boxes_cxcywh[:, :2], record.boxes_cxcywh[:, 2:] / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from regard.ablate.bootstrap import draw_images, image_interval
-from regard.data.record import Record
-from regard.evaluate.coco import coco_evaluate
-from regard.evaluate.reweigh import match_classes, weighted_ap
+from regard.data.dataset import Sample
+from regard.evaluation.coco import coco_evaluate
+from regard.evaluation.reweigh import match_classes, weighted_ap
 from regard.types import Detections
 
 SIZE = (97, 211)
@@ -31,7 +31,7 @@ def _fraction(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([(low + high) / 2, high - low], axis=1) / (SIZE[1], SIZE[0], SIZE[1], SIZE[0])
 
 
-def scenes(seed: int, images: int, with_crowds: bool) -> tuple[list[Record], list[Detections]]:
+def scenes(seed: int, images: int, with_crowds: bool) -> tuple[list[Sample], list[Detections]]:
     """Return labels, and detections that sit more or less on them; the first image has neither."""
     rng = np.random.default_rng(seed)
     records, found = [], []
@@ -41,7 +41,7 @@ def scenes(seed: int, images: int, with_crowds: bool) -> tuple[list[Record], lis
         boxes = np.concatenate([low, low + rng.uniform(9, 35, (count, 2))], axis=1)
         ids = rng.integers(0, CLASSES, count)
         crowd = rng.uniform(size=count) < 0.3 if with_crowds else None
-        records.append(Record(_NoImage(), _fraction(boxes), ids, i + 1, crowd=crowd))
+        records.append(Sample(_NoImage(), _fraction(boxes), ids, i + 1, crowd=crowd))
         picked = rng.integers(0, max(count, 1), 11 if count else 0)
         guesses = boxes[picked] + rng.uniform(-4, 4, (len(picked), 4))
         guessed_ids = np.where(rng.uniform(size=len(picked)) < 0.8, ids[picked], rng.integers(0, CLASSES, len(picked)))
@@ -83,7 +83,7 @@ def _pick(values: Sequence[Any], indices: NDArray[np.int64]) -> list[Any]:
 def test_only_the_hundred_best_count() -> None:
     """The right detection of the only label is the 101st, and then the 100th."""
     box = np.array([[100.0, 40.0, 130.0, 60.0]])
-    records = [Record(_NoImage(), _fraction(box), np.array([0]), 1)]
+    records = [Sample(_NoImage(), _fraction(box), np.array([0]), 1)]
     boxes = np.repeat(np.array([[0, 0, 9, 9]], dtype=np.float32), 101, axis=0)
     boxes[-1] = box
     for first, expected in ((0, 0.0), (1, 0.01)):

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from tiny_studies import Here, outcome, tiny_plan
 
-from regard.ablate.cluster import Placement, RayExecutor, _check_room, complete
+from regard.ablate.cluster import LetterboxTransform, RayExecutor, _check_room, complete
 from regard.ablate.folder import is_held, is_over
 from regard.ablate.study import run_study
 from regard.errors import RegardError
@@ -46,7 +46,7 @@ def test_a_node_that_dies_costs_nothing_but_its_epoch(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     plan = tiny_plan(control="none", epochs=40, seeds=2, noise=True)
-    executor = RayExecutor(cluster.address, Placement(resources={"desk": 0.5}))
+    executor = RayExecutor(cluster.address, LetterboxTransform(resources={"desk": 0.5}))
     folders = [tmp_path / "study" / "runs" / place / f"seed-{seed}"
                for seed in (0, 1) for place in ("base", "SE-ratio-4-p4", "noise")]  # fmt: skip
     seen: dict[str, Any] = {}
@@ -77,7 +77,7 @@ def test_a_node_that_dies_costs_nothing_but_its_epoch(
     again = run_study(plan, "study", executor=executor, console=Console(quiet=True))
     assert outcome(again) == outcome(study)
     with pytest.raises(RegardError, match="asks for 3 GPU, and no node of the cluster has more than 0"):
-        RayExecutor(cluster.address, Placement(gpus=3))
+        RayExecutor(cluster.address, LetterboxTransform(gpus=3))
 
 
 def rows(folder: Path) -> list[str]:
@@ -92,22 +92,22 @@ def epochs(folder: Path) -> int:
 def test_where_there_is_no_cluster() -> None:
     pytest.importorskip("ray")
     with pytest.raises(RegardError, match="no Ray cluster at"):
-        RayExecutor("127.0.0.1:1", Placement())
+        RayExecutor("127.0.0.1:1", LetterboxTransform())
 
 
 def test_a_run_has_to_fit_on_one_node() -> None:
     nodes = [{"CPU": 2.0}, {"CPU": 2.0, "desk": 1.0}, {"CPU": 1.0, "GPU": 1.0}]
-    _check_room(nodes, Placement(cpus=2, resources={"desk": 0.5}))
-    _check_room(nodes, Placement(gpus=0.25))
+    _check_room(nodes, LetterboxTransform(cpus=2, resources={"desk": 0.5}))
+    _check_room(nodes, LetterboxTransform(gpus=0.25))
     for asked, told in (
-        (Placement(cpus=3), "asks for 3 CPU, and no node of the cluster has more than 2"),
-        (Placement(resources={"table": 1}), "asks for 1 table, and no node of the cluster has more than 0"),
-        (Placement(cpus=2, gpus=1), "no node of the cluster has 2 CPU and 1 GPU together"),
+        (LetterboxTransform(cpus=3), "asks for 3 CPU, and no node of the cluster has more than 2"),
+        (LetterboxTransform(resources={"table": 1}), "asks for 1 table, and no node of the cluster has more than 0"),
+        (LetterboxTransform(cpus=2, gpus=1), "no node of the cluster has 2 CPU and 1 GPU together"),
     ):
         with pytest.raises(RegardError, match=told):
             _check_room(nodes, asked)
     with pytest.raises(RegardError, match="more than 0"):
-        _check_room([], Placement())
+        _check_room([], LetterboxTransform())
 
 
 def test_a_node_that_cannot_see_the_folder_says_so(tmp_path: Path) -> None:

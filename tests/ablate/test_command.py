@@ -16,7 +16,7 @@ from rich.console import Console
 from tiny_studies import DATA, Here, tiny_plan
 
 from regard.__main__ import main
-from regard.ablate.cluster import Placement
+from regard.ablate.cluster import LetterboxTransform
 from regard.ablate.record import StudyRecord
 from regard.ablate.study import run_study
 
@@ -136,21 +136,21 @@ def test_the_status_is_json_while_runs_go_on(
 @pytest.mark.parametrize(
     ("flags", "placement"),
     [
-        ((), Placement()),
+        ((), LetterboxTransform()),
         (
             ("--cpus", "3", "--gpus", "0.25", "--resource", "a100=0.5", "--resource", "desk=2", "--placement", "pack"),
-            Placement(cpus=3, gpus=0.25, resources={"a100": 0.5, "desk": 2.0}, strategy="pack"),
+            LetterboxTransform(cpus=3, gpus=0.25, resources={"a100": 0.5, "desk": 2.0}, strategy="pack"),
         ),
     ],
 )
 def test_what_a_run_takes_of_a_cluster_is_passed_on(
-    flags: tuple[str, ...], placement: Placement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: tuple[str, ...], placement: LetterboxTransform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[tuple[str, Placement]] = []
+    made: list[tuple[str, LetterboxTransform]] = []
     given: dict[str, Any] = {}
 
     class Cluster(Here):
-        def __init__(self, address: str, take: Placement) -> None:
+        def __init__(self, address: str, take: LetterboxTransform) -> None:
             super().__init__()
             made.append((address, take))
 

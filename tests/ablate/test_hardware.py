@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from tiny_studies import Here, tiny_plan
 
-from regard.ablate.cluster import Placement, RayExecutor
+from regard.ablate.cluster import LetterboxTransform, RayExecutor
 from regard.ablate.folder import StudyFolder, read_json
 from regard.ablate.hardware import Hardware, describe_device, device_here, hardware_here, has_device
 from regard.ablate.study import run_study
@@ -110,7 +110,7 @@ def test_a_cluster_tells_what_a_node_with_the_runs_resources_has(
     monkeypatch.setattr("regard.ablate.cluster._connected", lambda _: ray)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    executor = RayExecutor("auto", Placement(cpus=3, gpus=gpus, resources={"desk": 0.5}))
+    executor = RayExecutor("auto", LetterboxTransform(cpus=3, gpus=gpus, resources={"desk": 0.5}))
     found = executor.hardware({"precision": "auto"})
     assert found.device == device
     assert (found.precision, found.workers) == ("bf16", 2) or device == "cpu"

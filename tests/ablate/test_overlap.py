@@ -19,17 +19,17 @@ from regard.ablate.overlap import also_trained_on, overlap_lines
 from regard.ablate.probe import Probe
 from regard.ablate.report import Extras, build
 from regard.ablate.study import run_study
+from regard.data.dataset import Sample
 from regard.data.formats import load_data
 from regard.data.images import ImageFile
-from regard.data.record import Record
 
 NOTHING = (np.zeros((0, 4)), np.zeros(0, np.int64), 0)
 
 
-def record(path: Path, content: bytes) -> Record:
+def record(path: Path, content: bytes) -> Sample:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    return Record(ImageFile(path), *NOTHING)
+    return Sample(ImageFile(path), *NOTHING)
 
 
 def test_the_same_path_and_the_same_content_are_the_same_image(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_same_path_and_the_same_content_are_the_same_image(tmp_path: Path) -
     (tmp_path / "link.png").symlink_to(tmp_path / "1.png")
     other = [
         record(tmp_path / "copy.png", b"three"),
-        Record(ImageFile(tmp_path / "link.png"), *NOTHING),
+        Sample(ImageFile(tmp_path / "link.png"), *NOTHING),
         record(tmp_path / "new.png", b"six"),  # as long as others
         record(tmp_path / "longer.png", b"something"),
     ]

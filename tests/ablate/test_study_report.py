@@ -29,7 +29,7 @@ from regard.ablate.report.page import to_html
 from regard.ablate.report.pareto import Point, frontier
 from regard.ablate.report.svg import Scale, tick_text
 from regard.errors import RegardError
-from regard.evaluate import score
+from regard.evaluation import score
 
 PNG = cv2.imencode(".png", np.zeros((7, 11, 3), np.uint8))[1].tobytes()
 VOID = {"meta", "img", "br", "wbr"}

@@ -127,7 +127,7 @@ def test_the_noise_control_differs_in_its_order_alone() -> None:
 
 
 def test_seeds_that_change_nothing_are_refused(tmp_path: Path) -> None:
-    still = AugmentSettings(mosaic=0, translate=0, scale=0, flip_lr=0, hsv_h=0, hsv_s=0, hsv_v=0)
+    still = AugmentSettings(mosaic=0, translate=0, scale=0, fliplr=0, hsv_h=0, hsv_s=0, hsv_v=0)
     recipe = PLAIN.model_copy(update={"augment": still})
     weights = tmp_path / "whole.safetensors"
     overlay = tmp_path / "named.yaml"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from memory_images import record
 
-from regard.data.record import Record
+from regard.data.dataset import Sample
 
 Paint = Callable[[Path, int, int], Path]
 
@@ -101,6 +101,6 @@ def voc_set(tmp_path: Path, paint: Paint) -> Path:
 
 
 @pytest.fixture(scope="module")
-def records() -> tuple[Record, ...]:
+def records() -> tuple[Sample, ...]:
     """Seven images of all shapes, the fourth without boxes."""
     return tuple(record(k, boxes=k % 4 if k != 4 else 5) for k in range(7))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.record import Record
+from regard.data.dataset import Sample
 from regard.errors import RegardError
 
 SIZES = ((41, 61), (67, 43), (53, 53), (29, 97), (31, 37), (89, 47), (59, 71))
@@ -30,10 +30,10 @@ class BrokenImage:
         raise RegardError("the file is not an image", file=self.name)
 
 
-def record(k: int, boxes: int) -> Record:
+def record(k: int, boxes: int) -> Sample:
     rng = np.random.default_rng(k)
     pixels = rng.integers(0, 256, (*SIZES[k % len(SIZES)], 3), dtype=np.uint8)
     pixels.setflags(write=False)
     sides = rng.uniform(0.2, 0.5, (boxes, 2))
     centres = sides / 2 + rng.random((boxes, 2)) * (1 - sides)
-    return Record(MemoryImage(f"image {k}", pixels), np.hstack([centres, sides]), rng.integers(0, 5, boxes), k)
+    return Sample(MemoryImage(f"image {k}", pixels), np.hstack([centres, sides]), rng.integers(0, 5, boxes), k)

@@ -19,8 +19,8 @@ from regard.data.augment import (
 )
 from regard.data.letterbox import GREY, letterbox
 
-STILL = AugmentSettings(mosaic=0, translate=0, scale=0, flip_lr=0, hsv_h=0, hsv_s=0, hsv_v=0)
-WILD = AugmentSettings(degrees=30, shear=10, perspective=0.001, mixup=0.5, flip_ud=0.5)
+STILL = AugmentSettings(mosaic=0, translate=0, scale=0, fliplr=0, hsv_h=0, hsv_s=0, hsv_v=0)
+WILD = AugmentSettings(degrees=30, shear=10, perspective=0.001, mixup=0.5, flipud=0.5)
 COLOURS = ((251, 11, 13), (17, 241, 19), (23, 29, 239), (199, 197, 31))
 
 

@@ -19,7 +19,7 @@ from regard.data.letterbox import (
     restore_boxes,
     validation_sizes,
 )
-from regard.types import Placement
+from regard.types import LetterboxTransform
 
 
 def noise(height: int, width: int) -> NDArray[np.uint8]:
@@ -32,7 +32,7 @@ def test_reference_input_is_reproduced_exactly(shared: Path) -> None:
     image = np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), dtype=np.uint8)
     placed, placement = letterbox(image, (320, 320))
     np.testing.assert_array_equal(placed.transpose(2, 0, 1), reference["input_uint8"])
-    assert placement == Placement((480, 640), (0.5, 0.5), (0.0, 40.0))
+    assert placement == LetterboxTransform((480, 640), (0.5, 0.5), (0.0, 40.0))
 
 
 @pytest.mark.parametrize("size", [320, 640])
@@ -97,14 +97,14 @@ def test_odd_padding_goes_right_and_below_while_the_pad_stays_unrounded() -> Non
     np.testing.assert_array_equal(placed[1:38, 3:56], image)
     placed[1:38, 3:56] = GREY
     assert (placed == GREY).all()
-    assert placement == Placement((37, 53), (1.0, 1.0), (3.5, 1.5))
+    assert placement == LetterboxTransform((37, 53), (1.0, 1.0), (3.5, 1.5))
 
 
 def test_enlarging_is_bilinear_and_can_be_refused() -> None:
     image = noise(11, 7)
     placed, placement = letterbox(image, (22, 23))
     np.testing.assert_array_equal(placed[:, 4:18], cv2.resize(image, (14, 22), interpolation=cv2.INTER_LINEAR))
-    assert placement == Placement((11, 7), (2.0, 2.0), (4.5, 0.0))
+    assert placement == LetterboxTransform((11, 7), (2.0, 2.0), (4.5, 0.0))
     assert (letterbox(noise(30, 41), (20, 27))[0][[0, -1]] != GREY).any(axis=(1, 2)).all()  # 19.76 rows become 20
     assert letterbox(image, (22, 23), enlarge=False)[1].scale == (1.0, 1.0)
     assert letterbox(image, (5, 5), enlarge=False)[1].scale == (5 / 11, 5 / 11)
@@ -124,13 +124,13 @@ def test_boxes_go_there_and_back(image_size: tuple[int, int], dtype: type[np.flo
 
 
 def test_restored_boxes_are_clipped_to_the_image() -> None:
-    placement = Placement((37, 53), (2.0, 2.0), (3.0, 5.0))
+    placement = LetterboxTransform((37, 53), (2.0, 2.0), (3.0, 5.0))
     boxes = np.array([[0.0, 0.0, 1000.0, 1000.0], [13.0, 25.0, 23.0, 35.0]])
     np.testing.assert_array_equal(restore_boxes(boxes, placement), [[0, 0, 53, 37], [5, 10, 10, 15]])
 
 
 def test_no_boxes() -> None:
-    placement = Placement((37, 53), (2.0, 2.0), (3.0, 5.0))
+    placement = LetterboxTransform((37, 53), (2.0, 2.0), (3.0, 5.0))
     assert restore_boxes(np.empty((0, 4)), placement).shape == (0, 4)
     assert restore_boxes(np.empty((0, 4), dtype=np.float32), placement).dtype == np.float32
 
@@ -152,7 +152,7 @@ def test_validation_placement_is_per_axis() -> None:
     np.testing.assert_array_equal(placed[1:15, 1:21], fit_long_side(image, 20))
     assert (placed[[0, 15, 16]] == GREY).all()
     assert (placed[:, [0, 21, 22]] == GREY).all()
-    assert placement == Placement((27, 40), (0.5, 14 / 27), (1.5, 1.5))
+    assert placement == LetterboxTransform((27, 40), (0.5, 14 / 27), (1.5, 1.5))
 
 
 def test_aspect_order_is_stable() -> None:

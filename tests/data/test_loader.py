@@ -14,17 +14,17 @@ from memory_images import BrokenImage
 from numpy.typing import NDArray
 
 from regard.config import AugmentSettings
+from regard.data.dataset import Sample
 from regard.data.images import ImageFile
 from regard.data.letterbox import fit_long_side, letterbox_validation
 from regard.data.loader import TrainLoader
-from regard.data.record import Record
 from regard.errors import RegardError
 from regard.types import Batch
 
-STILL = AugmentSettings(mosaic=0, translate=0, scale=0, flip_lr=0, hsv_h=0, hsv_s=0, hsv_v=0)
+STILL = AugmentSettings(mosaic=0, translate=0, scale=0, fliplr=0, hsv_h=0, hsv_s=0, hsv_v=0)
 
 
-def train_loader(records: tuple[Record, ...], **options: object) -> TrainLoader:
+def train_loader(records: tuple[Sample, ...], **options: object) -> TrainLoader:
     defaults: dict[str, object] = {"settings": AugmentSettings(), "imgsz": 64, "batch": 3, "seed": 5, "workers": 0}
     return TrainLoader(records, **(defaults | options))  # type: ignore[arg-type]
 
@@ -37,7 +37,7 @@ def assert_equal(first: Iterator[Batch] | list[Batch], second: Iterator[Batch] |
             assert torch.equal(getattr(one.targets, name), getattr(other.targets, name))
 
 
-def test_an_epoch_has_every_image_once_in_an_order_of_its_own(records: tuple[Record, ...]) -> None:
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own(records: tuple[Sample, ...]) -> None:
     loader = train_loader(records)
     orders = [[i for batch in loader.epoch(epoch) for i in batch.indices] for epoch in range(3)]
     assert all(sorted(order) == list(range(7)) for order in orders)
@@ -46,7 +46,7 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own(records: tuple[Rec
     assert [len(batch.indices) for batch in loader.epoch(0)] == [3, 3, 1]
 
 
-def test_batches_have_the_promised_shapes_and_types(records: tuple[Record, ...]) -> None:
+def test_batches_have_the_promised_shapes_and_types(records: tuple[Sample, ...]) -> None:
     for batch in train_loader(records).epoch(0):
         count, boxes = len(batch.indices), len(batch.targets)
         assert (batch.images.shape, batch.images.dtype) == ((count, 3, 64, 64), torch.uint8)
@@ -58,7 +58,7 @@ def test_batches_have_the_promised_shapes_and_types(records: tuple[Record, ...])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_any_number_of_workers_gives_the_same_batches(records: tuple[Record, ...], workers: int) -> None:
+def test_any_number_of_workers_gives_the_same_batches(records: tuple[Sample, ...], workers: int) -> None:
     settings = AugmentSettings(mixup=0.5, degrees=10)
     here, there = (train_loader(records, settings=settings, workers=n) for n in (0, workers))
     for epoch in (0, 2, 1):
@@ -66,14 +66,14 @@ def test_any_number_of_workers_gives_the_same_batches(records: tuple[Record, ...
     assert_equal(here.epoch(1, mosaic=False), there.epoch(1, mosaic=False))
 
 
-def test_an_epoch_given_up_midway_leaves_no_trace(records: tuple[Record, ...]) -> None:
+def test_an_epoch_given_up_midway_leaves_no_trace(records: tuple[Sample, ...]) -> None:
     loader = train_loader(records, workers=1)
     expected = list(train_loader(records).epoch(1))
     next(loader.epoch(0))
     assert_equal(expected, loader.epoch(1))
 
 
-def test_seeds_and_epochs_differ_but_torch_is_left_alone(records: tuple[Record, ...]) -> None:
+def test_seeds_and_epochs_differ_but_torch_is_left_alone(records: tuple[Sample, ...]) -> None:
     state = torch.get_rng_state()
     first = next(train_loader(records).epoch(0)).images
     assert not torch.equal(first, next(train_loader(records, seed=6).epoch(0)).images)
@@ -81,7 +81,7 @@ def test_seeds_and_epochs_differ_but_torch_is_left_alone(records: tuple[Record, 
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_two_processes_see_together_what_one_sees(records: tuple[Record, ...]) -> None:
+def test_two_processes_see_together_what_one_sees(records: tuple[Sample, ...]) -> None:
     whole = list(train_loader(records, batch=5).epoch(3))
     shards = [list(train_loader(records, batch=5, rank=rank, world_size=2).epoch(3)) for rank in (0, 1)]
     assert len(whole) == len(shards[0]) == len(shards[1]) == 2
@@ -95,7 +95,7 @@ def test_two_processes_see_together_what_one_sees(records: tuple[Record, ...]) -
             assert torch.equal(part.boxes_cxcywh[part.image_index == local], expected)
 
 
-def test_a_last_batch_too_small_for_all_processes_is_left_out(records: tuple[Record, ...]) -> None:
+def test_a_last_batch_too_small_for_all_processes_is_left_out(records: tuple[Sample, ...]) -> None:
     loaders = [train_loader(records, batch=3, rank=rank, world_size=2) for rank in (0, 1)]
     assert [len(loader) for loader in loaders] == [2, 2]
     assert [len(list(loader.epoch(0))) for loader in loaders] == [2, 2]
@@ -105,7 +105,7 @@ def test_a_last_batch_too_small_for_all_processes_is_left_out(records: tuple[Rec
         train_loader(())
 
 
-def test_an_image_is_varied_anew_each_epoch(records: tuple[Record, ...]) -> None:
+def test_an_image_is_varied_anew_each_epoch(records: tuple[Sample, ...]) -> None:
     loader = train_loader(records[:1])
     (first,), (second,) = loader.epoch(0), loader.epoch(1)
     assert not torch.equal(first.images, second.images)
@@ -113,7 +113,7 @@ def test_an_image_is_varied_anew_each_epoch(records: tuple[Record, ...]) -> None
 
 @pytest.mark.parametrize("mosaic", [0, 1])
 def test_without_augmentation_images_are_letterboxed_with_their_boxes(
-    records: tuple[Record, ...], mosaic: float
+    records: tuple[Sample, ...], mosaic: float
 ) -> None:
     settings = STILL.model_copy(update={"mosaic": mosaic})
     for batch in train_loader(records, settings=settings, imgsz=32).epoch(0, mosaic=False):
@@ -127,21 +127,21 @@ def test_without_augmentation_images_are_letterboxed_with_their_boxes(
             np.testing.assert_allclose(boxes, truth, atol=0.5001)
 
 
-def test_crowds_are_not_learned_from(records: tuple[Record, ...]) -> None:
+def test_crowds_are_not_learned_from(records: tuple[Sample, ...]) -> None:
     crowded = replace(records[3], crowd=np.array([True, False, True]))
     (batch,) = train_loader((crowded,), settings=STILL).epoch(0)
     assert batch.targets.class_ids.tolist() == [records[3].class_ids[1]]
 
 
 @pytest.mark.parametrize("index", [0, 3])
-def test_one_image_with_or_without_boxes(records: tuple[Record, ...], index: int) -> None:
+def test_one_image_with_or_without_boxes(records: tuple[Sample, ...], index: int) -> None:
     (batch,) = train_loader((records[index],), settings=AugmentSettings(mixup=1), batch=16).epoch(0)
     assert batch.images.shape == (1, 3, 64, 64)
     assert (len(batch.targets) > 0) == (index == 3)
 
 
 @pytest.fixture
-def files(records: tuple[Record, ...], tmp_path: Path) -> tuple[Record, ...]:
+def files(records: tuple[Sample, ...], tmp_path: Path) -> tuple[Sample, ...]:
     (tmp_path / "images").mkdir()
     stored = []
     for k, one in enumerate(records):
@@ -152,7 +152,7 @@ def files(records: tuple[Record, ...], tmp_path: Path) -> tuple[Record, ...]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_caches_change_nothing(files: tuple[Record, ...], tmp_path: Path, workers: int) -> None:
+def test_caches_change_nothing(files: tuple[Sample, ...], tmp_path: Path, workers: int) -> None:
     expected = list(train_loader(files, imgsz=32).epoch(0))
     assert_equal(expected, train_loader(files, imgsz=32, cache="ram", workers=workers).epoch(0))
     folder = tmp_path / "cache"
@@ -164,7 +164,7 @@ def test_caches_change_nothing(files: tuple[Record, ...], tmp_path: Path, worker
     assert len(list((tmp_path / "images").iterdir())) == 7
 
 
-def test_disk_cache_is_read_until_the_file_changes(files: tuple[Record, ...], tmp_path: Path) -> None:
+def test_disk_cache_is_read_until_the_file_changes(files: tuple[Sample, ...], tmp_path: Path) -> None:
     one = files[:1]
 
     def image() -> NDArray[np.uint8]:
@@ -182,19 +182,19 @@ def test_disk_cache_is_read_until_the_file_changes(files: tuple[Record, ...], tm
     assert (image() == 9).all()
 
 
-def test_disk_cache_needs_a_folder_and_leaves_drawn_images_alone(records: tuple[Record, ...], tmp_path: Path) -> None:
+def test_disk_cache_needs_a_folder_and_leaves_drawn_images_alone(records: tuple[Sample, ...], tmp_path: Path) -> None:
     with pytest.raises(RegardError, match="no folder"):
         train_loader(records, cache="disk")
     next(train_loader(records, cache="disk", cache_dir=tmp_path / "cache").epoch(0))
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_pixels_lie_channels_last(records: tuple[Record, ...]) -> None:
+def test_pixels_lie_channels_last(records: tuple[Sample, ...]) -> None:
     batch = next(train_loader(records).epoch(0))
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_rect_training_batches_like_shapes(records: tuple[Record, ...]) -> None:
+def test_rect_training_batches_like_shapes(records: tuple[Sample, ...]) -> None:
     loader = train_loader(records, imgsz=128, batch=2, rect=True, settings=AugmentSettings(scale=0, translate=0))
     epochs = [list(loader.epoch(epoch)) for epoch in range(4)]
     assert len({tuple(batch.indices for batch in epoch) for epoch in epochs}) > 1
@@ -205,7 +205,7 @@ def test_rect_training_batches_like_shapes(records: tuple[Record, ...]) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_image_is_one_clear_error(records: tuple[Record, ...], workers: int) -> None:
+def test_an_unreadable_image_is_one_clear_error(records: tuple[Sample, ...], workers: int) -> None:
     broken = (replace(records[0], image=BrokenImage("street.jpg")),)
     with pytest.raises(RegardError) as caught:
         list(train_loader(broken, workers=workers).epoch(0))
@@ -213,7 +213,7 @@ def test_an_unreadable_image_is_one_clear_error(records: tuple[Record, ...], wor
     assert caught.value.file == "street.jpg"
 
 
-def test_what_workers_are_sent_can_be_pickled(records: tuple[Record, ...]) -> None:
+def test_what_workers_are_sent_can_be_pickled(records: tuple[Sample, ...]) -> None:
     """Platforms that spawn their processes pickle the data set."""
     data = train_loader(records)._loader.dataset
     assert len(pickle.dumps(data)) > 0

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from regard.data.coco import read_coco
-from regard.data.record import DetectionData
+from regard.data.dataset import DetectionDataset
 from regard.data.select import keep_classes, merge_classes
 from regard.errors import RegardError
 
 
 @pytest.fixture
-def data(coco_file: Path) -> DetectionData:
+def data(coco_file: Path) -> DetectionDataset:
     return read_coco(coco_file)
 
 
 @pytest.mark.parametrize("name", ["dog", "1"])
-def test_keeping_a_class_leaves_ids_names_and_images(data: DetectionData, name: str) -> None:
+def test_keeping_a_class_leaves_ids_names_and_images(data: DetectionDataset, name: str) -> None:
     kept = keep_classes(data, [name])
     assert (kept.names, kept.category_ids) == (data.names, data.category_ids)
     first, second = kept.splits["train"]
@@ -31,19 +31,19 @@ def test_keeping_a_class_leaves_ids_names_and_images(data: DetectionData, name: 
 
 
 @pytest.mark.parametrize(("name", "hint"), [("dgo", "did you mean 'dog'?"), ("2", None), ("-1", None)])
-def test_an_unknown_class_is_refused(data: DetectionData, name: str, hint: str | None) -> None:
+def test_an_unknown_class_is_refused(data: DetectionDataset, name: str, hint: str | None) -> None:
     with pytest.raises(RegardError, match=f"unknown class '{name}'") as caught:
         keep_classes(data, [name])
     assert caught.value.hint == hint
     assert caught.value.expected == "an index from 0 to 1, or one of cat, dog"
 
 
-def test_merging_makes_one_class(data: DetectionData) -> None:
+def test_merging_makes_one_class(data: DetectionDataset) -> None:
     merged = merge_classes(data)
     assert (merged.names, merged.category_ids) == (("item",), None)
     np.testing.assert_array_equal(merged.splits["train"][0].class_ids, [0, 0])
 
 
 def test_a_single_class_keeps_its_name(yolo_set: Path) -> None:
-    one = DetectionData(("cell",), {}, "yolo", str(yolo_set))
+    one = DetectionDataset(("cell",), {}, "yolo", str(yolo_set))
     assert merge_classes(one) is one

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from memory_images import SIZES, BrokenImage, record
 
+from regard.data.dataset import Sample
 from regard.data.letterbox import letterbox_validation, validation_sizes
-from regard.data.record import Record
 from regard.data.validation import Kept, ValidationLoader
 from regard.errors import RegardError
-from regard.types import PlacedBatch
+from regard.types import LetterboxedBatch
 
 
-def assert_equal(first: Iterable[PlacedBatch], second: Iterable[PlacedBatch]) -> None:
+def assert_equal(first: Iterable[LetterboxedBatch], second: Iterable[LetterboxedBatch]) -> None:
     for one, other in zip(first, second, strict=True):
         assert (one.indices, one.placements) == (other.indices, other.placements)
         assert np.array_equal(one.images, other.images)
 
 
-def test_validation_is_sorted_by_aspect_and_padded_as_needed(records: tuple[Record, ...]) -> None:
+def test_validation_is_sorted_by_aspect_and_padded_as_needed(records: tuple[Sample, ...]) -> None:
     loader = ValidationLoader(records, imgsz=64, batch=3, workers=0)
     batches = list(loader)
     order = [i for batch in batches for i in batch.indices]
@@ -38,7 +38,7 @@ def test_validation_is_sorted_by_aspect_and_padded_as_needed(records: tuple[Reco
 @pytest.mark.parametrize("rect", [True, False])
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_images_are_placed_as_yolov5_does_by_any_number_of_threads(
-    records: tuple[Record, ...], rect: bool, workers: int
+    records: tuple[Sample, ...], rect: bool, workers: int
 ) -> None:
     seen = []
     for batch in ValidationLoader(records, imgsz=64, batch=3, workers=workers, rect=rect):
@@ -53,7 +53,7 @@ def test_images_are_placed_as_yolov5_does_by_any_number_of_threads(
     assert (seen == sorted(seen)) == (not rect)
 
 
-def test_square_validation_keeps_the_order_and_pads_to_the_stride(records: tuple[Record, ...]) -> None:
+def test_square_validation_keeps_the_order_and_pads_to_the_stride(records: tuple[Sample, ...]) -> None:
     batches = list(ValidationLoader(records, imgsz=50, batch=4, workers=0, rect=False))
     assert [batch.indices for batch in batches] == [(0, 1, 2, 3), (4, 5, 6)]
     assert all(batch.images.shape[2:] == (64, 64) for batch in batches)
@@ -66,7 +66,7 @@ def test_an_empty_validation_set_has_no_batches() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_unreadable_image_is_one_clear_error_in_its_place(records: tuple[Record, ...], workers: int) -> None:
+def test_an_unreadable_image_is_one_clear_error_in_its_place(records: tuple[Sample, ...], workers: int) -> None:
     broken = (records[0], replace(records[1], image=BrokenImage("street.jpg")), records[2])
     batches = iter(ValidationLoader(broken, imgsz=64, batch=1, workers=workers, rect=False))
     assert next(batches).indices == (0,)
@@ -79,7 +79,7 @@ def test_kept_batches_are_made_once_and_only_when_the_first_pass_ended() -> None
     passes: list[int] = []
 
     class Counted:
-        def __iter__(self) -> Iterator[PlacedBatch]:
+        def __iter__(self) -> Iterator[LetterboxedBatch]:
             passes.append(1)
             return iter(loader)
 

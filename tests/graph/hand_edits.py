@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from regard.graph.lint import WiringError
 from regard.graph.read import parse_spec, read_spec
 from regard.graph.spec import IMAGE, ModelSpec
-from regard.graph.wiring import Miswiring
 
 FILE = Path("hand.yaml")
 
@@ -159,7 +159,7 @@ def left_stale(after: Sequence[int], stale: Sequence[Place]) -> Shift:
     return lambda place, x: 0 if place in stale else right(place, x)
 
 
-def corrected(text: str, found: Sequence[Miswiring]) -> str:
+def corrected(text: str, found: Sequence[WiringError]) -> str:
     """Return ``text`` with the corrections put where the messages say."""
     lines = text.split("\n")
     for sign in found:

@@ -101,7 +101,7 @@ class Needy(Same):
 
 
 class Total(nn.Module):
-    many_inputs: ClassVar[bool] = True
+    multi_input: ClassVar[bool] = True
 
     def __init__(self, in_channels: Sequence[int], scale: float = 1.0) -> None:
         super().__init__()

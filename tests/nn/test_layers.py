@@ -204,7 +204,7 @@ def test_concat() -> None:
     assert Concat([3, 4]).out_channels == 7
 
 
-@pytest.mark.parametrize("name", [n for n, layer in LAYERS.items() if not getattr(layer, "many_inputs", False)])
+@pytest.mark.parametrize("name", [n for n, layer in LAYERS.items() if not getattr(layer, "multi_input", False)])
 def test_every_layer_builds_from_its_channels_and_says_what_it_gives(name: str) -> None:
     layer = LAYERS[name](16).eval()  # type: ignore[arg-type]
     for shape in ((2, 16, 8, 10), (0, 16, 8, 10)):
@@ -212,7 +212,7 @@ def test_every_layer_builds_from_its_channels_and_says_what_it_gives(name: str) 
         assert y.shape[:2] == (shape[0], layer.out_channels)
 
 
-@pytest.mark.parametrize("name", [n for n, layer in LAYERS.items() if not getattr(layer, "many_inputs", False)])
+@pytest.mark.parametrize("name", [n for n, layer in LAYERS.items() if not getattr(layer, "multi_input", False)])
 def test_no_layer_mixes_images_or_changes_its_input(name: str) -> None:
     layer = trained(LAYERS[name](16))  # type: ignore[arg-type]
     whole = image(3, 16, 8, 10)

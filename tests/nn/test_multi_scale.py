@@ -15,8 +15,8 @@ from regard.graph.build import build
 from regard.graph.read import parse_spec
 from regard.nn.attention.deformable import DeformableAttention
 from regard.nn.multi_scale import MultiScaleDeformable, overlaps
-from regard.seeing import attention_layers
 from regard.types import AttentionMap
+from regard.visualize import attention_layers
 
 
 def close(found: Tensor, expected: Tensor) -> None:

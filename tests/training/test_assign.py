@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.training.assign import Positives, assign
+from regard.training.assign import Assignment, assign
 from regard.types import Targets
 
 STOCK = torch.tensor([10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326.0]).view(3, 3, 2)
@@ -46,7 +46,7 @@ def slow_assign(targets: Targets, anchors: Tensor, grid: tuple[int, int], thresh
     return rows
 
 
-def as_rows(positives: Positives) -> list[Row]:
+def as_rows(positives: Assignment) -> list[Row]:
     p = positives
     columns = (p.image, p.anchor, p.row, p.column, p.boxes_cxcywh, p.anchor_wh, p.class_ids)
     return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from regard.data.dataset import Sample
 from regard.data.palette import class_colour
-from regard.data.record import Record
 from regard.graph.detector import Detector
 from regard.training import pictures
 from regard.training.pictures import GAP, GROUND, TILE, Pictures
@@ -28,8 +28,8 @@ class Blank:
         return np.full((*self.size, 3), 200, dtype=np.uint8)
 
 
-def record(height: int, width: int) -> Record:
-    return Record(Blank(height, width), np.array([[0.5, 0.5, 0.4, 0.4]]), np.array([1]), 0)
+def record(height: int, width: int) -> Sample:
+    return Sample(Blank(height, width), np.array([[0.5, 0.5, 0.4, 0.4]]), np.array([1]), 0)
 
 
 def read(path: Path) -> NDArray[np.uint8]:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from regard.config import TrainSettings
+from regard.data.dataset import Sample
 from regard.data.formats import load_data
-from regard.data.record import Record
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.training.prepare import fit_anchors, fit_classes, freeze, hold_statistics
+from regard.training.prepare import fit_anchors, fit_classes, freeze, freeze_bn_stats
 
 DATA = load_data("synthetic:context?train=7&val=2&test=0")
 
@@ -58,13 +58,13 @@ def test_what_cannot_be_frozen_is_refused(model: Detector) -> None:
 def test_batch_norm_of_frozen_layers_keeps_its_statistics(model: Detector) -> None:
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     freeze(model, ["stem"])
-    hold_statistics(model.train(), everywhere=False)
+    freeze_bn_stats(model.train(), everywhere=False)
     assert [norm.training for norm in norms] == [False] + [True] * (len(norms) - 1)
-    hold_statistics(model.train(), everywhere=True)
+    freeze_bn_stats(model.train(), everywhere=True)
     assert not any(norm.training for norm in norms)
 
 
-def stretched(record: Record, factor: float) -> Record:
+def stretched(record: Sample, factor: float) -> Sample:
     return replace(record, boxes_cxcywh=record.boxes_cxcywh * (1, 1, 1, factor))
 
 

@@ -15,8 +15,8 @@ from regard.config import AugmentSettings, LossSettings
 from regard.data.formats import load_data
 from regard.data.loader import TrainLoader
 from regard.graph.detector import Detector
-from regard.training.loss import alone, detection_loss
-from regard.training.prepare import hold_statistics
+from regard.training.loss import detection_loss, identity_reduce
+from regard.training.prepare import freeze_bn_stats
 
 DATA = "synthetic:context?train=8&val=2&test=0"
 
@@ -27,7 +27,7 @@ def losses_and_gradients(fabric: Fabric, state: dict[str, Tensor], out: Path) ->
     model = gated_model()
     model.load_state_dict(state)
     model.train()
-    hold_statistics(model, everywhere=True)
+    freeze_bn_stats(model, everywhere=True)
     wrapped = fabric.setup(model)
     loader = TrainLoader(
         load_data(DATA).splits["train"],
@@ -40,7 +40,7 @@ def losses_and_gradients(fabric: Fabric, state: dict[str, Tensor], out: Path) ->
         world_size=fabric.world_size,
     )
     batch = next(loader.epoch(0))
-    reduce = alone if fabric.world_size == 1 else lambda counts: fabric.all_reduce(counts, reduce_op="sum")
+    reduce = identity_reduce if fabric.world_size == 1 else lambda counts: fabric.all_reduce(counts, reduce_op="sum")
     loss = detection_loss(
         wrapped(batch.images.float() / 255), batch.targets, model.head.anchors, LossSettings(), 128, reduce
     )

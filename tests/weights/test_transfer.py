@@ -13,7 +13,7 @@ from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.read import parse_spec, read_spec
-from regard.weights.detector import load_detector, rebuild, retarget
+from regard.weights.detector import load_detector, rebuild, replace_classes
 from regard.weights.transfer import TransferReport, match_rows, transfer
 
 NAMES = {i: f"class{i}" for i in range(80)}
@@ -122,7 +122,7 @@ def test_other_classes_keep_boxes_objectness_and_those_of_the_same_name(base: De
 
 def test_retarget_leaves_its_source_alone(base: Detector) -> None:
     before = {key: tensor.clone() for key, tensor in base.state_dict().items()}
-    new, report = retarget(base, {0: "class5"})
+    new, report = replace_classes(base, {0: "class5"})
     assert (new.nc, new.names, new.spec.nc) == (1, {0: "class5"}, 1)
     assert len(report.partly) == 6
     assert all(torch.equal(tensor, before[key]) for key, tensor in base.state_dict().items())

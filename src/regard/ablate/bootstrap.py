@@ -2,7 +2,7 @@
 
 The detectors stay as they are, so this says nothing about another seed: it stands beside the interval over seeds and
 does not replace it. All detectors are measured on the same drawn images (Efron 1979, Ann. Statist. 7:1), with
-`regard.evaluate.reweigh`, which takes about a second for 1,000 draws and 20,000 detections.
+`regard.evaluation.reweigh`, which takes about a second for 1,000 draws and 20,000 detections.
 """
 
 from __future__ import annotations

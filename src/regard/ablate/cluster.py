@@ -27,7 +27,7 @@ PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
-class Placement:
+class LetterboxTransform:
     """What one run takes of the cluster, and where.
 
     Attributes:
@@ -54,7 +54,7 @@ class RayExecutor:
         RegardError: Ray is not installed, or there is no cluster, or no node in it with such resources.
     """
 
-    def __init__(self, address: str, placement: Placement) -> None:
+    def __init__(self, address: str, placement: LetterboxTransform) -> None:
         self.placement = placement
         self.ray = _connected(address)
         _check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], placement)
@@ -156,7 +156,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=PATIENCE).close()
 
 
-def _check_room(nodes: Sequence[Mapping[str, float]], take: Placement) -> None:
+def _check_room(nodes: Sequence[Mapping[str, float]], take: LetterboxTransform) -> None:
     """Refuse what no node of the cluster can ever place, on which Ray would wait forever.
 
     Args:

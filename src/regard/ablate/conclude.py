@@ -21,8 +21,8 @@ from regard.ablate.record import RunRecord, StudyRecord
 from regard.ablate.report import Extras, write_report
 from regard.ablate.variants import Lineup
 from regard.errors import RegardError
-from regard.evaluate import score
-from regard.evaluate.metrics import HEADLINE
+from regard.evaluation import score
+from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
 from regard.weights.detector import load_detector
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from regard.ablate.bootstrap import DRAWS, draw_images, image_interval
 from regard.ablate.record import RunRecord, StudyRecord
+from regard.data.dataset import Sample
 from regard.data.images import image_size
-from regard.data.record import Record
 from regard.errors import RegardError
-from regard.evaluate.reweigh import match_classes, weighted_ap
+from regard.evaluation.reweigh import match_classes, weighted_ap
 from regard.types import Detections
 
 LEVELS = {"ap": slice(None), "ap50": slice(0, 1), "ap75": slice(5, 6)}
@@ -26,7 +26,7 @@ def val_file(run: RunRecord) -> Path:
     return run.folder / "val.json"
 
 
-def image_sizes(records: Sequence[Record]) -> list[tuple[int, int]]:
+def image_sizes(records: Sequence[Sample]) -> list[tuple[int, int]]:
     """Return (height, width) of each image in pixels, of the image itself as detections are."""
     return [image_size(record.image) for record in records]
 
@@ -53,7 +53,7 @@ def read_found(run: RunRecord, sizes: Sequence[tuple[int, int]], names: Sequence
 
 
 def image_intervals(
-    study: StudyRecord, records: Sequence[Record], names: Sequence[str], draws: int = DRAWS
+    study: StudyRecord, records: Sequence[Sample], names: Sequence[str], draws: int = DRAWS
 ) -> dict[str, tuple[float, float]]:
     """Return for every variant the image bootstrap interval of its difference from the base, averaged over seeds.
 

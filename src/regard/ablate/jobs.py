@@ -10,9 +10,9 @@ from regard.ablate.hardware import Hardware
 from regard.ablate.plan import Plan
 from regard.ablate.variants import Entry, Lineup, order_seed
 from regard.config import TrainSettings, describe
+from regard.data.dataset import DetectionDataset
 from regard.data.images import ImageFile
 from regard.data.loader import TrainLoader
-from regard.data.record import DetectionData
 from regard.errors import RegardError
 from regard.training.folder import RunFolder
 from regard.training.run import fingerprint
@@ -94,7 +94,7 @@ def file_sums(plan: Plan) -> dict[str, str]:
     return sums
 
 
-def checksum(data: DetectionData) -> str:
+def checksum(data: DetectionDataset) -> str:
     """Return a hash over every image file and label; drawn scenes are what their names say."""
     digest = hashlib.sha256(repr(data.names).encode())
     for split, records in sorted(data.splits.items()):

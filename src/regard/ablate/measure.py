@@ -8,22 +8,22 @@ import torch
 
 from regard.ablate.record import CostRecord
 from regard.backend import Backend
-from regard.costing.bound import bounds
-from regard.costing.latency import latencies_in_turn
-from regard.costing.memory import LiveBytes
-from regard.data.record import Record
+from regard.data.dataset import Sample
 from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
-from regard.evaluate import detect
+from regard.evaluation import detect
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
+from regard.profiling.bound import bounds
+from regard.profiling.latency import latencies_in_turn
+from regard.profiling.memory import LiveBytes
 from regard.types import Detections
 
 REPEATS = 20
 """Paired runs of all variants, for their latencies."""
 
 
-def detect_split(backend: Backend, records: Sequence[Record], *, imgsz: int, batch: int) -> list[Detections]:
+def detect_split(backend: Backend, records: Sequence[Sample], *, imgsz: int, batch: int) -> list[Detections]:
     """Return the detections in each record's image, as training validates."""
     loader = ValidationLoader(records, imgsz=imgsz, batch=batch, workers=0, stride=backend.max_stride)
     return detect(backend, loader, records)[0]

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.images import ImageFile
-from regard.data.record import DetectionData, Record
 
 
-def overlap_lines(data: DetectionData) -> list[str]:
+def overlap_lines(data: DetectionDataset) -> list[str]:
     """Return a sentence for each of val and test that has images of train; empty where all are apart."""
     lines = []
     for split in ("val", "test"):
@@ -25,7 +25,7 @@ def overlap_lines(data: DetectionData) -> list[str]:
     return lines
 
 
-def also_trained_on(train: Iterable[Record], other: Iterable[Record]) -> int:
+def also_trained_on(train: Iterable[Sample], other: Iterable[Sample]) -> int:
     """Return how many images of ``other`` are images of ``train``, by name or path, else by the bytes of the file."""
     trained = list(train)
     names = {_identity(record) for record in trained}
@@ -35,7 +35,7 @@ def also_trained_on(train: Iterable[Record], other: Iterable[Record]) -> int:
             by_size[record.image.path.stat().st_size].append(record.image.path)
     digests: dict[int, set[bytes]] = {}
 
-    def is_known(record: Record) -> bool:
+    def is_known(record: Sample) -> bool:
         if _identity(record) in names:
             return True
         if not isinstance(record.image, ImageFile):
@@ -48,7 +48,7 @@ def also_trained_on(train: Iterable[Record], other: Iterable[Record]) -> int:
     return sum(map(is_known, other))
 
 
-def _identity(record: Record) -> str:
+def _identity(record: Sample) -> str:
     """Return the path of a file with all links followed; a drawn scene is what its name says."""
     return str(record.image.path.resolve()) if isinstance(record.image, ImageFile) else record.image.name
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from regard.ablate.gaps import Gaps
 from regard.ablate.record import StudyRecord
 from regard.ablate.variants import Lineup
-from regard.data.record import Record
+from regard.data.dataset import Sample
 from regard.graph.detector import Detector
-from regard.graph.spec import Row
-from regard.seeing import attend, attention_layers
+from regard.graph.spec import LayerSpec
+from regard.visualize import attend, attention_layers
 from regard.weights.detector import load_detector
 
 
@@ -41,7 +41,7 @@ def attention_pictures(study: StudyRecord, lineup: Lineup, gaps: Gaps) -> list[t
     return pictures
 
 
-def attention_of(study: StudyRecord, variant: str, lineup: Lineup) -> dict[str, Row]:
+def attention_of(study: StudyRecord, variant: str, lineup: Lineup) -> dict[str, LayerSpec]:
     """Return a variant's attention layers as ``attention_rows`` does; none where no run of it has finished."""
     run = next(iter(study.finished(variant).values()), None)
     if run is None:
@@ -49,7 +49,7 @@ def attention_of(study: StudyRecord, variant: str, lineup: Lineup) -> dict[str, 
     return attention_rows(load_detector(run.folder / f"{lineup.plan.epoch}.safetensors", modules=lineup.modules))
 
 
-def attention_rows(detector: Detector) -> dict[str, Row]:
+def attention_rows(detector: Detector) -> dict[str, LayerSpec]:
     """Return by the name of each attention layer the row that it is, or is part of, whatever that row reads.
 
     A name alone says too little: what replaces a layer keeps its name.
@@ -61,7 +61,7 @@ def attention_rows(detector: Detector) -> dict[str, Row]:
     return rows
 
 
-def _middle_of_largest(record: Record, size: tuple[int, int]) -> tuple[float, float] | None:
+def _middle_of_largest(record: Sample, size: tuple[int, int]) -> tuple[float, float] | None:
     if not len(record.class_ids):
         return None
     x, y = record.boxes_cxcywh[record.boxes_cxcywh[:, 2:].prod(axis=1).argmax(), :2]

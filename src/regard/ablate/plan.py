@@ -14,7 +14,7 @@ from regard.config import Recipe, Settings, TrainSettings, checked
 from regard.data.files import is_file, read_text
 from regard.data.synthetic import PREFIX
 from regard.errors import RegardError, nearest
-from regard.evaluate.metrics import HEADLINE
+from regard.evaluation.metrics import HEADLINE
 from regard.graph.parse import LineOf, read_document
 from regard.training.recipe import find_recipe
 

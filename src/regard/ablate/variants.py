@@ -21,13 +21,13 @@ from regard.ablate.control import Control, capacity_control
 from regard.ablate.notation import Edit, apply_insertions, apply_replacements, parse_variant
 from regard.ablate.plan import BASE, NOISE, Plan, model_name
 from regard.ablate.record import Role
+from regard.data.dataset import DetectionDataset
 from regard.data.formats import load_data
-from regard.data.record import DetectionData
 from regard.graph.detector import Detector
 from regard.graph.user_modules import import_modules
 from regard.training.loop import validation_split
 from regard.training.prepare import fit_anchors, fit_classes
-from regard.weights.detector import load_detector, rebuild, refilled
+from regard.weights.detector import load_detector, load_matching, rebuild
 from regard.weights.missing import SUFFIXES
 
 Kind = Literal["", "insert", "replace", "model"]
@@ -76,7 +76,7 @@ class Lineup:
         self.plan = plan
         self.modules: Mapping[str, type[nn.Module]] = import_modules(plan.module)
         settings = plan.settings(0, 1)
-        self.data: DetectionData = load_data(plan.data, single_cls=settings.single_cls, classes=settings.classes)
+        self.data: DetectionDataset = load_data(plan.data, single_cls=settings.single_cls, classes=settings.classes)
         validation_split(self.data)
         self._base: tuple[int, Detector] | None = None
 
@@ -124,7 +124,7 @@ class Lineup:
             torch.manual_seed(_stream(seed, BASE))
             detector = load_detector(self.plan.base, modules=self.modules)
             if self.plan.weights:
-                detector = refilled(detector, load_detector(self.plan.weights, modules=self.modules))[0]
+                detector = load_matching(detector, load_detector(self.plan.weights, modules=self.modules))[0]
             self._base = (seed, self._fitted(detector, seed))
         return self._base[1]
 

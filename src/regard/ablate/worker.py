@@ -26,11 +26,11 @@ from regard.ablate.hardware import device_here
 from regard.ablate.measure import detect_split, place_for
 from regard.allocator import keep_freed_memory
 from regard.config import TrainSettings
+from regard.data.dataset import DetectionDataset
 from regard.data.formats import load_data
-from regard.data.record import DetectionData
 from regard.errors import RegardError
-from regard.evaluate import save_coco_json, score
-from regard.evaluate.metrics import HEADLINE
+from regard.evaluation import save_coco_json, score
+from regard.evaluation.metrics import HEADLINE
 from regard.graph.user_modules import import_modules
 from regard.training.folder import RunFolder
 from regard.training.run import fingerprint, resume_training, run_training
@@ -88,7 +88,7 @@ def _train_and_measure(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(
-    folder: Path, settings: TrainSettings, data: DetectionData, limit: int, modules: Mapping[str, type[nn.Module]]
+    folder: Path, settings: TrainSettings, data: DetectionDataset, limit: int, modules: Mapping[str, type[nn.Module]]
 ) -> None:
     """Train, or continue if an earlier process had begun to."""
     if (folder / "run.json").is_file() and (folder / "state.pt").is_file():
@@ -105,7 +105,7 @@ def peak_mib(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
 
 
-def _limited(data: DetectionData, limit: int) -> DetectionData:
+def _limited(data: DetectionDataset, limit: int) -> DetectionDataset:
     """Return the first images of each split; all of them where ``limit`` is 0."""
     if not limit:
         return data

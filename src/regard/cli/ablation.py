@@ -199,11 +199,11 @@ def _seeds(text: str | None) -> int | list[int] | None:
 def _cluster(
     address: str, cpus: int, gpus: float, resources: Sequence[str] | None, placement: Literal["spread", "pack"]
 ) -> Executor:
-    from regard.ablate.cluster import Placement, RayExecutor
+    from regard.ablate.cluster import LetterboxTransform, RayExecutor
 
     asked = {}
     for name, amount in options_of(resources, "--resource", "a100=0.5").items():
         if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
             raise RegardError(f"--resource {name}={amount}", expected="a number, as in --resource a100=0.5")
         asked[name] = float(amount)
-    return RayExecutor(address, Placement(cpus=cpus, gpus=gpus, resources=asked, strategy=placement))
+    return RayExecutor(address, LetterboxTransform(cpus=cpus, gpus=gpus, resources=asked, strategy=placement))

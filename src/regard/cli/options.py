@@ -102,13 +102,13 @@ def load_model(
     """Load a detector; where weights come from another file, say what became of them."""
     from rich.console import Console
 
-    from regard.weights.detector import load_detector, refilled
+    from regard.weights.detector import load_detector, load_matching
 
     classes = modules_of(modules)
     detector = load_detector(model, modules=classes, allow_miswired=allow_miswired)
     if weights is None:
         return detector
-    detector, report = refilled(detector, load_detector(weights, modules=classes))
+    detector, report = load_matching(detector, load_detector(weights, modules=classes))
     Console(stderr=True).print(report)
     return detector
 

@@ -64,9 +64,9 @@ def augment(
     else:
         sample = letterbox_affine(read(index), size, settings, rng)
     sample = sample._replace(image=vary_hsv(sample.image, settings, rng))
-    if rng.random() < settings.flip_lr:
+    if rng.random() < settings.fliplr:
         sample = flip_left_right(sample)
-    if rng.random() < settings.flip_ud:
+    if rng.random() < settings.flipud:
         sample = flip_up_down(sample)
     return sample
 

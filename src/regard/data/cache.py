@@ -12,9 +12,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from regard.data.dataset import ImageSource
 from regard.data.images import ImageFile, read_reduced
 from regard.data.letterbox import Image, fit_long_side
-from regard.data.record import ImageSource
 from regard.errors import RegardError
 
 CacheKind = Literal["none", "ram", "disk"]

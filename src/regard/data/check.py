@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.formats import load_data
 from regard.data.inspection import inspect_image
-from regard.data.record import DetectionData, Problem, Record
 from regard.data.sheet import check_suffix, write_sheet
 
 
@@ -109,16 +109,16 @@ def check_data(source: str | Path, *, sheet: Path | None = None) -> CheckReport:
     return CheckReport(str(source), data.format, data.names, splits, tuple(problems), drawn)
 
 
-def _count(records: tuple[Record, ...], classes: int) -> SplitCounts:
+def _count(records: tuple[Sample, ...], classes: int) -> SplitCounts:
     boxes = Counter(int(class_id) for record in records for class_id in record.class_ids)
     background = sum(not len(record.class_ids) for record in records)
     return SplitCounts(len(records), background, tuple(boxes[class_id] for class_id in range(classes)))
 
 
-def _image_problems(data: DetectionData) -> list[Problem]:
+def _image_problems(data: DetectionDataset) -> list[Problem]:
     """Open each image once, whatever number of splits it is in, and find those of equal content."""
     first_split: dict[str, str] = {}
-    records: list[Record] = []
+    records: list[Sample] = []
     problems: list[Problem] = []
     for split, members in data.splits.items():
         shared = Counter(first_split.get(record.image.name) for record in members)
@@ -135,12 +135,12 @@ def _image_problems(data: DetectionData) -> list[Problem]:
     return problems + _duplicates(contents, first_split)
 
 
-def _overlap(data: DetectionData, split: str, other: str, count: int) -> Problem:
+def _overlap(data: DetectionDataset, split: str, other: str, count: int) -> Problem:
     done = f"kept; {split} scores do not tell about new images" if split != "train" else "kept"
     return Problem("splits overlap", data.source, f"{count} images of {split} are also in {other}", done)
 
 
-def _duplicates(contents: Iterable[tuple[str, Record]], splits: Mapping[str, str]) -> list[Problem]:
+def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str]) -> list[Problem]:
     seen: dict[str, str] = {}
     problems = []
     for digest, record in contents:
@@ -155,7 +155,7 @@ def _duplicates(contents: Iterable[tuple[str, Record]], splits: Mapping[str, str
     return problems
 
 
-def _set_problems(data: DetectionData) -> list[Problem]:
+def _set_problems(data: DetectionDataset) -> list[Problem]:
     problems = []
     counts = {split: _count(records, len(data.names)) for split, records in data.splits.items()}
     for split, count in counts.items():

@@ -11,10 +11,10 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.files import is_file, read_text
 from regard.data.images import ImageFile, image_size
 from regard.data.labels import Label, clean, to_arrays
-from regard.data.record import DetectionData, Problem, Record
 from regard.data.splits import missing_images, split_in, undivided
 from regard.errors import RegardError
 
@@ -34,7 +34,7 @@ class _Document:
     annotations: dict[int, list[tuple[int, Entry]]]
 
 
-def read_coco(source: Path) -> DetectionData:
+def read_coco(source: Path) -> DetectionDataset:
     """Read one COCO JSON, or those of a folder.
 
     A folder gives a split for each of ``annotations/*.json`` (``instances_*`` if there are such), of its own ``*.json``
@@ -62,13 +62,13 @@ def read_coco(source: Path) -> DetectionData:
     for other in documents.values():
         if (other.names, other.category_ids) != (first.names, first.category_ids):
             raise RegardError("has other categories", file=other.file, expected=f"those of {first.file}")
-    splits: dict[str, tuple[Record, ...]] = {}
+    splits: dict[str, tuple[Sample, ...]] = {}
     problems: list[Problem] = []
     for split, document in documents.items():
         records, found = _records(document)
         splits.update({split: records} if split else undivided(records))
         problems += found
-    return DetectionData(first.names, splits, "coco", str(source), tuple(problems), first.category_ids)
+    return DetectionDataset(first.names, splits, "coco", str(source), tuple(problems), first.category_ids)
 
 
 def find_json(folder: Path) -> list[Path]:
@@ -102,10 +102,10 @@ def _parse(file: Path) -> _Document:
     return _Document(file, names, category_ids, content["images"], annotations)
 
 
-def _records(document: _Document) -> tuple[tuple[Record, ...], list[Problem]]:
+def _records(document: _Document) -> tuple[tuple[Sample, ...], list[Problem]]:
     class_ids = {category_id: index for index, category_id in enumerate(document.category_ids)}
     folder = _image_folder(document)
-    records: list[Record] = []
+    records: list[Sample] = []
     absent: list[Path] = []
     problems: list[Problem] = []
     ids: set[int] = set()
@@ -138,7 +138,7 @@ def _records(document: _Document) -> tuple[tuple[Record, ...], list[Problem]]:
 
 def _record(
     image: Path, image_id: int, entry: Entry, document: _Document, class_ids: dict[int, int]
-) -> tuple[Record, list[Problem]]:
+) -> tuple[Sample, list[Problem]]:
     source = ImageFile(image)
     height, width = entry.get("height"), entry.get("width")
     if _is_number(height) and _is_number(width) and min(height, width) >= 1:
@@ -150,7 +150,7 @@ def _record(
     boxes, classes = to_arrays(labels)
     areas = np.array([label.area for label in labels], dtype=np.float64)
     crowd = np.array([label.crowd for label in labels], dtype=np.bool_)
-    return Record(source, boxes, classes, image_id, areas, crowd, size), problems
+    return Sample(source, boxes, classes, image_id, areas, crowd, size), problems
 
 
 def _label(annotation: Entry, place: str, file: Path, size: tuple[int, int], class_ids: dict[int, int]) -> Label:

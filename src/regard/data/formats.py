@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from regard.data.coco import find_json, read_coco
-from regard.data.record import DetectionData
+from regard.data.dataset import DetectionDataset
 from regard.data.select import keep_classes, merge_classes
 from regard.data.splits import SPLITS, nearest_path
 from regard.data.synthetic import PREFIX, synthetic
@@ -22,7 +22,7 @@ EXPECTED = (
 )
 
 
-def load_data(source: str | Path, *, single_cls: bool = False, classes: Sequence[str] = ()) -> DetectionData:
+def load_data(source: str | Path, *, single_cls: bool = False, classes: Sequence[str] = ()) -> DetectionDataset:
     """Return the data set at ``source``.
 
     A file is read by its suffix: ``.yaml`` as YOLO, ``.json`` as COCO. A folder is YOLO if it holds a ``data.yaml``
@@ -48,7 +48,7 @@ def load_data(source: str | Path, *, single_cls: bool = False, classes: Sequence
     return merge_classes(data) if single_cls else data
 
 
-def _read(source: str | Path) -> DetectionData:
+def _read(source: str | Path) -> DetectionDataset:
     if str(source).startswith(PREFIX):
         return synthetic(str(source))
     path = Path(source).expanduser()
@@ -63,7 +63,7 @@ def _read(source: str | Path) -> DetectionData:
     raise RegardError("not a data set in a known format", file=path, expected=EXPECTED)
 
 
-def _read_folder(folder: Path) -> DetectionData:
+def _read_folder(folder: Path) -> DetectionDataset:
     config = _find_yaml(folder)
     if config is not None:
         return read_yolo(config)

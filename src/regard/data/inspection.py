@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from regard.data.dataset import Problem, Sample
 from regard.data.images import EXIF_ORIENTATION, ImageFile
-from regard.data.record import Problem, Record
 from regard.errors import RegardError
 
 
@@ -24,7 +24,7 @@ class Inspection:
     problems: tuple[Problem, ...]
 
 
-def inspect_image(record: Record) -> Inspection:
+def inspect_image(record: Sample) -> Inspection:
     """Open the image of ``record``, decode it fully, and compare it with what its labels say."""
     image = record.image
     if not isinstance(image, ImageFile):
@@ -75,7 +75,7 @@ def _pillow_opinion(path: Path) -> tuple[int, str]:
     return orientation, ""
 
 
-def _size_problems(pixels: NDArray[np.uint8], record: Record) -> list[Problem]:
+def _size_problems(pixels: NDArray[np.uint8], record: Sample) -> list[Problem]:
     height, width = pixels.shape[:2]
     if record.labelled_size in (None, (height, width)):
         return []

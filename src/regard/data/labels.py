@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.record import Problem
+from regard.data.dataset import Problem
 
 ROUNDING = 1e-3
 """A box may overhang the image by this fraction before it is reported: label files round. It is clipped either way."""

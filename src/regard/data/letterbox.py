@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.types import Placement
+from regard.types import LetterboxTransform
 
 GREY = 114
 """The value of all three channels where there is no image."""
@@ -23,7 +23,7 @@ Image = NDArray[np.uint8]
 Float = TypeVar("Float", np.float32, np.float64)
 
 
-def letterbox(image: Image, size: tuple[int, int], *, enlarge: bool = True) -> tuple[Image, Placement]:
+def letterbox(image: Image, size: tuple[int, int], *, enlarge: bool = True) -> tuple[Image, LetterboxTransform]:
     """Scale an image to fit into ``size`` with its shape kept, and centre it on grey.
 
     Args:
@@ -40,7 +40,7 @@ def letterbox(image: Image, size: tuple[int, int], *, enlarge: bool = True) -> t
     return _scaled(image, scale, size), _placement((height, width), scale, size)
 
 
-def letterbox_rect(image: Image, imgsz: int, stride: int = 32) -> tuple[Image, Placement]:
+def letterbox_rect(image: Image, imgsz: int, stride: int = 32) -> tuple[Image, LetterboxTransform]:
     """Place an image as prediction does: the long side ``imgsz``, on the least grey that multiples of the stride allow.
 
     The placement is the one by which YOLOv5 brings boxes back, that of an image fitted into the padded size. Where the
@@ -86,7 +86,7 @@ def fit_long_side(image: Image, imgsz: int, *, enlarge: bool = True) -> Image:
     return _resize(image, size, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def letterbox_validation(image: Image, imgsz: int, size: tuple[int, int]) -> tuple[Image, Placement]:
+def letterbox_validation(image: Image, imgsz: int, size: tuple[int, int]) -> tuple[Image, LetterboxTransform]:
     """Place an image as validation does: the long side exactly ``imgsz``, centred on the batch's ``size``.
 
     Args:
@@ -101,7 +101,7 @@ def letterbox_validation(image: Image, imgsz: int, size: tuple[int, int]) -> tup
     fitted = fit_long_side(image, imgsz)
     new_height, new_width = fitted.shape[:2]
     pad = ((size[1] - new_width) / 2, (size[0] - new_height) / 2)
-    return _pad(fitted, size), Placement((height, width), (new_width / width, new_height / height), pad)
+    return _pad(fitted, size), LetterboxTransform((height, width), (new_width / width, new_height / height), pad)
 
 
 def aspect_order(image_sizes: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
@@ -135,7 +135,7 @@ def validation_sizes(
     return sizes
 
 
-def restore_boxes(boxes_xyxy: NDArray[Float], placement: Placement) -> NDArray[Float]:
+def restore_boxes(boxes_xyxy: NDArray[Float], placement: LetterboxTransform) -> NDArray[Float]:
     """Move (..., 4) boxes from pixels of the input back to the original image, clipped to it."""
     scale, pad = _per_corner(placement, boxes_xyxy)
     height, width = placement.image_size
@@ -175,12 +175,14 @@ def _scaled(image: Image, scale: float, size: tuple[int, int]) -> Image:
     return _pad(_resize(image, (height, width), cv2.INTER_LINEAR), size)
 
 
-def _placement(image_size: tuple[int, int], scale: float, size: tuple[int, int]) -> Placement:
+def _placement(image_size: tuple[int, int], scale: float, size: tuple[int, int]) -> LetterboxTransform:
     height, width = image_size
-    return Placement(image_size, (scale, scale), ((size[1] - width * scale) / 2, (size[0] - height * scale) / 2))
+    return LetterboxTransform(
+        image_size, (scale, scale), ((size[1] - width * scale) / 2, (size[0] - height * scale) / 2)
+    )
 
 
-def _per_corner(placement: Placement, like: NDArray[Float]) -> tuple[NDArray[Float], NDArray[Float]]:
+def _per_corner(placement: LetterboxTransform, like: NDArray[Float]) -> tuple[NDArray[Float], NDArray[Float]]:
     """Return scale and pad for (x, y, x, y)."""
     scale = np.array(placement.scale * 2, dtype=like.dtype)
     return scale, np.array(placement.pad * 2, dtype=like.dtype)

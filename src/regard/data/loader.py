@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from regard.config import AugmentSettings
 from regard.data.augment import Labelled, augment
 from regard.data.cache import CacheKind, open_store
+from regard.data.dataset import Sample
 from regard.data.plan import BatchPlan, aspect_batches
-from regard.data.record import Record
 from regard.errors import RegardError
 from regard.types import Batch, Targets
 
@@ -47,7 +47,7 @@ class TrainLoader:
 
     def __init__(
         self,
-        records: Sequence[Record],
+        records: Sequence[Sample],
         *,
         settings: AugmentSettings,
         imgsz: int,
@@ -112,7 +112,7 @@ class TrainLoader:
 class _TrainingSet(Dataset[Batch | RegardError]):
     def __init__(
         self,
-        records: Sequence[Record],
+        records: Sequence[Sample],
         settings: AugmentSettings,
         imgsz: int,
         seed: int,
@@ -140,7 +140,7 @@ class _TrainingSet(Dataset[Batch | RegardError]):
         return Labelled(image, boxes * _corner_sizes(image.shape), class_ids)
 
 
-def _labels(record: Record) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _labels(record: Sample) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return (N, 4) left, top, right, bottom as fractions of the image, and (N,) classes, without crowds."""
     keep = slice(None) if record.crowd is None else ~record.crowd
     centre, half = record.boxes_cxcywh[keep, :2], record.boxes_cxcywh[keep, 2:] / 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from regard.data.dataset import Sample
 from regard.data.images import image_size
 from regard.data.letterbox import aspect_order, validation_sizes
-from regard.data.record import Record
 
 
 class BatchPlan(NamedTuple):
@@ -26,7 +26,7 @@ class BatchPlan(NamedTuple):
     combine: bool = False
 
 
-def aspect_batches(records: Sequence[Record], imgsz: int, batch: int, stride: int, pad: float) -> list[BatchPlan]:
+def aspect_batches(records: Sequence[Sample], imgsz: int, batch: int, stride: int, pad: float) -> list[BatchPlan]:
     """Batch images of like aspect ratio; ``pad`` is a margin in strides."""
     sizes = [image_size(record.image) for record in records]
     order = aspect_order(sizes).tolist()

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.record import DetectionData, Record
+from regard.data.dataset import DetectionDataset, Sample
 from regard.errors import RegardError, nearest
 
 SINGLE_CLASS = "item"
 
 
-def keep_classes(data: DetectionData, classes: Sequence[str]) -> DetectionData:
+def keep_classes(data: DetectionDataset, classes: Sequence[str]) -> DetectionDataset:
     """Return ``data`` without the boxes of classes other than ``classes``; ids, names and images stay as they are.
 
     Args:
@@ -30,7 +30,7 @@ def keep_classes(data: DetectionData, classes: Sequence[str]) -> DetectionData:
     )
 
 
-def merge_classes(data: DetectionData) -> DetectionData:
+def merge_classes(data: DetectionDataset) -> DetectionDataset:
     """Return ``data`` with every box of class 0, "item"; a set of one class is returned as it is."""
     if len(data.names) == 1:
         return data
@@ -50,7 +50,7 @@ def _index(name: str, names: tuple[str, ...]) -> int:
     )
 
 
-def _keep(record: Record, kept: NDArray[np.bool_]) -> Record:
+def _keep(record: Sample, kept: NDArray[np.bool_]) -> Sample:
     return replace(
         record,
         boxes_cxcywh=record.boxes_cxcywh[kept],
@@ -61,6 +61,6 @@ def _keep(record: Record, kept: NDArray[np.bool_]) -> Record:
 
 
 def _map_records(
-    splits: Mapping[str, tuple[Record, ...]], change: Callable[[Record], Record]
-) -> dict[str, tuple[Record, ...]]:
+    splits: Mapping[str, tuple[Sample, ...]], change: Callable[[Sample], Sample]
+) -> dict[str, tuple[Sample, ...]]:
     return {split: tuple(change(record) for record in records) for split, records in splits.items()}

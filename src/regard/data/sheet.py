@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.draw import draw_boxes, draw_text, text_width
 from regard.data.palette import WHITE, Colour, class_colour
-from regard.data.record import DetectionData, Record
 from regard.errors import RegardError
 
 COLUMNS, ROWS = 5, 4
@@ -30,7 +30,7 @@ MUTED: Colour = (150, 156, 168)
 Image = NDArray[np.uint8]
 
 
-def write_sheet(data: DetectionData, file: Path) -> Path | None:
+def write_sheet(data: DetectionDataset, file: Path) -> Path | None:
     """Draw up to 20 images of ``data`` with their boxes on ``file`` (.png or .jpg) and return it.
 
     The images are taken at even distances from each split; unreadable ones are left out. Where none can be read,
@@ -58,7 +58,7 @@ def check_suffix(file: Path) -> None:
         raise RegardError(what, file=file, expected=".png or .jpg")
 
 
-def _tiles(data: DetectionData) -> list[tuple[str, Record, Image]]:
+def _tiles(data: DetectionDataset) -> list[tuple[str, Sample, Image]]:
     """Return split, record and pixels of the images to show."""
     tiles = []
     for split, record in _choose(data, COLUMNS * ROWS):
@@ -69,14 +69,14 @@ def _tiles(data: DetectionData) -> list[tuple[str, Record, Image]]:
     return tiles
 
 
-def _choose(data: DetectionData, count: int) -> list[tuple[str, Record]]:
+def _choose(data: DetectionDataset, count: int) -> list[tuple[str, Sample]]:
     """Return ``count`` labelled images (fewer if there are not as many), shared evenly among distinct splits."""
     distinct = {id(records): (split, records) for split, records in reversed(list(data.splits.items()))}
     groups = [
         [(split, record) for record in records if len(record.class_ids)] or [(split, record) for record in records]
         for split, records in reversed(list(distinct.values()))
     ]
-    chosen: list[tuple[str, Record]] = []
+    chosen: list[tuple[str, Sample]] = []
     for position, group in enumerate(groups):
         share = min(len(group), (count - len(chosen)) // (len(groups) - position))
         places = np.linspace(0, len(group) - 1, share).round().astype(int)
@@ -84,7 +84,7 @@ def _choose(data: DetectionData, count: int) -> list[tuple[str, Record]]:
     return chosen
 
 
-def _compose(data: DetectionData, tiles: list[tuple[str, Record, Image]]) -> Image:
+def _compose(data: DetectionDataset, tiles: list[tuple[str, Sample, Image]]) -> Image:
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
     height = _tile_height([image for _, _, image in tiles])
@@ -111,7 +111,7 @@ def _tile_height(images: list[Image]) -> int:
     return round(TILE_WIDTH * min(max(shape, 0.6), 1.2))
 
 
-def _tile(image: Image, record: Record, names: tuple[str, ...], height: int) -> Image:
+def _tile(image: Image, record: Sample, names: tuple[str, ...], height: int) -> Image:
     """Return the labelled image, (height, TILE_WIDTH, 3), whole and centred."""
     scale = min(TILE_WIDTH / image.shape[1], height / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -132,7 +132,7 @@ def _caption(class_id: int, names: tuple[str, ...]) -> str:
     return names[class_id] if names[class_id].isascii() else f"#{class_id}"
 
 
-def _draw_header(sheet: Image, data: DetectionData) -> None:
+def _draw_header(sheet: Image, data: DetectionDataset) -> None:
     counts = ", ".join(f"{split} {len(records):,}" for split, records in data.splits.items())
     path = Path(data.source.partition("?")[0])
     title = path.resolve().parent.name if path.stem == "data" else path.name  # .../coco128/data.yaml is "coco128"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from regard.data.record import Problem, Record
+from regard.data.dataset import Problem, Sample
 from regard.errors import nearest
 
 SPLITS = ("train", "val", "test")
@@ -29,7 +29,7 @@ def split_in(name: str) -> str | None:
     return next((_WORDS[word] for word in words if word in _WORDS), None)
 
 
-def undivided(records: tuple[Record, ...]) -> dict[str, tuple[Record, ...]]:
+def undivided(records: tuple[Sample, ...]) -> dict[str, tuple[Sample, ...]]:
     """Return the splits of a source that names none: the same records to train on and to validate on."""
     return {"train": records, "val": records}
 

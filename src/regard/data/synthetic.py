@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.record import DetectionData, Record
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.splits import SPLITS
 from regard.errors import RegardError, nearest
 
@@ -125,7 +125,7 @@ class _Options:
     seed: int = 0
 
 
-def synthetic(source: str) -> DetectionData:
+def synthetic(source: str) -> DetectionDataset:
     """Return the data set that ``synthetic:TASK?train=2000&val=300&test=300&colours=3&seed=0`` names.
 
     All options may be left out; these are their defaults. A split of 0 images is left out. Nothing is drawn yet.
@@ -149,7 +149,7 @@ def synthetic(source: str) -> DetectionData:
     }
     if not splits:
         raise RegardError("the synthetic set has no images", expected="train, val or test of at least 1")
-    return DetectionData(TASKS[task], splits, "synthetic", source)
+    return DetectionDataset(TASKS[task], splits, "synthetic", source)
 
 
 def _parse(query: str) -> _Options:
@@ -169,8 +169,8 @@ def _parse(query: str) -> _Options:
     return options
 
 
-def _record(picture: Scene, task: str) -> Record:
+def _record(picture: Scene, task: str) -> Sample:
     sides = picture.sides[:, None].repeat(2, axis=1)
     boxes = np.concatenate([picture.corners + sides / 2, sides], axis=1) / SIZE
     class_ids = (picture.is_odd if task == "context" else picture.is_square).astype(np.int64)
-    return Record(picture, boxes, class_ids, picture.index)
+    return Sample(picture, boxes, class_ids, picture.index)

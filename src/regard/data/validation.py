@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from regard.ahead import map_ahead
+from regard.data.dataset import Sample
 from regard.data.letterbox import letterbox_validation
 from regard.data.plan import BatchPlan, aspect_batches
-from regard.data.record import Record
-from regard.types import PlacedBatch
+from regard.types import LetterboxedBatch
 
 
 class ValidationLoader:
@@ -26,7 +26,7 @@ class ValidationLoader:
     """
 
     def __init__(
-        self, records: Sequence[Record], *, imgsz: int, batch: int, workers: int, stride: int = 32, rect: bool = True
+        self, records: Sequence[Sample], *, imgsz: int, batch: int, workers: int, stride: int = 32, rect: bool = True
     ) -> None:
         if rect:
             self._plan = aspect_batches(records, imgsz, batch, stride, pad=0.5)
@@ -41,7 +41,7 @@ class ValidationLoader:
     def __len__(self) -> int:
         return len(self._plan)
 
-    def __iter__(self) -> Iterator[PlacedBatch]:
+    def __iter__(self) -> Iterator[LetterboxedBatch]:
         """Yield the batches.
 
         Raises:
@@ -49,23 +49,23 @@ class ValidationLoader:
         """
         yield from map_ahead(self._make, self._plan, self._workers) if self._workers else map(self._make, self._plan)
 
-    def _make(self, plan: BatchPlan) -> PlacedBatch:
+    def _make(self, plan: BatchPlan) -> LetterboxedBatch:
         pixels = np.empty((len(plan.indices), *plan.size, 3), dtype=np.uint8)
         placements = []
         for place, index in zip(pixels, plan.indices, strict=True):
             place[:], placement = letterbox_validation(self._records[index].image.read(), self._imgsz, plan.size)
             placements.append(placement)
-        return PlacedBatch(pixels.transpose(0, 3, 1, 2), plan.indices, tuple(placements))
+        return LetterboxedBatch(pixels.transpose(0, 3, 1, 2), plan.indices, tuple(placements))
 
 
 class Kept:
     """Batches that are made in the first pass, and kept for the next ones."""
 
-    def __init__(self, loader: Iterable[PlacedBatch]) -> None:
+    def __init__(self, loader: Iterable[LetterboxedBatch]) -> None:
         self._loader = loader
-        self._batches: list[PlacedBatch] | None = None
+        self._batches: list[LetterboxedBatch] | None = None
 
-    def __iter__(self) -> Iterator[PlacedBatch]:
+    def __iter__(self) -> Iterator[LetterboxedBatch]:
         """Yield the batches.
 
         Raises:

@@ -7,17 +7,17 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from pathlib import Path
 
+from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.files import read_text
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, image_size
 from regard.data.labels import Label, clean, to_arrays
-from regard.data.record import DetectionData, Problem, Record
 from regard.data.splits import SPLITS, missing_images, undivided
 from regard.errors import RegardError, nearest
 
 NAME_FILES = ("classes.txt", "labels.txt")
 
 
-def read_voc(folder: Path) -> DetectionData:
+def read_voc(folder: Path) -> DetectionDataset:
     """Read a folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``.
 
     Classes are those of ``classes.txt`` or ``labels.txt`` (one a line) if there is one, else the names found, sorted.
@@ -36,7 +36,7 @@ def read_voc(folder: Path) -> DetectionData:
     images = _images_by_stem(folder)
     trees = {stem: _parse(folder, stem) for stem in dict.fromkeys(s for group in stems.values() for s in group)}
     names = _names(folder, trees.values())
-    splits: dict[str, tuple[Record, ...]] = {}
+    splits: dict[str, tuple[Sample, ...]] = {}
     problems: list[Problem] = []
     for split, group in stems.items():
         absent = [folder / "JPEGImages" / stem for stem in group if stem not in images]
@@ -51,7 +51,7 @@ def read_voc(folder: Path) -> DetectionData:
             records.append(record)
             problems += found
         splits[split] = tuple(records)
-    return DetectionData(names, splits if lists else undivided(splits[""]), "voc", str(folder), tuple(problems))
+    return DetectionDataset(names, splits if lists else undivided(splits[""]), "voc", str(folder), tuple(problems))
 
 
 def _split_lists(folder: Path) -> dict[str, Path]:
@@ -109,16 +109,16 @@ def _class_of(obj: ET.Element) -> str:
 
 def _record(
     image: Path, tree: ET.Element | None, image_id: int, folder: Path, names: tuple[str, ...]
-) -> tuple[Record, list[Problem]]:
+) -> tuple[Sample, list[Problem]]:
     source = ImageFile(image)
     if tree is None:
         problem = Problem("missing label", str(image), "no XML in Annotations", "kept as background")
-        return Record(source, *to_arrays([]), image_id), [problem]
+        return Sample(source, *to_arrays([]), image_id), [problem]
     file = folder / "Annotations" / f"{image.stem}.xml"
     size = _size(tree) or image_size(source)
     objects = enumerate(tree.findall("object"), 1)
     labels, problems = clean([_label(obj, number, file, size, names) for number, obj in objects])
-    return Record(source, *to_arrays(labels), image_id, labelled_size=size), problems
+    return Sample(source, *to_arrays(labels), image_id, labelled_size=size), problems
 
 
 def _size(tree: ET.Element) -> tuple[int, int] | None:

@@ -9,20 +9,20 @@ from typing import Any
 
 import yaml
 
+from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.files import is_file, read_text
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.data.labels import Box, Label, clean, to_arrays
-from regard.data.record import DetectionData, Problem, Record
 from regard.data.splits import SPLITS, missing_images, nearest_path
 from regard.errors import RegardError
 
 BOX_VALUES = 5
 """Values of a row that holds a box; a row of at least seven, and an odd number, holds a polygon."""
 
-Split = tuple[tuple[Record, ...], list[Problem]]
+Split = tuple[tuple[Sample, ...], list[Problem]]
 
 
-def read_yolo(config: Path) -> DetectionData:
+def read_yolo(config: Path) -> DetectionDataset:
     """Read the data set that a data.yaml describes.
 
     ``names`` is a list, or a map from 0, 1, 2...; ``train``, ``val`` and ``test`` are each a folder (searched with its
@@ -35,9 +35,9 @@ def read_yolo(config: Path) -> DetectionData:
     """
     options = _read_yaml(config)
     names = _names(options, config)
-    splits: dict[str, tuple[Record, ...]] = {}
+    splits: dict[str, tuple[Sample, ...]] = {}
     problems: list[Problem] = []
-    read: dict[str, tuple[Record, ...]] = {}
+    read: dict[str, tuple[Sample, ...]] = {}
     for split in SPLITS:
         entry = options.get(split)
         if not entry:
@@ -52,7 +52,7 @@ def read_yolo(config: Path) -> DetectionData:
         splits[split] = read[key]
     if not splits:
         raise RegardError("names no images", file=config, expected="train: FOLDER, and val: and test: likewise")
-    return DetectionData(names, splits, "yolo", str(config), tuple(problems))
+    return DetectionDataset(names, splits, "yolo", str(config), tuple(problems))
 
 
 def _read_yaml(config: Path) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Spli
         raise RegardError(
             f"holds no images for {split}", file=where, expected="files " + " ".join(sorted(IMAGE_SUFFIXES))
         )
-    records: list[Record] = []
+    records: list[Sample] = []
     labelled = 0
     for image_id, image in zip(_image_ids(images), images, strict=True):
         label_file = label_path(image)
@@ -152,7 +152,7 @@ def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Spli
         else:
             problems.append(Problem("missing label", str(image), f"no {label_file}", "kept as background"))
         boxes, class_ids = to_arrays(labels)
-        records.append(Record(ImageFile(image), boxes, class_ids, image_id))
+        records.append(Sample(ImageFile(image), boxes, class_ids, image_id))
     if not labelled and split != "test":
         raise RegardError(
             f"none of the {len(images)} {split} images has a label file",

@@ -20,8 +20,8 @@ from regard import __version__
 from regard.config import DetectSettings, require_positive
 from regard.data.synthetic import scene
 from regard.errors import RegardError
-from regard.exporting.blame import check_exportable, own_layers
 from regard.exporting.compare import Deviation, compare, example
+from regard.exporting.diagnose import check_exportable, own_layers
 from regard.exporting.header import PACKAGES, ExportHeader, Format, file_of, format_of, require_packages
 from regard.exporting.runtime import ExportedDetector, open_file
 from regard.exporting.write import write

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from regard.errors import RegardError
-from regard.exporting.blame import blame
 from regard.exporting.convert import image_shapes, quiet, to_onnx, to_torchscript
+from regard.exporting.diagnose import blame
 from regard.exporting.header import METADATA_KEY, ExportHeader, Format
 from regard.exporting.suppression import SuppressedDetector, select_boxes, select_boxes_operator
 from regard.graph.detector import Detector

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from regard.graph.spec import ModelSpec, Row
+from regard.graph.spec import LayerSpec, ModelSpec
 
-Similarity = Callable[[Row, Row], float]
+Similarity = Callable[[LayerSpec, LayerSpec], float]
 
 
-def row_similarity(a: Row, b: Row) -> float:
+def row_similarity(a: LayerSpec, b: LayerSpec) -> float:
     """Return how alike two rows are by what they do, not by name or place: 0 to 3."""
     alike = (a.args, a.number) == (b.args, b.number)
     if a.module == b.module:
@@ -23,7 +23,7 @@ def row_similarity(a: Row, b: Row) -> float:
     return 0.0
 
 
-def align(a: Sequence[Row], b: Sequence[Row], similarity: Similarity = row_similarity) -> dict[int, int]:
+def align(a: Sequence[LayerSpec], b: Sequence[LayerSpec], similarity: Similarity = row_similarity) -> dict[int, int]:
     """Return the alignment of highest total similarity: index in ``a`` to index in ``b``, both increasing."""
     best = [[0.0] * (len(b) + 1) for _ in range(len(a) + 1)]
     score = [[similarity(x, y) for y in b] for x in a]

@@ -14,7 +14,7 @@ from typing import Any
 from regard.errors import RegardError, nearest
 from regard.graph.hints import expected_instead
 from regard.graph.signature import Signature, signature_of
-from regard.graph.spec import ModelSpec, Row
+from regard.graph.spec import LayerSpec, ModelSpec
 
 DIVISOR = 8
 
@@ -48,7 +48,12 @@ class Binding:
 
 
 def bind(
-    row: Row, signature: Signature, spec: ModelSpec, in_channels: Sequence[int], strides: Sequence[int], repeats: int
+    row: LayerSpec,
+    signature: Signature,
+    spec: ModelSpec,
+    in_channels: Sequence[int],
+    strides: Sequence[int],
+    repeats: int,
 ) -> Binding:
     """Map the arguments of ``row`` to its layer's constructor.
 
@@ -59,7 +64,7 @@ def bind(
     given = {key: _bare_word(value, spec) for key, value in row.options.items()}
     _refuse_unknown(row, signature, given, spec)
     expected_out, tail = None, ()
-    if signature.takes_channels and not signature.many_inputs:
+    if signature.takes_channels and not signature.multi_input:
         stated = args.pop(0) if args else None
         if signature.out:
             stated = given.pop(signature.out, stated)
@@ -69,7 +74,7 @@ def bind(
     positions = signature.positions
     if len(args) > len(positions):
         if not signature.variadic:
-            most = ["output channels"] if signature.takes_channels and not signature.many_inputs else []
+            most = ["output channels"] if signature.takes_channels and not signature.multi_input else []
             what = f"{row.module} takes {len(most) + len(positions)} arguments, here are {len(row.args)}"
             raise _error(row, spec, what, expected=", ".join([*most, *positions]) or "none")
         args, tail = args[: len(positions)], tuple(args[len(positions) :])
@@ -92,9 +97,9 @@ def bind(
     return Binding(head, given, shown, expected_out)
 
 
-def positional_form(row: Row, signature: Signature, spec: ModelSpec, out_channels: int) -> tuple[Any, ...] | None:
+def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_channels: int) -> tuple[Any, ...] | None:
     """Return the arguments of ``row`` as YOLOv5 writes them, or None where they cannot be written by position."""
-    has_out = signature.takes_channels and not signature.many_inputs  # whether the first position states channels
+    has_out = signature.takes_channels and not signature.multi_input  # whether the first position states channels
     if not row.options and (row.args or not has_out):
         return row.args
     positions, written = signature.positions, row.args[1:] if has_out else row.args
@@ -118,7 +123,7 @@ def positional_form(row: Row, signature: Signature, spec: ModelSpec, out_channel
 
 
 def _channels(signature: Signature, in_channels: Sequence[int]) -> int | list[int]:
-    return list(in_channels) if signature.many_inputs else in_channels[0]
+    return list(in_channels) if signature.multi_input else in_channels[0]
 
 
 def _bare_word(value: Any, spec: ModelSpec) -> Any:
@@ -127,7 +132,7 @@ def _bare_word(value: Any, spec: ModelSpec) -> Any:
     return value
 
 
-def _scaled(value: Any, spec: ModelSpec, row: Row) -> int:
+def _scaled(value: Any, spec: ModelSpec, row: LayerSpec) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise _error(row, spec, f"{row.module}: output channels are {value!r}", expected="a positive whole number")
     per_cell = spec.anchors if isinstance(spec.anchors, int) else len(spec.anchors[0]) // 2
@@ -135,7 +140,7 @@ def _scaled(value: Any, spec: ModelSpec, row: Row) -> int:
 
 
 def _refuse_unknown(
-    row: Row, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
+    row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
 ) -> None:
     """Refuse options that a class does not have: the row's own, or the one that is built ``inside`` it."""
     for name in given:
@@ -151,7 +156,7 @@ def _refuse_unknown(
 
 
 def _refuse_other_types(
-    row: Row, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
+    row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
 ) -> None:
     for name, value in given.items():
         default = signature.options.get(name, inspect.Parameter.empty)
@@ -162,7 +167,7 @@ def _refuse_other_types(
             raise _error(row, spec, f"{inside or row.module}: {name} is {value!r}", expected=expected)
 
 
-def _refuse_inside(row: Row, signature: Signature, given: Mapping[str, Any], spec: ModelSpec) -> None:
+def _refuse_inside(row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec) -> None:
     """Refuse what is wrong with the options of a class that the row's own builds inside."""
     for name, (chooser, table) in signature.options_of.items():
         chosen = given.get(chooser, signature.options[chooser])
@@ -173,5 +178,5 @@ def _refuse_inside(row: Row, signature: Signature, given: Mapping[str, Any], spe
             _refuse_other_types(row, inner, options, spec, f"{row.module}: {chosen}")
 
 
-def _error(row: Row, spec: ModelSpec, what: str, **more: str | None) -> RegardError:
+def _error(row: LayerSpec, spec: ModelSpec, what: str, **more: str | None) -> RegardError:
     return RegardError(f"layer {row.name!r}: {what}", file=row.file or spec.file, line=row.line, **more)

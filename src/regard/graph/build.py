@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from regard.errors import RegardError, nearest
 from regard.graph.bind import Binding, bind, positional_form
 from regard.graph.detector import Detector
+from regard.graph.lint import check_levels, check_references, refuse_or_warn
 from regard.graph.signature import Signature, signature_of
-from regard.graph.spec import IMAGE, ModelSpec, Row, RowFacts
+from regard.graph.spec import IMAGE, LayerInfo, LayerSpec, ModelSpec
 from regard.graph.user_modules import explain
-from regard.graph.wiring import check_levels, check_references, refuse_or_warn
 from regard.nn.gate import Gated
 from regard.nn.head import Detect
 from regard.nn.table import LAYERS
@@ -33,7 +33,7 @@ class Built:
     """One layer, what was established about it, and its output on the probe."""
 
     layer: nn.Module
-    facts: RowFacts
+    facts: LayerInfo
     output: Tensor | list[Tensor]
 
 
@@ -62,7 +62,7 @@ def build(
     if not spec.rows:
         raise RegardError("there are no rows", file=spec.file, expected="rows in backbone and head, Detect as the last")
     layers: list[nn.Module] = []
-    facts: dict[str, RowFacts] = {}
+    facts: dict[str, LayerInfo] = {}
     for row in spec.rows:
         built = _build_row(row, spec, [outputs[name] for name in row.inputs], modules)
         layers.append(built.layer)
@@ -116,7 +116,7 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
 
 
 @contextmanager
-def _at(row: Row, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> Iterator[None]:
+def _at(row: LayerSpec, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> Iterator[None]:
     """Give an error that knows no place the place of ``row``; make any other exception one that the user can read."""
     try:
         yield
@@ -134,7 +134,7 @@ def _at(row: Row, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> It
 
 
 def _build_row(
-    row: Row, spec: ModelSpec, inputs: Sequence[Tensor | list[Tensor]], modules: Mapping[str, type[nn.Module]]
+    row: LayerSpec, spec: ModelSpec, inputs: Sequence[Tensor | list[Tensor]], modules: Mapping[str, type[nn.Module]]
 ) -> Built:
     maps = [x for x in inputs if isinstance(x, Tensor)]
     in_channels = [x.shape[1] for x in maps]
@@ -144,22 +144,22 @@ def _build_row(
             raise RegardError("it reads the detection head, which has no map to give")
         layer_class = find_class(row.module, modules)
         signature = signature_of(layer_class)
-        if not signature.many_inputs and len(maps) != 1:
+        if not signature.multi_input and len(maps) != 1:
             raise RegardError(
-                f"{row.module} reads {len(maps)} layers", expected="one, or a module with many_inputs = True"
+                f"{row.module} reads {len(maps)} layers", expected="one, or a module with multi_input = True"
             )
-        if row.gate and signature.many_inputs:
+        if row.gate and signature.multi_input:
             raise RegardError(f"{row.module} reads several layers and cannot be gated", expected="gate: false")
         strides = [PROBE // x.shape[-1] for x in maps]
         binding = bind(row, signature, spec, in_channels, strides, repeats)
         layer = layer_class(*binding.positional, **binding.named)
         if row.number > 1 and not signature.repeats:
             layer = _repeated(layer, layer_class, binding, signature, repeats)
-        if getattr(layer_class, "joins", False):
+        if getattr(layer_class, "requires_same_size", False):
             _check_sizes(row, maps)
         layer.eval()
         with torch.no_grad():
-            output = layer(maps if signature.many_inputs else maps[0])
+            output = layer(maps if signature.multi_input else maps[0])
         if not issubclass(layer_class, Detect):
             _check_output(row, output, maps[0], binding.expected_out)
             out_channels, stride = output.shape[1], PROBE / output.shape[-1]
@@ -167,7 +167,7 @@ def _build_row(
             out_channels, stride = 0, 0.0
         layer = Gated(layer).eval() if row.gate else layer
         positional = positional_form(row, signature, spec, out_channels)
-    facts = RowFacts(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats)
+    facts = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats)
     return Built(layer, facts, output)
 
 
@@ -180,7 +180,7 @@ def _repeated(
     return nn.Sequential(layer, *(layer_class(*following, **binding.named) for _ in range(repeats - 1)))
 
 
-def _check_sizes(row: Row, maps: Sequence[Tensor]) -> None:
+def _check_sizes(row: LayerSpec, maps: Sequence[Tensor]) -> None:
     sizes = {tuple(x.shape[2:]) for x in maps}
     if len(sizes) > 1:
         strides = [f"{name} has stride {PROBE // x.shape[-1]}" for name, x in zip(row.inputs, maps, strict=True)]
@@ -189,7 +189,7 @@ def _check_sizes(row: Row, maps: Sequence[Tensor]) -> None:
         )
 
 
-def _check_output(row: Row, output: object, x: Tensor, expected_out: int | None) -> None:
+def _check_output(row: LayerSpec, output: object, x: Tensor, expected_out: int | None) -> None:
     if not isinstance(output, Tensor):
         raise RegardError(f"{row.module} returns a {type(output).__name__}", expected="one tensor (B, C, H, W)")
     if output.ndim != 4:

@@ -9,7 +9,7 @@ from typing import Any
 from regard.errors import RegardError, nearest
 from regard.graph.parse import check_name, plain_value
 from regard.graph.signature import OUT_NAMES
-from regard.graph.spec import ModelSpec, Row
+from regard.graph.spec import LayerSpec, ModelSpec
 
 
 def unique_name(wanted: str, taken: Sequence[str]) -> str:
@@ -57,7 +57,7 @@ def insert(
     if name is not None:
         check_name(name, names, spec.file)
     leaf = module.rsplit(".", 1)[-1].lower()
-    new = Row(
+    new = LayerSpec(
         name=name or unique_name(f"{target.name}.{leaf}", names),
         inputs=(target.name,),
         module=module,
@@ -127,7 +127,7 @@ def remove(spec: ModelSpec, layer: str | int) -> ModelSpec:
     return replace(spec, rows=rows, facts={})
 
 
-def _reading(row: Row, before: str, now: str) -> Row:
+def _reading(row: LayerSpec, before: str, now: str) -> LayerSpec:
     """Return ``row`` reading ``now`` wherever it read ``before``."""
     if before not in row.inputs:
         return row

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from regard.graph.align import align, likeness
 from regard.graph.edit import unique_name
-from regard.graph.spec import ModelSpec, Row
+from regard.graph.spec import LayerSpec, ModelSpec
 
 ALIKE = 0.65
 """Fraction of a stock graph's rows that must be found again for a graph to count as made from it."""
@@ -50,5 +50,5 @@ def name_rows(spec: ModelSpec, stock: Sequence[ModelSpec]) -> ModelSpec:
     return replace(spec, rows=tuple(_renamed(row, new_names) for row in spec.rows))
 
 
-def _renamed(row: Row, names: dict[str, str]) -> Row:
+def _renamed(row: LayerSpec, names: dict[str, str]) -> LayerSpec:
     return replace(row, name=names.get(row.name, row.name), inputs=tuple(names.get(n, n) for n in row.inputs))

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from regard.errors import RegardError, nearest
-from regard.graph.spec import IMAGE, ModelSpec, Origin, Row
+from regard.graph.spec import IMAGE, LayerSpec, ModelSpec, SourceLocation
 
 GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
 NAME = re.compile(r"[^\W\d][\w.-]*")
@@ -173,7 +173,9 @@ def parse_anchors(value: Any, line: int | None, file: Path | None) -> tuple[tupl
     )
 
 
-def _parse_row(item: Any, head: bool, line: int, index: int, file: Path | None) -> tuple[Row, Sequence[int | str]]:
+def _parse_row(
+    item: Any, head: bool, line: int, index: int, file: Path | None
+) -> tuple[LayerSpec, Sequence[int | str]]:
     """Return the row with empty inputs, and its ``from`` as written."""
     name, fields = "", item
     if isinstance(item, dict) and len(item) == 1 and isinstance(next(iter(item.values())), list):
@@ -208,7 +210,7 @@ def _parse_row(item: Any, head: bool, line: int, index: int, file: Path | None) 
             f"this row cannot be read: {item!r}", file=file, line=line, expected="module and name as words"
         )
     args, options = parse_args(keyed.get("args", []), file, line)
-    row = Row(name, (), module, number, args, options, gate, head, Origin(line, index, sources, file))
+    row = LayerSpec(name, (), module, number, args, options, gate, head, SourceLocation(line, index, sources, file))
     return row, sources
 
 
@@ -241,16 +243,16 @@ def plain_value(value: Any) -> Any:
     return {"None": None, "True": True, "False": False}.get(value, value) if isinstance(value, str) else value
 
 
-def _resolve(parsed: list[tuple[Row, Sequence[int | str]]], file: Path | None) -> list[Row]:
+def _resolve(parsed: list[tuple[LayerSpec, Sequence[int | str]]], file: Path | None) -> list[LayerSpec]:
     """Replace every reference by the name of the row it means; unnamed rows stand in as ``#index`` for now."""
     names = [row.name or f"#{i}" for i, (row, _) in enumerate(parsed)]
-    rows: list[Row] = []
+    rows: list[LayerSpec] = []
     for i, (row, sources) in enumerate(parsed):
         if row.name:
             check_name(row.name, names[:i], file, row.line)
         inputs = tuple(_resolve_one(source, i, names, row.line, file) for source in sources)
         rows.append(
-            Row(names[i], inputs, row.module, row.number, row.args, row.options, row.gate, row.head, row.origin)
+            LayerSpec(names[i], inputs, row.module, row.number, row.args, row.options, row.gate, row.head, row.origin)
         )
     return rows
 

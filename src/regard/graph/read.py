@@ -15,7 +15,7 @@ from regard.errors import RegardError, nearest
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.naming import name_rows
 from regard.graph.parse import MOST_REPEATS, LineOf, parse_anchors, parse_args, parse_graph, parse_number, read_document
-from regard.graph.spec import ModelSpec, Origin
+from regard.graph.spec import ModelSpec, SourceLocation
 
 STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
 """One graph of each shape; the other sizes differ only in depth and width."""
@@ -212,7 +212,7 @@ def _placed(spec: ModelSpec, before: ModelSpec, file: Path | None, line: int | N
     return replace(
         spec,
         rows=tuple(
-            row if row.name in known else replace(row, origin=Origin(line or 0, i, row.inputs, file))
+            row if row.name in known else replace(row, origin=SourceLocation(line or 0, i, row.inputs, file))
             for i, row in enumerate(spec.rows)
         ),
     )

@@ -6,7 +6,7 @@ Three forms of constructor are understood:
 * YOLOv5's, for users' own modules: ``Class(c1, c2, *args)``, ``n`` as third if it repeats inside;
 * a class of ``torch.nn`` that has no channel argument, such as ``nn.Upsample``: its arguments as written.
 
-A class attribute ``many_inputs = True`` says that it takes a list of maps, and of channels, instead of one.
+A class attribute ``multi_input = True`` says that it takes a list of maps, and of channels, instead of one.
 ``options_of = {"options": ("attention", ATTENTION)}`` says that its argument ``options`` holds those of the class that
 its argument ``attention`` names in a table.
 """
@@ -33,7 +33,7 @@ class Signature:
 
     Attributes:
         takes_channels: whether the first argument is the input's channels.
-        many_inputs: whether it reads a list of maps.
+        multi_input: whether it reads a list of maps.
         out: name of the argument that sets the output's channels, if any.
         repeats: name of the argument that takes the number of repeats inside, if any.
         strides: whether it wants the strides of its inputs (the detection head).
@@ -46,7 +46,7 @@ class Signature:
     """
 
     takes_channels: bool
-    many_inputs: bool
+    multi_input: bool
     out: str | None
     repeats: str | None
     strides: bool
@@ -91,17 +91,17 @@ def signature_of(layer: type[nn.Module]) -> Signature:
         )
     rest = named[1:]
     out = None
-    if rest and not getattr(layer, "many_inputs", False) and _is_out(rest[0]):
+    if rest and not getattr(layer, "multi_input", False) and _is_out(rest[0]):
         out, rest = rest[0].name, rest[1:]
     repeats = next((p.name for p in rest if p.name == "repeats"), None)
     if repeats is None and out and rest and rest[0].name == "n":
         repeats = "n"
     options = {p.name: p.default for p in rest if p.name not in (repeats, "strides")}
     strides = any(p.name == "strides" for p in rest)
-    many_inputs = getattr(layer, "many_inputs", False)
+    multi_input = getattr(layer, "multi_input", False)
     hints = hints_of(layer)
     inside = getattr(layer, "options_of", {})
-    return Signature(True, many_inputs, out, repeats, strides, options, by_name_only, variadic, open_, hints, inside)
+    return Signature(True, multi_input, out, repeats, strides, options, by_name_only, variadic, open_, hints, inside)
 
 
 def _is_out(parameter: inspect.Parameter) -> bool:

@@ -14,7 +14,7 @@ IMAGE = "image"
 
 
 @dataclass(frozen=True)
-class Origin:
+class SourceLocation:
     """Where a row was written, for messages and for finding stale references.
 
     Attributes:
@@ -31,7 +31,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerSpec:
     """One row of the graph.
 
     Attributes:
@@ -54,7 +54,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     gate: bool | None = None
     head: bool = False
-    origin: Origin | None = field(default=None, compare=False)
+    origin: SourceLocation | None = field(default=None, compare=False)
 
     @property
     def line(self) -> int | None:
@@ -68,7 +68,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class RowFacts:
+class LayerInfo:
     """What building a row established.
 
     Attributes:
@@ -95,20 +95,20 @@ class ModelSpec:
     Attributes:
         rows: in order; a row reads only rows before it, the last is the detection head.
         nc: number of classes.
-        depth_multiple: scales ``Row.number``.
+        depth_multiple: scales ``LayerSpec.number``.
         width_multiple: scales output channels.
         anchors: per level, widths and heights in input pixels, flat; or how many a level, to be fitted to data.
         file: where it was read from, for messages.
         facts: by row name, filled in by ``graph.build``.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[LayerSpec, ...]
     nc: int
     depth_multiple: float = 1.0
     width_multiple: float = 1.0
     anchors: tuple[tuple[float, ...], ...] | int = 3
     file: Path | None = field(default=None, compare=False)
-    facts: Mapping[str, RowFacts] = field(default_factory=dict, compare=False)
+    facts: Mapping[str, LayerInfo] = field(default_factory=dict, compare=False)
 
     def index(self, name: str) -> int:
         """Return the position of the row called ``name``.
@@ -127,7 +127,7 @@ class ModelSpec:
             hint=nearest(name, names),
         )
 
-    def row(self, name: str | int) -> Row:
+    def row(self, name: str | int) -> LayerSpec:
         """Return a row by name or by index (negative counts from the end).
 
         Raises:
@@ -141,7 +141,7 @@ class ModelSpec:
             raise RegardError(f"there is no row {name}", file=self.file, expected=f"0 to {len(self.rows) - 1}")
         return self.rows[name]
 
-    def readers(self, name: str) -> tuple[Row, ...]:
+    def readers(self, name: str) -> tuple[LayerSpec, ...]:
         """Return the rows that read the row called ``name``."""
         return tuple(row for row in self.rows if name in row.inputs)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from regard.graph.cost import RowCost, row_costs
 from regard.graph.detector import Detector
-from regard.graph.spec import ModelSpec, Row
+from regard.graph.spec import LayerSpec, ModelSpec
 from regard.graph.write import integer_sources
 from regard.nn.gate import Gated
 
@@ -155,7 +155,7 @@ def summarize(detector: Detector, imgsz: int = 640) -> Summary:
     return Summary(rows, parameters, total / 1e9, saved, imgsz, detector.nc, detector.strides)
 
 
-def _summary_row(i: int, row: Row, layer: nn.Module, cost: RowCost, spec: ModelSpec, total: int) -> SummaryRow:
+def _summary_row(i: int, row: LayerSpec, layer: nn.Module, cost: RowCost, spec: ModelSpec, total: int) -> SummaryRow:
     facts = spec.facts[row.name]
     inner = layer.module if isinstance(layer, Gated) else layer
     arguments = ", ".join(_argument(value) for value in facts.arguments)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from regard.errors import RegardError
-from regard.graph.spec import IMAGE, ModelSpec, Row
+from regard.graph.spec import IMAGE, LayerSpec, ModelSpec
 
 
 def native_yaml(spec: ModelSpec) -> str:
@@ -46,7 +46,7 @@ def integer_sources(spec: ModelSpec, reader: int, inputs: Sequence[str]) -> str:
     return str(indices[0]) if len(indices) == 1 else "[" + ", ".join(map(str, indices)) + "]"
 
 
-def integer_row(spec: ModelSpec, row: Row, inputs: Sequence[str], args: Sequence[Any]) -> str:
+def integer_row(spec: ModelSpec, row: LayerSpec, inputs: Sequence[str], args: Sequence[Any]) -> str:
     """Return ``row`` as a line of an integer YAML, reading ``inputs``."""
     return f"[{integer_sources(spec, spec.index(row.name), inputs)}, {row.number}, {row.module}, {_flow(args)}]"
 
@@ -75,7 +75,7 @@ def _native_row(spec: ModelSpec, i: int) -> str:
     return f"{row.name}: [{source}, {row.number}, {row.module}, {args}]"
 
 
-def _checked_integer_row(spec: ModelSpec, row: Row, ungated: bool) -> str:
+def _checked_integer_row(spec: ModelSpec, row: LayerSpec, ungated: bool) -> str:
     if row.gate and not ungated:
         raise RegardError(
             f"layer {row.name!r} is gated, which a YOLOv5 YAML cannot say",
@@ -90,7 +90,7 @@ def _checked_integer_row(spec: ModelSpec, row: Row, ungated: bool) -> str:
     return integer_row(spec, row, row.inputs, _positional(spec, row))
 
 
-def _positional(spec: ModelSpec, row: Row) -> tuple[Any, ...]:
+def _positional(spec: ModelSpec, row: LayerSpec) -> tuple[Any, ...]:
     facts = spec.facts.get(row.name)
     if row.args and not row.options:
         return row.args

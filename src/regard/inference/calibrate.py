@@ -71,7 +71,7 @@ def calibrate(full: Finder, lower: Finder, data: str, imgsz: int) -> Calibration
     """
     from regard.data.formats import load_data
     from regard.data.validation import ValidationLoader
-    from regard.evaluate.run import evaluate
+    from regard.evaluation.run import evaluate
 
     loaded = load_data(data)
     split = next(name for name in SPLITS if loaded.splits.get(name))

@@ -33,7 +33,7 @@ from regard.inference.cache import (
 )
 from regard.inference.calibrate import calibrate, calibration_file, load_calibration
 from regard.inference.prepared import PreparedFinder, Run, has_bfloat16, open_onnxruntime, open_openvino
-from regard.weights.place import weights_of
+from regard.weights.paths import weights_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from regard.data.synthetic import scene
 from regard.errors import RegardError
-from regard.exporting.blame import check_exportable
 from regard.exporting.compare import example, relative_difference
 from regard.exporting.convert import image_shapes, to_onnx
+from regard.exporting.diagnose import check_exportable
 from regard.exporting.export import OPSET
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.inference.cache import HEADER, INPUT_FORM, MODEL, OPENVINO_FORMS, SIDE, PreparedHeader, digest_of
 from regard.inference.prepared import Run, open_onnxruntime, open_openvino
-from regard.nn.folding import folded
+from regard.nn.fuse import fuse
 from regard.nn.head import Detect, decode
 
 TOLERANCE = 1e-4
@@ -35,7 +35,7 @@ TRACED_STRIDES, COMPARED_STRIDES = (2, 3), (5, 7)
 class _RawHead(nn.Module):
     """The head's convolutions alone; their outputs need not be moved about before the few likely cells are read."""
 
-    many_inputs = True
+    multi_input = True
 
     def __init__(self, head: Detect) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def prepare(detector: Detector, made_from: str, runtime: str, folder: Path) -> N
     images = torch.zeros(2, 3, *(n * stride for n in TRACED_STRIDES), dtype=torch.uint8)
     outputs = [f"level{i}" for i in range(len(detector.strides))]
     program = to_onnx(
-        _RawDetector(folded(detector)).eval(), (images,), image_shapes(stride), opset=OPSET, outputs=outputs
+        _RawDetector(fuse(detector)).eval(), (images,), image_shapes(stride), opset=OPSET, outputs=outputs
     )
     program.model.metadata_props["regard"] = INPUT_FORM
     program.save(folder / MODEL)

@@ -12,7 +12,7 @@ from regard.backend import Backend
 from regard.errors import RegardError
 from regard.exporting import is_exported, load_exported
 from regard.graph.detector import Detector
-from regard.nn.folding import fold_batch_norm
+from regard.nn.fuse import fold_batch_norm
 from regard.weights.detector import load_detector
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regard.config import EVALUATE, DetectSettings, checked, require_positive
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
-from regard.data.record import DetectionData, Record
 from regard.data.validation import ValidationLoader
 from regard.errors import RegardError, nearest
-from regard.evaluate import Metrics, check_classes, detect, save_coco_json, score
+from regard.evaluation import Metrics, check_classes, detect, save_coco_json, score
 from regard.finder import Finder
 from regard.inference.choose import warn_of_suppression
 
@@ -58,7 +58,7 @@ def validate(
     return score(detections, records, loaded.names, speed=speed)
 
 
-def _split(data: DetectionData, split: str) -> Sequence[Record]:
+def _split(data: DetectionDataset, split: str) -> Sequence[Sample]:
     if not data.splits.get(split):
         raise RegardError(
             f"the data set has no split {split!r}",

@@ -93,8 +93,8 @@ class Concat(nn.Module):
         dim: the dimension to join on.
     """
 
-    many_inputs: ClassVar[bool] = True
-    joins: ClassVar[bool] = True  # its inputs have to be of one size
+    multi_input: ClassVar[bool] = True
+    requires_same_size: ClassVar[bool] = True  # its inputs have to be of one size
 
     def __init__(self, in_channels: Sequence[int], dim: int = 1) -> None:
         super().__init__()

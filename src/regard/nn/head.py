@@ -62,7 +62,7 @@ class Detect(nn.Module):
         RegardError: not as many levels of anchors as of features.
     """
 
-    many_inputs: ClassVar[bool] = True
+    multi_input: ClassVar[bool] = True
     anchors: Tensor
 
     def __init__(

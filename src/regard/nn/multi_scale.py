@@ -39,7 +39,7 @@ class MultiScaleDeformable(nn.Module):
         RegardError: there is no map, or an option does not fit.
     """
 
-    many_inputs: ClassVar[bool] = True
+    multi_input: ClassVar[bool] = True
 
     def __init__(self, in_channels: Sequence[int], heads: int = 4, points: int = 4) -> None:
         super().__init__()

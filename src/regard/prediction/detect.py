@@ -18,7 +18,7 @@ from regard.data.letterbox import letterbox_rect
 from regard.finder import Finder, ParallelFinder, as_finder, to_detections
 from regard.nms import suppress
 from regard.prediction.sources import Frame, Source, frames, is_single_image
-from regard.types import Detections, Placement
+from regard.types import Detections, LetterboxTransform
 
 if TYPE_CHECKING:
     from regard.backend import Backend
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PREDICT = DetectSettings()
 """The settings by which YOLOv5 shows what it found."""
 
-_Placed: TypeAlias = tuple[Frame, NDArray[np.uint8], Placement]
+_Placed: TypeAlias = tuple[Frame, NDArray[np.uint8], LetterboxTransform]
 
 
 def predict(

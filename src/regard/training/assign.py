@@ -17,7 +17,7 @@ from regard.types import Targets
 
 
 @dataclass(frozen=True)
-class Positives:
+class Assignment:
     """The predictions of one level that answer for a labelled box, one row each.
 
     They are ordered by offset block (own cell, left, up, right, down), then anchor, then target.
@@ -46,7 +46,7 @@ class Positives:
 
 def assign(
     targets: Targets, anchors: Tensor, grids: Sequence[tuple[int, int]], anchor_threshold: float
-) -> list[Positives]:
+) -> list[Assignment]:
     """Return each level's positives.
 
     Args:
@@ -61,7 +61,7 @@ def assign(
     ]
 
 
-def _assign_level(targets: Targets, anchors: Tensor, grid: tuple[int, int], threshold: float) -> Positives:
+def _assign_level(targets: Targets, anchors: Tensor, grid: tuple[int, int], threshold: float) -> Assignment:
     ny, nx = grid
     boxes = targets.boxes_cxcywh.to(anchors.dtype) * anchors.new_tensor((nx, ny, nx, ny))  # (T, 4) in cells
     ratio = boxes[None, :, 2:] / anchors[:, None, :]  # (A, T, 2)
@@ -70,7 +70,7 @@ def _assign_level(targets: Targets, anchors: Tensor, grid: tuple[int, int], thre
 
     chosen, cells = _cells(boxes[target, :2], grid)
     anchor, target = anchor[chosen], target[chosen]
-    return Positives(
+    return Assignment(
         image=targets.image_index[target],
         anchor=anchor,
         row=cells[:, 1],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
 
-Row = dict[str, float]
+EpochRow = dict[str, float]
 
 
 class RunFolder:
@@ -48,7 +48,7 @@ class RunFolder:
         self.write("model.yaml", with_current_anchors(detector).to_yaml())
         self.write_json("run.json", {**config, "environment": environment()})
 
-    def write_results(self, rows: Sequence[Row]) -> None:
+    def write_results(self, rows: Sequence[EpochRow]) -> None:
         """Write ``results.csv``, one row an epoch."""
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
@@ -57,7 +57,7 @@ class RunFolder:
         table.writerows([{name: _number(value) for name, value in row.items()} for row in rows])
         self.write("results.csv", text.getvalue())
 
-    def write_scalars(self, row: Row) -> None:
+    def write_scalars(self, row: EpochRow) -> None:
         """Add an epoch to the TensorBoard log in ``tensorboard/``."""
         from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 

@@ -17,26 +17,26 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from regard.config import Recipe, TrainSettings, describe
-from regard.costing.memory import available_bytes
 from regard.data.cache import CacheKind, choose_cache
+from regard.data.dataset import DetectionDataset
 from regard.data.loader import TrainLoader
-from regard.data.record import DetectionData
 from regard.data.validation import Kept, ValidationLoader
 from regard.errors import RegardError
-from regard.evaluate import Metrics, evaluate
+from regard.evaluation import Metrics, evaluate
 from regard.graph.cost import check_imgsz
 from regard.graph.detector import Detector
-from regard.nn.folding import folded
+from regard.nn.fuse import fuse
 from regard.nn.gate import gate_values
+from regard.profiling.memory import available_bytes
 from regard.training.ema import Ema
-from regard.training.folder import Row, RunFolder
-from regard.training.loss import DetectionLoss, alone, detection_loss
+from regard.training.folder import EpochRow, RunFolder
+from regard.training.loss import DetectionLoss, detection_loss, identity_reduce
 from regard.training.optim import build_optimizer, schedule, set_step
 from regard.training.pictures import Pictures
 from regard.training.precision import FABRIC
-from regard.training.prepare import fit_anchors, fit_classes, freeze, hold_statistics
+from regard.training.prepare import fit_anchors, fit_classes, freeze, freeze_bn_stats
 from regard.training.progress import Progress
-from regard.types import PlacedBatch
+from regard.types import LetterboxedBatch
 
 LOSSES = ("box", "obj", "cls")
 CACHE_FOLDER = "image-cache"
@@ -56,7 +56,7 @@ class State:
     """
 
     epoch: int
-    rows: list[Row]
+    rows: list[EpochRow]
     best: tuple[float, int]
 
 
@@ -77,7 +77,7 @@ class Trainer:
         self,
         fabric: Fabric,
         detector: Detector,
-        data: DetectionData,
+        data: DetectionDataset,
         settings: TrainSettings,
         folder: Path,
         config: Mapping[str, Any],
@@ -175,7 +175,7 @@ class Trainer:
         free = available_bytes(torch.device("cpu")) // self.fabric.world_size
         return choose_cache(len(self.train_records) + len(self.val_records), self.settings.imgsz, free)
 
-    def _val_batches(self) -> Iterable[PlacedBatch]:
+    def _val_batches(self) -> Iterable[LetterboxedBatch]:
         settings = self.settings
         stride = self.detector.max_stride
         loader = ValidationLoader(
@@ -195,7 +195,7 @@ class Trainer:
         settings = self.settings
         torch.manual_seed(_stream(settings.seed, epoch, self.fabric.global_rank))
         self.detector.train()
-        hold_statistics(self.detector, settings.freeze_batchnorm)
+        freeze_bn_stats(self.detector, settings.freeze_batchnorm)
         mosaic = epoch < settings.epochs - self.recipe.close_mosaic
         steps = len(self.loader)
         sums = torch.zeros(len(LOSSES), device=self.fabric.device)
@@ -229,7 +229,7 @@ class Trainer:
         return losses
 
     def _loss(self, raw: list[Tensor], targets: Any, images: Tensor) -> DetectionLoss:
-        reduce = self._sum_over_processes if self.fabric.world_size > 1 else alone
+        reduce = self._sum_over_processes if self.fabric.world_size > 1 else identity_reduce
         return detection_loss(raw, targets, self.detector.head.anchors, self.recipe.loss, max(images.shape[2:]), reduce)
 
     def _sum_over_processes(self, counts: Tensor) -> Tensor:
@@ -263,12 +263,12 @@ class Trainer:
         """Measure the averaged weights, in the first process."""
         if not self.folder:
             return None
-        return evaluate(folded(self.averaged), self.val_batches, self.val_records, self.data.names)
+        return evaluate(fuse(self.averaged), self.val_batches, self.val_records, self.data.names)
 
     def _row(
         self, epoch: int, losses: dict[str, float], metrics: Metrics | None, seconds: float, val_seconds: float
-    ) -> Row:
-        row: Row = {"epoch": epoch + 1} | {f"train/{name}": value for name, value in losses.items()}
+    ) -> EpochRow:
+        row: EpochRow = {"epoch": epoch + 1} | {f"train/{name}": value for name, value in losses.items()}
         for name in ("ap", "ap50", "ap75", "precision", "recall", "f1"):
             row[f"val/{name}"] = getattr(metrics, name) if metrics else math.nan
         row["lr"] = self.optimizer.param_groups[0]["lr"]
@@ -276,7 +276,7 @@ class Trainer:
         row["images_per_second"] = len(self.train_records) / seconds
         return row | {"train_seconds": seconds, "val_seconds": val_seconds}
 
-    def _keep(self, epoch: int, row: Row, metrics: Metrics | None) -> None:
+    def _keep(self, epoch: int, row: EpochRow, metrics: Metrics | None) -> None:
         """Write what the epoch brought."""
         if not self.folder:
             return
@@ -331,7 +331,7 @@ class Trainer:
         self.state = State(state["epoch"], state["rows"], tuple(state["best"]))
 
 
-def validation_split(data: DetectionData) -> tuple[str, Any]:
+def validation_split(data: DetectionDataset) -> tuple[str, Any]:
     """Return the name and records of the split that training is validated on.
 
     Raises:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from regard.boxes import ciou
 from regard.config import LossSettings
 from regard.errors import RegardError
-from regard.training.assign import Positives, assign
+from regard.training.assign import Assignment, assign
 from regard.types import Targets
 
 
@@ -43,7 +43,7 @@ class DetectionLoss:
     positives: tuple[int, ...]
 
 
-def alone(counts: Tensor) -> Tensor:
+def identity_reduce(counts: Tensor) -> Tensor:
     """Return ``counts`` as they are: their sum over the processes when there is only one."""
     return counts
 
@@ -54,7 +54,7 @@ def detection_loss(
     anchors: Tensor,
     settings: LossSettings,
     image_size: int,
-    sum_over_processes: Callable[[Tensor], Tensor] = alone,
+    sum_over_processes: Callable[[Tensor], Tensor] = identity_reduce,
 ) -> DetectionLoss:
     """Return the loss of one batch, computed in float32 or better whatever the precision of ``raw``.
 
@@ -104,7 +104,7 @@ def level_balance(levels: int) -> tuple[float, ...]:
     return balance[levels]
 
 
-def _counts(raw: Sequence[Tensor], positives: Sequence[Positives]) -> Tensor:
+def _counts(raw: Sequence[Tensor], positives: Sequence[Assignment]) -> Tensor:
     """Return this process (1), its images, and per level what box, objectness and class loss are means over; int64."""
     counts = [1, len(raw[0])]
     for level, found in zip(raw, positives, strict=True):
@@ -121,7 +121,7 @@ def _weights(levels: int, classes: int, settings: LossSettings, image_size: int)
     return [(box, obj * balance, cls) for balance in level_balance(levels)]
 
 
-def _level_sums(raw: Tensor, positives: Positives, settings: LossSettings) -> Tensor:
+def _level_sums(raw: Tensor, positives: Assignment, settings: LossSettings) -> Tensor:
     """Return the sums of box, objectness and class loss over one level's positives and cells, (3,)."""
     chosen = _at_least_float32(raw[positives.image, positives.anchor, positives.row, positives.column])  # (P, 5 + nc)
     objectness, classes = _at_least_float32(raw[..., 4]), chosen[:, 5:]
@@ -144,7 +144,7 @@ def _boxes_in_cells(raw_cxcywh: Tensor, anchor_wh: Tensor) -> Tensor:
     return torch.cat((2 * s[:, :2] - 0.5, (2 * s[:, 2:]).square() * anchor_wh), dim=1)
 
 
-def _objectness_target(objectness: Tensor, positives: Positives, quality: Tensor) -> Tensor:
+def _objectness_target(objectness: Tensor, positives: Assignment, quality: Tensor) -> Tensor:
     """Return the target of each cell, (B, A, ny, nx): the CIoU of its positive, detached and at least 0, else 0.
 
     Where several positives share a cell the last one counts.

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from regard.backend import Backend
 from regard.config import DetectSettings
+from regard.data.dataset import Sample
 from regard.data.draw import draw_boxes, draw_text
 from regard.data.palette import class_colour
-from regard.data.record import Record
-from regard.evaluate import Metrics
-from regard.plots import plot_confusion, plot_f1_curve, plot_pr_curve, plot_training
+from regard.evaluation import Metrics
 from regard.prediction import predict
 from regard.replacing import replacing
 from regard.types import Batch
+from regard.visualize.plots import plot_confusion, plot_f1_curve, plot_pr_curve, plot_training
 
 MOST = 16
 """Images on one picture."""
@@ -69,7 +69,7 @@ class Pictures:
             tiles.append(self._drawn(image, _corners(boxes), class_ids))
         self._write("labels.jpg", tiles)
 
-    def predictions(self, backend: Backend, records: Sequence[Record], imgsz: int) -> None:
+    def predictions(self, backend: Backend, records: Sequence[Sample], imgsz: int) -> None:
         """Write a row of labelled images, below it one of what is detected at confidence 0.25, and two such again."""
         step = max(len(records) // (MOST // 2), 1)
         chosen = records[::step][: MOST // 2]

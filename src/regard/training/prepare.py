@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 from torch import nn
 
 from regard.config import TrainSettings
+from regard.data.dataset import DetectionDataset, Sample
 from regard.data.images import image_size
-from regard.data.record import DetectionData, Record
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.training.anchors import AnchorCheck, check_anchors
-from regard.weights.detector import retarget, with_current_anchors
+from regard.weights.detector import replace_classes, with_current_anchors
 from regard.weights.transfer import TransferReport
 
 
-def fit_classes(detector: Detector, data: DetectionData) -> tuple[Detector, TransferReport | None]:
+def fit_classes(detector: Detector, data: DetectionDataset) -> tuple[Detector, TransferReport | None]:
     """Return the detector for the classes of ``data``: itself where it has them, else a copy with a new head."""
     names = dict(enumerate(data.names))
     if detector.names == names:
         return detector, None
-    return retarget(detector, names)
+    return replace_classes(detector, names)
 
 
-def fit_anchors(detector: Detector, records: Sequence[Record], settings: TrainSettings) -> AnchorCheck:
+def fit_anchors(detector: Detector, records: Sequence[Sample], settings: TrainSettings) -> AnchorCheck:
     """Give ``detector`` anchors that suit the boxes of ``records``, where its own reach too few of them."""
     head = detector.head
     strides = torch.tensor(head.strides, dtype=torch.float32).view(-1, 1, 1)
@@ -70,7 +70,7 @@ def freeze(detector: Detector, names: Sequence[str]) -> list[str]:
     return frozen
 
 
-def hold_statistics(detector: Detector, everywhere: bool) -> None:
+def freeze_bn_stats(detector: Detector, everywhere: bool) -> None:
     """Keep batch norm from updating its statistics, in frozen layers or ``everywhere``; call after ``train()``."""
     for norm in _batch_norms(detector):
         if everywhere or (norm.weight is not None and not norm.weight.requires_grad):
@@ -81,7 +81,7 @@ def _batch_norms(detector: Detector) -> Iterator[nn.modules.batchnorm._BatchNorm
     return (m for m in detector.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
 
 
-def _box_sizes(records: Sequence[Record], imgsz: int) -> NDArray[np.float64]:
+def _box_sizes(records: Sequence[Sample], imgsz: int) -> NDArray[np.float64]:
     """Return (N, 2) width and height of every box in pixels when the long side of its image is ``imgsz``."""
     sizes = [np.empty((0, 2))]
     for record in records:

@@ -40,8 +40,8 @@ HYP_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "scale": ("augment", "scale"),
         "shear": ("augment", "shear"),
         "perspective": ("augment", "perspective"),
-        "flipud": ("augment", "flip_ud"),
-        "fliplr": ("augment", "flip_lr"),
+        "flipud": ("augment", "flipud"),
+        "fliplr": ("augment", "fliplr"),
         "mosaic": ("augment", "mosaic"),
         "mixup": ("augment", "mixup"),
     }

@@ -18,14 +18,14 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from regard.config import TrainSettings
-from regard.costing.fit import check_attention_fits
+from regard.data.dataset import DetectionDataset
 from regard.data.formats import load_data
-from regard.data.record import DetectionData
 from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
-from regard.evaluate import Metrics, evaluate
+from regard.evaluation import Metrics, evaluate
 from regard.graph.detector import Detector
-from regard.nn.folding import folded
+from regard.nn.fuse import fuse
+from regard.profiling.fit import check_attention_fits
 from regard.training.folder import RunFolder, read_config
 from regard.training.loop import Trainer, named_gates, validation_split
 from regard.training.pictures import Pictures
@@ -52,7 +52,7 @@ class Run:
 
 
 def run_training(
-    detector: Detector, data: DetectionData, settings: TrainSettings, folder: Path, *, resume: bool = False
+    detector: Detector, data: DetectionDataset, settings: TrainSettings, folder: Path, *, resume: bool = False
 ) -> Run:
     """Train ``detector``, which is left as it was, on ``data`` and return the best epoch's weights.
 
@@ -103,7 +103,7 @@ def resume_training(folder: Path, *, modules: Mapping[str, type[nn.Module]] | No
 def _fit(
     fabric: Fabric,
     detector: Detector,
-    data: DetectionData,
+    data: DetectionDataset,
     settings: TrainSettings,
     folder: Path,
     config: Mapping[str, Any],
@@ -115,7 +115,7 @@ def _fit(
     Trainer(fabric, detector, data, settings, folder, config, resume=resume).fit()
 
 
-def describe_data(data: DetectionData) -> dict[str, Any]:
+def describe_data(data: DetectionDataset) -> dict[str, Any]:
     """Return where the data are and how much there is, JSON-ready."""
     counts = {
         split: {"images": len(records), "boxes": sum(len(record.class_ids) for record in records)}
@@ -133,13 +133,15 @@ def fingerprint(detector: Detector) -> dict[str, Any]:
     return {"parameters": sum(p.numel() for p in detector.parameters()), "sha256": digest.hexdigest()}
 
 
-def _finish(data: DetectionData, settings: TrainSettings, folder: Path, modules: Mapping[str, type[nn.Module]]) -> Run:
+def _finish(
+    data: DetectionDataset, settings: TrainSettings, folder: Path, modules: Mapping[str, type[nn.Module]]
+) -> Run:
     """Measure the best weights and write what is only known at the end."""
     best = next(file for name in RUN_WEIGHTS if (file := folder / name).is_file())
     model = load_detector(best, modules=modules).to(_device(settings.device))
     split, records = validation_split(data)
     loader = ValidationLoader(records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=model.max_stride)
-    metrics = evaluate(folded(model).to(memory_format=torch.channels_last), loader, records, data.names)
+    metrics = evaluate(fuse(model).to(memory_format=torch.channels_last), loader, records, data.names)
     gates = named_gates(model)
     about = {"weights": best.name, "epoch": load_weights(best)[1].extra["epoch"], "split": split}
     RunFolder(folder).write_json("metrics.json", {**about, **metrics.to_dict(), "gates": gates})

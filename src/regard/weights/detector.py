@@ -16,10 +16,10 @@ from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_gra
 from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import reference_to
 from regard.weights.missing import missing_file
-from regard.weights.place import CHECKPOINTS as CHECKPOINTS
-from regard.weights.place import RUN_WEIGHTS as RUN_WEIGHTS
-from regard.weights.place import WEIGHTS as WEIGHTS
-from regard.weights.place import weights_of_run
+from regard.weights.paths import CHECKPOINTS as CHECKPOINTS
+from regard.weights.paths import RUN_WEIGHTS as RUN_WEIGHTS
+from regard.weights.paths import WEIGHTS as WEIGHTS
+from regard.weights.paths import weights_of_run
 from regard.weights.store import WeightsHeader, load_weights, save_weights
 from regard.weights.transfer import TransferReport, transfer
 from regard.weights.yolov5 import read_yolov5
@@ -79,7 +79,7 @@ def with_current_anchors(detector: Detector) -> ModelSpec:
     return replace(detector.spec, anchors=anchors)
 
 
-def retarget(detector: Detector, names: Mapping[int, str]) -> tuple[Detector, TransferReport]:
+def replace_classes(detector: Detector, names: Mapping[int, str]) -> tuple[Detector, TransferReport]:
     """Return a copy of ``detector`` for other classes, every tensor kept that has a place."""
     return rebuild(detector, with_current_anchors(detector).with_classes(len(names)), names=names)
 
@@ -115,7 +115,7 @@ def rebuild(
     return new, report
 
 
-def refilled(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:
+def load_matching(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:
     """Return the graph of ``detector`` with the weights, the classes and the anchors of ``source``."""
     spec = detector.spec.with_classes(source.nc)
     modules = {**source.user_modules, **detector.user_modules}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from regard.graph.align import align, row_similarity
 from regard.graph.detector import Detector
-from regard.graph.spec import ModelSpec, Row
+from regard.graph.spec import LayerSpec, ModelSpec
 
 BOX_AND_OBJECTNESS = 5
 """Outputs of the head for each anchor before the classes."""
@@ -143,7 +143,7 @@ def transfer(
 def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
     """Return target row -> source row, by name where both graphs have it and by order and likeness elsewhere."""
 
-    def similarity(a: Row, b: Row) -> float:
+    def similarity(a: LayerSpec, b: LayerSpec) -> float:
         # A shared name outweighs any likeness; rows of different kinds hold no tensors in common.
         return (100.0 if a.name == b.name else 0.0) + (row_similarity(a, b) if a.module == b.module else 0.0)
 

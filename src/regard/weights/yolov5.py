@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from regard.errors import RegardError
-from regard.weights.kinds import kind_of_head, kind_of_keys, kind_of_model
+from regard.weights.checkpoint_type import kind_of_head, kind_of_keys, kind_of_model
 from regard.weights.record import Record
 from regard.weights.unpickle import read_pickle
 

@@ -13,11 +13,11 @@ from regard.ablate.findings import differences, names_of
 from regard.ablate.found import image_sizes, read_found, val_file
 from regard.ablate.record import StudyRecord
 from regard.ablate.report.document import Block, Folded, Picture, Pictures, Section, Text
+from regard.data.dataset import Sample
 from regard.data.draw import draw_boxes
 from regard.data.palette import class_colour
-from regard.data.record import Record
-from regard.evaluate.coco import pixel_boxes
-from regard.evaluate.matching import confusion_matrix
+from regard.evaluation.coco import pixel_boxes
+from regard.evaluation.matching import confusion_matrix
 from regard.types import Detections
 
 CONFIDENCE = 0.25
@@ -39,7 +39,7 @@ class Count:
     wrong: int
 
 
-def changed_section(study: StudyRecord, records: Sequence[Record], names: Sequence[str]) -> Section:
+def changed_section(study: StudyRecord, records: Sequence[Sample], names: Sequence[str]) -> Section:
     """Return the images that changed most for every variant, those that gained first."""
     sizes = image_sizes(records)
     blocks: list[Block] = [
@@ -58,7 +58,7 @@ def changed_section(study: StudyRecord, records: Sequence[Record], names: Sequen
 
 
 def _of_variant(
-    study: StudyRecord, variant: str, records: Sequence[Record], sizes: Sequence[tuple[int, int]], names: Sequence[str]
+    study: StudyRecord, variant: str, records: Sequence[Sample], sizes: Sequence[tuple[int, int]], names: Sequence[str]
 ) -> list[Block]:
     runs = [(study.finished(study.base.name).get(seed), study.finished(variant).get(seed)) for seed in study.seeds]
     pairs = [(a, b) for a, b in runs if a and b and val_file(a).is_file() and val_file(b).is_file()]
@@ -98,7 +98,7 @@ def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def _counts(found: Sequence[Detections], records: Sequence[Record], classes: int) -> list[Count]:
+def _counts(found: Sequence[Detections], records: Sequence[Sample], classes: int) -> list[Count]:
     counts = []
     for detections, record in zip(found, records, strict=True):
         table = confusion_matrix([detections], [record], classes)
@@ -107,7 +107,7 @@ def _counts(found: Sequence[Detections], records: Sequence[Record], classes: int
     return counts
 
 
-def _drawn(record: Record, found: Sequence[Detections], names: Sequence[str]) -> list[bytes]:
+def _drawn(record: Sample, found: Sequence[Detections], names: Sequence[str]) -> list[bytes]:
     image = record.image.read()
     factor = LONG_SIDE / max(image.shape[:2])
     size = (max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1))

@@ -22,7 +22,7 @@ from regard.ablate.report.page import to_html
 from regard.ablate.report.runs import provenance_section, run_section, split_section
 from regard.ablate.report.verdicts import method_section, power_section, verdict_section
 from regard.ablate.words import headline, metric_name, percent, plain
-from regard.data.record import Record
+from regard.data.dataset import Sample
 from regard.replacing import replacing
 
 PAGE = "report.html"
@@ -39,7 +39,7 @@ class Extras:
         missing: what could not be measured or drawn, and why.
     """
 
-    records: Sequence[Record] = ()
+    records: Sequence[Sample] = ()
     names: Sequence[str] = ()
     attention: Sequence[tuple[str, bytes]] = ()
     missing: Sequence[str] = ()

@@ -1,0 +1,20 @@
+"""What a detector is worth on labelled images."""
+
+from __future__ import annotations
+
+from regard.evaluation.coco import save_coco_json
+from regard.evaluation.metrics import ClassMetrics, Curves, Metrics, Speed
+from regard.evaluation.run import check_classes, detect, evaluate
+from regard.evaluation.score import score
+
+__all__ = [
+    "ClassMetrics",
+    "Curves",
+    "Metrics",
+    "Speed",
+    "check_classes",
+    "detect",
+    "evaluate",
+    "save_coco_json",
+    "score",
+]

@@ -1,0 +1,213 @@
+"""The report of `regard cost`: every row's FLOPs, time and memory, and what a cheaper attention could bring."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from regard.config import require_positive
+from regard.graph.cost import RowCost, attention_of, row_costs
+from regard.graph.detector import Detector
+from regard.nn.attention import Attention
+from regard.nn.c3_attention import C3Attention
+from regard.profiling.advice import Variant, advise, variants_for
+from regard.profiling.bound import Bound, bounds
+from regard.profiling.latency import row_latencies
+from regard.profiling.memory import row_peaks
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One row of the table.
+
+    Attributes:
+        name: the row's name.
+        module: its class.
+        flops: for one image; a multiplication and an addition count as two.
+        mixing_flops: the part in which attention multiplies queries, keys and values.
+        milliseconds: measured, the median over repeats, for one image.
+        peak_mib: most memory held beyond what was there when the row began, in MiB, measured for one image.
+    """
+
+    name: str
+    module: str
+    flops: int
+    mixing_flops: int
+    milliseconds: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What a detector costs.
+
+    Attributes:
+        rows: one a layer.
+        bounds: of every row that mixes: what any cheaper variant could bring.
+        variants: cheaper modules of the catalogue for these rows, by the row's name; None for a block whose
+            attention is its own, such as C2PSA.
+        advice: the same in words.
+        imgsz: side of the input in pixels.
+        device: where times and memory were measured, with the number of threads.
+    """
+
+    rows: tuple[CostRow, ...]
+    bounds: tuple[Bound, ...]
+    variants: dict[str, list[Variant] | None]
+    advice: tuple[str, ...]
+    imgsz: int
+    device: str
+
+    @property
+    def flops(self) -> int:
+        """Of the whole model."""
+        return sum(row.flops for row in self.rows)
+
+    @property
+    def milliseconds(self) -> float:
+        """Of the whole model."""
+        return sum(row.milliseconds for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain, JSON-ready values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return all of it as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_markdown(self) -> str:
+        """Return the tables as GitHub Markdown."""
+        parts = [_markdown(_ROW_HEADINGS, map(self._row_cells, self.rows)), self.totals]
+        if self.bounds:
+            parts += [_markdown(_BOUND_HEADINGS, map(self._bound_cells, self.bounds)), "\n".join(self.advice)]
+        return "\n\n".join(parts)
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=120, color_system=None)
+        console.print(self)
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().rstrip("\n")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Print the tables, the total and the advice."""
+        yield _table(_ROW_HEADINGS, map(self._row_cells, self.rows))
+        yield Text(self.totals, style="bold")
+        if self.bounds:
+            advice = [Text(line, style="yellow") for line in self.advice]
+            title = Text("\nThe most that a cheaper variant of a row could bring to the whole model", style="bold")
+            yield Group(title, _table(_BOUND_HEADINGS, map(self._bound_cells, self.bounds)), *advice)
+
+    @property
+    def totals(self) -> str:
+        """The line under the rows."""
+        mixing = sum(row.mixing_flops for row in self.rows)
+        attention = (
+            f", {mixing / self.flops:.1%} of them mixing by attention" if mixing else ", no attention that mixes"
+        )
+        return (
+            f"{self.flops / 1e9:.1f} GFLOPs{attention}; {self.milliseconds:.1f} ms an image at {self.imgsz} px "
+            f"on {self.device}"
+        )
+
+    def _row_cells(self, row: CostRow) -> list[str]:
+        return [
+            row.name,
+            row.module,
+            f"{row.flops / 1e6:,.1f}",
+            f"{row.flops / self.flops:.1%}",
+            f"{row.mixing_flops / self.flops:.1%}" if row.mixing_flops else "",
+            f"{row.milliseconds:.2f}",
+            f"{row.milliseconds / self.milliseconds:.1%}",
+            f"{row.peak_mib:.1f}",
+        ]
+
+    def _bound_cells(self, bound: Bound) -> list[str]:
+        low, high = bound.spread
+        return [bound.row, f"{bound.by_flops:.2f}x", f"{bound.by_time:.2f}x", f"{low:.2f} to {high:.2f}"]
+
+
+_ROW_HEADINGS = ("name", "module", "MFLOPs", "share", "mixing", "ms", "share", "peak MiB")
+_BOUND_HEADINGS = ("name", "by FLOPs", "by time", "spread")
+
+
+def cost(detector: Detector, *, imgsz: int = 640, repeats: int = 10) -> CostReport:
+    """Measure a detector where it is, for one square image, and bound what a cheaper attention could bring.
+
+    Args:
+        detector: on the device that is to be measured.
+        imgsz: side of the image in pixels.
+        repeats: runs that count; times are their medians.
+
+    Raises:
+        RegardError: ``imgsz`` is not a multiple of the largest stride, or ``repeats`` is not positive.
+    """
+    require_positive(imgsz=imgsz, repeats=repeats)
+    costs = row_costs(detector, imgsz)
+    device = next(detector.parameters()).device
+    images = torch.rand(1, 3, imgsz, imgsz, device=device)
+    was_training = detector.training
+    detector.eval()
+    try:
+        times = row_latencies(detector, images, repeats)
+        peaks = row_peaks(detector, images)
+        found = bounds(detector, images, costs, repeats)
+    finally:
+        detector.train(was_training)
+    return _report(detector, imgsz, costs, list(zip(times, peaks, strict=True)), found)
+
+
+def _report(
+    detector: Detector, imgsz: int, costs: list[RowCost], measured: list[tuple[float, int]], found: list[Bound]
+) -> CostReport:
+    total = sum(cost.flops for cost in costs)
+    by_name = dict(zip((row.name for row in detector.spec.rows), costs, strict=True))
+    variants: dict[str, list[Variant] | None] = {}
+    for bound in found:
+        attention = exchangeable(detector.layer(bound.row))
+        height, width = by_name[bound.row].shape[0][1:]
+        variants[bound.row] = variants_for(attention, height, width, total) if attention else None
+    advice = tuple(advise(b, by_name[b.row].mixing_flops / total, variants[b.row]) for b in found)
+    rows = tuple(
+        CostRow(row.name, row.module, cost.flops, cost.mixing_flops, seconds * 1e3, peak / 2**20)
+        for row, cost, (seconds, peak) in zip(detector.spec.rows, costs, measured, strict=True)
+    )
+    return CostReport(rows, tuple(found), variants, advice, imgsz, _device(next(detector.parameters()).device))
+
+
+def exchangeable(layer: nn.Module) -> list[Attention]:
+    """Return the attention of a row that another module of the catalogue could replace: its own, or a C3Attention's."""
+    if isinstance(layer, C3Attention):
+        return layer.attentions
+    attention = attention_of(layer)
+    return [attention] if attention else []
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{device.type} with {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _table(headings: Sequence[str], rows: Any) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if i == 0 or heading == "module" else "right", no_wrap=True)
+    for cells in rows:
+        table.add_row(*cells)
+    return table
+
+
+def _markdown(headings: Sequence[str], rows: Any) -> str:
+    rule = ["---" if i == 0 or heading == "module" else "--:" for i, heading in enumerate(headings)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, rule, *rows))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import regard
+from regard.errors import RegardError
+from regard.graph.build import build
+from regard.graph.cost import attention_of, row_costs
+from regard.graph.read import parse_spec
+from regard.nn.attention import ATTENTION
+from regard.profiling.advice import WORTH_IT, Variant, advise, variants_for
+from regard.profiling.bound import Bound
+
+
+def test_a_swap_that_cannot_matter_is_called_not_worth_it() -> None:
+    said = advise(Bound("p5.x", 1.02, 1.03, (1.0, 1.1)), 0.019, [Variant("Cheap", 1, 1.01, 1)])
+    assert "1.9%" in said
+    assert "not worth it" in said
+    assert "Cheap" not in said
+
+
+def test_a_swap_that_can_matter_names_variants_and_both_bounds() -> None:
+    said = advise(Bound("p3.x", 2.21, 1.6, (1.5, 1.7)), 0.548, [Variant("Cheap", 1, 2.0, 1)])
+    assert "1.60x as fast by measured time, 2.21x by FLOPs" in said
+    assert "Cheap (2.00x)" in said
+    assert "the catalogue has none" in advise(Bound("p3.x", 2.21, 1.6, (1.5, 1.7)), 0.548, [])
+
+
+GRAPH = """
+nc: 3
+anchors: [[5,6, 8,15]]
+backbone: [[-1, 1, Conv, [16, 3, 2]], {row}]
+head: [[[1], 1, Detect, [nc, anchors]]]
+"""
+
+
+SLOW = [pytest.param(module, marks=pytest.mark.slow) for module in ("C2PSA", "A2C2f", "C3TR")]
+
+
+@pytest.mark.parametrize("module", ["MultiScaleDeformable", *SLOW])
+def test_of_a_block_with_attention_of_its_own_it_says_so(module: str) -> None:
+    args = "[2]" if module == "MultiScaleDeformable" else "[16]"
+    model = build(
+        parse_spec(GRAPH.replace("{row}", f"{{name: mixed, from: -1, module: {module}, args: {args}}}"), None)
+    )
+    report = regard.cost(model, imgsz=64, repeats=1)
+    assert report.variants == {"mixed": None}
+    assert report.bounds[0].by_flops >= WORTH_IT
+    assert "its attention is its own" in report.advice[0]
+    assert "the catalogue has none" not in str(report)
+    assert json.loads(report.to_json())["variants"] == {"mixed": None}
+
+
+def test_variants_are_cheaper_attention_of_the_same_shape() -> None:
+    model = regard.insert(regard.load("yolov5n"), "MultiHeadSelfAttention", after="p3")
+    costs = row_costs(model, 640)
+    row = model.spec.index("p3.multiheadselfattention")
+    attention = attention_of(model.model[row])
+    assert attention is not None
+    total = sum(c.flops for c in costs)
+    found = variants_for([attention], 80, 80, total)
+    assert found
+    assert not {v.name for v in found} & {"SE", "MultiHeadSelfAttention"}
+    assert [v.flops for v in found] == sorted(v.flops for v in found)
+    assert all(v.flops < costs[row].flops and v.speed_up > 1 for v in found)
+
+
+def test_what_c3_attention_holds_is_exchanged_in_all_its_bottlenecks() -> None:
+    model = build(parse_spec(GRAPH.replace("{row}", "{name: mixed, number: 3, module: C3Attention, args: [16]}"), None))
+    report = regard.cost(model, imgsz=64, repeats=1)
+    found = report.variants["mixed"]
+    assert found is not None
+    named = {variant.name: variant for variant in found}
+    linear, total = named["LinearAttention"], report.flops
+    assert linear.flops == 3 * ATTENTION["LinearAttention"](8).flops(32, 32)
+    saved = 3 * ATTENTION["MultiHeadSelfAttention"](8).flops(32, 32) - linear.flops
+    assert linear.speed_up == pytest.approx(total / (total - saved))
+    assert found[0].name in report.advice[0]
+
+
+def test_report_of_a_detector() -> None:
+    model = regard.insert(regard.load("yolov5n"), "MultiHeadSelfAttention", after="p4")
+    report = regard.cost(model, imgsz=64, repeats=1)
+    said = json.loads(report.to_json())
+    assert len(said["rows"]) == len(model.model)
+    assert [b["row"] for b in said["bounds"]] == ["p4.multiheadselfattention"]
+    assert str(report).count("p4.multiheadselfattention") == 3  # its row, its bound, its advice
+    assert "| p4.multiheadselfattention | MultiHeadSelfAttention |" in report.to_markdown()
+    assert "on cpu with" in report.totals
+    with pytest.raises(RegardError, match="multiple of 32"):
+        regard.cost(model, imgsz=65)
+    with pytest.raises(RegardError, match="repeats is 0"):
+        regard.cost(model, imgsz=64, repeats=0)
+
+
+def test_a_model_without_attention_says_so() -> None:
+    report = regard.cost(regard.load("yolov5n"), imgsz=64, repeats=1)
+    assert "no attention that mixes" in report.totals
+    assert report.bounds == ()
