@@ -103,7 +103,7 @@ def trained(work: Path, count: int) -> Path:
 def check(work: Path, count: int) -> dict[str, float]:
     """Return the seconds of checking a data set, and of loading its labels alone."""
     seconds, _ = _timed(lambda: load_data(work / f"check-{count}.yaml"))
-    return {"load": seconds, "check": _timed(lambda: check_data(work / f"check-{count}.yaml"))[0]}
+    return {"load": seconds, "check": _timed(lambda: check_data(load_data(work / f"check-{count}.yaml")))[0]}
 
 
 def train(work: Path, count: int) -> dict[str, float]:

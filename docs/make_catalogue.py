@@ -25,7 +25,7 @@ from regard.nn.attention.position import POSITIONS
 from regard.nn.table import LAYERS
 from regard.types import LetterboxTransform
 from regard.visualize import View
-from regard.visualize.picture import channels_of, draw_map, mark_query, panels_of
+from regard.visualize.attention_figure import channels_of, draw_map, mark_query, panels_of
 from regard.visualize.plots import BLUE
 
 DOCS = Path(__file__).resolve().parent

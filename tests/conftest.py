@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+
+Paint = Callable[[Path, int, int], Path]
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +32,32 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def paint() -> Paint:
+    """A function that writes a picture of (height, width) pixels, different for each path."""
+
+    def write(path: Path, height: int, width: int) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(list(path.name.encode()))
+        assert cv2.imwrite(str(path), rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def yolo_set(tmp_path: Path, paint: Paint) -> Path:
+    """A YOLO set of two classes: two training images, the second without boxes, and one validation image."""
+    for split, stem, text in (
+        ("train", "a", "1 0.5 0.25 0.125 0.5\n0 0.1 0.2 0.05 0.07\n"),
+        ("train", "b", ""),
+        ("val", "c", "0 0.3 0.7 0.11 0.13\n"),
+    ):
+        paint(tmp_path / "images" / split / f"{stem}.png", 13, 17)
+        label = tmp_path / "labels" / split / f"{stem}.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text(text)
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n")
+    return tmp_path

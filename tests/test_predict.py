@@ -22,8 +22,9 @@ from torch import Tensor
 import regard
 from regard.config import DetectSettings
 from regard.errors import RegardError, RegardWarning
-from regard.prediction import draw, frames, predict, predict_iter, save_detections
+from regard.prediction import frames, predict, predict_iter, save_detections
 from regard.types import Detections
+from regard.visualize.boxes import draw_detections
 
 
 class _FindsWhite:
@@ -282,7 +283,7 @@ def test_urls(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_drawing_leaves_the_picture_alone() -> None:
     scene = _scene(96, 160, (60, 40, 120, 90))
     before = scene.copy()
-    picture = draw(scene, _one(predict(_FindsWhite(), scene)))
+    picture = draw_detections(scene, _one(predict(_FindsWhite(), scene)))
     np.testing.assert_array_equal(scene, before)
     assert picture.shape == scene.shape
     assert (picture[40:90, 60] != before[40:90, 60]).any(axis=1).all()  # the left edge

@@ -11,6 +11,7 @@ from torch import nn
 from regard.backend import Backend
 from regard.config import DetectSettings, Recipe, TrainSettings, checked, require_positive
 from regard.data.formats import load_data
+from regard.errors import RegardError
 from regard.evaluation import Metrics
 from regard.exporting import ExportReport, export_detector
 from regard.finder import Finder
@@ -21,13 +22,15 @@ from regard.graph.spec import ModelSpec
 from regard.inference import open_finder, warn_of_suppression
 from regard.inference.validate import validate as run_validation
 from regard.nn.table import LAYERS
-from regard.prediction import Source
 from regard.prediction import predict as run_prediction
+from regard.prediction.sources import Source, frames, is_single_image
 from regard.profiling.report import cost as cost
 from regard.training.recipe import find_recipe
 from regard.training.run import Run, resume_training, run_training
 from regard.types import Detections
-from regard.visualize import attend as attend
+from regard.visualize.attend import Kind, View
+from regard.visualize.attend import attend as attend_to_array
+from regard.visualize.gradient import Point
 from regard.weights.detector import load_detector, load_matching, rebuild, save_detector
 
 Modules = Mapping[str, type[nn.Module]]
@@ -268,6 +271,40 @@ def export(model: Detector, path: str | Path, **options: Any) -> ExportReport:
         RegardError: a layer cannot be exported, or the file deviates; nothing is left in place then.
     """
     return export_detector(model, path, **options)
+
+
+def attend(
+    model: Detector,
+    image: Source,
+    *,
+    layer: str | int,
+    query: Point | None = None,
+    kind: Kind = "map",
+    of_class: str | int | None = None,
+    imgsz: int = 640,
+) -> View:
+    """Run the detector on one image and record what ``layer`` attends to.
+
+    Args:
+        model: the detector; it runs in evaluation mode, its mode and weights do not change.
+        image: an image file, a URL, or an (H, W, 3) uint8 RGB array.
+        layer: name or index of the layer.
+        query: x, y in pixels of the original image; see `regard.visualize.attend.attend`.
+        kind: "map" for the weights that an attention layer used; "gradient" for the dependence of a detection's score
+            on the output of any layer.
+        of_class: for "gradient", consider only detections of this class, given by name or index.
+        imgsz: size in pixels to which the long side of the image is scaled.
+
+    Raises:
+        RegardError: no such image, layer or class, a layer without attention, or a query outside the image.
+    """
+    if not is_single_image(image):
+        next(frames(image), None)  # raises an error of its own if there is no such file
+        raise RegardError(
+            f"{image!r} is not a single image", expected="an image file, URL or (H, W, 3) uint8 RGB array"
+        )
+    pixels = next(frames(image)).image
+    return attend_to_array(model, pixels, layer=layer, query=query, kind=kind, of_class=of_class, imgsz=imgsz)
 
 
 def save(model: Detector, path: str | Path) -> None:

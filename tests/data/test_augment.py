@@ -6,15 +6,21 @@ import pytest
 from numpy.typing import NDArray
 
 from regard.config import AugmentSettings
-from regard.data.affine import Tile, clip_boxes, paint, random_transform, scaling, transform_boxes, translation
 from regard.data.augment import (
-    Labelled,
+    LabelledImage,
+    Tile,
     augment,
+    clip_boxes,
     flip_left_right,
     flip_up_down,
     letterbox_affine,
     mixup,
     mosaic,
+    paint,
+    random_transform,
+    scaling,
+    transform_boxes,
+    translation,
     vary_hsv,
 )
 from regard.data.letterbox import GREY, letterbox
@@ -24,11 +30,11 @@ WILD = AugmentSettings(degrees=30, shear=10, perspective=0.001, mixup=0.5, flipu
 COLOURS = ((251, 11, 13), (17, 241, 19), (23, 29, 239), (199, 197, 31))
 
 
-def labelled(height: int, width: int, seed: int, boxes: int = 3) -> Labelled:
+def labelled(height: int, width: int, seed: int, boxes: int = 3) -> LabelledImage:
     """Noise with random boxes; nothing may write to it."""
     rng = np.random.default_rng(seed)
     corners = rng.random((boxes, 2, 2)) * (width, height)
-    sample = Labelled(
+    sample = LabelledImage(
         rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
         np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1),
         rng.integers(0, 5, boxes),
@@ -131,7 +137,7 @@ def test_random_transform_stays_in_its_ranges_and_covers_them() -> None:
 @pytest.mark.parametrize("degrees", [0, 40])
 def test_mosaic_images_meet_without_a_seam_and_keep_their_boxes(seed: int, degrees: float) -> None:
     samples = [
-        Labelled(np.full((60, 60, 3), colour, np.uint8), np.array([[0.0, 0, 60, 60]]), np.array([k]))
+        LabelledImage(np.full((60, 60, 3), colour, np.uint8), np.array([[0.0, 0, 60, 60]]), np.array([k]))
         for k, colour in enumerate(COLOURS)
     ]
     settings = AugmentSettings(degrees=degrees, scale=0.3)
@@ -153,7 +159,7 @@ def test_mosaic_images_meet_without_a_seam_and_keep_their_boxes(seed: int, degre
 
 def test_mosaic_draws_its_centre_from_the_middle_half() -> None:
     samples = [
-        Labelled(np.full((40, 40, 3), colour, np.uint8), np.array([[0.0, 0, 40, 40]]), np.array([k]))
+        LabelledImage(np.full((40, 40, 3), colour, np.uint8), np.array([[0.0, 0, 40, 40]]), np.array([k]))
         for k, colour in enumerate(COLOURS)
     ]
     meets = []
@@ -177,7 +183,7 @@ def test_mosaic_of_images_without_labels() -> None:
 @pytest.mark.parametrize(("height", "width"), [(53, 53), (31, 53), (53, 30), (23, 11)])
 def test_letterbox_affine_at_rest_is_the_letterbox(height: int, width: int) -> None:
     image = np.asarray(cv2.GaussianBlur(labelled(height, width, 0).image, (0, 0), 3), dtype=np.uint8)
-    sample = Labelled(image, np.array([[2.0, 3, 11, 17]]), np.array([1]))
+    sample = LabelledImage(image, np.array([[2.0, 3, 11, 17]]), np.array([1]))
     result = letterbox_affine(sample, (53, 53), STILL, np.random.default_rng(0))
     expected, placement = letterbox(image, (53, 53))
     assert np.abs(result.image.astype(int) - expected).max() <= 3
@@ -188,7 +194,7 @@ def test_letterbox_affine_at_rest_is_the_letterbox(height: int, width: int) -> N
 def test_flips_are_their_own_inverse_and_boxes_follow_pixels() -> None:
     image = np.zeros((31, 37, 3), dtype=np.uint8)
     image[3:11, 5:23] = 255
-    sample = Labelled(image, np.array([[5.0, 3, 23, 11]]), np.array([2]))
+    sample = LabelledImage(image, np.array([[5.0, 3, 23, 11]]), np.array([2]))
     for flip in (flip_left_right, flip_up_down):
         flipped = flip(sample)
         assert bounds(flipped.image[..., 0] > 0) == tuple(flipped.boxes_xyxy[0])
@@ -230,7 +236,7 @@ def test_mixup_blends_between_both_and_keeps_all_boxes() -> None:
 def test_augment_depends_on_its_generator_alone_and_writes_to_nothing() -> None:
     samples = [labelled(31 + k, 53, k) for k in range(5)]
 
-    def run(seed: int) -> Labelled:
+    def run(seed: int) -> LabelledImage:
         return augment(3, samples.__getitem__, 5, (53, 53), WILD, np.random.default_rng(seed))
 
     for first, second in zip(run(7), run(7), strict=True):
@@ -241,7 +247,7 @@ def test_augment_depends_on_its_generator_alone_and_writes_to_nothing() -> None:
 def test_augment_reads_one_image_where_none_are_combined() -> None:
     read = []
 
-    def look(index: int) -> Labelled:
+    def look(index: int) -> LabelledImage:
         read.append(index)
         return labelled(31, 53, index)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from regard.data.check import CheckReport, check_data
-from regard.errors import RegardError
+from regard.data.formats import load_data
 
 
 def _kinds(report: CheckReport) -> Counter[str]:
@@ -22,9 +22,8 @@ def _kinds(report: CheckReport) -> Counter[str]:
 
 def test_a_sound_set_has_only_its_counts(yolo_set: Path) -> None:
     (yolo_set / "labels/val/c.txt").write_text("0 .3 .7 .11 .13\n1 .3 .7 .2 .2\n")
-    report = check_data(yolo_set)
+    report = check_data(load_data(yolo_set))
     assert report.problems == ()
-    assert report.sheet is None
     train = report.splits["train"]
     assert (train.images, train.background, train.boxes) == (2, 1, (1, 1))
 
@@ -57,7 +56,7 @@ def _cut(file: Path) -> None:
 def test_what_is_wrong_with_an_image(yolo_set: Path, spoil: Callable[[Path], object], kind: str) -> None:
     (yolo_set / "labels/val/c.txt").write_text("0 .3 .7 .11 .13\n1 .3 .7 .2 .2\n")
     spoil(yolo_set / "images/train/a.png")
-    report = check_data(yolo_set)
+    report = check_data(load_data(yolo_set))
     assert _kinds(report) == {kind: 1}
     assert report.problems[0].done
 
@@ -65,8 +64,8 @@ def test_what_is_wrong_with_an_image(yolo_set: Path, spoil: Callable[[Path], obj
 def test_unreadable_images_are_not_duplicates(yolo_set: Path) -> None:
     for stem in "ab":
         (yolo_set / f"images/train/{stem}.png").write_bytes(b"no image")
-    assert _kinds(check_data(yolo_set))["unreadable image"] == 2
-    assert not any("duplicate" in kind for kind in _kinds(check_data(yolo_set)))
+    assert _kinds(check_data(load_data(yolo_set)))["unreadable image"] == 2
+    assert not any("duplicate" in kind for kind in _kinds(check_data(load_data(yolo_set))))
 
 
 @pytest.mark.parametrize(
@@ -84,12 +83,12 @@ def test_what_is_wrong_with_labels(yolo_set: Path, text: str | None, kind: str) 
     (yolo_set / "data.yaml").write_text("train: images/train\nnames: [cat, dog]\n")
     label = yolo_set / "labels/train/b.txt"
     label.unlink() if text is None else label.write_text(text)
-    assert _kinds(check_data(yolo_set)) == {kind: 1}
+    assert _kinds(check_data(load_data(yolo_set))) == {kind: 1}
 
 
 def test_empty_splits_and_classes_without_boxes(yolo_set: Path) -> None:
     (yolo_set / "labels/val/c.txt").write_text("")
-    report = check_data(yolo_set)
+    report = check_data(load_data(yolo_set))
     assert [(p.kind, p.found) for p in report.problems] == [
         ("empty set", "val has no boxes"),
         ("class without boxes", "no box of 'cat' in val"),
@@ -100,40 +99,32 @@ def test_empty_splits_and_classes_without_boxes(yolo_set: Path) -> None:
 def test_a_set_without_one_readable_image_is_still_reported(yolo_set: Path) -> None:
     for image in yolo_set.glob("images/*/*.png"):
         image.write_bytes(b"broken")
-    report = check_data(yolo_set, sheet=yolo_set / "sheet.png")
-    assert _kinds(report)["unreadable image"] == 3
-    assert report.sheet is None
-
-
-def test_the_format_of_the_sheet_is_checked_first(yolo_set: Path) -> None:
-    with pytest.raises(RegardError, match="contact sheet"):
-        check_data(yolo_set / "nowhere", sheet=yolo_set / "sheet.gif")
+    assert _kinds(check_data(load_data(yolo_set)))["unreadable image"] == 3
 
 
 def test_a_class_name_that_is_there_twice(yolo_set: Path) -> None:
     config = yolo_set / "data.yaml"
     config.write_text(config.read_text().replace("[cat, dog]", "[cat, cat]"))
-    problems = [p for p in check_data(yolo_set).problems if p.kind == "repeated class name"]
+    problems = [p for p in check_data(load_data(yolo_set)).problems if p.kind == "repeated class name"]
     assert [problem.found for problem in problems] == ["2 classes are 'cat'"]
 
 
 def test_a_size_that_is_not_the_images(voc_set: Path, paint: Callable[[Path, int, int], Path]) -> None:
     paint(voc_set / "JPEGImages/a.jpg", 20, 10)
-    problems = [p for p in check_data(voc_set).problems if p.kind == "wrong size in labels"]
+    problems = [p for p in check_data(load_data(voc_set)).problems if p.kind == "wrong size in labels"]
     assert [problem.found for problem in problems] == ["10 x 20, but labelled as 20 x 10"]
 
 
 def test_overlapping_splits_are_one_problem(shared: Path) -> None:
-    report = check_data(shared / "data/coco128")
+    report = check_data(load_data(shared / "data/coco128"))
     assert [p.found for p in report.problems if p.kind == "splits overlap"] == ["128 images of val are also in train"]
     counts = {"missing label": 2, "splits overlap": 1, "grayscale image": 1, "class without boxes": 9}
     assert _kinds(report) == counts
 
 
-def test_bccd_and_its_sheet(shared: Path, tmp_path: Path) -> None:
-    report = check_data(shared / "data/bccd", sheet=tmp_path / "sheet.jpg")
+def test_bccd(shared: Path) -> None:
+    report = check_data(load_data(shared / "data/bccd"))
     assert _kinds(report) == {"zero-area box": 2}
-    assert report.sheet == tmp_path / "sheet.jpg"
     assert sum(report.splits["train"].boxes) == 2804
 
 
@@ -141,7 +132,7 @@ def test_the_report_prints(yolo_set: Path) -> None:
     (yolo_set / "labels/train/b.txt").write_text("7 .5 .5 .1 .1\n")
     console = Console(width=120, file=io.StringIO())
     with console.capture() as printed:
-        console.print(check_data(yolo_set))
+        console.print(check_data(load_data(yolo_set)))
     text = printed.get()
     for words in ("2 classes", "train", "class out of range", "labels/train/b.txt:1", "box dropped", "cat"):
         assert words in text

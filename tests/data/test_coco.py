@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regard.data.coco import read_coco
+from regard.data.formats.coco import read as read_coco
 from regard.errors import RegardError
 
 
@@ -104,9 +104,9 @@ def test_a_size_that_is_none_is_read(coco_file: Path, coco_content: dict[str, An
         ("annotations", {"image_id": 11, "category_id": 3}, r"annotations\[2\] has bbox None"),
         ("annotations", {"image_id": 11, "bbox": [1, 2, 3, 4]}, r"annotations\[2\] has category_id None"),
         ("annotations", {"category_id": 3, "bbox": [1, 2, 3, 4]}, r"annotations\[2\] has image_id None"),
-        ("images", {"id": 11, "file_name": "c.png"}, r"images\[2\] has the id 11 of another"),
+        ("images", {"id": 11, "file_name": "c.png"}, r"images\[2\] has the same id 11 as another"),
         ("images", {"id": 12}, r"images\[2\] has no file_name"),
-        ("categories", {"id": 3, "name": "cow"}, "two of one id"),
+        ("categories", {"id": 3, "name": "cow"}, "two have the same id"),
     ],
 )
 def test_a_broken_entry_is_named(
@@ -132,7 +132,7 @@ def test_other_json_is_refused(coco_file: Path, text: str, line: int | None) -> 
 def test_two_files_of_one_split_and_other_categories_are_refused(coco_file: Path, coco_content: dict[str, Any]) -> None:
     twin = coco_file.with_name("instances_train2.json")
     twin.write_text(coco_file.read_text())
-    with pytest.raises(RegardError, match="are both train"):
+    with pytest.raises(RegardError, match="both are train"):
         read_coco(coco_file.parent.parent)
     coco_content["categories"][0]["name"] = "horse"
     twin.rename(twin.with_name("instances_val.json")).write_text(json.dumps(coco_content))

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from regard.data.coco import read_coco
 from regard.data.files import is_file, read_text
-from regard.data.voc import read_voc
-from regard.data.yolo import read_yolo
+from regard.data.formats.coco import read as read_coco
+from regard.data.formats.voc import read as read_voc
+from regard.data.formats.yolo import read as read_yolo
 from regard.errors import RegardError
 
 
 def test_the_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes("häh\nca".encode() + b"t\xe9\n")
-    with pytest.raises(RegardError, match=r"b'\\xe9' is no UTF-8") as caught:
+    with pytest.raises(RegardError, match=r"b'\\xe9' is not valid UTF-8") as caught:
         read_text(file)
     assert (caught.value.file, caught.value.line) == (file, 2)
 

@@ -45,9 +45,9 @@ def test_what_is_not_a_data_set_is_refused(yolo_set: Path) -> None:
     with pytest.raises(RegardError, match="no data set") as caught:
         load_data(yolo_set / "data.yml")
     assert caught.value.hint == "did you mean 'data.yaml'?"
-    with pytest.raises(RegardError, match="there is no folder"):
+    with pytest.raises(RegardError, match="nowhere does not exist either"):
         load_data(yolo_set / "nowhere" / "data.yaml")
-    with pytest.raises(RegardError, match="the folder holds train, val, which is no known format"):
+    with pytest.raises(RegardError, match="the folder contains train, val, which is no known format"):
         load_data(yolo_set / "images")
     with pytest.raises(RegardError, match="not a data set"):
         load_data(yolo_set / "images" / "train" / "a.png")

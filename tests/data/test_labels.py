@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from regard.data.labels import Box, Label, clean, to_arrays
+from regard.data.formats.labels import Box, Label, clean, to_arrays
 
 
 def _label(box: Box, class_id: int | None = 0) -> Label:

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regard.data.coco import read_coco
-from regard.data.dataset import DetectionDataset
-from regard.data.select import keep_classes, merge_classes
+from regard.data.dataset import DetectionDataset, keep_classes, merge_classes
+from regard.data.formats.coco import read as read_coco
 from regard.errors import RegardError
 
 

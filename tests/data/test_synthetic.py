@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from regard.data.synthetic import COLOURS, Scene, scene, synthetic
+from regard.data.synthetic import COLOURS, Scene, scene
+from regard.data.synthetic import read as synthetic
 from regard.errors import RegardError
 
 

@@ -11,7 +11,7 @@ from memory_images import SIZES, BrokenImage, record
 
 from regard.data.dataset import Sample
 from regard.data.letterbox import letterbox_validation, validation_sizes
-from regard.data.validation import Kept, ValidationLoader
+from regard.data.validation import CachedBatches, ValidationLoader
 from regard.errors import RegardError
 from regard.types import LetterboxedBatch
 
@@ -83,7 +83,7 @@ def test_kept_batches_are_made_once_and_only_when_the_first_pass_ended() -> None
             passes.append(1)
             return iter(loader)
 
-    kept = Kept(Counted())
+    kept = CachedBatches(Counted())
     next(iter(kept))
     assert_equal(list(loader), list(kept))
     assert len(passes) == 2  # the pass that was given up kept nothing

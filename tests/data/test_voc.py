@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regard.data.voc import read_voc
+from regard.data.formats.voc import read as read_voc
 from regard.errors import RegardError
 
 
@@ -92,11 +92,11 @@ def test_an_empty_list_and_absent_images_are_errors(voc_set: Path) -> None:
     with pytest.raises(RegardError, match="none of the 1 train images"):
         read_voc(voc_set)
     (voc_set / "ImageSets/Main/train.txt").write_text("\n")
-    with pytest.raises(RegardError, match="lists no images"):
+    with pytest.raises(RegardError, match="the list is empty"):
         read_voc(voc_set)
     (voc_set / "ImageSets/Main/train.txt").write_text("a\n")
     (voc_set / "JPEGImages").rename(voc_set / "Images")
-    with pytest.raises(RegardError, match="no folder JPEGImages"):
+    with pytest.raises(RegardError, match="folder JPEGImages is missing"):
         read_voc(voc_set)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regard.data.formats.yolo import label_path
+from regard.data.formats.yolo import read as read_yolo
 from regard.data.images import ImageFile
-from regard.data.yolo import label_path, read_yolo
 from regard.errors import RegardError
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
@@ -122,12 +123,12 @@ def test_a_broken_line_is_named(yolo_set: Path, line: str) -> None:
         ("names: [a, b\n", 2, "YAML"),
         ("- a\n", None, "no settings"),
         (YAML + "nc: 3\n", 5, "nc is 3, but there are 2 names"),
-        (YAML.replace("[cat, dog]", "{1: cat, 2: dog}"), 4, "keys 1, 2"),
+        (YAML.replace("[cat, dog]", "{1: cat, 2: dog}"), 4, "1, 2"),
         ("train: images/train\n", None, "no class names"),
         (YAML.replace("images/val", "images/vla"), 3, "images/vla does not exist"),
-        ("names: [cat, dog]\n", None, "names no images"),
+        ("names: [cat, dog]\n", None, "no images are named"),
         (YAML.replace("images/val", "images/vla"), 3, "did you mean 'val'"),
-        (YAML.replace("images/val", "labels/val"), None, "holds no images"),
+        (YAML.replace("images/val", "labels/val"), None, "there are no images"),
         (YAML.replace("images/val", "images/val/c.png"), None, "neither a folder nor"),
         ("!!python/object/apply:os.getcwd []\n", 1, "YAML"),
         (YAML.replace("[cat, dog]", "[yes, dog]"), 4, "a class is called True"),

@@ -16,7 +16,7 @@ from regard.graph.read import parse_spec
 from regard.nn.attention.deformable import DeformableAttention
 from regard.nn.multi_scale import MultiScaleDeformable, overlaps
 from regard.types import AttentionMap
-from regard.visualize import attention_layers
+from regard.visualize.attend import attention_layers
 
 
 def close(found: Tensor, expected: Tensor) -> None:

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from regard.data.dataset import Sample
-from regard.data.palette import class_colour
 from regard.graph.detector import Detector
 from regard.training import pictures
 from regard.training.pictures import GAP, GROUND, TILE, Pictures
 from regard.types import Batch, Targets
+from regard.visualize.boxes import class_colour
 
 
 class Blank:

@@ -145,7 +145,7 @@ def test_all_as_one_class(model: Detector, train: Train) -> None:
 
 def yolo_set(folder: Path) -> Path:
     """Write scenes as files."""
-    from regard.data.synthetic import synthetic
+    from regard.data.synthetic import read as synthetic
 
     for split, records in synthetic("synthetic:context?train=5&val=2&test=0").splits.items():
         for i, record in enumerate(records):

@@ -19,7 +19,8 @@ from regard.graph.detector import Detector
 from regard.nn.capture import capture
 from regard.nn.head import decode
 from regard.types import AttentionMap
-from regard.visualize import GradientMap, attention_layers, choose_detection
+from regard.visualize.attend import attention_layers
+from regard.visualize.gradient import GradientMap, choose_detection
 
 IMAGE = scene(0, "val", 0).read()[:96]  # 128 wide, 96 high
 
@@ -103,7 +104,7 @@ def test_mistakes_are_told(model: Detector, options: dict[str, object], told: st
 def test_one_picture_at_a_time(model: Detector, tmp_path: Path) -> None:
     with pytest.raises(regard.RegardError, match="no such file"):
         regard.attend(model, tmp_path / "none.jpg", layer="p4.mha")
-    with pytest.raises(regard.RegardError, match="not one picture"):
+    with pytest.raises(regard.RegardError, match="not a single image"):
         regard.attend(model, [IMAGE, IMAGE], layer="p4.mha")
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 import regard
 from regard.graph.detector import Detector
 from regard.nn.head import decode
-from regard.visualize import choose_detection, grad_cam, gradient_map, gradient_product
+from regard.visualize.gradient import choose_detection, grad_cam, gradient_map, gradient_product
 
 IMAGES = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
 

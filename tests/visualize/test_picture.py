@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from regard.data.letterbox import letterbox
 from regard.errors import RegardError
 from regard.types import AttentionMap
-from regard.visualize import GradientMap, View
-from regard.visualize.picture import channels_of, panels_of
+from regard.visualize.attend import View
+from regard.visualize.attention_figure import channels_of, panels_of
+from regard.visualize.gradient import GradientMap
 
 IMAGE = np.full((60, 80, 3), 40, dtype=np.uint8)
 PLACE = letterbox(IMAGE, (96, 96))[1]
@@ -74,7 +75,7 @@ def test_a_gradient_map_shows_both_forms_from_0_to_1(tmp_path: Path) -> None:
     first, second = panels_of(found)
     assert (first.values.max(), second.values.max()) == (0, 1)  # all zero stays zero
     assert _save(_view(found), tmp_path / "a" / "g.png").shape[1] > 1500
-    assert _view(found).title.endswith("what 'dot' of score 0.50 rests on")
+    assert _view(found).title.endswith("'dot' with score 0.50")
 
 
 @pytest.mark.parametrize("size", [(900, 40), (40, 900), (1, 1)])

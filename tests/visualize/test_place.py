@@ -8,7 +8,7 @@ import pytest
 from regard.data.letterbox import letterbox
 from regard.errors import RegardError
 from regard.types import LetterboxTransform
-from regard.visualize.place import cell_at, check_point, map_edges
+from regard.visualize.attend import cell_at, check_point, map_edges
 
 POINTS = ((0, 0), (52, 36), (30, 21), (7, 31), (44, 3))
 

@@ -12,7 +12,7 @@ from regard.ablate.variants import Lineup
 from regard.data.dataset import Sample
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerSpec
-from regard.visualize import attend, attention_layers
+from regard.visualize.attend import attend, attention_layers
 from regard.weights.detector import load_detector
 
 

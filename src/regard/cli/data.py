@@ -24,5 +24,11 @@ def check(
     from rich.console import Console
 
     from regard.data.check import check_data
+    from regard.data.formats import load_data
+    from regard.visualize.contact_sheet import check_suffix, write_contact_sheet
 
-    Console().print(check_data(path, sheet=sheet))
+    check_suffix(sheet)
+    data = load_data(path)
+    Console().print(check_data(data))
+    if write_contact_sheet(data, sheet):
+        print(f"contact sheet: {sheet}")

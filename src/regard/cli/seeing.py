@@ -66,7 +66,7 @@ def attend(
 
 
 def _list_layers(detector: Detector) -> None:
-    from regard.visualize import attention_layers
+    from regard.visualize.attend import attention_layers
 
     listed = attention_layers(detector)
     width = max((len(entry.name) for entry in listed), default=0)

@@ -1,10 +1,9 @@
-"""Reading images at the training size, from memory or disk where the user wants that."""
+"""Images at the training size: read from their files, or kept in memory or on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,19 +15,20 @@ from regard.data.dataset import ImageSource
 from regard.data.images import ImageFile, read_reduced
 from regard.data.letterbox import Image, fit_long_side
 from regard.errors import RegardError
+from regard.replacing import replacing
 
 CacheKind = Literal["none", "ram", "disk"]
 
 MOST_BYTES = 2 * 2**30
 MEMORY_SHARE = 8
-"""``choose_cache`` takes at most ``MOST_BYTES``, and at most one part in so many of the memory."""
+"""``choose_cache`` uses at most ``MOST_BYTES``, and at most 1 / ``MEMORY_SHARE`` of the memory."""
 
 
 class ImageStore(Protocol):
-    """Gives images by index, their long side at most the training size."""
+    """Images by index, their long side at most the training size."""
 
     def read(self, index: int) -> Image:
-        """Return the (H, W, 3) RGB image, to be looked at only.
+        """Load an image as (H, W, 3) RGB; the caller must not change it, as it may be shared.
 
         Raises:
             RegardError: the image cannot be read.
@@ -36,30 +36,30 @@ class ImageStore(Protocol):
 
 
 class Uncached:
-    """Reads and reduces an image every time."""
+    """Reads and reduces an image each time it is requested."""
 
     def __init__(self, sources: Sequence[ImageSource], imgsz: int) -> None:
         self.sources, self.imgsz = tuple(sources), imgsz
 
     def read(self, index: int) -> Image:
-        """See ``ImageStore.read``."""
+        """Load an image; see ``ImageStore.read``."""
         return fit_long_side(read_reduced(self.sources[index], self.imgsz), self.imgsz, enlarge=False)
 
 
 class RamCache:
-    """Reads all images at once, in threads, so that forked worker processes share their memory."""
+    """Reads all images in advance, in threads, so that forked worker processes share their memory."""
 
     def __init__(self, sources: Sequence[ImageSource], imgsz: int) -> None:
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             self.images = list(pool.map(Uncached(sources, imgsz).read, range(len(sources))))
 
     def read(self, index: int) -> Image:
-        """See ``ImageStore.read``."""
+        """Load an image; see ``ImageStore.read``."""
         return self.images[index]
 
 
 class DiskCache:
-    """Keeps the reduced images of files as .npy in a folder; images that are not files are made anew each time.
+    """Keeps reduced images as .npy files in a folder; images that do not come from files are not cached.
 
     An entry belongs to one path, file size, modification time and training size, so a changed file is read again.
     """
@@ -69,7 +69,7 @@ class DiskCache:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, index: int) -> Image:
-        """See ``ImageStore.read``."""
+        """Load an image; see ``ImageStore.read``."""
         source = self.origin.sources[index]
         if not isinstance(source, ImageFile) or not source.path.is_file():
             return self.origin.read(index)
@@ -78,7 +78,8 @@ class DiskCache:
         if cached is not None:
             return cached
         image = self.origin.read(index)
-        _write(entry, image)
+        with replacing(entry) as file:  # several worker processes may write the same entry at the same time
+            np.save(file, image, allow_pickle=False)
         return image
 
     def _entry(self, path: Path) -> Path:
@@ -88,27 +89,31 @@ class DiskCache:
 
 
 def choose_cache(images: int, imgsz: int, memory_bytes: int) -> CacheKind:
-    """Return "ram" where a small part of the memory holds all images at the training size, else "none".
+    """Choose "ram" if all images at the training size fit into a small part of the memory, else "none".
 
     Args:
-        images: how many.
-        imgsz: long side of each in pixels; the short one is taken to be as long.
-        memory_bytes: of the machine, divided among the processes that each keep their own.
+        images: number of images.
+        imgsz: long side of each image in pixels; the short side is assumed to be as long.
+        memory_bytes: available memory, divided by the number of processes that each keep their own cache.
+
+    Example:
+        >>> choose_cache(128, 640, memory_bytes=16 * 2**30), choose_cache(100_000, 640, memory_bytes=16 * 2**30)
+        ('ram', 'none')
     """
     return "ram" if images * imgsz**2 * 3 <= min(MOST_BYTES, memory_bytes // MEMORY_SHARE) else "none"
 
 
 def open_store(sources: Sequence[ImageSource], imgsz: int, cache: CacheKind, folder: Path | None = None) -> ImageStore:
-    """Return the store for a kind of cache.
+    """Open the images of a data set with the chosen kind of cache.
 
     Args:
         sources: the images.
         imgsz: training size; longer images are reduced to it.
         cache: "none", "ram" or "disk".
-        folder: where "disk" writes; nothing is written anywhere else.
+        folder: where the "disk" cache is written; the other kinds write nothing.
 
     Raises:
-        RegardError: "disk" without a folder, or an image that "ram" cannot read.
+        RegardError: the "disk" cache has no folder, or an image for the "ram" cache cannot be read.
     """
     if cache == "ram":
         return RamCache(sources, imgsz)
@@ -120,19 +125,9 @@ def open_store(sources: Sequence[ImageSource], imgsz: int, cache: CacheKind, fol
 
 
 def _load(entry: Path) -> Image | None:
-    """Return an entry, or None where it is missing or damaged, as after a power cut or on a full disk."""
+    """Load an entry; None if it is missing, or damaged after a power failure or on a full disk."""
     try:
         image: Image = np.load(entry, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return image
-
-
-def _write(entry: Path, image: Image) -> None:
-    """Write beside and rename, as several worker processes may make the same entry at once."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=entry.parent, suffix=".part", delete=False) as file:
-            np.save(file, image, allow_pickle=False)
-        os.replace(file.name, entry)
-    except OSError as error:
-        raise RegardError(f"the disk cache cannot be written: {error}", file=entry.parent) from error

@@ -1,7 +1,8 @@
-"""Looking a data set over before hours are spent on it: what is in it, what is wrong, what is done about that."""
+"""Check of a data set before a long training: its contents, its defects, and how the loader deals with them."""
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,24 +10,35 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.formats import load_data
-from regard.data.inspection import inspect_image
-from regard.data.sheet import check_suffix, write_sheet
+from regard.data.images import EXIF_ORIENTATION, ImageFile
+from regard.errors import RegardError
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Result of opening one image: a hash of its content ("" if it is unreadable) and its problems."""
+
+    digest: str
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """How much a split holds.
+    """Size of a split.
 
     Attributes:
         images: number of images.
         background: images without boxes.
-        boxes: boxes of each class, by class id.
+        boxes: number of boxes of each class, by class id.
     """
 
     images: int
@@ -36,15 +48,14 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a data set holds and what is wrong with it; ``rich`` prints it as tables.
+    """Contents and problems of a data set; ``rich`` prints it as tables.
 
     Attributes:
-        source: what was checked.
+        source: the path or name that the user gave.
         format: "yolo", "coco", "voc" or "synthetic".
         names: class names, by class id.
-        splits: the counts of each split.
-        problems: all that was found, labels first, then images, then the set as a whole.
-        sheet: the contact sheet, if one was asked for and any image could be drawn.
+        splits: size of each split.
+        problems: all problems found, first of labels, then of images, then of the data set as a whole.
     """
 
     source: str
@@ -52,17 +63,13 @@ class CheckReport:
     names: tuple[str, ...]
     splits: Mapping[str, SplitCounts]
     problems: tuple[Problem, ...]
-    sheet: Path | None = None
 
     def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [
+        return Group(
             Text(f"{self.source}: {self.format}, {len(self.names)} classes", style="bold"),
             self._counts_table(),
-            self._problems_table() if self.problems else Text("nothing wrong was found", style="green"),
-        ]
-        if self.sheet:
-            parts.append(Text(f"contact sheet: {self.sheet}"))
-        return Group(*parts)
+            self._problems_table() if self.problems else Text("no problems found", style="green"),
+        )
 
     def _counts_table(self) -> Table:
         table = Table("", *self.splits)
@@ -76,7 +83,7 @@ class CheckReport:
         return table
 
     def _problems_table(self) -> Table:
-        table = Table("problem", "count", "for example", "what is done")
+        table = Table("problem", "count", "example", "handling")
         for kind, count in Counter(problem.kind for problem in self.problems).most_common():
             example = next(problem for problem in self.problems if problem.kind == kind)
             shown = f"{self._inside(example.place)}: {self._inside(example.found)}"
@@ -84,67 +91,62 @@ class CheckReport:
         return table
 
     def _inside(self, text: str) -> str:
-        """Return ``text`` with the paths in it shortened to what lies inside the data set."""
+        """Shorten the paths in ``text`` to the part inside the data set."""
         root = Path(self.source)
         folder = root.parent if root.suffix else root
         return text.replace(f"{folder}/", "") if folder.name else text
 
 
-def check_data(source: str | Path, *, sheet: Path | None = None) -> CheckReport:
-    """Load the data set at ``source``, open every image, and report what is wrong.
+def check_data(data: DetectionDataset) -> CheckReport:
+    """Open every image of a data set and report all problems.
 
-    Args:
-        source: as in :func:`regard.data.formats.load_data`.
-        sheet: where to draw a contact sheet of labelled images (.png or .jpg); None draws none.
-
-    Raises:
-        RegardError: the data set cannot be loaded at all, or the sheet not be written.
+    Example:
+        >>> from regard.data.formats import load_data
+        >>> report = check_data(load_data("synthetic:local?train=3&val=2&test=0"))
+        >>> report.splits["train"].images, report.problems
+        (3, ())
     """
-    if sheet:
-        check_suffix(sheet)
-    data = load_data(source)
     problems = [*data.problems, *_image_problems(data), *_set_problems(data)]
-    drawn = write_sheet(data, sheet) if sheet else None
-    splits = {split: _count(records, len(data.names)) for split, records in data.splits.items()}
-    return CheckReport(str(source), data.format, data.names, splits, tuple(problems), drawn)
+    splits = {split: _count(samples, len(data.names)) for split, samples in data.splits.items()}
+    return CheckReport(data.source, data.format, data.names, splits, tuple(problems))
 
 
-def _count(records: tuple[Sample, ...], classes: int) -> SplitCounts:
-    boxes = Counter(int(class_id) for record in records for class_id in record.class_ids)
-    background = sum(not len(record.class_ids) for record in records)
-    return SplitCounts(len(records), background, tuple(boxes[class_id] for class_id in range(classes)))
+def _count(samples: tuple[Sample, ...], classes: int) -> SplitCounts:
+    boxes = Counter(int(class_id) for sample in samples for class_id in sample.class_ids)
+    background = sum(not len(sample.class_ids) for sample in samples)
+    return SplitCounts(len(samples), background, tuple(boxes[class_id] for class_id in range(classes)))
 
 
 def _image_problems(data: DetectionDataset) -> list[Problem]:
-    """Open each image once, whatever number of splits it is in, and find those of equal content."""
+    """Open each image once, even if it is in several splits, and find duplicates."""
     first_split: dict[str, str] = {}
-    records: list[Sample] = []
+    samples: list[Sample] = []
     problems: list[Problem] = []
     for split, members in data.splits.items():
-        shared = Counter(first_split.get(record.image.name) for record in members)
+        shared = Counter(first_split.get(sample.image.name) for sample in members)
         problems += [_overlap(data, split, other, count) for other, count in shared.items() if other]
-        for record in members:
-            if record.image.name not in first_split:
-                first_split[record.image.name] = split
-                records.append(record)
-    # Decoding releases Python's lock. Pillow warns of odd metadata, which is none of the things looked for.
+        for sample in members:
+            if sample.image.name not in first_split:
+                first_split[sample.image.name] = split
+                samples.append(sample)
+    # Decoding releases the GIL. Pillow warns of unusual metadata, which is no problem of the data set.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor() as pool:
-        inspections = list(pool.map(inspect_image, records))
+        inspections = list(pool.map(inspect_image, samples))
     problems += [problem for inspection in inspections for problem in inspection.problems]
-    contents = zip((inspection.digest for inspection in inspections), records, strict=True)
+    contents = zip((inspection.digest for inspection in inspections), samples, strict=True)
     return problems + _duplicates(contents, first_split)
 
 
 def _overlap(data: DetectionDataset, split: str, other: str, count: int) -> Problem:
-    done = f"kept; {split} scores do not tell about new images" if split != "train" else "kept"
+    done = f"kept; {split} scores say nothing about new images" if split != "train" else "kept"
     return Problem("splits overlap", data.source, f"{count} images of {split} are also in {other}", done)
 
 
 def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str]) -> list[Problem]:
     seen: dict[str, str] = {}
     problems = []
-    for digest, record in contents:
-        name = record.image.name
+    for digest, sample in contents:
+        name = sample.image.name
         original = seen.setdefault(digest, name) if digest else name
         if original == name:
             continue
@@ -157,10 +159,10 @@ def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str
 
 def _set_problems(data: DetectionDataset) -> list[Problem]:
     problems = []
-    counts = {split: _count(records, len(data.names)) for split, records in data.splits.items()}
+    counts = {split: _count(samples, len(data.names)) for split, samples in data.splits.items()}
     for split, count in counts.items():
         if not sum(count.boxes):
-            problems.append(Problem("empty set", data.source, f"{split} has no boxes", "nothing to learn or to score"))
+            problems.append(Problem("empty set", data.source, f"{split} has no boxes", "no training or evaluation"))
     for name, times in Counter(data.names).items():
         if times > 1:
             problems.append(Problem("repeated class name", data.source, f"{times} classes are {name!r}", "all kept"))
@@ -170,3 +172,63 @@ def _set_problems(data: DetectionDataset) -> list[Problem]:
             found = f"no box of {name!r} in {', '.join(absent)}"
             problems.append(Problem("class without boxes", data.source, found, "kept; its AP is left out of the mean"))
     return problems
+
+
+def inspect_image(sample: Sample) -> Inspection:
+    """Decode the image of a sample completely and compare its size with the labels."""
+    image = sample.image
+    if not isinstance(image, ImageFile):
+        return Inspection(_digest(image.read().tobytes()), ())
+    try:
+        pixels = image.read()
+    except RegardError as error:
+        return Inspection("", (Problem("unreadable image", image.name, error.what, "training stops: remove it"),))
+    problems = [*_encoding_problems(image), *_size_problems(pixels, sample)]
+    return Inspection(_digest(image.path.read_bytes()), tuple(problems))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _encoding_problems(image: ImageFile) -> list[Problem]:
+    problems = []
+    orientation, fault = _pillow_check(image.path)
+    if fault:
+        problems.append(Problem("damaged image", image.name, fault, "used as far as it can be decoded"))
+    if orientation != 1:
+        done = "rotated upright; the labels must be for the upright image"
+        problems.append(Problem("EXIF rotation", image.name, f"orientation {orientation}", done))
+    stored = cv2.imread(str(image.path), cv2.IMREAD_UNCHANGED)
+    if stored is None:
+        return problems
+    channels = 1 if stored.ndim == 2 else stored.shape[2]
+    if channels == 1:
+        problems.append(Problem("grayscale image", image.name, "1 channel", "repeated over three channels"))
+    if channels == 4:
+        problems.append(Problem("RGBA image", image.name, "4 channels", "alpha dropped"))
+    if stored.dtype != np.uint8:
+        bits = 8 * stored.dtype.itemsize
+        problems.append(Problem(f"{bits}-bit image", image.name, f"{bits} bits per channel", "upper 8 bits kept"))
+    return problems
+
+
+def _pillow_check(path: Path) -> tuple[int, str]:
+    """EXIF orientation, and the reason why Pillow cannot decode the file: OpenCV fills a truncated file with grey."""
+    orientation = 1
+    try:
+        with Image.open(path) as opened:
+            orientation = int(opened.getexif().get(EXIF_ORIENTATION, 1))
+            opened.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return orientation, str(error)
+    return orientation, ""
+
+
+def _size_problems(pixels: NDArray[np.uint8], sample: Sample) -> list[Problem]:
+    height, width = pixels.shape[:2]
+    if sample.labelled_size in (None, (height, width)):
+        return []
+    stated_height, stated_width = sample.labelled_size or (0, 0)
+    found = f"{width} x {height}, but labelled as {stated_width} x {stated_height}"
+    return [Problem("wrong size in labels", sample.image.name, found, "boxes kept as fractions of the labelled size")]

@@ -1,24 +1,29 @@
-"""A labelled image, and a data set made of them, whatever file format it came from."""
+"""A labelled image and a data set of such images, independent of the file format."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.errors import RegardError, nearest
+
+SINGLE_CLASS = "item"
+"""Name of the one class that ``merge_classes`` makes."""
+
 
 class ImageSource(Protocol):
-    """Something that yields one image: a file, or a scene drawn on the fly."""
+    """One image that is read on demand: a file, or a scene that is drawn."""
 
     @property
     def name(self) -> str:
-        """A path or another name that is unique in the data set."""
+        """A path, or another name that is unique in the data set."""
 
     def read(self) -> NDArray[np.uint8]:
-        """Return the image as (H, W, 3) uint8 RGB, upright.
+        """Decode the image to (H, W, 3) uint8 RGB, upright.
 
         Raises:
             RegardError: the image cannot be read.
@@ -30,14 +35,15 @@ class Sample:
     """One image and its labelled boxes.
 
     Attributes:
-        image: where the pixels come from.
+        image: source of the pixels.
         boxes_cxcywh: (N, 4) float64, centre and size as fractions of the upright image.
         class_ids: (N,) int64.
-        image_id: the id in a COCO file; of YOLO labels the file's number where all have one; else the position in
-            the split.
-        areas: (N,) float64, object area in pixels where the labels give one (COCO), else None.
-        crowd: (N,) bool where the labels mark crowds (COCO ``iscrowd``), else None. Training leaves crowds out.
-        labelled_size: (height, width) in pixels that the label file gives for the image (COCO, VOC), else None.
+        image_id: the id in a COCO file; for YOLO labels the number in the file name if every name is a number;
+            otherwise the position in the split.
+        areas: (N,) float64, object areas in pixels if the labels state them (COCO), else None.
+        crowd: (N,) bool, True for boxes around groups of objects (COCO ``iscrowd``), which training ignores; None if
+            the format has no such flag.
+        labelled_size: (height, width) in pixels as stated in the label file (COCO, VOC), else None.
     """
 
     image: ImageSource
@@ -51,13 +57,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a data set, and what is done about it.
+    """A defect of a data set and how the loader deals with it.
 
     Attributes:
         kind: a short fixed name, such as "zero-area box".
         place: the file, and the line or object in it.
-        found: what was found.
-        done: what the loader does about it, such as "box dropped".
+        found: what was found there.
+        done: how the loader deals with it, such as "box dropped".
     """
 
     kind: str
@@ -71,12 +77,12 @@ class DetectionDataset:
     """A detection data set.
 
     Attributes:
-        names: class names, by class id.
-        splits: "train", "val", "test" (those that exist) to their records.
+        names: class names, indexed by class id.
+        splits: samples of "train", "val" and "test", as far as these splits exist.
         format: "yolo", "coco", "voc" or "synthetic".
-        source: what the user named.
-        problems: what was wrong with the labels; images are opened only by ``data.check``.
-        category_ids: the ids that the classes have in a COCO file, else None.
+        source: the path or name that the user gave.
+        problems: defects of the labels. Images are not opened here; ``regard.data.check`` does that.
+        category_ids: COCO ids of the classes, None for other formats.
     """
 
     names: tuple[str, ...]
@@ -85,3 +91,67 @@ class DetectionDataset:
     source: str
     problems: tuple[Problem, ...] = ()
     category_ids: tuple[int, ...] | None = None
+
+    def map(self, function: Callable[[Sample], Sample]) -> DetectionDataset:
+        """Apply ``function`` to every sample of every split."""
+        splits = {split: tuple(function(sample) for sample in samples) for split, samples in self.splits.items()}
+        return replace(self, splits=splits)
+
+
+def keep_classes(data: DetectionDataset, classes: Sequence[str]) -> DetectionDataset:
+    """Drop the boxes of all classes except ``classes``. Class ids, names and images do not change.
+
+    Args:
+        data: the data set.
+        classes: class names; a number is taken as a class id unless a class has that name.
+
+    Raises:
+        RegardError: the data set has no such class.
+
+    Example:
+        >>> from regard.data.formats import load_data
+        >>> data = load_data("synthetic:context?train=3&val=0&test=0")
+        >>> [len(sample.class_ids) for sample in keep_classes(data, ["odd"]).splits["train"]]
+        [1, 1, 1]
+    """
+    kept = [class_index(name, data.names) for name in classes]
+    return data.map(lambda sample: _select(sample, np.isin(sample.class_ids, kept)))
+
+
+def merge_classes(data: DetectionDataset) -> DetectionDataset:
+    """Assign every box to class 0, named "item". A data set with a single class is not changed."""
+    if len(data.names) == 1:
+        return data
+    merged = data.map(lambda sample: replace(sample, class_ids=np.zeros_like(sample.class_ids)))
+    return replace(merged, names=(SINGLE_CLASS,), category_ids=None)
+
+
+def class_index(name: str, names: Sequence[str]) -> int:
+    """Find a class by its name, or else by its id written as a decimal number.
+
+    Raises:
+        RegardError: no class has this name or id; the nearest name is suggested.
+
+    Example:
+        >>> class_index("dog", ["cat", "dog"]), class_index("0", ["cat", "dog"])
+        (1, 0)
+    """
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and int(name) < len(names):
+        return int(name)
+    raise RegardError(
+        f"unknown class {name!r}",
+        expected=f"an index from 0 to {len(names) - 1}, or one of {', '.join(names)}",
+        hint=nearest(name, names),
+    )
+
+
+def _select(sample: Sample, kept: NDArray[np.bool_]) -> Sample:
+    return replace(
+        sample,
+        boxes_cxcywh=sample.boxes_cxcywh[kept],
+        class_ids=sample.class_ids[kept],
+        areas=None if sample.areas is None else sample.areas[kept],
+        crowd=None if sample.crowd is None else sample.crowd[kept],
+    )

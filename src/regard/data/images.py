@@ -1,4 +1,4 @@
-"""Images from files: always upright, three channels, eight bits, RGB."""
+"""Image files, decoded to upright RGB with three channels of eight bits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regard.data.dataset import ImageSource
 from regard.errors import RegardError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Lower-case suffixes of the files that are taken for images."""
+"""Lower-case suffixes of image files."""
 
 JPEG_SUFFIXES = frozenset({".jpeg", ".jpg"})
 
@@ -23,19 +23,19 @@ REDUCED = (
     (2, cv2.IMREAD_REDUCED_COLOR_2),
     (0, cv2.IMREAD_COLOR),
 )
-"""How often the training size has to fit into the long side, for each of OpenCV's reduced decodings."""
+"""For each of OpenCV's reduced decodings, how many times the long side must be as long as the training size."""
 
 EXIF_ORIENTATION = 0x0112
-"""The EXIF tag that says how the camera was held: 1 is upright, 5 to 8 swap width and height."""
+"""EXIF tag of the camera's orientation: 1 is upright, 5 to 8 swap width and height."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
     """An image in a file, read with OpenCV.
 
-    Pixels are those of ``cv2.imread(path, IMREAD_COLOR)`` in RGB order: turned upright by EXIF, grayscale repeated
-    over three channels, alpha dropped, and of 16 bits the upper eight kept. A JPEG that breaks off is read as far as it
-    goes (``cv2.imdecode`` would refuse it).
+    The pixels are those of ``cv2.imread(path, IMREAD_COLOR)`` in RGB order: rotated upright by EXIF, grayscale
+    repeated over three channels, alpha dropped, and 16 bits reduced to the upper eight. A truncated JPEG is decoded as
+    far as its data reaches (``cv2.imdecode`` would reject it).
     """
 
     path: Path
@@ -46,18 +46,19 @@ class ImageFile:
         return str(self.path)
 
     def read(self) -> NDArray[np.uint8]:
-        """Return the image as (H, W, 3) uint8 RGB, upright.
+        """Decode the image to (H, W, 3) uint8 RGB, upright.
 
         Raises:
-            RegardError: the file is missing or holds no image that OpenCV can decode.
+            RegardError: the file is missing, or OpenCV cannot decode it.
         """
         return self._read(cv2.IMREAD_COLOR)
 
     def read_reduced(self, imgsz: int) -> NDArray[np.uint8]:
-        """Return the image, a JPEG at the least of 1, 1/2, 1/4 and 1/8 of its size whose long side is still ``imgsz``.
+        """Decode a JPEG at the smallest of 1, 1/2, 1/4 and 1/8 of its size whose long side is at least ``imgsz``.
 
-        A JPEG is reduced while it is decoded (by a smaller inverse transform), which takes a fraction of the time and
-        averages over areas as shrinking afterwards does, though not to the same last bits.
+        Other formats are decoded at their full size. A JPEG is reduced while it is decoded, by a smaller inverse
+        transform. That takes a fraction of the time and averages over areas, as shrinking afterwards does, although
+        the last bits differ.
 
         Raises:
             RegardError: as for ``read``.
@@ -67,8 +68,8 @@ class ImageFile:
         return self._read(next(flag for least, flag in REDUCED if shrink >= least))
 
     def _read(self, flag: int) -> NDArray[np.uint8]:
-        if not self.path.is_file():  # OpenCV would add a warning of its own
-            raise RegardError("there is no such image", file=self.path)
+        if not self.path.is_file():  # OpenCV would print a warning of its own
+            raise RegardError("the image file does not exist", file=self.path)
         bgr = _decode(self.path, flag)
         if bgr is None:
             raise RegardError(
@@ -80,7 +81,7 @@ class ImageFile:
 
 
 def read_reduced(image: ImageSource, imgsz: int) -> NDArray[np.uint8]:
-    """Return an image whose long side is at least ``imgsz``, or its own; see `ImageFile.read_reduced`.
+    """Decode an image at a reduced size where its format allows it; see `ImageFile.read_reduced`.
 
     Raises:
         RegardError: the image cannot be read.
@@ -89,18 +90,18 @@ def read_reduced(image: ImageSource, imgsz: int) -> NDArray[np.uint8]:
 
 
 def _decode(path: Path, flag: int) -> cv2.typing.MatLike | None:
-    """Return (H, W, 3) BGR, or None; from memory where OpenCV fails from the file (5.0 does on rotated TIFFs)."""
+    """Decode to (H, W, 3) BGR, or None; from memory if OpenCV fails on the file (5.0 does for rotated TIFFs)."""
     try:
         bgr = cv2.imread(str(path), flag)
         if bgr is None and path.stat().st_size:
             bgr = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flag)
-    except (cv2.error, OSError):  # among others, more pixels than OpenCV is willing to decode
+    except (cv2.error, OSError):  # for example more pixels than OpenCV accepts
         return None
     return bgr
 
 
 def image_size(image: ImageSource) -> tuple[int, int]:
-    """Return (height, width) in pixels of the upright image, from the file's header where that suffices.
+    """Determine (height, width) in pixels of the upright image, from the file's header if possible.
 
     Raises:
         RegardError: the image cannot be read.
@@ -114,8 +115,8 @@ def image_size(image: ImageSource) -> tuple[int, int]:
 
 
 def _header_size(path: Path) -> tuple[int, int] | None:
-    """Return the upright size that the header states, or None where only decoding tells it for certain."""
-    from PIL import Image  # here, because predicting reads no headers
+    """Read the upright size from the header; None if only decoding determines it reliably."""
+    from PIL import Image  # not at the top: prediction reads no headers
 
     try:
         with Image.open(path) as header:
@@ -123,7 +124,7 @@ def _header_size(path: Path) -> tuple[int, int] | None:
             width, height = header.size
             if orientation == 1:
                 return height, width
-            if header.format == "JPEG":  # OpenCV's versions differ in which other formats they turn upright
+            if header.format == "JPEG":  # OpenCV's versions differ in which other formats they rotate
                 return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

@@ -1,7 +1,7 @@
-"""Placing an image on the network's input, and bringing boxes back: the preprocessing of YOLOv5 v6.
+"""Letterboxing of images and mapping boxes back to the original image: the preprocessing of YOLOv5 v6.
 
-A point (x, y) of the original image lies at ``(x, y) * scale + pad`` on the input. The pixels themselves are put at
-whole positions, so ``pad`` is kept unrounded: rounded, it is off by up to half a pixel.
+A point (x, y) of the original image is at ``(x, y) * scale + pad`` on the network's input. The image itself is pasted
+at whole pixels; ``pad`` is stored unrounded, since rounding it would shift boxes by up to half a pixel.
 """
 
 from __future__ import annotations
@@ -17,56 +17,69 @@ from numpy.typing import NDArray
 from regard.types import LetterboxTransform
 
 GREY = 114
-"""The value of all three channels where there is no image."""
+"""Value of all three channels in the padding."""
 
 Image = NDArray[np.uint8]
 Float = TypeVar("Float", np.float32, np.float64)
 
 
 def letterbox(image: Image, size: tuple[int, int], *, enlarge: bool = True) -> tuple[Image, LetterboxTransform]:
-    """Scale an image to fit into ``size`` with its shape kept, and centre it on grey.
+    """Scale an image to fit into ``size``, keep its aspect ratio, and centre it on grey.
 
     Args:
         image: (H, W, 3).
         size: (height, width) of the result.
-        enlarge: whether an image smaller than ``size`` grows; else it is only padded.
+        enlarge: whether an image smaller than ``size`` is enlarged; otherwise it is only padded.
 
     Returns:
-        The (height, width, 3) image and where it was placed.
+        The (height, width, 3) image and the transform from the original image to it.
+
+    Example:
+        >>> image = np.zeros((100, 200, 3), np.uint8)
+        >>> boxed, transform = letterbox(image, (320, 320))
+        >>> boxed.shape, transform.scale, transform.pad
+        ((320, 320, 3), (1.6, 1.6), (0.0, 80.0))
     """
     height, width = image.shape[:2]
     scale = _fitting_scale((height, width), size)
     scale = scale if enlarge else min(scale, 1.0)
-    return _scaled(image, scale, size), _placement((height, width), scale, size)
+    return _scaled(image, scale, size), _transform((height, width), scale, size)
 
 
 def letterbox_rect(image: Image, imgsz: int, stride: int = 32) -> tuple[Image, LetterboxTransform]:
-    """Place an image as prediction does: the long side ``imgsz``, on the least grey that multiples of the stride allow.
+    """Letterbox an image for prediction: long side ``imgsz``, with the least padding to multiples of the stride.
 
-    The placement is the one by which YOLOv5 brings boxes back, that of an image fitted into the padded size. Where the
-    short side was rounded down onto a multiple of the stride it is off, as theirs, by up to half a pixel of the input.
+    The transform is the one that YOLOv5 uses to map boxes back, that of an image fitted into the padded size. Where the
+    short side was rounded down to a multiple of the stride it is off by up to half an input pixel, as in YOLOv5.
 
     Args:
         image: (H, W, 3).
-        imgsz: size of the long side, in pixels; rounded up to a multiple of the stride.
+        imgsz: length of the long side in pixels; rounded up to a multiple of the stride.
         stride: largest stride of the detector.
 
     Returns:
-        The image, (height, width) as ``rect_size`` gives them, and where it was placed.
+        The image, of the size that ``rect_size`` computes, and the transform from the original image to it.
     """
     height, width = image.shape[:2]
     size = rect_size((height, width), imgsz, stride)
-    placed = _scaled(image, _rect_scale((height, width), imgsz, stride), size)
-    return placed, _placement((height, width), _fitting_scale((height, width), size), size)
+    boxed = _scaled(image, _rect_scale((height, width), imgsz, stride), size)
+    return boxed, _transform((height, width), _fitting_scale((height, width), size), size)
 
 
 def rect_size(image_size: tuple[int, int], imgsz: int, stride: int = 32) -> tuple[int, int]:
-    """Return the smallest (height, width) in multiples of ``stride`` that holds the image with its long side ``imgsz``.
+    """Compute the smallest input, in multiples of ``stride``, for an image whose long side is scaled to ``imgsz``.
 
     Args:
         image_size: (height, width) in pixels.
-        imgsz: size of the long side on the input, in pixels; rounded up to a multiple of the stride.
+        imgsz: length of the long side in input pixels; rounded up to a multiple of the stride.
         stride: largest stride of the detector.
+
+    Returns:
+        (height, width) of the input.
+
+    Example:
+        >>> rect_size((480, 640), 640), rect_size((427, 640), 600)
+        ((480, 640), (416, 608))
     """
     scale = _rect_scale(image_size, imgsz, stride)
     height, width = (max(math.ceil(round(side * scale) / stride), 1) * stride for side in image_size)
@@ -74,9 +87,9 @@ def rect_size(image_size: tuple[int, int], imgsz: int, stride: int = 32) -> tupl
 
 
 def fit_long_side(image: Image, imgsz: int, *, enlarge: bool = True) -> Image:
-    """Bring the long side of an (H, W, 3) image to ``imgsz`` pixels, the short side rounded up.
+    """Scale the long side of an (H, W, 3) image to ``imgsz`` pixels; the short side is rounded up.
 
-    Shrinking averages over areas, which does not alias; enlarging is bilinear.
+    Shrinking averages over areas, which avoids aliasing; enlarging is bilinear.
     """
     height, width = image.shape[:2]
     scale = imgsz / max(height, width)
@@ -87,15 +100,15 @@ def fit_long_side(image: Image, imgsz: int, *, enlarge: bool = True) -> Image:
 
 
 def letterbox_validation(image: Image, imgsz: int, size: tuple[int, int]) -> tuple[Image, LetterboxTransform]:
-    """Place an image as validation does: the long side exactly ``imgsz``, centred on the batch's ``size``.
+    """Letterbox an image for validation: long side exactly ``imgsz``, centred on the batch's ``size``.
 
     Args:
         image: (H, W, 3).
-        imgsz: size of the long side, in pixels.
-        size: (height, width) of the result, as ``validation_sizes`` gives it; at least the fitted image.
+        imgsz: length of the long side in pixels.
+        size: (height, width) of the result, from ``validation_sizes``; at least as large as the scaled image.
 
     Returns:
-        The (height, width, 3) image and where it was placed.
+        The (height, width, 3) image and the transform from the original image to it.
     """
     height, width = image.shape[:2]
     fitted = fit_long_side(image, imgsz)
@@ -105,7 +118,7 @@ def letterbox_validation(image: Image, imgsz: int, size: tuple[int, int]) -> tup
 
 
 def aspect_order(image_sizes: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """Return the order of images by height / width, equal ones as they came."""
+    """Sort images by height / width; images of equal ratio keep their order. Gives their indices."""
     aspects = np.array([height / width for height, width in image_sizes], dtype=np.float64)
     return np.argsort(aspects, kind="stable").astype(np.int64)
 
@@ -113,14 +126,14 @@ def aspect_order(image_sizes: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
 def validation_sizes(
     image_sizes: Sequence[tuple[int, int]], imgsz: int, batch: int, stride: int = 32, pad: float = 0.5
 ) -> list[tuple[int, int]]:
-    """Return the (height, width) of each batch of images, in multiples of the stride.
+    """Compute (height, width) of the input for each batch of images, in multiples of the stride.
 
     Args:
-        image_sizes: (height, width) of every image in the order served, usually by ``aspect_order``.
-        imgsz: size of the long side, in pixels.
-        batch: images a batch; the last may be smaller.
+        image_sizes: (height, width) of every image in the order in which they are loaded, usually ``aspect_order``.
+        imgsz: length of the long side in pixels.
+        batch: images per batch; the last batch may be smaller.
         stride: largest stride of the detector.
-        pad: margin in strides, added before rounding up; YOLOv5 v6 validates with a half.
+        pad: margin in strides, added before rounding up; YOLOv5 v6 validates with 0.5.
     """
     sizes = []
     for start in range(0, len(image_sizes), batch):
@@ -136,7 +149,7 @@ def validation_sizes(
 
 
 def restore_boxes(boxes_xyxy: NDArray[Float], placement: LetterboxTransform) -> NDArray[Float]:
-    """Move (..., 4) boxes from pixels of the input back to the original image, clipped to it."""
+    """Map (..., 4) boxes from input pixels back to pixels of the original image and clip them to it."""
     scale, pad = _per_corner(placement, boxes_xyxy)
     height, width = placement.image_size
     limit = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
@@ -145,7 +158,7 @@ def restore_boxes(boxes_xyxy: NDArray[Float], placement: LetterboxTransform) -> 
 
 
 def _pad(image: Image, size: tuple[int, int]) -> Image:
-    """Centre an image on grey; an odd pixel goes to the right and the bottom."""
+    """Centre an image on grey; an odd pixel of padding goes to the right and the bottom."""
     height, width = image.shape[:2]
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     bottom, right = size[0] - height - top, size[1] - width - left
@@ -154,7 +167,7 @@ def _pad(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _resize(image: Image, size: tuple[int, int], interpolation: int) -> Image:
-    """Resize to (height, width), at least one pixel a side."""
+    """Resize to (height, width), both at least one pixel."""
     height, width = max(size[0], 1), max(size[1], 1)
     if image.shape[:2] == (height, width):
         return image
@@ -175,7 +188,7 @@ def _scaled(image: Image, scale: float, size: tuple[int, int]) -> Image:
     return _pad(_resize(image, (height, width), cv2.INTER_LINEAR), size)
 
 
-def _placement(image_size: tuple[int, int], scale: float, size: tuple[int, int]) -> LetterboxTransform:
+def _transform(image_size: tuple[int, int], scale: float, size: tuple[int, int]) -> LetterboxTransform:
     height, width = image_size
     return LetterboxTransform(
         image_size, (scale, scale), ((size[1] - width * scale) / 2, (size[0] - height * scale) / 2)
@@ -183,6 +196,6 @@ def _placement(image_size: tuple[int, int], scale: float, size: tuple[int, int])
 
 
 def _per_corner(placement: LetterboxTransform, like: NDArray[Float]) -> tuple[NDArray[Float], NDArray[Float]]:
-    """Return scale and pad for (x, y, x, y)."""
+    """Scale and padding for (x, y, x, y)."""
     scale = np.array(placement.scale * 2, dtype=like.dtype)
     return scale, np.array(placement.pad * 2, dtype=like.dtype)

@@ -1,4 +1,4 @@
-"""Batches for training, the same for any number of worker processes."""
+"""Batches for training, identical for any number of worker processes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from regard.config import AugmentSettings
-from regard.data.augment import Labelled, augment
+from regard.data.augment import LabelledImage, augment
 from regard.data.cache import CacheKind, open_store
 from regard.data.dataset import Sample
-from regard.data.plan import BatchPlan, aspect_batches
+from regard.data.validation import BatchPlan, aspect_batches
 from regard.errors import RegardError
 from regard.types import Batch, Targets
 
@@ -23,31 +23,31 @@ from regard.types import Batch, Targets
 class TrainLoader:
     """Augmented batches of a training set, in a new order each epoch.
 
-    The order comes from (seed, epoch), and what happens to an image from (seed, epoch, its index), so neither
-    the workers nor the processes matter: of every global batch, rank r gets images r, r + world_size, ... . The last
-    batch may be smaller; if it has fewer images than there are processes, it is left out.
+    The order is drawn from (seed, epoch), and the augmentation of an image from (seed, epoch, image index), so that the
+    numbers of workers and of processes make no difference: rank r gets images r, r + world_size, ... of every global
+    batch. The last batch may be smaller; it is left out if it has fewer images than there are processes.
 
     Args:
-        records: the training set.
-        settings: how images are varied.
+        samples: the training set.
+        settings: probabilities and ranges of the augmentation.
         imgsz: side of the square input in pixels; with ``rect``, the long side.
-        batch: images a step over all processes.
-        seed: not negative.
-        workers: processes that make batches; 0 makes them in this one.
-        cache: keep images, reduced to ``imgsz``, in "ram" or on "disk".
+        batch: images per step, over all processes.
+        seed: 0 or more.
+        workers: processes that prepare batches; 0 prepares them in this process.
+        cache: keep images, reduced to ``imgsz``, in "ram" or on "disk"; "none" keeps nothing.
         cache_dir: folder of the disk cache.
-        rank: which process this is.
+        rank: number of this process.
         world_size: number of processes.
-        rect: batch images of like shape with little padding, without mosaic and mixup.
-        stride: with ``rect``, the sides are multiples of it.
+        rect: batch images of similar shape with little padding, without mosaic and mixup.
+        stride: with ``rect``, the sides of the input are multiples of it.
 
     Raises:
-        RegardError: fewer images, or a smaller batch, than processes; or an image that the cache cannot read.
+        RegardError: there are more processes than images or than images per batch; or the cache cannot read an image.
     """
 
     def __init__(
         self,
-        records: Sequence[Sample],
+        samples: Sequence[Sample],
         *,
         settings: AugmentSettings,
         imgsz: int,
@@ -61,28 +61,28 @@ class TrainLoader:
         rect: bool = False,
         stride: int = 32,
     ) -> None:
-        if min(len(records), batch) < world_size:
+        if min(len(samples), batch) < world_size:
             raise RegardError(
-                f"{len(records)} training images in batches of {batch} for {world_size} process(es)",
+                f"{len(samples)} training images in batches of {batch} for {world_size} process(es)",
                 expected="at least one image of each batch for each process",
             )
-        self._count, self._imgsz, self._batch, self._seed = len(records), imgsz, batch, seed
+        self._count, self._imgsz, self._batch, self._seed = len(samples), imgsz, batch, seed
         self._rank, self._world_size = rank, world_size
-        self._rect_batches = aspect_batches(records, imgsz, batch, stride, pad=0.0) if rect else None
+        self._rect_batches = aspect_batches(samples, imgsz, batch, stride, pad=0.0) if rect else None
         self._plan: list[BatchPlan] = self._make_plan(0, combine=True)
         self._loader = _batch_loader(
-            _TrainingSet(records, settings, imgsz, seed, cache, cache_dir), self._plan, workers
+            _TrainingSet(samples, settings, imgsz, seed, cache, cache_dir), self._plan, workers
         )
 
     def __len__(self) -> int:
         return len(self._plan)
 
     def epoch(self, epoch: int, *, mosaic: bool = True) -> Iterator[Batch]:
-        """Yield the batches of one epoch; another epoch may begin only when this one has ended or been given up.
+        """Yield the batches of one epoch. The next epoch may begin only after this one has ended or was abandoned.
 
         Args:
             epoch: counted from 0; the same number gives the same batches.
-            mosaic: False leaves out mosaic and mixup, as in the last epochs of some recipes.
+            mosaic: False disables mosaic and mixup, as some recipes do in the last epochs.
 
         Raises:
             RegardError: an image cannot be read.
@@ -91,8 +91,8 @@ class TrainLoader:
         yield from _raise_errors(self._loader)
 
     def _make_plan(self, epoch: int, *, combine: bool) -> list[BatchPlan]:
-        """Return this process's share of every batch of an epoch."""
-        # No image has the index `count`, so this stream is none of theirs.
+        """Select this process's share of every batch of an epoch."""
+        # No image has the index `count`, so this random stream differs from those of all images.
         rng = np.random.default_rng([self._seed, epoch, self._count])
         if self._rect_batches is not None:
             batches = [self._rect_batches[i] for i in rng.permutation(len(self._rect_batches))]
@@ -112,46 +112,48 @@ class TrainLoader:
 class _TrainingSet(Dataset[Batch | RegardError]):
     def __init__(
         self,
-        records: Sequence[Sample],
+        samples: Sequence[Sample],
         settings: AugmentSettings,
         imgsz: int,
         seed: int,
         cache: CacheKind,
         cache_dir: Path | None,
     ) -> None:
-        self._store = open_store([record.image for record in records], imgsz, cache, cache_dir)
-        self._labels = [_labels(record) for record in records]
+        self._store = open_store([sample.image for sample in samples], imgsz, cache, cache_dir)
+        self._labels = [_labels(sample) for sample in samples]
         self._settings, self._seed = settings, seed
 
     def __getitem__(self, plan: BatchPlan) -> Batch | RegardError:
         try:
             samples = [self._sample(index, plan) for index in plan.indices]
-        except RegardError as error:  # handed over as a value: torch would bury it in a worker's traceback
+        except RegardError as error:  # returned as a value: torch would wrap it into a worker's traceback
             return error
         return _to_batch(samples, plan)
 
-    def _sample(self, index: int, plan: BatchPlan) -> Labelled:
+    def _sample(self, index: int, plan: BatchPlan) -> LabelledImage:
         rng = np.random.default_rng([self._seed, plan.epoch, index])
         return augment(index, self._read, len(self._labels), plan.size, self._settings, rng, combine=plan.combine)
 
-    def _read(self, index: int) -> Labelled:
+    def _read(self, index: int) -> LabelledImage:
         image = self._store.read(index)
         boxes, class_ids = self._labels[index]
-        return Labelled(image, boxes * _corner_sizes(image.shape), class_ids)
+        return LabelledImage(image, boxes * _corner_sizes(image.shape), class_ids)
 
 
-def _labels(record: Sample) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return (N, 4) left, top, right, bottom as fractions of the image, and (N,) classes, without crowds."""
-    keep = slice(None) if record.crowd is None else ~record.crowd
-    centre, half = record.boxes_cxcywh[keep, :2], record.boxes_cxcywh[keep, 2:] / 2
-    return np.concatenate([centre - half, centre + half], axis=1), record.class_ids[keep]
+def _labels(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Boxes as (N, 4) left, top, right, bottom in fractions of the image, and (N,) classes, without crowds."""
+    keep = slice(None) if sample.crowd is None else ~sample.crowd
+    centre, half = sample.boxes_cxcywh[keep, :2], sample.boxes_cxcywh[keep, 2:] / 2
+    return np.concatenate([centre - half, centre + half], axis=1), sample.class_ids[keep]
 
 
-def _to_batch(samples: Sequence[Labelled], plan: BatchPlan) -> Batch:
+def _to_batch(samples: Sequence[LabelledImage], plan: BatchPlan) -> Batch:
     pixels = torch.empty((len(samples), *plan.size, 3), dtype=torch.uint8)
-    for place, sample in zip(pixels.numpy(), samples, strict=True):
-        place[:] = sample.image
-    images = pixels.permute(0, 3, 1, 2)  # channels last in memory, as images come and as convolutions are fastest
+    for row, sample in zip(pixels.numpy(), samples, strict=True):
+        row[:] = sample.image
+    images = pixels.permute(
+        0, 3, 1, 2
+    )  # channels last in memory: the layout of decoded images, and the fastest for convolutions
     counts = torch.tensor([len(sample.class_ids) for sample in samples])
     boxes = np.concatenate([sample.boxes_xyxy for sample in samples]) / _corner_sizes(plan.size)
     middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
@@ -164,14 +166,14 @@ def _to_batch(samples: Sequence[Labelled], plan: BatchPlan) -> Batch:
 
 
 def _corner_sizes(shape: Sequence[int]) -> NDArray[np.float64]:
-    """Return (width, height, width, height) for a shape that begins with height and width."""
+    """Arrange a shape that begins with height and width as (width, height, width, height)."""
     return np.array([shape[1], shape[0], shape[1], shape[0]], dtype=np.float64)
 
 
 def _batch_loader(
     dataset: Dataset[Batch | RegardError], plan: list[BatchPlan], workers: int
 ) -> DataLoader[Batch | RegardError]:
-    """Serve whole batches by their plans; the list may change between epochs."""
+    """Load whole batches by their plans; the list of plans may change between epochs."""
     return DataLoader(
         dataset,
         batch_size=None,
@@ -179,7 +181,7 @@ def _batch_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
-        # A generator of its own: each pass draws a seed, which must not move the one that training draws from.
+        # A separate generator: each pass draws a seed, which must not advance the generator of the training.
         generator=torch.Generator(),
     )
 
@@ -194,5 +196,7 @@ def _raise_errors(loader: DataLoader[Batch | RegardError]) -> Iterator[Batch]:
             try:
                 raise batch
             finally:
-                del batch  # else the error and this frame hold each other, and the workers end only after a timeout
+                del (
+                    batch
+                )  # otherwise the error and this frame refer to each other, and the workers end only after a timeout
         yield batch

@@ -1,8 +1,9 @@
-"""Odd-one-out scenes: a detection set drawn on the fly, on which the whole image decides, or nothing but each object.
+"""Odd-one-out scenes: a detection data set that is drawn on demand, for tasks that need context and tasks that do not.
 
-A scene shows three to five discs and squares on a noisy grey ground, all of one colour but one. In the task "context"
-the object of the other colour is class "odd": its look alone does not tell, as every colour is the odd one equally
-often. In "local" the same scenes are labelled by shape. Every scene is a pure function of (seed, split, index).
+A scene shows three to five discs and squares on a noisy grey background, all of one colour except one. In the task
+"context" the object of the other colour is class "odd". Its appearance alone does not determine the class, because
+every colour is the odd one equally often. In the task "local" the same scenes are labelled by shape. Every scene is a
+pure function of (seed, split, index).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.dataset import DetectionDataset, Sample
-from regard.data.splits import SPLITS
+from regard.data.files import SPLITS
 from regard.errors import RegardError, nearest
 
+EXPECTED = "or synthetic:context, synthetic:local"
 PREFIX = "synthetic:"
 TASKS = {"context": ("ordinary", "odd"), "local": ("circle", "square")}
 """Class names of each task."""
@@ -30,23 +32,23 @@ COLOUR_JITTER = 18
 SIDES = (15, 24)
 OBJECTS = (3, 5)
 GAP = 5
-"""Pixels that two objects keep between them, at least."""
+"""Least distance between two objects in pixels."""
 
-_LAYOUT, _PIXELS = 0, 1  # separate random streams, so that labels need no drawing
+_LAYOUT, _PIXELS = 0, 1  # separate random streams, so that labels can be computed without drawing
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene, drawn when it is read.
+    """One scene; it is drawn when it is read.
 
     Attributes:
-        seed: of the data set.
+        seed: seed of the data set.
         split: "train", "val" or "test".
         index: position in the split.
         corners: (N, 2) int64, left and top of each object in pixels.
-        sides: (N,) int64, width and height in pixels.
-        is_square: (N,) bool, else a disc.
-        is_odd: (N,) bool, one of them True.
+        sides: (N,) int64, width and height of each object in pixels.
+        is_square: (N,) bool; the others are discs.
+        is_odd: (N,) bool, True for exactly one object.
         colours: (N, 3) float64, RGB.
     """
 
@@ -65,7 +67,7 @@ class Scene:
         return f"synthetic/{self.seed}/{self.split}/{self.index:05d}"
 
     def read(self) -> NDArray[np.uint8]:
-        """Return the scene as (128, 128, 3) uint8 RGB, the same at every call."""
+        """Draw the scene as (128, 128, 3) uint8 RGB, identical at every call."""
         rng = _generator(self.seed, self.split, self.index, _PIXELS)
         shading = cv2.resize(rng.normal(0, 12, (5, 5)), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
         ground = (rng.uniform(80, 150) + shading).astype(np.float32)
@@ -79,7 +81,7 @@ class Scene:
 
 
 def _mask(side: int, square: bool) -> NDArray[np.bool_]:
-    """Return the (side, side) pixels that an object covers; it touches all four edges."""
+    """Pixels (side, side) that an object covers; it touches all four edges."""
     if square:
         return np.ones((side, side), dtype=np.bool_)
     offset = np.arange(side) - (side - 1) / 2
@@ -91,7 +93,13 @@ def _generator(seed: int, split: str, index: int, stream: int) -> np.random.Gene
 
 
 def scene(seed: int, split: str, index: int, colours: int = 3) -> Scene:
-    """Return the scene of this number, with the first ``colours`` of the four colours in play."""
+    """Lay out one scene of the data set; only the first ``colours`` of the four colours are used.
+
+    Example:
+        >>> picture = scene(seed=0, split="train", index=7)
+        >>> picture.name, picture.read().shape, int(picture.is_odd.sum())
+        ('synthetic/0/train/00007', (128, 128, 3), 1)
+    """
     rng = _generator(seed, split, index, _LAYOUT)
     count = int(rng.integers(OBJECTS[0], OBJECTS[1], endpoint=True))
     corners, sides = _place(rng, count)
@@ -103,7 +111,7 @@ def scene(seed: int, split: str, index: int, colours: int = 3) -> Scene:
 
 
 def _place(rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return corners (count, 2) and sides (count,) of objects that keep their distance, by rejection."""
+    """Draw corners (count, 2) and sides (count,) until all objects keep their distance (rejection sampling)."""
     while True:
         sides = rng.integers(SIDES[0], SIDES[1], count, endpoint=True)
         corners = rng.integers(0, SIZE - sides[:, None], (count, 2), endpoint=True)
@@ -116,7 +124,7 @@ def _place(rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], NDA
 
 @dataclass(frozen=True)
 class _Options:
-    """What may follow the question mark: images of each split, colours in play, seed."""
+    """Options after the question mark: images per split, number of colours, seed."""
 
     train: int = 2000
     val: int = 300
@@ -125,13 +133,24 @@ class _Options:
     seed: int = 0
 
 
-def synthetic(source: str) -> DetectionDataset:
-    """Return the data set that ``synthetic:TASK?train=2000&val=300&test=300&colours=3&seed=0`` names.
+def recognise(source: str) -> bool:
+    """Check whether ``source`` names a synthetic data set."""
+    return source.startswith(PREFIX)
 
-    All options may be left out; these are their defaults. A split of 0 images is left out. Nothing is drawn yet.
+
+def read(source: str) -> DetectionDataset:
+    """Make the data set that ``synthetic:TASK?train=2000&val=300&test=300&colours=3&seed=0`` names.
+
+    All options may be left out; the values above are their defaults. A split of 0 images is left out. No image is
+    drawn yet.
 
     Raises:
         RegardError: unknown task or option, or a value out of range.
+
+    Example:
+        >>> data = read("synthetic:context?train=5&val=2&test=0")
+        >>> data.names, {split: len(samples) for split, samples in data.splits.items()}
+        (('ordinary', 'odd'), {'train': 5, 'val': 2})
     """
     task, _, query = source.removeprefix(PREFIX).partition("?")
     if task not in TASKS:
@@ -143,7 +162,7 @@ def synthetic(source: str) -> DetectionDataset:
     options = _parse(query)
     counts = {"train": options.train, "val": options.val, "test": options.test}
     splits = {
-        split: tuple(_record(scene(options.seed, split, index, options.colours), task) for index in range(count))
+        split: tuple(_sample(scene(options.seed, split, index, options.colours), task) for index in range(count))
         for split, count in counts.items()
         if count
     }
@@ -169,7 +188,7 @@ def _parse(query: str) -> _Options:
     return options
 
 
-def _record(picture: Scene, task: str) -> Sample:
+def _sample(picture: Scene, task: str) -> Sample:
     sides = picture.sides[:, None].repeat(2, axis=1)
     boxes = np.concatenate([picture.corners + sides / 2, sides], axis=1) / SIZE
     class_ids = (picture.is_odd if task == "context" else picture.is_square).astype(np.int64)

@@ -1,42 +1,67 @@
-"""Batches for validation, in NumPy, so that a prepared detector is measured without torch."""
+"""Batches for validation, in NumPy, so that an exported detector is evaluated without importing torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from regard.ahead import map_ahead
 from regard.data.dataset import Sample
-from regard.data.letterbox import letterbox_validation
-from regard.data.plan import BatchPlan, aspect_batches
+from regard.data.images import image_size
+from regard.data.letterbox import aspect_order, letterbox_validation, validation_sizes
 from regard.types import LetterboxedBatch
 
 
+class BatchPlan(NamedTuple):
+    """Everything that determines one batch; it is sent to the worker that makes the batch.
+
+    Attributes:
+        indices: the images, in order.
+        size: (height, width) of the input.
+        epoch: counted from 0; part of the seed of every random draw.
+        combine: whether mosaic and mixup may be applied.
+    """
+
+    indices: tuple[int, ...]
+    size: tuple[int, int]
+    epoch: int = 0
+    combine: bool = False
+
+
+def aspect_batches(samples: Sequence[Sample], imgsz: int, batch: int, stride: int, pad: float) -> list[BatchPlan]:
+    """Group images of similar aspect ratio into batches of least padding; ``pad`` is a margin in strides."""
+    sizes = [image_size(sample.image) for sample in samples]
+    order = aspect_order(sizes).tolist()
+    shapes = validation_sizes([sizes[i] for i in order], imgsz, batch, stride, pad)
+    return [BatchPlan(tuple(order[k * batch : (k + 1) * batch]), shape) for k, shape in enumerate(shapes)]
+
+
 class ValidationLoader:
-    """Every image of a set once, placed as YOLOv5 v6 validates, always in the same order.
+    """Every image once, letterboxed as in YOLOv5 v6 validation, always in the same order.
 
     Args:
-        records: the set.
-        imgsz: size of the long side in pixels.
-        batch: images a batch; the last may have fewer.
-        workers: threads that make batches, ahead; with 0 each is made when it is asked for.
+        samples: the images and their labels.
+        imgsz: length of the long side in pixels.
+        batch: images per batch; the last batch may be smaller.
+        workers: threads that prepare batches in advance; with 0 each batch is prepared when it is requested.
         stride: largest stride of the detector; the sides of the input are multiples of it.
-        rect: sort by aspect ratio and pad each batch only as needed; else pad all to a square, in the set's order.
+        rect: sort by aspect ratio and pad each batch only as needed; otherwise keep the order and pad to squares.
     """
 
     def __init__(
-        self, records: Sequence[Sample], *, imgsz: int, batch: int, workers: int, stride: int = 32, rect: bool = True
+        self, samples: Sequence[Sample], *, imgsz: int, batch: int, workers: int, stride: int = 32, rect: bool = True
     ) -> None:
         if rect:
-            self._plan = aspect_batches(records, imgsz, batch, stride, pad=0.5)
+            self._plan = aspect_batches(samples, imgsz, batch, stride, pad=0.5)
         else:
             side = -(-imgsz // stride) * stride
-            starts = range(0, len(records), batch)
+            starts = range(0, len(samples), batch)
             self._plan = [
-                BatchPlan(tuple(range(start, min(start + batch, len(records)))), (side, side)) for start in starts
+                BatchPlan(tuple(range(start, min(start + batch, len(samples)))), (side, side)) for start in starts
             ]
-        self._records, self._imgsz, self._workers = tuple(records), imgsz, workers
+        self._samples, self._imgsz, self._workers = tuple(samples), imgsz, workers
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -52,14 +77,14 @@ class ValidationLoader:
     def _make(self, plan: BatchPlan) -> LetterboxedBatch:
         pixels = np.empty((len(plan.indices), *plan.size, 3), dtype=np.uint8)
         placements = []
-        for place, index in zip(pixels, plan.indices, strict=True):
-            place[:], placement = letterbox_validation(self._records[index].image.read(), self._imgsz, plan.size)
+        for row, index in zip(pixels, plan.indices, strict=True):
+            row[:], placement = letterbox_validation(self._samples[index].image.read(), self._imgsz, plan.size)
             placements.append(placement)
         return LetterboxedBatch(pixels.transpose(0, 3, 1, 2), plan.indices, tuple(placements))
 
 
-class Kept:
-    """Batches that are made in the first pass, and kept for the next ones."""
+class CachedBatches:
+    """Batches that are read in the first complete pass and kept in memory for the following ones."""
 
     def __init__(self, loader: Iterable[LetterboxedBatch]) -> None:
         self._loader = loader
@@ -74,8 +99,8 @@ class Kept:
         if self._batches is not None:
             yield from self._batches
             return
-        made = []
+        batches = []
         for batch in self._loader:
-            made.append(batch)
+            batches.append(batch)
             yield batch
-        self._batches = made
+        self._batches = batches

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from regard.prediction.detect import predict, predict_iter
-from regard.prediction.draw import draw
 from regard.prediction.save import save_detections
 from regard.prediction.sources import Frame, Source, frames
 
-__all__ = ["Frame", "Source", "draw", "frames", "predict", "predict_iter", "save_detections"]
+__all__ = ["Frame", "Source", "frames", "predict", "predict_iter", "save_detections"]

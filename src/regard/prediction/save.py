@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from regard.ahead import ahead
 from regard.errors import RegardError
-from regard.prediction.draw import draw
 from regard.prediction.sources import Frame
 from regard.types import Detections
+from regard.visualize.boxes import draw_detections
 
 CSV_COLUMNS = ("source", "class_id", "name", "score", "x1", "y1", "x2", "y2")
 
@@ -61,9 +61,11 @@ def save_detections(
             for frame, detections in ahead(stream):  # the next are found while one is saved
                 stem, suffix = names.of(frame)
                 if pictures and frame.video:
-                    written += videos.add(frame, draw(frame.image, detections), stem)
+                    written += videos.add(frame, draw_detections(frame.image, detections), stem)
                 elif pictures:
-                    written.append(_write(folder / f"{stem}{suffix}", _encode(draw(frame.image, detections), suffix)))
+                    written.append(
+                        _write(folder / f"{stem}{suffix}", _encode(draw_detections(frame.image, detections), suffix))
+                    )
                 if txt:
                     name = stem + (f"_{_frame_number(frame)}" if frame.video else "") + ".txt"
                     written.append(_write(folder / "labels" / name, yolo_text(detections, txt_conf).encode()))

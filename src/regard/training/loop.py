@@ -20,7 +20,7 @@ from regard.config import Recipe, TrainSettings, describe
 from regard.data.cache import CacheKind, choose_cache
 from regard.data.dataset import DetectionDataset
 from regard.data.loader import TrainLoader
-from regard.data.validation import Kept, ValidationLoader
+from regard.data.validation import CachedBatches, ValidationLoader
 from regard.errors import RegardError
 from regard.evaluation import Metrics, evaluate
 from regard.graph.cost import check_imgsz
@@ -181,7 +181,7 @@ class Trainer:
         loader = ValidationLoader(
             self.val_records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=stride
         )
-        return Kept(loader) if self.cache == "ram" else loader
+        return CachedBatches(loader) if self.cache == "ram" else loader
 
     def _set_up(self) -> tuple[Any, Optimizer]:
         scaled = self.fabric.strategy.precision.precision == FABRIC["fp16"]

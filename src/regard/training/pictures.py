@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from regard.backend import Backend
 from regard.config import DetectSettings
 from regard.data.dataset import Sample
-from regard.data.draw import draw_boxes, draw_text
-from regard.data.palette import class_colour
 from regard.evaluation import Metrics
 from regard.prediction import predict
 from regard.replacing import replacing
 from regard.types import Batch
+from regard.visualize.boxes import class_colour, draw_boxes, draw_text
 from regard.visualize.plots import plot_confusion, plot_f1_curve, plot_pr_curve, plot_training
 
 MOST = 16

@@ -1,4 +1,4 @@
-"""Looking at what a layer attends to in one image: the map of an attention layer, or a gradient map of any layer."""
+"""What a layer attends to in one image: the weights of an attention layer, or a gradient map of any layer."""
 
 from __future__ import annotations
 
@@ -12,23 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regard.backend import as_input, inference
 from regard.data.letterbox import letterbox_rect, restore_boxes
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.nn.capture import attention_modules, capture
 from regard.nn.gate import Gated
-from regard.prediction.sources import Frame, Source, frames, is_single_image
 from regard.types import AttentionMap, LetterboxTransform
-from regard.visualize.gradient import GradientMap, gradient_map
-from regard.visualize.place import Point, cell_at, check_point, to_input
+from regard.visualize.gradient import GradientMap, Point, evaluating, gradient_map
 
 Kind = Literal["map", "gradient"]
 
 
 @dataclass(frozen=True)
 class AttentionLayer:
-    """One entry of the list of what can be looked at: its name, class, input channels and input pixels per cell."""
+    """A layer whose attention can be shown: its name, class, number of input channels, and input pixels per cell."""
 
     name: str
     module: str
@@ -41,13 +38,13 @@ class View:
     """What one layer attends to in one image.
 
     Attributes:
-        layer: its name.
-        module: its class.
-        map: the weights it used, or the gradient map of a detection.
-        image: (H, W, 3) uint8 RGB, the original.
-        placement: how the image lies on the network's input.
+        layer: name of the layer.
+        module: name of its class.
+        map: the weights that it used, or the gradient map of a detection.
+        image: (H, W, 3) uint8 RGB, the original image.
+        placement: transform from the original image to the network's input.
         input_size: (height, width) of the input in pixels.
-        query: x, y in pixels of the original image, or None for the best detection's gradient map.
+        query: x, y in pixels of the original image; None for the gradient map of the best detection.
         names: class names by class id.
     """
 
@@ -62,37 +59,39 @@ class View:
 
     @property
     def title(self) -> str:
-        """What is seen, in one line."""
-        of = f"{self.layer}  ({self.module}"
+        """Layer, size of the map and query or detection, in one line."""
+        title = f"{self.layer}  ({self.module}"
         if isinstance(self.map, AttentionMap) and self.map.kind == "channel":
-            return f"{of}, {self.map.weights.shape[1]} channels)"
+            return f"{title}, {self.map.weights.shape[1]} channels)"
         rows, columns = (self.map.weights if isinstance(self.map, AttentionMap) else self.map.cam).shape[-2:]
-        of += f", {rows} x {columns} positions)"
+        title += f", {rows} x {columns} positions)"
         if isinstance(self.map, GradientMap):
-            return f"{of}: what '{self.names[self.map.class_id]}' of score {self.map.score:.2f} rests on"
-        return f"{of}, query at {self.query[0]:g}, {self.query[1]:g}" if self.map.kind == "rows" and self.query else of
+            return f"{title}: gradient map of '{self.names[self.map.class_id]}' with score {self.map.score:.2f}"
+        if self.map.kind == "rows" and self.query:
+            title += f", query at {self.query[0]:g}, {self.query[1]:g}"
+        return title
 
     @property
     def box_xyxy(self) -> NDArray[np.float32] | None:
-        """The detection of a gradient map, (4,) in pixels of the original image."""
+        """Box of the detection of a gradient map, (4,) in pixels of the original image."""
         if isinstance(self.map, AttentionMap):
             return None
         return restore_boxes(self.map.box_xyxy.numpy(), self.placement)
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture: the image with the query, and the map per head and averaged.
+        """Draw the image with the query, and the map of each head and their average, as a PNG file.
 
         Raises:
-            RegardError: the suffix names no format that can be drawn.
+            RegardError: ``path`` does not end in .png, or cannot be written.
         """
-        from regard.visualize.picture import save_picture
+        from regard.visualize.attention_figure import save_figure  # not at the top: matplotlib takes long to import
 
-        return save_picture(self, Path(path))
+        return save_figure(self, Path(path))
 
 
 def attend(
     model: Detector,
-    image: Source,
+    image: NDArray[np.uint8],
     *,
     layer: str | int,
     query: Point | None = None,
@@ -100,27 +99,35 @@ def attend(
     of_class: str | int | None = None,
     imgsz: int = 640,
 ) -> View:
-    """Return what ``layer`` attends to in an image.
+    """Run the detector on one image and record what ``layer`` attends to.
 
     Args:
-        model: the detector; it runs in evaluation mode and is left as it was.
-        image: a file, URL or (H, W, 3) uint8 RGB array.
-        layer: name or index. For a "map" it has to be an attention layer; see ``attention_layers``.
-        query: x, y in pixels of the original image. For a "map" the position whose row of weights is wanted, the
-            centre if None; for "gradient" a point on or near the detection that is meant, the best one if None.
-        kind: "map" for the weights that the layer used; "gradient" for how the score of a detection depends on the
+        model: the detector; it runs in evaluation mode, its mode and weights do not change.
+        image: (H, W, 3) uint8 RGB.
+        layer: name or index. For a "map" it must be an attention layer; see ``attention_layers``.
+        query: x, y in pixels of the original image. For a "map" the position whose weights are shown, the centre if
+            None; for "gradient" a point on or near the detection to explain, the best detection if None.
+        kind: "map" for the weights that the layer used; "gradient" for the dependence of a detection's score on the
             layer's output.
-        of_class: for "gradient": consider detections of this class alone, by name or index.
-        imgsz: the long side of the image is brought to this many pixels.
+        of_class: for "gradient", consider only detections of this class, given by name or index.
+        imgsz: size in pixels to which the long side of the image is scaled.
 
     Raises:
         RegardError: no such layer or class, a layer without attention, or a query outside the image.
+
+    Example:
+        >>> import regard
+        >>> from regard.data.synthetic import scene
+        >>> model = regard.insert(regard.load("odd-one-out"), "SE", after="p3")
+        >>> view = attend(model, scene(0, "val", 0).read(), layer="p3.se", imgsz=128)
+        >>> view.title
+        'p3.se  (SE, 64 channels)'
     """
-    frame = _single_frame(image)
-    placed, placement = letterbox_rect(frame.image, imgsz, model.max_stride)
+    boxed, placement = letterbox_rect(image, imgsz, model.max_stride)
     if query is not None:
         check_point(query, placement.image_size)
-    images = as_input(torch.from_numpy(placed).permute(2, 0, 1)[None].contiguous(), model)
+    weight = next(model.parameters())
+    images = torch.from_numpy(boxed).permute(2, 0, 1)[None].contiguous().to(weight.device, weight.dtype) / 255
     size = (images.shape[2], images.shape[3])
     if kind == "gradient":
         name, module = _any_layer(model, layer)
@@ -135,23 +142,77 @@ def attend(
     else:
         raise RegardError(f"unknown kind {kind!r}", expected="map or gradient", hint=nearest(kind, ("map", "gradient")))
     inner = module.module if isinstance(module, Gated) else module
-    return View(name, type(inner).__name__, found, frame.image, placement, size, query, dict(model.names))
+    return View(name, type(inner).__name__, found, image, placement, size, query, dict(model.names))
 
 
 def attention_layers(model: Detector) -> list[AttentionLayer]:
-    """Return the layers of ``model`` whose attention can be looked at, in order."""
+    """List the layers of a detector whose attention can be shown, in order.
+
+    Example:
+        >>> import regard
+        >>> model = regard.insert(regard.load("odd-one-out"), "SE", after="p3")
+        >>> attention_layers(model)
+        [AttentionLayer(name='p3.se', module='SE', channels=64, stride=8)]
+    """
     listed = []
     for name, module in attention_modules(model.named_layers()).items():
         inside = [row.name for row in model.spec.rows if f"{name}.".startswith(f"{row.name}.")]
-        facts = model.spec.facts[max(inside, key=len)]  # "p4.se" is a row of its own rather than a part of "p4"
+        facts = model.spec.facts[max(inside, key=len)]  # "p4.se" is a separate layer and not a part of "p4"
         listed.append(AttentionLayer(name, type(module).__name__, sum(facts.in_channels), round(facts.stride)))
     return listed
+
+
+def check_point(point: Point, image_size: tuple[int, int]) -> Point:
+    """Check that ``point`` lies in an image of (height, width), and pass it on.
+
+    Raises:
+        RegardError: the point is outside.
+    """
+    height, width = image_size
+    if not (0 <= point[0] < width and 0 <= point[1] < height):
+        raise RegardError(
+            f"the query {point[0]:g},{point[1]:g} lies outside the image of {width} x {height} pixels",
+            expected=f"x of 0..{width - 1} and y of 0..{height - 1}, as in {width // 2},{height // 2}",
+        )
+    return point
+
+
+def to_input(point: Point, placement: LetterboxTransform) -> Point:
+    """Map a point from pixels of the original image to pixels of the network's input."""
+    (x, y), scale, pad = point, placement.scale, placement.pad
+    return x * scale[0] + pad[0], y * scale[1] + pad[1]
+
+
+def cell_at(
+    point: Point, placement: LetterboxTransform, input_size: tuple[int, int], map_size: tuple[int, int]
+) -> tuple[int, int]:
+    """Find the (row, column) of the cell of a layer's map that covers a point of the original image.
+
+    Args:
+        point: x, y in pixels of the original image.
+        placement: transform from the original image to the input.
+        input_size: (height, width) of the network's input.
+        map_size: (height, width) of the layer's map.
+    """
+    x, y = to_input(point, placement)
+    row, column = int(y * map_size[0] / input_size[0]), int(x * map_size[1] / input_size[1])
+    return min(max(row, 0), map_size[0] - 1), min(max(column, 0), map_size[1] - 1)
+
+
+def map_edges(placement: LetterboxTransform, input_size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Compute the edges of all maps: left, right, bottom, top in pixels of the original image.
+
+    Maps cover the whole input, so the edges are outside the image where it was padded.
+    """
+    (scale_x, scale_y), (left, top) = placement.scale, placement.pad
+    height, width = input_size
+    return -left / scale_x, (width - left) / scale_x, (height - top) / scale_y, -top / scale_y
 
 
 def _attention_map(
     model: Detector, images: Tensor, name: str, query: Point, placement: LetterboxTransform
 ) -> AttentionMap:
-    with inference(model), capture(model.named_layers()) as seen:
+    with evaluating(model), torch.inference_mode(), capture(model.named_layers()) as seen:
         model(images)
         given = seen.inputs[name]
         given = given if isinstance(given, Tensor) else given[0]
@@ -161,7 +222,7 @@ def _attention_map(
 
 
 def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]:
-    """Return name and module of an attention layer."""
+    """Find an attention layer by name or index."""
     modules = attention_modules(model.named_layers())
     if layer in modules:
         return str(layer), modules[str(layer)]
@@ -174,12 +235,12 @@ def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]
     raise RegardError(
         f"layer {name!r} ({type(inner).__name__}) has no attention to show",
         expected="one of " + ", ".join(known) if known else "a model with an attention layer: see regard insert",
-        hint="a gradient map (--kind gradient) shows any layer",
+        hint="a gradient map (--kind gradient) works for any layer",
     )
 
 
 def _any_layer(model: Detector, layer: str | int, also: Iterable[str] = ()) -> tuple[str, nn.Module]:
-    """Return name and layer of a row."""
+    """Find any layer by name or index."""
     names = [row.name for row in model.spec.rows[:-1]]
     if isinstance(layer, str) and layer not in [*names, model.spec.rows[-1].name] and not layer.lstrip("-").isdigit():
         known = [*names, *(name for name in also if name not in names)]
@@ -206,10 +267,3 @@ def _class_id(wanted: str | int | None, names: dict[int, str]) -> int | None:
         expected=f"a name, or 0 to {len(names) - 1}",
         hint=nearest(wanted, by_name),
     )
-
-
-def _single_frame(image: Source) -> Frame:
-    first = next(frames(image), None)  # complains of what is not there
-    if first is None or not is_single_image(image):
-        raise RegardError(f"{image!r} is not one picture", expected="an image file, URL or (H, W, 3) uint8 RGB array")
-    return first

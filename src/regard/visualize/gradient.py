@@ -23,9 +23,11 @@ from regard.config import DetectSettings
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.nn.head import decode
-from regard.visualize.place import Point
 
 PREDICT = DetectSettings()
+
+Point = tuple[float, float]
+"""x, y in pixels."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,17 @@ def gradient_map(
 
 
 @contextmanager
+def evaluating(detector: Detector) -> Iterator[None]:
+    """Set evaluation mode inside the block and restore the previous mode after it."""
+    was_training = detector.training
+    detector.eval()
+    try:
+        yield
+    finally:
+        detector.train(was_training)
+
+
+@contextmanager
 def _recorded(detector: Detector, layer: nn.Module) -> Iterator[list[Tensor]]:
     """Give the list of maps that ``layer`` puts out; each begins a new graph, so only what follows is differentiated.
 
@@ -144,15 +157,12 @@ def _recorded(detector: Detector, layer: nn.Module) -> Iterator[list[Tensor]]:
         outputs.append(output.detach().requires_grad_())
         return outputs[-1]
 
-    was_training = detector.training
     handle = layer.register_forward_hook(hook)
-    detector.eval()
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with evaluating(detector), torch.inference_mode(False), torch.enable_grad():
             yield outputs
     finally:
         handle.remove()
-        detector.train(was_training)
 
 
 def _nearest(boxes: Tensor, point: Point) -> int:

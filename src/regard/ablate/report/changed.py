@@ -14,11 +14,10 @@ from regard.ablate.found import image_sizes, read_found, val_file
 from regard.ablate.record import StudyRecord
 from regard.ablate.report.document import Block, Folded, Picture, Pictures, Section, Text
 from regard.data.dataset import Sample
-from regard.data.draw import draw_boxes
-from regard.data.palette import class_colour
 from regard.evaluation.coco import pixel_boxes
 from regard.evaluation.matching import confusion_matrix
 from regard.types import Detections
+from regard.visualize.boxes import class_colour, draw_boxes
 
 CONFIDENCE = 0.25
 LONG_SIDE = 320

@@ -1,7 +1,7 @@
-"""One picture of what a layer attends to: the image with the query, then each map over it.
+"""A figure of what a layer attends to: the image with the query, followed by each map drawn over the image.
 
-Maps are drawn in the coordinates of the original image, each cell where it lies; what covers padding is cut off.
-Colours are viridis, which is even to the eye and also reads in grey; a cell that the query does not see stays grey.
+Maps are drawn in the coordinates of the original image, without the cells that cover only padding. Colours are viridis,
+which is perceptually uniform and readable in greyscale; a cell that the query does not attend to stays grey.
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ from numpy.typing import NDArray
 
 from regard.errors import RegardError
 from regard.types import AttentionMap
-from regard.visualize.attend import View
+from regard.visualize.attend import View, map_edges
 from regard.visualize.gradient import GradientMap
-from regard.visualize.place import map_edges
 from regard.visualize.plots import BLUE, INK, saved_figure
 
 COLOURS = "viridis"
 OPACITY = 0.75
 PANEL_INCHES = 3.0
-"""Length of the long side of a panel."""
+"""Long side of a panel in inches."""
 EDGE, HEADLINE, HEADING, BAR, BARS = 0.12, 0.32, 0.3, 0.6, 5.4
-"""Inches: around everything, for the headline, for a panel's heading, for a colour bar with numbers, for bars."""
+"""Inches for the margin, the headline, the heading of a panel, a colour bar with numbers, and a bar chart."""
 OUTLINE = (patheffects.withStroke(linewidth=3.2, foreground="black"),)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One map to draw: a heading, (H, W) values, and where the colours begin and end."""
+    """One map to draw: a heading, (H, W) values, and the values at both ends of the colour scale."""
 
     heading: str
     values: NDArray[np.floating]
@@ -43,14 +42,16 @@ class Panel:
     high: float
 
 
-def save_picture(view: View, path: Path) -> Path:
-    """Write the picture of ``view`` as PNG.
+def save_figure(view: View, path: Path) -> Path:
+    """Draw ``view`` and write it as a PNG file.
 
     Raises:
-        RegardError: ``path`` has another suffix.
+        RegardError: ``path`` does not end in .png, or cannot be written.
     """
     if path.suffix.lower() != ".png":
-        raise RegardError(f"the suffix {path.suffix!r} is not that of a picture", file=path, expected=".png")
+        raise RegardError(
+            f"figures cannot be written as {path.suffix or 'a file without suffix'!r}", file=path, expected=".png"
+        )
     channels = channels_of(view.map)
     if channels is None:
         _save_panels(view, panels_of(view.map), path)
@@ -60,14 +61,14 @@ def save_picture(view: View, path: Path) -> Path:
 
 
 def channels_of(found: AttentionMap | GradientMap) -> NDArray[np.floating] | None:
-    """Return the (mean) weight of each channel, (C,), where channels have weights of their own."""
+    """Weight of each channel, (C,), averaged over positions; None if the channels have no weights of their own."""
     if isinstance(found, GradientMap) or found.kind not in ("channel", "elements"):
         return None
     return np.asarray(found.weights[0].unsqueeze(1).flatten(1).mean(1).numpy())
 
 
 def panels_of(found: AttentionMap | GradientMap) -> list[Panel]:
-    """Return the maps to draw over the image, the average first; none where only channels have weights."""
+    """Maps to draw over the image, the average first; an empty list if only channels have weights."""
     if isinstance(found, GradientMap):
         products, cam = found.product.numpy(), found.cam.numpy()
         return [
@@ -90,7 +91,7 @@ def panels_of(found: AttentionMap | GradientMap) -> list[Panel]:
 
 
 def draw_map(axes: Any, view: View, panel: Panel) -> Any:
-    """Draw one map over the image, paled; return what a colour bar needs."""
+    """Draw one map over the faded image; the result is what a colour bar needs."""
     height, width = view.image.shape[:2]
     grey = view.image @ np.array([0.2126, 0.7152, 0.0722])
     axes.imshow(0.6 * grey + 0.4 * 255, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
@@ -109,7 +110,7 @@ def draw_map(axes: Any, view: View, panel: Panel) -> Any:
 
 
 def mark_query(axes: Any, view: View, size: float = 7) -> None:
-    """Draw a ring at the query, white on black so that it shows on any ground."""
+    """Draw a ring at the query, white on black so that it is visible on any background."""
     if view.query is not None:
         ring = {"marker": "o", "markerfacecolor": "none", "linestyle": "none", "clip_on": False, "zorder": 5}
         axes.plot(*view.query, markersize=size, markeredgecolor="black", markeredgewidth=size / 2.2, **ring)
@@ -121,10 +122,10 @@ def _weights(heading: str, values: NDArray[np.floating]) -> Panel:
 
 
 class _Sheet:
-    """Places axes by inches from the upper left corner of a figure, below the headline."""
+    """A figure whose axes are placed in inches from its upper left corner, below the headline."""
 
     def __init__(self, figure: Any, view: View) -> None:
-        figure.set_layout_engine("none")  # all sizes are known, and a solver takes seconds for many panels
+        figure.set_layout_engine("none")  # all sizes are known, and the layout solver takes seconds for many panels
         self.figure = figure
         self.width, self.height = figure.get_size_inches()
         x, y = EDGE / self.width, 1 - EDGE / self.height
@@ -156,7 +157,7 @@ def _save_panels(view: View, panels: list[Panel], path: Path) -> None:
 
 
 def _save_channels(view: View, panels: list[Panel], weights: NDArray[np.floating], path: Path) -> None:
-    """Draw the image, the maps if any, and a bar for the weight of each channel."""
+    """Draw the image, the maps if there are any, and a bar for the weight of each channel."""
     width, height = _panel_inches(view)
     height = max(height, 2.0)
     left = EDGE + (1 + len(panels)) * (width + BAR) + BAR * bool(panels)
@@ -175,7 +176,7 @@ def _save_channels(view: View, panels: list[Panel], weights: NDArray[np.floating
 
 
 def _draw_panel(sheet: _Sheet, box: tuple[float, float, float, float], axes: Any, view: View, panel: Panel) -> None:
-    """Draw a map with its heading, and beside it a slim colour bar, exactly as high as it."""
+    """Draw a map with its heading and, to its right, a narrow colour bar of exactly the same height."""
     shown = draw_map(axes, view, panel)
     axes.set_title(panel.heading)
     _bare(axes)
@@ -204,7 +205,7 @@ def _draw_image(axes: Any, view: View) -> None:
 
 
 def _draw_box(axes: Any, view: View) -> None:
-    """Draw the detection that a gradient map belongs to."""
+    """Draw the box of the detection that a gradient map belongs to."""
     if view.box_xyxy is not None:
         left, top, right, bottom = map(float, view.box_xyxy)
         box = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=1.6)
@@ -213,14 +214,14 @@ def _draw_box(axes: Any, view: View) -> None:
 
 
 def _panel_inches(view: View) -> tuple[float, float]:
-    """Return width and height of a panel: the image's shape, within limits."""
+    """Width and height of a panel in inches: the shape of the image, within limits."""
     height, width = view.image.shape[:2]
     longest = max(height, width)
     return max(PANEL_INCHES * width / longest, 1.7), max(PANEL_INCHES * height / longest, 1.0)
 
 
 def _short(value: float) -> str:
-    """Return a number in few characters: 0.25, 9e-4."""
+    """Format a number in few characters: 0.25, 9e-4."""
     return f"{value:.2g}" if value == 0 or abs(value) >= 0.005 else f"{value:.0e}".replace("e-0", "e-")
 
 

@@ -1,8 +1,7 @@
-"""A contact sheet: a few labelled images of a data set on one picture."""
+"""A contact sheet: a few labelled images of a data set in one image file."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -10,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.dataset import DetectionDataset, Sample
-from regard.data.draw import draw_boxes, draw_text, text_width
-from regard.data.palette import WHITE, Colour, class_colour
 from regard.errors import RegardError
+from regard.replacing import replacing
+from regard.visualize.boxes import WHITE, Colour, class_colour, draw_boxes, draw_text, text_width
 
 COLUMNS, ROWS = 5, 4
 TILE_WIDTH = 380
@@ -20,7 +19,7 @@ GAP = 16
 CAPTION = 26
 HEADER = 92
 LEGEND_CLASSES = 24
-"""A data set of more classes than this has no room for a legend; its boxes say their class themselves."""
+"""With more classes than this there is no room for a legend; the captions of the boxes name the classes."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -30,51 +29,59 @@ MUTED: Colour = (150, 156, 168)
 Image = NDArray[np.uint8]
 
 
-def write_sheet(data: DetectionDataset, file: Path) -> Path | None:
-    """Draw up to 20 images of ``data`` with their boxes on ``file`` (.png or .jpg) and return it.
+def write_contact_sheet(data: DetectionDataset, file: Path) -> Path | None:
+    """Draw up to 20 images of a data set with their boxes and write them as one ``file`` (.png or .jpg).
 
-    The images are taken at even distances from each split; unreadable ones are left out. Where none can be read,
-    nothing is drawn and None returned.
+    The images are taken at equal distances from each split; unreadable ones are left out.
+
+    Returns:
+        ``file``, or None if no image can be read and so nothing was written.
 
     Raises:
-        RegardError: such a file cannot be written there.
+        RegardError: the file has another suffix or cannot be written.
     """
     check_suffix(file)
     tiles = _tiles(data)
     if not tiles:
         return None
-    _write(_compose(data, tiles), file)
+    _, encoded = cv2.imencode(file.suffix.lower(), cv2.cvtColor(_compose(data, tiles), cv2.COLOR_RGB2BGR))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RegardError(f"cannot write the contact sheet: {error.strerror or error}", file=file) from error
+    with replacing(file) as stream:
+        stream.write(encoded.tobytes())
     return file
 
 
 def check_suffix(file: Path) -> None:
-    """Check that a sheet can be written in the format that ``file`` asks for.
+    """Check that the suffix of ``file`` is that of an image format.
 
     Raises:
-        RegardError: it cannot.
+        RegardError: it is not.
     """
     if file.suffix.lower() not in SUFFIXES:
-        what = f"a contact sheet cannot be a {file.suffix or 'file without suffix'}"
+        what = f"a contact sheet cannot be written as {file.suffix or 'a file without suffix'}"
         raise RegardError(what, file=file, expected=".png or .jpg")
 
 
 def _tiles(data: DetectionDataset) -> list[tuple[str, Sample, Image]]:
-    """Return split, record and pixels of the images to show."""
+    """Load the images to show: split, sample and pixels of each."""
     tiles = []
-    for split, record in _choose(data, COLUMNS * ROWS):
+    for split, sample in _choose(data, COLUMNS * ROWS):
         try:
-            tiles.append((split, record, record.image.read()))
+            tiles.append((split, sample, sample.image.read()))
         except RegardError:
             continue
     return tiles
 
 
 def _choose(data: DetectionDataset, count: int) -> list[tuple[str, Sample]]:
-    """Return ``count`` labelled images (fewer if there are not as many), shared evenly among distinct splits."""
-    distinct = {id(records): (split, records) for split, records in reversed(list(data.splits.items()))}
+    """Choose up to ``count`` labelled images, the same number from each distinct split if possible."""
+    distinct = {id(samples): (split, samples) for split, samples in reversed(list(data.splits.items()))}
     groups = [
-        [(split, record) for record in records if len(record.class_ids)] or [(split, record) for record in records]
-        for split, records in reversed(list(distinct.values()))
+        [(split, sample) for sample in samples if len(sample.class_ids)] or [(split, sample) for sample in samples]
+        for split, samples in reversed(list(distinct.values()))
     ]
     chosen: list[tuple[str, Sample]] = []
     for position, group in enumerate(groups):
@@ -91,35 +98,35 @@ def _compose(data: DetectionDataset, tiles: list[tuple[str, Sample, Image]]) -> 
     width = GAP + max(columns, 3) * (TILE_WIDTH + GAP)
     sheet = np.full((HEADER + rows * (height + CAPTION + GAP), width, 3), PAPER, dtype=np.uint8)
     _draw_header(sheet, data)
-    for index, (split, record, image) in enumerate(tiles):
+    for index, (split, sample, image) in enumerate(tiles):
         row, column = divmod(index, columns)
         left = GAP + column * (TILE_WIDTH + GAP)
         top = HEADER + row * (height + CAPTION + GAP)
-        sheet[top : top + height, left : left + TILE_WIDTH] = _tile(image, record, data.names, height)
-        boxes = len(record.class_ids)
+        sheet[top : top + height, left : left + TILE_WIDTH] = _tile(image, sample, data.names, height)
+        boxes = len(sample.class_ids)
         count = f"{boxes} box" if boxes == 1 else f"{boxes} boxes"
         base = top + height + 18
         room = TILE_WIDTH - text_width(count, 9) - 12
-        draw_text(sheet, _shorten(f"{split}  {Path(record.image.name).name}", room), (left, base), WHITE, 9)
+        draw_text(sheet, _shorten(f"{split}  {Path(sample.image.name).name}", room), (left, base), WHITE, 9)
         draw_text(sheet, count, (left + TILE_WIDTH - text_width(count, 9), base), MUTED, 9)
     return sheet
 
 
 def _tile_height(images: list[Image]) -> int:
-    """Return the height that suits most of the images, from 0.6 to 1.2 of the width."""
+    """Height that fits most of the images, from 0.6 to 1.2 of the width."""
     shape = float(np.median([image.shape[0] / image.shape[1] for image in images]))
     return round(TILE_WIDTH * min(max(shape, 0.6), 1.2))
 
 
-def _tile(image: Image, record: Sample, names: tuple[str, ...], height: int) -> Image:
-    """Return the labelled image, (height, TILE_WIDTH, 3), whole and centred."""
+def _tile(image: Image, sample: Sample, names: tuple[str, ...], height: int) -> Image:
+    """Draw the whole labelled image, centred, as (height, TILE_WIDTH, 3)."""
     scale = min(TILE_WIDTH / image.shape[1], height / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    centre, extent = record.boxes_cxcywh[:, :2], record.boxes_cxcywh[:, 2:]
+    centre, extent = sample.boxes_cxcywh[:, :2], sample.boxes_cxcywh[:, 2:]
     boxes = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1) * (size * 2)
-    colours = [class_colour(int(class_id)) for class_id in record.class_ids]
-    captions = [_caption(int(class_id), names) for class_id in record.class_ids]
+    colours = [class_colour(int(class_id)) for class_id in sample.class_ids]
+    captions = [_caption(int(class_id), names) for class_id in sample.class_ids]
     labelled = draw_boxes(np.asarray(small, dtype=np.uint8), boxes, captions, colours, letter_height=8)
     tile = np.full((height, TILE_WIDTH, 3), (12, 13, 16), dtype=np.uint8)
     left, top = (TILE_WIDTH - size[0]) // 2, (height - size[1]) // 2
@@ -128,12 +135,12 @@ def _tile(image: Image, record: Sample, names: tuple[str, ...], height: int) -> 
 
 
 def _caption(class_id: int, names: tuple[str, ...]) -> str:
-    """Return the class name, or its number where OpenCV's lettering does not have the name's script."""
+    """Name of a class, or its number if OpenCV's font lacks the letters of the name."""
     return names[class_id] if names[class_id].isascii() else f"#{class_id}"
 
 
 def _draw_header(sheet: Image, data: DetectionDataset) -> None:
-    counts = ", ".join(f"{split} {len(records):,}" for split, records in data.splits.items())
+    counts = ", ".join(f"{split} {len(samples):,}" for split, samples in data.splits.items())
     path = Path(data.source.partition("?")[0])
     title = path.resolve().parent.name if path.stem == "data" else path.name  # .../coco128/data.yaml is "coco128"
     draw_text(sheet, title, (GAP, 40), WHITE, 18)
@@ -150,21 +157,9 @@ def _draw_header(sheet: Image, data: DetectionDataset) -> None:
 
 
 def _shorten(text: str, room: int) -> str:
-    """Return ``text``, cut at its end to fit ``room`` pixels."""
+    """Cut the end of ``text`` so that it fits into ``room`` pixels."""
     if text_width(text, 9) <= room:
         return text
     while text and text_width(text + "...", 9) > room:
         text = text[:-1]
     return text + "..."
-
-
-def _write(sheet: Image, file: Path) -> None:
-    """Encode first, then write beside and rename, so that no half picture is ever there."""
-    _, encoded = cv2.imencode(file.suffix.lower(), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    beside = file.with_name(file.name + ".part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(encoded.tobytes())
-        os.replace(beside, file)
-    except OSError as error:
-        raise RegardError(f"cannot write the contact sheet: {error.strerror or error}", file=file) from error

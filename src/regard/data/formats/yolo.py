@@ -1,4 +1,4 @@
-"""YOLO text labels: a data.yaml, folders of images, and one text file of ``class cx cy w h`` rows beside each."""
+"""The YOLO format: a data.yaml, folders of images, and one text file of ``class cx cy w h`` lines per image."""
 
 from __future__ import annotations
 
@@ -10,29 +10,41 @@ from typing import Any
 import yaml
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.files import is_file, read_text
+from regard.data.files import SPLITS, is_file, missing_images, nearest_path, read_text
+from regard.data.formats.labels import Box, Label, clean, to_arrays
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
-from regard.data.labels import Box, Label, clean, to_arrays
-from regard.data.splits import SPLITS, missing_images, nearest_path
 from regard.errors import RegardError
 
+EXPECTED = "a data.yaml or a folder with one (YOLO)"
+SUFFIXES = (".yaml", ".yml")
 BOX_VALUES = 5
-"""Values of a row that holds a box; a row of at least seven, and an odd number, holds a polygon."""
+"""Values of a line with a box; a line of seven values or more, and an odd number of them, is a polygon."""
 
 Split = tuple[tuple[Sample, ...], list[Problem]]
 
 
-def read_yolo(config: Path) -> DetectionDataset:
-    """Read the data set that a data.yaml describes.
-
-    ``names`` is a list, or a map from 0, 1, 2...; ``train``, ``val`` and ``test`` are each a folder (searched with its
-    subfolders), a text file of image paths, or a list of these, relative to ``path``, which is relative to the yaml.
-    An image's labels lie where the last ``images`` of its path is replaced by ``labels``; an image without a label
-    file is kept as background. A polygon row (segmentation) gives the box around it.
+def recognise(source: str) -> bool:
+    """Check for a YAML file, or a folder with a data.yaml or one other YAML file that names classes and a split.
 
     Raises:
-        RegardError: the yaml or a label row is broken, a folder is missing or empty, or no image has a label file.
+        RegardError: a folder contains several such files and none is called data.yaml.
     """
+    path = Path(source)
+    return _find_yaml(path) is not None if path.is_dir() else path.suffix.lower() in SUFFIXES and is_file(path)
+
+
+def read(source: str | Path) -> DetectionDataset:
+    """Read the data set that a data.yaml, or the one in a folder, describes.
+
+    ``names`` is a list, or a map from 0, 1, 2, ... to names. ``train``, ``val`` and ``test`` are each a folder
+    (searched with its subfolders), a text file of image paths, or a list of these, relative to ``path``, which is
+    relative to the YAML file. The label file of an image is found by replacing the last ``images`` of its path by
+    ``labels``; an image without a label file is kept as background. A polygon (segmentation) becomes its bounding box.
+
+    Raises:
+        RegardError: the YAML or a label is broken, a folder is missing or empty, or no image has a label file.
+    """
+    config = (_find_yaml(Path(source)) if Path(source).is_dir() else None) or Path(source)
     options = _read_yaml(config)
     names = _names(options, config)
     splits: dict[str, tuple[Sample, ...]] = {}
@@ -43,7 +55,7 @@ def read_yolo(config: Path) -> DetectionDataset:
         if not entry:
             continue
         key = repr(entry)
-        if key not in read:  # train and val may well be the same folder
+        if key not in read:  # train and val may be the same folder
             folders = _locate_all(entry, split, options, config, problems)
             if not folders:
                 continue
@@ -51,8 +63,31 @@ def read_yolo(config: Path) -> DetectionDataset:
             problems += found
         splits[split] = read[key]
     if not splits:
-        raise RegardError("names no images", file=config, expected="train: FOLDER, and val: and test: likewise")
+        raise RegardError("no images are named", file=config, expected="train: FOLDER, and the same for val and test")
     return DetectionDataset(names, splits, "yolo", str(config), tuple(problems))
+
+
+def _find_yaml(folder: Path) -> Path | None:
+    """Find the folder's data.yaml, or the only other YAML file in it that describes a data set."""
+    for name in ("data.yaml", "data.yml"):
+        if (folder / name).is_file():
+            return folder / name
+    found = [path for path in sorted(folder.glob("*.y*ml")) if _names_a_split(path)]
+    if len(found) > 1:
+        raise RegardError(
+            "the folder contains several data sets: " + ", ".join(path.name for path in found),
+            file=folder,
+            hint="name the one to use",
+        )
+    return found[0] if found else None
+
+
+def _names_a_split(config: Path) -> bool:
+    try:
+        options = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(options, dict) and "names" in options and any(split in options for split in SPLITS)
 
 
 def _read_yaml(config: Path) -> dict[str, Any]:
@@ -64,28 +99,30 @@ def _read_yaml(config: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise RegardError(f"cannot be read: {error}", file=config) from error
     if not isinstance(options, dict):
-        raise RegardError("holds no settings", file=config, expected="a map with names, train and val")
+        raise RegardError("there are no settings", file=config, expected="a map with names, train and val")
     return options
 
 
 def _names(options: Mapping[str, Any], config: Path) -> tuple[str, ...]:
-    """Return the class names in order of their ids."""
+    """Read the class names in the order of their ids."""
     names = options.get("names")
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise RegardError(
-                f"names has the keys {', '.join(map(str, names))}",
+                f"the keys of names are {', '.join(map(str, names))}",
                 file=config,
                 line=_line_of("names", config),
                 expected=f"0 to {len(names) - 1}, each once",
             )
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise RegardError("has no class names", file=config, expected="names: [cat, dog], or a map {0: cat, 1: dog}")
+        raise RegardError(
+            "there are no class names", file=config, expected="names: [cat, dog], or a map {0: cat, 1: dog}"
+        )
     odd = next((name for name in names if isinstance(name, bool) or not isinstance(name, str | int | float)), "")
     if odd != "":
         line = _line_of("names", config)
-        expected = "words; YAML reads yes, no, on and off without quotes as true and false"
+        expected = "words; without quotes YAML reads yes, no, on and off as true and false"
         raise RegardError(f"a class is called {odd!r}", file=config, line=line, expected=expected)
     if options.get("nc", len(names)) != len(names):
         raise RegardError(
@@ -102,7 +139,7 @@ def _line_of(key: str, config: Path) -> int | None:
 def _locate_all(
     entry: object, split: str, options: Mapping[str, Any], config: Path, problems: list[Problem]
 ) -> list[Path]:
-    """Return the folders and lists of a split; a missing test split is only noted, as few keep it on disk."""
+    """Find the folders and lists of a split; a missing test split is only reported, since many sets lack it."""
     entries = entry if isinstance(entry, list) else [entry]
     candidates = [_candidates(str(one), str(options.get("path") or "."), config.parent) for one in entries]
     found = [next((path for path in paths if path.exists()), None) for paths in candidates]
@@ -121,10 +158,10 @@ def _locate_all(
 
 
 def _candidates(entry: str, root: str, base: Path) -> list[Path]:
-    """Return where an entry may lie, best first.
+    """List the paths that an entry may mean, the most likely first.
 
-    Beyond what the format says, ``path`` is also tried from the working folder, the entry from the yaml's own folder,
-    and without its leading ``../``: exported sets are often off by one folder.
+    In addition to the rules of the format, ``path`` is tried from the working directory, and the entry from the folder
+    of the YAML file, with and without its leading ``../``: exported data sets are often off by one folder.
     """
     inner = entry
     while inner.startswith("../"):
@@ -138,9 +175,9 @@ def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Spli
     where = ", ".join(map(str, sources))
     if not images:
         raise RegardError(
-            f"holds no images for {split}", file=where, expected="files " + " ".join(sorted(IMAGE_SUFFIXES))
+            f"there are no images for {split}", file=where, expected="files " + " ".join(sorted(IMAGE_SUFFIXES))
         )
-    records: list[Sample] = []
+    samples: list[Sample] = []
     labelled = 0
     for image_id, image in zip(_image_ids(images), images, strict=True):
         label_file = label_path(image)
@@ -152,20 +189,20 @@ def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Spli
         else:
             problems.append(Problem("missing label", str(image), f"no {label_file}", "kept as background"))
         boxes, class_ids = to_arrays(labels)
-        records.append(Sample(ImageFile(image), boxes, class_ids, image_id))
+        samples.append(Sample(ImageFile(image), boxes, class_ids, image_id))
     if not labelled and split != "test":
         raise RegardError(
             f"none of the {len(images)} {split} images has a label file",
             file=where,
             expected=f"labels such as {label_path(images[0])}",
         )
-    return tuple(records), problems
+    return tuple(samples), problems
 
 
 def _image_ids(images: Sequence[Path]) -> list[int]:
-    """Return the numbers that all files are called by, as COCO's are, so that results fit COCO's label file.
+    """Use the numbers in the file names, as in COCO, so that saved results match COCO's label file.
 
-    Where a name is no number, or two are the same one, it is the position in the split.
+    If a name is not a number, or two numbers are equal, the ids are the positions in the split.
     """
     stems = [image.stem for image in images]
     ids = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
@@ -181,22 +218,27 @@ def _find_images(sources: list[Path]) -> tuple[list[Path], list[Problem]]:
             images += sorted(path for path in files if not path.name.startswith("."))
             continue
         if source.suffix.lower() != ".txt":
-            raise RegardError("is neither a folder nor a .txt list of images", file=source)
+            raise RegardError("neither a folder nor a .txt list of images", file=source)
         listed = [line.strip() for line in read_text(source).splitlines() if line.strip()]
-        # COCO's lists give "./images/a.jpg", relative to the list; Darknet's are relative to the working folder.
+        # COCO's lists contain "./images/a.jpg", relative to the list; Darknet's are relative to the working directory.
         choices = [(source.parent / line, Path(line)) for line in listed]
-        paths = [beside if is_file(beside) or not is_file(here) else here for beside, here in choices]
+        paths = [there if is_file(there) or not is_file(here) else here for there, here in choices]
         images += [path for path in paths if is_file(path)]
         problems += missing_images((path for path in paths if not is_file(path)), source)
     return images, problems
 
 
 def label_path(image: Path) -> Path:
-    """Return the label file of an image: the last ``images`` folder becomes ``labels``, the suffix ``.txt``."""
+    """Path of the label file of an image.
+
+    Example:
+        >>> label_path(Path("coco/images/train/7.jpg")).as_posix()
+        'coco/labels/train/7.txt'
+    """
     parts = list(image.parts)
-    for place in range(len(parts) - 2, -1, -1):
-        if parts[place] == "images":
-            parts[place] = "labels"
+    for index in range(len(parts) - 2, -1, -1):
+        if parts[index] == "images":
+            parts[index] = "labels"
             break
     return Path(*parts).with_suffix(".txt")
 
@@ -207,10 +249,10 @@ def _read_labels(file: Path, names: tuple[str, ...]) -> list[Label]:
 
 
 def _parse(line: str, number: int, file: Path, names: tuple[str, ...]) -> Label:
-    """Return the label in one row.
+    """Parse one line.
 
     Raises:
-        RegardError: the row is not ``class cx cy w h`` or a polygon.
+        RegardError: the line is not ``class cx cy w h`` or a polygon.
     """
     words = line.split()
     try:
@@ -227,14 +269,14 @@ def _parse(line: str, number: int, file: Path, names: tuple[str, ...]) -> Label:
         )
     stated = int(values[0])
     known = 0 <= stated < len(names)
-    box = _around(values[1:]) if is_polygon else (values[1], values[2], values[3], values[4])
+    box = _bounding_box(values[1:]) if is_polygon else (values[1], values[2], values[3], values[4])
     return Label(
         f"{file}:{number}", names[stated] if known else f"{stated} of {len(names)}", stated if known else None, box
     )
 
 
-def _around(polygon: list[float]) -> Box:
-    """Return the box around a polygon x1 y1 x2 y2 ..."""
+def _bounding_box(polygon: list[float]) -> Box:
+    """Bounding box of a polygon x1 y1 x2 y2 ..."""
     left, right = min(polygon[::2]), max(polygon[::2])
     top, bottom = min(polygon[1::2]), max(polygon[1::2])
     return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top

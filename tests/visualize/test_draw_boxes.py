@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from regard.data.draw import draw_boxes, text_width
-from regard.data.palette import BLACK, PALETTE, WHITE, class_colour, text_colour
+from regard.visualize.boxes import BLACK, PALETTE, WHITE, class_colour, draw_boxes, text_colour, text_width
 
 
 def test_a_box_is_drawn_in_its_colour_on_a_copy() -> None:

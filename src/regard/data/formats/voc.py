@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file of boxes for each image, and text files that say which image is in which split."""
+"""The Pascal VOC format: one XML file of boxes per image, and text files that list the images of each split."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.files import read_text
+from regard.data.files import SPLITS, missing_images, read_text, undivided
+from regard.data.formats.labels import Label, clean, to_arrays
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, image_size
-from regard.data.labels import Label, clean, to_arrays
-from regard.data.splits import SPLITS, missing_images, undivided
 from regard.errors import RegardError, nearest
 
+EXPECTED = "a folder with Annotations/*.xml (VOC)"
 NAME_FILES = ("classes.txt", "labels.txt")
 
 
-def read_voc(folder: Path) -> DetectionDataset:
+def recognise(source: str) -> bool:
+    """Check for a folder with XML files in ``Annotations``."""
+    return any(Path(source, "Annotations").glob("*.xml"))
+
+
+def read(source: str | Path) -> DetectionDataset:
     """Read a folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``.
 
-    Classes are those of ``classes.txt`` or ``labels.txt`` (one a line) if there is one, else the names found, sorted.
-    Pixel coordinates are used as they stand: VOC counts pixels from 1 and includes the last, but most tools that write
-    this format do not, and the file does not say, so no pixel is added or taken away. Objects marked ``difficult`` are
-    kept. ``trainval`` serves as "train" only where there is no ``train``; without any list all images are both "train"
-    and "val".
+    Classes are those of ``classes.txt`` or ``labels.txt`` (one per line) if there is one, else the class names found,
+    sorted. Pixel coordinates are used as they are: VOC counts pixels from 1 and includes the last one, but most tools
+    that write this format do not, and the file does not tell which, so no pixel is added or removed. Objects marked
+    ``difficult`` are kept. ``trainval`` is used as "train" only if there is no ``train``; without any list all images
+    are both "train" and "val".
 
     Raises:
-        RegardError: an XML file is broken, or the folder holds no images.
+        RegardError: an XML file is broken, or the folder contains no images.
     """
+    folder = Path(source)
     lists = _split_lists(folder)
     stems = {split: _stems(file) for split, file in lists.items()}
     if not stems:
@@ -44,18 +50,18 @@ def read_voc(folder: Path) -> DetectionDataset:
         present = [(images[stem], trees[stem]) for stem in group if stem in images]
         if not present:
             which = f"{len(group)} {split}".rstrip()
-            raise RegardError(f"none of the {which} images is there", file=folder / "JPEGImages")
-        records = []
+            raise RegardError(f"none of the {which} images exists", file=folder / "JPEGImages")
+        samples = []
         for image_id, (image, tree) in enumerate(present):
-            record, found = _record(image, tree, image_id, folder, names)
-            records.append(record)
+            sample, found = _sample(image, tree, image_id, folder, names)
+            samples.append(sample)
             problems += found
-        splits[split] = tuple(records)
+        splits[split] = tuple(samples)
     return DetectionDataset(names, splits if lists else undivided(splits[""]), "voc", str(folder), tuple(problems))
 
 
 def _split_lists(folder: Path) -> dict[str, Path]:
-    """Return the text file of each split that has one."""
+    """Find the text file of each split."""
     main = folder / "ImageSets" / "Main"
     lists = {split: main / f"{split}.txt" for split in SPLITS if (main / f"{split}.txt").is_file()}
     if (main / "trainval.txt").is_file():
@@ -64,28 +70,30 @@ def _split_lists(folder: Path) -> dict[str, Path]:
 
 
 def _stems(file: Path) -> list[str]:
-    """Return the image names of a list; a second column (VOC's per-class lists have one) is ignored."""
+    """Read the image names of a list; a second column, as in VOC's lists per class, is ignored."""
     stems = [line.split()[0] for line in read_text(file).splitlines() if line.strip()]
     if not stems:
-        raise RegardError("lists no images", file=file)
+        raise RegardError("the list is empty", file=file, expected="one image name per line")
     return stems
 
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
     images = folder / "JPEGImages"
     if not images.is_dir():
-        raise RegardError("has no folder JPEGImages", file=folder, expected="Annotations, JPEGImages, ImageSets/Main")
+        raise RegardError(
+            "the folder JPEGImages is missing", file=folder, expected="Annotations, JPEGImages, ImageSets/Main"
+        )
     return {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
 
 
 def _parse(folder: Path, stem: str) -> ET.Element | None:
-    """Return the root of an image's XML, or None where it has none."""
+    """Parse the XML file of an image; None if there is none."""
     file = folder / "Annotations" / f"{stem}.xml"
     try:
         return ET.parse(file).getroot()
     except FileNotFoundError:
         return None
-    except (OSError, LookupError) as error:  # a folder, no right to read it, an encoding that nobody knows
+    except (OSError, LookupError) as error:  # a folder, no permission, an unknown encoding
         raise RegardError(f"cannot be read: {error}", file=file) from error
     except ET.ParseError as error:
         raise RegardError(f"not valid XML: {error.msg}", file=file, line=error.position[0]) from error
@@ -99,7 +107,7 @@ def _names(folder: Path, trees: Iterable[ET.Element | None]) -> tuple[str, ...]:
     roots = [tree for tree in trees if tree is not None]
     found = {_class_of(obj) for root in roots for obj in root.findall("object")}
     if not found:
-        raise RegardError("no annotation has an object", file=folder / "Annotations")
+        raise RegardError("no annotation contains an object", file=folder / "Annotations")
     return tuple(sorted(found))
 
 
@@ -107,7 +115,7 @@ def _class_of(obj: ET.Element) -> str:
     return (obj.findtext("name") or "").strip()
 
 
-def _record(
+def _sample(
     image: Path, tree: ET.Element | None, image_id: int, folder: Path, names: tuple[str, ...]
 ) -> tuple[Sample, list[Problem]]:
     source = ImageFile(image)
@@ -122,7 +130,7 @@ def _record(
 
 
 def _size(tree: ET.Element) -> tuple[int, int] | None:
-    """Return the (height, width) that the XML states, or None: some tools write zeros or words."""
+    """Read (height, width) from the XML; None if it is missing or invalid, as some tools write zeros or words."""
     try:
         height, width = (int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What every label file holds, boxes with a class, and the rules by which wrong ones are mended or left out."""
+"""Labels as all formats state them, boxes with a class, and the rules for clipping or dropping wrong ones."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from regard.data.dataset import Problem
 
 ROUNDING = 1e-3
-"""A box may overhang the image by this fraction before it is reported: label files round. It is clipped either way."""
+"""A box may extend beyond the image by this fraction, due to rounding, without a report. It is clipped anyway."""
 
 Box = tuple[float, float, float, float]
 """Centre x, centre y, width, height as fractions of the image."""
 
 
 class Label(NamedTuple):
-    """One box as a label file states it.
+    """One box as it is written in a label file.
 
     Attributes:
         place: the file, and the line or object in it.
-        stated_class: the class as the file writes it.
-        class_id: index into the data set's names, or None where the class is not among them.
+        stated_class: the class as written in the file.
+        class_id: index into the class names of the data set; None for an unknown class.
         box_cxcywh: centre and size as fractions of the image.
-        area: object area in pixels, 0 where the format knows none.
-        crowd: whether the box stands for a group of objects (COCO ``iscrowd``).
+        area: object area in pixels; 0 if the format has none.
+        crowd: whether the box encloses a group of objects (COCO ``iscrowd``).
     """
 
     place: str
@@ -38,16 +38,22 @@ class Label(NamedTuple):
 
 
 def clean(labels: Sequence[Label]) -> tuple[list[Label], list[Problem]]:
-    """Return the labels of one image that can be learned from, and what was wrong with the others.
+    """Drop or clip the wrong boxes of one image and report each of them.
 
-    Unknown classes, boxes without area, boxes wholly outside the image and exact repetitions are dropped; boxes partly
-    outside are clipped; all others are returned untouched, to the last bit.
+    Boxes of unknown classes, without area, completely outside the image, and exact duplicates are dropped. Boxes partly
+    outside are clipped. All other boxes are passed on bit for bit.
+
+    Example:
+        >>> labels = [Label("a.txt:1", "cat", 0, (0.5, 0.5, 0.2, 0.2)), Label("a.txt:2", "cat", 0, (0.5, 0.5, 0, 0.1))]
+        >>> kept, problems = clean(labels)
+        >>> len(kept), problems[0].kind, problems[0].place
+        (1, 'zero-area box', 'a.txt:2')
     """
     kept: list[Label] = []
     problems: list[Problem] = []
     seen: set[tuple[int | None, Box, bool]] = set()
     for label in labels:
-        box, problem = _mend(label)
+        box, problem = _clip_or_drop(label)
         key = (label.class_id, label.box_cxcywh, label.crowd)
         if box is not None and key in seen:
             box, problem = None, _dropped("duplicate box", label, _describe(label))
@@ -60,13 +66,13 @@ def clean(labels: Sequence[Label]) -> tuple[list[Label], list[Problem]]:
 
 
 def to_arrays(labels: Sequence[Label]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the boxes (N, 4) and the class ids (N,) of cleaned labels."""
+    """Stack the boxes (N, 4) and the class ids (N,) of cleaned labels."""
     boxes = np.array([label.box_cxcywh for label in labels], dtype=np.float64).reshape(-1, 4)
     return boxes, np.array([label.class_id for label in labels], dtype=np.int64)
 
 
-def _mend(label: Label) -> tuple[Box | None, Problem | None]:
-    """Return the box to use, or None to drop it, and the problem to report, if any."""
+def _clip_or_drop(label: Label) -> tuple[Box | None, Problem | None]:
+    """Decide which box to use (None drops it) and which problem to report, if any."""
     cx, cy, w, h = label.box_cxcywh
     if label.class_id is None:
         return None, _dropped("class out of range", label, f"class {label.stated_class}")

@@ -1,4 +1,4 @@
-"""COCO JSON: images, categories and boxes of a split in one file."""
+"""The COCO format: images, categories and boxes of a split in one JSON file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.files import is_file, read_text
+from regard.data.files import is_file, missing_images, read_text, split_in, undivided
+from regard.data.formats.labels import Label, clean, to_arrays
 from regard.data.images import ImageFile, image_size
-from regard.data.labels import Label, clean, to_arrays
-from regard.data.splits import missing_images, split_in, undivided
 from regard.errors import RegardError
 
-EXPECTED = "COCO JSON: images, annotations, categories"
+EXPECTED = "a .json or a folder with annotations/*.json (COCO)"
+CONTENT = "COCO JSON: images, annotations, categories"
 
 Entry = dict[str, Any]
 
@@ -34,45 +34,53 @@ class _Document:
     annotations: dict[int, list[tuple[int, Entry]]]
 
 
-def read_coco(source: Path) -> DetectionDataset:
-    """Read one COCO JSON, or those of a folder.
+def recognise(source: str) -> bool:
+    """Check for a ``.json`` file, or a folder with one in a usual place."""
+    path = Path(source)
+    return bool(find_json(path)) if path.is_dir() else path.suffix.lower() == ".json" and is_file(path)
 
-    A folder gives a split for each of ``annotations/*.json`` (``instances_*`` if there are such), of its own ``*.json``
-    or of ``*/*.json``, by the word train, val or test in the file's or its folder's name. One file gives the split in
-    its name alone; where there is no such word, all its images are both "train" and "val".
 
-    Classes are the categories ordered by id, ``category_ids`` the ids they have in the file. Boxes are fractions of the
-    size in the JSON. Images are looked for beside the JSON and in the set's folders, those named like the JSON first.
+def read(source: str | Path) -> DetectionDataset:
+    """Read one COCO JSON file, or those of a folder.
+
+    In a folder each of ``annotations/*.json`` (``instances_*`` if there are any), else of ``*.json``, else of
+    ``*/*.json`` is one split, found by the word train, val or test in the name of the file or of its folder. A single
+    file is the split in its name; without such a word all its images are both "train" and "val".
+
+    Classes are the categories ordered by id; ``category_ids`` are the ids in the file. Boxes are fractions of the
+    image size in the file. Images are searched for next to the file and in the folders of the data set, folders with
+    a similar name first.
 
     Raises:
-        RegardError: a file is not COCO JSON, two files claim one split or differ in categories, no image is found.
+        RegardError: a file is not COCO JSON, two files are the same split or differ in categories, no image is found.
     """
-    files = find_json(source) if source.is_dir() else [source]
+    path = Path(source)
+    files = find_json(path) if path.is_dir() else [path]
     documents: dict[str, _Document] = {}
     for file in files:
         split = split_in(file.stem) or split_in(file.parent.name) or ""
         if split in documents:
             raise RegardError(
-                f"{documents[split].file.name} and {file.name} are both {split or 'without a split in their name'}",
+                f"{documents[split].file.name} and {file.name} both {f'are {split}' if split else 'name no split'}",
                 file=file.parent,
-                hint="name the one .json to use",
+                hint="name the .json file to use",
             )
         documents[split] = _parse(file)
     first = next(iter(documents.values()))
     for other in documents.values():
         if (other.names, other.category_ids) != (first.names, first.category_ids):
-            raise RegardError("has other categories", file=other.file, expected=f"those of {first.file}")
+            raise RegardError("the categories differ", file=other.file, expected=f"those of {first.file}")
     splits: dict[str, tuple[Sample, ...]] = {}
     problems: list[Problem] = []
     for split, document in documents.items():
-        records, found = _records(document)
-        splits.update({split: records} if split else undivided(records))
+        samples, found = _samples(document)
+        splits.update({split: samples} if split else undivided(samples))
         problems += found
     return DetectionDataset(first.names, splits, "coco", str(source), tuple(problems), first.category_ids)
 
 
 def find_json(folder: Path) -> list[Path]:
-    """Return the COCO files of a folder in its usual places; empty if there are none."""
+    """Find the COCO files in the usual places of a folder."""
     for pattern in ("annotations/instances_*.json", "annotations/*.json", "*.json", "*/*.json"):
         files = sorted(folder.glob(pattern))
         if files:
@@ -86,13 +94,13 @@ def _parse(file: Path) -> _Document:
     except json.JSONDecodeError as error:
         raise RegardError(f"not valid JSON: {error.msg}", file=file, line=error.lineno) from error
     except RecursionError as error:
-        raise RegardError("lists are nested too deep", file=file, expected=EXPECTED) from error
+        raise RegardError("the lists are nested too deeply", file=file, expected=CONTENT) from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise RegardError(f"has no list {key!r}", file=file, expected=EXPECTED)
+            raise RegardError(f"there is no list {key!r}", file=file, expected=CONTENT)
     categories = {_whole(c, "id", f"categories[{i}]", file): c for i, c in enumerate(content["categories"])}
     if not categories or len(categories) < len(content["categories"]):
-        raise RegardError("has no categories, or two of one id", file=file)
+        raise RegardError("there are no categories, or two have the same id", file=file)
     annotations: dict[int, list[tuple[int, Entry]]] = {}
     for index, annotation in enumerate(content["annotations"]):
         image_id = _whole(annotation, "image_id", f"annotations[{index}]", file)
@@ -102,10 +110,10 @@ def _parse(file: Path) -> _Document:
     return _Document(file, names, category_ids, content["images"], annotations)
 
 
-def _records(document: _Document) -> tuple[tuple[Sample, ...], list[Problem]]:
+def _samples(document: _Document) -> tuple[tuple[Sample, ...], list[Problem]]:
     class_ids = {category_id: index for index, category_id in enumerate(document.category_ids)}
     folder = _image_folder(document)
-    records: list[Sample] = []
+    samples: list[Sample] = []
     absent: list[Path] = []
     problems: list[Problem] = []
     ids: set[int] = set()
@@ -113,30 +121,30 @@ def _records(document: _Document) -> tuple[tuple[Sample, ...], list[Problem]]:
         place = f"images[{index}]"
         image_id = _whole(entry, "id", place, document.file)
         if image_id in ids:
-            raise RegardError(f"{place} has the id {image_id} of another image", file=document.file)
+            raise RegardError(f"{place} has the same id {image_id} as another image", file=document.file)
         ids.add(image_id)
         image = folder / _file_name(entry, place, document.file)
         if not is_file(image):
             absent.append(image)
             continue
-        record, found = _record(image, image_id, entry, document, class_ids)
-        records.append(record)
+        sample, found = _sample(image, image_id, entry, document, class_ids)
+        samples.append(sample)
         problems += found
     problems += missing_images(absent, document.file)
-    strangers = ((image_id, entries) for image_id, entries in document.annotations.items() if image_id not in ids)
-    for image_id, entries in strangers:
+    unknown = ((image_id, entries) for image_id, entries in document.annotations.items() if image_id not in ids)
+    for image_id, entries in unknown:
         place = f"{document.file}, annotations[{entries[0][0]}]"
         problems.append(Problem("unknown image", place, f"{len(entries)} boxes of image {image_id}", "boxes dropped"))
-    if not records:
+    if not samples:
         raise RegardError(
             f"none of the {len(document.images)} images was found",
             file=document.file,
-            expected="images beside the .json, or in images/ beside annotations/",
+            expected="images next to the .json file, or in images/ next to annotations/",
         )
-    return tuple(records), problems
+    return tuple(samples), problems
 
 
-def _record(
+def _sample(
     image: Path, image_id: int, entry: Entry, document: _Document, class_ids: dict[int, int]
 ) -> tuple[Sample, list[Problem]]:
     source = ImageFile(image)
@@ -172,10 +180,10 @@ def _label(annotation: Entry, place: str, file: Path, size: tuple[int, int], cla
 
 
 def _image_folder(document: _Document) -> Path:
-    """Return the folder that the file names start from: of those that hold the first image, the best named."""
+    """Find the folder that file names are relative to; of those with the first image, the one named most alike."""
     base = document.file.parent
     root = base.parent if base.name == "annotations" else base
-    # "images/train2017" is two folders down; looking deeper would walk through every image folder there is.
+    # "images/train2017" is two levels down; a deeper search would visit every image folder.
     folders = [base, root, *sorted(path for pattern in ("*/", "*/*/") for path in root.glob(pattern))]
     stem = document.file.stem
     folders.sort(key=lambda folder: (folder.name not in stem, split_in(folder.name) != split_in(stem)))

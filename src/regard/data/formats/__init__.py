@@ -1,0 +1,81 @@
+"""Loading of data sets. A format is one module of this package and one entry of ``FORMATS``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from regard.data import synthetic
+from regard.data.dataset import DetectionDataset, keep_classes, merge_classes
+from regard.data.files import nearest_path
+from regard.data.formats import coco, voc, yolo
+from regard.errors import RegardError
+
+
+class Format(Protocol):
+    """A module that reads one data format."""
+
+    EXPECTED: str
+    """The sources that it reads, for error messages."""
+
+    def recognise(self, source: str) -> bool:
+        """Check whether ``source``, the text that the user gave, is of this format, without reading all of it."""
+
+    def read(self, source: str) -> DetectionDataset:
+        """Read the labels. Boxes that are wrong are clipped or dropped and reported in ``problems``.
+
+        Raises:
+            RegardError: a file is broken.
+        """
+
+
+FORMATS: tuple[Format, ...] = (yolo, voc, coco, synthetic)
+"""Formats in the order in which they are tried; a folder that contains files of two formats is read as the first."""
+
+
+def load_data(source: str | Path, *, single_cls: bool = False, classes: Sequence[str] = ()) -> DetectionDataset:
+    """Load the data set at ``source`` and recognise its format.
+
+    A file is recognised by its suffix: ``.yaml`` is YOLO, ``.json`` is COCO. A folder is YOLO if it contains a
+    ``data.yaml`` (or one other YAML file that names a train or val split), VOC if ``Annotations`` contains XML files,
+    and COCO if there is a ``.json`` file in ``annotations``, in the folder or in its subfolders. To read a folder that
+    is YOLO as well as COCO as COCO, name the ``.json`` file. ``synthetic:context?train=2000&val=300&colours=3`` draws
+    scenes on demand.
+
+    No image is opened, except those whose size a COCO or VOC file fails to state. Wrong boxes are clipped or dropped,
+    images that are listed but missing are left out, and both are reported in ``problems``.
+
+    Args:
+        source: a file, a folder, or a name that begins with ``synthetic:``.
+        single_cls: assign all boxes to class 0, "item" (a data set with one class keeps its name).
+        classes: names or ids of the classes to keep; boxes of other classes are dropped, ids and names do not change.
+            Applied before ``single_cls``.
+
+    Raises:
+        RegardError: the source does not exist, its format is not recognised, or a file is broken.
+
+    Example:
+        >>> data = load_data("synthetic:local?train=4&val=2&test=0", classes=["circle"])
+        >>> data.format, data.names, len(data.splits["train"])
+        ('synthetic', ('circle', 'square'), 4)
+    """
+    data = _read(os.path.expanduser(source))
+    if classes:
+        data = keep_classes(data, classes)
+    return merge_classes(data) if single_cls else data
+
+
+def _read(source: str) -> DetectionDataset:
+    for form in FORMATS:
+        if form.recognise(source):
+            return form.read(source)
+    path = Path(source)
+    expected = ", ".join(form.EXPECTED for form in FORMATS)
+    if not path.exists():
+        raise RegardError(f"there is no data set {source!r}", expected=expected, hint=nearest_path(path))
+    if not path.is_dir():
+        raise RegardError("not a data set in a known format", file=path, expected=expected)
+    found = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
+    raise RegardError(f"the folder contains {found}, which is no known format", file=path, expected=expected)

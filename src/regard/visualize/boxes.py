@@ -1,0 +1,134 @@
+"""Boxes, class names and scores drawn on images, in a fixed colour per class; text uses OpenCV's built-in font."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.types import Detections
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, each 0..255."""
+
+PALETTE: tuple[Colour, ...] = (
+    (255, 92, 92),
+    (52, 152, 255),
+    (255, 200, 46),
+    (46, 204, 133),
+    (186, 104, 255),
+    (255, 140, 40),
+    (38, 208, 220),
+    (255, 110, 190),
+    (160, 214, 60),
+    (124, 132, 255),
+    (214, 150, 106),
+    (0, 164, 150),
+    (232, 72, 150),
+    (150, 190, 255),
+    (226, 226, 110),
+    (110, 170, 90),
+    (205, 150, 235),
+    (255, 172, 150),
+    (90, 160, 190),
+    (190, 196, 204),
+)
+
+BLACK: Colour = (16, 18, 22)
+WHITE: Colour = (255, 255, 255)
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+REFERENCE_HEIGHT = 21.0
+"""Height of a capital letter of ``FONT`` at scale 1, in pixels."""
+
+
+def draw_detections(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
+    """Draw boxes with class names and scores on a copy of an (H, W, 3) uint8 RGB image.
+
+    Example:
+        >>> image = np.zeros((90, 120, 3), np.uint8)
+        >>> boxes = np.array([[10, 20, 80, 70]], np.float32)
+        >>> found = Detections(boxes, np.array([0.8], np.float32), np.array([0]), {0: "cat"})
+        >>> draw_detections(image, found)[20, 40].tolist() == list(class_colour(0))
+        True
+    """
+    class_ids = detections.class_ids.tolist()
+    pairs = zip(class_ids, detections.scores.tolist(), strict=True)
+    captions = [f"{detections.names[class_id]} {score:.2f}" for class_id, score in pairs]
+    return draw_boxes(image, detections.boxes_xyxy, captions, [class_colour(class_id) for class_id in class_ids])
+
+
+def draw_boxes(
+    image: NDArray[np.uint8],
+    boxes_xyxy: NDArray[np.floating],
+    captions: Sequence[str],
+    colours: Sequence[Colour],
+    *,
+    letter_height: float | None = None,
+) -> NDArray[np.uint8]:
+    """Draw boxes on a copy of ``image``, small ones above large ones and all captions on top.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes_xyxy: (N, 4) left, top, right, bottom in pixels.
+        captions: text for each box; an empty text draws no caption.
+        colours: colour of each box.
+        letter_height: height of capital letters in pixels; None chooses it by the size of the image.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    letters = letter_height or max(8.0, min(canvas.shape[:2]) / 60)
+    width = max(2, round(letters / 5))
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+    sizes = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    order = [int(index) for index in np.argsort(-sizes)]
+    corners = np.rint(boxes).astype(int).tolist()
+    for index in order:
+        left, top, right, bottom = corners[index]
+        cv2.rectangle(canvas, (left, top), (right, bottom), colours[index], width, cv2.LINE_AA)
+    for index in order:
+        if captions[index]:
+            _draw_tag(canvas, captions[index], (corners[index][0], corners[index][1]), colours[index], letters)
+    return canvas
+
+
+def draw_text(
+    canvas: NDArray[np.uint8], text: str, left_base: tuple[int, int], colour: Colour, letter_height: float
+) -> None:
+    """Write ``text`` on ``canvas`` in place, starting with the lower left corner at ``left_base``."""
+    scale = letter_height / REFERENCE_HEIGHT
+    cv2.putText(canvas, text, left_base, FONT, scale, colour, _stroke(letter_height), cv2.LINE_AA)
+
+
+def text_width(text: str, letter_height: float) -> int:
+    """Measure the width of ``text`` in pixels."""
+    (width, _), _ = cv2.getTextSize(text, FONT, letter_height / REFERENCE_HEIGHT, _stroke(letter_height))
+    return int(width)
+
+
+def class_colour(class_id: int) -> Colour:
+    """Colour of a class in all drawings; the colours repeat after 20 classes."""
+    return PALETTE[class_id % len(PALETTE)]
+
+
+def text_colour(background: Colour) -> Colour:
+    """Choose black or white for text on ``background`` by its relative luminance (ITU-R BT.709)."""
+    red, green, blue = background
+    return BLACK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 120 else WHITE
+
+
+def _draw_tag(
+    canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, letter_height: float
+) -> None:
+    """Draw a filled label on the upper edge of a box, moved inside the image if it would extend beyond it."""
+    pad = max(2, round(letter_height / 3))
+    height, width = round(letter_height) + 2 * pad, text_width(text, letter_height) + 2 * pad
+    left = max(0, min(corner[0] - 1, canvas.shape[1] - width))
+    top = corner[1] - height if corner[1] >= height else max(0, corner[1])
+    cv2.rectangle(canvas, (left, top), (left + width, top + height), colour, cv2.FILLED)
+    draw_text(canvas, text, (left + pad, top + height - pad), text_colour(colour), letter_height)
+
+
+def _stroke(letter_height: float) -> int:
+    return max(1, round(letter_height / 10))
