@@ -136,7 +136,7 @@ def test_two_files_of_one_split_and_other_categories_are_refused(coco_file: Path
         read_coco(coco_file.parent.parent)
     coco_content["categories"][0]["name"] = "horse"
     twin.rename(twin.with_name("instances_val.json")).write_text(json.dumps(coco_content))
-    with pytest.raises(RegardError, match="other categories"):
+    with pytest.raises(RegardError, match="the categories differ"):
         read_coco(coco_file.parent.parent)
 
 
