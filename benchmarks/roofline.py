@@ -112,12 +112,12 @@ def network_work(detector: Detector, imgsz: int, precision: str, *, batch: int =
     """
     costs = row_costs(detector, imgsz)
     values = {IMAGE: 3 * imgsz**2}
-    values |= {row.name: _values(cost.shape) for row, cost in zip(detector.spec.rows, costs, strict=True)}
+    values |= {row.name: _values(cost.shape) for row, cost in zip(detector.spec.layers, costs, strict=True)}
     moved = [
         SIZE_OF[precision]
         * passes
         * (batch * (sum(values[name] for name in row.inputs) + values[row.name]) + c.parameters)
-        for row, c in zip(detector.spec.rows, costs, strict=True)
+        for row, c in zip(detector.spec.layers, costs, strict=True)
     ]
     return Work(tuple(float(passes * batch * c.flops) for c in costs), tuple(map(float, moved)), precision)
 

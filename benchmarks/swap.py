@@ -87,7 +87,7 @@ def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int) 
     images = torch.rand(1, 3, place.imgsz, place.imgsz)
     plain = regard.load(place.model).eval()
     base = regard.insert(plain, BASE, after=place.level).eval()
-    row = next(i for i, r in enumerate(base.spec.rows) if r.module == BASE)  # of a variant in its place too
+    row = next(i for i, r in enumerate(base.spec.layers) if r.module == BASE)  # of a variant in its place too
     skipped: dict[str, str] = {}
     variants: dict[str, Detector] = {}
     for name in names:

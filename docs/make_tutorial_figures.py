@@ -159,7 +159,7 @@ def indices() -> Figure:
         (panels[0, 1], edited, {"head.p4_merge": 14, "head.p5_merge": 10}),
     ):
         first = 9
-        for i, row in enumerate(spec.rows[first:], first):
+        for i, row in enumerate(spec.layers[first:], first):
             new = row.name == "sppf.se"
             axes.text(
                 0,
@@ -181,7 +181,7 @@ def indices() -> Figure:
 
 def _numbers(spec: ModelSpec, reader: int) -> list[int]:
     """Return the references of a row that an integer YAML says by number, not by -1."""
-    read = [spec.index(name) for name in spec.rows[reader].inputs]
+    read = [spec.index(name) for name in spec.layers[reader].inputs]
     return read[1:] if read[0] == reader - 1 else read
 
 

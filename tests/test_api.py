@@ -28,9 +28,9 @@ def test_edits_give_new_detectors_and_leave_the_old_one(tmp_path: Path) -> None:
     with torch.inference_mode():
         assert torch.equal(edited(x), model(x))
     assert model.spec == before
-    assert [row.name for row in edited.spec.rows if row.gate] == ["sppf.se"]
+    assert [row.name for row in edited.spec.layers if row.gate] == ["sppf.se"]
     assert regard.remove(edited, "sppf.se").spec == model.spec
-    assert regard.replace(model, "p5", "C3TR").spec.row("p5").module == "C3TR"
+    assert regard.replace(model, "p5", "C3TR").spec.layer("p5").module == "C3TR"
     assert regard.insert(model.train(), "SE", after=4, name="mine", gate=False).training
     regard.save(edited, tmp_path / "edited.safetensors")
     assert regard.load(tmp_path / "edited.safetensors").spec == edited.spec
@@ -64,6 +64,6 @@ def test_a_miswired_file_loads_on_request_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("layer", "name"), [(regard.nn.attention.ATTENTION["SE"], "SE"), (nn.ReLU, "nn.ReLU")])
 def test_a_class_that_everyone_has_is_no_module_of_ones_own(layer: type[nn.Module], name: str, tmp_path: Path) -> None:
     edited = regard.insert(regard.load("yolov5n"), layer, after="sppf")
-    assert edited.spec.rows[10].module == name
+    assert edited.spec.layers[10].module == name
     regard.save(edited, tmp_path / "a.safetensors")
-    assert regard.load(tmp_path / "a.safetensors").spec.rows[10].module == name
+    assert regard.load(tmp_path / "a.safetensors").spec.layers[10].module == name

@@ -36,11 +36,11 @@ def test_it_has_as_many_parameters_at_the_same_place() -> None:
     own, matched = (sum(p.numel() for p in d.parameters()) for d in (variant, other))
     plain = sum(p.numel() for p in base.parameters())
     assert abs(matched - own) / (own - plain) < 0.02
-    assert [row.inputs for row in other.spec.rows] == [
+    assert [row.inputs for row in other.spec.layers] == [
         tuple(i.replace(".multiheadselfattention", X).replace(".se", X) for i in row.inputs)
-        for row in variant.spec.rows
+        for row in variant.spec.layers
     ]
-    assert other.spec.row(f"p4{X}").gate is other.spec.row(f"p3{X}").gate is True
+    assert other.spec.layer(f"p4{X}").gate is other.spec.layer(f"p3{X}").gate is True
     assert f"{matched - plain - 2:,} parameters for {own - plain - 2:,}" in control.note
 
 

@@ -56,7 +56,7 @@ def test_options_need_names() -> None:
 def test_edits_are_applied_in_order() -> None:
     spec = read_spec("odd-one-out")
     inserted = apply_insertions(spec, parse_edits("SE(ratio=4)@p4+ECA@p3"), gate=False)
-    assert [row.name for row in inserted.rows if row.name not in {r.name for r in spec.rows}] == ["p3.eca", "p4.se"]
-    assert inserted.row("p4.se").options == {"ratio": 4}
-    assert inserted.row("p4.se").gate is False
-    assert apply_replacements(spec, parse_edits("C3TR@p4")).row("p4").module == "C3TR"
+    assert [row.name for row in inserted.layers if row.name not in {r.name for r in spec.layers}] == ["p3.eca", "p4.se"]
+    assert inserted.layer("p4.se").options == {"ratio": 4}
+    assert inserted.layer("p4.se").gate is False
+    assert apply_replacements(spec, parse_edits("C3TR@p4")).layer("p4").module == "C3TR"

@@ -37,7 +37,7 @@ def base(tmp_path: Path) -> str:
 
 def by_layer(detector: Detector) -> dict[str, torch.Tensor]:
     """Return every tensor by the name of its layer, gates left out of the path."""
-    names = [row.name for row in detector.spec.rows]
+    names = [row.name for row in detector.spec.layers]
     return {
         f"{names[int(key.split('.')[1])]}.{key.split('.', 2)[2].removeprefix('module.')}": tensor
         for key, tensor in detector.state_dict().items()

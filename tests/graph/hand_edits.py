@@ -124,7 +124,7 @@ def zoo_graph(name: str) -> HandGraph:
     """Return a model of the zoo with every reference as a hand would write it."""
     spec = read_spec(name)
     rows = []
-    for i, row in enumerate(spec.rows):
+    for i, row in enumerate(spec.layers):
         indices = [-1 if source == IMAGE else spec.index(source) for source in row.inputs]
         if indices[0] == i - 1 and row.module != "Detect":
             indices[0] = -1

@@ -196,7 +196,7 @@ def test_a_module_of_many_inputs_may_take_different_sizes() -> None:
     ],
 )
 def test_classes_of_torch(row: str, channels: int) -> None:
-    assert next(f for i, f in enumerate(detector(row).spec.facts.values()) if i == 2).out_channels == channels
+    assert next(f for i, f in enumerate(detector(row).spec.info.values()) if i == 2).out_channels == channels
 
 
 @pytest.mark.parametrize(

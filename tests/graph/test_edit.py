@@ -34,7 +34,7 @@ class SE(nn.Module):
 
 
 def inputs(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
-    return {row.name: row.inputs for row in spec.rows}
+    return {row.name: row.inputs for row in spec.layers}
 
 
 def test_every_reader_follows_and_no_other_reference_moves() -> None:
@@ -46,7 +46,7 @@ def test_every_reader_follows_and_no_other_reference_moves() -> None:
         "head.p4_merge": ("head.p4_down", "head.p4_lateral.se"),  # and by name
     }
     assert inputs(edited) == expected
-    assert [row.name for row in edited.rows].index("head.p4_lateral.se") == 15
+    assert [row.name for row in edited.layers].index("head.p4_lateral.se") == 15
     assert inputs(spec)["head.p3_up"] == ("head.p4_lateral",)  # the original is unchanged
 
 
@@ -75,7 +75,7 @@ def test_one_reader_may_be_named_alone_and_none_is_a_slip() -> None:
 
 def test_the_last_insertion_after_a_row_comes_first() -> None:
     edited = insert(insert(read_spec("yolov5n"), "SE", after="p4"), "SE", after="p4")
-    names = [row.name for row in edited.rows]
+    names = [row.name for row in edited.layers]
     assert names[6:9] == ["p4", "p4.se_2", "p4.se"]
     assert inputs(edited)["p4.se"] == ("p4.se_2",)
     assert inputs(edited)["head.p4_concat"] == ("head.p4_up", "p4.se")
@@ -85,7 +85,7 @@ def test_the_last_insertion_after_a_row_comes_first() -> None:
 
 def test_the_section_of_an_insertion_is_that_of_its_row() -> None:
     edited = insert(read_spec("yolov5n"), "SE", after="sppf")
-    assert [row.name for row in edited.rows if not row.head][-1] == "sppf.se"
+    assert [row.name for row in edited.layers if not row.head][-1] == "sppf.se"
 
 
 def test_a_removal_hands_its_readers_to_its_input() -> None:
@@ -117,13 +117,13 @@ def test_nothing_follows_the_head_and_no_name_is_given_twice() -> None:
 def test_a_replacement_keeps_place_name_and_what_was_not_said() -> None:
     spec = read_spec("yolov5n")
     edited = replace_layer(spec, "p5", "C3TR")
-    row = edited.row("p5")
+    row = edited.layer("p5")
     assert (row.module, row.args, row.number, row.inputs) == ("C3TR", (1024,), 3, ("p5.down",))
-    assert replace_layer(spec, "sppf", "SPP", options={"kernel_sizes": [3, 7]}).row("sppf").args == (1024,)
+    assert replace_layer(spec, "sppf", "SPP", options={"kernel_sizes": [3, 7]}).layer("sppf").args == (1024,)
     by_name = replace_layer(spec, "p5", "C3", args=(), options={"out_channels": 512, "shortcut": False})
-    assert replace_layer(by_name, "p5", "C3TR").row("p5").options == {"out_channels": 512, "shortcut": False}
+    assert replace_layer(by_name, "p5", "C3TR").layer("p5").options == {"out_channels": 512, "shortcut": False}
     widened = replace_layer(by_name, "p5", "C3TR", options={"expansion": 0.25})
-    assert build(widened).spec.facts["p5"].out_channels == 128
+    assert build(widened).spec.info["p5"].out_channels == 128
     assert build(replace_layer(spec, "sppf", "SPP", options={"kernel_sizes": [3, 7]})).layer("sppf")
 
 
@@ -131,9 +131,9 @@ def test_lists_and_numbers_in_options_survive_writing() -> None:
     spec = insert(read_spec("yolov5n"), "X", after="p3", options={"k": [3, 5], "eps": 1e-5, "mode": "yes", "s": 2.0})
     again = parse_spec(spec.to_yaml(), FILE)
     assert again == spec
-    assert isinstance(again.row("p3.x").options["s"], float)
-    assert again.row("p3.x").options == {"k": (3, 5), "eps": 1e-5, "mode": "yes", "s": 2.0}
-    assert parse_spec(STOCK_N.replace("[1024, 5]", "{eps: 1e-5}"), FILE).row("sppf").options == {"eps": 1e-5}
+    assert isinstance(again.layer("p3.x").options["s"], float)
+    assert again.layer("p3.x").options == {"k": (3, 5), "eps": 1e-5, "mode": "yes", "s": 2.0}
+    assert parse_spec(STOCK_N.replace("[1024, 5]", "{eps: 1e-5}"), FILE).layer("sppf").options == {"eps": 1e-5}
 
 
 @pytest.mark.parametrize("args", ["[1024]", "[1024, 16]"])
@@ -154,7 +154,7 @@ def test_the_tutorial_edit_equals_the_edit_by_name(args: str, tmp_path: Path) ->
     ours.load_state_dict(own.state_dict())
     x = torch.rand(1, 3, 64, 64)
     assert torch.equal(ours(x), own(x))
-    assert own.spec.facts["sppf.se"].arguments == ((256, 256) if args == "[1024]" else (256, 256, 16))
+    assert own.spec.info["sppf.se"].arguments == ((256, 256) if args == "[1024]" else (256, 256, 16))
 
 
 def test_an_insertion_is_written_as_people_write_it_by_hand() -> None:
@@ -171,7 +171,7 @@ def test_a_gated_row_is_refused_in_the_integer_form_unless_ungated() -> None:
     with pytest.raises(RegardError, match=r"'sppf.se' is gated.*\n.*--ungated"):
         spec.to_yolov5_yaml()
     assert "[-1, 1, SE, [1024]]" in spec.to_yolov5_yaml(ungated=True)
-    assert parse_spec(spec.to_yaml(), FILE).row("sppf.se").gate is True
+    assert parse_spec(spec.to_yaml(), FILE).layer("sppf.se").gate is True
 
 
 def test_a_later_row_that_reads_the_image_is_refused_in_the_integer_form() -> None:

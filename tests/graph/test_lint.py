@@ -161,7 +161,7 @@ def test_sound_graphs_unlike_any_stock_one_are_let_through(name: str) -> None:
     spec = parse_spec(text, FILE)
     assert check_references(spec) == []
     assert build(spec).strides == strides
-    edited = edit.insert(spec, "SE", after=len(spec.rows) // 2, gate=False)
+    edited = edit.insert(spec, "SE", after=len(spec.layers) // 2, gate=False)
     assert build(edited).strides == strides
 
 
@@ -218,7 +218,7 @@ def test_a_level_left_behind_is_not_taken_for_another() -> None:
 
 def test_edits_by_name_of_an_integer_file_are_sound() -> None:
     spec = parse_spec(STOCK_N, FILE)
-    for row in spec.rows[:-1]:
+    for row in spec.layers[:-1]:
         once = edit.insert(spec, "SE", after=row.name)
         assert check_references(once) == []
         if len(row.inputs) == 1:

@@ -83,5 +83,5 @@ def test_numbers_and_words_inside_are_read_as_outside() -> None:
     options = "{decay: 1e-1, clusters: 4, heads: 2}"
     attention = build(with_row(f"{{attention: RoutingAttention, options: {options}}}")).layer("mixed").m[0].attend
     assert (attention.decay, attention.clusters) == (0.1, 4)
-    zero_start = build(with_row("[16, GCT, {options: {zero_start: False}}]")).spec.rows[1].options["options"]
+    zero_start = build(with_row("[16, GCT, {options: {zero_start: False}}]")).spec.layers[1].options["options"]
     assert zero_start == {"zero_start": False}

@@ -34,14 +34,14 @@ def test_an_overlay_is_its_edits_in_order() -> None:
 
 
 def test_the_zoos_overlay_is_gated() -> None:
-    row = read_spec("yolov5n-se").row("sppf.se")
+    row = read_spec("yolov5n-se").layer("sppf.se")
     assert (row.gate, row.options) == (True, {"ratio": 16})
 
 
 def test_an_overlay_on_a_file_beside_it(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(STOCK_N)
     (tmp_path / "over.yaml").write_text("base: mine.yaml\ninsert: {after: 14, module: SE, gate: false}\n")
-    assert read_spec(tmp_path / "over.yaml").row(15).name == "head.p4_lateral.se"
+    assert read_spec(tmp_path / "over.yaml").layer(15).name == "head.p4_lateral.se"
 
 
 def test_messages_name_the_file_in_which_the_row_was_written(tmp_path: Path) -> None:
@@ -212,14 +212,14 @@ def test_a_graph_from_a_checkpoint_is_plain_data() -> None:
         "backbone": [(-1, 1, "Conv", [64, 6, 2, 2])], "head": [([-1], 1, "Detect", ["nc", "anchors"])],
     }  # fmt: skip
     spec = spec_from_yolov5(document)
-    assert spec.rows[1].args == ("nc", "anchors")
+    assert spec.layers[1].args == ("nc", "anchors")
     assert spec.file is None
 
 
 def test_names_are_adopted_and_made() -> None:
     ours = "   mine: [-1, 1, SE, [1024]],\n   [-1, 1, SE, [1024]],\n"
     text = STOCK_N.replace("   [-1, 1, SPPF", f"{ours}   [-1, 1, SPPF")
-    rows = parse_spec(text, FILE).rows
+    rows = parse_spec(text, FILE).layers
     assert [row.name for row in rows[8:13]] == ["p5", "mine", "mine.se", "sppf", "head.p5_lateral"]
 
 

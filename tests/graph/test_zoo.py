@@ -34,7 +34,7 @@ def test_every_small_model_builds_and_survives_both_forms(name: str) -> None:
     assert again == spec
     assert again.to_yaml() == spec.to_yaml()
     plain = build(parse_spec(spec.to_yolov5_yaml(ungated=True), FILE))
-    assert [row.inputs for row in plain.spec.rows] == [row.inputs for row in spec.rows]
+    assert [row.inputs for row in plain.spec.layers] == [row.inputs for row in spec.layers]
     shapes = {key.replace(".module.", "."): t.shape for key, t in detector.state_dict().items() if "gamma" not in key}
     assert {key: t.shape for key, t in plain.state_dict().items()} == shapes
 
@@ -42,7 +42,7 @@ def test_every_small_model_builds_and_survives_both_forms(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in zoo() if name[6] in "mlx"])
 def test_large_models_differ_from_nano_in_depth_and_width_only(name: str) -> None:
     spec, nano = read_spec(name), read_spec(name.replace(name[6], "n", 1) if name[6] != "l" else f"yolov5n{name[7:]}")
-    assert spec.rows == nano.rows
+    assert spec.layers == nano.layers
     assert spec.anchors == nano.anchors
     assert (spec.depth_multiple, spec.width_multiple) == {"m": (0.67, 0.75), "l": (1, 1), "x": (1.33, 1.25)}[name[6]]
 

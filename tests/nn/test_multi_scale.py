@@ -182,7 +182,7 @@ def test_it_reads_three_levels_of_a_graph() -> None:
 def test_a_picture_looks_a_query_up_on_the_first_map() -> None:
     torch.manual_seed(0)
     detector = build(parse_spec(MODEL, "model.yaml"))
-    name = detector.spec.rows[3].name
+    name = detector.spec.layers[3].name
     assert [(entry.name, entry.module) for entry in attention_layers(detector)] == [(name, "MultiScaleDeformable")]
     image = np.random.default_rng(1).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     view = regard.attend(detector, image, layer=name, query=(95, 1), imgsz=96)
@@ -210,7 +210,7 @@ def test_without_mixing_each_place_has_the_values_of_its_place_on_every_map() ->
 def test_its_bound_is_told() -> None:
     detector = build(parse_spec(MODEL, "model.yaml")).eval()
     report = regard.cost(detector, imgsz=64, repeats=2)
-    assert [bound.row for bound in report.bounds] == [detector.spec.rows[3].name]
+    assert [bound.row for bound in report.bounds] == [detector.spec.layers[3].name]
     assert report.bounds[0].by_flops > 1.1
 
 

@@ -34,7 +34,7 @@ def test_configuration_says_what_ran_on_what(model: Detector, tmp_path: Path) ->
     assert {"regard", "torch", "numpy"} <= known["packages"].keys()
     assert {"started", "platform", "cpus", "threads", "gpu", "git", "regard_git", "command"} <= known.keys()
     spec = read_spec(folder.path / "model.yaml")
-    assert spec.rows == model.spec.rows
+    assert spec.layers == model.spec.layers
     assert spec.anchors == ((22.5, 22.5, 28.5, 28.5, 36.0, 36.0),)  # as the head has them, not as its file says
 
 

@@ -78,7 +78,7 @@ def test_two_processes_have_one_plan_and_the_loss_and_gradients_of_one(tmp_path:
 def test_a_plan_survives_files_copies_and_averages(name: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
     detector = regard.insert(regard.load("odd-one-out"), name, after="p4", gate=False).eval()
-    layer = detector.spec.rows[detector.spec.index(f"p4.{name.lower()}")].name
+    layer = detector.spec.layers[detector.spec.index(f"p4.{name.lower()}")].name
     plan = detector.layer(layer).get_buffer(PLANS[name]).clone()
     images = torch.rand(1, 3, 64, 96)
     average = Ema(detector, decay=0.5, tau=1)

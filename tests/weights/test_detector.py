@@ -53,7 +53,7 @@ def test_a_gated_detector_and_all_that_is_known_of_it_come_back(tmp_path: Path) 
     save_detector(tmp_path / "a.safetensors", detector)
     again = load_detector(tmp_path / "a.safetensors")
     assert torch.equal(outputs(again), outputs(detector))
-    assert (again.names, again.spec.rows, again.training) == (names, detector.spec.rows, False)
+    assert (again.names, again.spec.layers, again.training) == (names, detector.spec.layers, False)
     assert again.spec.anchors[0][0] == 12.5  # type: ignore[index]
     assert again.layer("sppf.se").get_parameter("gamma").item() == pytest.approx(0.3)
 
@@ -91,7 +91,7 @@ def test_averages_may_be_saved_in_place_of_the_weights(tmp_path: Path) -> None:
 
 def test_the_published_checkpoint(shared: Path, tmp_path: Path) -> None:
     detector = load_detector(shared / "weights/yolov5n.pt")
-    assert [row.name for row in detector.spec.rows] == [row.name for row in read_spec("yolov5n").rows]
+    assert [row.name for row in detector.spec.layers] == [row.name for row in read_spec("yolov5n").layers]
     assert detector.spec.anchors == read_spec("yolov5n").anchors
     assert (detector.names[0], detector.nc) == ("person", 80)
     save_detector(tmp_path / "a.safetensors", detector)

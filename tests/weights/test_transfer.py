@@ -82,7 +82,7 @@ def test_two_insertions_and_another_width_of_names(base: Detector) -> None:
     target = build(twice)
     assert moved(base, target).found == 349
     check_layers(base, target, set())
-    unnamed = replace(twice, rows=tuple(replace(row, name=f"r{i}", inputs=()) for i, row in enumerate(twice.rows)))
+    unnamed = replace(twice, layers=tuple(replace(row, name=f"r{i}", inputs=()) for i, row in enumerate(twice.layers)))
     assert match_rows(base.spec, unnamed) == {j: i for i, j in enumerate([*range(7), *range(9, 27)])}
 
 

@@ -50,12 +50,12 @@ def capacity_control(base: Detector, variant: Detector, edits: tuple[Edit, ...],
     """
     wanted = got = 0
     controls: list[Edit] = []
-    costs = dict(zip((row.name for row in variant.spec.rows), row_costs(variant, imgsz), strict=True))
+    costs = dict(zip((row.name for row in variant.spec.layers), row_costs(variant, imgsz), strict=True))
     inserted = _inserted(base.spec, edits)
     total = sum(costs[name].parameters for name in inserted)
     for edit, name in zip(edits, inserted, strict=True):
         cost, is_gated = costs[name], isinstance(variant.layer(name), Gated)
-        if cost.shape != costs[variant.spec.row(name).inputs[0]].shape:
+        if cost.shape != costs[variant.spec.layer(name).inputs[0]].shape:
             return Control((), f"{name} changes the shape of its map, which residual convolutions cannot", total)
         size = _size_of(cost, match)
         gate = GATE_FLOPS * math.prod(cost.shape[0]) if match == "flops" else 1
@@ -92,7 +92,7 @@ def _inserted(spec: ModelSpec, edits: tuple[Edit, ...]) -> list[str]:
     """Return the names of the layers that the edits insert, in their order."""
     names = []
     for edit in edits:
-        before = {row.name for row in spec.rows}
+        before = {row.name for row in spec.layers}
         spec = apply_insertions(spec, (edit,), gate=True)
-        names += [row.name for row in spec.rows if row.name not in before]
+        names += [row.name for row in spec.layers if row.name not in before]
     return names

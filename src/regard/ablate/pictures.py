@@ -56,7 +56,7 @@ def attention_rows(detector: Detector) -> dict[str, LayerSpec]:
     """
     rows = {}
     for layer in attention_layers(detector):
-        own = [row for row in detector.spec.rows if f"{layer.name}.".startswith(f"{row.name}.")]
+        own = [row for row in detector.spec.layers if f"{layer.name}.".startswith(f"{row.name}.")]
         rows[layer.name] = replace(max(own, key=lambda row: len(row.name)), inputs=())
     return rows
 

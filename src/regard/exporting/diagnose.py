@@ -31,7 +31,7 @@ def check_exportable(detector: Detector) -> None:
 
 def own_layers(detector: Detector) -> dict[str, str]:
     """Return the rows made by the user's own classes: name of the row -> name of the class."""
-    return {row.name: row.module for row in detector.spec.rows if row.module in detector.user_modules}
+    return {row.name: row.module for row in detector.spec.layers if row.module in detector.user_modules}
 
 
 def blame(detector: Detector, images: Tensor, form: Format, opset: int, error: Exception) -> RegardError:

@@ -46,5 +46,5 @@ def align(a: Sequence[LayerSpec], b: Sequence[LayerSpec], similarity: Similarity
 
 def likeness(stock: ModelSpec, graph: ModelSpec, pairs: dict[int, int]) -> float:
     """Return the fraction of ``stock``'s rows that found a row in ``graph``, half for one of another module."""
-    found = sum(1.0 if stock.rows[i].module == graph.rows[j].module else 0.5 for i, j in pairs.items())
-    return found / len(stock.rows)
+    found = sum(1.0 if stock.layers[i].module == graph.layers[j].module else 0.5 for i, j in pairs.items())
+    return found / len(stock.layers)

@@ -33,7 +33,7 @@ class Built:
     """One layer, what was established about it, and its output on the probe."""
 
     layer: nn.Module
-    facts: LayerInfo
+    info: LayerInfo
     output: Tensor | list[Tensor]
 
 
@@ -59,26 +59,26 @@ def build(
     modules = dict(modules or {})
     refuse_or_warn(check_references(spec), spec, allow=allow_miswired)
     outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
-    if not spec.rows:
+    if not spec.layers:
         raise RegardError("there are no rows", file=spec.file, expected="rows in backbone and head, Detect as the last")
     layers: list[nn.Module] = []
-    facts: dict[str, LayerInfo] = {}
-    for row in spec.rows:
+    info: dict[str, LayerInfo] = {}
+    for row in spec.layers:
         built = _build_row(row, spec, [outputs[name] for name in row.inputs], modules)
         layers.append(built.layer)
-        facts[row.name], outputs[row.name] = built.facts, built.output
+        info[row.name], outputs[row.name] = built.info, built.output
     if not isinstance(layers[-1], Detect):
-        last = spec.rows[-1]
+        last = spec.layers[-1]
         raise RegardError(f"the last row is {last.module}, not Detect", file=last.file or spec.file, line=last.line)
     head = layers[-1]
     if head.nc != spec.nc:
         raise RegardError(
             f"the detection head states {head.nc} classes and the file {spec.nc}",
-            file=spec.rows[-1].file or spec.file,
-            line=spec.rows[-1].line,
+            file=spec.layers[-1].file or spec.file,
+            line=spec.layers[-1].line,
             expected="[nc, anchors] as its arguments",
         )
-    spec = replace(spec, facts=facts)
+    spec = replace(spec, info=info)
     refuse_or_warn(check_levels(spec), spec, allow=allow_miswired)
     names = dict(names) if names else {i: f"class{i}" for i in range(spec.nc)}
     if sorted(names) != list(range(spec.nc)):
@@ -87,7 +87,7 @@ def build(
             file=spec.file,
             expected=f"one for each of 0 to {spec.nc - 1}",
         )
-    used = {row.module: modules[row.module] for row in spec.rows if row.module in modules}
+    used = {row.module: modules[row.module] for row in spec.layers if row.module in modules}
     return Detector(spec, layers, names, used).eval()
 
 
@@ -167,8 +167,8 @@ def _build_row(
             out_channels, stride = 0, 0.0
         layer = Gated(layer).eval() if row.gate else layer
         positional = positional_form(row, signature, spec, out_channels)
-    facts = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats)
-    return Built(layer, facts, output)
+    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats)
+    return Built(layer, info, output)
 
 
 def _repeated(

@@ -39,8 +39,8 @@ class Detector(nn.Module):
         self.names = dict(names)
         self.user_modules = dict(user_modules)
         self.model = nn.ModuleList(layers)
-        index = {row.name: i for i, row in enumerate(spec.rows)} | {IMAGE: -1}
-        self._inputs = [tuple(index[name] for name in row.inputs) for row in spec.rows]
+        index = {row.name: i for i, row in enumerate(spec.layers)} | {IMAGE: -1}
+        self._inputs = [tuple(index[name] for name in row.inputs) for row in spec.layers]
         last_reader = {source: i for i, sources in enumerate(self._inputs) for source in sources}
         self._done = [tuple(s for s, reader in last_reader.items() if reader == i) for i in range(len(layers))]
         self._many = [getattr(layer, "multi_input", False) for layer in layers]
@@ -60,7 +60,7 @@ class Detector(nn.Module):
     @property
     def max_stride(self) -> int:
         """What the sides of an input have to be multiples of."""
-        deepest = max((facts.stride for facts in self.spec.facts.values()), default=0)
+        deepest = max((info.stride for info in self.spec.info.values()), default=0)
         return int(max(deepest, *self.strides))
 
     @property
@@ -70,7 +70,7 @@ class Detector(nn.Module):
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield the name of every row with its layer, in order."""
-        yield from zip((row.name for row in self.spec.rows), self.model, strict=True)
+        yield from zip((row.name for row in self.spec.layers), self.model, strict=True)
 
     def layer(self, name: str | int) -> nn.Module:
         """Return the layer of a row, by name or index.
@@ -78,7 +78,7 @@ class Detector(nn.Module):
         Raises:
             RegardError: no such row; the nearest name is suggested.
         """
-        return self.model[self.spec.index(self.spec.row(name).name)]
+        return self.model[self.spec.index(self.spec.layer(name).name)]
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
         """Detect.

@@ -48,12 +48,12 @@ def insert(
     Raises:
         RegardError: no such layer, a name taken, a reader that does not read ``after``.
     """
-    target = spec.row(after)
+    target = spec.layer(after)
     position = spec.index(target.name)
-    if position == len(spec.rows) - 1:
+    if position == len(spec.layers) - 1:
         raise RegardError(f"nothing can follow {target.name!r}, the detection head", file=spec.file)
     moved = _check_readers(spec, target.name, readers)
-    names = [row.name for row in spec.rows]
+    names = [row.name for row in spec.layers]
     if name is not None:
         check_name(name, names, spec.file)
     leaf = module.rsplit(".", 1)[-1].lower()
@@ -66,8 +66,8 @@ def insert(
         gate=gate,
         head=target.head,
     )
-    rows = [_reading(row, target.name, new.name) if row.name in moved else row for row in spec.rows]
-    return replace(spec, rows=(*rows[: position + 1], new, *rows[position + 1 :]), facts={})
+    rows = [_reading(row, target.name, new.name) if row.name in moved else row for row in spec.layers]
+    return replace(spec, layers=(*rows[: position + 1], new, *rows[position + 1 :]), info={})
 
 
 def replace_layer(
@@ -92,7 +92,7 @@ def replace_layer(
     Raises:
         RegardError: no such layer.
     """
-    old = spec.row(layer)
+    old = spec.layer(layer)
     if args is None and not options:
         args, options = old.args, old.options
     elif args is None:
@@ -105,7 +105,7 @@ def replace_layer(
         number=old.number if number is None else number,
         gate=None,
     )
-    return replace(spec, rows=tuple(new if row is old else row for row in spec.rows), facts={})
+    return replace(spec, layers=tuple(new if row is old else row for row in spec.layers), info={})
 
 
 def remove(spec: ModelSpec, layer: str | int) -> ModelSpec:
@@ -114,8 +114,8 @@ def remove(spec: ModelSpec, layer: str | int) -> ModelSpec:
     Raises:
         RegardError: no such layer, the detection head, or a layer with several inputs.
     """
-    old = spec.row(layer)
-    if old is spec.rows[-1]:
+    old = spec.layer(layer)
+    if old is spec.layers[-1]:
         raise RegardError(f"{old.name!r} is the detection head and cannot be removed", file=spec.file)
     if len(old.inputs) != 1:
         raise RegardError(
@@ -123,8 +123,8 @@ def remove(spec: ModelSpec, layer: str | int) -> ModelSpec:
             file=spec.file,
             hint="its readers could not know which of them to read; replace it instead",
         )
-    rows = tuple(_reading(row, old.name, old.inputs[0]) for row in spec.rows if row is not old)
-    return replace(spec, rows=rows, facts={})
+    rows = tuple(_reading(row, old.name, old.inputs[0]) for row in spec.layers if row is not old)
+    return replace(spec, layers=rows, info={})
 
 
 def _reading(row: LayerSpec, before: str, now: str) -> LayerSpec:

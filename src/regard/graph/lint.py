@@ -66,7 +66,7 @@ def check_references(spec: ModelSpec) -> list[WiringError]:
     if nearest:
         stock, pairs = nearest
         for i, j in pairs.items():
-            found += _stale(stock, spec, pairs, stock.rows[i], spec.rows[j])
+            found += _stale(stock, spec, pairs, stock.layers[i], spec.layers[j])
     # A reference left behind often leaves its row unread as well; one correction is enough for both.
     return found or _unread(spec)
 
@@ -74,11 +74,11 @@ def check_references(spec: ModelSpec) -> list[WiringError]:
 def _unread(spec: ModelSpec) -> list[WiringError]:
     """Return rows that nobody reads; where others read their input past them, those are the rows to correct."""
     found: list[WiringError] = []
-    for i, row in enumerate(spec.rows[:-1]):
+    for i, row in enumerate(spec.layers[:-1]):
         if spec.readers(row.name):
             continue
         what = f"nobody reads layer {row.name!r} (row {i}, {row.module})"
-        passing = [reader for reader in spec.rows[i + 1 :] if row.inputs[0] in reader.inputs and len(row.inputs) == 1]
+        passing = [reader for reader in spec.layers[i + 1 :] if row.inputs[0] in reader.inputs and len(row.inputs) == 1]
         for reader in passing:
             inputs = [row.name if name == row.inputs[0] else name for name in reader.inputs]
             corrected = f"corrected row: {integer_row(spec, reader, inputs, reader.args)}"
@@ -90,8 +90,8 @@ def _unread(spec: ModelSpec) -> list[WiringError]:
 
 def check_levels(spec: ModelSpec) -> list[WiringError]:
     """Return what is wrong with the detection levels of a built graph: their strides against their anchors."""
-    head = spec.rows[-1]
-    strides = [int(spec.facts[name].stride) for name in head.inputs]
+    head = spec.layers[-1]
+    strides = [int(spec.info[name].stride) for name in head.inputs]
     told = ", ".join(f"{name} {stride}" for name, stride in zip(head.inputs, strides, strict=True))
     if len(set(strides)) < len(strides):
         return [
@@ -161,12 +161,12 @@ def _stale(
         if s not in right
         and w not in right.values()
         and wanted[w] in stand_ins
-        and _left_behind(sources[s], wanted[w], spec.rows[pairs[wanted[w]]])
+        and _left_behind(sources[s], wanted[w], spec.layers[pairs[wanted[w]]])
     )
     if not stale:
         return []
     told = "; ".join(
-        f"{sources[s]} is now {row.inputs[s]!r} and was {stock.rows[wanted[w]].name!r}" for s, w in stale.items()
+        f"{sources[s]} is now {row.inputs[s]!r} and was {stock.layers[wanted[w]].name!r}" for s, w in stale.items()
     )
     what = f"layer {row.name!r} ({row.module}) has a reference that an inserted or removed row left behind: {told}"
     corrected = [stand_ins[wanted[stale[s]]][-1] if s in stale else name for s, name in enumerate(row.inputs)]
@@ -192,10 +192,10 @@ def _left_behind(source: int | str, before: int, meant: LayerSpec) -> bool:
 
 def _stand_ins(spec: ModelSpec, target: int, aligned: set[int]) -> list[str]:
     """Return the row and, in order, the inserted rows that stand in for it one after the other."""
-    names = [spec.rows[target].name]
-    for j in range(target + 1, len(spec.rows)):
-        if j not in aligned and spec.rows[j].inputs == (names[-1],):
-            names.append(spec.rows[j].name)
+    names = [spec.layers[target].name]
+    for j in range(target + 1, len(spec.layers)):
+        if j not in aligned and spec.layers[j].inputs == (names[-1],):
+            names.append(spec.layers[j].name)
     return names
 
 

@@ -19,24 +19,24 @@ ALIKE = 0.65
 
 def nearest_stock(spec: ModelSpec, stock: Sequence[ModelSpec]) -> tuple[ModelSpec, dict[int, int]] | None:
     """Return the stock graph that ``spec`` was made from and the alignment of its rows, or None."""
-    found = [(likeness(s, spec, pairs), s, pairs) for s in stock for pairs in (align(s.rows, spec.rows),)]
+    found = [(likeness(s, spec, pairs), s, pairs) for s in stock for pairs in (align(s.layers, spec.layers),)]
     if not found:
         return None
     # Rows found less rows not found: a P6 graph contains most of P5 too, but P6 explains more of it.
-    share, best, pairs = max(found, key=lambda item: (item[0] >= ALIKE, (2 * item[0] - 1) * len(item[1].rows)))
+    share, best, pairs = max(found, key=lambda item: (item[0] >= ALIKE, (2 * item[0] - 1) * len(item[1].layers)))
     return (best, pairs) if share >= ALIKE else None
 
 
 def name_rows(spec: ModelSpec, stock: Sequence[ModelSpec]) -> ModelSpec:
     """Return ``spec`` with every unnamed row (``#index`` since parsing) named."""
-    if not any(row.name.startswith("#") for row in spec.rows):
+    if not any(row.name.startswith("#") for row in spec.layers):
         return spec
     found = nearest_stock(spec, stock)
-    stock_names = {j: found[0].rows[i].name for i, j in found[1].items()} if found else {}
-    given = [row.name for row in spec.rows if not row.name.startswith("#")]
-    taken = [*given, *(name for j, name in stock_names.items() if spec.rows[j].name.startswith("#"))]
+    stock_names = {j: found[0].layers[i].name for i, j in found[1].items()} if found else {}
+    given = [row.name for row in spec.layers if not row.name.startswith("#")]
+    taken = [*given, *(name for j, name in stock_names.items() if spec.layers[j].name.startswith("#"))]
     new_names: dict[str, str] = {}
-    for j, row in enumerate(spec.rows):
+    for j, row in enumerate(spec.layers):
         if not row.name.startswith("#"):
             continue
         if j in stock_names and stock_names[j] not in given:
@@ -47,7 +47,7 @@ def name_rows(spec: ModelSpec, stock: Sequence[ModelSpec]) -> ModelSpec:
         wanted = f"{source}.{leaf}" if found and len(row.inputs) == 1 else leaf
         new_names[row.name] = unique_name(wanted, taken)
         taken.append(new_names[row.name])
-    return replace(spec, rows=tuple(_renamed(row, new_names) for row in spec.rows))
+    return replace(spec, layers=tuple(_renamed(row, new_names) for row in spec.layers))
 
 
 def _renamed(row: LayerSpec, names: dict[str, str]) -> LayerSpec:

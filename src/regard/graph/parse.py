@@ -125,7 +125,7 @@ def parse_graph(document: Mapping[str, Any], lines: LineOf, file: Path | None) -
         raw += [(item, section == "head", lines.get((section, i), 0)) for i, item in enumerate(items)]
     rows = _resolve([_parse_row(item, head, line, i, file) for i, (item, head, line) in enumerate(raw)], file)
     return ModelSpec(
-        rows=tuple(rows),
+        layers=tuple(rows),
         nc=parse_number(document, "nc", 80, lines, file, whole=True),
         depth_multiple=parse_number(document, "depth_multiple", 1.0, lines, file),
         width_multiple=parse_number(document, "width_multiple", 1.0, lines, file),

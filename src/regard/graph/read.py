@@ -99,7 +99,7 @@ def _parse(text: str, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
     if "base" in document:
         return _overlay(document, lines, file, above)
     spec = parse_graph(document, lines, file)
-    if not any(row.name.startswith("#") for row in spec.rows):
+    if not any(row.name.startswith("#") for row in spec.layers):
         return spec
     return name_rows(spec, stock_graphs())
 
@@ -170,7 +170,7 @@ def _apply(spec: ModelSpec, key: str, edit: Any, file: Path | None, line: int | 
             fields["args"], fields["options"] = parse_args(fields["args"], file, line)
         module = fields.pop("module")
         if key == "replace":
-            name = spec.row(fields["layer"]).name
+            name = spec.layer(fields["layer"]).name
             return _replaced(replace_layer(spec, fields.pop("layer"), module, **fields), name, file, line)
         return _placed(insert(spec, module, **fields), spec, file, line)
     except RegardError as error:
@@ -201,18 +201,18 @@ def _check_kind(name: str, value: Any) -> None:
 
 def _replaced(spec: ModelSpec, name: str, file: Path | None, line: int | None) -> ModelSpec:
     """Return ``spec`` with the line of the edit given to the row called ``name``, which stays where it was."""
-    row = spec.row(name)
+    row = spec.layer(name)
     origin = replace(row.origin, line=line or 0, file=file) if row.origin else None
-    return replace(spec, rows=tuple(replace(r, origin=origin) if r is row else r for r in spec.rows))
+    return replace(spec, layers=tuple(replace(r, origin=origin) if r is row else r for r in spec.layers))
 
 
 def _placed(spec: ModelSpec, before: ModelSpec, file: Path | None, line: int | None) -> ModelSpec:
     """Return ``spec`` with the place of the edit given to the rows that ``before`` does not have."""
-    known = {row.name for row in before.rows}
+    known = {row.name for row in before.layers}
     return replace(
         spec,
-        rows=tuple(
+        layers=tuple(
             row if row.name in known else replace(row, origin=SourceLocation(line or 0, i, row.inputs, file))
-            for i, row in enumerate(spec.rows)
+            for i, row in enumerate(spec.layers)
         ),
     )

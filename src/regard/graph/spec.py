@@ -93,22 +93,22 @@ class ModelSpec:
     """A whole graph.
 
     Attributes:
-        rows: in order; a row reads only rows before it, the last is the detection head.
+        layers: in order; a row reads only rows before it, the last is the detection head.
         nc: number of classes.
         depth_multiple: scales ``LayerSpec.number``.
         width_multiple: scales output channels.
         anchors: per level, widths and heights in input pixels, flat; or how many a level, to be fitted to data.
         file: where it was read from, for messages.
-        facts: by row name, filled in by ``graph.build``.
+        info: by layer name, filled in by ``graph.build``.
     """
 
-    rows: tuple[LayerSpec, ...]
+    layers: tuple[LayerSpec, ...]
     nc: int
     depth_multiple: float = 1.0
     width_multiple: float = 1.0
     anchors: tuple[tuple[float, ...], ...] | int = 3
     file: Path | None = field(default=None, compare=False)
-    facts: Mapping[str, LayerInfo] = field(default_factory=dict, compare=False)
+    info: Mapping[str, LayerInfo] = field(default_factory=dict, compare=False)
 
     def index(self, name: str) -> int:
         """Return the position of the row called ``name``.
@@ -116,10 +116,10 @@ class ModelSpec:
         Raises:
             RegardError: there is none; the nearest name is suggested.
         """
-        for i, row in enumerate(self.rows):
+        for i, row in enumerate(self.layers):
             if row.name == name:
                 return i
-        names = [row.name for row in self.rows]
+        names = [row.name for row in self.layers]
         raise RegardError(
             f"no layer is called {name!r}",
             file=self.file,
@@ -127,7 +127,7 @@ class ModelSpec:
             hint=nearest(name, names),
         )
 
-    def row(self, name: str | int) -> LayerSpec:
+    def layer(self, name: str | int) -> LayerSpec:
         """Return a row by name or by index (negative counts from the end).
 
         Raises:
@@ -136,18 +136,18 @@ class ModelSpec:
         if isinstance(name, str) and name.lstrip("-").isdigit():
             name = int(name)
         if isinstance(name, str):
-            return self.rows[self.index(name)]
-        if not -len(self.rows) <= name < len(self.rows):
-            raise RegardError(f"there is no row {name}", file=self.file, expected=f"0 to {len(self.rows) - 1}")
-        return self.rows[name]
+            return self.layers[self.index(name)]
+        if not -len(self.layers) <= name < len(self.layers):
+            raise RegardError(f"there is no row {name}", file=self.file, expected=f"0 to {len(self.layers) - 1}")
+        return self.layers[name]
 
     def readers(self, name: str) -> tuple[LayerSpec, ...]:
         """Return the rows that read the row called ``name``."""
-        return tuple(row for row in self.rows if name in row.inputs)
+        return tuple(row for row in self.layers if name in row.inputs)
 
     def with_classes(self, nc: int) -> ModelSpec:
         """Return the same graph for another number of classes."""
-        return replace(self, nc=nc, facts={})
+        return replace(self, nc=nc, info={})
 
     def to_yaml(self) -> str:
         """Return the graph in the native form: named rows, nothing lost."""

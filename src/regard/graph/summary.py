@@ -148,7 +148,7 @@ def summarize(detector: Detector, imgsz: int = 640) -> Summary:
     total = sum(cost.flops for cost in costs)
     rows = tuple(
         _summary_row(i, row, layer, cost, detector.spec, total)
-        for i, (row, layer, cost) in enumerate(zip(detector.spec.rows, detector.model, costs, strict=True))
+        for i, (row, layer, cost) in enumerate(zip(detector.spec.layers, detector.model, costs, strict=True))
     )
     parameters = sum(cost.parameters for cost in costs)
     saved = sum(row.saved_mib for row in rows)
@@ -156,14 +156,14 @@ def summarize(detector: Detector, imgsz: int = 640) -> Summary:
 
 
 def _summary_row(i: int, row: LayerSpec, layer: nn.Module, cost: RowCost, spec: ModelSpec, total: int) -> SummaryRow:
-    facts = spec.facts[row.name]
+    info = spec.info[row.name]
     inner = layer.module if isinstance(layer, Gated) else layer
-    arguments = ", ".join(_argument(value) for value in facts.arguments)
+    arguments = ", ".join(_argument(value) for value in info.arguments)
     return SummaryRow(
         row=i,
         name=row.name,
         sources=integer_sources(spec, i, row.inputs),
-        n=facts.repeats,
+        n=info.repeats,
         parameters=cost.parameters,
         module=row.module,
         arguments=f"[{arguments}]",

@@ -17,7 +17,7 @@ def native_yaml(spec: ModelSpec) -> str:
     lines = _header(spec)
     for section, head in (("backbone", False), ("head", True)):
         lines += ["", f"{section}:"]
-        lines += [f"  - {_native_row(spec, i)}" for i, row in enumerate(spec.rows) if row.head is head]
+        lines += [f"  - {_native_row(spec, i)}" for i, row in enumerate(spec.layers) if row.head is head]
     return "\n".join(lines) + "\n"
 
 
@@ -31,7 +31,7 @@ def yolov5_yaml(spec: ModelSpec, *, ungated: bool) -> str:
     lines = _header(spec)
     for section, head in (("backbone", False), ("head", True)):
         lines += ["", f"{section}:"]
-        lines += [f"  - {_checked_integer_row(spec, row, ungated)}" for row in spec.rows if row.head is head]
+        lines += [f"  - {_checked_integer_row(spec, row, ungated)}" for row in spec.layers if row.head is head]
     return "\n".join(lines) + "\n"
 
 
@@ -60,8 +60,8 @@ def _header(spec: ModelSpec) -> list[str]:
 
 
 def _native_row(spec: ModelSpec, i: int) -> str:
-    row = spec.rows[i]
-    before = spec.rows[i - 1].name if i else IMAGE
+    row = spec.layers[i]
+    before = spec.layers[i - 1].name if i else IMAGE
     sources = ["-1" if name == before else name for name in row.inputs]
     source = sources[0] if len(sources) == 1 else "[" + ", ".join(sources) + "]"
     args = (
@@ -82,7 +82,7 @@ def _checked_integer_row(spec: ModelSpec, row: LayerSpec, ungated: bool) -> str:
             hint="write it with --ungated (to_yolov5_yaml(ungated=True)) for the network without gates, "
             "or keep the native form",
         )
-    if IMAGE in row.inputs and row is not spec.rows[0]:
+    if IMAGE in row.inputs and row is not spec.layers[0]:
         raise RegardError(
             f"layer {row.name!r} reads the image, which only the first row of a YOLOv5 YAML can",
             hint="keep the native form (to_yaml)",
@@ -91,19 +91,19 @@ def _checked_integer_row(spec: ModelSpec, row: LayerSpec, ungated: bool) -> str:
 
 
 def _positional(spec: ModelSpec, row: LayerSpec) -> tuple[Any, ...]:
-    facts = spec.facts.get(row.name)
+    info = spec.info.get(row.name)
     if row.args and not row.options:
         return row.args
-    if facts is None and row.origin and not row.options:
+    if info is None and row.origin and not row.options:
         return ()  # as it was read
-    if facts is None or facts.positional is None:
+    if info is None or info.positional is None:
         why = (
             "has options that cannot be written by position"
-            if facts
+            if info
             else "has not been built, so its channels are unknown"
         )
         raise RegardError(f"layer {row.name!r} {why}", hint="keep the native form (to_yaml)")
-    return facts.positional
+    return info.positional
 
 
 def _flow(value: Any) -> str:

@@ -170,7 +170,7 @@ def _report(
     detector: Detector, imgsz: int, costs: list[RowCost], measured: list[tuple[float, int]], found: list[Bound]
 ) -> CostReport:
     total = sum(cost.flops for cost in costs)
-    by_name = dict(zip((row.name for row in detector.spec.rows), costs, strict=True))
+    by_name = dict(zip((row.name for row in detector.spec.layers), costs, strict=True))
     variants: dict[str, list[Variant] | None] = {}
     for bound in found:
         attention = exchangeable(detector.layer(bound.row))
@@ -179,7 +179,7 @@ def _report(
     advice = tuple(advise(b, by_name[b.row].mixing_flops / total, variants[b.row]) for b in found)
     rows = tuple(
         CostRow(row.name, row.module, cost.flops, cost.mixing_flops, seconds * 1e3, peak / 2**20)
-        for row, cost, (seconds, peak) in zip(detector.spec.rows, costs, measured, strict=True)
+        for row, cost, (seconds, peak) in zip(detector.spec.layers, costs, measured, strict=True)
     )
     return CostReport(rows, tuple(found), variants, advice, imgsz, _device(next(detector.parameters()).device))
 

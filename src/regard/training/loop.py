@@ -349,7 +349,7 @@ def validation_split(data: DetectionDataset) -> tuple[str, Any]:
 
 def named_gates(detector: Detector) -> dict[str, float]:
     """Return the value of every gate by the name of its layer."""
-    names = [row.name for row in detector.spec.rows]
+    names = [row.name for row in detector.spec.layers]
     return {names[int(path.split(".")[1])]: value for path, value in gate_values(detector).items()}
 
 

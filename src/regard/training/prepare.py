@@ -50,7 +50,7 @@ def freeze(detector: Detector, names: Sequence[str]) -> list[str]:
     Raises:
         RegardError: no such layer; the nearest name is suggested.
     """
-    rows = detector.spec.rows
+    rows = detector.spec.layers
     known = [row.name for row in rows]
     frozen: list[str] = []
     for name in names:

@@ -156,9 +156,9 @@ def attention_layers(model: Detector) -> list[AttentionLayer]:
     """
     listed = []
     for name, module in attention_modules(model.named_layers()).items():
-        inside = [row.name for row in model.spec.rows if f"{name}.".startswith(f"{row.name}.")]
-        facts = model.spec.facts[max(inside, key=len)]  # "p4.se" is a separate layer and not a part of "p4"
-        listed.append(AttentionLayer(name, type(module).__name__, sum(facts.in_channels), round(facts.stride)))
+        inside = [row.name for row in model.spec.layers if f"{name}.".startswith(f"{row.name}.")]
+        info = model.spec.info[max(inside, key=len)]  # "p4.se" is a separate layer and not a part of "p4"
+        listed.append(AttentionLayer(name, type(module).__name__, sum(info.in_channels), round(info.stride)))
     return listed
 
 
@@ -230,7 +230,7 @@ def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]
     if name in modules:
         return name, modules[name]
     inner = module.module if isinstance(module, Gated) else module
-    inside = [other for other in modules if other.startswith(f"{name}.") and other not in model.spec.facts]
+    inside = [other for other in modules if other.startswith(f"{name}.") and other not in model.spec.info]
     known = inside or list(modules)
     raise RegardError(
         f"layer {name!r} ({type(inner).__name__}) has no attention to show",
@@ -241,8 +241,8 @@ def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]
 
 def _any_layer(model: Detector, layer: str | int, also: Iterable[str] = ()) -> tuple[str, nn.Module]:
     """Find any layer by name or index."""
-    names = [row.name for row in model.spec.rows[:-1]]
-    if isinstance(layer, str) and layer not in [*names, model.spec.rows[-1].name] and not layer.lstrip("-").isdigit():
+    names = [row.name for row in model.spec.layers[:-1]]
+    if isinstance(layer, str) and layer not in [*names, model.spec.layers[-1].name] and not layer.lstrip("-").isdigit():
         known = [*names, *(name for name in also if name not in names)]
         raise RegardError(
             f"no layer is called {layer!r}",
@@ -250,7 +250,7 @@ def _any_layer(model: Detector, layer: str | int, also: Iterable[str] = ()) -> t
             expected="one of " + ", ".join(known),
             hint=nearest(layer, known),
         )
-    name = model.spec.row(layer).name
+    name = model.spec.layer(layer).name
     return name, model.layer(name)
 
 

@@ -180,7 +180,7 @@ def _graph_of(state: Mapping[str, Tensor], path: Path) -> ModelSpec:
     """Return the zoo's graph that a plain state dict fits."""
     for name in zoo():
         spec = read_spec(name)
-        last = f"model.{len(spec.rows) - 1}.m.0.weight"
+        last = f"model.{len(spec.layers) - 1}.m.0.weight"
         if last not in state:
             continue
         stem = state.get("model.0.conv.weight")

@@ -147,12 +147,12 @@ def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
         # A shared name outweighs any likeness; rows of different kinds hold no tensors in common.
         return (100.0 if a.name == b.name else 0.0) + (row_similarity(a, b) if a.module == b.module else 0.0)
 
-    return {j: i for i, j in align(source.rows, target.rows, similarity).items()}
+    return {j: i for i, j in align(source.layers, target.layers, similarity).items()}
 
 
 def _layer_names(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, str]:
     """Return key -> name of its layer."""
-    return {key: spec.rows[int(key.split(".")[1])].name for key in state}
+    return {key: spec.layers[int(key.split(".")[1])].name for key in state}
 
 
 def _reorders(names: Mapping[int, str], wanted: Mapping[int, str]) -> bool:
