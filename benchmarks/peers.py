@@ -119,7 +119,7 @@ class Bench:
             python = self.peer.with_name("python")
             return [str(python), "-c", ULTRALYTICS, str(self.threads), str(source), str(size)]
         if whose == "ours":
-            saving = [] if save else ["--no-pictures", "--no-tables"]
+            saving = [] if save else ["--no-save-images", "--no-save-json", "--no-save-csv"]
             return self.ours(
                 "predict", self.weights, source, "--imgsz", size, "-o", self.fresh("ours"), *saving, *extra
             )

@@ -34,6 +34,7 @@ from kept import Kept, write
 from performance_page import page_of
 
 import regard
+from regard.config import SaveSettings
 from regard.data.check import check_data
 from regard.data.formats import load_data
 from regard.data.synthetic import SIZE, TASKS, scene
@@ -128,7 +129,7 @@ def predict(work: Path, count: int) -> dict[str, float]:
 
     def run() -> None:
         stream = predict_iter(finder, str(work / f"folder-{count}"), imgsz=IMGSZ)
-        save_detections(stream, work / "found", pictures=False, tables=True)
+        save_detections(stream, work / "found", SaveSettings(save_images=False))
 
     return {"predict": _timed(run)[0]}
 

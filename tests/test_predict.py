@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import regard
-from regard.config import DetectSettings
+from regard.config import DetectSettings, SaveSettings
 from regard.errors import RegardError, RegardWarning
 from regard.prediction import frames, predict, predict_iter, save_detections
 from regard.types import Detections
@@ -301,7 +301,7 @@ def test_saving_gives_every_source_its_own_files(tmp_path: Path) -> None:
     ]
     out = tmp_path / "new" / "out"
     stream = predict_iter(_FindsWhite(), sources, imgsz=96)
-    written = save_detections(stream, out, txt=True, tables=True)
+    written = save_detections(stream, out, SaveSettings(save_txt=True))
     pictures = ["Cat_3.jpg", "cat.png", "cat_2.png", "cat_4.mp4", "image.png"]
     assert sorted(p.name for p in out.iterdir()) == sorted([*pictures, "labels", "detections.csv", "detections.json"])
     labels = ["Cat_3", "cat", "cat_2", *(f"cat_4_{i}" for i in range(5)), "image"]
@@ -314,7 +314,7 @@ def test_saving_gives_every_source_its_own_files(tmp_path: Path) -> None:
 def test_saved_numbers_are_those_found(tmp_path: Path) -> None:
     path = _write_image(tmp_path / "white.png", _scene(64, 96, (24, 16, 72, 48)))
     stream = list(predict_iter(_FindsWhite(), path, imgsz=96))
-    save_detections(stream, tmp_path / "out", txt=True, txt_conf=True, tables=True)
+    save_detections(stream, tmp_path / "out", SaveSettings(save_conf=True))
     assert (tmp_path / "out/labels/white.txt").read_text() == "1 0.500000 0.500000 0.500000 0.500000 0.630000\n"
     (record,) = json.loads((tmp_path / "out/detections.json").read_text())
     (detection,) = record["detections"]
@@ -322,7 +322,7 @@ def test_saved_numbers_are_those_found(tmp_path: Path) -> None:
     assert detection == {"class_id": 1, "name": "white", "score": 0.63, "box_xyxy": [24, 16, 72, 48]}
     (row,) = csv.DictReader((tmp_path / "out/detections.csv").read_text().splitlines())
     assert list(row.values()) == [str(path), "1", "white", "0.63", "24.0", "16.0", "72.0", "48.0"]
-    save_detections(stream, tmp_path / "plain", pictures=False, txt=True)
+    save_detections(stream, tmp_path / "plain", SaveSettings(save_images=False, save_txt=True))
     assert (tmp_path / "plain/labels/white.txt").read_text() == "1 0.500000 0.500000 0.500000 0.500000\n"
     assert not (tmp_path / "plain/white.png").exists()
 
@@ -330,13 +330,13 @@ def test_saved_numbers_are_those_found(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(RegardError, match="cannot write here"):
-        save_detections([], tmp_path / "taken")
+        save_detections([], tmp_path / "taken", SaveSettings())
 
 
 def test_a_broken_stream_leaves_a_whole_video(tmp_path: Path) -> None:
     sources: list[str | Path | NDArray[np.uint8]] = [_write_video(tmp_path / "walk.mp4"), tmp_path / "missing.jpg"]
     with pytest.raises(RegardError, match="no such file"):
-        save_detections(predict_iter(_FindsWhite(), sources, imgsz=96), tmp_path / "out")
+        save_detections(predict_iter(_FindsWhite(), sources, imgsz=96), tmp_path / "out", SaveSettings())
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["walk.mp4"]
 
 

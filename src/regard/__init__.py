@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         resume,
         save,
         train,
+        val,
         validate,
     )
     from regard.errors import RegardError, RegardWarning
@@ -39,6 +40,7 @@ __all__ = [
     "resume",
     "save",
     "train",
+    "val",
     "validate",
 ]
 

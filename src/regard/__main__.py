@@ -14,6 +14,7 @@ def main() -> None:
     """Run the command line; what the user can correct is printed without a traceback and exits 2."""
     keep_freed_memory()  # before anything large is loaded
     warnings.showwarning = _show
+    warnings.filterwarnings("default", category=DeprecationWarning, module=r"regard(\.|$)")
     from regard.cli import app
 
     try:
@@ -35,7 +36,7 @@ def _show(
     line: str | None = None,
 ) -> None:
     """Print the project's own warnings as plain lines, and others as Python does."""
-    if issubclass(category, RegardWarning):
+    if issubclass(category, RegardWarning | DeprecationWarning):
         print(f"warning: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")

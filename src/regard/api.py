@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from regard.backend import Backend
-from regard.config import DetectSettings, Recipe, TrainSettings, checked, require_positive
+from regard.config import (
+    IMGSZ,
+    DetectSettings,
+    ExportSettings,
+    ModelSettings,
+    PredictSettings,
+    TrainSettings,
+    ValSettings,
+    checked,
+    detect_settings,
+    part_of,
+)
+from regard.config.keywords import ExportKeywords, PredictKeywords, TrainKeywords, ValKeywords
+from regard.config.signature import accepts
+from regard.data.dataset import class_index
 from regard.data.formats import load_data
 from regard.errors import RegardError
 from regard.evaluation import Metrics
@@ -25,7 +42,6 @@ from regard.nn.table import LAYERS
 from regard.prediction import predict as run_prediction
 from regard.prediction.sources import Source, frames, is_single_image
 from regard.profiling.report import cost as cost
-from regard.training.recipe import find_recipe
 from regard.training.run import Run, resume_training, run_training
 from regard.types import Detections
 from regard.visualize.attend import Kind, View
@@ -127,31 +143,35 @@ def remove(model: Detector, layer: str | int) -> Detector:
     return _rebuilt(model, edit.remove(model.spec, layer), {})
 
 
+@accepts(TrainSettings)
 def train(
     model: Detector,
     data: str | Path,
     *,
     folder: str | Path | None = None,
-    recipe: str | Path | Recipe = "default",
-    **settings: Any,
+    **settings: Unpack[TrainKeywords],
 ) -> Run:
-    """Train a copy of ``model`` and return the weights of its best epoch.
+    """Train a copy of ``model`` and load the weights of its best epoch.
 
-    The class names come from the data; where they differ from the model's, the head is replaced and of its tensors
+    The class names come from the data; where they differ from the model's, the head is replaced, and its tensors for
     boxes, objectness and classes of equal name are kept.
+
+    Example:
+        >>> model = regard.load("odd-one-out")
+        >>> run = regard.train(model, "synthetic:context?train=8&val=4&test=0", epochs=1, imgsz=64, workers=0)
+        >>> run.metrics.ap50 >= 0
+        True
 
     Args:
         model: where to start from; unchanged.
         data: a YOLO ``data.yaml`` or its folder, a COCO JSON, a Pascal VOC folder, or ``synthetic:context``.
-        folder: where to keep the run; the first free of ``runs/train``, ``runs/train-2``, ... where not given.
-        recipe: "default", "yolov5", a YOLOv5 ``hyp.yaml``, or a ``regard.config.Recipe``.
-        settings: any field of ``regard.config.TrainSettings`` by name: epochs, imgsz, batch, seed, device, ...
+        folder: folder of the run; the first free one of ``runs/train``, ``runs/train-2``, ... if not given.
+        settings: the fields of ``regard.config.TrainSettings``.
 
     Raises:
-        RegardError: a setting, the data or the hardware does not allow it.
+        RegardError: an unknown or bad setting, or data or hardware that do not allow it.
     """
-    chosen = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
-    asked = checked(TrainSettings, {**settings, "recipe": chosen})
+    asked = checked(TrainSettings, settings)
     loaded = load_data(data, single_cls=asked.single_cls, classes=asked.classes)
     return run_training(model, loaded, asked, Path(folder) if folder else next_folder(Path("runs"), "train"))
 
@@ -165,112 +185,89 @@ def resume(folder: str | Path, *, modules: Modules | None = None) -> Run:
     return resume_training(Path(folder), modules=modules)
 
 
-def validate(
+@accepts(ValSettings)
+def val(
     model: Backend | Finder | str | Path,
     data: str | Path,
     *,
-    split: str = "val",
-    imgsz: int = 640,
-    batch: int = 16,
-    workers: int = 0,
-    rect: bool = True,
-    single_cls: bool = False,
-    classes: Sequence[str] = (),
-    save_json: str | Path | None = None,
-    backend: str = "auto",
-    precision: str = "float32",
-    calibration: str | None = None,
     modules: Modules | None = None,
-    **settings: Any,
+    **settings: Unpack[ValKeywords],
 ) -> Metrics:
-    """Measure a detector by the COCO protocol.
+    """Measure a detector on labelled images by the COCO protocol. ``regard.validate`` is the same function.
 
     Args:
-        model: a detector, or a file with one: weights, or an export.
+        model: a detector, or a file with one: weights, or an exported file.
         data: as for ``train``.
-        split: "train", "val" or "test".
-        imgsz: the long side of an image is brought to this many pixels.
-        batch: images at once; 1 pads least.
-        workers: threads that read images.
-        rect: pad each batch only as needed.
-        single_cls: count every object, and every detection, as of one class.
-        classes: keep only these, by name or index.
-        save_json: also write a COCO results file there.
-        backend: what computes where ``model`` is a file: "auto", "torch", "onnxruntime" or "openvino".
-        precision: "float32", or "auto": bfloat16 where it costs at most 0.002 AP on the images of ``calibration``.
-        calibration: a labelled data set.
         modules: your own layers that the model needs.
-        settings: any field of ``regard.config.DetectSettings`` by name: conf, iou, max_det, agnostic_nms, ...
+        settings: the fields of ``regard.config.ValSettings``.
 
     Raises:
-        RegardError: no such split, or the classes of model and data differ.
+        RegardError: an unknown or bad setting, no such split, or the classes of model and data differ.
     """
-    require_positive(imgsz=imgsz, batch=batch)
-    way = {"backend": backend, "precision": precision, "calibration": calibration, "imgsz": imgsz}
-    return run_validation(
-        _finder(model, modules, way),
-        data,
-        split=split,
-        imgsz=imgsz,
-        batch=batch,
-        workers=workers,
-        rect=rect,
-        single_cls=single_cls,
-        classes=classes,
-        save_json=save_json,
-        **settings,
-    )
+    asked = checked(ValSettings, settings)
+    return run_validation(_opened(model, modules, asked), data, asked)
 
 
+validate = val
+
+
+@accepts(PredictSettings)
 def predict(
     model: Backend | Finder | str | Path,
     source: Source,
     *,
-    imgsz: int = 640,
-    batch: int = 1,
-    backend: str = "auto",
-    precision: str = "float32",
-    calibration: str | None = None,
     modules: Modules | None = None,
-    **settings: Any,
+    **settings: Unpack[PredictKeywords],
 ) -> Detections | list[Detections]:
-    """Detect in images.
+    """Detect objects in images.
 
     Args:
-        model: a detector, or a file with one: weights, or an export.
+        model: a detector, or a file with one: weights, or an exported file.
         source: a file, folder, glob pattern, video or URL, an (H, W, 3) uint8 RGB array, or a sequence of those.
-        imgsz: the long side of an image is brought to this many pixels.
-        batch: images of equal size at once.
-        backend: what computes where ``model`` is a file: "auto", "torch", "onnxruntime" or "openvino".
-        precision: "float32", or "auto": bfloat16 where it costs at most 0.002 AP on the images of ``calibration``.
-        calibration: a labelled data set.
         modules: your own layers that the model needs.
-        settings: any field of ``regard.config.DetectSettings`` by name: conf, iou, max_det, agnostic_nms, classes.
+        settings: the fields of ``regard.config.PredictSettings``.
 
     Returns:
         ``Detections`` for one image, a list of them for anything else.
 
     Raises:
-        RegardError: the model or the source cannot be read.
+        RegardError: an unknown or bad setting, or a model or source that cannot be read.
     """
-    way = {"backend": backend, "precision": precision, "calibration": calibration, "imgsz": imgsz}
-    chosen, finder = checked(DetectSettings, settings), _finder(model, modules, way)
+    asked = checked(PredictSettings, settings)
+    finder = _opened(model, modules, asked)
+    names = list(finder.names.values())
+    chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))
     warn_of_suppression(finder, chosen)
-    return run_prediction(finder, source, imgsz=imgsz, settings=chosen, batch=batch)
+    return run_prediction(finder, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
 
 
-def export(model: Detector, path: str | Path, **options: Any) -> ExportReport:
-    """Write a detector for another runtime and compare it with PyTorch.
+@accepts(ExportSettings)
+def export(
+    model: Detector,
+    path: str | Path,
+    *,
+    image: NDArray[np.uint8] | None = None,
+    **settings: Unpack[ExportKeywords],
+) -> ExportReport:
+    """Write a detector for another runtime and compare the file with PyTorch.
 
     Args:
         model: what to export; unchanged.
         path: the file (``.onnx``, ``.torchscript``) or the folder (OpenVINO).
-        options: as ``regard.exporting.export_detector`` takes them: format, imgsz, nms, image, ...
+        image: (H, W, 3) uint8 RGB to compare on; a drawn scene if not given.
+        settings: the fields of ``regard.config.ExportSettings``.
 
     Raises:
-        RegardError: a layer cannot be exported, or the file deviates; nothing is left in place then.
+        RegardError: a layer cannot be exported, or the file deviates from PyTorch; nothing is written then.
     """
-    return export_detector(model, path, **options)
+    given = dict(settings)
+    if isinstance(former := given.pop("settings", None), DetectSettings):
+        warnings.warn("settings=DetectSettings(...) is now conf=..., iou=..., ...", DeprecationWarning, stacklevel=2)
+        given = {**former.model_dump(), **given}
+    asked = checked(ExportSettings, given)
+    inside = detect_settings(asked, asked.classes)
+    own = asked.model_dump(include={"format", "imgsz", "nms", "opset", "tolerance"})
+    return export_detector(model, path, image=image, settings=inside, **own)
 
 
 def attend(
@@ -281,7 +278,7 @@ def attend(
     query: Point | None = None,
     kind: Kind = "map",
     of_class: str | int | None = None,
-    imgsz: int = 640,
+    imgsz: int = IMGSZ,
 ) -> View:
     """Run the detector on one image and record what ``layer`` attends to.
 
@@ -332,6 +329,10 @@ def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:
     return new.train(model.training)
 
 
-def _finder(model: Backend | Finder | str | Path, modules: Modules | None, way: Mapping[str, Any]) -> Backend | Finder:
-    """Return what was given, or open a file on the processor."""
-    return open_finder(model, device="cpu", modules=modules, **way) if isinstance(model, str | Path) else model
+def _opened(model: Backend | Finder | str | Path, modules: Modules | None, settings: ModelSettings) -> Backend | Finder:
+    """Open a file; anything else is used as it is."""
+    return (
+        open_finder(model, modules=modules, **part_of(settings, ModelSettings))
+        if isinstance(model, str | Path)
+        else model
+    )

@@ -10,13 +10,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from regard.ablate.notation import parse_variant, split_name
-from regard.config import Recipe, Settings, TrainSettings, checked
+from regard.config import Recipe, Settings, TrainSettings, checked, find_recipe
 from regard.data.files import is_file, read_text
 from regard.data.synthetic import PREFIX
 from regard.errors import RegardError, nearest
 from regard.evaluation.metrics import HEADLINE
 from regard.graph.parse import LineOf, read_document
-from regard.training.recipe import find_recipe
 
 BASE, NOISE = "base", "noise"
 """Names of the variants that every study may have."""
@@ -53,8 +52,8 @@ class Plan(Settings):
     epochs: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0, description="of training, on this machine")
     images: int | None = Field(None, ge=1, description="training images seen, rounded up to whole epochs")
-    imgsz: int = Field(640, ge=32)
-    batch: int = Field(16, ge=1)
+    imgsz: int = Field(TrainSettings().imgsz, ge=32)
+    batch: int = Field(TrainSettings().batch, ge=1)
     recipe: str | Recipe = "default"
     train: dict[str, Any] = Field({}, description="other settings of a training: precision, device, freeze, ...")
     module: tuple[str, ...] = Field((), description="your own layers, as my_attention.py:MyBlock")

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 import typer
 
 from regard.cli.options import AllowMiswired, Device, ImageSize, Model, Module, Weights, load_model, place
+from regard.config import DEVICE, IMGSZ
 
 
 def cost(
     model: Model,
-    imgsz: ImageSize = 640,
-    device: Device = "auto",
+    imgsz: ImageSize = IMGSZ,
+    device: Device = DEVICE,
     repeats: Annotated[int, typer.Option(help="Runs that count; times are their medians.")] = 10,
     format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="How to print it.")] = "text",
     weights: Weights = None,

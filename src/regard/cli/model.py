@@ -19,6 +19,7 @@ from regard.cli.options import (
     modules_of,
     options_of,
 )
+from regard.config import IMGSZ
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def summary(
     model: Model,
     weights: Weights = None,
     module: Module = None,
-    imgsz: ImageSize = 640,
+    imgsz: ImageSize = IMGSZ,
     format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="How to print it.")] = "text",
     allow_miswired: AllowMiswired = False,
 ) -> None:

@@ -1,21 +1,21 @@
-"""Options that several commands share, and what turns their text into values. No torch here: ``--help`` is fast."""
+"""Options that several commands share, and the conversion of their text into values. Importing this needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
+from regard.config.commands import IMAGE_SIZE_HELP
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regard.backend import Backend
-    from regard.finder import Finder
     from regard.graph.detector import Detector
 
 Model = Annotated[
@@ -30,19 +30,19 @@ Module = Annotated[
     list[str] | None,
     typer.Option(
         "--module",
-        help="Your own layer, as my_attention.py:MyBlock (or my_attention.py for all in it). Its constructor is "
-        "(in_channels, **options) or YOLOv5's (c1, c2, *args). May be given several times.",
+        help="Your own layer, as in my_attention.py:MyBlock (or my_attention.py for all layers in the file). Its "
+        "constructor is (in_channels, **options) or YOLOv5's (c1, c2, *args). May be given several times.",
         show_default=False,
     ),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(help="Fill the model from this file, as far as its tensors have a place.", show_default=False),
+    typer.Option(help="Load the matching tensors of the model from this file.", show_default=False),
 ]
 AllowMiswired = Annotated[
-    bool, typer.Option("--allow-miswired", help="Warn of a graph that looks mis-wired instead of refusing it.")
+    bool, typer.Option("--allow-miswired", help="Warn about a graph that looks mis-wired instead of rejecting it.")
 ]
-ImageSize = Annotated[int, typer.Option("--imgsz", "--img", help="Size of the input in pixels.")]
+ImageSize = Annotated[int, typer.Option("--imgsz", "--img", help=f"{IMAGE_SIZE_HELP}.")]
 Data = Annotated[
     str,
     typer.Option(
@@ -51,26 +51,11 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-BackendName = Annotated[
-    Literal["auto", "torch", "onnxruntime", "openvino"],
-    typer.Option(
-        help="What computes on the processor: auto takes ONNX Runtime, else OpenVINO, where regard[fast] is installed, "
-        "and prepares the model once, in ~/.cache/regard or REGARD_CACHE. REGARD_BACKEND says what auto means.",
-    ),
-]
-Precision = Annotated[
-    Literal["float32", "auto"],
-    typer.Option(help="auto: bfloat16 where it costs at most 0.002 AP on the images of --calibration."),
-]
-Calibration = Annotated[
-    str | None,
-    typer.Option(help="Labelled images, as for --data, that --precision auto measures on.", show_default=False),
-]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1 or mps.")]
 Options = Annotated[
     list[str] | None,
     typer.Option(
-        "--arg", "-a", help="An option of the layer, as ratio=16. May be given several times.", show_default=False
+        "--arg", "-a", help="Option of the layer, such as ratio=16. May be given several times.", show_default=False
     ),
 ]
 Output = Annotated[
@@ -78,15 +63,11 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Where to write the result: a .yaml for the graph alone, a .safetensors for graph and weights. The graph "
-        "is printed where this is not given.",
+        help="File for the result: a .yaml for the graph alone, a .safetensors for graph and weights. The graph "
+        "is printed if this is not given.",
         show_default=False,
     ),
 ]
-Conf = Annotated[float, typer.Option("--conf", "--conf-thres", help="Smallest score.")]
-Iou = Annotated[float, typer.Option("--iou", "--iou-thres", help="IoU above which NMS drops the lower-scored box.")]
-MaxDet = Annotated[int, typer.Option("--max-det", help="At most this many detections an image.")]
-Agnostic = Annotated[bool, typer.Option("--agnostic-nms", help="Let boxes of different classes suppress each other.")]
 
 
 def modules_of(references: Sequence[str] | None) -> dict[str, type[nn.Module]]:
@@ -99,7 +80,7 @@ def modules_of(references: Sequence[str] | None) -> dict[str, type[nn.Module]]:
 def load_model(
     model: str, *, modules: Sequence[str] | None = None, weights: str | None = None, allow_miswired: bool = False
 ) -> Detector:
-    """Load a detector; where weights come from another file, say what became of them."""
+    """Load a detector; where weights come from another file, report which tensors were loaded."""
     from rich.console import Console
 
     from regard.weights.detector import load_detector, load_matching
@@ -122,30 +103,6 @@ def load_backend(model: str, *, modules: Sequence[str] | None, device: str) -> B
     return place(load_model(model, modules=modules), device)
 
 
-def open_model(
-    model: str,
-    modules: Sequence[str] | None,
-    *,
-    device: str,
-    backend: str,
-    precision: str,
-    calibration: str | None,
-    imgsz: int,
-) -> Backend | Finder:
-    """Open a model to predict with, the quickest way; see `regard.inference.open_finder`."""
-    from regard.inference import open_finder
-
-    return open_finder(
-        model,
-        device=device,
-        backend=backend,
-        precision=precision,
-        calibration=calibration,
-        imgsz=imgsz,
-        modules=modules_of(modules) if modules else None,
-    )
-
-
 def place(detector: Detector, device: str) -> Detector:
     """Move a detector to a device.
 
@@ -161,9 +118,9 @@ def options_of(pairs: Sequence[str] | None, flag: str = "--arg", example: str = 
     """Turn ``ratio=16`` into ``{"ratio": 16}``; values are read as YAML.
 
     Args:
-        pairs: as they were given.
-        flag: by which, for messages.
-        example: of one of its pairs, for messages.
+        pairs: what the user gave.
+        flag: the option, for messages.
+        example: a valid pair, for messages.
 
     Raises:
         RegardError: no ``=``, or not a value.
@@ -180,8 +137,3 @@ def options_of(pairs: Sequence[str] | None, flag: str = "--arg", example: str = 
                 f"{flag} {pair!r}: the value cannot be read", expected="a number, word or [list]"
             ) from error
     return options
-
-
-def class_list(text: str | None) -> tuple[str, ...]:
-    """Split ``person,car`` or ``0 2`` into names or numbers."""
-    return tuple(text.replace(",", " ").split()) if text else ()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from regard.cli.options import Device, ImageSize, Model, Module, load_backend
+from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def attend(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The picture, a .png; named after the layer if not given.")
     ] = None,
-    imgsz: ImageSize = 640,
-    device: Device = "auto",
+    imgsz: ImageSize = IMGSZ,
+    device: Device = DEVICE,
     module: Module = None,
 ) -> None:
     """Draw what a layer attends to in an image: the query, and the map per head and averaged."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from regard import __version__
-from regard.config import DetectSettings, require_positive
+from regard.config import PREDICT, DetectSettings, ExportSettings, require_positive
 from regard.data.synthetic import scene
 from regard.errors import RegardError
 from regard.exporting.compare import Deviation, compare, example
@@ -26,11 +26,9 @@ from regard.exporting.header import PACKAGES, ExportHeader, Format, file_of, for
 from regard.exporting.runtime import ExportedDetector, open_file
 from regard.exporting.write import write
 from regard.graph.detector import Detector
-from regard.prediction.detect import PREDICT
 from regard.weights.detector import with_current_anchors
 
-OPSET = 18
-"""The version that torch's exporter writes by itself."""
+DEFAULT = ExportSettings()
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,12 @@ def export_detector(
     path: str | Path,
     *,
     format: str | None = None,
-    imgsz: int = 640,
+    imgsz: int = DEFAULT.imgsz,
     nms: bool = False,
     settings: DetectSettings = PREDICT,
-    opset: int = OPSET,
+    opset: int = DEFAULT.opset,
     image: NDArray[np.uint8] | None = None,
-    tolerance: float = 1e-4,
+    tolerance: float = DEFAULT.tolerance,
 ) -> ExportReport:
     """Write a detector as a float32 file for another runtime, for inputs of any batch and size.
 

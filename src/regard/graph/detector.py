@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from regard.config import IMGSZ
 from regard.graph.spec import IMAGE, ModelSpec
 from regard.nn.head import Detect, decode
 
@@ -107,7 +108,7 @@ class Detector(nn.Module):
         assert isinstance(x, list)
         return x
 
-    def summary(self, imgsz: int = 640) -> Summary:
+    def summary(self, imgsz: int = IMGSZ) -> Summary:
         """Return the table of rows, with shapes, parameters and FLOPs at ``imgsz``; it prints."""
         from regard.graph.summary import summarize
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
+from regard.config import IMGSZ
 from regard.graph.cost import RowCost, row_costs
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerSpec, ModelSpec
@@ -138,7 +139,7 @@ _COLUMNS = (
 )
 
 
-def summarize(detector: Detector, imgsz: int = 640) -> Summary:
+def summarize(detector: Detector, imgsz: int = IMGSZ) -> Summary:
     """Return the table of ``detector`` for square images of side ``imgsz``.
 
     Raises:

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from regard.config import ModelSettings
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.inference.cache import (
     PreparedHeader,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", "torch", "onnxruntime", "openvino")
 PRECISIONS = ("float32", "auto")
+DEFAULT = ModelSettings()
 Runtime: TypeAlias = Literal["onnxruntime", "openvino"]
 
 BACKEND_VARIABLE = "REGARD_BACKEND"
@@ -57,11 +59,11 @@ CUDA_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 def open_finder(
     model: str | Path,
     *,
-    device: str = "auto",
-    backend: str = "auto",
-    precision: str = "float32",
+    device: str = DEFAULT.device,
+    backend: str = DEFAULT.backend,
+    precision: str = DEFAULT.precision,
     calibration: str | None = None,
-    imgsz: int = 640,
+    imgsz: int = DEFAULT.imgsz,
     modules: Mapping[str, type[nn.Module]] | None = None,
 ) -> Backend | Finder:
     """Open whatever a user may name as a model, the quickest way that gives the same detections.

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from regard.config import ExportSettings
 from regard.data.synthetic import scene
 from regard.errors import RegardError
 from regard.exporting.compare import example, relative_difference
 from regard.exporting.convert import image_shapes, to_onnx
 from regard.exporting.diagnose import check_exportable
-from regard.exporting.export import OPSET
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.inference.cache import HEADER, INPUT_FORM, MODEL, OPENVINO_FORMS, SIDE, PreparedHeader, digest_of
@@ -86,7 +86,11 @@ def prepare(detector: Detector, made_from: str, runtime: str, folder: Path) -> N
     images = torch.zeros(2, 3, *(n * stride for n in TRACED_STRIDES), dtype=torch.uint8)
     outputs = [f"level{i}" for i in range(len(detector.strides))]
     program = to_onnx(
-        _RawDetector(fuse(detector)).eval(), (images,), image_shapes(stride), opset=OPSET, outputs=outputs
+        _RawDetector(fuse(detector)).eval(),
+        (images,),
+        image_shapes(stride),
+        opset=ExportSettings().opset,
+        outputs=outputs,
     )
     program.model.metadata_props["regard"] = INPUT_FORM
     program.save(folder / MODEL)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regard.config import EVALUATE, DetectSettings, checked, require_positive
+from regard.config import ValSettings, detect_settings
 from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
 from regard.data.validation import ValidationLoader
@@ -22,39 +22,34 @@ if TYPE_CHECKING:
     from regard.backend import Backend
 
 
-def validate(
-    finder: Backend | Finder,
-    data: str | Path,
-    *,
-    split: str = "val",
-    imgsz: int = 640,
-    batch: int = 16,
-    workers: int = 0,
-    rect: bool = True,
-    single_cls: bool = False,
-    classes: Sequence[str] = (),
-    save_json: str | Path | None = None,
-    **settings: Any,
-) -> Metrics:
-    """Measure a detector by the COCO protocol; see `regard.validate`, which also opens files.
+def validate(finder: Backend | Finder, data: str | Path, settings: ValSettings) -> Metrics:
+    """Measure a detector by the COCO protocol; see `regard.val`, which also opens files.
 
     Raises:
         RegardError: no such split, or the classes of model and data differ.
     """
-    require_positive(imgsz=imgsz, batch=batch)
-    loaded = load_data(data, single_cls=single_cls, classes=classes)
-    records = _split(loaded, split)
-    kept = tuple(sorted({int(i) for record in records for i in record.class_ids})) if classes else ()
-    chosen = checked(DetectSettings, {**EVALUATE.model_dump(), "classes": kept, "agnostic_nms": single_cls, **settings})
+    single_cls = settings.single_cls
+    loaded = load_data(data, single_cls=single_cls, classes=settings.classes)
+    records = _split(loaded, settings.split)
+    kept = tuple(sorted({int(i) for record in records for i in record.class_ids})) if settings.classes else ()
+    chosen = detect_settings(settings, kept)
+    chosen = chosen.model_copy(update={"agnostic_nms": settings.agnostic_nms or single_cls})
     warn_of_suppression(finder, chosen)
-    loader = ValidationLoader(records, imgsz=imgsz, batch=batch, workers=workers, stride=finder.max_stride, rect=rect)
+    loader = ValidationLoader(
+        records,
+        imgsz=settings.imgsz,
+        batch=settings.batch,
+        workers=settings.workers,
+        stride=finder.max_stride,
+        rect=settings.rect,
+    )
     if not single_cls:
         check_classes(finder, loaded.names)
     detections, speed = detect(finder, loader, records, settings=chosen)
     if single_cls:
         detections = [dataclasses.replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
-    if save_json:
-        save_coco_json(save_json, detections, records, loaded.category_ids)
+    if settings.save_json:
+        save_coco_json(settings.save_json, detections, records, loaded.category_ids)
     return score(detections, records, loaded.names, speed=speed)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.ahead import ahead, map_ahead
-from regard.config import DetectSettings, require_positive
+from regard.config import PREDICT, DetectSettings, PredictSettings, require_positive
 from regard.data.letterbox import letterbox_rect
 from regard.finder import Finder, ParallelFinder, as_finder, to_detections
 from regard.nms import suppress
@@ -23,8 +23,7 @@ from regard.types import Detections, LetterboxTransform
 if TYPE_CHECKING:
     from regard.backend import Backend
 
-PREDICT = DetectSettings()
-"""The settings by which YOLOv5 shows what it found."""
+DEFAULT = PredictSettings()
 
 _Placed: TypeAlias = tuple[Frame, NDArray[np.uint8], LetterboxTransform]
 
@@ -33,9 +32,9 @@ def predict(
     backend: Backend | Finder,
     source: Source,
     *,
-    imgsz: int = 640,
+    imgsz: int = DEFAULT.imgsz,
     settings: DetectSettings = PREDICT,
-    batch: int = 1,
+    batch: int = DEFAULT.batch,
 ) -> Detections | list[Detections]:
     """Return what the detector finds: `Detections` for one picture, a list for a folder, pattern, video or sequence.
 
@@ -58,9 +57,9 @@ def predict_iter(
     backend: Backend | Finder,
     source: Source,
     *,
-    imgsz: int = 640,
+    imgsz: int = DEFAULT.imgsz,
     settings: DetectSettings = PREDICT,
-    batch: int = 1,
+    batch: int = DEFAULT.batch,
 ) -> Iterator[tuple[Frame, Detections]]:
     """Yield each frame, in order, with what was found in it; see `predict`.
 

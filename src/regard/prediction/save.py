@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.ahead import ahead
+from regard.config import SaveSettings
 from regard.errors import RegardError
 from regard.prediction.sources import Frame
 from regard.types import Detections
@@ -27,11 +28,7 @@ CSV_COLUMNS = ("source", "class_id", "name", "score", "x1", "y1", "x2", "y2")
 def save_detections(
     stream: Iterable[tuple[Frame, Detections]],
     folder: str | Path,
-    *,
-    pictures: bool = True,
-    txt: bool = False,
-    txt_conf: bool = False,
-    tables: bool = False,
+    files: SaveSettings,
 ) -> list[Path]:
     """Write what `regard.prediction.predict_iter` yields into a folder, frame by frame.
 
@@ -40,11 +37,9 @@ def save_detections(
     Args:
         stream: frames with what was found in them.
         folder: made where it does not exist.
-        pictures: draw the detections, into a picture for each image and an mp4 for each video.
-        txt: write ``labels/<name>.txt`` for each frame in YOLO form (class, then centre and size as fractions), an
-            empty file where nothing was found.
-        txt_conf: end the rows of ``txt`` with the score.
-        tables: write all detections, in pixels, to ``detections.json`` and ``detections.csv``.
+        files: which files to write: an annotated image per image and an mp4 per video; ``labels/<name>.txt`` per
+            frame in YOLO form (class, then centre and size as fractions), empty where nothing was found; all
+            detections, in pixels, as ``detections.json`` and ``detections.csv``.
 
     Returns:
         The files written.
@@ -60,20 +55,20 @@ def save_detections(
         with _Videos(folder) as videos:
             for frame, detections in ahead(stream):  # the next are found while one is saved
                 stem, suffix = names.of(frame)
-                if pictures and frame.video:
+                if files.save_images and frame.video:
                     written += videos.add(frame, draw_detections(frame.image, detections), stem)
-                elif pictures:
-                    written.append(
-                        _write(folder / f"{stem}{suffix}", _encode(draw_detections(frame.image, detections), suffix))
-                    )
-                if txt:
+                elif files.save_images:
+                    encoded = _encode(draw_detections(frame.image, detections), suffix)
+                    written.append(_write(folder / f"{stem}{suffix}", encoded))
+                if files.save_txt or files.save_conf:
                     name = stem + (f"_{_frame_number(frame)}" if frame.video else "") + ".txt"
-                    written.append(_write(folder / "labels" / name, yolo_text(detections, txt_conf).encode()))
-                if tables:
+                    written.append(_write(folder / "labels" / name, yolo_text(detections, files.save_conf).encode()))
+                if files.save_json or files.save_csv:
                     records.append(as_record(detections))
-        if tables:
+        if files.save_json:
             text = json.dumps(records, ensure_ascii=False, indent=1)
             written.append(_write(folder / "detections.json", text.encode()))
+        if files.save_csv:
             written.append(_write(folder / "detections.csv", _csv_text(records).encode()))
     except OSError as error:
         raise RegardError(f"cannot write here ({error.strerror or error})", file=folder) from error

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from regard.config import require_positive
+from regard.config import IMGSZ, require_positive
 from regard.graph.cost import RowCost, attention_of, row_costs
 from regard.graph.detector import Detector
 from regard.nn.attention import Attention
@@ -140,7 +140,7 @@ _ROW_HEADINGS = ("name", "module", "MFLOPs", "share", "mixing", "ms", "share", "
 _BOUND_HEADINGS = ("name", "by FLOPs", "by time", "spread")
 
 
-def cost(detector: Detector, *, imgsz: int = 640, repeats: int = 10) -> CostReport:
+def cost(detector: Detector, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostReport:
     """Measure a detector where it is, for one square image, and bound what a cheaper attention could bring.
 
     Args:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from regard.config import IMGSZ
 from regard.data.letterbox import letterbox_rect, restore_boxes
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
@@ -97,7 +98,7 @@ def attend(
     query: Point | None = None,
     kind: Kind = "map",
     of_class: str | int | None = None,
-    imgsz: int = 640,
+    imgsz: int = IMGSZ,
 ) -> View:
     """Run the detector on one image and record what ``layer`` attends to.
 

@@ -1,4 +1,4 @@
-"""Recipes by name, and YOLOv5's ``hyp.yaml`` files read as recipes."""
+"""Find a recipe by name, or read one from a YOLOv5 ``hyp.yaml``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from regard.config import DEFAULT_RECIPE, YOLOV5_RECIPE, Recipe
+from regard.config.recipe import DEFAULT_RECIPE, YOLOV5_RECIPE, Recipe
 from regard.errors import RegardError, RegardWarning, nearest
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in (DEFAULT_RECIPE, YOLOV5_RECIPE)})
@@ -47,15 +47,19 @@ HYP_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 WITHOUT_EFFECT = ("iou_t", "anchors")
-"""In YOLOv5's files, but not used by its training of a model that has anchors."""
-NOT_OFFERED = ("fl_gamma", "copy_paste")
+"""Keys of YOLOv5's files that its own training ignores for a model with anchors."""
+UNSUPPORTED = ("fl_gamma", "copy_paste")
 
 
 def find_recipe(source: str | Path) -> Recipe:
-    """Return a recipe by name, or from a YOLOv5 ``hyp.yaml``.
+    """Look up a built-in recipe by name, or read a YOLOv5 ``hyp.yaml``.
+
+    Example:
+        >>> find_recipe("yolov5").optim.optimizer
+        'sgd'
 
     Raises:
-        RegardError: neither; or the file has an unknown key, a bad value, or asks for what is not offered.
+        RegardError: no such recipe or file; or the file has an unknown key or a value that is out of range.
     """
     if str(source) in RECIPES:
         return RECIPES[str(source)]
@@ -76,9 +80,9 @@ def _read_hyp(path: Path) -> Recipe:
         if key in HYP_KEYS:
             group, name = HYP_KEYS[key]
             values[group][name] = value
-        elif key in NOT_OFFERED:
+        elif key in UNSUPPORTED:
             if value:
-                warnings.warn(f"{path}: {key}: {value} is not offered and left out", RegardWarning, stacklevel=2)
+                warnings.warn(f"{path}: {key}: {value} is not supported and is ignored", RegardWarning, stacklevel=2)
         elif key not in WITHOUT_EFFECT:
             what = f"unknown hyper-parameter {key!r}"
             raise RegardError(what, file=path, line=lines.get(str(key)), hint=nearest(key, HYP_KEYS))
@@ -92,7 +96,7 @@ def _read_hyp(path: Path) -> Recipe:
 
 
 def _mapping(path: Path) -> tuple[dict[Any, Any], dict[str, int]]:
-    """Return what a YAML file holds, and the line of each key."""
+    """Read a YAML mapping together with the line number of each key."""
     try:
         text = path.read_text(encoding="utf-8")
         document, root = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)

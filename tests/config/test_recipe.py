@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from regard.config import DEFAULT_RECIPE, YOLOV5_RECIPE
+from regard.config.hyp import HYP_KEYS, find_recipe
 from regard.errors import RegardError, RegardWarning
-from regard.training.recipe import HYP_KEYS, find_recipe
 
 PUBLISHED = """\
 # the values of the stock file, all 29 keys
@@ -79,7 +79,7 @@ def test_what_is_left_out_is_as_in_the_stock_recipe(hyp: Path) -> None:
 @pytest.mark.parametrize("key", ["fl_gamma", "copy_paste"])
 def test_what_is_not_offered_is_said(hyp: Path, key: str) -> None:
     hyp.write_text(f"lr0: 0.02\n{key}: 1.5\n")
-    with pytest.warns(RegardWarning, match=rf"hyp\.mine\.yaml: {key}: 1.5 is not offered"):
+    with pytest.warns(RegardWarning, match=rf"hyp\.mine\.yaml: {key}: 1.5 is not supported"):
         assert find_recipe(hyp).optim.lr == 0.02
 
 

@@ -1,0 +1,150 @@
+"""What all settings share: strict pydantic models whose fields also describe options, signatures and documentation."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from regard.errors import RegardError, nearest
+
+BOUNDS = ("ge", "gt", "le", "lt", "min_length")
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field appears on the command line, where that is not just ``--its-name``.
+
+    Attributes:
+        flags: all spellings, such as ``("--imgsz", "--img")``; derived from the field's name if empty.
+        old: former spellings, which still work, hidden, with a ``DeprecationWarning``.
+        repeat: give one value per occurrence of the option instead of one list separated by commas.
+    """
+
+    flags: tuple[str, ...] = ()
+    old: tuple[str, ...] = ()
+    repeat: bool = False
+
+
+class Settings(BaseModel):
+    """A group of settings: unknown names raise an error, values are validated, instances are immutable.
+
+    Attributes:
+        renamed: former names of fields and what they are called now; they are accepted with a ``DeprecationWarning``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, values: Any) -> Any:
+        return current_names(cls, values) if isinstance(values, Mapping) else values
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def current_names(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace former names of fields in ``values`` by the current ones, with a warning for each."""
+    found = dict(values)
+    for old in found.keys() & kind.renamed.keys():
+        new = kind.renamed[old]
+        warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=4)
+        found.setdefault(new, found.pop(old))
+    return found
+
+
+def checked(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Validate what a user gave.
+
+    Raises:
+        RegardError: an unknown name (the nearest is suggested) or a bad value.
+    """
+    values = current_names(kind, values)
+    for name in values:
+        if name not in kind.model_fields:
+            known = ", ".join(kind.model_fields)
+            raise RegardError(f"unknown setting {name!r}", expected=known, hint=nearest(name, kind.model_fields))
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RegardError(f"{'.'.join(map(str, first['loc']))} is {first['input']!r}", expected=first["msg"]) from error
+
+
+def part_of(settings: Settings, base: type[Settings]) -> dict[str, Any]:
+    """Select the fields of ``settings`` that it inherits from ``base``, as arguments by name."""
+    return {name: getattr(settings, name) for name in base.model_fields}
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """Convert ``settings`` to plain, JSON-ready values."""
+    return settings.model_dump(mode="json")
+
+
+def require_positive(**values: int) -> None:
+    """Check numbers that count something.
+
+    Raises:
+        RegardError: one is below 1.
+    """
+    for name, value in values.items():
+        if value < 1:
+            raise RegardError(f"{name} is {value}", expected="a positive whole number")
+
+
+def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:
+    """List the fields of a group by name, its own before those that it inherits."""
+    names = dict.fromkeys(name for base in kind.__mro__ for name in inspect.get_annotations(base))
+    return {name: kind.model_fields[name] for name in names if name in kind.model_fields}
+
+
+def option_of(field: FieldInfo) -> Option:
+    """Look up how a field appears on the command line."""
+    return next((extra for extra in field.metadata if isinstance(extra, Option)), Option())
+
+
+def range_of(field: FieldInfo) -> str:
+    """Write the values that a field accepts in words: "at least 1", "0 to 1", "one of sgd, adamw", or ""."""
+    kind = without_none(field.annotation)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    bounds: dict[type, Any] = {type(b): getattr(b, name) for b in field.metadata for name in BOUNDS if hasattr(b, name)}
+    if Ge in bounds and Le in bounds:
+        return f"{bounds[Ge]:g} to {bounds[Le]:g}"
+    words = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below", MinLen: "at least"}
+    return ", ".join(f"{words[kind]} {value:g}" for kind, value in bounds.items())
+
+
+def default_text(field: FieldInfo) -> str:
+    """Write the default of a field as a user would type it; "" where it is required, None or empty."""
+    default = field.default
+    if field.is_required() or default is None or default in ("", (), {}):
+        return ""
+    if isinstance(default, Settings):
+        return str(getattr(default, "name", ""))
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def describe_field(field: FieldInfo, default: str, *, choices: bool = True) -> str:
+    """Describe a field in one sentence: what it is, the values that it accepts (``choices`` included), its default."""
+    is_choice = get_origin(without_none(field.annotation)) is Literal
+    facts = ["" if is_choice and not choices else range_of(field), f"default: {default}" if default else ""]
+    inside = "; ".join(filter(None, facts))
+    return (field.description or "") + (f" ({inside})." if inside else ".")
+
+
+def without_none(annotation: Any) -> Any:
+    """Strip ``None`` from an optional type."""
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation
+    rest = tuple(kind for kind in get_args(annotation) if kind is not type(None))
+    return rest[0] if len(rest) == 1 else Union[rest]  # noqa: UP007

@@ -1,0 +1,172 @@
+"""The settings of training, validation, prediction and export: every default, bound and description, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from regard.config.base import Option, Settings, part_of
+from regard.config.hyp import find_recipe
+from regard.config.recipe import DEFAULT_RECIPE, Recipe
+
+IMGSZ = 640
+"""Side of the network's input in pixels."""
+
+DEVICE = "auto"
+IMAGE_SIZE_HELP = "Size of the network's input, in pixels"
+
+ImageSize = Annotated[int, Field(ge=1, description=IMAGE_SIZE_HELP), Option(flags=("--imgsz", "--img"))]
+Classes = Annotated[
+    tuple[str, ...], Field(description="Classes to keep, by name or index, as in person,car or 0,2; empty keeps all")
+]
+SingleClass = Annotated[bool, Field(description="Treat all objects as one class")]
+Conf = Annotated[
+    float, Field(ge=0, le=1, description="Smallest score of a detection"), Option(flags=("--conf", "--conf-thres"))
+]
+Iou = Annotated[
+    float,
+    Field(ge=0, le=1, description="IoU above which NMS drops the box with the lower score"),
+    Option(flags=("--iou", "--iou-thres")),
+]
+MaxDet = Annotated[int, Field(ge=1, description="Largest number of detections per image")]
+MultiLabel = Annotated[bool, Field(description="Let every class above the threshold make a detection of its own")]
+ClassIndices = Annotated[tuple[int, ...], Field(description="Indices of the classes to keep; empty keeps all")]
+
+
+def _recipe(value: object) -> object:
+    return find_recipe(value) if isinstance(value, str | Path) else value
+
+
+class Thresholds(Settings):
+    """Which boxes become detections, in non-maximum suppression (NMS)."""
+
+    conf: Conf = 0.25
+    iou: Iou = 0.45
+    max_det: MaxDet = 1000
+    agnostic_nms: bool = Field(False, description="Let boxes of different classes suppress each other")
+    multi_label: MultiLabel = False
+
+
+class DetectSettings(Thresholds):
+    """Which boxes become detections, and of which classes."""
+
+    classes: ClassIndices = ()
+
+
+class ModelSettings(Settings):
+    """What a model runs on, and how."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    imgsz: ImageSize = IMGSZ
+    device: str = Field(DEVICE, description="Device for a model from a file: auto, cpu, cuda, cuda:1 or mps")
+    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = Field(
+        "auto",
+        description="Runtime for weights on a CPU. auto: ONNX Runtime, else OpenVINO, where regard[fast] is installed; "
+        "the model is compiled once and cached in ~/.cache/regard or REGARD_CACHE. REGARD_BACKEND overrides auto",
+    )
+    precision: Literal["float32", "auto"] = Field(
+        "float32", description="auto: bfloat16 where it costs at most 0.002 AP on the images of calibration"
+    )
+    calibration: str | None = Field(None, description="Labelled data set on which precision auto is decided")
+
+
+class ValSettings(ModelSettings, Thresholds):
+    """A measurement by the COCO protocol, with YOLOv5's settings for it."""
+
+    split: str = Field("val", description="Split of the data set: train, val or test")
+    batch: int = Field(16, ge=1, description="Number of images per batch; 1 pads least")
+    workers: int = Field(0, ge=0, description="Number of additional threads that read images")
+    rect: bool = Field(True, description="Pad each batch only as much as necessary")
+    single_cls: SingleClass = False
+    classes: Classes = ()
+    save_json: Path | None = Field(None, description="Write the detections to this file in COCO's results format")
+    conf: Conf = 0.001
+    iou: Iou = 0.6
+    max_det: MaxDet = 300
+    multi_label: MultiLabel = True
+
+
+class PredictSettings(ModelSettings, Thresholds):
+    """A detection in images or videos."""
+
+    batch: int = Field(1, ge=1, description="Number of images of equal size per batch")
+    classes: Classes = ()
+
+
+class SaveSettings(Settings):
+    """Which files `regard predict` writes."""
+
+    save_images: Annotated[bool, Option(old=("--pictures",))] = Field(
+        True, description="Save images and videos with the boxes drawn"
+    )
+    save_txt: bool = Field(False, description="Save YOLO txt files")
+    save_conf: bool = Field(False, description="Save YOLO txt files whose rows end with the score")
+    save_json: Annotated[bool, Option(old=("--tables",))] = Field(True, description="Save detections.json")
+    save_csv: Annotated[bool, Option(old=("--tables",))] = Field(True, description="Save detections.csv")
+
+
+class ExportSettings(Thresholds):
+    """An exported file for another runtime."""
+
+    format: Literal["onnx", "openvino", "torchscript"] | None = Field(
+        None, description="Format; onnx, or what the suffix of the output says, if not given"
+    )
+    imgsz: ImageSize = IMGSZ
+    nms: bool = Field(False, description="Include non-maximum suppression in the file")
+    classes: ClassIndices = ()
+    opset: int = Field(18, ge=1, description="Version of the ONNX operator set")
+    tolerance: float = Field(1e-4, gt=0, description="Largest relative difference from PyTorch that is accepted")
+
+
+class TrainSettings(Settings):
+    """One training run: budget, input, hardware and what is kept."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    epochs: int = Field(100, ge=1, description="Number of passes over the training images")
+    batch: int = Field(16, ge=1, description="Number of images per step, over all processes")
+    imgsz: Annotated[ImageSize, Field(ge=32)] = IMGSZ
+    seed: int = Field(0, ge=0, description="Seed of all random choices; the same seed gives the same run")
+    device: str = Field(DEVICE, description="Device: auto, cpu, cuda, cuda:1 or mps")
+    devices: int = Field(1, ge=1, description="Number of processes, each on its own device (DDP)")
+    precision: Literal["32", "bf16", "fp16", "auto"] = Field(
+        "auto",
+        description="Precision of the network; the loss is always computed in float32. auto: bfloat16 where the "
+        "hardware supports it",
+    )
+    workers: int = Field(2, ge=0, description="Number of processes that load images")
+    cache: Literal["auto", "none", "ram", "disk"] = Field(
+        "auto",
+        description="Where to keep images decoded and resized: in ram, or on disk in the folder image-cache next to "
+        "the run's, which runs share and which may be deleted at any time. auto: ram if they take a small part of it",
+    )
+    freeze: tuple[str, ...] = Field(
+        (), description="Layers that are not trained: names, backbone, or a number of first layers"
+    )
+    freeze_batchnorm: bool = Field(False, description="Do not update the statistics of batch normalisation")
+    multi_scale: bool = Field(False, description="Vary the input size by up to 50 %")
+    rect: bool = Field(False, description="Train on batches of similar shape, without mosaic")
+    patience: int = Field(100, ge=0, description="Number of epochs without improvement before stopping; 0 never stops")
+    autoanchor: bool = Field(True, description="Fit the anchors to the data if they match too few boxes")
+    single_cls: SingleClass = False
+    classes: Classes = ()
+    val_every: int = Field(1, ge=1, description="Number of epochs between validations")
+    plots: bool = Field(True, description="Draw labelled batches, predictions and curves")
+    recipe: Annotated[Recipe, BeforeValidator(_recipe), Option(flags=("--recipe", "--hyp"))] = Field(
+        DEFAULT_RECIPE, description="Recipe: default, yolov5, or a YOLOv5 hyp.yaml"
+    )
+
+
+def detect_settings(settings: Thresholds, classes: tuple[int, ...] = ()) -> DetectSettings:
+    """Select the settings of NMS from those of a command."""
+    return DetectSettings(**part_of(settings, Thresholds), classes=classes)
+
+
+PREDICT = DetectSettings()
+"""The settings with which YOLOv5 shows detections."""
+
+EVALUATE = detect_settings(ValSettings())
+"""The settings with which YOLOv5 measures AP."""
