@@ -76,7 +76,7 @@ def test_a_forgotten_shift_is_refused_with_the_corrected_row(tmp_path: Path) -> 
         (("val", "odd-one-out", "--data", "synthetic:context", "--imgsz", "0"), "imgsz is 0"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--workers", "-1"), "workers is -1"),
         (("export", "odd-one-out", "--max-det", "0"), "max_det is 0"),
-        (("export", "odd-one-out", "--image", "nowhere.jpg"), "no such image"),
+        (("export", "odd-one-out", "--image", "nowhere.jpg"), "the image file does not exist"),
     ],
 )
 def test_what_a_user_can_cause_exits_2_without_a_traceback(
