@@ -214,7 +214,7 @@ def test_classes_of_torch(row: str, channels: int) -> None:
         ("[-1, 1, Ours, {ration: 4}]", "did you mean 'ratio'"),
         ("[-1, 1, Needy, [128]]", "needs kernel"),
         ("[-1, 1, Needy, [wide, 3]]", "output channels are 'wide'"),
-        ("[-1, 1, NoChannels, []]", "takes no channels"),
+        ("[-1, 1, NoChannels, []]", "no argument for the input channels"),
         ("[[-1, 0], 1, Ours, []]", "reads 2 layers"),
         ("[-1, 1, Conv, [128, 3, 1, 1, 5]]", "Conv failed: ValueError"),
         ("[-1, 1, nn.Flatten, []]", r"returns a tensor of shape \(1, "),
@@ -257,7 +257,7 @@ def test_options_are_written_by_position_where_they_can(options: dict[str, Any],
     spec = parse_spec(MODEL.replace("ROW", "[-1, 1, Conv, [128, 3, 1]]"), FILE)
     built = build(insert(spec, "Ours", after=2, options=options, gate=False), modules=MODULES).spec
     if written is None:
-        with pytest.raises(RegardError, match="cannot be written by position"):
+        with pytest.raises(RegardError, match="cannot be positional"):
             built.to_yolov5_yaml()
     else:
         assert f"Ours, {written}]" in built.to_yolov5_yaml()

@@ -107,7 +107,7 @@ def test_nothing_follows_the_head_and_no_name_is_given_twice() -> None:
     spec = read_spec("yolov5n")
     with pytest.raises(RegardError, match="nothing can follow 'detect'"):
         insert(spec, "SE", after="detect")
-    with pytest.raises(RegardError, match="is called 'p4' already"):
+    with pytest.raises(RegardError, match="called 'p4'"):
         insert(spec, "SE", after="p3", name="p4")
     for name in ("a b", "17", "image", "-1", "a: b", "yes", ""):
         with pytest.raises(RegardError, match="cannot be the name of a layer"):

@@ -15,7 +15,7 @@ from regard.data.files import is_file, read_text
 from regard.data.synthetic import PREFIX
 from regard.errors import RegardError, nearest
 from regard.evaluation.metrics import HEADLINE
-from regard.graph.parse import LineOf, read_document
+from regard.graph.document import LineOf, read_document
 
 BASE, NOISE = "base", "noise"
 """Names of the variants that every study may have."""

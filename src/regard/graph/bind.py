@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.errors import RegardError, nearest
-from regard.graph.hints import expected_instead
-from regard.graph.signature import Signature, signature_of
+from regard.graph.signature import Signature, expected_instead, signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
 
 DIVISOR = 8

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from regard.errors import RegardError, nearest
-from regard.graph.parse import check_name, plain_value
+from regard.graph.document import plain_value
 from regard.graph.signature import OUT_NAMES
-from regard.graph.spec import LayerSpec, ModelSpec
+from regard.graph.spec import LayerSpec, ModelSpec, check_name
 
 
 def unique_name(wanted: str, taken: Sequence[str]) -> str:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import product
 
 from regard.errors import RegardError, RegardWarning
-from regard.graph.naming import nearest_stock
+from regard.graph.align import nearest_stock
+from regard.graph.dialects.yolov5 import integer_row
 from regard.graph.read import stock_graphs
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec
-from regard.graph.write import integer_row
 
 FIRST_STOCK_STRIDE = 8
 """Stride of the first level of the stock graphs that state their anchors; it doubles from level to level."""

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from regard.errors import RegardError, nearest
+from regard.graph.align import name_layers
+from regard.graph.dialects import native
+from regard.graph.document import MOST_REPEATS, LineOf, parse_anchors, parse_args, parse_number, read_document
 from regard.graph.edit import insert, remove, replace_layer
-from regard.graph.naming import name_rows
-from regard.graph.parse import MOST_REPEATS, LineOf, parse_anchors, parse_args, parse_graph, parse_number, read_document
 from regard.graph.spec import ModelSpec, SourceLocation
 
 STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
@@ -98,10 +99,10 @@ def _parse(text: str, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
     document, lines = read_document(text, file)
     if "base" in document:
         return _overlay(document, lines, file, above)
-    spec = parse_graph(document, lines, file)
+    spec = native.parse(document, lines, file)
     if not any(row.name.startswith("#") for row in spec.layers):
         return spec
-    return name_rows(spec, stock_graphs())
+    return name_layers(spec, stock_graphs())
 
 
 def spec_from_yolov5(document: Mapping[str, Any]) -> ModelSpec:

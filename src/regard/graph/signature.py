@@ -1,14 +1,17 @@
-"""What a layer's constructor wants, read from its signature, so that no list of class names is needed.
+"""How a layer's constructor is called, read from its signature, so that no list of class names is needed.
 
 Three forms of constructor are understood:
 
 * the project's: ``Class(in_channels, **options)``; an option called ``out_channels`` is its output;
-* YOLOv5's, for users' own modules: ``Class(c1, c2, *args)``, ``n`` as third if it repeats inside;
+* YOLOv5's, for users' own modules: ``Class(c1, c2, *args)``, with ``n`` third if the layer repeats inside;
 * a class of ``torch.nn`` that has no channel argument, such as ``nn.Upsample``: its arguments as written.
 
-A class attribute ``multi_input = True`` says that it takes a list of maps, and of channels, instead of one.
-``options_of = {"options": ("attention", ATTENTION)}`` says that its argument ``options`` holds those of the class that
-its argument ``attention`` names in a table.
+A class attribute ``multi_input = True`` declares that the layer takes a list of maps, and of channels, instead of one.
+``options_of = {"options": ("attention", ATTENTION)}`` declares that the argument ``options`` contains the options of
+the class that the argument ``attention`` names in a table.
+
+Values are checked against the types that the constructor states: in YAML ``shortcut: Flase`` is a word, which Python
+would take as true, and the network would be built differently without an error.
 """
 
 from __future__ import annotations
@@ -16,15 +19,27 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, get_type_hints
 
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from torch import nn
 
 from regard.errors import RegardError
-from regard.graph.hints import hints_of
 
 OUT_NAMES = ("out_channels", "c2", "cout", "c_out", "out_ch", "oup", "out_planes", "out_dim")
 IN_NAMES_OF_TORCH = ("in_channels", "num_features")
+
+PLAIN = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "a word",
+    "a valid tuple": "a list",
+    "a valid list": "a list",
+    "an instance of Sequence": "a list",
+}
+"""Pydantic's terms, and what to call them in messages about YAML files."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +47,18 @@ class Signature:
     """How to call a layer's constructor.
 
     Attributes:
-        takes_channels: whether the first argument is the input's channels.
-        multi_input: whether it reads a list of maps.
-        out: name of the argument that sets the output's channels, if any.
-        repeats: name of the argument that takes the number of repeats inside, if any.
-        strides: whether it wants the strides of its inputs (the detection head).
+        takes_channels: whether the first argument is the number of input channels.
+        multi_input: whether the layer reads a list of maps.
+        out: name of the argument for the output channels, if any.
+        repeats: name of the argument for the number of repeats inside the layer, if any.
+        strides: whether it takes the strides of its inputs (the detection head).
         options: all other arguments in order, name to default (``inspect.Parameter.empty`` if required).
         by_name_only: those of ``options`` that cannot be given by position.
         variadic: whether it takes further positional arguments.
         open: whether it takes options of any name.
-        hints: the types that it states, name to type.
-        options_of: arguments that hold the options of another class -> the argument that names it, and the table.
+        hints: stated types by argument name.
+        options_of: for each argument that contains the options of another class, the argument that names the class
+            and the table of classes.
     """
 
     takes_channels: bool
@@ -59,12 +75,12 @@ class Signature:
 
     @property
     def names(self) -> list[str]:
-        """Every option that a user may set by name."""
+        """All options that a user may set by name."""
         return ([self.out] if self.out else []) + list(self.options)
 
     @property
     def positions(self) -> list[str]:
-        """Every option that can be given by position, after the output's channels."""
+        """All options that can be given by position, after the output channels."""
         return [name for name in self.options if name not in self.by_name_only]
 
 
@@ -72,7 +88,11 @@ def signature_of(layer: type[nn.Module]) -> Signature:
     """Read the constructor of ``layer``.
 
     Raises:
-        RegardError: it takes no argument for the channels where one is needed.
+        RegardError: it has no argument for the input channels although it needs one.
+
+    Example:
+        >>> signature_of(nn.Upsample).positions
+        ['size', 'scale_factor', 'mode', 'align_corners', 'recompute_scale_factor']
     """
     parameters = list(inspect.signature(layer).parameters.values())
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY)]
@@ -86,7 +106,7 @@ def signature_of(layer: type[nn.Module]) -> Signature:
         return Signature(False, False, None, None, False, options, by_name_only, variadic, open_)
     if not named:
         raise RegardError(
-            f"{layer.__name__} takes no channels",
+            f"{layer.__name__} has no argument for the input channels",
             expected=f"class {layer.__name__}(in_channels, **options), or YOLOv5's (c1, c2, *args)",
         )
     rest = named[1:]
@@ -104,6 +124,44 @@ def signature_of(layer: type[nn.Module]) -> Signature:
     return Signature(True, multi_input, out, repeats, strides, options, by_name_only, variadic, open_, hints, inside)
 
 
+def hints_of(layer: type[nn.Module]) -> dict[str, Any]:
+    """Types that a constructor states, by argument name; none for torch's own classes, which check their values."""
+    if layer.__module__.startswith("torch.nn."):
+        return {}
+    try:
+        return get_type_hints(layer.__init__)
+    except Exception:  # a user's annotations may contain anything
+        return {}
+
+
+def expected_instead(value: Any, hint: Any) -> str | None:
+    """Describe what ``hint`` expects if ``value`` is of another type; None if it fits or cannot be checked.
+
+    Example:
+        >>> expected_instead("Flase", bool), expected_instead(True, bool)
+        ('true or false', None)
+    """
+    try:
+        adapter = _adapter(hint)
+        adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        if isinstance(value, tuple) and expected_instead(list(value), hint) is None:  # ``list[int]``
+            return None
+        found = (fault["msg"].removeprefix("Input should be ") for fault in error.errors())
+        return " or ".join(dict.fromkeys(PLAIN.get(words, words) for words in found))
+    except (PydanticUserError, TypeError):  # a type that cannot be checked, or is not hashable
+        return None
+    return None
+
+
 def _is_out(parameter: inspect.Parameter) -> bool:
     positional = parameter.kind is not parameter.KEYWORD_ONLY
     return positional and (parameter.name in OUT_NAMES or parameter.default is parameter.empty)
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # a type with its own configuration
+        return TypeAdapter(hint)

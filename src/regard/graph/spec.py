@@ -1,8 +1,9 @@
-"""A model graph as data: rows that name what they read. No layer is built here."""
+"""A model graph as data: layers that name what they read. No network is built here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,23 @@ from typing import Any
 from regard.errors import RegardError, nearest
 
 IMAGE = "image"
-"""What the first row reads."""
+"""Name under which layers read the input image."""
+
+NAME = re.compile(r"[^\W\d][\w.-]*")
+"""Names of layers: words that need no quotes in YAML and cannot be confused with an index."""
+
+RESERVED = (IMAGE, "null", "true", "false", "yes", "no", "on", "off")
 
 
 @dataclass(frozen=True)
 class SourceLocation:
-    """Where a row was written, for messages and for finding stale references.
+    """Place where a layer is written, for messages and for finding wrong references.
 
     Attributes:
         line: 1-based line in the file.
-        index: position among all rows of the file.
+        index: position among all layers of the file.
         sources: ``from`` as written: indices, or names in the native form.
-        file: the file; that of the base for a row that an overlay took over.
+        file: the file; for a layer that an overlay inherits, the file of its base.
     """
 
     line: int
@@ -32,18 +38,18 @@ class SourceLocation:
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One row of the graph.
+    """One layer of a graph.
 
     Attributes:
         name: unique in the graph.
-        inputs: names of the rows it reads, ``IMAGE`` for the image.
-        module: the layer's name in the table of layers, a class of ``torch.nn`` as ``nn.X``, or a user's own.
-        number: repeats, before scaling by ``depth_multiple``.
+        inputs: names of the layers that it reads, ``IMAGE`` for the image.
+        module: class name in the table of layers, ``nn.X`` for a class of ``torch.nn``, or the name of a user's class.
+        number: number of repeats before scaling by ``depth_multiple``.
         args: positional arguments as YOLOv5 writes them (output channels first and unscaled).
-        options: arguments by name; not together with ``args``.
-        gate: whether the layer stands behind a gate (see ``regard.nn.gate``); None where that was never asked.
-        head: whether it was listed under ``head`` rather than ``backbone``.
-        origin: where it was written; None for a row made by an edit.
+        options: arguments by name, in addition to ``args``.
+        gate: whether the layer is behind a gate (see ``regard.nn.gate``); None if the file does not state it.
+        head: whether it is listed under ``head``, not ``backbone``.
+        origin: where it is written; None for a layer made by an edit.
     """
 
     name: str
@@ -58,26 +64,26 @@ class LayerSpec:
 
     @property
     def line(self) -> int | None:
-        """The line it was written on, where it was read from a file."""
+        """Line in the file, or None if the layer was not read from a file."""
         return self.origin.line if self.origin else None
 
     @property
     def file(self) -> Path | None:
-        """The file it was written in, where it was read from one."""
+        """File that the layer was read from, or None."""
         return self.origin.file if self.origin else None
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """What building a row established.
+    """Facts about a layer that are known once it is built.
 
     Attributes:
         in_channels: channels of each input.
         out_channels: channels of the output (0 for the detection head).
-        arguments: the layer's arguments in order, the input's channels first, output channels scaled.
-        positional: the arguments to write in YOLOv5's form, channels unscaled; None if they cannot be.
+        arguments: arguments of the constructor in order: input channels first, output channels scaled.
+        positional: arguments in YOLOv5's form, channels unscaled; None if that form cannot express them.
         stride: input pixels per cell of the output (0 for the detection head).
-        repeats: the number after scaling by ``depth_multiple``.
+        repeats: number of repeats after scaling by ``depth_multiple``.
     """
 
     in_channels: tuple[int, ...]
@@ -90,16 +96,16 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A whole graph.
+    """A model graph.
 
     Attributes:
-        layers: in order; a row reads only rows before it, the last is the detection head.
+        layers: in order; a layer reads only layers before it, the last one is the detection head.
         nc: number of classes.
         depth_multiple: scales ``LayerSpec.number``.
         width_multiple: scales output channels.
-        anchors: per level, widths and heights in input pixels, flat; or how many a level, to be fitted to data.
-        file: where it was read from, for messages.
-        info: by layer name, filled in by ``graph.build``.
+        anchors: widths and heights in input pixels, flat, per level; or their number per level, to be fitted to data.
+        file: the file that the graph was read from, for messages.
+        info: facts by layer name, filled in by ``graph.build``.
     """
 
     layers: tuple[LayerSpec, ...]
@@ -111,15 +117,14 @@ class ModelSpec:
     info: Mapping[str, LayerInfo] = field(default_factory=dict, compare=False)
 
     def index(self, name: str) -> int:
-        """Return the position of the row called ``name``.
+        """Find the position of the layer called ``name``.
 
         Raises:
-            RegardError: there is none; the nearest name is suggested.
+            RegardError: there is no such layer; the nearest name is suggested.
         """
-        for i, row in enumerate(self.layers):
-            if row.name == name:
-                return i
-        names = [row.name for row in self.layers]
+        names = [layer.name for layer in self.layers]
+        if name in names:
+            return names.index(name)
         raise RegardError(
             f"no layer is called {name!r}",
             file=self.file,
@@ -128,10 +133,10 @@ class ModelSpec:
         )
 
     def layer(self, name: str | int) -> LayerSpec:
-        """Return a row by name or by index (negative counts from the end).
+        """Look up a layer by name or by index; negative indices count from the end.
 
         Raises:
-            RegardError: there is no such row.
+            RegardError: there is no such layer.
         """
         if isinstance(name, str) and name.lstrip("-").isdigit():
             name = int(name)
@@ -142,28 +147,45 @@ class ModelSpec:
         return self.layers[name]
 
     def readers(self, name: str) -> tuple[LayerSpec, ...]:
-        """Return the rows that read the row called ``name``."""
-        return tuple(row for row in self.layers if name in row.inputs)
+        """All layers that read the layer called ``name``."""
+        return tuple(layer for layer in self.layers if name in layer.inputs)
 
     def with_classes(self, nc: int) -> ModelSpec:
-        """Return the same graph for another number of classes."""
+        """Copy the graph for another number of classes."""
         return replace(self, nc=nc, info={})
 
     def to_yaml(self) -> str:
-        """Return the graph in the native form: named rows, nothing lost."""
-        from regard.graph.write import native_yaml
+        """Write the graph in the native form: named layers, without loss."""
+        from regard.graph.dialects import native
 
-        return native_yaml(self)
+        return native.write(self)
 
     def to_yolov5_yaml(self, *, ungated: bool = False) -> str:
-        """Return the graph as a plain integer YOLOv5 YAML, which YOLOv5 itself can read.
+        """Write the graph as a YOLOv5 YAML with integer references, which YOLOv5 itself can read.
 
         Args:
-            ungated: write gated rows as plain ones; the result is then another network.
+            ungated: write gated layers without their gates; the file then describes another network.
 
         Raises:
-            RegardError: a row is gated (and not ``ungated``) or has options that cannot be written by position.
+            RegardError: a layer is gated (without ``ungated``) or has options that cannot be positional arguments.
         """
-        from regard.graph.write import yolov5_yaml
+        from regard.graph.dialects import yolov5
 
-        return yolov5_yaml(self, ungated=ungated)
+        return yolov5.write(self, ungated=ungated)
+
+
+def check_name(name: str, taken: Sequence[str], file: Path | None = None, line: int | None = None) -> None:
+    """Check that a layer may be called ``name``.
+
+    Raises:
+        RegardError: the name is taken, reserved, or needs quotes in YAML.
+    """
+    if not NAME.fullmatch(name) or name.lower() in RESERVED:
+        raise RegardError(
+            f"{name!r} cannot be the name of a layer",
+            file=file,
+            line=line,
+            expected="a letter, then letters, digits, '_', '-' or '.'",
+        )
+    if name in taken:
+        raise RegardError(f"there already is a layer called {name!r}", file=file, line=line)

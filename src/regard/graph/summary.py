@@ -15,8 +15,8 @@ from torch import nn
 from regard.config import IMGSZ
 from regard.graph.cost import RowCost, row_costs
 from regard.graph.detector import Detector
+from regard.graph.dialects.yolov5 import integer_sources
 from regard.graph.spec import LayerSpec, ModelSpec
-from regard.graph.write import integer_sources
 from regard.nn.gate import Gated
 
 BYTES = 4

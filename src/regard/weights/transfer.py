@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 from torch import Tensor
 
-from regard.graph.align import align, row_similarity
+from regard.graph.align import align, layer_similarity
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerSpec, ModelSpec
 
@@ -145,7 +145,7 @@ def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
 
     def similarity(a: LayerSpec, b: LayerSpec) -> float:
         # A shared name outweighs any likeness; rows of different kinds hold no tensors in common.
-        return (100.0 if a.name == b.name else 0.0) + (row_similarity(a, b) if a.module == b.module else 0.0)
+        return (100.0 if a.name == b.name else 0.0) + (layer_similarity(a, b) if a.module == b.module else 0.0)
 
     return {j: i for i, j in align(source.layers, target.layers, similarity).items()}
 

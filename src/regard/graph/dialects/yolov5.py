@@ -1,0 +1,124 @@
+"""YOLOv5's form: layers as ``[from, number, module, args]`` that read each other by index.
+
+Reading is shared with the native form, which accepts such rows; ``FIELDS`` and ``resolve_index`` define them. Unnamed
+layers are named afterwards, see ``regard.graph.align``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regard.errors import RegardError
+from regard.graph.document import flow
+from regard.graph.spec import IMAGE, LayerSpec, ModelSpec
+
+FIELDS = ("from", "number", "module", "args")
+
+
+def resolve_index(source: int, reader: int, line: int | None, file: Path | None) -> int | None:
+    """Find the position that an index in ``from`` refers to; None is the image.
+
+    Args:
+        source: the index; negative ones count back from the reader.
+        reader: position of the layer that reads.
+        line: line of the reader, for error messages.
+        file: the file, for error messages.
+
+    Raises:
+        RegardError: there is no such layer before the reader.
+
+    Example:
+        >>> resolve_index(-1, 5, None, None), resolve_index(3, 5, None, None)
+        (4, 3)
+    """
+    target = reader + source if source < 0 else source
+    if target == -1 and reader == 0:
+        return None
+    if not 0 <= target < reader:
+        raise RegardError(
+            f"row {reader} reads row {source}, which is not before it",
+            file=file,
+            line=line,
+            expected=f"-1 to -{reader}, or 0 to {reader - 1}" if reader else "-1, the image",
+        )
+    return target
+
+
+def write(spec: ModelSpec, *, ungated: bool) -> str:
+    """Write a graph as a file that YOLOv5 itself can read.
+
+    Args:
+        spec: the graph.
+        ungated: write gated layers without their gates; the file then describes another network.
+
+    Raises:
+        RegardError: a layer is gated (without ``ungated``), has options that cannot be positional arguments or was not
+            built, or a layer other than the first reads the image.
+    """
+    return document(spec, [_checked_row(spec, layer, ungated) for layer in spec.layers])
+
+
+def document(spec: ModelSpec, rows: Sequence[str]) -> str:
+    """Write the document of a graph around ``rows``, one text per layer."""
+    lines = _header(spec)
+    for section, head in (("backbone", False), ("head", True)):
+        lines += ["", f"{section}:"]
+        lines += [f"  - {row}" for row, layer in zip(rows, spec.layers, strict=True) if layer.head is head]
+    return "\n".join(lines) + "\n"
+
+
+def integer_sources(spec: ModelSpec, reader: int, inputs: Sequence[str]) -> str:
+    """Write ``from`` of the layer at position ``reader``: -1 for the preceding layer if it comes first, else indices.
+
+    The image has no index; a later layer that reads it names it instead.
+    """
+    indices: list[int | str] = [IMAGE if name == IMAGE else spec.index(name) for name in inputs]
+    if indices[0] == reader - 1 or (indices[0] == IMAGE and reader == 0):
+        indices[0] = -1
+    return str(indices[0]) if len(indices) == 1 else "[" + ", ".join(map(str, indices)) + "]"
+
+
+def integer_row(spec: ModelSpec, row: LayerSpec, inputs: Sequence[str], args: Sequence[Any]) -> str:
+    """Write a layer as ``[from, number, module, args]`` with the given inputs and arguments."""
+    return f"[{integer_sources(spec, spec.index(row.name), inputs)}, {row.number}, {row.module}, {flow(args)}]"
+
+
+def _header(spec: ModelSpec) -> list[str]:
+    lines = [f"nc: {spec.nc}", f"depth_multiple: {spec.depth_multiple}", f"width_multiple: {spec.width_multiple}"]
+    if isinstance(spec.anchors, int):
+        return [*lines, f"anchors: {spec.anchors}"]
+    levels = ([int(x) if x.is_integer() else x for x in level] for level in spec.anchors)
+    return [*lines, "anchors:", *(f"  - {flow(level)}" for level in levels)]
+
+
+def _checked_row(spec: ModelSpec, row: LayerSpec, ungated: bool) -> str:
+    if row.gate and not ungated:
+        raise RegardError(
+            f"layer {row.name!r} is gated, which a YOLOv5 YAML cannot express",
+            hint="write it with --ungated (to_yolov5_yaml(ungated=True)) for the network without gates, "
+            "or use the native form",
+        )
+    if IMAGE in row.inputs and row is not spec.layers[0]:
+        raise RegardError(
+            f"layer {row.name!r} reads the image, which only the first row of a YOLOv5 YAML can do",
+            hint="use the native form (to_yaml)",
+        )
+    return integer_row(spec, row, row.inputs, _positional(spec, row))
+
+
+def _positional(spec: ModelSpec, row: LayerSpec) -> tuple[Any, ...]:
+    info = spec.info.get(row.name)
+    if row.args and not row.options:
+        return row.args
+    if info is None and row.origin and not row.options:
+        return ()  # written as it was read
+    if info is None or info.positional is None:
+        why = (
+            "has options that cannot be positional arguments"
+            if info
+            else "has not been built, so its channels are unknown"
+        )
+        raise RegardError(f"layer {row.name!r} {why}", hint="use the native form (to_yaml)")
+    return info.positional
