@@ -75,7 +75,7 @@ def test_defaults() -> None:
         ("base: a\ninsert: [SE@p4]\n", None, "the plan has no 'data'"),
         ("base: a\ndata: b\n", None, "nothing to compare"),
         ("- base\n", 1, "not a plan"),
-        ("base: a\nbase: b\n", 2, "twice"),
+        ("base: a\nbase: b\n", 2, "repeated"),
         ("base: [\n", 2, "not valid YAML"),
     ],
 )

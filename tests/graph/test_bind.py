@@ -210,7 +210,10 @@ def test_classes_of_torch(row: str, channels: int) -> None:
         ("[-1, 3, C3, [128, Flase]]", "shortcut is 'Flase'\n  expected: true or false"),
         ("[-1, 1, SPP, [128, 5]]", "kernel_sizes is 5\n  expected: a list"),
         ("[-1, 1, Quits, []]", "Quits failed: SystemExit: 32"),
-        ("[-1, 1, SpatialOnly, []]", r"first argument, 'kernel_size', was given the channels .*test_bind\.py:\d+"),
+        (
+            "[-1, 1, SpatialOnly, []]",
+            r"first argument, 'kernel_size', was the number of input channels.*test_bind\.py:\d+",
+        ),
         ("[-1, 1, Ours, {ration: 4}]", "did you mean 'ratio'"),
         ("[-1, 1, Needy, [128]]", "needs kernel"),
         ("[-1, 1, Needy, [wide, 3]]", "output channels are 'wide'"),
@@ -311,7 +314,7 @@ def test_user_files_are_imported_and_named_again(tmp_path: Path) -> None:
     assert set(import_modules([str(file)])) == {"A", "B"}
     (only,) = import_modules([f"{file}:B"]).values()
     assert reference_to(only) == "mine.py:B"
-    with pytest.raises(RegardError, match=r"no layer 'Bb' in it\n.*A, B\n.*did you mean 'B'"):
+    with pytest.raises(RegardError, match=r"no layer 'Bb'\n.*A, B\n.*did you mean 'B'"):
         import_modules([f"{file}:Bb"])
     with pytest.raises(RegardError, match="no such file"):
         import_modules([f"{tmp_path}/other.py:A"])
@@ -335,7 +338,7 @@ def test_user_files_may_import_their_neighbours(tmp_path: Path) -> None:
     before = list(sys.path)
     assert set(import_modules([f"{file}:A"])) == {"A"}
     assert sys.path == before
-    with pytest.raises(RegardError, match="it defines no layer"):
+    with pytest.raises(RegardError, match="defines no layer"):
         import_modules([str(file)])
 
 

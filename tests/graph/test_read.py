@@ -92,7 +92,7 @@ def test_messages_name_the_file_in_which_the_row_was_written(tmp_path: Path) -> 
         ("nc: 3", "epochs: 3", 2, "unknown key 'epochs'"),
         ("base: yolov5n", "base: yolov5q", 1, "did you mean 'yolov5"),
         ("base: yolov5n", "base: [1]", 1, "there is no model"),
-        ("base: yolov5n", "base: weights.pt", 1, "'weights.pt' is no graph"),
+        ("base: yolov5n", "base: weights.pt", 1, "'weights.pt' is a file of weights"),
     ],
 )
 def test_wrong_overlays_say_where(old: str, new: str, line: int, message: str) -> None:
@@ -122,7 +122,7 @@ def test_a_graph_without_rows_is_refused() -> None:
 def test_a_base_that_leads_back_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: b.yaml\n")
     (tmp_path / "b.yaml").write_text("base: a.yaml\n")
-    with pytest.raises(RegardError, match="leads back"):
+    with pytest.raises(RegardError, match="refers back"):
         read_spec(tmp_path / "a.yaml")
 
 

@@ -1,7 +1,7 @@
-"""From rows to a network: each layer is built from what its constructor asks for, then run once on a small image.
+"""Building a network from a graph: each layer is constructed and then run once on a small image.
 
-Channels and strides are measured on that run rather than computed by a rule per class, so a user's own module needs
-no rule either.
+Channels and strides are measured in that run instead of computed by a rule per class, so a user's own module needs no
+rule.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from regard.errors import RegardError, nearest
 from regard.graph.bind import Binding, bind, positional_form
 from regard.graph.detector import Detector
-from regard.graph.lint import check_levels, check_references, refuse_or_warn
+from regard.graph.lint import check_levels, check_references, raise_or_warn
 from regard.graph.signature import Signature, signature_of
 from regard.graph.spec import IMAGE, LayerInfo, LayerSpec, ModelSpec
 from regard.graph.user_modules import explain
@@ -25,12 +25,12 @@ from regard.nn.head import Detect
 from regard.nn.table import LAYERS
 
 PROBE = 256
-"""Side of the image that shapes are measured on: a multiple of every stride in use."""
+"""Side of the image on which shapes are measured; a multiple of every stride in use."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """One layer, what was established about it, and its output on the probe."""
+    """One layer, the facts measured, and its output for the probe image."""
 
     layer: nn.Module
     info: LayerInfo
@@ -48,16 +48,22 @@ def build(
 
     Args:
         spec: the graph.
-        names: class names by class id; ``class0``, ``class1``, ... where not given.
-        modules: the user's own classes by name; they go before the package's.
-        allow_miswired: turn what looks mis-wired into a ``RegardWarning``.
+        names: class names by class id; by default ``class0``, ``class1``, ...
+        modules: the user's own classes by name; they take precedence over the package's.
+        allow_miswired: warn of wiring errors (``RegardWarning``) instead of raising an error.
 
     Raises:
-        RegardError: a row cannot be built, maps of different sizes meet, or the graph is mis-wired; with file, line
-            and the corrected row.
+        RegardError: a layer cannot be built, maps of different sizes are combined, or the graph has wiring errors; the
+            error states file, line and the corrected row.
+
+    Example:
+        >>> from regard.graph.read import read_spec
+        >>> detector = build(read_spec("odd-one-out"))
+        >>> detector.strides, detector.spec.info["p3"].out_channels
+        ((16,), 64)
     """
     modules = dict(modules or {})
-    refuse_or_warn(check_references(spec), spec, allow=allow_miswired)
+    raise_or_warn(check_references(spec), spec, allow=allow_miswired)
     outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
     if not spec.layers:
         raise RegardError("there are no rows", file=spec.file, expected="rows in backbone and head, Detect as the last")
@@ -79,7 +85,7 @@ def build(
             expected="[nc, anchors] as its arguments",
         )
     spec = replace(spec, info=info)
-    refuse_or_warn(check_levels(spec), spec, allow=allow_miswired)
+    raise_or_warn(check_levels(spec), spec, allow=allow_miswired)
     names = dict(names) if names else {i: f"class{i}" for i in range(spec.nc)}
     if sorted(names) != list(range(spec.nc)):
         raise RegardError(
@@ -92,10 +98,14 @@ def build(
 
 
 def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Module]:
-    """Return the class that a row's module names: the user's own, the package's, or one of ``torch.nn``.
+    """Look up the class of a layer: first the user's own, then the package's, then those of ``torch.nn``.
 
     Raises:
-        RegardError: unknown; the nearest name is suggested.
+        RegardError: the name is unknown; the nearest one is suggested.
+
+    Example:
+        >>> find_class("nn.Upsample", {}).__name__
+        'Upsample'
     """
     if name in modules:
         return modules[name]
@@ -110,14 +120,14 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
         f"unknown module {name!r}",
         expected="one of "
         + ", ".join({**modules, **LAYERS})
-        + ", a class of torch.nn as nn.X, or your own by --module",
+        + ", a class of torch.nn as nn.X, or your own class by --module",
         hint=nearest(name, known),
     )
 
 
 @contextmanager
 def _at(row: LayerSpec, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> Iterator[None]:
-    """Give an error that knows no place the place of ``row``; make any other exception one that the user can read."""
+    """Add file and line of a layer to errors that have none, and turn other exceptions into readable errors."""
     try:
         yield
     except RegardError as error:
@@ -127,7 +137,7 @@ def _at(row: LayerSpec, spec: ModelSpec, modules: Mapping[str, type[nn.Module]])
         raise RegardError(
             what, file=row.file or spec.file, line=row.line, expected=error.expected, hint=error.hint
         ) from error
-    except (Exception, SystemExit) as error:  # a user's own module may raise anything
+    except (Exception, SystemExit) as error:  # a user's module may raise any exception
         what = f"layer {row.name!r}: {row.module} failed: {type(error).__name__}: {error}"
         hint = explain(error, modules[row.module]) if row.module in modules else None
         raise RegardError(what, file=row.file or spec.file, line=row.line, hint=hint) from error
@@ -141,12 +151,12 @@ def _build_row(
     repeats = max(round(row.number * spec.depth_multiple), 1) if row.number > 1 else row.number
     with _at(row, spec, modules):
         if len(maps) != len(inputs):
-            raise RegardError("it reads the detection head, which has no map to give")
+            raise RegardError("it reads the detection head, which has no map as its output")
         layer_class = find_class(row.module, modules)
         signature = signature_of(layer_class)
         if not signature.multi_input and len(maps) != 1:
             raise RegardError(
-                f"{row.module} reads {len(maps)} layers", expected="one, or a module with multi_input = True"
+                f"{row.module} reads {len(maps)} layers", expected="one layer, or a module with multi_input = True"
             )
         if row.gate and signature.multi_input:
             raise RegardError(f"{row.module} reads several layers and cannot be gated", expected="gate: false")
@@ -174,7 +184,7 @@ def _build_row(
 def _repeated(
     layer: nn.Module, layer_class: type[nn.Module], binding: Binding, signature: Signature, repeats: int
 ) -> nn.Module:
-    """Return ``repeats`` copies in sequence, the first reading the input's channels, the others the output's."""
+    """Chain ``repeats`` copies; the first has the input channels, the others the output channels as input."""
     out = binding.named.get(signature.out or "", binding.positional[0] if binding.positional else None)
     following = (out, *binding.positional[1:]) if signature.takes_channels else binding.positional
     return nn.Sequential(layer, *(layer_class(*following, **binding.named) for _ in range(repeats - 1)))
@@ -185,7 +195,7 @@ def _check_sizes(row: LayerSpec, maps: Sequence[Tensor]) -> None:
     if len(sizes) > 1:
         strides = [f"{name} has stride {PROBE // x.shape[-1]}" for name, x in zip(row.inputs, maps, strict=True)]
         raise RegardError(
-            f"{row.module} joins maps of different sizes: " + ", ".join(strides), expected="equal strides"
+            f"{row.module} combines maps of different sizes: " + ", ".join(strides), expected="equal strides"
         )
 
 

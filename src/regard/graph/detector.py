@@ -1,4 +1,4 @@
-"""The network that a graph describes."""
+"""The detector network that a graph describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Insert, replace and remove layers by name. Every reference that should follow is re-wired, no other is touched."""
+"""Insert, replace and remove layers by name, and update exactly the references that the edit affects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regard.graph.spec import LayerSpec, ModelSpec, check_name
 
 
 def unique_name(wanted: str, taken: Sequence[str]) -> str:
-    """Return ``wanted``, or the first of ``wanted_2``, ``wanted_3``, ... that is not taken."""
+    """Make a name unique by appending ``_2``, ``_3``, ... if it is taken."""
     name, k = wanted, 2
     while name in taken:
         name, k = f"{wanted}_{k}", k + 1
@@ -31,22 +31,29 @@ def insert(
     name: str | None = None,
     readers: Sequence[str] | None = None,
 ) -> ModelSpec:
-    """Return ``spec`` with a new layer that stands in for the layer ``after``.
+    """Add a layer that reads the layer ``after`` and replaces it for all its readers.
 
-    Every reader of ``after``, however it named it, reads the new layer; all other references keep their layer.
+    Every reader of ``after`` reads the new layer, whether it referred to ``after`` by name or by index. All other
+    references keep their layer.
 
     Args:
         spec: the graph; it is not changed.
-        module: name of the layer's class.
-        after: name or index of the layer that the new one reads and stands in for.
-        args: positional arguments as YOLOv5 writes them.
+        module: class name of the new layer.
+        after: name or index of the layer that the new one reads.
+        args: positional arguments in YOLOv5's order.
         options: arguments by name.
-        gate: whether the layer stands behind a gate that is closed at the start.
-        name: its name; ``<after>.<module>`` in lower case where not given.
-        readers: only these readers of ``after`` read the new layer; all where not given.
+        gate: whether to put the layer behind a gate that is closed at the start.
+        name: name of the new layer; by default ``<after>.<module>`` in lower case.
+        readers: names of the readers of ``after`` that read the new layer; by default all.
 
     Raises:
-        RegardError: no such layer, a name taken, a reader that does not read ``after``.
+        RegardError: there is no such layer, the name is taken, or a reader does not read ``after``.
+
+    Example:
+        >>> from regard.graph.read import read_spec
+        >>> spec = insert(read_spec("odd-one-out"), "SE", after="p3")
+        >>> [layer.name for layer in spec.readers("p3")], spec.layer("p3.se").gate
+        (['p3.se'], True)
     """
     target = spec.layer(after)
     position = spec.index(target.name)
@@ -79,18 +86,18 @@ def replace_layer(
     options: Mapping[str, Any] | None = None,
     number: int | None = None,
 ) -> ModelSpec:
-    """Return ``spec`` with another module in the place, and under the name, of ``layer``.
+    """Exchange the module of a layer; its name, inputs and readers do not change.
 
     Args:
         spec: the graph; it is not changed.
         layer: name or index of the layer.
-        module: name of the new class.
-        args: positional arguments; those of the old layer where neither these nor ``options`` are given.
-        options: arguments by name; the output channels stay those of the old layer unless named here.
-        number: repeats; as before where not given.
+        module: class name of the new module.
+        args: positional arguments; those of the old layer if neither these nor ``options`` are given.
+        options: arguments by name; the output channels are those of the old layer unless given here.
+        number: number of repeats; by default as before.
 
     Raises:
-        RegardError: no such layer.
+        RegardError: there is no such layer.
     """
     old = spec.layer(layer)
     if args is None and not options:
@@ -109,10 +116,10 @@ def replace_layer(
 
 
 def remove(spec: ModelSpec, layer: str | int) -> ModelSpec:
-    """Return ``spec`` without ``layer``; its readers read what it read.
+    """Delete a layer; its readers read its input instead.
 
     Raises:
-        RegardError: no such layer, the detection head, or a layer with several inputs.
+        RegardError: there is no such layer, or it is the detection head or has several inputs.
     """
     old = spec.layer(layer)
     if old is spec.layers[-1]:
@@ -121,14 +128,14 @@ def remove(spec: ModelSpec, layer: str | int) -> ModelSpec:
         raise RegardError(
             f"{old.name!r} reads several layers: {', '.join(old.inputs)}",
             file=spec.file,
-            hint="its readers could not know which of them to read; replace it instead",
+            hint="its readers could not choose between them; replace the layer instead",
         )
     rows = tuple(_reading(row, old.name, old.inputs[0]) for row in spec.layers if row is not old)
     return replace(spec, layers=rows, info={})
 
 
 def _reading(row: LayerSpec, before: str, now: str) -> LayerSpec:
-    """Return ``row`` reading ``now`` wherever it read ``before``."""
+    """Make a layer read ``now`` instead of ``before``, if it does."""
     if before not in row.inputs:
         return row
     return replace(row, inputs=tuple(now if name == before else name for name in row.inputs))

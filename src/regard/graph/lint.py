@@ -1,9 +1,9 @@
-"""Finding a graph that builds but is not what was meant.
+"""Checks for graphs that can be built but are probably not what the author intended.
 
-Insert one row into an integer YAML and every index behind it has to move by one; forget one, and the network still
-builds, with a layer reading something else. Four things give it away: a row that nobody reads; a reference that still
-has the number it had in the stock graph although what it meant has moved; detection levels whose strides are not what
-their anchors say; and maps of different sizes meeting (which ``graph.build`` finds).
+After inserting one row into a YAML with integer references, every later index has to be increased by one. If one is
+forgotten, the network can still be built, but a layer reads another input. Four symptoms reveal this: a layer that
+nothing reads; a reference with the same number as in the stock graph although its target has moved; detection levels
+whose strides do not match their anchors; and maps of different sizes that are combined (found by ``graph.build``).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from regard.graph.read import stock_graphs
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec
 
 FIRST_STOCK_STRIDE = 8
-"""Stride of the first level of the stock graphs that state their anchors; it doubles from level to level."""
+"""Stride of the first level of stock graphs with anchors; each further level doubles it."""
 
 
 @dataclass(frozen=True)
 class WiringError:
-    """One sign that a graph is not what was meant.
+    """One symptom of a wrong graph.
 
     Attributes:
-        row: the row that is wrong.
-        what: what is wrong with it.
-        corrected: the row as it should be, or what to do.
+        row: the layer that is wrong.
+        what: description of the error.
+        corrected: the corrected row, or advice.
     """
 
     row: LayerSpec
@@ -38,11 +38,11 @@ class WiringError:
     corrected: str
 
 
-def refuse_or_warn(found: Sequence[WiringError], spec: ModelSpec, *, allow: bool) -> None:
-    """Raise for the signs found, all in one message, or warn of them.
+def raise_or_warn(found: Sequence[WiringError], spec: ModelSpec, *, allow: bool) -> None:
+    """Raise one error for all wiring errors found; with ``allow``, issue a warning instead.
 
     Raises:
-        RegardError: something was found and ``allow`` is not set.
+        RegardError: there are wiring errors, and ``allow`` is False.
     """
     if not found:
         return
@@ -52,7 +52,7 @@ def refuse_or_warn(found: Sequence[WiringError], spec: ModelSpec, *, allow: bool
         first.what,
         file=first.row.file or spec.file,
         line=first.row.line,
-        hint=f"{first.corrected}{more}\n  (--allow-miswired builds it all the same)",
+        hint=f"{first.corrected}{more}\n  (--allow-miswired builds the graph anyway)",
     )
     if not allow:
         raise error
@@ -60,45 +60,47 @@ def refuse_or_warn(found: Sequence[WiringError], spec: ModelSpec, *, allow: bool
 
 
 def check_references(spec: ModelSpec) -> list[WiringError]:
-    """Return stale references, found by comparing with the nearest stock graph; else rows that nobody reads."""
+    """Find wrong references by comparison with the nearest stock graph; if there are none, find unread layers."""
     found: list[WiringError] = []
     nearest = nearest_stock(spec, stock_graphs())
     if nearest:
         stock, pairs = nearest
         for i, j in pairs.items():
             found += _stale(stock, spec, pairs, stock.layers[i], spec.layers[j])
-    # A reference left behind often leaves its row unread as well; one correction is enough for both.
+    # A wrong reference often leaves another layer unread; one correction is enough for both.
     return found or _unread(spec)
 
 
 def _unread(spec: ModelSpec) -> list[WiringError]:
-    """Return rows that nobody reads; where others read their input past them, those are the rows to correct."""
+    """Find layers that nothing reads; if later layers read the same input, these are the ones to correct."""
     found: list[WiringError] = []
     for i, row in enumerate(spec.layers[:-1]):
         if spec.readers(row.name):
             continue
-        what = f"nobody reads layer {row.name!r} (row {i}, {row.module})"
+        what = f"nothing reads layer {row.name!r} (row {i}, {row.module})"
         passing = [reader for reader in spec.layers[i + 1 :] if row.inputs[0] in reader.inputs and len(row.inputs) == 1]
         for reader in passing:
             inputs = [row.name if name == row.inputs[0] else name for name in reader.inputs]
             corrected = f"corrected row: {integer_row(spec, reader, inputs, reader.args)}"
-            found.append(WiringError(reader, f"{what}; {reader.name!r} reads {row.inputs[0]!r} past it", corrected))
+            found.append(WiringError(reader, f"{what}; {reader.name!r} reads {row.inputs[0]!r} instead", corrected))
         if not passing:
-            found.append(WiringError(row, what, "let a later row read it, or remove it"))
+            found.append(WiringError(row, what, "make a later row read it, or remove it"))
     return found
 
 
 def check_levels(spec: ModelSpec) -> list[WiringError]:
-    """Return what is wrong with the detection levels of a built graph: their strides against their anchors."""
+    """Compare the strides of the detection levels of a built graph with their anchors."""
     head = spec.layers[-1]
     strides = [int(spec.info[name].stride) for name in head.inputs]
-    told = ", ".join(f"{name} {stride}" for name, stride in zip(head.inputs, strides, strict=True))
+    listed = ", ".join(f"{name} {stride}" for name, stride in zip(head.inputs, strides, strict=True))
     if len(set(strides)) < len(strides):
         return [
-            WiringError(head, f"two detection levels have one stride: {told}", "every level needs a stride of its own")
+            WiringError(
+                head, f"two detection levels have the same stride: {listed}", "each level needs a different stride"
+            )
         ]
     if isinstance(spec.anchors, int):
-        return _unordered(spec, head, strides, told)
+        return _unordered(spec, head, strides, listed)
     sizes = [sum(w * h for w, h in zip(a[::2], a[1::2], strict=True)) for a in spec.anchors]
     by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
     by_stride = sorted(range(len(strides)), key=strides.__getitem__)
@@ -107,24 +109,24 @@ def check_levels(spec: ModelSpec) -> list[WiringError]:
         return [
             WiringError(
                 head,
-                f"the strides of the detection levels ({told}) are not in the order of the anchors' sizes",
+                f"the strides of the detection levels ({listed}) are not in the order of the anchors' sizes",
                 f"corrected row: {integer_row(spec, head, names, head.args)}",
             )
         ]
     return _foreign_anchors(spec, head, strides)
 
 
-def _unordered(spec: ModelSpec, head: LayerSpec, strides: Sequence[int], told: str) -> list[WiringError]:
-    """Return levels that go neither up nor down, where no anchors say which order is meant."""
+def _unordered(spec: ModelSpec, head: LayerSpec, strides: Sequence[int], listed: str) -> list[WiringError]:
+    """Find levels whose strides neither increase nor decrease, if there are no anchors to define the order."""
     names = [name for _, name in sorted(zip(strides, head.inputs, strict=True))]
     if list(head.inputs) in (names, names[::-1]):
         return []
     corrected = f"corrected row: {integer_row(spec, head, names, head.args)}"
-    return [WiringError(head, f"the strides of the detection levels are in no order: {told}", corrected)]
+    return [WiringError(head, f"the strides of the detection levels are not sorted: {listed}", corrected)]
 
 
 def _foreign_anchors(spec: ModelSpec, head: LayerSpec, strides: Sequence[int]) -> list[WiringError]:
-    """Return levels whose anchors are a stock graph's for another stride."""
+    """Find levels whose anchors are those of a stock graph for another stride."""
     assert not isinstance(spec.anchors, int)
     known = {
         anchors: FIRST_STOCK_STRIDE << level
@@ -135,8 +137,8 @@ def _foreign_anchors(spec: ModelSpec, head: LayerSpec, strides: Sequence[int]) -
     return [
         WiringError(
             head,
-            f"detection level {name!r} has stride {stride}, its anchors are those of stride {known[anchors]}",
-            "give the level that its anchors belong to, or anchors of its own (`anchors: 3` fits them to the data)",
+            f"detection level {name!r} has stride {stride}, but anchors for stride {known[anchors]}",
+            "give the level with the stride of these anchors, or other anchors (`anchors: 3` fits them to the data)",
         )
         for name, stride, anchors in zip(head.inputs, strides, spec.anchors, strict=True)
         if known.get(anchors, stride) != stride
@@ -146,35 +148,35 @@ def _foreign_anchors(spec: ModelSpec, head: LayerSpec, strides: Sequence[int]) -
 def _stale(
     stock: ModelSpec, spec: ModelSpec, pairs: dict[int, int], was: LayerSpec, row: LayerSpec
 ) -> list[WiringError]:
-    """Return the sign that ``row``, which was ``was``, reads by a number that no longer means what it meant."""
+    """Find references of ``row`` whose number is unchanged since the stock layer ``was`` although the target moved."""
     if row.origin is None or row.inputs == (IMAGE,):
         return []
     sources = row.origin.sources
     wanted = [stock.index(name) for name in was.inputs if name != IMAGE]
-    stand_ins = {t: _stand_ins(spec, pairs[t], set(pairs.values())) for t in wanted if t in pairs}
+    replacements = {t: _replacements(spec, pairs[t], set(pairs.values())) for t in wanted if t in pairs}
     places = product(range(len(row.inputs)), range(len(wanted)))
     in_order = sorted(places, key=lambda place: place[0] != place[1])  # inputs may have been written in another order
-    right = _pair_off((s, w) for s, w in in_order if row.inputs[s] in stand_ins.get(wanted[w], ()))
+    right = _pair_off((s, w) for s, w in in_order if row.inputs[s] in replacements.get(wanted[w], ()))
     stale = _pair_off(
         (s, w)
         for s, w in in_order
         if s not in right
         and w not in right.values()
-        and wanted[w] in stand_ins
+        and wanted[w] in replacements
         and _left_behind(sources[s], wanted[w], spec.layers[pairs[wanted[w]]])
     )
     if not stale:
         return []
-    told = "; ".join(
+    listed = "; ".join(
         f"{sources[s]} is now {row.inputs[s]!r} and was {stock.layers[wanted[w]].name!r}" for s, w in stale.items()
     )
-    what = f"layer {row.name!r} ({row.module}) has a reference that an inserted or removed row left behind: {told}"
-    corrected = [stand_ins[wanted[stale[s]]][-1] if s in stale else name for s, name in enumerate(row.inputs)]
+    what = f"layer {row.name!r} ({row.module}) reads by an index that was not updated after an edit: {listed}"
+    corrected = [replacements[wanted[stale[s]]][-1] if s in stale else name for s, name in enumerate(row.inputs)]
     return [WiringError(row, what, f"corrected row: {integer_row(spec, row, corrected, row.args)}")]
 
 
 def _pair_off(places: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """Return pairs of ``places`` in which nothing occurs twice, earlier ones first."""
+    """Choose pairs, earlier ones first, so that no number occurs twice."""
     pairs: dict[int, int] = {}
     for a, b in places:
         if a not in pairs and b not in pairs.values():
@@ -183,15 +185,15 @@ def _pair_off(places: Iterable[tuple[int, int]]) -> dict[int, int]:
 
 
 def _left_behind(source: int | str, before: int, meant: LayerSpec) -> bool:
-    """Whether ``source`` is the old number of a row, or lies between it and the number that the row has now."""
+    """Check whether ``source`` is the old number of a row, or is between it and the row's new number."""
     if not isinstance(source, int) or source < 0 or meant.origin is None or meant.origin.index == before:
         return False
     low, high = sorted((before, meant.origin.index))
     return low <= source <= high
 
 
-def _stand_ins(spec: ModelSpec, target: int, aligned: set[int]) -> list[str]:
-    """Return the row and, in order, the inserted rows that stand in for it one after the other."""
+def _replacements(spec: ModelSpec, target: int, aligned: set[int]) -> list[str]:
+    """Names of a layer and, in order, of the inserted layers that successively replace it for its readers."""
     names = [spec.layers[target].name]
     for j in range(target + 1, len(spec.layers)):
         if j not in aligned and spec.layers[j].inputs == (names[-1],):

@@ -1,4 +1,4 @@
-"""From a name, a YAML file or a document to a graph: the zoo, plain files, and overlays on either."""
+"""Reading graphs by name from the model zoo, from YAML files, and from overlays that edit another graph."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.spec import ModelSpec, SourceLocation
 
 STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
-"""One graph of each shape; the other sizes differ only in depth and width."""
+"""One graph per architecture; the other sizes differ only in depth and width."""
 
 NO_GRAPHS = (".pt", ".pth", ".safetensors", ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
-"""Suffixes of files that hold no YAML, whatever else they may be good for."""
+"""Suffixes of files with weights or exported models, which contain no YAML."""
 
 OVERLAY_KEYS = ("base", "nc", "depth_multiple", "width_multiple", "anchors", "insert", "replace", "remove")
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -42,47 +42,57 @@ EDIT_KEYS: Mapping[str, tuple[str, ...]] = {
 
 
 def zoo() -> list[str]:
-    """Return the names of the models that ship with the package."""
+    """Names of the models that are part of the package.
+
+    Example:
+        >>> "yolov5n" in zoo()
+        True
+    """
     files = (entry.name for entry in resources.files("regard").joinpath("models").iterdir())
     return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
 
 
 @cache
 def stock_graphs() -> tuple[ModelSpec, ...]:
-    """Return one stock graph of each shape."""
+    """Stock graphs, one per architecture."""
     return tuple(read_spec(name) for name in STOCK)
 
 
 def read_spec(source: str | Path) -> ModelSpec:
-    """Read a model: a name from the zoo, or a YAML file in the integer form, the native form, or an overlay.
+    """Read a graph: a name from the model zoo, or a YAML file in YOLOv5's form, the native form, or an overlay.
 
     Raises:
-        RegardError: not found, or wrong; with file, line and the nearest valid choice.
+        RegardError: the file is not found or wrong; the error states file, line and the nearest valid choice.
+
+    Example:
+        >>> spec = read_spec("yolov5n-se")
+        >>> spec.layer("sppf.se").inputs, len(spec.layers)
+        (('sppf',), 26)
     """
     return _read(source, ())
 
 
 def parse_spec(text: str, file: Path | None) -> ModelSpec:
-    """Read a model from the text of a YAML document.
+    """Read a graph from the text of a YAML document.
 
     Raises:
-        RegardError: wrong; with file, line and the nearest valid choice.
+        RegardError: the text is wrong; the error states file, line and the nearest valid choice.
     """
     return _parse(text, file, ())
 
 
 def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
-    """Read a model that the overlays ``above`` build on."""
+    """Read the graph that the overlays ``above`` are based on."""
     path = Path(source)
     if path.suffix.lower() in NO_GRAPHS:
         raise RegardError(
-            f"{str(source)!r} is no graph, but a file of weights or an exported model",
+            f"{str(source)!r} is a file of weights or an exported model, not a graph",
             expected="a model YAML, or one of " + ", ".join(zoo()),
-            hint="weights are given beside it: --weights FILE",
+            hint="give weights as a separate option: --weights FILE",
         )
     if path.is_file():
         if path.resolve() in above:
-            raise RegardError(f"the base {str(source)!r} leads back to itself")
+            raise RegardError(f"the base {str(source)!r} refers back to itself")
         return _parse(path.read_text(encoding="utf-8", errors="replace"), path, above)
     name = str(source).removesuffix(".yaml")
     if name in zoo():
@@ -106,10 +116,10 @@ def _parse(text: str, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
 
 
 def spec_from_yolov5(document: Mapping[str, Any]) -> ModelSpec:
-    """Return the graph that a YOLOv5 checkpoint carries as plain data.
+    """Read the graph that a YOLOv5 checkpoint contains as plain data.
 
     Raises:
-        RegardError: it is not a detection model's graph.
+        RegardError: it is not the graph of a detection model.
     """
     plain = {key: document[key] for key in document if key in OVERLAY_KEYS or key in ("backbone", "head")}
     return replace(parse_spec(yaml.safe_dump(_plain(plain)), None), file=None)
@@ -157,8 +167,8 @@ def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, abov
 
 
 def _base(base: Any, file: Path | None) -> str | Path:
-    beside = file.parent / str(base) if file else Path(str(base))
-    return beside if beside.is_file() else str(base)
+    path = file.parent / str(base) if file else Path(str(base))
+    return path if path.is_file() else str(base)
 
 
 def _apply(spec: ModelSpec, key: str, edit: Any, file: Path | None, line: int | None) -> ModelSpec:
@@ -172,20 +182,20 @@ def _apply(spec: ModelSpec, key: str, edit: Any, file: Path | None, line: int | 
         module = fields.pop("module")
         if key == "replace":
             name = spec.layer(fields["layer"]).name
-            return _replaced(replace_layer(spec, fields.pop("layer"), module, **fields), name, file, line)
-        return _placed(insert(spec, module, **fields), spec, file, line)
+            return _with_line(replace_layer(spec, fields.pop("layer"), module, **fields), name, file, line)
+        return _with_origin(insert(spec, module, **fields), spec, file, line)
     except RegardError as error:
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
 
 
 def _edit_fields(key: str, edit: Any) -> dict[str, Any]:
-    """Return what an edit says, each thing of its kind."""
+    """Check the keys and the types of the values of an edit."""
     if not isinstance(edit, dict):
         raise RegardError(f"{key} is {edit!r}", expected="a mapping of " + ", ".join(EDIT_KEYS[key]))
     for name, value in edit.items():
         if name not in EDIT_KEYS[key]:
             expected = "one of " + ", ".join(EDIT_KEYS[key])
-            raise RegardError(f"{key} has no {name!r}", expected=expected, hint=nearest(name, EDIT_KEYS[key]))
+            raise RegardError(f"{key} has no key {name!r}", expected=expected, hint=nearest(name, EDIT_KEYS[key]))
         _check_kind(name, value)
     for name in EDIT_KEYS[key][:2]:
         if name not in edit:
@@ -200,15 +210,15 @@ def _check_kind(name: str, value: Any) -> None:
         raise RegardError(f"{name!r} is {value!r}", expected=expected)
 
 
-def _replaced(spec: ModelSpec, name: str, file: Path | None, line: int | None) -> ModelSpec:
-    """Return ``spec`` with the line of the edit given to the row called ``name``, which stays where it was."""
+def _with_line(spec: ModelSpec, name: str, file: Path | None, line: int | None) -> ModelSpec:
+    """Record the line of an edit in the layer called ``name``; its position does not change."""
     row = spec.layer(name)
     origin = replace(row.origin, line=line or 0, file=file) if row.origin else None
     return replace(spec, layers=tuple(replace(r, origin=origin) if r is row else r for r in spec.layers))
 
 
-def _placed(spec: ModelSpec, before: ModelSpec, file: Path | None, line: int | None) -> ModelSpec:
-    """Return ``spec`` with the place of the edit given to the rows that ``before`` does not have."""
+def _with_origin(spec: ModelSpec, before: ModelSpec, file: Path | None, line: int | None) -> ModelSpec:
+    """Record the place of an edit in the layers that ``before`` does not contain."""
     known = {row.name for row in before.layers}
     return replace(
         spec,

@@ -1,4 +1,4 @@
-"""Users' own layers: brought in by file and name, without a change to the package."""
+"""Users' own layers, imported from their files by name, without a change to the package."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from regard.errors import RegardError, nearest
 
 
 def import_modules(references: Iterable[str]) -> dict[str, type[nn.Module]]:
-    """Import layers from the user's files. Their code runs, as with any import.
+    """Import layers from the user's files. The code in these files is executed, as with any import.
 
     Args:
-        references: ``my_attention.py:MyBlock``, or ``my_attention.py`` for every layer that the file defines.
+        references: ``my_attention.py:MyBlock``, or ``my_attention.py`` for all layers that the file defines.
 
     Raises:
-        RegardError: no such file, an error in it, no such class, or a class that is no ``nn.Module``.
+        RegardError: there is no such file or class, the file raises an error, or the class is not an ``nn.Module``.
     """
     found: dict[str, type[nn.Module]] = {}
     for reference in references:
@@ -30,10 +30,12 @@ def import_modules(references: Iterable[str]) -> dict[str, type[nn.Module]]:
         classes = _classes_of(file)
         own = {key: layer for key, layer in classes.items() if layer.__module__ == _module_name(file)}
         if not own and not name:
-            raise RegardError("it defines no layer", file=file, expected="a class that derives from torch.nn.Module")
+            raise RegardError(
+                "the file defines no layer", file=file, expected="a class that derives from torch.nn.Module"
+            )
         if name and name not in classes:
             raise RegardError(
-                f"there is no layer {name!r} in it",
+                f"the file contains no layer {name!r}",
                 file=file,
                 expected="one of " + ", ".join(own) if own else "a class that derives from torch.nn.Module",
                 hint=nearest(name, own),
@@ -43,7 +45,7 @@ def import_modules(references: Iterable[str]) -> dict[str, type[nn.Module]]:
 
 
 def reference_to(layer: type[nn.Module]) -> str:
-    """Return how to ask for ``layer`` again: ``file.py:Class`` where it has a file, else its dotted name."""
+    """Write how to refer to a layer: ``file.py:Class`` if it comes from a file, otherwise its dotted name."""
     try:
         return f"{Path(inspect.getfile(layer)).name}:{layer.__qualname__}"
     except (TypeError, OSError):
@@ -51,11 +53,11 @@ def reference_to(layer: type[nn.Module]) -> str:
 
 
 def explain(error: BaseException, layer: type[nn.Module]) -> str:
-    """Say how a user's layer that raised ``error`` was called, and where in its file it was raised."""
+    """Describe how a user's layer that raised ``error`` was called, and the line of its file that raised it."""
     first = next(iter(inspect.signature(layer).parameters))
-    told = f"its first argument, {first!r}, was given the channels of its input"
+    message = f"its first argument, {first!r}, was the number of input channels"
     place = _last_frame(error, {getattr(sys.modules.get(layer.__module__), "__file__", None)} - {None})
-    return f"{told}; raised in {place[0]}:{place[1]}" if place else told
+    return f"{message}; raised in {place[0]}:{place[1]}" if place else message
 
 
 def _last_frame(error: BaseException, files: Container[str | None]) -> tuple[str, int] | None:
@@ -68,7 +70,7 @@ def _module_name(file: Path) -> str:
 
 
 def _classes_of(file: Path) -> dict[str, type[nn.Module]]:
-    """Return every layer that the file's names stand for, those that it imported included."""
+    """Import the file and collect all layers in its namespace, including those that it imports."""
     if not file.is_file():
         raise RegardError("no such file", file=file, expected="a Python file, as in --module my_attention.py:MyBlock")
     module_name = _module_name(file)
@@ -76,14 +78,16 @@ def _classes_of(file: Path) -> dict[str, type[nn.Module]]:
     if module_spec is None or module_spec.loader is None:
         raise RegardError("not a Python file", file=file, expected="a file that ends in .py")
     module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_name] = module  # so that classes in it can be pickled to worker processes
-    sys.path.insert(0, str(file.parent.absolute()))  # so that it finds its neighbours, as when it is run
+    sys.modules[module_name] = module  # so that its classes can be pickled for worker processes
+    sys.path.insert(0, str(file.parent.absolute()))  # so that it can import files next to it, as when it is run
     try:
         module_spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise any exception
         place = _last_frame(error, {module_spec.origin})
         line = getattr(error, "lineno", None) or (place[1] if place else None)
-        raise RegardError(f"it cannot be imported: {type(error).__name__}: {error}", file=file, line=line) from error
+        raise RegardError(
+            f"the file cannot be imported: {type(error).__name__}: {error}", file=file, line=line
+        ) from error
     finally:
         sys.path.remove(str(file.parent.absolute()))
     return {n: c for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, nn.Module)}
