@@ -140,14 +140,13 @@ def image_files(data: Path | None, folder: Path) -> list[Path]:
 
 
 def crowd(objects: int) -> NDArray[np.float32]:
-    """Return (N, 85) decoded rows of an image, ten of them on each object."""
+    """Return (N, 84) predictions of an image, ten of them on each object."""
     rng = np.random.default_rng(0)
-    rows = np.zeros((max(25_200, 10 * objects), 85), np.float32)  # as many as at 640 px, or more
+    rows = np.zeros((max(25_200, 10 * objects), 84), np.float32)  # as many as at 640 px, or more
     centres = rng.uniform(20, 620, (objects, 2)).repeat(10, axis=0)
     rows[: len(centres), :2] = centres + rng.normal(0, 2, centres.shape)
     rows[: len(centres), 2:4] = rng.uniform(28, 36, centres.shape)
     rows[: len(centres), 4] = rng.uniform(0.3, 1, len(centres))
-    rows[: len(centres), 5] = 1
     return rows
 
 

@@ -28,7 +28,7 @@ from regard.errors import RegardError
 from regard.evaluation import Metrics, detect, evaluate, save_coco_json, score
 from regard.evaluation.coco import ALL_AREAS, coco_evaluate, pixel_boxes
 from regard.evaluation.matching import judge, match, overlaps
-from regard.types import Detections, LetterboxedBatch, LetterboxTransform
+from regard.types import Detections, LetterboxedBatch, LetterboxTransform, Predictions
 
 SIZE = (97, 211)
 
@@ -274,12 +274,12 @@ class _Oracle(torch.nn.Module):
     names = MappingProxyType({0: "a", 1: "b"})
     max_stride = 32
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Predictions:
         assert not self.training
         assert images.dtype == torch.float32
         assert float(images.max()) <= 1
-        row = torch.tensor([60.0, 50, 40, 20, 0.9, 0.0, 0.8])
-        return row.repeat(len(images), 3, 1)
+        row = torch.tensor([60.0, 50, 40, 20, 0.0, 0.72]).repeat(len(images), 3, 1)
+        return Predictions(row[..., :4], row[..., 4:])
 
 
 def _batches() -> list[LetterboxedBatch]:

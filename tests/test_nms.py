@@ -17,8 +17,8 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 
-def _row(x1: float, y1: float, x2: float, y2: float, objectness: float, *classes: float) -> list[float]:
-    return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, objectness, *classes]
+def _row(x1: float, y1: float, x2: float, y2: float, *scores: float) -> list[float]:
+    return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, *scores]
 
 
 def suppress(decoded: Tensor, settings: DetectSettings) -> list[Tensor]:
@@ -37,7 +37,7 @@ def _reference(rows: Tensor, settings: DetectSettings) -> list[list[float]]:
     candidates = []
     for row in rows:
         cx, cy, w, h = row[:4].tolist()
-        scores = (row[4] * row[5:]).tolist()
+        scores = row[4:].tolist()
         for class_id, score in enumerate(scores):
             if score > settings.conf and (settings.multi_label or score == max(scores)):
                 candidates.append([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, score, class_id])
@@ -64,7 +64,7 @@ def _reference(rows: Tensor, settings: DetectSettings) -> list[list[float]]:
 def test_equals_the_slow_reference(settings: DetectSettings) -> None:
     corners = torch.randint(0, 96, (3, 131, 2)).float()
     sizes = 2 * torch.randint(3, 20, (3, 131, 2)).float()  # whole pixels, so that no overlap is decided by rounding
-    decoded = torch.cat([corners, sizes, torch.rand(3, 131, 1), torch.rand(3, 131, 5)], dim=2)
+    decoded = torch.cat([corners, sizes, torch.rand(3, 131, 5) * torch.rand(3, 131, 1)], dim=2)
     for found, rows in zip(suppress(decoded, settings), decoded, strict=True):
         expected = torch.tensor(_reference(rows, settings))
         assert len(expected) > 5
@@ -72,19 +72,19 @@ def test_equals_the_slow_reference(settings: DetectSettings) -> None:
 
 
 def test_best_class_only_then_class_filter() -> None:
-    decoded = torch.tensor([[_row(10, 10, 30, 30, 0.9, 0.8, 0.6)]])
+    decoded = torch.tensor([[_row(10, 10, 30, 30, 0.72, 0.54)]])
     assert len(suppress(decoded, DetectSettings(conf=0.1))[0]) == 1
     assert len(suppress(decoded, DetectSettings(conf=0.1, multi_label=True))[0]) == 2
     assert len(suppress(decoded, DetectSettings(conf=0.1, classes=(1,)))[0]) == 0
 
 
 def test_classes_stay_apart_at_negative_coordinates() -> None:
-    decoded = torch.tensor([[_row(600, 600, 640, 640, 0.9, 1, 0), _row(-41, -41, -1, -1, 0.8, 0, 1)]])
+    decoded = torch.tensor([[_row(600, 600, 640, 640, 0.9, 0), _row(-41, -41, -1, -1, 0, 0.8)]])
     assert len(suppress(decoded, DetectSettings())[0]) == 2
 
 
 def test_agnostic_suppresses_across_classes() -> None:
-    decoded = torch.tensor([[_row(0, 0, 40, 40, 0.9, 1, 0), _row(1, 0, 41, 40, 0.8, 0, 1)]])
+    decoded = torch.tensor([[_row(0, 0, 40, 40, 0.9, 0), _row(1, 0, 41, 40, 0, 0.8)]])
     assert len(suppress(decoded, DetectSettings())[0]) == 2
     (found,) = suppress(decoded, DetectSettings(agnostic_nms=True))
     assert found[:, 5].tolist() == [0]
@@ -92,7 +92,7 @@ def test_agnostic_suppresses_across_classes() -> None:
 
 def test_only_the_best_candidates_enter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nms, "MAX_CANDIDATES", 3)
-    rows = [_row(50 * i, 0, 50 * i + 20, 20, 0.3 + 0.1 * i, 1.0) for i in range(7)]
+    rows = [_row(50 * i, 0, 50 * i + 20, 20, 0.3 + 0.1 * i) for i in range(7)]
     (found,) = suppress(torch.tensor([rows]), DetectSettings())
     assert found[:, 0].tolist() == [300, 250, 200]
 
@@ -100,13 +100,13 @@ def test_only_the_best_candidates_enter(monkeypatch: pytest.MonkeyPatch) -> None
 def test_of_equal_scores_the_first_enter_and_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nms, "MAX_CANDIDATES", 6)
     scores = [0.5, 0.75, 0.5, 0.25, 0.5, 1.0, 0.75, 0.5, 0.5]
-    rows = [_row(50 * i, 0, 50 * i + 20, 20, score, 1.0) for i, score in enumerate(scores)]
+    rows = [_row(50 * i, 0, 50 * i + 20, 20, score) for i, score in enumerate(scores)]
     (found,) = suppress(torch.tensor([rows]), DetectSettings(conf=0.1))
     assert (found[:, 0] / 50).tolist() == [5, 1, 6, 0, 2, 4]
     assert found[:, 4].tolist() == [1.0, 0.75, 0.75, 0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("shape", [(0, 7, 8), (2, 0, 8), (2, 11, 8)])
+@pytest.mark.parametrize("shape", [(0, 7, 7), (2, 0, 7), (2, 11, 7)])
 def test_nothing_found(shape: tuple[int, int, int]) -> None:
     for multi_label in (False, True):
         found = suppress(torch.zeros(shape), DetectSettings(multi_label=multi_label))

@@ -23,7 +23,7 @@ import regard
 from regard.config import DetectSettings, SaveSettings
 from regard.errors import RegardError, RegardWarning
 from regard.prediction import frames, predict, predict_iter, save_detections
-from regard.types import Detections
+from regard.types import Detections, Predictions
 from regard.visualize.boxes import draw_detections
 
 
@@ -36,16 +36,16 @@ class _FindsWhite:
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Predictions:
         self.shapes.append(tuple(images.shape))
-        rows = torch.zeros(len(images), 2, 7)
+        rows = torch.zeros(len(images), 2, 6)
         for row, image in zip(rows, images, strict=True):
             y, x = torch.nonzero(image.amin(dim=0) > 0.9, as_tuple=True)
             if len(x):
                 left, top, right, bottom = x.min(), y.min(), x.max() + 1, y.max() + 1
                 box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
-                row[0] = torch.tensor([*box, 0.9, 0.1, 0.7])
-        return rows
+                row[0] = torch.tensor([*box, 0.09, 0.63])
+        return Predictions(rows[..., :4], rows[..., 4:])
 
 
 def _scene(height: int, width: int, box: tuple[int, int, int, int] | None = None) -> NDArray[np.uint8]:
@@ -140,7 +140,7 @@ class _SideBySide:
             raise ValueError("white")
         self.meeting.wait(10)  # nobody passes before all are here
         time.sleep(0.02 * (4 - grey % 4))
-        return [np.array([[16, 16, 10, 10, 0.9, grey / 255]], np.float32)]
+        return [np.array([[16, 16, 10, 10, 0.9 * grey / 255]], np.float32)]
 
 
 def _greys(*values: int) -> list[NDArray[np.uint8]]:
@@ -182,10 +182,11 @@ def test_modules_answer_in_evaluation_mode_without_gradients() -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.ones(1))
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images: Tensor) -> Predictions:
             assert not self.training
             assert not torch.is_grad_enabled()
-            return self.weight * torch.ones(len(images), 1, 6)
+            ones = self.weight * torch.ones(len(images), 1, 4)
+            return Predictions(ones, ones[..., :1])
 
     model = Module()
     assert len(_one(predict(model, _scene(64, 64)))) == 1

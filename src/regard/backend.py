@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from regard.types import Predictions
+
 
 class Backend(Protocol):
     """A detector that is ready to be asked.
 
-    An exported file with NMS inside takes part by returning its detections as decoded rows: the score as objectness
-    and a one-hot class. Suppressing those again with the same settings changes nothing.
+    An exported file with NMS inside takes part by returning its detections as predictions that score 0 in all classes
+    but one. Suppressing those again with the same settings changes nothing.
     """
 
     @property
@@ -27,11 +29,8 @@ class Backend(Protocol):
     def max_stride(self) -> int:
         """The number that the sides of the input must be multiples of, in pixels."""
 
-    def __call__(self, images: Tensor, /) -> Tensor:
-        """Map (B, 3, H, W) RGB in 0..1 to decoded rows (B, N, 5 + classes).
-
-        A row holds centre x, centre y, width and height in input pixels, objectness, and class probabilities.
-        """
+    def __call__(self, images: Tensor, /) -> Predictions:
+        """Map (B, 3, H, W) RGB in 0..1 to boxes in input pixels and class scores."""
 
 
 def as_input(images: Tensor, backend: Backend) -> Tensor:
@@ -79,5 +78,7 @@ class BackendFinder:
     def rows(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
         """See `regard.finder.Finder.rows`."""
         with inference(self.backend):
-            decoded = self.backend(as_input(torch.from_numpy(images), self.backend))
-            return [rows[rows[:, 4] > conf].float().cpu().numpy() for rows in decoded]
+            boxes, scores = self.backend(as_input(torch.from_numpy(images), self.backend))
+            likely = scores.amax(2) > conf
+            rows = [torch.cat((b[i], s[i]), 1) for b, s, i in zip(boxes, scores, likely, strict=True)]
+            return [r.float().cpu().numpy() for r in rows]

@@ -1,4 +1,4 @@
-"""What prediction and evaluation ask of whatever finds: decoded rows for 8-bit pictures. No torch here."""
+"""What prediction and evaluation ask of whatever finds: boxes and class scores for 8-bit images. No torch here."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ class Finder(Protocol):
         """The number that the sides of the input must be multiples of, in pixels."""
 
     def rows(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
-        """Return for each of (B, 3, H, W) RGB images the decoded rows whose objectness is above ``conf``.
+        """Find for each of (B, 3, H, W) RGB images the boxes of which some class scores above ``conf``.
 
-        A row of (n, 5 + classes) holds centre x, centre y, width and height in input pixels, objectness, and class
-        probabilities.
+        A row of (n, 4 + nc) holds centre x, centre y, width and height in input pixels, and the class scores.
         """
 
 

@@ -1,8 +1,8 @@
 """Non-maximum suppression: from decoded rows to detections.
 
 Greedy suppression as in every detector since Felzenszwalb et al. (2010): of the boxes that overlap by more than the
-threshold, the best scored one stays. Here the score is objectness times class probability. There is no time limit,
-so the answer does not depend on the machine. It needs NumPy only, so that a prepared detector answers without torch.
+threshold, the best scored one stays. There is no time limit, so the answer does not depend on the machine. It needs
+NumPy only, so that a prepared detector answers without torch.
 
 A box is held only against those whose centre is near enough for the overlap to be possible, so that the cost grows
 with the number of objects rather than with its square. That is done for many boxes at once, because a call of NumPy
@@ -39,7 +39,7 @@ def suppress(rows: Float32, settings: DetectSettings) -> Float32:
     best class. ``settings.classes`` then drops the others, so a box whose best class is not wanted is gone.
 
     Args:
-        rows: (N, 5 + classes): centre x, centre y, width, height, objectness, class probabilities.
+        rows: (N, 4 + nc): centre x, centre y, width, height, class scores.
         settings: thresholds and limits.
 
     Returns:
@@ -57,19 +57,17 @@ def suppress(rows: Float32, settings: DetectSettings) -> Float32:
 
 def _candidates(rows: Float32, settings: DetectSettings) -> tuple[Indices, Indices, Float32]:
     """Return row, class and score of all that scores above the threshold."""
-    likely = np.flatnonzero(rows[:, 4] > settings.conf)  # lossless: no class can score above objectness
-    all_scores = rows[likely, 4:5] * rows[likely, 5:]
+    all_scores = rows[:, 4:]
     if settings.multi_label:
         flat = np.flatnonzero(all_scores > settings.conf)  # of two axes at once, NumPy takes twice as long
         index, class_ids = np.divmod(flat, all_scores.shape[1])
     else:
-        class_ids = all_scores.argmax(axis=1)
-        index = np.flatnonzero(all_scores[np.arange(len(likely)), class_ids] > settings.conf)
-        class_ids = class_ids[index]
+        index = np.flatnonzero(all_scores.max(axis=1) > settings.conf)
+        class_ids = all_scores[index].argmax(axis=1)
     if settings.classes:
         wanted = np.isin(class_ids, settings.classes)
         index, class_ids = index[wanted], class_ids[wanted]
-    return likely[index], class_ids, all_scores[index, class_ids]
+    return index, class_ids, all_scores[index, class_ids]
 
 
 def _best_first(scores: Float32) -> Indices:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,37 @@ class Detections:
             class_id=self.class_ids,
             data={"class_name": np.array([self.names[int(i)] for i in self.class_ids], dtype=str)},
         )
+
+
+class Predictions(NamedTuple):
+    """All boxes that a detector considers for a batch, before non-maximum suppression.
+
+    Attributes:
+        boxes: (B, N, 4) float32, centre x, centre y, width and height in input pixels.
+        scores: (B, N, nc) float32 in 0..1, the score of each class; a head with an objectness has multiplied it in.
+
+    Example:
+        >>> import torch
+        >>> predictions = Predictions(boxes=torch.zeros(1, 6300, 4), scores=torch.zeros(1, 6300, 80))
+        >>> boxes, scores = predictions
+        >>> scores.shape
+        torch.Size([1, 6300, 80])
+    """
+
+    boxes: Tensor
+    scores: Tensor
+
+    @property
+    def decoded(self) -> Tensor:
+        """One tensor (B, N, 5 + nc), as `Detector` used to return it: boxes, an objectness of 1, class scores.
+
+        Objectness times class probability remains the score, so code that multiplies the two finds the same
+        detections. Deprecated: use ``boxes`` and ``scores``.
+        """
+        import torch
+
+        warnings.warn("Predictions.decoded is deprecated: use boxes and scores", DeprecationWarning, stacklevel=2)
+        return torch.cat((self.boxes, torch.ones_like(self.boxes[..., :1]), self.scores), dim=-1)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import regard.exporting.export as export_module
 from regard.api import insert, load, validate
 from regard.api import predict as api_predict
+from regard.backend import Backend
 from regard.config import DetectSettings
 from regard.data.images import ImageFile
 from regard.errors import RegardError, RegardWarning
@@ -38,11 +39,10 @@ INSIDE = DetectSettings(conf=0.1, iou=0.4, max_det=13, multi_label=True, classes
 SIZES = [(1, 8, 16), (4, 40, 24), (2, 56, 88)]
 
 
-def decoded_by(detector: Detector, images: Tensor) -> Tensor:
+def predictions_of(backend: Backend, images: Tensor) -> Tensor:
+    """(B, N, 4 + nc)"""
     with torch.no_grad():
-        found = detector(images)
-    assert isinstance(found, Tensor)
-    return found
+        return torch.cat(backend(images), dim=2)
 
 
 def assert_same_answers(
@@ -53,7 +53,7 @@ def assert_same_answers(
     assert exported.max_stride == detector.max_stride
     for batch, height, width in sizes:
         images = torch.rand(batch, 3, height, width)
-        found, expected = exported(images), decoded_by(detector, images)
+        found, expected = predictions_of(exported, images), predictions_of(detector, images)
         atol = tolerance * detector.max_stride
         torch.testing.assert_close(found[..., :4], expected[..., :4], rtol=tolerance, atol=atol)
         torch.testing.assert_close(found[..., 4:], expected[..., 4:], rtol=0, atol=tolerance)
@@ -64,8 +64,8 @@ def assert_same_detections(detector: Detector, path: Path, settings: DetectSetti
     assert exported.header.nms == settings
     for batch, height, width in SIZES:
         images = torch.rand(batch, 3, height, width)
-        outside = [suppress(rows.numpy(), settings) for rows in decoded_by(detector, images)]
-        inside = [suppress(rows.numpy(), settings) for rows in exported(images)]
+        outside = [suppress(rows.numpy(), settings) for rows in predictions_of(detector, images)]
+        inside = [suppress(rows.numpy(), settings) for rows in predictions_of(exported, images)]
         assert sum(map(len, outside)) > batch
         for found, expected in zip(inside, outside, strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -98,7 +98,12 @@ def test_onnx_with_suppression(small: Detector, tmp_path: Path, noise: Image) ->
 
     model = onnx.load(path)
     onnx.checker.check_model(model)
-    assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["images", "detections", "decoded"]
+    assert [value.name for value in (*model.graph.input, *model.graph.output)] == [
+        "images",
+        "detections",
+        "boxes",
+        "scores",
+    ]
     header = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
     assert (header["imgsz"], header["max_stride"], header["strides"]) == (64, 8, [4, 8])
     rebuilt = build(parse_spec(header["graph"], None))
@@ -257,12 +262,13 @@ def test_the_format_follows_from_the_path(tmp_path: Path) -> None:
         format_of(Path("a"), "onyx")
 
 
-def test_a_newer_header_is_refused(small: Detector, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "told"), [(99, "upgrade regard"), (1, "export the weights again")])
+def test_a_header_of_another_version_is_refused(small: Detector, tmp_path: Path, version: int, told: str) -> None:
     header = ExportHeader(
-        format_version=99, regard_version="9", names=small.names, imgsz=64, max_stride=8, strides=(4, 8), graph=""
+        format_version=version, regard_version="9", names=small.names, imgsz=64, max_stride=8, strides=(4, 8), graph=""
     )
     write(small, header, tmp_path / "a.torchscript", "torchscript", 18)
-    with pytest.raises(RegardError, match="upgrade regard"):
+    with pytest.raises(RegardError, match=told):
         load_exported(tmp_path / "a.torchscript")
 
 

@@ -7,8 +7,9 @@ import torch
 
 from regard import nms
 from regard.config import DetectSettings
-from regard.exporting.suppression import SuppressedDetector, as_decoded, best_of_each_image, select_boxes
+from regard.exporting.suppression import SuppressedDetector, as_predictions, best_of_each_image, select_boxes
 from regard.graph.detector import Detector
+from regard.types import Predictions
 
 SETTINGS = [
     DetectSettings(),
@@ -20,8 +21,9 @@ SETTINGS = [
 ]
 
 
-def suppress(decoded: torch.Tensor, settings: DetectSettings) -> list[torch.Tensor]:
-    return [torch.from_numpy(nms.suppress(rows.detach().numpy(), settings)) for rows in decoded]
+def suppress(predictions: Predictions, settings: DetectSettings) -> list[torch.Tensor]:
+    rows = torch.cat(predictions, dim=2).detach().numpy()
+    return [torch.from_numpy(nms.suppress(own, settings)) for own in rows]
 
 
 def in_any_order(rows: torch.Tensor) -> torch.Tensor:
@@ -32,9 +34,9 @@ def in_any_order(rows: torch.Tensor) -> torch.Tensor:
 def test_inside_keeps_what_outside_keeps(small: Detector, settings: DetectSettings) -> None:
     images = torch.rand(3, 3, 40, 56)
     with torch.no_grad():
-        detections, decoded = SuppressedDetector(small, settings, select_boxes)(images)
+        detections, *predictions = SuppressedDetector(small, settings, select_boxes)(images)
         outside = suppress(small(images), settings)
-    assert torch.equal(decoded, small(images))
+    assert all(map(torch.equal, predictions, small(images)))
     assert (sum(map(len, outside)) > 5) != (settings.conf > 0.9)
     for i, expected in enumerate(outside):
         found = detections[detections[:, 0] == i, 1:]
@@ -47,22 +49,22 @@ def test_inside_keeps_what_outside_keeps(small: Detector, settings: DetectSettin
 def test_suppressing_again_changes_nothing(small: Detector, settings: DetectSettings) -> None:
     images = torch.rand(2, 3, 40, 56)
     with torch.no_grad():
-        detections, decoded = SuppressedDetector(small, settings, select_boxes)(images)
-    again = suppress(as_decoded(detections, 2, small.nc), settings)
-    for found, expected in zip(again, suppress(decoded, settings), strict=True):
+        detections, *predictions = SuppressedDetector(small, settings, select_boxes)(images)
+    again = suppress(as_predictions(detections, 2, small.nc), settings)
+    for found, expected in zip(again, suppress(Predictions(*predictions), settings), strict=True):
         torch.testing.assert_close(in_any_order(found), in_any_order(expected))
 
 
-def test_decoded_rows_are_filled_up_with_zeros() -> None:
+def test_images_with_fewer_detections_are_filled_up_with_zeros() -> None:
     detections = torch.tensor([[0, 2, 4, 12, 10, 0.75, 1], [2, 0, 0, 4, 2, 0.5, 0], [2, 1, 1, 3, 5, 0.25, 1]])
-    rows = as_decoded(detections, 4, nc=2)
+    rows = torch.cat(as_predictions(detections, 4, nc=2), dim=2)
     assert rows.tolist() == [
-        [[7, 7, 10, 6, 0.75, 0, 1], [0] * 7],
-        [[0] * 7, [0] * 7],
-        [[2, 1, 4, 2, 0.5, 1, 0], [2, 3, 2, 4, 0.25, 0, 1]],
-        [[0] * 7, [0] * 7],
+        [[7, 7, 10, 6, 0, 0.75], [0] * 6],
+        [[0] * 6, [0] * 6],
+        [[2, 1, 4, 2, 0.5, 0], [2, 3, 2, 4, 0, 0.25]],
+        [[0] * 6, [0] * 6],
     ]
-    assert as_decoded(torch.zeros(0, 7), 2, nc=3).shape == (2, 0, 8)
+    assert [x.shape for x in as_predictions(torch.zeros(0, 7), 2, nc=3)] == [(2, 0, 4), (2, 0, 3)]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])

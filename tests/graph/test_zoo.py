@@ -13,6 +13,7 @@ from hand_edits import FILE, STOCK_N
 from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.read import parse_spec, read_spec, zoo
+from regard.types import Predictions
 from regard.weights.detector import load_detector
 
 PUBLISHED = {"n": 1_872_157, "s": 7_235_389, "m": 21_190_557, "l": 46_563_709, "x": 86_749_405}
@@ -62,10 +63,13 @@ def test_decoded_outputs_equal_the_reference(shared: Path) -> None:
     detector = load_detector(shared / "weights/yolov5n.pt")
     image = torch.from_numpy(reference["input_uint8"])[None] / 255
     with torch.inference_mode():
-        decoded = detector(image)[0].numpy()
-    error = np.abs(decoded - reference["decoded"]) / np.maximum(np.abs(reference["decoded"]), 1e-3)
-    assert decoded.shape == (6300, 85)
+        boxes, scores = detector(image)
+        confidences = torch.cat([level.flatten(1, 3) for level in detector.raw(image)], dim=1)[..., 4:].sigmoid()
+    parts = torch.cat((boxes, confidences), dim=2)[0].numpy()
+    error = np.abs(parts - reference["decoded"]) / np.maximum(np.abs(reference["decoded"]), 1e-3)
+    assert parts.shape == (6300, 85)
     assert error.max() < 1e-4
+    torch.testing.assert_close(scores, confidences[..., :1] * confidences[..., 1:])
     assert len(detector.names) == 80
 
 
@@ -107,4 +111,11 @@ def test_training_mode_gives_raw_levels_and_classes_follow_nc() -> None:
     detector = build(read_spec("yolov5n").with_classes(3)).train()
     levels = detector(torch.zeros(2, 3, 64, 96))
     assert [tuple(level.shape) for level in levels] == [(2, 3, 8, 12, 8), (2, 3, 4, 6, 8), (2, 3, 2, 3, 8)]
-    assert detector.eval()(torch.zeros(0, 3, 64, 96)).shape == (0, 3 * (96 + 24 + 6), 8)
+    predictions = detector.eval()(torch.zeros(0, 3, 64, 96))
+    assert isinstance(predictions, Predictions)
+    assert [x.shape for x in predictions] == [(0, 3 * (96 + 24 + 6), 4), (0, 3 * (96 + 24 + 6), 3)]
+    with pytest.warns(DeprecationWarning, match="boxes and scores"):
+        decoded = detector(torch.rand(2, 3, 64, 32)).decoded
+    boxes, scores = detector(torch.rand(2, 3, 64, 32))
+    assert decoded.shape == (2, boxes.shape[1], 5 + scores.shape[2])
+    assert (decoded[..., 4] == 1).all()

@@ -45,7 +45,7 @@ def test_the_reference_images(shared: Path, weights: Path, backend: str) -> None
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-@pytest.mark.parametrize("conf", [0.0, 0.001, 0.3, 1.0])
+@pytest.mark.parametrize("conf", [0.0, 0.001, 0.03, 1.0])
 @pytest.mark.usefixtures("cache")
 def test_rows_of_a_batch_are_those_of_the_plain_detector(weights: Path, backend: str, conf: float) -> None:
     images = np.random.default_rng(3).integers(0, 256, (3, 3, 96, 160), dtype=np.uint8)
@@ -132,7 +132,7 @@ def test_boxes_are_decoded_in_float32_though_the_network_ran_in_bfloat16(cache: 
     images = np.random.default_rng(3).integers(0, 256, (1, 3, 640, 640), dtype=np.uint8)
     runs = (open_onnxruntime(folder), open_openvino(folder, lower=True))
     full, lower = (PreparedFinder(header, run).rows(images, 0.0)[0] for run in runs)
-    assert full.shape == lower.shape == (25200, 85)
+    assert full.shape == lower.shape == (25200, 84)
     assert not np.array_equal(full[:, 4], lower[:, 4])
     # Rounded to bfloat16, numbers near 640 are 4 apart and their lower halves are zero.
     assert (lower[:, :2].copy().view(np.uint32) & 0xFFFF == 0).mean() < 0.05
@@ -183,7 +183,7 @@ def test_folding_changes_no_answer_by_more_than_rounding(shared: Path, weights: 
     assert isinstance(quick, torch.nn.Module)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in quick.modules())
     with torch.inference_mode():
-        found, expected = quick(images), regard.load(weights)(images)
+        found, expected = (torch.cat(model(images), dim=2) for model in (quick, regard.load(weights)))
     worst = (found - expected).abs() / expected.abs().clamp(min=1)
     assert worst.max() < 1e-4
     assert worst.mean() < 1e-6

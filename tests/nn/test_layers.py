@@ -250,11 +250,11 @@ def test_decode_by_loops() -> None:
                         s = [1 / (1 + math.exp(-v)) for v in raw[level][b, a, i, j].tolist()]
                         w, h = (anchors[level, a] * stride).tolist()
                         box = [(2 * s[0] - 0.5 + j) * stride, (2 * s[1] - 0.5 + i) * stride]
-                        rows[b].append([*box, (2 * s[2]) ** 2 * w, (2 * s[3]) ** 2 * h, *s[4:]])
-    decoded = decode(raw, anchors, strides)
-    assert decoded.shape == (2, 3 * 10 + 3 * 3, 7)
-    assert torch.allclose(decoded, torch.tensor(rows), rtol=1e-5, atol=1e-5)
-    assert decode([level.half() for level in raw], anchors, strides).dtype == torch.float32
+                        rows[b].append([*box, (2 * s[2]) ** 2 * w, (2 * s[3]) ** 2 * h, *(s[4] * p for p in s[5:])])
+    boxes, scores = decode(raw, anchors, strides)
+    assert (boxes.shape, scores.shape) == ((2, 3 * 10 + 3 * 3, 4), (2, 3 * 10 + 3 * 3, 2))
+    assert torch.allclose(torch.cat((boxes, scores), 2), torch.tensor(rows), rtol=1e-5, atol=1e-5)
+    assert all(x.dtype == torch.float32 for x in decode([level.half() for level in raw], anchors, strides))
 
 
 def test_prior_bias() -> None:

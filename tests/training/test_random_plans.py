@@ -90,4 +90,4 @@ def test_a_plan_survives_files_copies_and_averages(name: str, tmp_path: Path) ->
         expected = detector(images)
         for other in (regard.load(tmp_path / "a.safetensors").eval(), copy.deepcopy(detector), average.model):
             assert torch.equal(other.layer(layer).get_buffer(PLANS[name]), plan)
-            assert torch.equal(other(images), expected)
+            assert all(map(torch.equal, other(images), expected))

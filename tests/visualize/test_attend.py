@@ -17,7 +17,6 @@ from regard.cli import app
 from regard.data.synthetic import scene
 from regard.graph.detector import Detector
 from regard.nn.capture import capture
-from regard.nn.head import decode
 from regard.types import AttentionMap
 from regard.visualize.attend import attention_layers
 from regard.visualize.gradient import GradientMap, choose_detection
@@ -74,10 +73,11 @@ def test_a_gradient_map_is_in_pixels_of_the_image(model: Detector) -> None:
     assert view.map.cam.shape == (24, 32)
     assert view.box_xyxy is not None
     np.testing.assert_allclose(view.box_xyxy, (view.map.box_xyxy.numpy() / 2).clip(0, (128, 96, 128, 96)), atol=1e-4)
-    rows = decode(keen.raw(_placed()), keen.head.anchors, keen.strides)[0].detach()
-    row, _ = choose_detection(rows, point=(220.0, 20.0))
+    with torch.no_grad():
+        boxes, scores = (x[0] for x in keen.eval()(_placed()))
+    row, _ = choose_detection(boxes, scores, point=(220.0, 20.0))
     centre = (view.map.box_xyxy[:2] + view.map.box_xyxy[2:]) / 2
-    torch.testing.assert_close(centre, rows[row, :2])
+    torch.testing.assert_close(centre, boxes[row, :2])
     other = regard.attend(model, IMAGE, layer=2, kind="gradient", of_class="class1", imgsz=128)
     assert isinstance(other.map, GradientMap)
     assert other.map.class_id == 1

@@ -20,9 +20,10 @@ def detector() -> Detector:
     return regard.load("odd-one-out")
 
 
-def _rows(detector: Detector) -> Tensor:
+def _predictions(detector: Detector) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
-        return decode(detector.raw(IMAGES), detector.head.anchors, detector.strides)[0]
+        boxes, scores = detector(IMAGES)
+        return boxes[0], scores[0]
 
 
 def test_the_two_formulas_by_hand() -> None:
@@ -35,11 +36,13 @@ def test_the_two_formulas_by_hand() -> None:
 def test_behind_a_linear_head_only_the_cell_of_the_box_counts(detector: Detector) -> None:
     """With logits w A + b: dS/dA = S ((1 - s_obj) w_obj + (1 - s_cls) w_cls) in one cell, 0 elsewhere."""
     found = gradient_map(detector, IMAGES, detector.layer("head.out"))
-    rows = _rows(detector)
-    row, class_id = choose_detection(rows)
+    boxes, scores = _predictions(detector)
+    row, class_id = choose_detection(boxes, scores)
     anchor, cell = divmod(row, 4 * 6)
     weight = detector.head.m[0].weight[:, :, 0, 0].detach().view(3, 7, -1)[anchor]
-    objectness, probability = rows[row, 4], rows[row, 5 + class_id]
+    with torch.no_grad():
+        s = detector.raw(IMAGES)[0].flatten(1, 3)[0].sigmoid()
+    objectness, probability = s[row, 4], s[row, 5 + class_id]
     slope = objectness * probability * ((1 - objectness) * weight[4] + (1 - probability) * weight[5 + class_id])
     with torch.no_grad():
         x = IMAGES
@@ -51,7 +54,7 @@ def test_behind_a_linear_head_only_the_cell_of_the_box_counts(detector: Detector
     torch.testing.assert_close(found.product, expected)
     torch.testing.assert_close(found.cam, (slope[:, None, None] / 24 * x[0]).sum(0).relu())
     assert (found.score, found.class_id) == (pytest.approx(float(objectness * probability)), class_id)
-    centre, side = rows[row, :2], rows[row, 2:4]
+    centre, side = boxes[row, :2], boxes[row, 2:]
     torch.testing.assert_close(found.box_xyxy, torch.cat((centre - side / 2, centre + side / 2)))
 
 
@@ -62,9 +65,9 @@ def test_a_deeper_layer_agrees_with_plain_autograd(detector: Detector) -> None:
         x = layer(x)
         if name == "p3":
             activation = x
-    rows = decode(detector.head([x]), detector.head.anchors, detector.strides)[0]
-    row, class_id = choose_detection(rows.detach())
-    (gradient,) = torch.autograd.grad(rows[row, 4] * rows[row, 5 + class_id], activation)
+    boxes, scores = (y[0] for y in decode(detector.head([x]), detector.head.anchors, detector.strides))
+    row, class_id = choose_detection(boxes.detach(), scores.detach())
+    (gradient,) = torch.autograd.grad(scores[row, class_id], activation)
     torch.testing.assert_close(found.product, gradient_product(activation.detach(), gradient)[0])
     torch.testing.assert_close(found.cam, grad_cam(activation.detach(), gradient)[0])
 
@@ -96,11 +99,11 @@ def test_a_layer_on_which_the_box_does_not_rest_is_refused() -> None:
 
 ROWS = torch.tensor(
     [
-        [10.0, 10, 8, 8, 0.9, 0.1, 0.8],  # class 1, 0.72
-        [11.0, 10, 8, 8, 0.9, 0.1, 0.7],  # the same object, suppressed
-        [10.0, 10, 40, 40, 0.8, 0.9, 0.1],  # class 0, 0.72, around the first
-        [40.0, 10, 8, 8, 0.5, 0.9, 0.1],  # class 0, 0.45
-        [90.0, 90, 8, 8, 0.1, 0.9, 0.1],  # below the threshold
+        [10.0, 10, 8, 8, 0.09, 0.72],
+        [11.0, 10, 8, 8, 0.09, 0.63],  # the same object, suppressed
+        [10.0, 10, 40, 40, 0.73, 0.08],  # the best, around the first
+        [40.0, 10, 8, 8, 0.45, 0.05],
+        [90.0, 90, 8, 8, 0.09, 0.01],  # below the threshold
     ]
 )
 
@@ -120,12 +123,10 @@ ROWS = torch.tensor(
 def test_the_detection_that_is_meant(
     point: tuple[float, float] | None, class_id: int | None, expected: tuple[int, int]
 ) -> None:
-    rows = ROWS.clone()
-    rows[2, 5] = 0.91  # the best
-    assert choose_detection(rows, point=point, class_id=class_id) == expected
+    assert choose_detection(ROWS[:, :4], ROWS[:, 4:], point=point, class_id=class_id) == expected
 
 
 def test_where_nothing_scores_the_best_row_is_taken() -> None:
-    rows = ROWS * torch.tensor([1.0, 1, 1, 1, 0.01, 1, 1])
-    rows[3, 4] = 0.02
-    assert choose_detection(rows, point=(90.0, 90.0)) == (3, 0)
+    scores = ROWS[:, 4:] * 0.01
+    scores[3, 0] = 0.02
+    assert choose_detection(ROWS[:, :4], scores, point=(90.0, 90.0)) == (3, 0)

@@ -14,6 +14,7 @@ from regard.data.letterbox import letterbox
 from regard.exporting.runtime import ExportedDetector
 from regard.exporting.suppression import SuppressedDetector, select_boxes
 from regard.graph.detector import Detector
+from regard.types import Predictions
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Deviation:
         height: of the input, in pixels.
         width: of the input, in pixels.
         pixels: largest difference of a box's centre or size, in input pixels.
-        probability: largest difference of an objectness or class probability.
+        probability: largest difference of a class score.
         relative: largest relative difference: of a box, in parts of the number or of the largest stride, whichever is
             more (rounding grows with the cell, however near to 0 the centre lies); of a probability, as it is.
-        detections: how many boxes PyTorch keeps of the file's decoded rows; None where no suppression is inside.
+        detections: how many boxes PyTorch keeps of the file's predictions; None where no suppression is inside.
         detections_relative: as ``relative``, between these and those of the file; infinite where their number differs.
     """
 
@@ -63,27 +64,33 @@ def compare(detector: Detector, exported: ExportedDetector, images: Tensor) -> D
     """
     with torch.no_grad():
         expected = detector(images)
-    *found, decoded = exported.run(images, exported.header.outputs)
+    *detections, boxes, scores = exported.run(images, exported.header.outputs)
+    found = Predictions(boxes, scores)
     batch, _, height, width = images.shape
-    if decoded.shape != expected.shape:
+    if [x.shape for x in found] != [x.shape for x in expected]:
         return Deviation(batch, height, width, math.inf, math.inf, math.inf)
-    difference = (decoded - expected).abs()
     settings = exported.header.nms
     count, relative = None, 0.0
     if settings is not None:
-        # From the file's own rows, since rounding may lift a box over a threshold.
-        suppressed = SuppressedDetector(detector, settings, select_boxes).suppress(decoded)
-        count, relative = len(suppressed), _compare_detections(found[0], suppressed, exported.max_stride)
+        # From the file's own predictions, since rounding may lift a box over a threshold.
+        suppressed = SuppressedDetector(detector, settings, select_boxes).suppress(found)
+        count, relative = len(suppressed), _compare_detections(detections[0], suppressed, exported.max_stride)
     return Deviation(
         batch,
         height,
         width,
-        pixels=float(difference[..., :4].max()),
-        probability=float(difference[..., 4:].max()),
-        relative=float(relative_difference(decoded, expected, slice(0, 4), exported.max_stride).max()),
+        pixels=float((found.boxes - expected.boxes).abs().max()),
+        probability=float((found.scores - expected.scores).abs().max()),
+        relative=prediction_difference(found, expected, exported.max_stride),
         detections=count,
         detections_relative=relative,
     )
+
+
+def prediction_difference(found: Predictions, expected: Predictions, stride: int) -> float:
+    """Measure the largest relative difference of two predictions; see `Deviation.relative`."""
+    rows = relative_difference(torch.cat(found, dim=-1), torch.cat(expected, dim=-1), slice(0, 4), stride)
+    return float(np.max(rows.numpy()))  # NaN where one is
 
 
 def relative_difference(found: Tensor, expected: Tensor, pixels: slice, stride: int) -> Tensor:

@@ -14,7 +14,7 @@ from regard.errors import RegardError, nearest
 Format = Literal["onnx", "openvino", "torchscript"]
 FORMATS: tuple[Format, ...] = ("onnx", "openvino", "torchscript")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "regard"
 """Where the header stands: in ONNX's ``metadata_props``, OpenVINO's ``rt_info``, TorchScript's extra files."""
 
@@ -44,14 +44,14 @@ class ExportHeader(Settings):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
-        return ("decoded",) if self.nms is None else ("detections", "decoded")
+        return ("boxes", "scores") if self.nms is None else ("detections", "boxes", "scores")
 
 
 def parse_header(document: str | None, path: Path) -> ExportHeader:
     """Read the header of an exported file.
 
     Raises:
-        RegardError: there is none, so that nobody knows what the outputs mean, or it is damaged or of a newer format.
+        RegardError: there is none, so that the outputs cannot be understood; or it is damaged, or of another version.
     """
     if document is None:
         raise RegardError(
@@ -63,12 +63,13 @@ def parse_header(document: str | None, path: Path) -> ExportHeader:
         header = ExportHeader.model_validate_json(document)
     except ValidationError as error:
         raise RegardError(f"the header in the file is damaged ({error.errors()[0]['msg']})", file=path) from error
-    if header.format_version > FORMAT_VERSION:
+    if header.format_version != FORMAT_VERSION:
+        is_newer = header.format_version > FORMAT_VERSION
         raise RegardError(
             f"the file has format version {header.format_version}",
             file=path,
-            expected=f"a version up to {FORMAT_VERSION}",
-            hint="a newer regard wrote it: upgrade regard",
+            expected=f"version {FORMAT_VERSION}",
+            hint="a newer regard wrote it: upgrade regard" if is_newer else "export the weights again",
         )
     return header
 

@@ -24,9 +24,10 @@ from regard.exporting.header import (
     parse_header,
     require_packages,
 )
-from regard.exporting.suppression import as_decoded
+from regard.exporting.suppression import as_predictions
 from regard.finder import Finder
 from regard.openvino_core import openvino_core
+from regard.types import Predictions
 from regard.weights.missing import missing_file
 
 Run: TypeAlias = Callable[[Tensor, Sequence[str]], list[Tensor]]
@@ -54,15 +55,16 @@ class ExportedDetector:
         """The number that the sides of the input must be multiples of, in pixels."""
         return self.header.max_stride
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Map (B, 3, H, W) RGB in 0..1 to decoded rows (B, N, 5 + classes) on the CPU.
+    def __call__(self, images: Tensor) -> Predictions:
+        """Map (B, 3, H, W) RGB in 0..1 to boxes and class scores on the CPU.
 
-        With suppression inside, the rows are what it kept; suppressing them again with ``header.nms`` changes nothing.
+        With suppression inside, they are what it kept; suppressing them again with ``header.nms`` changes nothing.
         """
         images = images.float().cpu()
-        output = self.header.outputs[0]
-        (result,) = self.run(images, [output])
-        return result if output == "decoded" else as_decoded(result, len(images), len(self.names))
+        if self.header.nms is None:
+            return Predictions(*self.run(images, self.header.outputs))
+        (detections,) = self.run(images, self.header.outputs[:1])
+        return as_predictions(detections, len(images), len(self.names))
 
 
 def load_exported(path: str | Path) -> ExportedDetector:
@@ -165,13 +167,10 @@ def _open_torchscript(path: Path) -> tuple[str | None, Run]:
     def run(images: Tensor, outputs: Sequence[str]) -> list[Tensor]:
         with torch.no_grad():
             results = module(images)
-        by_name = {"decoded": results} if isinstance(results, Tensor) else dict(zip(_BOTH, results, strict=True))
+        by_name = dict(zip(("scores", "boxes", "detections"), reversed(results), strict=False))
         return [by_name[name] for name in outputs]
 
     return document or None, run
-
-
-_BOTH = ("detections", "decoded")
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> RegardError:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from regard.boxes import cxcywh_to_xyxy
 from regard.config import DetectSettings
 from regard.graph.detector import Detector
+from regard.types import Predictions
 
 Select: TypeAlias = Callable[[Tensor, Tensor, float, float], Tensor]
 """(boxes (B, N, 4), scores (B, G, N), iou, conf) -> (K, 3) int64: image, group and box of each box kept."""
@@ -24,7 +25,7 @@ class SuppressedDetector(nn.Module):
     """A detector with suppression behind it.
 
     Args:
-        detector: gives decoded rows.
+        detector: gives boxes and class scores.
         settings: thresholds and limits.
         select: `select_boxes`, or the operator that stands for it in ONNX.
     """
@@ -37,7 +38,7 @@ class SuppressedDetector(nn.Module):
         wanted = [float(not settings.classes or i in settings.classes) for i in range(detector.nc)]
         self.register_buffer("wanted", torch.tensor(wanted))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Detect.
 
         Args:
@@ -45,15 +46,15 @@ class SuppressedDetector(nn.Module):
 
         Returns:
             (M, 7): image index, left, top, right, bottom in input pixels, score, class index; by image, then best
-            score first. And the decoded rows (B, N, 5 + nc), for those who want other thresholds.
+            score first. And the boxes and scores of `Predictions`, for those who want other thresholds.
         """
-        decoded = self.detector(images)
-        return self.suppress(decoded), decoded
+        predictions = self.detector(images)
+        return self.suppress(predictions), *predictions
 
-    def suppress(self, decoded: Tensor) -> Tensor:
-        """Turn decoded rows (B, N, 5 + nc) into detections (M, 7); see `forward`."""
-        boxes = cxcywh_to_xyxy(decoded[..., :4])
-        scores = self._scores(decoded)
+    def suppress(self, predictions: Predictions) -> Tensor:
+        """Turn all predictions into detections (M, 7); see `forward`."""
+        boxes = cxcywh_to_xyxy(predictions.boxes)
+        scores = self._scores(predictions.scores)
         if self.settings.agnostic_nms:
             best, class_of = scores.max(1)
             image, _, box = self.select(boxes, best[:, None], self.settings.iou, self.settings.conf).unbind(1)
@@ -62,12 +63,12 @@ class SuppressedDetector(nn.Module):
             image, class_id, box = self.select(boxes, scores, self.settings.iou, self.settings.conf).unbind(1)
         kept = scores[image, class_id, box]
         columns = (image[:, None].float(), boxes[image, box], kept[:, None], class_id[:, None].float())
-        order = best_of_each_image(image, kept, decoded.shape[0], self.settings.max_det)
+        order = best_of_each_image(image, kept, boxes.shape[0], self.settings.max_det)
         return torch.cat(columns, 1)[order]
 
-    def _scores(self, decoded: Tensor) -> Tensor:
-        """(B, N, 5 + nc) -> (B, nc, N), 0 for the classes that a box does not stand for."""
-        scores = (decoded[..., 4:5] * decoded[..., 5:]).transpose(1, 2)
+    def _scores(self, scores: Tensor) -> Tensor:
+        """(B, N, nc) -> (B, nc, N), 0 for the classes that a box does not stand for."""
+        scores = scores.transpose(1, 2)
         if not self.settings.multi_label:
             classes = torch.arange(scores.shape[1], device=scores.device).view(1, -1, 1)
             scores = torch.where(classes == scores.argmax(1, keepdim=True), scores, 0.0)
@@ -132,8 +133,8 @@ def select_boxes_onnx(boxes: Any, scores: Any, iou: float, conf: float) -> Any:
     )
 
 
-def as_decoded(detections: Tensor, images: int, nc: int) -> Tensor:
-    """Return what `SuppressedDetector` found as decoded rows: the score as objectness, a one-hot class.
+def as_predictions(detections: Tensor, images: int, nc: int) -> Predictions:
+    """Give detections of `SuppressedDetector` the form of predictions, which score 0 in all classes but one.
 
     Args:
         detections: (M, 7), by image.
@@ -141,15 +142,14 @@ def as_decoded(detections: Tensor, images: int, nc: int) -> Tensor:
         nc: number of classes.
 
     Returns:
-        (B, most detections in an image, 5 + nc), filled up with rows of zeros.
+        As many for each image as the image with most detections has, filled up with zeros.
     """
     image = detections[:, 0].long()
     count = torch.bincount(image, minlength=images)
     rank = torch.arange(len(image)) - (count.cumsum(0) - count)[image]
-    rows = detections.new_zeros(images, int(count.max()) if images else 0, 5 + nc)
-    corners = detections[:, 1:5]
-    rows[image, rank, :2] = (corners[:, :2] + corners[:, 2:]) / 2
-    rows[image, rank, 2:4] = corners[:, 2:] - corners[:, :2]
-    rows[image, rank, 4] = detections[:, 5]
-    rows[image, rank, 5 + detections[:, 6].long()] = 1
-    return rows
+    most = int(count.max()) if images else 0
+    boxes, scores = detections.new_zeros(images, most, 4), detections.new_zeros(images, most, nc)
+    low, high = detections[:, 1:3], detections[:, 3:5]
+    boxes[image, rank] = torch.cat(((low + high) / 2, high - low), dim=1)
+    scores[image, rank, detections[:, 6].long()] = detections[:, 5]
+    return Predictions(boxes, scores)

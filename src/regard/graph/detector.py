@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from regard.config import IMGSZ
 from regard.graph.spec import IMAGE, ModelSpec
 from regard.nn.head import Detect, decode
+from regard.types import Predictions
 
 if TYPE_CHECKING:
     from regard.graph.summary import Summary
@@ -81,15 +82,14 @@ class Detector(nn.Module):
         """
         return self.model[self.spec.index(self.spec.layer(name).name)]
 
-    def forward(self, images: Tensor) -> Tensor | list[Tensor]:
+    def forward(self, images: Tensor) -> Predictions | list[Tensor]:
         """Detect.
 
         Args:
             images: (B, 3, H, W) float RGB in 0..1; H and W multiples of ``max_stride``.
 
         Returns:
-            In training the raw levels [(B, A, ny, nx, 5 + nc)]; in evaluation (B, N, 5 + nc) float32: boxes as centre
-            x, centre y, width, height in input pixels, objectness, class probabilities.
+            In training the raw levels of the head; in evaluation all boxes in input pixels, with their class scores.
         """
         raw = self.raw(images)
         return raw if self.training else decode(raw, self.head.anchors, self.strides)

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from regard.config import ExportSettings
 from regard.data.synthetic import scene
 from regard.errors import RegardError
-from regard.exporting.compare import example, relative_difference
+from regard.exporting.compare import example, prediction_difference
 from regard.exporting.convert import image_shapes, to_onnx
 from regard.exporting.diagnose import check_exportable
 from regard.graph.cost import row_costs
@@ -24,6 +23,7 @@ from regard.inference.cache import HEADER, INPUT_FORM, MODEL, OPENVINO_FORMS, SI
 from regard.inference.prepared import Run, open_onnxruntime, open_openvino
 from regard.nn.fuse import fuse
 from regard.nn.head import Detect, decode
+from regard.types import Predictions
 
 TOLERANCE = 1e-4
 """Largest relative difference from PyTorch, as in `regard.exporting`."""
@@ -104,13 +104,13 @@ def prepare(detector: Detector, made_from: str, runtime: str, folder: Path) -> N
 
 
 def _deviation(detector: Detector, run: Run) -> float:
-    """Return the largest relative difference of decoded rows, at a size and a batch that the conversion never saw."""
+    """Measure the largest relative difference of predictions, at a size and a batch that the conversion never saw."""
     height, width = (n * detector.max_stride for n in COMPARED_STRIDES)
     images = example(scene(0, "test", 0).read(), 3, height, width)
     with torch.no_grad():
-        expected = cast(Tensor, detector(images))
+        expected = cast(Predictions, detector(images))
     levels = [torch.from_numpy(level.copy()) for level in run((images * 255).round().byte().numpy())]
     per_cell = detector.head.anchors_per_cell
     raw = [level.reshape(len(level), per_cell, -1, *level.shape[2:]).permute(0, 1, 3, 4, 2) for level in levels]
     found = decode(raw, detector.head.anchors, detector.strides)
-    return float(np.max(relative_difference(found, expected, slice(0, 4), detector.max_stride).numpy()))
+    return prediction_difference(found, expected, detector.max_stride)

@@ -68,7 +68,10 @@ class PreparedFinder:
         return [self._decode([level[i] for level in levels], conf) for i in range(len(images))]
 
     def _decode(self, levels: list[Float32], conf: float) -> Float32:
-        """Decode the cells of one image whose objectness is above ``conf``; the formulas of `regard.nn.head.decode`."""
+        """Decode the cells of one image that may score above ``conf``; the formulas of `regard.nn.head.decode`.
+
+        No class scores above objectness, so that all other cells are left out before anything is computed.
+        """
         least = math.log(conf / (1 - conf)) - MARGIN if 0 < conf < 1 else math.copysign(math.inf, conf - 0.5)
         found = []
         for level, anchors, stride in zip(levels, self.header.anchors, self.header.strides, strict=True):
@@ -79,9 +82,9 @@ class PreparedFinder:
             corner = np.stack([x, y], axis=1).astype(np.float32)
             centre = (2 * s[:, :2] - np.float32(0.5) + corner) * np.float32(stride)
             prior = np.array(anchors, dtype=np.float32)[anchor] * np.float32(stride)
-            found.append(np.concatenate([centre, (2 * s[:, 2:4]) ** 2 * prior, s[:, 4:]], axis=1))
+            found.append(np.concatenate([centre, (2 * s[:, 2:4]) ** 2 * prior, s[:, 4:5] * s[:, 5:]], axis=1))
         rows = np.concatenate(found)
-        return rows[rows[:, 4] > conf]
+        return rows[rows[:, 4:].max(axis=1) > conf]
 
 
 def first_alone(run: Run) -> Run:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError
+from regard.types import Predictions
 
 PRIOR_IMAGE, PRIOR_OBJECTS, PRIOR_CLASS = 640, 8, 0.6
 
 
-def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:
-    """Turn raw head outputs into boxes in input pixels, objectness and class probabilities.
+def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Predictions:
+    """Turn raw head outputs into boxes in input pixels and class scores: objectness times class probability.
 
     With s = sigmoid(raw): centre = (2 s_xy - 0.5 + cell) * stride, size = (2 s_wh)^2 * anchor.
     Always in float32: in bfloat16 a box at 640 pixels is off by up to 35.
@@ -26,20 +27,20 @@ def decode(raw: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Te
         strides: input pixels per cell of each level.
 
     Returns:
-        (B, N, 5 + nc): centre x, centre y, width, height, objectness, classes; the levels in order, each flattened
-        as anchor, row, column.
+        Boxes and scores of all levels in order, each flattened as anchor, row, column.
     """
-    decoded = []
+    boxes, scores = [], []
     for level, level_anchors, stride in zip(raw, anchors.float(), strides, strict=True):
-        batch, per_cell, rows, columns, width = level.shape
+        _, per_cell, rows, columns, _ = level.shape
         y = torch.arange(rows, device=level.device, dtype=torch.float32)
         x = torch.arange(columns, device=level.device, dtype=torch.float32)
         cell = torch.stack((x.expand(rows, columns), y.unsqueeze(1).expand(rows, columns)), -1)  # (ny, nx, 2)
         s = level.float().sigmoid()
         centre = (2 * s[..., :2] - 0.5 + cell) * stride
         size = (2 * s[..., 2:4]) ** 2 * (level_anchors * stride).view(1, per_cell, 1, 1, 2)
-        decoded.append(torch.cat((centre, size, s[..., 4:]), -1).view(batch, per_cell * rows * columns, width))
-    return torch.cat(decoded, 1)
+        boxes.append(torch.cat((centre, size), -1).flatten(1, 3))
+        scores.append((s[..., 4:5] * s[..., 5:]).flatten(1, 3))
+    return Predictions(torch.cat(boxes, 1), torch.cat(scores, 1))
 
 
 def default_anchors(strides: Sequence[int], per_cell: int) -> list[list[float]]:

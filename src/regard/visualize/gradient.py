@@ -38,7 +38,7 @@ class GradientMap:
         cam: (H, W), Grad-CAM, 0 or more.
         product: (H, W), sum over channels of |gradient x activation|.
         box_xyxy: (4,), the detection's left, top, right, bottom in pixels of the input.
-        score: objectness times class probability.
+        score: of the detection, in 0..1.
         class_id: of the detection.
     """
 
@@ -61,7 +61,12 @@ def gradient_product(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def choose_detection(
-    rows: Tensor, *, point: Point | None = None, class_id: int | None = None, settings: DetectSettings = PREDICT
+    boxes_cxcywh: Tensor,
+    scores: Tensor,
+    *,
+    point: Point | None = None,
+    class_id: int | None = None,
+    settings: DetectSettings = PREDICT,
 ) -> tuple[int, int]:
     """Return row and class of the detection to look at.
 
@@ -69,17 +74,17 @@ def choose_detection(
     row, so that an untrained detector can be looked at too.
 
     Args:
-        rows: (N, 5 + classes), one image as ``decode`` gives it.
+        boxes_cxcywh: (N, 4), the predictions for one image.
+        scores: (N, nc), their class scores.
         point: x, y in input pixels; the candidate whose box is nearest to it is chosen, of several whose box holds it
             the one whose centre is nearest. The best scored candidate if None.
         class_id: consider scores of this class alone.
         settings: thresholds of score and overlap.
     """
-    scores = rows[:, 4:5] * rows[:, 5:]
     best, classes = (
-        scores.max(1) if class_id is None else (scores[:, class_id], scores.new_full((len(rows),), class_id))
+        scores.max(1) if class_id is None else (scores[:, class_id], scores.new_full((len(scores),), class_id))
     )
-    boxes = cxcywh_to_xyxy(rows[:, :4])
+    boxes = cxcywh_to_xyxy(boxes_cxcywh)
     kept = (best > settings.conf).nonzero()[:, 0]
     if not len(kept):
         kept = best.argmax()[None]
@@ -110,9 +115,9 @@ def gradient_map(
         RegardError: the layer has no map to look at, or the detection does not depend on it.
     """
     with _recorded(detector, layer) as outputs:
-        rows = decode(detector.raw(images), detector.head.anchors, detector.strides)[0]
-        row, chosen_class = choose_detection(rows.detach(), point=point, class_id=class_id)
-        score = rows[row, 4] * rows[row, 5 + chosen_class]
+        boxes, scores = (x[0] for x in decode(detector.raw(images), detector.head.anchors, detector.strides))
+        row, chosen_class = choose_detection(boxes.detach(), scores.detach(), point=point, class_id=class_id)
+        score = scores[row, chosen_class]
         if not outputs:
             raise RegardError("a layer without one map as its output has no gradient map", expected="any other layer")
         (gradient,) = torch.autograd.grad(score, outputs[-1], allow_unused=True)
@@ -126,7 +131,7 @@ def gradient_map(
     return GradientMap(
         cam=grad_cam(activation, gradient)[0].cpu(),
         product=gradient_product(activation, gradient)[0].cpu(),
-        box_xyxy=cxcywh_to_xyxy(rows[row, :4].detach()).cpu(),
+        box_xyxy=cxcywh_to_xyxy(boxes[row].detach()).cpu(),
         score=float(score.detach()),
         class_id=chosen_class,
     )
