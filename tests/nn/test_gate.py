@@ -58,4 +58,4 @@ def test_a_gated_insertion_anywhere_leaves_the_outputs_bit_identical(after: int)
     assert unexpected == []
     x = torch.rand(2, 3, 64, 96)
     with torch.inference_mode():
-        assert torch.equal(edited(x), base(x))
+        assert all(map(torch.equal, edited(x), base(x)))
