@@ -61,8 +61,8 @@ def test_a_header_that_is_no_json_writes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (None, "of another program"),
-        ({"format": "pt"}, "of another program"),
+        (None, "from another program"),
+        ({"format": "pt"}, "from another program"),
         ({"regard": "{"}, "header in the file is damaged"),
         ({"regard": "[" * 100_000}, "header in the file is damaged"),
         ({"regard": "[]"}, "header in the file is damaged"),
@@ -135,7 +135,7 @@ def test_state_of_other_people(tmp_path: Path) -> None:
     torch.save([1], tmp_path / "list.pt")
     torch.save(torch.nn.Linear(2, 3), tmp_path / "module.pt")
     for name in ("list.pt", "module.pt"):
-        with pytest.raises(RegardError, match="not ours"):
+        with pytest.raises(RegardError, match="from another program"):
             load_state(tmp_path / name)
 
 

@@ -221,8 +221,8 @@ def test_heads_of_other_kinds(head: str, said: str, define: Define, tmp_path: Pa
         ({"image_encoder.pos_embed": torch.ones(2)}, "SAM"),
         ({"model": {"image_encoder.trunk.pos_embed": torch.ones(2)}}, "SAM"),
         ({"ema": {"module": {"decoder.dec_score_head.0.weight": torch.ones(2)}}}, "RT-DETR"),
-        ({"layer1.0.conv1.weight": torch.ones(2)}, "it holds 'layer1.0.conv1.weight'"),
-        ({"model.0.conv.weight": 5}, "no ordinary tensor"),
+        ({"layer1.0.conv1.weight": torch.ones(2)}, "with the key 'layer1.0.conv1.weight'"),
+        ({"model.0.conv.weight": 5}, "not an ordinary tensor"),
         ({"model": None, "ema": None}, "without a model"),
         ({}, "without a model"),
         ([1, 2], "without a model"),
@@ -241,11 +241,11 @@ def test_graphs_and_modules_without_end(define: Define, tmp_path: Path) -> None:
     for _ in range(40):
         doubled = [doubled, doubled]
     model.yaml = {**GRAPH, "head": doubled}
-    refused(model, "graph is nested or repeated without end", tmp_path)
+    refused(model, "graph is nested or repeated too often", tmp_path)
     model = model_of(define)
     model.model[1].itself = nn.Sequential()
     model.model[1].itself._modules["0"] = model.model[1]
-    refused(model, "modules are nested or repeated without end", tmp_path)
+    refused(model, "modules are nested or repeated too often", tmp_path)
 
 
 def refused(content: object, said: str, folder: Path) -> None:

@@ -28,7 +28,7 @@ from regard.graph.user_modules import import_modules
 from regard.training.loop import validation_split
 from regard.training.prepare import fit_anchors, fit_classes
 from regard.weights.detector import load_detector, load_matching, rebuild
-from regard.weights.missing import SUFFIXES
+from regard.weights.paths import SUFFIXES
 
 Kind = Literal["", "insert", "replace", "model"]
 

@@ -28,7 +28,7 @@ from regard.exporting.suppression import as_predictions
 from regard.finder import Finder
 from regard.openvino_core import openvino_core
 from regard.types import Predictions
-from regard.weights.missing import missing_file
+from regard.weights.paths import missing_file
 
 Run: TypeAlias = Callable[[Tensor, Sequence[str]], list[Tensor]]
 """(images (B, 3, H, W) float32, names of outputs) -> those outputs."""

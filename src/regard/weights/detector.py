@@ -15,11 +15,10 @@ from regard.graph.detector import Detector
 from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_graphs, zoo
 from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import reference_to
-from regard.weights.missing import missing_file
 from regard.weights.paths import CHECKPOINTS as CHECKPOINTS
 from regard.weights.paths import RUN_WEIGHTS as RUN_WEIGHTS
 from regard.weights.paths import WEIGHTS as WEIGHTS
-from regard.weights.paths import weights_of_run
+from regard.weights.paths import missing_file, weights_of_run
 from regard.weights.store import WeightsHeader, load_weights, save_weights
 from regard.weights.transfer import TransferReport, transfer
 from regard.weights.yolov5 import read_yolov5

@@ -1,4 +1,4 @@
-"""The project's own files: weights with all that explains them (``.safetensors``), and resumable training state."""
+"""The package's own files: weights with their graph and settings (``.safetensors``), and resumable training state."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ from torch import Tensor
 from regard.config import Settings
 from regard.errors import RegardError
 from regard.replacing import replacing
-from regard.weights.missing import missing_file
+from regard.weights.paths import missing_file
 
 FORMAT_VERSION = 1
 METADATA_KEY = "regard"
 
 
 class WeightsHeader(Settings):
-    """What a weights file says beside its tensors; any JSON-ready values in ``training`` and ``extra``."""
+    """Metadata of a weights file; ``training`` and ``extra`` contain any values that JSON can represent."""
 
     format_version: int = Field(default=FORMAT_VERSION, ge=1)
     graph: str = Field(description="the model graph as YAML, anchors included")
     names: dict[int, str] = Field(default={}, description="class id to name")
     modules: dict[str, str] = Field(
-        default={}, description="user modules it needs: YAML name to file.py:Class or dotted name"
+        default={}, description="user modules that the graph needs: name in the graph to file.py:Class or dotted name"
     )
-    training: dict[str, Any] = Field(default={}, description="the settings that it was trained with")
-    extra: dict[str, Any] = Field(default={}, description="anything else worth keeping")
+    training: dict[str, Any] = Field(default={}, description="the settings of the training")
+    extra: dict[str, Any] = Field(default={}, description="any other information")
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], header: WeightsHeader) -> None:
-    """Write tensors and header as one ``.safetensors``; ``path`` never holds half a file.
+    """Write tensors and header as one ``.safetensors`` file, which replaces ``path`` only when it is complete.
 
-    Tensors may be on any device, non-contiguous, or share memory; each is written whole.
+    Tensors may be on any device, non-contiguous, or share memory; each is written in full.
 
     Raises:
         RegardError: the file cannot be written.
         TypeError: the header holds a value that is not JSON.
     """
     document = json.dumps(header.model_dump(), ensure_ascii=False)
-    # A copy of its own for each, as the format refuses tensors that share memory.
+    # Each is copied, as the format rejects tensors that share memory.
     tensors = {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in state.items()}
     with replacing(path) as file:
         file.write(to_safetensors(tensors, metadata={METADATA_KEY: document}))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightsHeader]:
-    """Return the tensors, on the CPU, and the header of a file that ``save_weights`` wrote.
+    """Read a file of ``save_weights``: its tensors, on the CPU, and its header.
 
     Raises:
-        RegardError: the file is missing, damaged, not ours, or of a newer format.
+        RegardError: the file is missing, damaged, of another program, or of a newer format.
     """
     if not path.is_file():
         raise missing_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             document = (file.metadata() or {}).get(METADATA_KEY)
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file is no mapping
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file is not a mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise RegardError(
-            f"the file is cut short, damaged, or no safetensors file ({error})",
+            f"the file is truncated, damaged, or not a safetensors file ({error})",
             file=path,
             expected="weights saved by regard",
         ) from error
@@ -77,7 +77,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightsHeader]:
 
 def _parse_header(path: Path, document: str | None) -> WeightsHeader:
     if document is None:
-        raise RegardError("a safetensors file of another program", file=path, expected="weights saved by regard")
+        raise RegardError("a safetensors file from another program", file=path, expected="weights saved by regard")
     try:
         values = json.loads(document)
         version = values.get("format_version") if isinstance(values, dict) else None
@@ -86,7 +86,7 @@ def _parse_header(path: Path, document: str | None) -> WeightsHeader:
                 f"the file has format version {version}",
                 file=path,
                 expected=f"a version up to {FORMAT_VERSION}",
-                hint="a newer regard wrote it: upgrade regard",
+                hint="it was written by a newer version: upgrade regard",
             )
         return WeightsHeader.model_validate(values)
     except (ValueError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
@@ -94,11 +94,15 @@ def _parse_header(path: Path, document: str | None) -> WeightsHeader:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write resumable training state: plain containers, numbers, text and tensors; ``path`` never holds half a file.
+    """Write resumable training state, which replaces ``path`` only when it is complete.
+
+    Args:
+        path: the file.
+        state: plain containers, numbers, text and tensors.
 
     Raises:
         RegardError: the file cannot be written.
-        TypeError: ``state`` holds what ``load_state`` could not read again.
+        TypeError: ``state`` contains a value that ``load_state`` could not read.
     """
     _require_plain(state, "state")
     with replacing(path) as file:
@@ -106,25 +110,27 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Return what ``save_state`` wrote, on the CPU.
+    """Read a file of ``save_state``, with all tensors on the CPU.
 
     Raises:
-        RegardError: the file is missing or damaged, or holds anything but plain values and tensors.
+        RegardError: the file is missing or damaged, or contains anything but plain values and tensors.
     """
     if not path.is_file():
         raise missing_file(path)
     try:
-        # Not a zip archive means torch's older format, which it would read with warnings.
+        # Any other file would be read as torch's older format, with warnings.
         state = torch.load(path, map_location="cpu", weights_only=True) if zipfile.is_zipfile(path) else None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         raise _bad_state(path, error) from error
     if not isinstance(state, dict):
-        raise _bad_state(path, "it holds no dictionary")
+        raise _bad_state(path, "it does not contain a dictionary")
     return state
 
 
 def _bad_state(path: Path, why: object) -> RegardError:
-    return RegardError(f"the training state is damaged or not ours ({why})", file=path, hint="start the run anew")
+    return RegardError(
+        f"the training state is damaged or from another program ({why})", file=path, hint="start a new run"
+    )
 
 
 def _require_plain(value: Any, place: str) -> None:

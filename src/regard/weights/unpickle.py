@@ -1,9 +1,9 @@
-"""Read a torch checkpoint without running anything that is in it.
+"""Reading torch checkpoints without executing any of their content.
 
-A pickle is a program for a stack machine some of whose instructions import and call things. This is such a machine
-without that power: ``pickletools.genops`` decodes the instructions and does nothing else, a global is a pair of names,
-and a call makes a ``Record`` of the call, except for the few names in ``BUILDERS``, whose containers and tensors are
-made by our own code. Nothing that can be called ever lies on the stack, so nothing on it can be tricked into running.
+A pickle is a program for a stack machine with instructions that import and call objects. This machine cannot do either:
+``pickletools.genops`` only decodes the instructions, a global becomes a pair of names, and a call becomes a ``Record``
+of the call. The only exceptions are the few names in ``BUILDERS``, whose containers and tensors are created by our own
+code. There is never a callable on the stack, so no content of the stack can be executed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from torch import Tensor
 
 from regard.errors import RegardError
 from regard.weights.archive import EXPECTED, TorchArchive, open_archive
-from regard.weights.rebuild import BUILDERS, checked_key
-from regard.weights.record import UNNAMED, GlobalName, Record, Storage
+from regard.weights.inert import BUILDERS, UNNAMED, GlobalName, Record, Storage, checked_key
 
 MAX_DEPTH = 500
 
@@ -40,29 +39,29 @@ STORAGE_TYPES = MappingProxyType(
 
 
 def read_pickle(path: Path) -> object:
-    """Return what a torch zip checkpoint holds: plain containers, tensors on the CPU, and records of all else.
+    """Read a torch zip checkpoint as plain containers, tensors on the CPU, and records of all other objects.
 
-    Parameters come back as plain tensors. Tensors of one storage share memory.
+    Parameters become plain tensors. Tensors of the same storage share memory.
 
     Raises:
-        RegardError: the file is missing, is no torch zip checkpoint, or is damaged or hostile.
+        RegardError: the file is missing, not a torch zip checkpoint, damaged, or malicious.
     """
     with open_archive(path) as archive:
         if f"{archive.folder}/byteorder" in archive.members and archive.read("byteorder") != b"little":
-            raise RegardError("a checkpoint of a big-endian machine", file=path, expected="little-endian numbers")
+            raise RegardError("a checkpoint from a big-endian machine", file=path, expected="little-endian numbers")
         pickle = archive.read("data.pkl")
         try:
             value = _Machine(archive, len(pickle)).run(pickle)
             _check_depth(value)
         except (ValueError, LookupError, TypeError, OverflowError, RuntimeError) as error:
             raise RegardError(
-                f"the pickle inside cannot be read: {error!s:.200}", file=path, expected=EXPECTED
+                f"the pickle in it cannot be read: {error!s:.200}", file=path, expected=EXPECTED
             ) from error
     return value
 
 
 class _Machine:
-    """The stack machine; ``below`` holds the stacks that each MARK has set aside."""
+    """The stack machine; ``below`` contains the stacks that MARK instructions have set aside."""
 
     def __init__(self, archive: TorchArchive, size: int) -> None:
         self.archive = archive
@@ -80,7 +79,7 @@ class _Machine:
             elif opcode.name in OPERATIONS:
                 OPERATIONS[opcode.name](self, argument)
             elif opcode.name not in IGNORED:
-                raise ValueError(f"instruction {opcode.name} at byte {position} has no place in a checkpoint")
+                raise ValueError(f"instruction {opcode.name} at byte {position} is not allowed in a checkpoint")
         return self.stack.pop()
 
     def mark(self) -> None:
@@ -88,7 +87,7 @@ class _Machine:
         self.stack = []
 
     def pop_mark(self) -> list[object]:
-        """Return what was pushed since the last MARK."""
+        """Remove the values pushed since the last MARK, and give them back."""
         above, self.stack = self.stack, self.below.pop()
         return above
 
@@ -96,18 +95,18 @@ class _Machine:
         self.stack.append(value)
 
     def take(self, count: int) -> list[object]:
-        """Return the ``count`` topmost, the last pushed last, and take them off."""
+        """Remove the ``count`` topmost values; the last pushed is the last of the list."""
         return [self.stack.pop() for _ in range(count)][::-1]
 
     def discard(self) -> None:
-        """POP: take the topmost off, or an empty mark."""
+        """POP: remove the topmost value, or an empty mark."""
         if self.stack:
             self.stack.pop()
         else:
             self.pop_mark()
 
     def put(self, index: object) -> None:
-        # Every entry takes an instruction, so no honest index exceeds the pickle's length.
+        # Every entry takes an instruction, so no valid index exceeds the length of the pickle.
         if not isinstance(index, int) or not 0 <= index <= self.size:
             raise ValueError(f"memo index {index} in a pickle of {self.size} bytes")
         self.memo[index] = self.stack[-1]
@@ -164,9 +163,9 @@ class _Machine:
         self.call(called, args)
 
     def call(self, called: object, args: object, kwargs: object = None) -> None:
-        """Push what ``called(*args, **kwargs)`` stands for."""
+        """Push the object, or the record, of the call ``called(*args, **kwargs)``."""
         if not isinstance(args, tuple):
-            raise TypeError("a call whose arguments are no tuple")
+            raise TypeError("a call whose arguments are not a tuple")
         if not isinstance(called, GlobalName):
             self.push(Record(UNNAMED, (called, *args), kwargs))
             return
@@ -175,8 +174,8 @@ class _Machine:
             self.push(Record(called, args, kwargs))
             return
         self.copied += sum(len(arg) for arg in args if isinstance(arg, list | tuple | dict | set | frozenset))
-        if self.copied > self.size:  # every element took an instruction: an honest pickle copies it once
-            raise ValueError("containers that are copied over and over")
+        if self.copied > self.size:  # every element takes an instruction: a valid pickle copies it at most once
+            raise ValueError("containers that are copied repeatedly")
         self.push(builder(*args))
 
     def persistent(self, identity: object) -> None:
@@ -187,7 +186,7 @@ class _Machine:
             case ("storage", GlobalName() as unknown, *rest):
                 self.push(Record(unknown, tuple(rest)))
             case _:
-                raise ValueError("a persistent id that names no storage")
+                raise ValueError("a persistent id that does not name a storage")
 
     def storage(self, dtype: torch.dtype, key: str, numel: int) -> Tensor:
         if key not in self.buffers:
@@ -199,7 +198,7 @@ class _Machine:
 
 
 def _check_depth(value: object) -> None:
-    """Refuse what lies deeper than ``MAX_DEPTH`` containers; without recursion, as it may be any depth."""
+    """Reject values nested deeper than ``MAX_DEPTH``; without recursion, as the depth is unlimited."""
     level, seen = [value], {id(value)}
     for _ in range(MAX_DEPTH):
         children = [child for parent in level for child in _children(parent)]
@@ -280,4 +279,4 @@ OPERATIONS: Mapping[str, Callable[[_Machine, object], object]] = MappingProxyTyp
         "BINPERSID": lambda m, _: m.persistent(*m.take(1)),
     }
 )
-"""What each instruction does; those that are in none of the three tables are refused."""
+"""The effect of each instruction; instructions that are in none of the three tables are rejected."""

@@ -1,39 +1,61 @@
-"""Read YOLOv5 v6 checkpoints (``.pt``) without running what is in them."""
+"""Reading YOLOv5 v6 checkpoints (``.pt``) without executing their content, and recognising other checkpoints."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from torch import Tensor
 
 from regard.errors import RegardError
-from regard.weights.checkpoint_type import kind_of_head, kind_of_keys, kind_of_model
-from regard.weights.record import Record
+from regard.weights.inert import Record
 from regard.weights.unpickle import read_pickle
 
 WANTED = "a YOLOv5 v6 detection checkpoint, such as yolov5n.pt of release v7.0"
 ROW_KEY = re.compile(r"model\.\d{1,6}\.")
-MAX_DEPTH = 64  # of modules in modules, and of lists in the graph
+MAX_DEPTH = 64  # nesting of modules, and of lists in the graph
 MAX_PARTS = 200_000  # modules and tensors; thousands are usual
 MAX_GRAPH_VALUES = 100_000
+
+OTHER_CLASSES = (
+    (r"models\.yolo\.SegmentationModel", "a YOLOv5 segmentation model"),
+    (r"models\.yolo\.ClassificationModel", "a YOLOv5 classification model"),
+    (r"models\.experimental\.Ensemble", "an ensemble of YOLOv5 models"),
+    (r"ultralytics\..*RTDETR\w*", "an RT-DETR model of the `ultralytics` package"),
+    (r"ultralytics\..*(SAM|Sam)\w*", "a SAM model of the `ultralytics` package"),
+    (r"ultralytics\..*", "a model of the `ultralytics` package (yolov5nu, YOLOv8 or later)"),
+    (r"torchvision\.models\..*", "a torchvision model"),
+)
+OTHER_HEADS = (
+    (r"models\.yolo\.Segment", "a YOLOv5 segmentation model"),
+    (r"models\.common\.Classify", "a YOLOv5 classification model"),
+    (r"models\.yolo\.I(Detect|AuxDetect|Keypoint|Bin)", "a YOLOv7 model"),
+)
+OTHER_KEYS = (
+    (r"model\.\d+\.(dfl|cv[234]\.\d+)\.", "the state dict of yolov5nu, YOLOv8 or later"),
+    (r"model\.\d+\.proto\.", "the state dict of a segmentation model"),
+    (r"model\.\d+\.linear\.", "the state dict of a classification model"),
+    (r"model\.\d+\.(im|ia)\.\d+\.implicit", "the state dict of a YOLOv7 model"),
+    (r"(.*\.)?(image_encoder|prompt_encoder|mask_decoder)\.", "the state dict of a SAM model"),
+    (r"decoder\.(dec_score_head|dec_bbox_head|denoising_class_embed)\.", "the state dict of an RT-DETR model"),
+)
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a YOLOv5 checkpoint says.
+    """Content of a YOLOv5 checkpoint.
 
     Attributes:
-        state: ``model.<row>.<submodule>...`` to tensor on the CPU; floating tensors are float32.
-        yaml: the model's graph, with the keys and values of its YAML file; None for a plain state dict.
-        names: class names; empty where the checkpoint has none.
-        anchors: (width, height) in pixels of each anchor of each detection level; None where the strides are unknown.
-        epoch: last finished epoch, -1 once training has ended; None where the checkpoint has none.
-        module_classes: row to the full name of its class, or of what the row repeats; empty for a plain state dict.
+        state: tensors on the CPU by ``model.<row>.<submodule>...``; floating-point tensors are float32.
+        yaml: the graph with the keys and values of its YAML file; None for a plain state dict.
+        names: class names by class id; empty if the checkpoint has none.
+        anchors: (width, height) in pixels of each anchor of each detection level; None if the strides are unknown.
+        epoch: last finished epoch, -1 after the end of the training; None if the checkpoint has none.
+        module_classes: full class name of each row, or of the module that it repeats; empty for a plain state dict.
     """
 
     state: dict[str, Tensor]
@@ -44,17 +66,17 @@ class Checkpoint:
     module_classes: dict[int, str] = field(default_factory=dict)
 
 
-class _NotYolov5(Exception):  # noqa: N818 - the caller, who knows the file, turns it into an error
-    """What the content is instead, to follow "this is"."""
+class _NotYolov5(Exception):  # noqa: N818 - converted to an error by the caller, who knows the file
+    """Description of the content, to follow "this is"."""
 
 
 def read_yolov5(path: Path) -> Checkpoint:
     """Read a YOLOv5 detection checkpoint, or the plain state dict of one.
 
-    The averaged weights (``ema``) are taken where there are any, else the ``model``.
+    The averaged weights (``ema``) are used if there are any, otherwise the ``model``.
 
     Raises:
-        RegardError: the file is missing, damaged, or of another kind; the message says which.
+        RegardError: the file is missing, damaged, or of another kind, which the message names.
     """
     content = read_pickle(path)
     model, epoch = content, None
@@ -75,26 +97,26 @@ def _plain_state(content: object) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content:
         raise _NotYolov5("a checkpoint without a model")
     keys = [str(key) for key in content]
-    if kind := kind_of_keys(keys):
+    if kind := _kind_of_keys(keys):
         raise _NotYolov5(kind)
     strange = next((key for key in keys if not ROW_KEY.match(key)), None)
     if strange is not None:
-        raise _NotYolov5(f"a checkpoint of another model (it holds {strange[:80]!r} where `model.<row>...` should be)")
+        raise _NotYolov5(f"a checkpoint of another model (with the key {strange[:80]!r} instead of `model.<row>...`)")
     return {str(key): _tensor(str(key), value) for key, value in content.items()}
 
 
 def _read_module(model: Record) -> Checkpoint:
     attributes, dotted = _attributes(model), model.made_by.dotted
     graph = attributes.get("yaml")
-    built_from = graph.get("yaml_file") if isinstance(graph, dict) else None  # where the package `ultralytics` has it
-    if kind := kind_of_model(dotted, built_from):
+    built_from = graph.get("yaml_file") if isinstance(graph, dict) else None  # set by the package `ultralytics`
+    if kind := _kind_of_model(dotted, built_from):
         raise _NotYolov5(kind)
     rows = _rows(model)
     if not isinstance(graph, dict) or not {"backbone", "head"} <= graph.keys() or not rows:
         raise _NotYolov5(f"a pickled {dotted!r:.100}, without a YOLOv5 graph and its layers")
     classes = {row: _class_of(module) for row, module in rows.items()}
     last = max(rows)
-    if kind := kind_of_head(classes[last]):
+    if kind := _kind_of_head(classes[last]):
         raise _NotYolov5(kind)
     return Checkpoint(
         state=dict(_named_tensors(model)),
@@ -106,12 +128,12 @@ def _read_module(model: Record) -> Checkpoint:
 
 
 def _attributes(module: object) -> dict[object, object]:
-    """Return the ``__dict__`` that a module was pickled with."""
+    """The ``__dict__`` of a pickled module."""
     return module.state if isinstance(module, Record) and isinstance(module.state, dict) else {}
 
 
 def _group(module: Record, name: str) -> dict[str, object]:
-    """Return a module's ``_parameters``, ``_buffers`` or ``_modules``, without those that are None."""
+    """The ``_parameters``, ``_buffers`` or ``_modules`` of a module, without those that are None."""
     group = _attributes(module).get(name)
     if not isinstance(group, dict):
         return {}
@@ -144,29 +166,29 @@ def _named_tensors(model: Record) -> Iterator[tuple[str, Tensor]]:
         children = _group(module, "_modules").items()
         left -= 1 + len(tensors) + len(children)
         if left < 0 or prefix.count(".") > MAX_DEPTH:
-            raise _NotYolov5("a checkpoint whose modules are nested or repeated without end")
+            raise _NotYolov5("a checkpoint whose modules are nested or repeated too often")
         for name, value in tensors.items():
             yield prefix + name, _tensor(prefix + name, value)
         waiting += [(f"{prefix}{name}.", child) for name, child in children if isinstance(child, Record)][::-1]
 
 
 def _persistent_buffers(module: Record) -> dict[str, object]:
-    passing = _attributes(module).get("_non_persistent_buffers_set")
-    if not isinstance(passing, set):
+    transient = _attributes(module).get("_non_persistent_buffers_set")
+    if not isinstance(transient, set):
         return _group(module, "_buffers")
-    return {name: value for name, value in _group(module, "_buffers").items() if name not in passing}
+    return {name: value for name, value in _group(module, "_buffers").items() if name not in transient}
 
 
 def _tensor(key: str, value: object) -> Tensor:
     if not isinstance(value, Tensor):
-        raise _NotYolov5(f"a checkpoint whose {key[:80]!r} is no ordinary tensor ({value!r:.80})")
+        raise _NotYolov5(f"a checkpoint whose {key[:80]!r} is not an ordinary tensor ({value!r:.80})")
     return value
 
 
 def _as_float32(state: Mapping[str, Tensor], most: int) -> dict[str, Tensor]:
-    """Return ``state`` with floating tensors as float32, refusing one that would grow beyond what the file can hold."""
+    """Convert floating-point tensors to float32; reject tensors that are larger than the file can contain."""
     if sum(tensor.numel() for tensor in state.values()) > most:
-        raise _NotYolov5("a checkpoint whose tensors repeat a few numbers without end")
+        raise _NotYolov5("a checkpoint whose tensors repeat a few numbers too often")
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
 
 
@@ -176,9 +198,9 @@ def _plain_graph(graph: Mapping[object, object]) -> dict[str, object]:
 
 
 def _plain(value: object, left: Iterator[int], depth: int = 0) -> object:
-    """Return ``value`` as a YAML file would hold it; what no YAML file holds becomes text."""
+    """Convert a value to what a YAML file can contain; other objects become text."""
     if depth > MAX_DEPTH or next(left, None) is None:
-        raise _NotYolov5("a checkpoint whose graph is nested or repeated without end")
+        raise _NotYolov5("a checkpoint whose graph is nested or repeated too often")
     if isinstance(value, Tensor) and value.numel() <= 1000:
         value = value.tolist()
     if isinstance(value, dict):
@@ -207,3 +229,31 @@ def _anchors(head: Record, stride: object) -> Anchors | None:
         return None
     pixels = cells.double() * strides.double().view(-1, 1, 1)
     return tuple(tuple((width, height) for width, height in level) for level in pixels.tolist())
+
+
+def _kind_of_model(dotted: str, yaml_file: object = None) -> str | None:
+    """Describe a pickled model of class ``dotted`` if it is known not to be a YOLOv5 detector.
+
+    Args:
+        dotted: the full class name.
+        yaml_file: the file that the model states it was built from, which distinguishes the models of one package.
+    """
+    kind = _first_match(OTHER_CLASSES, [dotted.removeprefix("yolov5.")])
+    return f"{kind} built from {PurePath(yaml_file).name!r:.100}" if kind and isinstance(yaml_file, str) else kind
+
+
+def _kind_of_head(dotted: str) -> str | None:
+    """Describe a model whose last layer is of class ``dotted`` if it is known not to be a YOLOv5 detector."""
+    return _first_match(OTHER_HEADS, [dotted.removeprefix("yolov5.")])
+
+
+def _kind_of_keys(keys: Iterable[str]) -> str | None:
+    """Describe a state dict if its keys are those of a known kind of model other than a YOLOv5 detector."""
+    return _first_match(OTHER_KEYS, list(keys))
+
+
+def _first_match(table: Iterable[tuple[str, str]], names: Sequence[str]) -> str | None:
+    for pattern, kind in table:
+        if any(re.match(pattern, name) for name in names):
+            return kind
+    return None

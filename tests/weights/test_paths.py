@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regard.weights.missing import missing_file
+from regard.weights.paths import missing_file
 
 
 @pytest.mark.parametrize(

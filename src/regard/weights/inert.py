@@ -1,26 +1,77 @@
-"""The few things that a restricted pickle may make: plain containers, and tensors within their storage's bounds."""
+"""What a restricted pickle may contain: inert records of everything, except plain containers and bounded tensors.
+
+No class or function that a pickle names is imported or called. ``BUILDERS`` are the only calls that are carried out, by
+functions of this file, and a tensor is never larger than its storage allows.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from regard.weights.record import GlobalName, Record, Storage
-
 MAX_DIMENSIONS = 32
-MAX_REPEATED = 2**24  # elements of a tensor whose strides repeat its storage, as an expanded anchor grid's do
+MAX_REPEATED = 2**24  # elements of a tensor whose strides repeat its storage, such as an expanded anchor grid
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalName:
+    """Name of a class or function in a pickle; nothing is imported for it."""
+
+    module: str
+    name: str
+
+    @property
+    def dotted(self) -> str:
+        """Full name, such as ``models.common.C3``."""
+        return f"{self.module}.{self.name}"
+
+
+UNNAMED = GlobalName("pickle", "call")
+
+
+@dataclass(eq=False, slots=True)
+class Record:
+    """Description of an object that a pickle would create by calling a class or function; nothing is called.
+
+    Attributes:
+        made_by: the class or function; ``UNNAMED`` if the pickle calls anything else, which is then the first argument.
+        args: positional arguments of the call.
+        kwargs: named arguments of the call.
+        state: argument for ``__setstate__``, or content for ``__dict__``.
+        items: items to append.
+        entries: pairs to assign by key.
+    """
+
+    made_by: GlobalName
+    args: tuple[object, ...] = ()
+    kwargs: object = None
+    state: object = None
+    items: list[object] = field(default_factory=list)
+    entries: list[tuple[object, object]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        # Not the fields: they may be nested deeply, or contain the record itself.
+        return f"<inert {self.made_by.dotted!r}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Storage:
+    """A tensor storage of the archive, as a flat tensor."""
+
+    numbers: Tensor
 
 
 def checked_key(key: object) -> object:
-    """Return ``key`` if it may be a dictionary's key or a set's member.
+    """Check that ``key`` is safe as the key of a dictionary or the member of a set, and pass it on.
 
     Raises:
-        TypeError: hashing it could run deep into it (a nested tuple would overflow the C stack), or cannot be done.
+        TypeError: it cannot be hashed, or hashing could overflow the C stack (nested tuples).
     """
     parts = key if isinstance(key, tuple) else (key,)
     if not all(part is None or isinstance(part, str | bytes | int | float | GlobalName | Record) for part in parts):
@@ -33,7 +84,7 @@ def _pairs(items: Iterable[object] | Mapping[object, object]) -> list[tuple[obje
     checked = []
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise TypeError("a dictionary of something else than pairs")
+            raise TypeError("a dictionary that is not made of pairs")
         checked.append((checked_key(pair[0]), pair[1]))
     return checked
 
@@ -67,12 +118,12 @@ def _list(items: Iterable[object] = ()) -> list[object]:
 
 
 def _tensor(storage: object, offset: object, size: object, stride: object, *rest: object) -> Tensor | Record:
-    """Return the strided view of a storage (``torch._utils._rebuild_tensor_v2``); gradient flag and hooks are dropped.
+    """Make a strided view of a storage, as ``torch._utils._rebuild_tensor_v2``, without gradient flag and hooks.
 
     Raises:
-        ValueError: the view would reach outside the storage, or is absurdly large.
+        ValueError: the view extends beyond the storage, or is absurdly large.
     """
-    if isinstance(storage, Record):  # of a type that we do not read
+    if isinstance(storage, Record):  # of an unsupported type
         return Record(GlobalName("torch._utils", "_rebuild_tensor_v2"), (storage, offset, size, stride, *rest))
     if not isinstance(storage, Storage) or not isinstance(offset, int):
         raise TypeError("a tensor without a storage")
@@ -87,14 +138,14 @@ def _tensor(storage: object, offset: object, size: object, stride: object, *rest
     last = offset + sum((length - 1) * step for length, step in zip(sizes, strides, strict=True))
     if last >= available:
         raise ValueError(f"a tensor that reaches to element {last} of a storage of {available}")
-    # A step along a dimension of length one is never taken, and may be too large for torch's integers.
+    # The stride of a dimension of length one is never used, and may be too large for torch's integers.
     taken = [step if length > 1 else 1 for length, step in zip(sizes, strides, strict=True)]
     return storage.numbers.as_strided(sizes, taken, offset)
 
 
 def _lengths(values: object) -> list[int]:
     if not isinstance(values, tuple | list) or not all(isinstance(value, int) and value >= 0 for value in values):
-        raise ValueError("sizes or strides that are no natural numbers")
+        raise ValueError("sizes or strides that are not natural numbers")
     return [int(value) for value in values]
 
 
@@ -119,4 +170,4 @@ BUILDERS: Mapping[str, Callable[..., object]] = MappingProxyType(
         "torch._utils._rebuild_parameter_with_state": _parameter,
     }
 )
-"""What may be made by calling, by full name; each is a function of this file."""
+"""The calls that are carried out, by full name; each is a function of this file."""
