@@ -26,7 +26,8 @@ LEVELS = (
     ("nn",),
     ("boxes", "nms", "config"),
     ("types",),
-    ("ahead", "allocator", "folders", "openvino_core", "replacing"),
+    ("ahead", "allocator", "folders", "openvino_core", "replacing"),  # the first four move to system
+    ("system",),
     ("errors",),
 )
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}

@@ -1,13 +1,5 @@
-"""Folders for results."""
+"""Moved to `regard.system.files`."""
 
-from __future__ import annotations
+from regard.system.files import increment_path as next_folder
 
-from pathlib import Path
-
-
-def next_folder(parent: Path, name: str) -> Path:
-    """Return ``parent / name``, or the first of ``name-2``, ``name-3``, ... that does not exist."""
-    path, k = parent / name, 2
-    while path.exists():
-        path, k = parent / f"{name}-{k}", k + 1
-    return path
+__all__ = ["next_folder"]

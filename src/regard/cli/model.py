@@ -130,7 +130,7 @@ def _check_form(output: Path | None, *, yolov5: bool, ungated: bool) -> None:
 
 def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: bool) -> None:
     """Print the graph, or write it, with its weights where the file can hold them."""
-    from regard.replacing import replacing
+    from regard.system.files import atomic_write
     from regard.weights.detector import save_detector
 
     _check_form(output, yolov5=yolov5, ungated=ungated)
@@ -145,6 +145,6 @@ def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: 
             raise RegardError(
                 f"the suffix {output.suffix!r} says no format", file=output, expected=".yaml or .safetensors"
             )
-        with replacing(output) as file:
+        with atomic_write(output) as file:
             file.write(text.encode())
     print(f"{output}: {detector.summary().totals}")

@@ -15,7 +15,7 @@ from regard.data.dataset import ImageSource
 from regard.data.images import ImageFile, read_reduced
 from regard.data.letterbox import Image, fit_long_side
 from regard.errors import RegardError
-from regard.replacing import replacing
+from regard.system.files import atomic_write
 
 CacheKind = Literal["none", "ram", "disk"]
 
@@ -78,7 +78,7 @@ class DiskCache:
         if cached is not None:
             return cached
         image = self.origin.read(index)
-        with replacing(entry) as file:  # several worker processes may write the same entry at the same time
+        with atomic_write(entry) as file:  # several worker processes may write the same entry at the same time
             np.save(file, image, allow_pickle=False)
         return image
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regard.ahead import map_ahead
 from regard.data.dataset import Sample
 from regard.data.images import image_size
 from regard.data.letterbox import aspect_order, letterbox_validation, validation_sizes
+from regard.system.prefetch import prefetch_map
 from regard.types import LetterboxedBatch
 
 
@@ -72,7 +72,7 @@ class ValidationLoader:
         Raises:
             RegardError: an image cannot be read.
         """
-        yield from map_ahead(self._make, self._plan, self._workers) if self._workers else map(self._make, self._plan)
+        yield from prefetch_map(self._make, self._plan, self._workers) if self._workers else map(self._make, self._plan)
 
     def _make(self, plan: BatchPlan) -> LetterboxedBatch:
         pixels = np.empty((len(plan.indices), *plan.size, 3), dtype=np.uint8)

@@ -17,7 +17,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from regard.data.dataset import Sample
-from regard.replacing import replacing
+from regard.system.files import atomic_write
 from regard.types import Detections
 
 ALL_AREAS, SMALL, MEDIUM, LARGE = range(4)
@@ -91,7 +91,7 @@ def save_coco_json(
     rows = coco_rows(detections, [r.image_id for r in records], category_ids or range(classes))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(json.dumps(rows).encode())
     return path
 

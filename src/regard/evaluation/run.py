@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regard.ahead import ahead
 from regard.config import EVALUATE, DetectSettings
 from regard.data.dataset import Sample
 from regard.errors import RegardError
@@ -16,6 +15,7 @@ from regard.evaluation.metrics import Metrics, Speed
 from regard.evaluation.score import score
 from regard.finder import Finder, as_finder, to_detections
 from regard.nms import suppress
+from regard.system.prefetch import prefetch
 from regard.types import Detections, LetterboxedBatch
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def detect(
     found: dict[int, Detections] = {}
     spent = np.zeros(3)
     start = time.perf_counter()
-    for batch in ahead(loader, depth=1):  # the next is read while the detector is at work
+    for batch in prefetch(loader, depth=1):  # the next is read while the detector is at work
         prepared = time.perf_counter()
         decoded = finder.rows(batch.images, settings.conf)
         answered = time.perf_counter()

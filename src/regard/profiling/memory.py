@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from regard.graph.detector import Detector
+from regard.system.resources import total_memory
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ def row_peaks(detector: Detector, images: Tensor) -> list[int]:
 
 
 def available_bytes(device: torch.device) -> int:
-    """Return the memory that a process could have at most: of the GPU what is free, of the machine all of it."""
+    """Measure the memory that a process can have at most, in bytes: what is free on a GPU, else all of the host."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return total_memory()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import DetectionDataset, Sample
 from regard.errors import RegardError
-from regard.replacing import replacing
+from regard.system.files import atomic_write
 from regard.visualize.boxes import WHITE, Colour, class_colour, draw_boxes, draw_text, text_width
 
 COLUMNS, ROWS = 5, 4
@@ -49,7 +49,7 @@ def write_contact_sheet(data: DetectionDataset, file: Path) -> Path | None:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RegardError(f"cannot write the contact sheet: {error.strerror or error}", file=file) from error
-    with replacing(file) as stream:
+    with atomic_write(file) as stream:
         stream.write(encoded.tobytes())
     return file
 

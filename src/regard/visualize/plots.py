@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from regard.evaluation.metrics import Metrics
-from regard.replacing import replacing
+from regard.system.files import atomic_write
 
 BLUE, ORANGE, INK, PALE = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")
@@ -198,5 +198,5 @@ def saved_figure(path: str | Path, inches: tuple[float, float]) -> Iterator[Figu
         figure = Figure(figsize=inches, dpi=200, layout="constrained")
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             figure.savefig(file, format="png")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from regard.config import Settings
 from regard.errors import RegardError
-from regard.replacing import replacing
+from regard.system.files import atomic_write
 from regard.weights.paths import missing_file
 
 FORMAT_VERSION = 1
@@ -50,7 +50,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], header: WeightsHeader)
     document = json.dumps(header.model_dump(), ensure_ascii=False)
     # Each is copied, as the format rejects tensors that share memory.
     tensors = {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in state.items()}
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(to_safetensors(tensors, metadata={METADATA_KEY: document}))
 
 
@@ -105,7 +105,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         TypeError: ``state`` contains a value that ``load_state`` could not read.
     """
     _require_plain(state, "state")
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         torch.save(state, file)
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from regard.ablate import machine
-from regard.ablate.machine import free_mib, usable_cores
+from regard.system import resources
+from regard.system.resources import available_cores, available_memory, peak_memory, total_memory
 
 MIB = 2**20
 
 
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in for a machine of 13 cores with 7,000 MiB free, without limits."""
-    monkeypatch.setattr(machine, "GROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "OWN", tmp_path / "own")
-    monkeypatch.setattr(machine, "_free_in_all", lambda: 7000.0)
+    """Replace the machine by one of 13 cores with 7,000 MiB free, without limits."""
+    monkeypatch.setattr(resources, "GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(resources, "OWN", tmp_path / "own")
+    memory = SimpleNamespace(available=7000 * MIB, total=17000 * MIB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(13)), raising=False)
     return tmp_path
 
@@ -30,10 +33,10 @@ def write(folder: Path, **files: str) -> None:
 
 
 def test_without_groups_and_without_limits(groups: Path) -> None:
-    assert (usable_cores(), free_mib()) == (13, 7000)
+    assert (available_cores(), available_memory()) == (13, 7000 * MIB)
     (groups / "own").write_text("0::/a/b\n")
     write(groups / "cgroup" / "a" / "b", cpu__max="max 100000", memory__max="max", memory__current=str(3 * MIB))
-    assert (usable_cores(), free_mib()) == (13, 7000)
+    assert (available_cores(), available_memory()) == (13, 7000 * MIB)
 
 
 def test_version_2_holds_for_all_below(groups: Path) -> None:
@@ -46,15 +49,16 @@ def test_version_2_holds_for_all_below(groups: Path) -> None:
         memory__current=str(700 * MIB),
         memory__stat=f"anon 5\ninactive_file {200 * MIB}",
     )
-    assert usable_cores() == 3
-    assert free_mib() == 1000 - 700 + 200
+    assert available_cores() == 3
+    assert available_memory() == (1000 - 700 + 200) * MIB
+    assert total_memory() == 1000 * MIB
 
 
 def test_inside_a_container_the_root_is_its_own(groups: Path) -> None:
     (groups / "own").write_text("0::/host/only/path\n")
     write(groups / "cgroup", cpu__max="50000 100000", memory__max=str(11 * MIB), memory__current=str(17 * MIB))
-    assert usable_cores() == 1
-    assert free_mib() == 0
+    assert available_cores() == 1
+    assert available_memory() == 0
 
 
 def test_version_1(groups: Path) -> None:
@@ -67,5 +71,12 @@ def test_version_1(groups: Path) -> None:
         memory__usage_in_bytes=str(500 * MIB),
         memory__stat=f"cache 5\ntotal_inactive_file {30 * MIB}",
     )
-    assert usable_cores() == 5
-    assert free_mib() == 130
+    assert available_cores() == 5
+    assert available_memory() == 130 * MIB
+    assert total_memory() == 600 * MIB
+
+
+def test_the_peak_is_at_least_the_present_memory() -> None:
+    held = bytearray(31 * MIB)
+    before = peak_memory()
+    assert before >= psutil.Process().memory_info().rss * 0.9 > len(held)

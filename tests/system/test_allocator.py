@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from regard.allocator import keep_freed_memory
+from regard.system.allocator import keep_freed_memory
 
 COUNT = """
 import resource
@@ -20,7 +20,7 @@ def faults(times):
 faults(1)
 print(faults(7))
 """
-KEEP = "from regard.allocator import keep_freed_memory; assert keep_freed_memory()"
+KEEP = "from regard.system.allocator import keep_freed_memory; assert keep_freed_memory()"
 PAGES = 40 * 2**20 // 4096
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from regard.ahead import DEPTH, ahead, map_ahead
+from regard.system.prefetch import DEPTH, prefetch, prefetch_map
 
 
 @pytest.mark.parametrize("count", [0, 1, DEPTH, 23])
 def test_the_same_items_in_the_same_order(count: int) -> None:
-    assert list(ahead(range(count))) == list(range(count))
+    assert list(prefetch(range(count))) == list(range(count))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 23])
@@ -22,12 +22,12 @@ def test_mapped_in_threads_the_order_stays(count: int) -> None:
         time.sleep(0.02 if i % 3 == 0 else 0)
         return i
 
-    assert list(map_ahead(slow_first, range(count), 3)) == list(range(count))
+    assert list(prefetch_map(slow_first, range(count), 3)) == list(range(count))
 
 
 def test_the_next_items_are_made_while_one_is_used_but_only_a_few() -> None:
     made: list[int] = []
-    items = ahead(made.append(i) or i for i in range(100))  # type: ignore[func-returns-value]
+    items = prefetch(made.append(i) or i for i in range(100))  # type: ignore[func-returns-value]
     next(items)
     deadline = time.monotonic() + 5
     while len(made) < 1 + DEPTH and time.monotonic() < deadline:
@@ -42,7 +42,7 @@ def test_an_error_comes_in_its_place() -> None:
         yield 2
         raise OSError("torn")
 
-    items = ahead(torn())
+    items = prefetch(torn())
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(OSError, match="torn"):
         next(items)
@@ -58,7 +58,7 @@ def test_stopping_early_stops_the_thread_and_closes_the_source() -> None:
             closed.set()
 
     before = threading.active_count()
-    for item in (items := ahead(source())):
+    for item in (items := prefetch(source())):
         if item == 3:
             break
     items.close()  # type: ignore[attr-defined]
