@@ -30,23 +30,42 @@ def overlaps(found_xyxy: Float, labelled_xyxy: Float, crowd: NDArray[np.bool_]) 
     return iou
 
 
-def match(iou: Float, crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return for each detection, best score first, the labelled box that it takes, or -1.
+def match(iou: Float, crowd: NDArray[np.bool_], thresholds: Sequence[float] | Float = (IOU,)) -> NDArray[np.int64]:
+    """Assign detections to labelled boxes of their class, as pycocotools does.
 
-    Greedy as in COCO: the free box of greatest overlap, if that is at least 0.5; failing that a crowd, which any
-    number of detections may take.
+    Greedy: each detection takes the free box of greatest overlap, and of several equal ones the last; failing that a
+    crowd, which any number of detections may take.
+
+    Args:
+        iou: (D, L), a row for each detection, best score first.
+        crowd: (L,), which of the labelled boxes are crowds.
+        thresholds: (T,), the least IoU of a match.
+
+    Returns:
+        (T, D), the index of the labelled box that each detection takes, or -1.
+
+    Example:
+        >>> match(np.array([[0.7, 0.7], [0.6, 0.4]]), np.array([False, False]))
+        array([[1, 0]])
     """
-    taken = np.full(len(iou), -1, dtype=np.int64)
-    free = ~crowd
-    for i in np.flatnonzero((iou >= IOU).any(axis=1)):  # the others, which are most, can take none
-        for candidates in (free, crowd):
-            open_iou = np.where(candidates, iou[i], -1.0)
-            best = int(open_iou.argmax())
-            if open_iou[best] >= IOU:
-                taken[i] = best
-                free[best] = False
-                break
+    least = np.minimum(thresholds, 1 - 1e-10)  # as in pycocotools: an IoU of 1 may be rounded
+    levels = np.arange(len(least))
+    taken = np.full((len(least), len(iou)), -1, dtype=np.int64)
+    free, has_crowd = np.tile(~crowd, (len(least), 1)), crowd.any()
+    for i in np.flatnonzero((iou >= least.min()).any(axis=1)):  # most detections overlap nothing
+        best, hit = _last_greatest(np.where(free, iou[i], -1.0), least)
+        taken[hit, i] = best[hit]
+        free[levels[hit], best[hit]] = False
+        if has_crowd:
+            best, in_crowd = _last_greatest(np.where(crowd, iou[i], -1.0)[None], least)
+            taken[in_crowd & ~hit, i] = best[0]
     return taken
+
+
+def _last_greatest(iou: Float, least: Float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Find the last of the greatest values of each row, (T,), and whether it reaches ``least``, (T,)."""
+    best = iou.shape[1] - 1 - iou[:, ::-1].argmax(axis=1)
+    return best, iou[np.arange(len(iou)), best] >= least
 
 
 def judge(
@@ -69,7 +88,7 @@ def judge(
             found = np.flatnonzero(image.class_ids == class_id)
             found = found[np.argsort(-image.scores[found], kind="stable")][:100]
             labelled = np.flatnonzero(record.class_ids == class_id)
-            taken = match(iou[np.ix_(found, labelled)], crowd[labelled])
+            taken = match(iou[np.ix_(found, labelled)], crowd[labelled])[0]
             is_right = taken >= 0
             counts = ~is_right
             counts[is_right] = ~crowd[labelled[taken[is_right]]]

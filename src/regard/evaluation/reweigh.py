@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Sample
 from regard.evaluation.coco import pixel_boxes
-from regard.evaluation.matching import overlaps
+from regard.evaluation.matching import match, overlaps
 from regard.types import Detections
 
 IOUS = np.linspace(0.5, 0.95, 10)
@@ -96,11 +96,12 @@ def _class_matches(detections: Sequence[Detections], records: Sequence[Sample], 
         crowd = np.zeros(int(labelled.sum()), dtype=bool) if record.crowd is None else record.crowd[labelled]
         labels[index] = (~crowd).sum()
         boxes = pixel_boxes(record, image.image_size)[labelled]
-        taken = _match(overlaps(image.boxes_xyxy[found].astype(np.float64), boxes, crowd), crowd)
+        taken = match(overlaps(image.boxes_xyxy[found].astype(np.float64), boxes, crowd), crowd, IOUS)
+        in_crowd = (taken >= 0) & np.append(crowd, False)[taken]  # -1 reads the value appended
         scores.append(image.scores[found])
         images.append(np.full(len(found), index))
-        right.append(taken == 1)
-        ignored.append(taken == 2)
+        right.append((taken >= 0) & ~in_crowd)
+        ignored.append(in_crowd)
     order = np.argsort(-np.concatenate(scores), kind="stable")
     none = np.zeros((len(IOUS), 0), dtype=bool)
     return ClassMatches(
@@ -109,18 +110,3 @@ def _class_matches(detections: Sequence[Detections], records: Sequence[Sample], 
         ignored=np.concatenate([none, *ignored], axis=1)[:, order],
         labels=labels,
     )
-
-
-def _match(iou: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return (10, found) what each detection takes, best score first: 0 nothing, 1 a labelled box, 2 a crowd."""
-    taken = np.zeros((len(IOUS), len(iou)), dtype=np.int64)
-    free = np.tile(~crowd, (len(IOUS), 1))
-    levels = np.arange(len(IOUS))
-    for i in np.flatnonzero((iou >= IOUS[0]).any(axis=1)):
-        open_iou = np.where(free, iou[i], -1.0)
-        best = len(crowd) - 1 - open_iou[:, ::-1].argmax(axis=1)  # of equal ones the last, as COCO does
-        hit = open_iou[levels, best] >= IOUS
-        free[levels[hit], best[hit]] = False
-        in_crowd = np.max(iou[i], where=crowd, initial=-1.0) >= IOUS
-        taken[:, i] = np.where(hit, 1, np.where(in_crowd, 2, 0))
-    return taken

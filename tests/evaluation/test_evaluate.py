@@ -27,7 +27,7 @@ from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
 from regard.evaluation import Metrics, detect, evaluate, save_coco_json, score
 from regard.evaluation.coco import ALL_AREAS, coco_evaluate, pixel_boxes
-from regard.evaluation.matching import judge, match, overlaps
+from regard.evaluation.matching import judge, overlaps
 from regard.types import Detections, LetterboxedBatch, LetterboxTransform, Predictions
 
 SIZE = (97, 211)
@@ -145,30 +145,6 @@ def test_own_matching_gives_the_ap50_of_coco() -> None:
         at = np.searchsorted(correct / n, np.linspace(0, 1, 101), side="left")
         curve = np.concatenate([precision, [0]])[np.minimum(at, len(precision))]
         np.testing.assert_allclose(coco.precision[0, :, class_id, 0], curve, atol=1e-9)
-
-
-def _plain_match(iou: NDArray[np.float64], crowd: NDArray[np.bool_]) -> list[int]:
-    """The definition: each detection in turn takes the free box of greatest overlap, else a crowd, else nothing."""
-    taken: list[int] = []
-    for row in iou.tolist():
-        for candidates in ([k for k in range(len(row)) if not crowd[k] and k not in taken], np.flatnonzero(crowd)):
-            best = max(candidates, key=row.__getitem__, default=-1)
-            if best >= 0 and row[best] >= 0.5:
-                taken.append(int(best))
-                break
-        else:
-            taken.append(-1)
-    return taken
-
-
-@pytest.mark.parametrize("labelled", [0, 1, 7])
-def test_matching_is_that_of_a_loop_over_all_detections(labelled: int) -> None:
-    rng = np.random.default_rng(labelled)
-    for crowded in (0.0, 0.3, 1.0):
-        iou = rng.choice([0.0, 0.3, 0.5, 0.6, 0.6, 0.9], (41, labelled))  # with equal ones, and those at the threshold
-        iou *= rng.random((41, 1)) < 0.6
-        crowd = rng.random(labelled) < crowded
-        assert match(iou, crowd).tolist() == _plain_match(iou, crowd)
 
 
 def test_ap_by_hand() -> None:
