@@ -1,4 +1,4 @@
-"""What users call from Python: a dozen functions over the rooms below."""
+"""The public functions of `regard`: loading and editing detectors, training, evaluation, prediction and export."""
 
 from __future__ import annotations
 
@@ -62,17 +62,24 @@ def load(
     """Load a detector.
 
     Args:
-        source: a YOLOv5 ``.pt``, a ``.safetensors`` of this project, a model YAML (YOLOv5's or native), an overlay, a
-            run folder, or a name such as ``yolov5n`` from the zoo. Nothing is downloaded and nothing in it is run.
+        source: a YOLOv5 ``.pt``, a ``.safetensors`` file of this package, a model YAML (YOLOv5's or the native form),
+            an overlay, a run folder, or a name such as ``yolov5n`` from the model zoo. Nothing is downloaded, and no
+            code in the file is executed.
         modules: your own layers that the model needs, by the name that its graph uses.
-        weights: another file to fill the graph of ``source`` from, as far as its tensors have a place.
-        allow_miswired: warn of what looks mis-wired instead of refusing it.
+        weights: another file from which all matching tensors are loaded into the graph of ``source``.
+        allow_miswired: warn of wiring errors in the graph instead of raising an error.
 
     Returns:
-        The detector in evaluation mode; with fresh weights where ``source`` holds only a graph.
+        The detector in evaluation mode; its weights are newly initialised if ``source`` contains only a graph.
 
     Raises:
-        RegardError: not found, damaged, of another kind, mis-wired, or in need of a module that was not given.
+        RegardError: the file is not found, damaged or of another kind, the graph has wiring errors, or the model needs
+            a module that was not given.
+
+    Example:
+        >>> model = regard.load("odd-one-out")
+        >>> model.nc, model.strides
+        (2, (16,))
     """
     detector = load_detector(source, modules=modules, allow_miswired=allow_miswired)
     return load_matching(detector, load_detector(weights, modules=modules))[0] if weights else detector
@@ -88,22 +95,30 @@ def insert(
     name: str | None = None,
     readers: Sequence[str] | None = None,
 ) -> Detector:
-    """Return a new detector with a layer that stands in for the layer ``after``; ``model`` is unchanged.
+    """Add a layer after an existing one, in a copy of the detector, and keep all weights.
 
-    Every reader of ``after`` reads the new layer, all other references keep their layer, every tensor is kept. With
-    the gate, which is closed at the start, the new detector's outputs equal the old one's bit for bit.
+    The new layer reads the layer ``after`` and replaces it for all its readers; all other references keep their layer.
+    With the gate, which is closed at the start, the outputs of the new detector are bit for bit those of the old one.
 
     Args:
-        model: where to insert.
-        module: a name from ``regard.nn.attention.ATTENTION`` or of another layer, or your own class.
-        after: name or index of the layer that the new one follows.
+        model: the detector; it is not changed.
+        module: a name from ``regard.nn.attention.ATTENTION``, the name of another layer, or your own class.
+        after: name or index of the layer that the new one reads.
         options: arguments of the module by name.
-        gate: put the layer behind a gate, y = x + gamma (module(x) - x); needs a module that keeps the shape.
-        name: name of the new layer; ``<after>.<module>`` where not given.
-        readers: only these readers of ``after`` read the new layer.
+        gate: put the layer behind a gate, y = x + gamma (module(x) - x); the module must keep the shape.
+        name: name of the new layer; by default ``<after>.<module>`` in lower case.
+        readers: names of the readers of ``after`` that read the new layer; by default all.
 
     Raises:
-        RegardError: no such layer, module or option, or a module that does not fit.
+        RegardError: there is no such layer, module or option, or the module does not fit.
+
+    Example:
+        >>> model = regard.load("odd-one-out")
+        >>> with_se = regard.insert(model, "SE", after="p4")
+        >>> import torch
+        >>> image = torch.rand(1, 3, 64, 64)
+        >>> torch.equal(with_se(image).boxes, model(image).boxes)
+        True
     """
     word, modules = _named(module)
     spec = edit.insert(model.spec, word, after=after, options=options, gate=gate, name=name, readers=readers)
@@ -117,28 +132,38 @@ def replace(
     *,
     options: Mapping[str, Any] | None = None,
 ) -> Detector:
-    """Return a new detector with another module in the place of ``layer``; ``model`` is unchanged.
+    """Exchange the module of a layer, in a copy of the detector.
 
-    Tensors of equal name and shape are kept, the rest of the layer starts anew.
+    Tensors of equal name and shape are kept; the other tensors of the layer are newly initialised.
 
     Args:
-        model: where to replace.
+        model: the detector; it is not changed.
         layer: name or index of the layer.
-        module: a layer's name, or your own class.
-        options: its arguments by name; without any, those of the old layer.
+        module: name of a layer class, or your own class.
+        options: arguments of the module by name; by default those of the old layer.
 
     Raises:
-        RegardError: no such layer, module or option, or a module that does not fit.
+        RegardError: there is no such layer, module or option, or the module does not fit.
+
+    Example:
+        >>> model = regard.replace(regard.load("odd-one-out"), "p4", "C3TR")
+        >>> type(model.layer("p4")).__name__
+        'C3TR'
     """
     word, modules = _named(module)
     return _rebuilt(model, edit.replace_layer(model.spec, layer, word, options=options), modules)
 
 
 def remove(model: Detector, layer: str | int) -> Detector:
-    """Return a new detector without ``layer``, whose readers read what it read; ``model`` is unchanged.
+    """Delete a layer, in a copy of the detector; its readers read its input instead.
 
     Raises:
-        RegardError: no such layer, or one that cannot be spared.
+        RegardError: there is no such layer, or it is the detection head or has several inputs.
+
+    Example:
+        >>> model = regard.insert(regard.load("odd-one-out"), "SE", after="p4")
+        >>> len(regard.remove(model, "p4.se").model) == len(model.model) - 1
+        True
     """
     return _rebuilt(model, edit.remove(model.spec, layer), {})
 
@@ -158,9 +183,10 @@ def train(
 
     Example:
         >>> model = regard.load("odd-one-out")
-        >>> run = regard.train(model, "synthetic:context?train=8&val=4&test=0", epochs=1, imgsz=64, workers=0)
-        >>> run.metrics.ap50 >= 0
-        True
+        >>> data = "synthetic:context?train=8&val=4&test=0"
+        >>> run = regard.train(model, data, epochs=1, imgsz=64, workers=0)  # doctest: +SKIP
+        >>> run.metrics.ap50  # doctest: +SKIP
+        0.062
 
     Args:
         model: where to start from; unchanged.
@@ -181,6 +207,9 @@ def resume(folder: str | Path, *, modules: Modules | None = None) -> Run:
 
     Raises:
         RegardError: there is no run in ``folder``.
+
+    Example:
+        >>> run = regard.resume("runs/train-3")  # doctest: +SKIP
     """
     return resume_training(Path(folder), modules=modules)
 
@@ -203,6 +232,11 @@ def val(
 
     Raises:
         RegardError: an unknown or bad setting, no such split, or the classes of model and data differ.
+
+    Example:
+        >>> metrics = regard.val(regard.load("odd-one-out-se"), "synthetic:context?train=0&val=4&test=0", imgsz=128)
+        >>> 0 <= metrics.ap <= metrics.ap50 <= 1
+        True
     """
     asked = checked(ValSettings, settings)
     return run_validation(_opened(model, modules, asked), data, asked)
@@ -232,6 +266,12 @@ def predict(
 
     Raises:
         RegardError: an unknown or bad setting, or a model or source that cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> found = regard.predict(regard.load("odd-one-out"), np.zeros((90, 120, 3), np.uint8), imgsz=128)
+        >>> found.boxes_xyxy.shape[1], found.image_size
+        (4, (90, 120))
     """
     asked = checked(PredictSettings, settings)
     finder = _opened(model, modules, asked)
@@ -259,6 +299,11 @@ def export(
 
     Raises:
         RegardError: a layer cannot be exported, or the file deviates from PyTorch; nothing is written then.
+
+    Example:
+        >>> report = regard.export(regard.load("odd-one-out"), "detector.torchscript", imgsz=64)
+        >>> report.format, max(deviation.relative for deviation in report.deviations) < report.tolerance
+        ('torchscript', True)
     """
     given = dict(settings)
     if isinstance(former := given.pop("settings", None), DetectSettings):
@@ -294,6 +339,13 @@ def attend(
 
     Raises:
         RegardError: no such image, layer or class, a layer without attention, or a query outside the image.
+
+    Example:
+        >>> import numpy as np
+        >>> model = regard.insert(regard.load("odd-one-out"), "SE", after="p3")
+        >>> view = regard.attend(model, np.zeros((96, 128, 3), np.uint8), layer="p3.se", imgsz=128)
+        >>> view.map.kind, tuple(view.map.weights.shape)
+        ('channel', (1, 64))
     """
     if not is_single_image(image):
         next(frames(image), None)  # raises an error of its own if there is no such file
@@ -305,16 +357,21 @@ def attend(
 
 
 def save(model: Detector, path: str | Path) -> None:
-    """Write ``model`` as one ``.safetensors`` with its graph, class names and anchors.
+    """Write a detector as one ``.safetensors`` file with its graph, class names and anchors.
 
     Raises:
         RegardError: the file cannot be written.
+
+    Example:
+        >>> regard.save(regard.load("odd-one-out"), "detector.safetensors")
+        >>> regard.load("detector.safetensors").nc
+        2
     """
     save_detector(Path(path), model)
 
 
 def _named(module: str | type[nn.Module]) -> tuple[str, dict[str, type[nn.Module]]]:
-    """Return the name that a graph uses for ``module``, and the user's own class, if it is one, by that name."""
+    """Name of ``module`` in a graph and, if it is a user's own class, the class by that name."""
     if isinstance(module, str):
         return module, {}
     if LAYERS.get(module.__name__) is module:

@@ -107,7 +107,7 @@ def test_a_plain_state_dict_finds_its_graph(tmp_path: Path) -> None:
     assert all(map(torch.equal, outputs(again), outputs(detector)))
     odd = {"model.0.conv.weight": torch.zeros(5, 3, 6, 6)}
     torch.save(odd, tmp_path / "odd.pt")
-    with pytest.raises(RegardError, match="no model of the zoo fits"):
+    with pytest.raises(RegardError, match="fits no model of the zoo"):
         load_detector(tmp_path / "odd.pt")
 
 
@@ -119,7 +119,7 @@ def test_weights_that_do_not_fit_name_the_first_differences(tmp_path: Path) -> N
     state["extra"] = torch.zeros(3)
     save_detector(tmp_path / "a.safetensors", detector, state=state)
     with pytest.raises(
-        RegardError, match=r"model.0.conv.weight is missing; extra has no place; model.1.conv.weight is"
+        RegardError, match=r"model.0.conv.weight is missing; extra is not expected; model.1.conv.weight is"
     ):
         load_detector(tmp_path / "a.safetensors")
 

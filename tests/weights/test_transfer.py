@@ -14,7 +14,7 @@ from regard.graph.detector import Detector
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.read import parse_spec, read_spec
 from regard.weights.detector import load_detector, rebuild, replace_classes
-from regard.weights.transfer import TransferReport, match_rows, transfer
+from regard.weights.transfer import TransferReport, match_layers, transfer
 
 NAMES = {i: f"class{i}" for i in range(80)}
 
@@ -83,7 +83,7 @@ def test_two_insertions_and_another_width_of_names(base: Detector) -> None:
     assert moved(base, target).found == 349
     check_layers(base, target, set())
     unnamed = replace(twice, layers=tuple(replace(row, name=f"r{i}", inputs=()) for i, row in enumerate(twice.layers)))
-    assert match_rows(base.spec, unnamed) == {j: i for i, j in enumerate([*range(7), *range(9, 27)])}
+    assert match_layers(base.spec, unnamed) == {j: i for i, j in enumerate([*range(7), *range(9, 27)])}
 
 
 def test_a_replaced_block_keeps_what_fits(base: Detector) -> None:
@@ -167,7 +167,7 @@ def test_an_edit_keeps_anchors_that_were_fitted_after_building() -> None:
 
 
 def printed(report: TransferReport) -> list[str]:
-    console = Console(width=120, record=True, file=io.StringIO())
+    console = Console(width=160, record=True, file=io.StringIO())
     console.print(report)
     return [line.rstrip() for line in console.export_text().splitlines()]
 
@@ -176,21 +176,21 @@ def test_the_report_says_what_is_not_simply_kept_by_layer(base: Detector) -> Non
     assert printed(moved(base, build(base.spec))) == ["weights: all 349 tensors kept"]
     target = build(insert(base.spec, "SE", after="sppf").with_classes(3), names={0: "class1", 1: "b[red]", 2: "c"})
     assert printed(moved(base, target)) == [
-        "weights: 343 tensors kept, 6 kept in part, 3 new (rows have shifted, and their tensors with them)",
-        "  detect: boxes and objectness kept, also class1; the classes b[red], c start anew",
+        "weights: 343 tensors kept, 6 kept in part, 3 new (some under another index)",
+        "  detect: boxes and objectness kept, also class1; the classes b[red], c are newly initialised",
         "  sppf.se: 3 new tensors",
     ]
     assert printed(moved(base, build(replace_layer(base.spec, "p5", "C3TR"))))[1:] == [
         "  p5: 11 of 29 tensors new",
-        "  p5: 12 of the source's 30 tensors have no place",
+        "  p5: 12 of 30 tensors of the source are not used",
     ]
 
 
 def test_the_report_counts_what_would_be_too_much_to_list(base: Detector) -> None:
     lines = printed(moved(base, build(base.spec.with_classes(20), names={i: f"new{i}" for i in range(20)})))
-    assert lines[1].endswith("the classes new0, new1, new2, new3, new4, new5, new6, and 13 more start anew")
+    assert lines[1].endswith("the classes new0, new1, new2, new3, new4, new5, new6, and 13 more are newly initialised")
     lines = printed(transfer({}, base.spec, base.names, build(base.spec)))
-    assert lines[0] == "weights: none could be kept, all 349 tensors start anew"
+    assert lines[0] == "weights: no tensor matches, all 349 are newly initialised"
     assert len(lines) == 9
     assert lines[-1] == "  and 12 more"  # 19 of the 25 layers have tensors
 

@@ -150,6 +150,12 @@ def cost(detector: Detector, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostRe
 
     Raises:
         RegardError: ``imgsz`` is not a multiple of the largest stride, or ``repeats`` is not positive.
+
+    Example:
+        >>> import regard
+        >>> report = cost(regard.load("odd-one-out-se"), imgsz=64, repeats=1)
+        >>> report.imgsz
+        64
     """
     require_positive(imgsz=imgsz, repeats=repeats)
     costs = row_costs(detector, imgsz)

@@ -1,8 +1,8 @@
-"""What a detection rests on: its score, differentiated by the output of any layer.
+"""Gradient maps: the score of one detection, differentiated with respect to the output of any layer.
 
-Grad-CAM (Selvaraju et al., 1610.02391, equations 1 and 2) with the score of one detection in the place of a class
-score: alpha_c = mean over positions of dS / dA_c;  map = relu(sum_c alpha_c A_c).  Beside it gradient times
-activation without any averaging, sum_c |dS / dA_c * A_c|, which keeps apart what Grad-CAM averages over the map.
+Grad-CAM (Selvaraju et al., arXiv 1610.02391, equations 1 and 2) is computed for the score S of one detection instead of
+a class score: alpha_c = mean over positions of dS / dA_c;  map = relu(sum_c alpha_c A_c).  In addition, gradient times
+activation is computed without averaging, sum_c |dS / dA_c * A_c|, which separates positions that Grad-CAM averages.
 
 S is objectness times class probability of one row of the decoded head, so the map belongs to one box.
 """
@@ -32,14 +32,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class GradientMap:
-    """How the score of one detection depends on a layer's output.
+    """Dependence of the score of one detection on the output of a layer.
 
     Attributes:
         cam: (H, W), Grad-CAM, 0 or more.
         product: (H, W), sum over channels of |gradient x activation|.
         box_xyxy: (4,), the detection's left, top, right, bottom in pixels of the input.
-        score: of the detection, in 0..1.
-        class_id: of the detection.
+        score: score of the detection, 0 to 1.
+        class_id: class of the detection.
     """
 
     cam: Tensor
@@ -50,13 +50,13 @@ class GradientMap:
 
 
 def grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
-    """Return Grad-CAM: (..., C, H, W) twice -> (..., H, W)."""
+    """Compute Grad-CAM, (..., H, W), from an activation and its gradient, both (..., C, H, W)."""
     alpha = gradient.mean((-2, -1), keepdim=True)
     return (alpha * activation).sum(-3).relu()
 
 
 def gradient_product(activation: Tensor, gradient: Tensor) -> Tensor:
-    """Return the sum over channels of |gradient x activation|: (..., C, H, W) twice -> (..., H, W)."""
+    """Sum |gradient x activation|, both (..., C, H, W), over channels to (..., H, W)."""
     return (gradient * activation).abs().sum(-3)
 
 
@@ -68,18 +68,23 @@ def choose_detection(
     class_id: int | None = None,
     settings: DetectSettings = PREDICT,
 ) -> tuple[int, int]:
-    """Return row and class of the detection to look at.
+    """Choose the detection to explain: its position among the predictions, and its class.
 
-    The candidates are what non-maximum suppression leaves; where nothing scores above ``settings.conf``, the one best
-    row, so that an untrained detector can be looked at too.
+    Candidates are the detections after non-maximum suppression. If no score is above ``settings.conf``, the prediction
+    of the highest score is the only candidate, so that an untrained detector can be examined as well.
 
     Args:
         boxes_cxcywh: (N, 4), the predictions for one image.
         scores: (N, nc), their class scores.
-        point: x, y in input pixels; the candidate whose box is nearest to it is chosen, of several whose box holds it
-            the one whose centre is nearest. The best scored candidate if None.
-        class_id: consider scores of this class alone.
-        settings: thresholds of score and overlap.
+        point: x, y in input pixels: choose the candidate with the nearest box and, if several boxes contain the point,
+            the nearest centre. If None, choose the candidate with the highest score.
+        class_id: consider only scores of this class.
+        settings: thresholds for score and overlap.
+
+    Example:
+        >>> boxes = torch.tensor([[20.0, 20, 10, 10], [60, 60, 10, 10]])
+        >>> choose_detection(boxes, torch.tensor([[0.9], [0.8]]), point=(58, 61))
+        (1, 0)
     """
     best, classes = (
         scores.max(1) if class_id is None else (scores[:, class_id], scores.new_full((len(scores),), class_id))
@@ -102,30 +107,32 @@ def gradient_map(
     point: Point | None = None,
     class_id: int | None = None,
 ) -> GradientMap:
-    """Return how the score of one detection depends on what ``layer`` puts out; ``detector`` is left as it was.
+    """Differentiate the score of one detection with respect to the output of ``layer``.
 
     Args:
-        detector: the network; it runs in evaluation mode.
+        detector: the network; it runs in evaluation mode, its mode and weights do not change.
         images: (1, 3, H, W) RGB in 0..1.
         layer: one of the detector's layers, with one map (B, C, H, W) as its output.
         point: see ``choose_detection``.
         class_id: see ``choose_detection``.
 
     Raises:
-        RegardError: the layer has no map to look at, or the detection does not depend on it.
+        RegardError: the output of the layer is not a single map, or the detection does not depend on it.
     """
     with _recorded(detector, layer) as outputs:
         boxes, scores = (x[0] for x in decode(detector.raw(images), detector.head.anchors, detector.strides))
         row, chosen_class = choose_detection(boxes.detach(), scores.detach(), point=point, class_id=class_id)
         score = scores[row, chosen_class]
         if not outputs:
-            raise RegardError("a layer without one map as its output has no gradient map", expected="any other layer")
+            raise RegardError(
+                "there is no gradient map for a layer whose output is not a single map", expected="any other layer"
+            )
         (gradient,) = torch.autograd.grad(score, outputs[-1], allow_unused=True)
     if gradient is None or not gradient.any():
         raise RegardError(
             f"the detection of score {score:.2f} does not depend on this layer",
-            expected="a layer on the way to the level that found it",
-            hint=f"it was found at stride {_stride_of(row, detector, images)}",
+            expected="a layer on the path to the level of the detection",
+            hint=f"the detection is from the level of stride {_stride_of(row, detector, images)}",
         )
     activation, gradient = outputs[-1].detach().float(), gradient.float()
     return GradientMap(
@@ -150,9 +157,9 @@ def evaluating(detector: Detector) -> Iterator[None]:
 
 @contextmanager
 def _recorded(detector: Detector, layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Give the list of maps that ``layer`` puts out; each begins a new graph, so only what follows is differentiated.
+    """Record the outputs of ``layer``; each starts a new autograd graph, so only later layers are differentiated.
 
-    That needs no gradient of any weight, and works for frozen ones too.
+    No weight needs a gradient for this, so it works for frozen layers as well.
     """
     outputs: list[Tensor] = []
 
@@ -171,7 +178,7 @@ def _recorded(detector: Detector, layer: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _nearest(boxes: Tensor, point: Point) -> int:
-    """Return the index of the box of (n, 4) with the least distance to ``point``, then with the nearest centre."""
+    """Index of the (n, 4) box with the smallest distance to ``point`` and, among equals, the nearest centre."""
     at = boxes.new_tensor(point)
     outside = torch.maximum(boxes[:, :2] - at, at - boxes[:, 2:]).clamp(min=0).norm(dim=1)
     to_centre = ((boxes[:, :2] + boxes[:, 2:]) / 2 - at).norm(dim=1)
@@ -179,7 +186,7 @@ def _nearest(boxes: Tensor, point: Point) -> int:
 
 
 def _stride_of(row: int, detector: Detector, images: Tensor) -> int:
-    """Return the stride of the level that a decoded row comes from."""
+    """Stride of the level that a prediction comes from."""
     height, width = images.shape[2:]
     for stride in detector.strides:
         row -= detector.head.anchors_per_cell * (height // stride) * (width // stride)

@@ -1,7 +1,7 @@
-"""Pictures of an evaluation and of a training, for the screen and for print.
+"""Plots of an evaluation and of a training, for screen and print.
 
-Colours are those of Okabe and Ito (2008), which people with any kind of colour vision tell apart; every picture also
-reads in grey. Figures are drawn without pyplot, so there is no global state and no window.
+Colours are those of Okabe and Ito (2008), which are distinguishable with any kind of colour vision; all plots are also
+readable in greyscale. Figures are drawn without pyplot, so there is no global state and no window.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BLUE, ORANGE, INK, PALE = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")
 DASHES = ("-", "--", "-.", ":")
 NAMED_CLASSES = 7
-"""With more classes than this, their curves are drawn pale and without names behind the mean."""
+"""With more classes than this, their curves are drawn in grey and without names, behind the mean."""
 LABELLED_CELLS = 30
-"""A confusion matrix of more classes than this is drawn without names and numbers."""
+"""With more classes than this, a confusion matrix is drawn without names and numbers."""
 MOST_IN_LEGEND = 6
-"""With more lines than this in a panel, they have no names."""
+"""With more lines than this, a panel has no legend."""
 LONGEST_NAME = 20
-"""Letters of a class name that are drawn."""
+"""Longest class name in letters; longer ones are shortened."""
 UNIT_SQUARE: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02)}
 
 STYLE: dict[Any, Any] = {
@@ -56,7 +56,7 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_pr_curve(metrics: Metrics, path: str | Path) -> Path:
-    """Save precision against recall at IoU 0.5, as COCO interpolates them, of each class and their mean."""
+    """Plot precision over recall at IoU 0.5, interpolated as by COCO, for each class and their mean, as a PNG file."""
     recall = metrics.curves.recall_levels
     with saved_figure(path, (5.2, 4.2)) as figure:
         axes = figure.add_subplot()
@@ -69,7 +69,7 @@ def plot_pr_curve(metrics: Metrics, path: str | Path) -> Path:
 
 
 def plot_f1_curve(metrics: Metrics, path: str | Path) -> Path:
-    """Save F1 at IoU 0.5 against confidence, of each class and their mean, with its best point marked."""
+    """Plot F1 at IoU 0.5 over confidence for each class and their mean, with the best point marked, as a PNG file."""
     with saved_figure(path, (5.2, 4.2)) as figure:
         axes = figure.add_subplot()
         labels = [_short(entry.name) for entry in metrics.per_class]
@@ -81,9 +81,9 @@ def plot_f1_curve(metrics: Metrics, path: str | Path) -> Path:
 
 
 def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
-    """Save which labelled class was detected as which, each row as parts of its labels.
+    """Plot the confusion matrix of labelled and detected classes, normalised per row, as a PNG file.
 
-    The row of background holds false alarms, as parts of all detections that lie on no labelled box.
+    The row "background" contains false positives, as fractions of all detections that match no labelled box.
     """
     counts = metrics.confusion.astype(np.float64)
     parts = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -105,18 +105,18 @@ def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
             _write_cells(axes, parts, metrics.confusion)
         axes.tick_params(length=0)
         bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
-        bar.set_label("part of the row")
+        bar.set_label("fraction of the row")
         bar.outline.set_visible(False)
     return Path(path)
 
 
 def plot_training(table: Mapping[str, Sequence[float]], path: str | Path) -> Path:
-    """Save a results table as curves over epochs.
+    """Plot the columns of a results table over epochs.
 
     Args:
-        table: column name to its values. ``epoch`` is the horizontal axis, by default the row's number; columns
-            ``train/box`` and ``val/box`` share the panel ``box``; a column of NaN is left out.
-        path: of the PNG.
+        table: values by column name. ``epoch`` is the horizontal axis, by default the row number; the columns
+            ``train/box`` and ``val/box`` share the panel ``box``; columns that contain only NaN are left out.
+        path: the PNG file.
     """
     epochs = table.get("epoch", range(1, 1 + max(map(len, table.values()), default=0)))
     panels: dict[str, list[tuple[str, Sequence[float]]]] = {}
@@ -137,11 +137,11 @@ def plot_training(table: Mapping[str, Sequence[float]], path: str | Path) -> Pat
 
 
 def _epoch_lines(axes: Any, epochs: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]]) -> None:
-    """Draw the lines of one panel of the training's picture."""
+    """Draw the lines of one panel of the training plot."""
     looks = zip(cycle((BLUE, ORANGE, INK, *CLASS_COLORS[:4])), cycle(DASHES), strict=False)
     known_epochs = 0
     for (name, values), (color, dash) in zip(lines, looks, strict=False):
-        known = ~np.isnan(np.asarray(values, dtype=np.float64))  # measured every few epochs only: points are joined
+        known = ~np.isnan(np.asarray(values, dtype=np.float64))  # some metrics are measured every few epochs only
         known_epochs = max(known_epochs, int(known.sum()))
         marker = "o" if known.sum() < 3 else None
         x, y = np.asarray(epochs)[known], np.asarray(values)[known]
@@ -157,7 +157,7 @@ def _epoch_lines(axes: Any, epochs: Sequence[float], lines: Sequence[tuple[str, 
 
 
 def _class_lines(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], labels: Sequence[str], mean: str) -> None:
-    """Draw a line for each class that has labels, and their mean above them."""
+    """Draw a line for each class that has labels, and their mean on top."""
     known = [i for i in range(len(y)) if not np.isnan(y[i]).any()]
     if known:
         axes.plot(x, y[known].mean(axis=0), color=BLUE, linewidth=2.4, label=mean, zorder=4)
@@ -171,7 +171,7 @@ def _class_lines(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], labe
 
 
 def _short(name: str) -> str:
-    """Return the name as it is drawn: cut where it is long, and with no letter that starts a formula."""
+    """Shorten a long name, and escape the character that starts a formula."""
     cut = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
     return cut.replace("$", r"\$")
 
@@ -192,7 +192,7 @@ def _write_cells(axes: Any, parts: NDArray[np.float64], counts: NDArray[np.int64
 
 @contextmanager
 def saved_figure(path: str | Path, inches: tuple[float, float]) -> Iterator[Figure]:
-    """Give an empty figure, and save it when the block has drawn on it."""
+    """Make an empty figure to draw on, and save it as a PNG file at the end of the block."""
     path = Path(path)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=inches, dpi=200, layout="constrained")

@@ -1,4 +1,4 @@
-"""Whole detectors from files and to files: whatever a user may name as a model."""
+"""Loading and saving of whole detectors, from all kinds of files and names that a user may give as a model."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Modules = Mapping[str, type[nn.Module]]
 
 
 def load_detector(source: str | Path, *, modules: Modules | None = None, allow_miswired: bool = False) -> Detector:
-    """Load a model from a ``.pt``, ``.safetensors``, model YAML, overlay, run folder, or a name from the zoo.
+    """Load a model from a ``.pt``, ``.safetensors``, model YAML, overlay, run folder, or a name from the model zoo.
 
     Raises:
-        RegardError: not found, damaged, of another kind, or in need of a user module that was not given.
+        RegardError: the file is not found, damaged or of another kind, or needs a user module that was not given.
     """
     path = Path(source)
     if path.is_dir():
@@ -51,14 +51,14 @@ def save_detector(
     training: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a detector as one ``.safetensors`` with its graph, class names, anchors and settings.
+    """Write a detector as one ``.safetensors`` file with its graph, class names, anchors and settings.
 
     Args:
-        path: where to; replaced whole or not at all.
-        detector: what to write.
+        path: the file, which is replaced only when the new one is complete.
+        detector: the detector.
         state: other values for its tensors, such as their averages.
-        training: the settings that it was trained with.
-        extra: anything else worth keeping, JSON-ready.
+        training: the settings of its training.
+        extra: any other information that JSON can represent.
     """
     header = WeightsHeader(
         graph=with_current_anchors(detector).to_yaml(),
@@ -71,7 +71,7 @@ def save_detector(
 
 
 def with_current_anchors(detector: Detector) -> ModelSpec:
-    """Return the graph with the anchors that the head has now, which weights or a fit may have changed."""
+    """Copy the graph with the current anchors of the head, which weights or a fit may have changed."""
     head = detector.head
     levels = [(a.float() * s).flatten().tolist() for a, s in zip(head.anchors, head.strides, strict=True)]
     anchors = tuple(tuple(round(x, 4) for x in level) for level in levels)
@@ -79,7 +79,7 @@ def with_current_anchors(detector: Detector) -> ModelSpec:
 
 
 def replace_classes(detector: Detector, names: Mapping[int, str]) -> tuple[Detector, TransferReport]:
-    """Return a copy of ``detector`` for other classes, every tensor kept that has a place."""
+    """Build a copy of a detector for other classes and keep all matching tensors; the report lists them."""
     return rebuild(detector, with_current_anchors(detector).with_classes(len(names)), names=names)
 
 
@@ -91,17 +91,19 @@ def rebuild(
     modules: Modules | None = None,
     allow_miswired: bool = False,
 ) -> tuple[Detector, TransferReport]:
-    """Build ``spec`` and fill it from ``detector``, which is not changed.
+    """Build a graph and transfer the weights of ``detector`` to it.
 
     Args:
-        detector: where the weights come from.
+        detector: source of the weights; it is not changed.
         spec: the graph to build.
-        names: class names; those of ``detector`` where not given.
+        names: class names; by default those of ``detector``.
         modules: further user modules.
-        allow_miswired: as in ``graph.build``.
+        allow_miswired: see ``graph.build``.
     """
     current = with_current_anchors(detector)
-    if spec.anchors == detector.spec.anchors:  # not meant to change; weights or a fit may have changed the head's
+    if (
+        spec.anchors == detector.spec.anchors
+    ):  # no change is intended, but weights or a fit may have changed those of the head
         spec = replace(spec, anchors=current.anchors)
     new = build(
         spec,
@@ -115,10 +117,12 @@ def rebuild(
 
 
 def load_matching(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:
-    """Return the graph of ``detector`` with the weights, the classes and the anchors of ``source``."""
+    """Build the graph of ``detector`` with the matching weights, the classes and the anchors of ``source``."""
     spec = detector.spec.with_classes(source.nc)
     modules = {**source.user_modules, **detector.user_modules}
-    return rebuild(source, spec, modules=modules, allow_miswired=True)  # `detector` was built, so it was checked
+    return rebuild(
+        source, spec, modules=modules, allow_miswired=True
+    )  # `detector` was built before, so its graph was checked
 
 
 def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:
@@ -153,16 +157,16 @@ def _require_modules(path: Path, needed: Mapping[str, str], given: Modules | Non
 
 
 def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load ``state``, which must fit exactly.
+    """Load ``state``, whose keys and shapes must be exactly those of the detector.
 
     Raises:
-        RegardError: it does not; the first differences are named.
+        RegardError: they differ; the first differences are listed.
     """
     wanted = detector.state_dict()
     differences = [f"{key} is missing" for key in wanted if key not in state]
-    differences += [f"{key} has no place" for key in state if key not in wanted]
+    differences += [f"{key} is not expected" for key in state if key not in wanted]
     differences += [
-        f"{key} is {tuple(state[key].shape)}, the graph wants {tuple(wanted[key].shape)}"
+        f"{key} is {tuple(state[key].shape)}, but {tuple(wanted[key].shape)} in the graph"
         for key in wanted
         if key in state and state[key].shape != wanted[key].shape
     ]
@@ -176,7 +180,7 @@ def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _graph_of(state: Mapping[str, Tensor], path: Path) -> ModelSpec:
-    """Return the zoo's graph that a plain state dict fits."""
+    """Find the graph of the model zoo that a plain state dict fits."""
     for name in zoo():
         spec = read_spec(name)
         last = f"model.{len(spec.layers) - 1}.m.0.weight"
@@ -189,7 +193,7 @@ def _graph_of(state: Mapping[str, Tensor], path: Path) -> ModelSpec:
         if stem is not None and own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
             return detector.spec
     raise RegardError(
-        "a state dict without a graph, and no model of the zoo fits it",
+        "a state dict without a graph, which fits no model of the zoo",
         file=path,
         expected="a whole checkpoint, or the tensors of one of "
         + ", ".join(s.file.stem for s in stock_graphs() if s.file),

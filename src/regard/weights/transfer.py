@@ -1,9 +1,9 @@
-"""Moving weights from one graph to another by structure and name, so that an edit keeps every tensor that has a place.
+"""Transfer of weights between graphs by structure and name, so that an edit keeps all matching tensors.
 
-Rows are matched first (by name, else by an alignment of the two lists that keeps their order), then the tensors of
-matched rows by the rest of their path and their shape. Two cases need more than that: a layer that is behind a gate
-in one of the graphs, and a detection head for other classes, whose boxes, objectness and classes of the same name are
-kept. A head for as many classes, none of them of the same name, is kept whole: they may only have been renamed.
+First layers are matched (by name, otherwise by an alignment of the two lists that keeps their order), then the tensors
+of matched layers by the rest of their path and their shape. Two cases need more: a layer that is behind a gate in only
+one of the graphs, and a detection head for other classes, of which boxes, objectness and classes of the same name are
+kept. A head for the same number of classes without a common name is kept completely: the classes may have been renamed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from regard.graph.spec import LayerSpec, ModelSpec
 BOX_AND_OBJECTNESS = 5
 """Outputs of the head for each anchor before the classes."""
 MOST_LISTED = 8
-"""Layers, or class names, that the report lists before it only counts the rest."""
+"""Most layers, or class names, that the report lists; the others are only counted."""
 
 
 @dataclass(frozen=True)
 class TransferReport:
-    """What became of every tensor.
+    """Origin of every tensor of the target.
 
     Attributes:
-        kept: target keys filled from the same key of the source.
-        moved: target key to the source key that filled it, where they differ.
-        partly: target keys of which some part was kept, with what was.
-        initialised: target keys that keep their fresh values.
-        unused: source keys without a place.
-        layer_of: target key to the name of its layer.
-        source_layer_of: source key to the name of its layer.
+        kept: target keys that were filled from the same key of the source.
+        moved: source key by target key, for tensors that were filled from a different key.
+        partly: description of the kept part by target key, for tensors that were filled in part.
+        initialised: target keys with newly initialised values.
+        unused: source keys that match nothing.
+        layer_of: name of the layer by target key.
+        source_layer_of: name of the layer by source key.
     """
 
     kept: tuple[str, ...]
@@ -51,11 +51,11 @@ class TransferReport:
 
     @property
     def found(self) -> int:
-        """Number of source tensors that have a place, whole or in part."""
+        """Number of target tensors that were filled, completely or in part."""
         return len(self.kept) + len(self.moved) + len(self.partly)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Print the totals, and a line for each layer that is not simply kept."""
+        """Print the totals, and a line for each layer that was not kept completely."""
         yield Text(f"weights: {self._totals()}")
         lines = [f"{layer}: {what}" for layer, what in self._layers()]
         yield from (Text(f"  {line}") for line in _some(lines))
@@ -63,7 +63,7 @@ class TransferReport:
     def _totals(self) -> str:
         whole = len(self.kept) + len(self.moved)
         if not self.found:
-            return f"none could be kept, all {len(self.layer_of)} tensors start anew"
+            return f"no tensor matches, all {len(self.layer_of)} are newly initialised"
         parts = [f"all {whole} tensors kept" if whole == len(self.layer_of) else f"{whole} tensors kept"]
         if self.partly:
             parts.append(f"{len(self.partly)} kept in part")
@@ -71,10 +71,10 @@ class TransferReport:
             parts.append(f"{len(self.initialised)} new")
         if self.unused:
             parts.append(f"{len(self.unused)} of the source unused")
-        return ", ".join(parts) + (" (rows have shifted, and their tensors with them)" if self.moved else "")
+        return ", ".join(parts) + (" (some under another index)" if self.moved else "")
 
     def _layers(self) -> Iterator[tuple[str, str]]:
-        """Give each layer that is not simply kept, and what happened to it."""
+        """List each layer that was not kept completely, and what happened to it."""
         sizes = Counter(self.layer_of.values())
         for layer, what in {self.layer_of[key]: what for key, what in self.partly.items()}.items():
             yield layer, what
@@ -82,23 +82,23 @@ class TransferReport:
             yield layer, f"{count} new tensors" if count == sizes[layer] else f"{count} of {sizes[layer]} tensors new"
         source_sizes = Counter(self.source_layer_of.values())
         for layer, count in Counter(self.source_layer_of[key] for key in self.unused).items():
-            yield layer, f"{count} of the source's {source_sizes[layer]} tensors have no place"
+            yield layer, f"{count} of {source_sizes[layer]} tensors of the source are not used"
 
 
 def transfer(
     state: Mapping[str, Tensor], spec: ModelSpec, names: Mapping[int, str], target: Detector
 ) -> TransferReport:
-    """Copy into ``target`` every tensor of ``state`` that has a place there.
+    """Copy all matching tensors of ``state`` into ``target``.
 
-    Anchors that the target's graph states otherwise than the source's stay as stated.
+    If the target's graph states other anchors than the source's, they are kept.
 
     Args:
-        state: tensors of the source, called ``model.<row>....``.
-        spec: the graph of the source.
+        state: tensors of the source, by ``model.<row>....``.
+        spec: graph of the source.
         names: class names of the source.
-        target: changed in place.
+        target: the detector to fill, in place.
     """
-    rows = match_rows(spec, target.spec)
+    rows = match_layers(spec, target.spec)
     wanted = target.state_dict()
     layer_of, source_layer_of = _layer_names(wanted, target.spec), _layer_names(state, spec)
     head_kept, reorders = _what_a_head_keeps(names, target.names), _reorders(names, target.names)
@@ -140,42 +140,42 @@ def transfer(
     )
 
 
-def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
-    """Return target row -> source row, by name where both graphs have it and by order and likeness elsewhere."""
+def match_layers(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
+    """Match layers of the target to layers of the source, by name if both have it, otherwise by similarity in order."""
 
     def similarity(a: LayerSpec, b: LayerSpec) -> float:
-        # A shared name outweighs any likeness; rows of different kinds hold no tensors in common.
+        # A common name outweighs any similarity; layers of different modules have no tensors in common.
         return (100.0 if a.name == b.name else 0.0) + (layer_similarity(a, b) if a.module == b.module else 0.0)
 
     return {j: i for i, j in align(source.layers, target.layers, similarity).items()}
 
 
 def _layer_names(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, str]:
-    """Return key -> name of its layer."""
+    """Name of the layer by key."""
     return {key: spec.layers[int(key.split(".")[1])].name for key in state}
 
 
 def _reorders(names: Mapping[int, str], wanted: Mapping[int, str]) -> bool:
-    """Whether some class of the source has the same name and another place in the target."""
+    """Check whether some class of the source has another index in the target."""
     return any(name in wanted.values() and wanted.get(i) != name for i, name in names.items())
 
 
 def _what_a_head_keeps(names: Mapping[int, str], wanted: Mapping[int, str]) -> str:
-    """Say in words what ``_copy_head`` keeps."""
+    """Describe what ``_copy_head`` keeps."""
     old, new = ([n for n in wanted.values() if (n in names.values()) is known] for known in (True, False))
     kept = "boxes and objectness kept" + (f", also {', '.join(_some(old))}" if old else "")
-    return kept + (f"; the classes {', '.join(_some(new))} start anew" if new else "")
+    return kept + (f"; the classes {', '.join(_some(new))} are newly initialised" if new else "")
 
 
 def _some(items: Sequence[str]) -> list[str]:
-    """Return the first few, and how many more there are."""
+    """The first few items, and the number of further ones."""
     if len(items) <= MOST_LISTED:
         return list(items)
     return [*items[: MOST_LISTED - 1], f"and {len(items) - MOST_LISTED + 1} more"]
 
 
 def _source_key(state: Mapping[str, Tensor], row: int, path: str) -> str | None:
-    """Return the key in ``state`` for a tensor of a matched row, whether either side is gated or not."""
+    """Find the key in ``state`` for a tensor of a matched layer, whether either layer is gated or not."""
     for candidate in (path, f"module.{path}", path.removeprefix("module.")):
         key = f"model.{row}.{candidate}"
         if key in state:
@@ -184,12 +184,12 @@ def _source_key(state: Mapping[str, Tensor], row: int, path: str) -> str | None:
 
 
 def _states_other_anchors(source: ModelSpec, target: ModelSpec) -> bool:
-    """Whether the target's graph states anchors of its own, which then go before those that come with the weights."""
+    """Check whether the target's graph states other anchors, which take precedence over those of the weights."""
     return not isinstance(target.anchors, int) and target.anchors != source.anchors
 
 
 def _copy_head(source: Tensor, spec: ModelSpec, names: Mapping[int, str], tensor: Tensor, target: Detector) -> bool:
-    """Copy boxes, objectness and classes of equal name between two heads; False if they differ in more than classes."""
+    """Copy boxes, objectness and classes of the same name between heads; False if more than the classes differ."""
     per_cell = target.head.anchors_per_cell
     if source.shape[1:] != tensor.shape[1:] or source.shape[0] != per_cell * (BOX_AND_OBJECTNESS + spec.nc):
         return False
