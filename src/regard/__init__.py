@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from regard import nn
     from regard.api import (
+        Callback,
         attend,
         cost,
         export,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Callback",
     "RegardError",
     "RegardWarning",
     "attend",

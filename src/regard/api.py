@@ -32,7 +32,6 @@ from regard.errors import RegardError
 from regard.evaluation import Metrics
 from regard.exporting import ExportReport, export_detector
 from regard.finder import Finder
-from regard.folders import next_folder
 from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
@@ -42,6 +41,8 @@ from regard.nn.table import LAYERS
 from regard.prediction import predict as run_prediction
 from regard.prediction.sources import Source, frames, is_single_image
 from regard.profiling.report import cost as cost
+from regard.system.files import increment_path
+from regard.training.callbacks import Callback as Callback
 from regard.training.run import Run, resume_training, run_training
 from regard.types import Detections
 from regard.visualize.attend import Kind, View
@@ -174,6 +175,8 @@ def train(
     data: str | Path,
     *,
     folder: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    verbose: bool = True,
     **settings: Unpack[TrainKeywords],
 ) -> Run:
     """Train a copy of ``model`` and load the weights of its best epoch.
@@ -182,16 +185,17 @@ def train(
     boxes, objectness and classes of equal name are kept.
 
     Example:
-        >>> model = regard.load("odd-one-out")
-        >>> data = "synthetic:context?train=8&val=4&test=0"
-        >>> run = regard.train(model, data, epochs=1, imgsz=64, workers=0)  # doctest: +SKIP
-        >>> run.metrics.ap50  # doctest: +SKIP
-        0.062
+        >>> model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=4&test=0"
+        >>> run = regard.train(model, data, epochs=1, imgsz=64, workers=0, plots=False, verbose=False)
+        >>> run.metrics.images
+        4
 
     Args:
         model: where to start from; unchanged.
         data: a YOLO ``data.yaml`` or its folder, a COCO JSON, a Pascal VOC folder, or ``synthetic:context``.
         folder: folder of the run; the first free one of ``runs/train``, ``runs/train-2``, ... if not given.
+        callbacks: see `regard.Callback`; they are called after those that write the folder and print the progress.
+        verbose: print the progress.
         settings: the fields of ``regard.config.TrainSettings``.
 
     Raises:
@@ -199,11 +203,24 @@ def train(
     """
     asked = checked(TrainSettings, settings)
     loaded = load_data(data, single_cls=asked.single_cls, classes=asked.classes)
-    return run_training(model, loaded, asked, Path(folder) if folder else next_folder(Path("runs"), "train"))
+    place = Path(folder) if folder else increment_path(Path("runs"), "train")
+    return run_training(model, loaded, asked, place, callbacks=callbacks, verbose=verbose)
 
 
-def resume(folder: str | Path, *, modules: Modules | None = None) -> Run:
+def resume(
+    folder: str | Path,
+    *,
+    modules: Modules | None = None,
+    callbacks: Sequence[Callback] = (),
+    verbose: bool = True,
+) -> Run:
     """Continue a run exactly where its last finished epoch left it.
+
+    Args:
+        folder: folder of the run.
+        modules: your own layers that the model needs.
+        callbacks: as for ``train``; those of the earlier process are not restored.
+        verbose: print the progress.
 
     Raises:
         RegardError: there is no run in ``folder``.
@@ -211,7 +228,7 @@ def resume(folder: str | Path, *, modules: Modules | None = None) -> Run:
     Example:
         >>> run = regard.resume("runs/train-3")  # doctest: +SKIP
     """
-    return resume_training(Path(folder), modules=modules)
+    return resume_training(Path(folder), modules=modules, callbacks=callbacks, verbose=verbose)
 
 
 @accepts(ValSettings)

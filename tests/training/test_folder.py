@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.graph.read import read_spec
-from regard.training.folder import RunFolder, environment, git_state, next_folder, read_config
+from regard.training.folder import RunFolder, environment, git_state, read_config
 
 
 def names_in(folder: Path) -> list[str]:
@@ -59,34 +56,6 @@ def test_git_state_names_commit_and_changes(tmp_path: Path) -> None:
     assert git_state(tmp_path, "new.py") is None  # in the tree, but none of its files
 
 
-def test_results_have_a_column_for_every_value_of_any_epoch(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.write_results([])
-    rows = [{"epoch": 1, "train/box": 0.125}, {"epoch": 2, "train/box": 1 / 3, "gate/p4.se": math.nan}]
-    folder.write_results(rows)
-    with (tmp_path / "results.csv").open() as file:
-        assert list(csv.DictReader(file)) == [
-            {"epoch": "1", "train/box": "0.125", "gate/p4.se": ""},
-            {"epoch": "2", "train/box": "0.333333", "gate/p4.se": "nan"},
-        ]
-    assert names_in(tmp_path) == ["results.csv"]
-
-
-def test_tensorboard_holds_each_epoch_once_even_after_a_kill(tmp_path: Path) -> None:
-    first = RunFolder(tmp_path)
-    for epoch in (1, 2, 3):
-        first.write_scalars({"epoch": epoch, "val/ap": epoch / 8, "val/ap75": math.nan})
-    first.close()  # killed before it kept the third: the next process trains that again
-    second = RunFolder(tmp_path)
-    for epoch in (3, 4):
-        second.write_scalars({"epoch": epoch, "val/ap": epoch / 4})
-    second.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert events.Tags()["scalars"] == ["val/ap"]  # what was not measured is not there
-    assert [(e.step, e.value) for e in events.Scalars("val/ap")] == [(1, 0.125), (2, 0.25), (3, 0.75), (4, 1.0)]
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 2  # one file a process, not one an epoch
-
-
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(tmp_path)
     folder.write("notes.txt", "old")
@@ -109,13 +78,6 @@ def test_a_folder_that_is_no_run(tmp_path: Path, text: str | None, words: str) -
         (tmp_path / "run.json").write_text(text)
     with pytest.raises(RegardError, match=words):
         read_config(tmp_path)
-
-
-def test_the_next_folder_is_the_first_free_one(tmp_path: Path) -> None:
-    assert next_folder(tmp_path, "train") == tmp_path / "train"
-    for name in ("train", "train-2", "train-4"):
-        (tmp_path / name).mkdir()
-    assert next_folder(tmp_path, "train") == tmp_path / "train-3"
 
 
 def test_json_is_written_for_people(tmp_path: Path) -> None:

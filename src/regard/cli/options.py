@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from regard.backend import Backend
     from regard.graph.detector import Detector
+    from regard.training.callbacks import Callback
 
 Model = Annotated[
     str,
@@ -75,6 +76,27 @@ def modules_of(references: Sequence[str] | None) -> dict[str, type[nn.Module]]:
     from regard.graph.user_modules import import_modules
 
     return import_modules(references or ())
+
+
+def callbacks_of(references: Sequence[str] | None) -> list[Callback]:
+    """Import the user's callbacks that were named, and make one of each class.
+
+    Raises:
+        RegardError: no such file or class, or a class that cannot be made without arguments.
+    """
+    from regard.graph.user_modules import import_classes
+    from regard.training.callbacks import Callback
+
+    callbacks = []
+    for reference in references or ():
+        for name, kind in import_classes([reference], Callback, "callback").items():
+            try:
+                callbacks.append(kind())
+            except Exception as error:  # the user's code may raise anything
+                found = f"{name}() raised {type(error).__name__}: {error}"
+                expected = "a callback whose constructor needs no arguments"
+                raise RegardError(found, file=reference.partition(".py:")[0], expected=expected) from error
+    return callbacks
 
 
 def load_model(

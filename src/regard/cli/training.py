@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from regard.cli.from_settings import Given, with_settings
-from regard.cli.options import AllowMiswired, Module, Weights, load_model, modules_of
+from regard.cli.options import AllowMiswired, Module, Weights, callbacks_of, load_model, modules_of
 from regard.config import TrainSettings, checked
 from regard.errors import RegardError
 
@@ -32,6 +32,15 @@ def train(
         Path | None,
         typer.Option(help="Continue the run in this folder; no other option is needed.", show_default=False),
     ] = None,
+    callback: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Your own callback, as in my_callbacks.py:MyCallback, a class that derives from regard.Callback and "
+            "is made without arguments. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option(help="Print the progress.")] = True,
     module: Module = None,
     allow_miswired: AllowMiswired = False,
 ) -> None:
@@ -43,7 +52,7 @@ def train(
 
     console = Console()
     if resume is not None:
-        run = api.resume(resume, modules=modules_of(module))
+        run = api.resume(resume, modules=modules_of(module), callbacks=callbacks_of(callback), verbose=verbose)
     else:
         if model is None or data is None:
             raise RegardError("no model or no data", expected="regard train MODEL --data DATA, or --resume FOLDER")
@@ -51,7 +60,8 @@ def train(
         torch.manual_seed(asked.seed)  # a model without weights starts from random ones
         detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
         print(detector.summary(asked.imgsz))
-        run = api.train(detector, data, folder=output, **settings)
+        callbacks = callbacks_of(callback)
+        run = api.train(detector, data, folder=output, callbacks=callbacks, verbose=verbose, **settings)
     console.print(run.metrics)
     for name, gamma in run.gates.items():
         console.print(f"gate of {name}: {gamma:+.4f}")

@@ -54,9 +54,9 @@ def val(
     asked = checked(ValSettings, settings)
     metrics = validate(_opened(model, module, asked), data, asked)
     if plots:
-        from regard.training.pictures import Pictures
+        from regard.visualize.plots import plot_metrics
 
-        Pictures(plots, [entry.name for entry in metrics.per_class]).metrics(metrics)
+        plot_metrics(metrics, plots)
     if format == "json":
         print(json.dumps(metrics.to_dict(), indent=2))
     else:
@@ -78,9 +78,9 @@ def predict(
 ) -> None:
     """Detect objects in images, folders, videos or URLs, and save the results."""
     from regard.data.dataset import class_index
-    from regard.folders import next_folder
     from regard.inference import warn_of_suppression
     from regard.prediction import predict_iter, save_detections
+    from regard.system.files import increment_path
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
     finder = _opened(model, module, asked)
@@ -88,7 +88,7 @@ def predict(
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))
     warn_of_suppression(finder, chosen)
     stream = predict_iter(finder, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
-    folder = output or next_folder(Path("runs"), "predict")
+    folder = output or increment_path(Path("runs"), "predict")
     written = save_detections(_printed(stream), folder, files)
     print(f"{len(written)} files in {folder}")
 

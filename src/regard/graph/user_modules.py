@@ -8,10 +8,13 @@ import sys
 import traceback
 from collections.abc import Container, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from torch import nn
 
 from regard.errors import RegardError, nearest
+
+T = TypeVar("T")
 
 
 def import_modules(references: Iterable[str]) -> dict[str, type[nn.Module]]:
@@ -23,21 +26,34 @@ def import_modules(references: Iterable[str]) -> dict[str, type[nn.Module]]:
     Raises:
         RegardError: there is no such file or class, the file raises an error, or the class is not an ``nn.Module``.
     """
-    found: dict[str, type[nn.Module]] = {}
+    return import_classes(references, nn.Module, "layer")
+
+
+def import_classes(references: Iterable[str], base: type[T], what: str) -> dict[str, type[T]]:
+    """Import the classes that derive from ``base`` from the user's files; see `import_modules`.
+
+    Args:
+        references: ``file.py:Class``, or ``file.py`` for every such class that the file defines.
+        base: their base class.
+        what: what messages call such a class.
+
+    Raises:
+        RegardError: no such file, an error in it, no such class, or a class that does not derive from ``base``.
+    """
+    expected = f"a class that derives from {base.__name__}"
+    found: dict[str, type[T]] = {}
     for reference in references:
         path, _, name = reference.partition(".py:")
         file = Path(f"{path}.py" if name else path)
-        classes = _classes_of(file)
+        classes = _classes_of(file, base)
         own = {key: layer for key, layer in classes.items() if layer.__module__ == _module_name(file)}
         if not own and not name:
-            raise RegardError(
-                "the file defines no layer", file=file, expected="a class that derives from torch.nn.Module"
-            )
+            raise RegardError(f"the file defines no {what}", file=file, expected=expected)
         if name and name not in classes:
             raise RegardError(
-                f"the file contains no layer {name!r}",
+                f"the file contains no {what} {name!r}",
                 file=file,
-                expected="one of " + ", ".join(own) if own else "a class that derives from torch.nn.Module",
+                expected="one of " + ", ".join(own) if own else expected,
                 hint=nearest(name, own),
             )
         found |= {name: classes[name]} if name else own
@@ -69,10 +85,10 @@ def _module_name(file: Path) -> str:
     return f"regard_user_{file.stem}"
 
 
-def _classes_of(file: Path) -> dict[str, type[nn.Module]]:
-    """Import the file and collect all layers in its namespace, including those that it imports."""
+def _classes_of(file: Path, base: type[T]) -> dict[str, type[T]]:
+    """Import the file and collect the classes in its namespace that derive from ``base``, imported ones included."""
     if not file.is_file():
-        raise RegardError("no such file", file=file, expected="a Python file, as in --module my_attention.py:MyBlock")
+        raise RegardError("no such file", file=file, expected="a Python file, as in my_attention.py:MyBlock")
     module_name = _module_name(file)
     module_spec = importlib.util.spec_from_file_location(module_name, file)
     if module_spec is None or module_spec.loader is None:
@@ -90,4 +106,4 @@ def _classes_of(file: Path) -> dict[str, type[nn.Module]]:
         ) from error
     finally:
         sys.path.remove(str(file.parent.absolute()))
-    return {n: c for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, nn.Module)}
+    return {n: c for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, base)}

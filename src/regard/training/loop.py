@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,31 +29,43 @@ from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
 from regard.nn.gate import gate_values
 from regard.profiling.memory import available_bytes
+from regard.training.callbacks import (
+    BatchEnd,
+    Callback,
+    Callbacks,
+    Checkpoint,
+    EpochEnd,
+    EpochStart,
+    RunStart,
+    Snapshot,
+    standard_callbacks,
+)
+from regard.training.callbacks.events import EpochRow
 from regard.training.ema import Ema
-from regard.training.folder import EpochRow, RunFolder
+from regard.training.folder import RunFolder
 from regard.training.loss import DetectionLoss, detection_loss, identity_reduce
 from regard.training.optim import build_optimizer, schedule, set_step
-from regard.training.pictures import Pictures
 from regard.training.precision import FABRIC
 from regard.training.prepare import fit_anchors, fit_classes, freeze, freeze_bn_stats
-from regard.training.progress import Progress
 from regard.types import LetterboxedBatch
+
+log = logging.getLogger("regard.training")
 
 LOSSES = ("box", "obj", "cls")
 CACHE_FOLDER = "image-cache"
-"""Folder of ``cache="disk"``, beside the run's, so that runs beside each other share it."""
+"""Folder of ``cache="disk"``, next to the run's, so that neighbouring runs share it."""
 MOST_NAMES = 8
-"""Class names that are printed."""
+"""Largest number of class names in a message."""
 
 
 @dataclass
 class State:
-    """What changes while training, and is all that continuing needs.
+    """What changes during training: all that is needed to resume it.
 
     Attributes:
-        epoch: the next epoch to train, counted from 0.
-        rows: the table of results so far.
-        best: the best fitness so far, and the epoch that had it.
+        epoch: number of finished epochs.
+        rows: the results so far.
+        best: the best fitness so far, and the epoch that had it, counted from 0.
     """
 
     epoch: int
@@ -65,11 +78,13 @@ class Trainer:
 
     Args:
         fabric: devices, processes and precision.
-        detector: what to train; replaced by a copy where the data have other classes.
+        detector: what to train; replaced by a copy if the data have other classes.
         data: with a training split, and one to validate on.
         settings: the run's settings.
         folder: where the run is kept; only the first process writes.
-        config: what ``run.json`` says beside the settings.
+        config: contents of ``run.json`` apart from the settings.
+        callbacks: the user's, called after those that every run has; only in the first process.
+        verbose: whether the first process prints the progress.
         resume: continue the folder's run; its detector is already fitted to the data.
     """
 
@@ -82,19 +97,24 @@ class Trainer:
         folder: Path,
         config: Mapping[str, Any],
         *,
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = True,
         resume: bool = False,
     ) -> None:
         self.fabric, self.data, self.settings, self.path, self.resume = fabric, data, settings, folder, resume
         self.recipe: Recipe = settings.recipe
         self.train_records = data.splits["train"]
         self.val_name, self.val_records = validation_split(data)
-        self.progress = Progress(settings.epochs, enabled=fabric.is_global_zero)
-        self.detector = self._prepare(detector)
-        self.folder = RunFolder(folder) if fabric.is_global_zero else None
-        self.pictures = Pictures(folder, data.names) if self.folder and settings.plots else None
-        made = {"device": str(fabric.device), "precision": fabric.strategy.precision.precision}
-        self.config = {**config, **made, "settings": describe(settings)}
         self.state = State(0, [], (-1.0, -1))
+        self.stop_reason = ""
+        self.detector = self._prepare(detector)
+        self.callbacks = Callbacks()
+        if fabric.is_global_zero:
+            made = {"device": str(fabric.device), "precision": fabric.strategy.precision.precision}
+            config = {**config, **made, "settings": describe(settings)}
+            checkpoint = Checkpoint(RunFolder(folder), config, self._snapshot, self.callbacks.emit)
+            own = standard_callbacks(checkpoint, plots=settings.plots, verbose=verbose)
+            self.callbacks.callbacks += [*own, *callbacks]
 
     def _prepare(self, detector: Detector) -> Detector:
         check_imgsz(detector, self.settings.imgsz)
@@ -103,19 +123,24 @@ class Trainer:
         if report:
             names = self.data.names
             listed = ", ".join(names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
-            self.progress.say(f"classes, {len(names)} from the data: {listed}")
+            self._say(f"classes, {len(names)} from the data: {listed}")
             if report.partly or report.initialised:
-                self.progress.say(report)
+                self._say(report.to_text())
         if self.settings.autoanchor and not self.resume:
             check = fit_anchors(detector, self.train_records, self.settings)
-            self.progress.say(f"anchors: best possible recall {check.recall:.3f}" + (", refitted" * check.refitted))
+            self._say(f"anchors: best possible recall {check.recall:.3f}" + (", refitted" * check.refitted))
         frozen = freeze(detector, self.settings.freeze)
         if frozen:
-            self.progress.say("frozen: " + ", ".join(frozen))
+            self._say("frozen: " + ", ".join(frozen))
         return detector
 
+    def _say(self, message: str) -> None:
+        """Log a message once, however many processes there are."""
+        if self.fabric.is_global_zero:
+            log.info("%s", message)
+
     def fit(self) -> None:
-        """Train until the epochs are used up, or nothing has become better for long."""
+        """Train until all epochs are done, or nothing has improved for ``patience`` epochs."""
         settings, fabric = self.settings, self.fabric
         self.loader = self._train_loader()
         self.val_batches = self._val_batches()
@@ -125,26 +150,33 @@ class Trainer:
         self.model, self.optimizer = self._set_up()
         if self.resume:
             self._resume()
-        elif self.folder:
-            self._save(is_best=False)
-            # Last: a folder with a run.json can be continued.
-            self.folder.write_config(self.detector, self.config)
+        self._report_start()
         fabric.barrier()
-        with self.progress:
-            for epoch in range(self.state.epoch, settings.epochs):
-                if self._is_stalled(epoch):
-                    break
-                started = time.perf_counter()
-                losses = self._train_epoch(epoch)
-                trained = time.perf_counter()
-                metrics = self._validate() if self._is_due(epoch) else None
-                row = self._row(epoch, losses, metrics, trained - started, time.perf_counter() - trained)
-                self._keep(epoch, row, metrics)
-        if self.pictures and self.state.rows:
-            self.pictures.results(self.state.rows)
-        if self.folder:
-            self.folder.close()
-        fabric.barrier()  # the other processes go on to read what the first has written
+        for epoch in range(self.state.epoch, settings.epochs):
+            if self._is_stalled(epoch):
+                break
+            self.callbacks.emit(EpochStart(epoch + 1, settings.epochs, len(self.loader), self.detector))
+            started = time.perf_counter()
+            losses = self._train_epoch(epoch)
+            trained = time.perf_counter()
+            metrics = self._validate() if self._is_due(epoch) else None
+            row = self._row(epoch, losses, metrics, trained - started, time.perf_counter() - trained)
+            self._finish_epoch(epoch, row, losses, metrics)
+        fabric.barrier()  # the other processes continue by reading what the first has written
+
+    def _report_start(self) -> None:
+        self.callbacks.emit(
+            RunStart(
+                settings=self.settings,
+                folder=self.path,
+                model=self.detector,
+                data=self.data,
+                epoch=self.state.epoch,
+                rows=tuple(self.state.rows),
+                device=self.fabric.device,
+                processes=self.fabric.world_size,
+            )
+        )
 
     @property
     def averaged(self) -> Detector:
@@ -201,9 +233,7 @@ class Trainer:
         sums = torch.zeros(len(LOSSES), device=self.fabric.device)
         self.optimizer.zero_grad()
         gathered = 0
-        for i, batch in enumerate(self.progress.batches(epoch, self.loader.epoch(epoch, mosaic=mosaic), steps)):
-            if self.pictures and epoch == 0 and i == 0:
-                self.pictures.labels(batch)
+        for i, batch in enumerate(self.loader.epoch(epoch, mosaic=mosaic)):
             step = schedule(epoch * steps + i, steps, settings.epochs, self.recipe.optim, settings.batch)
             set_step(self.optimizer, step)
             gathered += 1
@@ -217,7 +247,10 @@ class Trainer:
                 self._update()
                 gathered = 0
             sums += torch.stack((loss.box, loss.obj, loss.cls))
-            self.progress.losses(dict(zip(LOSSES, (sums / (i + 1)).tolist(), strict=True)))
+            if self.callbacks:
+                so_far = dict(zip(LOSSES, (sums / (i + 1)).tolist(), strict=True))
+                lr = self.optimizer.param_groups[0]["lr"]
+                self.callbacks.emit(BatchEnd(epoch + 1, i + 1, steps, batch, so_far, lr, self.detector))
         means = self.fabric.all_reduce(sums / steps, reduce_op="mean")
         assert isinstance(means, Tensor)
         losses = dict(zip(LOSSES, means.tolist(), strict=True))
@@ -261,7 +294,7 @@ class Trainer:
 
     def _validate(self) -> Metrics | None:
         """Measure the averaged weights, in the first process."""
-        if not self.folder:
+        if not self.fabric.is_global_zero:
             return None
         return evaluate(fuse(self.averaged), self.val_batches, self.val_records, self.data.names)
 
@@ -276,52 +309,53 @@ class Trainer:
         row["images_per_second"] = len(self.train_records) / seconds
         return row | {"train_seconds": seconds, "val_seconds": val_seconds}
 
-    def _keep(self, epoch: int, row: EpochRow, metrics: Metrics | None) -> None:
-        """Write what the epoch brought."""
-        if not self.folder:
-            return
-        self.folder.write_scalars(row)
+    def _finish_epoch(self, epoch: int, row: EpochRow, losses: Mapping[str, float], metrics: Metrics | None) -> None:
+        """Record the results of an epoch and report them."""
         self.state.rows.append(row)
         is_best = metrics is not None and metrics.fitness > self.state.best[0]
         if metrics and is_best:
             self.state.best = (metrics.fitness, epoch)
         self.state.epoch = epoch + 1
-        self._save(is_best=is_best)
-        self.progress.epoch(row, is_best=is_best)
+        self.callbacks.emit(
+            EpochEnd(
+                epoch=epoch + 1,
+                epochs=self.settings.epochs,
+                losses=losses,
+                metrics=metrics,
+                is_best=is_best,
+                rows=tuple(self.state.rows),
+                model=self.detector,
+                averaged=self.averaged,
+            )
+        )
 
     def _is_stalled(self, epoch: int) -> bool:
-        """Whether nothing has become better for ``patience`` epochs before this one."""
+        """Whether nothing has improved for ``patience`` epochs before this one."""
         patience, best = self.settings.patience, max(self.state.best[1], 0)
-        is_stalled = 0 < patience < epoch - best
+        is_stalled = bool(self.fabric.broadcast(0 < patience < epoch - best))
         if is_stalled:
-            self.progress.say(f"stopped early: no epoch of the last {patience} was better than epoch {best + 1}")
-        return bool(self.fabric.broadcast(is_stalled))
+            self.stop_reason = f"no epoch of the last {patience} was better than epoch {best + 1}"
+        return is_stalled
 
-    def _save(self, *, is_best: bool) -> None:
-        """Write weights and state; the state comes last, so that a kill in between repeats the epoch."""
-        if not self.folder:
-            return
-        training = self.config["settings"]
+    def _snapshot(self) -> Snapshot:
+        """Take what a checkpoint holds."""
+        rows, settings = self.state.rows, describe(self.settings)
         extra = {"epoch": self.state.epoch, "gates": named_gates(self.averaged), "val_split": self.val_name}
-        extra |= {"results": self.state.rows[-1] if self.state.rows else {}}
-        for name in ("last", "best") if is_best else ("last",):
-            self.folder.write_weights(name, self.averaged, training, extra)
-        self.folder.write_results(self.state.rows)
-        self.folder.write_state(
-            {
-                "epoch": self.state.epoch,
-                "rows": self.state.rows,
-                "best": list(self.state.best),
-                "model": self.detector.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "ema": self.ema.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
-            }
-        )
+        extra |= {"results": rows[-1] if rows else {}}
+        state = {
+            "epoch": self.state.epoch,
+            "rows": rows,
+            "best": list(self.state.best),
+            "model": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        return Snapshot(self.averaged, settings, extra, state)
 
     def _resume(self) -> None:
         folder = RunFolder(self.path)
-        if self.folder:
+        if self.fabric.is_global_zero:
             folder.remove_unfinished()
         state = folder.read_state()
         self.detector.load_state_dict(state["model"])

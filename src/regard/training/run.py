@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,9 +26,11 @@ from regard.evaluation import Metrics, evaluate
 from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
 from regard.profiling.fit import check_attention_fits
+from regard.system.device import choose_device
+from regard.system.resources import available_cores
+from regard.training.callbacks import Callback, RunEnd, RunFailed
 from regard.training.folder import RunFolder, read_config
 from regard.training.loop import Trainer, named_gates, validation_split
-from regard.training.pictures import Pictures
 from regard.training.precision import FABRIC, resolve
 from regard.weights.detector import RUN_WEIGHTS, load_detector
 from regard.weights.store import load_weights
@@ -36,12 +38,12 @@ from regard.weights.store import load_weights
 
 @dataclass(frozen=True)
 class Run:
-    """What training came to.
+    """The result of training.
 
     Attributes:
-        folder: everything about the run: weights, table, configuration, pictures.
+        folder: folder of the run, with weights, results, configuration and images.
         metrics: of the best epoch's weights on the validation split.
-        model: the detector with those weights, in evaluation mode.
+        model: the detector with those weights, in evaluation mode, on the CPU.
         gates: the final value of every gate by the name of its layer; empty without gates.
     """
 
@@ -51,16 +53,32 @@ class Run:
     gates: dict[str, float] = field(default_factory=dict)
 
 
+class _Outcome:
+    """What the first process finds out at the end, for the others. No dataclass: Fabric would look into it."""
+
+    def __init__(self, weights: Path, metrics: Metrics, gates: dict[str, float]) -> None:
+        self.weights, self.metrics, self.gates = weights, metrics, gates
+
+
 def run_training(
-    detector: Detector, data: DetectionDataset, settings: TrainSettings, folder: Path, *, resume: bool = False
+    detector: Detector,
+    data: DetectionDataset,
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    callbacks: Sequence[Callback] = (),
+    verbose: bool = True,
+    resume: bool = False,
 ) -> Run:
-    """Train ``detector``, which is left as it was, on ``data`` and return the best epoch's weights.
+    """Train a copy of ``detector`` on ``data`` and load the best epoch's weights.
 
     Args:
-        detector: where to start from.
+        detector: where to start from; unchanged.
         data: with splits train and val.
         settings: budget, recipe, hardware.
         folder: where the run is kept.
+        callbacks: called in the first process, after those that every run has.
+        verbose: print the progress.
         resume: continue from the folder's ``state.pt``.
 
     Raises:
@@ -71,48 +89,91 @@ def run_training(
             "there is a run in this folder", file=folder, hint="continue it with --resume, or name another"
         )
     check_attention_fits(
-        detector, settings.imgsz, math.ceil(settings.batch / settings.devices), _device(settings.device)
+        detector, settings.imgsz, math.ceil(settings.batch / settings.devices), choose_device(settings.device)
     )
     fabric = _fabric(settings)
     config = {"data": describe_data(data), "start": fingerprint(detector)}
     # A partial, as Fabric looks into plain arguments for modules and stumbles over frozen dataclasses.
     fit = partial(
-        _fit, detector=deepcopy(detector), data=data, settings=settings, folder=folder, config=config, resume=resume
+        _fit,
+        detector=deepcopy(detector),
+        data=data,
+        settings=settings,
+        folder=folder,
+        config=config,
+        callbacks=tuple(callbacks),
+        verbose=verbose,
+        resume=resume,
     )
     if settings.devices > 1 and not _launched_from_outside():
-        fabric.launch(fit)
+        outcome: _Outcome = fabric.launch(fit)
     else:
         fabric.launch()
-        fit(fabric)
-    return _finish(data, settings, folder, detector.user_modules)
+        outcome = fit(fabric)
+    model = load_detector(outcome.weights, modules=detector.user_modules)
+    return Run(folder, outcome.metrics, model, outcome.gates)
 
 
-def resume_training(folder: Path, *, modules: Mapping[str, type[nn.Module]] | None = None) -> Run:
+def resume_training(
+    folder: Path,
+    *,
+    modules: Mapping[str, type[nn.Module]] | None = None,
+    callbacks: Sequence[Callback] = (),
+    verbose: bool = True,
+) -> Run:
     """Continue the run in ``folder`` exactly where its last finished epoch left it.
 
     Raises:
-        RegardError: there is no run, or nothing to continue from.
+        RegardError: there is no run, or no state to resume from.
     """
     config = read_config(folder)
     settings = TrainSettings.model_validate(config["settings"])
     data = load_data(config["data"]["source"], single_cls=settings.single_cls, classes=settings.classes)
     detector = load_detector(folder / "last.safetensors", modules=modules)
-    return run_training(detector, data, settings, folder, resume=True)
+    return run_training(detector, data, settings, folder, callbacks=callbacks, verbose=verbose, resume=True)
 
 
-def _fit(
-    fabric: Fabric,
-    detector: Detector,
-    data: DetectionDataset,
-    settings: TrainSettings,
-    folder: Path,
-    config: Mapping[str, Any],
-    resume: bool,
-) -> None:
-    """Train in one process; started once in each."""
+def _fit(fabric: Fabric, **arguments: Any) -> _Outcome:
+    """Train in one of the processes. The first also measures the best weights, while the others wait for the result."""
     if fabric.world_size > 1:
-        torch.set_num_threads(max((os.cpu_count() or 1) // fabric.world_size, 1))
-    Trainer(fabric, detector, data, settings, folder, config, resume=resume).fit()
+        torch.set_num_threads(max(available_cores() // fabric.world_size, 1))
+    trainer = Trainer(fabric, **arguments)
+    try:
+        trainer.fit()
+        outcome = _finish(trainer) if fabric.is_global_zero else None
+    except BaseException as error:
+        trainer.callbacks.emit(RunFailed(trainer.path, trainer.state.epoch, error))
+        raise
+    shared = fabric.broadcast(outcome)
+    assert isinstance(shared, _Outcome)
+    return shared
+
+
+def _finish(trainer: Trainer) -> _Outcome:
+    """Measure the best weights, write what is only known at the end, and report it."""
+    settings, folder, data = trainer.settings, trainer.path, trainer.data
+    best = next(file for name in RUN_WEIGHTS if (file := folder / name).is_file())
+    model = load_detector(best, modules=trainer.detector.user_modules).to(trainer.fabric.device)
+    split, records = validation_split(data)
+    loader = ValidationLoader(records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=model.max_stride)
+    metrics = evaluate(fuse(model).to(memory_format=torch.channels_last), loader, records, data.names)
+    gates = named_gates(model)
+    about = {"weights": best.name, "epoch": load_weights(best)[1].extra["epoch"], "split": split}
+    RunFolder(folder).write_json("metrics.json", {**about, **metrics.to_dict(), "gates": gates})
+    state = trainer.state
+    trainer.callbacks.emit(
+        RunEnd(
+            folder=folder,
+            epoch=state.epoch,
+            rows=tuple(state.rows),
+            model=model,
+            weights=best,
+            metrics=metrics,
+            gates=gates,
+            reason=trainer.stop_reason,
+        )
+    )
+    return _Outcome(best, metrics, gates)
 
 
 def describe_data(data: DetectionDataset) -> dict[str, Any]:
@@ -133,53 +194,15 @@ def fingerprint(detector: Detector) -> dict[str, Any]:
     return {"parameters": sum(p.numel() for p in detector.parameters()), "sha256": digest.hexdigest()}
 
 
-def _finish(
-    data: DetectionDataset, settings: TrainSettings, folder: Path, modules: Mapping[str, type[nn.Module]]
-) -> Run:
-    """Measure the best weights and write what is only known at the end."""
-    best = next(file for name in RUN_WEIGHTS if (file := folder / name).is_file())
-    model = load_detector(best, modules=modules).to(_device(settings.device))
-    split, records = validation_split(data)
-    loader = ValidationLoader(records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=model.max_stride)
-    metrics = evaluate(fuse(model).to(memory_format=torch.channels_last), loader, records, data.names)
-    gates = named_gates(model)
-    about = {"weights": best.name, "epoch": load_weights(best)[1].extra["epoch"], "split": split}
-    RunFolder(folder).write_json("metrics.json", {**about, **metrics.to_dict(), "gates": gates})
-    if settings.plots:
-        pictures = Pictures(folder, data.names)
-        pictures.metrics(metrics)
-        pictures.predictions(model, records, settings.imgsz)
-    return Run(folder, metrics, model.cpu(), gates)
-
-
 def _fabric(settings: TrainSettings) -> Fabric:
-    accelerator, index = _accelerator(settings.device)
-    precision = FABRIC[resolve(settings.precision, accelerator)]
-    devices: Any = [index] if index is not None and settings.devices == 1 else settings.devices
-    if accelerator == "cpu":
-        devices = settings.devices
+    device = choose_device(settings.device)
+    precision = FABRIC[resolve(settings.precision, device.type)]
+    devices: Any = settings.devices if device.index is None or settings.devices > 1 else [device.index]
     strategy = "auto" if settings.devices == 1 else "ddp" if _launched_from_outside() else "ddp_spawn"
     with warnings.catch_warnings():
         # Fabric tells users of CPUs with GPUs beside them that they might want those; they named the device.
         warnings.filterwarnings("ignore", message="GPU available but not used")
-        return Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=precision)
-
-
-def _accelerator(device: str) -> tuple[str, int | None]:
-    """Return Fabric's accelerator and the index of the device, for "auto", "cpu", "cuda", "cuda:1", "1" or "mps"."""
-    kind, _, number = ("cuda", "", device) if device.isdigit() else device.partition(":")
-    if kind == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
-    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise RegardError(f"there is no device {device!r}", expected="auto, cpu, cuda, cuda:N, N or mps")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise RegardError(f"device {device!r} is asked for, and torch sees no CUDA device", hint="use --device cpu")
-    return kind, int(number) if number else None
-
-
-def _device(device: str) -> torch.device:
-    kind, index = _accelerator(device)
-    return torch.device(kind if index is None else f"{kind}:{index}")
+        return Fabric(accelerator=device.type, devices=devices, strategy=strategy, precision=precision)
 
 
 def _launched_from_outside() -> bool:

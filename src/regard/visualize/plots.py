@@ -110,6 +110,14 @@ def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
     return Path(path)
 
 
+def plot_metrics(metrics: Metrics, folder: Path) -> None:
+    """Save ``pr_curve.png``, ``f1_curve.png`` and ``confusion.png`` in ``folder``, which is made if necessary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_pr_curve(metrics, folder / "pr_curve.png")
+    plot_f1_curve(metrics, folder / "f1_curve.png")
+    plot_confusion(metrics, folder / "confusion.png")
+
+
 def plot_training(table: Mapping[str, Sequence[float]], path: str | Path) -> Path:
     """Plot the columns of a results table over epochs.
 

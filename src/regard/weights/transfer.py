@@ -54,11 +54,17 @@ class TransferReport:
         """Number of target tensors that were filled, completely or in part."""
         return len(self.kept) + len(self.moved) + len(self.partly)
 
+    def to_text(self) -> str:
+        """Write what is printed as plain text."""
+        return "\n".join([f"weights: {self._totals()}", *self._layer_lines()])
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the totals, and a line for each layer that was not kept completely."""
         yield Text(f"weights: {self._totals()}")
-        lines = [f"{layer}: {what}" for layer, what in self._layers()]
-        yield from (Text(f"  {line}") for line in _some(lines))
+        yield from map(Text, self._layer_lines())
+
+    def _layer_lines(self) -> list[str]:
+        return [f"  {line}" for line in _some([f"{layer}: {what}" for layer, what in self._layers()])]
 
     def _totals(self) -> str:
         whole = len(self.kept) + len(self.moved)

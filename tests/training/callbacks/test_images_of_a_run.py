@@ -1,4 +1,4 @@
-"""The pictures of a run: images keep their shape, every caption has a readable size, nothing is left out."""
+"""The images of a run keep their shape, every caption has a readable size, nothing is left out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Sample
 from regard.graph.detector import Detector
-from regard.training import pictures
-from regard.training.pictures import GAP, GROUND, TILE, Pictures
+from regard.training.callbacks import images
+from regard.training.callbacks.images import GAP, GROUND, TILE, draw_batch, draw_predictions, plot_results
 from regard.types import Batch, Targets
 from regard.visualize.boxes import class_colour
 
@@ -46,7 +46,7 @@ def test_labels_show_the_batch_with_its_boxes(tmp_path: Path, count: int, grid: 
     boxes = torch.tensor([[0.5, 0.5, 0.5, 0.5]])
     targets = Targets(torch.tensor([0]), torch.tensor([1]), boxes)
     batch = Batch(torch.full((count, 3, 32, 32), 200, dtype=torch.uint8), targets, tuple(range(count)))
-    Pictures(tmp_path, ["a", "b"]).labels(batch)
+    draw_batch(batch, ["a", "b"], tmp_path / "labels.jpg")
     picture = read(tmp_path / "labels.jpg")
     rows, columns = grid
     assert picture.shape == (rows * (TILE + GAP) - GAP, columns * (TILE + GAP) - GAP, 3)
@@ -60,7 +60,7 @@ def test_labels_show_the_batch_with_its_boxes(tmp_path: Path, count: int, grid: 
 
 def test_images_of_all_shapes_keep_theirs(tmp_path: Path, model: Detector) -> None:
     records = [record(60, 120), record(120, 60), record(80, 80)]
-    Pictures(tmp_path, ["a", "b"]).predictions(model, records, 64)
+    draw_predictions(model, records, ["a", "b"], 64, tmp_path / "predictions.jpg")
     picture = read(tmp_path / "predictions.jpg")
     tile_height = (picture.shape[0] - GAP) // 2
     assert picture.shape[1] == 3 * (TILE + GAP) - GAP
@@ -81,23 +81,26 @@ def test_of_many_images_some_are_shown(tmp_path: Path, model: Detector, monkeypa
         shown.extend(tiles)
         return tiles[0]
 
-    monkeypatch.setattr(pictures, "_grid", grid)
-    Pictures(tmp_path, ["a", "b"]).predictions(model, [record(40, 40)] * 37, 64)
+    monkeypatch.setattr(images, "_grid", grid)
+    draw_predictions(model, [record(40, 40)] * 37, ["a", "b"], 64, tmp_path / "predictions.jpg")
     assert len(shown) == 16
     shown.clear()
-    Pictures(tmp_path, ["a", "b"]).predictions(model, [record(40, 40)] * 6, 64)
+    draw_predictions(model, [record(40, 40)] * 6, ["a", "b"], 64, tmp_path / "predictions.jpg")
     assert len(shown) == 16  # two rows of four, two of two and two blanks each
     shown.clear()
-    Pictures(tmp_path, ["a", "b"]).predictions(model, [], 64)
+    draw_predictions(model, [], ["a", "b"], 64, tmp_path / "predictions.jpg")
     assert shown == []
 
 
 def test_curves_have_panels_by_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables: list[dict[str, list[float]]] = []
-    monkeypatch.setattr(pictures, "plot_training", lambda table, _path: tables.append(table))
-    rows = [{"epoch": e, "val/ap": e / 4, "gate/p4.se": e / 8, "train_seconds": 3.0} for e in (1.0, 2.0)]
-    Pictures(tmp_path, ["a"]).results(rows)
+    monkeypatch.setattr(images, "plot_training", lambda table, _path: tables.append(table))
+    rows = [
+        {"epoch": e, "train/dfl": e, "val/ap": e / 4, "gate/p4.se": e / 8, "train_seconds": 3.0} for e in (1.0, 2.0)
+    ]
+    plot_results(rows, tmp_path / "results.png")
     (table,) = tables
     assert table["AP/average precision"] == [0.25, 0.5]
+    assert table["dfl loss"] == [1.0, 2.0]
     assert table["p4.se/gate"] == [0.125, 0.25]
     assert not any("seconds" in name for name in table)

@@ -1,0 +1,60 @@
+"""How the command line shows log messages and warnings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import TextIO
+
+from regard.errors import RegardError, RegardWarning, nearest
+
+LEVEL_VARIABLE = "REGARD_LOG"
+"""Environment variable with the lowest level of the messages that are shown."""
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def show_messages() -> None:
+    """Print the messages of the logger "regard" and the project's warnings on standard error.
+
+    Raises:
+        RegardError: ``REGARD_LOG`` names no level.
+    """
+    warnings.showwarning = _show_warning
+    warnings.filterwarnings("default", category=DeprecationWarning, module=r"regard(\.|$)")
+    level = os.environ.get(LEVEL_VARIABLE, "info").lower()
+    if level not in LEVELS:
+        raise RegardError(
+            f"{LEVEL_VARIABLE} is {level!r}", expected="one of " + ", ".join(LEVELS), hint=nearest(level, LEVELS)
+        )
+    logger = logging.getLogger("regard")
+    logger.setLevel(level.upper())
+    if not any(isinstance(handler, _Handler) for handler in logger.handlers):
+        logger.addHandler(_Handler())
+
+
+class _Handler(logging.Handler):
+    """Prints messages with rich, which keeps them above a progress bar; those of level "info" without their level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.console import Console  # not needed for a command that logs nothing
+
+        console = Console(stderr=True, soft_wrap=True)
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        console.print(f"{level}{self.format(record)}", markup=False, highlight=False)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print the project's own warnings as plain lines, and others as Python does."""
+    if issubclass(category, RegardWarning | DeprecationWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
