@@ -29,7 +29,7 @@ from peers import PEERS, Bench
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import regard
-from regard.ablate.paired import estimate
+from regard.ablate.statistics import estimate
 from regard.data.formats import load_data
 from regard.training.precision import resolve
 

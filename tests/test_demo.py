@@ -11,9 +11,9 @@ import pytest
 
 from regard import demo
 from regard.ablate.hardware import Hardware, hardware_here
+from regard.ablate.processes import run_job
 from regard.ablate.study import run_study
-from regard.ablate.variants import Lineup
-from regard.ablate.worker import run_job
+from regard.ablate.variants import VariantBuilder
 
 NAMES = ["base", "self-attention", "control of self-attention"]
 
@@ -32,7 +32,7 @@ class Here:
 
 def test_it_compares_self_attention_and_its_control_in_paired_seeds() -> None:
     plan = demo.context_plan()
-    entries = Lineup(plan).entries()
+    entries = VariantBuilder(plan).variants
     assert [entry.name for entry in entries] == NAMES
     assert [entry.role for entry in entries] == ["base", "variant", "capacity control"]
     assert (plan.seeds, plan.gate, plan.metric) == ((0, 1, 2), False, "ap50")

@@ -17,11 +17,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from regard.ablate.console import print_verdict
+from regard.ablate.folder import RunRecord, StudyRecord
 from regard.ablate.machine import usable_cores
 from regard.ablate.plan import Plan, make_plan
-from regard.ablate.record import RunRecord, StudyRecord
 from regard.ablate.study import run_study
-from regard.ablate.tell import print_verdict
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
 
 IMAGES = "train=1000&val=200&test=0"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regard.ablate.record import CostRecord, Role, RunRecord, StudyRecord, Variant
+from regard.ablate.folder import CostRecord, Role, RunRecord, StudyRecord, Variant
 from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
 from regard.evaluation.coco import coco_rows
@@ -17,6 +17,7 @@ from regard.types import Detections
 
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS = 15
+SMALL = "synthetic:context?train=2&val=11&test=0"
 HOSTILE = "<b>A&B</b>|x"
 """A name that must not become markup."""
 
@@ -34,9 +35,9 @@ SPECS: tuple[tuple[str, Role, str, float, float], ...] = (
 """Name, role, what it controls, true effect on AP, standard deviation of paired differences."""
 
 
-def small_data(images: int = 11) -> DetectionDataset:
+def small_data() -> DetectionDataset:
     """Return the odd-one-out data with few val images."""
-    return load_data(f"synthetic:context?train=2&val={images}&test=0")
+    return load_data(SMALL)
 
 
 def fake_study(folder: Path, *, seeds: Sequence[int] = SEEDS, with_test: bool = False) -> StudyRecord:
@@ -51,7 +52,7 @@ def fake_study(folder: Path, *, seeds: Sequence[int] = SEEDS, with_test: bool = 
                 why = "out of memory: <script>alert(1)</script> at 12 GiB"
                 run = RunRecord(name, seed, "failed", run.folder, error=why)
             runs.append(run)
-    variants = [Variant(name, role, Path(f"models/{i}.yaml"), of) for i, (name, role, of, *_) in enumerate(SPECS)]
+    variants = [Variant(name, role, of, model=f"models/{i}.yaml") for i, (name, role, of, *_) in enumerate(SPECS)]
     values = {name: {s: {"ap": 0.37 + effect, "ap50": 0.6} for s in seeds} for name, _, _, effect, _ in SPECS}
     return StudyRecord(
         folder=folder,

@@ -16,8 +16,8 @@ from rich.console import Console
 from tiny_studies import DATA, Here, tiny_plan
 
 from regard.__main__ import main
-from regard.ablate.cluster import LetterboxTransform
-from regard.ablate.record import StudyRecord
+from regard.ablate.folder import StudyRecord
+from regard.ablate.ray import RunResources
 from regard.ablate.study import run_study
 
 ASKED = ("--base", "odd-one-out", "--data", DATA, "--imgsz", "64", "--batch", "4")
@@ -42,7 +42,7 @@ def regard(*arguments: str | Path) -> int:
         (("--base", "odd-one-out", "--data", DATA), "there is nothing to compare"),
         ((*ASKED, "--insert", "SE@p44"), "did you mean 'p4'?"),
         ((*ASKED, "--insert", "SE(ratoi=3)@p4"), "did you mean 'ratio'?"),
-        ((*ASKED, "--insert", "SEp4"), "'SEp4' says no edit"),
+        ((*ASKED, "--insert", "SEp4"), "'SEp4' is not an edit"),
         ((*ASKED, "--insert", "SE@p4", "--seeds", "few"), "--seeds 'few'"),
         ((*ASKED, "--insert", "SE@p4", "--seeds", "3,3"), "a list of different ones"),
         ((*ASKED, "--insert", "SE@p4", "--epochs", "2", "--images", "9"), "several budgets"),
@@ -86,9 +86,9 @@ def test_a_dry_run_keeps_nothing(
         "12 runs: 4 variants, seeds 0, 1, 2",
         "capacity control: 2,140 parameters for 2,048 (+4.5%)",
         "no control of ECA@p4: no convolutions are as small",
-        "on this machine, 2 runs at a time",
+        "on this machine, 2 runs in parallel",
         "MiB when all has finished",
-        "power to see a difference of 0.01 ap with 3 seeds:",
+        "power to detect a difference of 0.01 ap with 3 seeds:",
         "where paired differences spread by 0.02 (SD);",
         "measured on this machine; the cluster at desk:7 was not asked",
     ):
@@ -126,7 +126,7 @@ def test_the_status_is_json_while_runs_go_on(
         replace(fourth, status="waiting", metrics={}, curve=[]),
     ]
     monkeypatch.setattr("regard.ablate.folder.read_study", lambda _: replace(study, runs=runs))
-    monkeypatch.setattr("regard.ablate.table.epochs_of", lambda _: dict.fromkeys((v.name for v in study.variants), 3))
+    monkeypatch.setattr("regard.ablate.console.epochs_of", lambda _: dict.fromkeys((v.name for v in study.variants), 3))
     assert regard("ablate", "status", tmp_path, "--format", "json") == 0
     printed = capsys.readouterr().out
     assert "NaN" not in printed
@@ -136,21 +136,21 @@ def test_the_status_is_json_while_runs_go_on(
 @pytest.mark.parametrize(
     ("flags", "placement"),
     [
-        ((), LetterboxTransform()),
+        ((), RunResources()),
         (
             ("--cpus", "3", "--gpus", "0.25", "--resource", "a100=0.5", "--resource", "desk=2", "--placement", "pack"),
-            LetterboxTransform(cpus=3, gpus=0.25, resources={"a100": 0.5, "desk": 2.0}, strategy="pack"),
+            RunResources(cpus=3, gpus=0.25, resources={"a100": 0.5, "desk": 2.0}, strategy="pack"),
         ),
     ],
 )
 def test_what_a_run_takes_of_a_cluster_is_passed_on(
-    flags: tuple[str, ...], placement: LetterboxTransform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: tuple[str, ...], placement: RunResources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[tuple[str, LetterboxTransform]] = []
+    made: list[tuple[str, RunResources]] = []
     given: dict[str, Any] = {}
 
     class Cluster(Here):
-        def __init__(self, address: str, take: LetterboxTransform) -> None:
+        def __init__(self, address: str, take: RunResources) -> None:
             super().__init__()
             made.append((address, take))
 
@@ -158,10 +158,10 @@ def test_what_a_run_takes_of_a_cluster_is_passed_on(
         given.update(settings)
         return unfinished(fake_study(tmp_path))
 
-    monkeypatch.setattr("regard.ablate.cluster.RayExecutor", Cluster)
+    monkeypatch.setattr("regard.ablate.ray.RayExecutor", Cluster)
     monkeypatch.setattr("regard.ablate.study.run_study", run)
     epochs = dict.fromkeys((variant.name for variant in fake_study(tmp_path).variants), 15)
-    monkeypatch.setattr("regard.ablate.table.epochs_of", lambda _: epochs)
+    monkeypatch.setattr("regard.ablate.console.epochs_of", lambda _: epochs)
     assert regard("ablate", *ASKED, "--noise", "--ray", "head:6379", *flags, "-o", tmp_path) == 0
     assert made == [("head:6379", placement)]
     assert isinstance(given["executor"], Cluster)

@@ -12,11 +12,11 @@ import torch
 from rich.console import Console
 from tiny_studies import Here, tiny_plan
 
-from regard.ablate.cluster import LetterboxTransform, RayExecutor
 from regard.ablate.folder import StudyFolder, read_json
 from regard.ablate.hardware import Hardware, describe_device, device_here, hardware_here, has_device
+from regard.ablate.processes import peak_mib
+from regard.ablate.ray import RayExecutor, RunResources
 from regard.ablate.study import run_study
-from regard.ablate.worker import peak_mib
 from regard.errors import RegardError
 
 
@@ -77,13 +77,13 @@ def test_a_study_settles_it_once_for_all_its_runs(tmp_path: Path, monkeypatch: p
     plan, folder = tiny_plan(control="none", seeds=[0], train={"precision": "auto"}), tmp_path / "study"
     with pytest.raises(KeyboardInterrupt):
         run_study(plan, folder, executor=Stopped(), console=Console(quiet=True))
-    jobs = [read_json(file)["settings"] for file in sorted(folder.rglob("job.json"))]
+    jobs = [read_json(file)["arguments"]["settings"] for file in sorted(folder.rglob("job.json"))]
     assert [(job["device"], job["precision"], job["workers"]) for job in jobs] == [("cpu", "bf16", 1)] * 2
     (folder / "runs" / "base" / "seed-0" / "job.json").unlink()
     monkeypatch.setattr(Other, "hardware", Here.hardware)
     with pytest.raises(KeyboardInterrupt):
         run_study(plan, folder, executor=Stopped(), console=Console(quiet=True))
-    assert read_json(folder / "runs" / "base" / "seed-0" / "job.json")["settings"]["precision"] == "bf16"
+    assert read_json(folder / "runs" / "base" / "seed-0" / "job.json")["arguments"]["settings"]["precision"] == "bf16"
     document = StudyFolder(folder).read()
     assert document["provenance"]["hardware"] == {"device": "cpu", "precision": "bf16", "workers": 1}
     document["provenance"]["hardware"]["device"] = "mps"
@@ -107,10 +107,10 @@ def test_a_cluster_tells_what_a_node_with_the_runs_resources_has(
     ray = SimpleNamespace(
         remote=remote, get=lambda found: found, nodes=lambda: nodes, exceptions=SimpleNamespace(RayError=OSError)
     )
-    monkeypatch.setattr("regard.ablate.cluster._connected", lambda _: ray)
+    monkeypatch.setattr("regard.ablate.ray._connected", lambda _: ray)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    executor = RayExecutor("auto", LetterboxTransform(cpus=3, gpus=gpus, resources={"desk": 0.5}))
+    executor = RayExecutor("auto", RunResources(cpus=3, gpus=gpus, resources={"desk": 0.5}))
     found = executor.hardware({"precision": "auto"})
     assert found.device == device
     assert (found.precision, found.workers) == ("bf16", 2) or device == "cpu"

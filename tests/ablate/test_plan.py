@@ -1,4 +1,4 @@
-"""Plans from YAML and from flags, and what is wrong with them."""
+"""Plans from YAML and from options, edits in one word, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from regard.ablate.plan import Plan, make_plan, read_plan
+from regard.ablate.plan import Edit, Plan, make_plan, parse_edits, parse_variant, read_plan
+from regard.ablate.variants import apply_insertions, apply_replacements
 from regard.config import DEFAULT_RECIPE
 from regard.errors import RegardError
+from regard.graph.read import read_spec
 
 LEAST: dict[str, Any] = {"base": "yolov5n", "data": "synthetic:local", "insert": ["SE@sppf"]}
 
@@ -60,10 +62,10 @@ def test_defaults() -> None:
     ("text", "line", "told"),
     [
         ("base: a\ndata: b\nisnert: [SE@p4]\n", 3, "did you mean 'insert'"),
-        ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - SEp4\n", 5, "'SEp4' says no edit"),
-        ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - ECA@p4\n  - SE@ p4\n", 4, "'SE@p4' is there twice"),
-        ("base: a\ndata: b\ninsert:\n  - x=SE@p4\n  - y=SEp4\n", 5, "'SEp4' says no edit"),
-        ("base: a\ndata: b\ninsert:\n  - SE@p4\nreplace:\n  - x=SE@p4\n  - x=ECA@p4\n", 6, "'x' is there twice"),
+        ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - SEp4\n", 5, "'SEp4' is not an edit"),
+        ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - ECA@p4\n  - SE@ p4\n", 4, "'SE@p4' is used twice"),
+        ("base: a\ndata: b\ninsert:\n  - x=SE@p4\n  - y=SEp4\n", 5, "'SEp4' is not an edit"),
+        ("base: a\ndata: b\ninsert:\n  - SE@p4\nreplace:\n  - x=SE@p4\n  - x=ECA@p4\n", 6, "'x' is used twice"),
         ("base: a\ndata: b\nseeds: 0\ninsert: [SE@p4]\n", 3, "seeds is"),
         ("base: a\ndata: b\nseeds: [1, 1]\ninsert: [SE@p4]\n", 3, "a list of different ones"),
         ("base: a\ndata: b\ninsert: [SE@p4]\nmetric: map\n", 4, "one of ap, ap50"),
@@ -89,9 +91,9 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, line: in
 
 
 def test_names_are_unique_over_all_kinds() -> None:
-    with pytest.raises(RegardError, match="'base' is there twice"):
+    with pytest.raises(RegardError, match="'base' is used twice"):
         make_plan({**LEAST, "model": ["models/base.yaml"]})
-    with pytest.raises(RegardError, match="'yolov5s' is there twice"):
+    with pytest.raises(RegardError, match="'yolov5s' is used twice"):
         make_plan({**LEAST, "model": ["a/yolov5s.pt", "b/yolov5s.pt"]})
 
 
@@ -102,3 +104,56 @@ def test_a_missing_plan() -> None:
 
 def test_an_a_a_study_needs_no_variant() -> None:
     assert isinstance(make_plan({"base": "yolov5n", "data": "x", "noise": True}), Plan)
+
+
+@pytest.mark.parametrize(
+    ("text", "edits"),
+    [
+        ("SE@sppf", [Edit("SE", "sppf")]),
+        (" SE (ratio = 8) @ sppf ", [Edit("SE", "sppf", {"ratio": 8})]),
+        ("A(b=[1, 2], c=x)@9", [Edit("A", "9", {"b": [1, 2], "c": "x"})]),
+        ("nn.Identity@head.p4_fused", [Edit("nn.Identity", "head.p4_fused")]),
+        ("SE@p4+CBAM(a=1+1)@p5", [Edit("SE", "p4"), Edit("CBAM", "p5", {"a": "1+1"})]),
+        ("SE()@p4", [Edit("SE", "p4")]),
+    ],
+)
+def test_what_is_written_is_read(text: str, edits: list[Edit]) -> None:
+    assert list(parse_edits(text)) == edits
+
+
+@pytest.mark.parametrize("text", ["SE", "@p4", "SE@", "SE(ratio=8@p4", "SE@p4@p5", "8@p4", "SE@p4+", "SE p4"])
+def test_what_says_no_edit_is_refused(text: str) -> None:
+    with pytest.raises(RegardError, match="is not an edit"):
+        parse_edits(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (" SE (ratio = 8) @ sppf ", "SE(ratio=8)@sppf"),
+        ("small=SE(ratio=8)@sppf", "small"),
+        (" self-attention.2 = SE(ratio=8)@sppf", "self-attention.2"),
+    ],
+)
+def test_a_variant_may_have_a_name_of_its_own(text: str, name: str) -> None:
+    assert parse_variant(text) == (name, (Edit("SE", "sppf", {"ratio": 8}),))
+
+
+@pytest.mark.parametrize("text", ["=SE@p4", "a b=SE@p4", "a=b=SE@p4", "small=", "8=SE@p4"])
+def test_what_is_no_name_is_refused(text: str) -> None:
+    with pytest.raises(RegardError, match="is not an edit"):
+        parse_variant(text)
+
+
+def test_options_need_names() -> None:
+    with pytest.raises(RegardError, match="'8' is not an option"):
+        parse_edits("SE(8)@p4")
+
+
+def test_edits_are_applied_in_order() -> None:
+    spec = read_spec("odd-one-out")
+    inserted = apply_insertions(spec, parse_edits("SE(ratio=4)@p4+ECA@p3"), gate=False)
+    assert [row.name for row in inserted.layers if row.name not in {r.name for r in spec.layers}] == ["p3.eca", "p4.se"]
+    assert inserted.layer("p4.se").options == {"ratio": 4}
+    assert inserted.layer("p4.se").gate is False
+    assert apply_replacements(spec, parse_edits("C3TR@p4")).layer("p4").module == "C3TR"

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from tiny_studies import tiny_plan
 
+from regard.ablate.detector import DetectorExperiment, with_mosaic
 from regard.ablate.hardware import Hardware
-from regard.ablate.jobs import run_settings
-from regard.ablate.probe import Probe, _start_seconds, _with_mosaic
-from regard.ablate.variants import Entry, Lineup
+from regard.ablate.probe import Probe, _start_seconds
+from regard.ablate.trainable import Budget
+from regard.config import TrainSettings
 
 MEASURED = Probe(
     train_seconds={"base": 0.1, "slow": 0.5},
@@ -39,12 +40,15 @@ def test_the_time_of_a_run() -> None:
 
 
 def test_mosaic_is_measured_where_the_runs_have_it() -> None:
-    lineup = Lineup(tiny_plan(recipe="default", epochs=4))
-    settings = run_settings(lineup.plan, Entry("base", "base"), 0, 2, Hardware("cpu", "32", 0))
+    experiment = DetectorExperiment(tiny_plan(recipe="default", epochs=4, control="none"))
+    base, hardware = experiment.variants()[0], Hardware("cpu", "32", 0)
+    whole, short = (experiment.arguments(base, 0, Budget(2), hardware, limit=n)["settings"] for n in (0, 12))
+    assert short["recipe"]["close_mosaic"] == 0
+    settings = TrainSettings.model_validate(whole)
     assert settings.recipe.close_mosaic == 3  # of two epochs none would have it
-    assert _with_mosaic(settings, 4).recipe.close_mosaic == 0
-    assert _with_mosaic(settings, None).recipe.close_mosaic == 0
-    assert _with_mosaic(settings, 3) == settings
+    assert with_mosaic(settings, 4).recipe.close_mosaic == 0
+    assert with_mosaic(settings, None).recipe.close_mosaic == 0
+    assert with_mosaic(settings, 3) == settings
 
 
 def test_every_run_starts_a_process(tmp_path: Path) -> None:

@@ -12,14 +12,15 @@ import torch
 from rich.console import Console
 from tiny_studies import DATA, Here, outcome, tiny_plan
 
-from regard.ablate import conclude
-from regard.ablate.conclude import check_effect
-from regard.ablate.folder import StudyFolder, alone, is_held, places, read_study
-from regard.ablate.jobs import file_sums
+from regard.ablate import study as study_module
+from regard.ablate.checks import file_sums
+from regard.ablate.console import duration, epochs_of, study_table
+from regard.ablate.detector import DetectorExperiment, DetectorTrainable
+from regard.ablate.folder import StudyFolder, folder_names, is_running, locked_run, read_study
 from regard.ablate.plan import make_plan
 from regard.ablate.probe import Probe
-from regard.ablate.study import run_study
-from regard.ablate.table import duration, epochs_of, study_table
+from regard.ablate.setup import planned_epochs
+from regard.ablate.study import check_effect, run_study
 from regard.errors import RegardError, RegardWarning
 
 BROKEN = """\
@@ -57,18 +58,18 @@ def test_a_study_is_decided_then_tested_and_never_repeats_a_run(
 ) -> None:
     order: list[str] = []
     for name in ("_decide", "_measure_test"):
-        original = getattr(conclude, name)
-        monkeypatch.setattr(conclude, name, lambda *a, n=name, f=original: (order.append(n), f(*a)))
+        original = getattr(study_module, name)
+        monkeypatch.setattr(study_module, name, lambda *a, n=name, f=original: (order.append(n), f(*a)))
     plan, executor = tiny_plan(), Here()
     printed = io.StringIO()
     study = run_study(plan, tmp_path / "study", executor=executor, console=Console(file=printed, width=120))
     told = printed.getvalue()
-    assert told.startswith("power to see a difference of 0.01 ap with 2 seeds:\n   18% where paired differences")
+    assert told.startswith("power to detect a difference of 0.01 ap with 2 seeds:\n   18% where paired differences")
     assert told.count("\nSE-ratio-4-p4 seed-") == 2
     names = ["base", "SE(ratio=4)@p4", "control of SE(ratio=4)@p4"]
     assert [variant.name for variant in study.variants] == names
     assert [(run.seed, run.variant) for run in study.runs] == [(seed, name) for seed in (0, 1) for name in names]
-    assert all(variant.model.is_file() for variant in study.variants)
+    assert all((study.folder / variant.model).is_file() for variant in study.variants)
     for run in study.runs:
         assert run.status == "finished"
         assert run.metrics["ap"] == pytest.approx(run.curve[-1]["val/ap"], rel=1e-4)
@@ -106,7 +107,7 @@ def check_refusals(folder: Path) -> None:
     result = (run / "result.json").read_text()
     (run / "result.json").unlink()
     (run / "failure.json").write_text('{"error": "lost"}')
-    with pytest.raises(RegardError, match="test has been looked at"):
+    with pytest.raises(RegardError, match="test has been measured"):
         run_study(tiny_plan(), folder, executor=Here(), retry_failed=True)
     (run / "failure.json").unlink()
     other = json.loads(result)
@@ -153,11 +154,8 @@ def test_what_fails_is_told_in_its_row_and_the_rest_goes_on(tmp_path: Path) -> N
     ("budget", "epochs"), [({"images": 27}, 3), ({"images": 26}, 2), ({"images": 1}, 1), ({"epochs": 4}, 4)]
 )
 def test_a_budget_becomes_epochs(budget: dict[str, int], epochs: int) -> None:
-    from regard.ablate.begin import planned_epochs
-    from regard.ablate.variants import Entry, Lineup
-
-    values = {"base": "odd-one-out", "data": DATA, "noise": True, **budget}
-    assert planned_epochs(Lineup(make_plan(values)), [Entry("base", "base")], None) == {"base": epochs}
+    plan = make_plan({"base": "odd-one-out", "data": DATA, "noise": True, **budget})
+    assert planned_epochs(plan, DetectorExperiment(plan), None) == {"base": epochs, "noise": epochs}
 
 
 def test_what_a_plan_names_has_to_stay_as_it_was(tmp_path: Path) -> None:
@@ -205,19 +203,19 @@ def test_ended_while_it_measures_and_while_it_concludes(tmp_path: Path, monkeypa
             raise KeyboardInterrupt
         return measured
 
-    monkeypatch.setattr("regard.ablate.begin.probe", probe)
+    monkeypatch.setattr("regard.ablate.setup.probe", probe)
     with pytest.raises(KeyboardInterrupt):
         run_study(plan, folder, executor=Here(), console=Console(quiet=True))
     assert not StudyFolder(folder).exists
-    detect, calls = conclude.detect_split, []
+    evaluate, calls = DetectorTrainable.evaluate, []
 
-    def ends_in_the_second(*given, **settings):  # type: ignore[no-untyped-def]
-        calls.append(given)
-        if len(calls) == 2:
+    def ends_in_the_second(run, split):  # type: ignore[no-untyped-def]
+        calls.extend([split] * (split == "test"))
+        if len(calls) == 2 and split == "test":
             raise KeyboardInterrupt
-        return detect(*given, **settings)
+        return evaluate(run, split)
 
-    monkeypatch.setattr(conclude, "detect_split", ends_in_the_second)
+    monkeypatch.setattr(DetectorTrainable, "evaluate", ends_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         run_study(plan, folder, executor=Here(), console=Console(quiet=True))
     half = read_study(folder)
@@ -233,13 +231,13 @@ def test_ended_while_it_measures_and_while_it_concludes(tmp_path: Path, monkeypa
 
 def test_minutes_need_a_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Probe({}, {}, 1.0, 0.0, {}, 0.0, {"base": "ImportError: no such library"})
-    monkeypatch.setattr("regard.ablate.begin.probe", lambda *_: nothing)
+    monkeypatch.setattr("regard.ablate.setup.probe", lambda *_: nothing)
     plan = tiny_plan(control="none", epochs=None, minutes=3)
     with pytest.raises(RegardError, match=r"as no variant could be measured: base failed .* ImportError"):
         run_study(plan, tmp_path / "study", executor=Here(), console=Console(quiet=True))
     assert not StudyFolder(tmp_path / "study").exists
     one = replace(nothing, train_seconds={"base": 2.0}, failures={"SE(ratio=4)@p4": "out of memory"})
-    monkeypatch.setattr("regard.ablate.begin.probe", lambda *_: one)
+    monkeypatch.setattr("regard.ablate.setup.probe", lambda *_: one)
 
     class Stopped(Here):
         def run(self, _):  # type: ignore[no-untyped-def]
@@ -267,9 +265,9 @@ def test_a_study_is_told_while_it_runs(tmp_path: Path) -> None:
     (waiting / "results.csv").write_text("\n".join(rows[:3]))
     study = read_study(tmp_path / "study")
     assert [run.status for run in study.runs] == ["finished", "waiting"]
-    assert not is_held(waiting)
-    with alone(waiting):
-        assert is_held(waiting)
+    assert not is_running(waiting)
+    with locked_run(waiting):
+        assert is_running(waiting)
         study = read_study(tmp_path / "study")
         table = study_table(study, epochs_of(tmp_path / "study"))
     assert study.runs[1].status == "running"
@@ -281,7 +279,7 @@ def test_a_study_is_told_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_words_for_folders_and_times() -> None:
-    assert places(["SE@p4", "SE p4", "SE(ratio=8)@p4"]) == {
+    assert folder_names(["SE@p4", "SE p4", "SE(ratio=8)@p4"]) == {
         "SE@p4": "SE-p4",
         "SE p4": "SE-p4_2",
         "SE(ratio=8)@p4": "SE-ratio-8-p4",

@@ -1,4 +1,4 @@
-"""Fairness: what variants of one seed share, and that seeds differ."""
+"""Fairness: what variants of one seed share, that seeds differ, and capacity controls as close as channels allow."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import torch
 from tiny_studies import PLAIN, tiny_plan
 
 import regard
+from regard.ablate.checks import check_seeds, checksum
+from regard.ablate.detector import DetectorExperiment
 from regard.ablate.folder import read_run
 from regard.ablate.hardware import Hardware
-from regard.ablate.jobs import check_seeds, checksum, run_settings, write_job
-from regard.ablate.variants import Entry, Lineup, order_seed
-from regard.ablate.worker import run_job
+from regard.ablate.processes import run_job
+from regard.ablate.trainable import Budget, write_run
+from regard.ablate.variants import DetectorVariant, VariantBuilder, matching_width, order_seed
 from regard.config import AugmentSettings
 from regard.data.loader import TrainLoader
 from regard.errors import RegardError
+from regard.graph.cost import GATE_FLOPS, row_costs
 from regard.graph.detector import Detector
+from regard.nn.residual import residual_parameters
 from regard.training import loop
 from regard.types import Batch
 
@@ -47,33 +51,33 @@ def by_layer(detector: Detector) -> dict[str, torch.Tensor]:
 def test_all_that_variants_share_starts_with_the_same_values(base: str, tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("base: odd-one-out\ninsert: [{after: p3, module: ECA}]\n")
-    lineup = Lineup(tiny_plan(base=base, insert=ASKED, replace=["C3TR@p4"], model=[str(overlay)], noise=True))
-    entries = lineup.entries()
-    assert len(entries) == 8
+    builder = VariantBuilder(tiny_plan(base=base, insert=ASKED, replace=["C3TR@p4"], model=[str(overlay)], noise=True))
+    variants = builder.variants
+    assert len(variants) == 8
     images = torch.rand(2, 3, 64, 64)
     for seed in (0, 3):
-        first = lineup.start(entries[0], seed)
+        first = builder.start(variants[0], seed)
         shared, output = by_layer(first), first(images)
         assert any(key.startswith("detect.") for key in shared)
-        for entry in entries[1:]:
-            detector = Lineup(lineup.plan).start(entry, seed)  # as in another process
+        for variant in variants[1:]:
+            detector = VariantBuilder(builder.plan).start(variant, seed)  # as in another process
             own = by_layer(detector)
             common = [key for key in own if key in shared and own[key].shape == shared[key].shape]
-            assert len(common) >= len(shared) - 40 * (entry.kind == "replace")
+            assert len(common) >= len(shared) - 40 * (variant.kind == "replace")
             assert {key for key in shared if not key.startswith("p4.")} <= set(common)
-            assert all(torch.equal(own[key], shared[key]) for key in common), entry.name
-            if entry.kind != "replace":  # gates are closed
-                assert all(map(torch.equal, detector(images), output)), entry.name
+            assert all(torch.equal(own[key], shared[key]) for key in common), variant.name
+            if variant.kind != "replace":  # gates are closed
+                assert all(map(torch.equal, detector(images), output)), variant.name
 
 
 def test_a_start_is_the_same_each_time_and_another_for_another_seed(base: str) -> None:
     plan = tiny_plan(base=base, insert=ASKED)
-    one, other = Lineup(plan), Lineup(plan)
-    other.entries()
-    for entry in one.entries():
+    one, other = VariantBuilder(plan), VariantBuilder(plan)
+    assert len(other.variants) == 5
+    for variant in one.variants:
         torch.rand(5)  # whatever was drawn before
-        assert same(one.start(entry, 2), other.start(entry, 2))
-        assert not same(one.start(entry, 2), other.start(entry, 1)), entry.name
+        assert same(one.start(variant, 2), other.start(variant, 2))
+        assert not same(one.start(variant, 2), other.start(variant, 1)), variant.name
     kept = by_layer(one.base(1))["p3.cv1.conv.weight"]
     assert torch.equal(kept, by_layer(one.base(2))["p3.cv1.conv.weight"])  # of the weights that were given
 
@@ -87,9 +91,9 @@ def test_another_model_keeps_its_own_weights(base: str, tmp_path: Path) -> None:
     torch.manual_seed(12)
     other = regard.load("odd-one-out-se")
     regard.save(other, tmp_path / "other.safetensors")
-    lineup = Lineup(tiny_plan(base=base, model=[str(tmp_path / "other.safetensors")], control="none"))
-    entry = next(e for e in lineup.entries() if e.name == "other")
-    assert same(lineup.start(entry, 0), other)
+    builder = VariantBuilder(tiny_plan(base=base, model=[str(tmp_path / "other.safetensors")], control="none"))
+    variant = next(e for e in builder.variants if e.name == "other")
+    assert same(builder.start(variant, 0), other)
 
 
 def test_runs_of_one_seed_see_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +107,11 @@ def test_runs_of_one_seed_see_the_same_batches(tmp_path: Path, monkeypatch: pyte
                 yield batch
 
     monkeypatch.setattr(loop, "TrainLoader", Watched)
-    lineup = Lineup(tiny_plan(noise=True, control="none"))
-    entries = {entry.name: entry for entry in lineup.entries()}
+    experiment = DetectorExperiment(tiny_plan(noise=True, control="none"))
+    variants = {variant.name: variant for variant in experiment.variants()}
     for name, seed in (("base", 0), ("SE(ratio=4)@p4", 0), ("noise", 0), ("base", 5)):
-        settings = run_settings(lineup.plan, entries[name], seed, 1, Hardware("cpu", "32", 0))
-        write_job(tmp_path / f"{name}-{seed}", lineup, entries[name], seed, settings)
+        hardware = Hardware("cpu", "32", 0)
+        write_run(tmp_path / f"{name}-{seed}", experiment, variants[name], seed, Budget(1), hardware)
         run_job(tmp_path / f"{name}-{seed}")
     base, variant, noise, other = seen
     assert base == variant
@@ -119,11 +123,11 @@ def test_runs_of_one_seed_see_the_same_batches(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_noise_control_differs_in_its_order_alone() -> None:
-    lineup = Lineup(tiny_plan(noise=True))
-    entries = {entry.name: entry for entry in lineup.entries()}
-    assert same(lineup.start(entries["noise"], 1), lineup.start(entries["base"], 1))
-    assert order_seed(entries["noise"], 1) != 1
-    assert order_seed(entries["SE(ratio=4)@p4"], 1) == 1 == order_seed(Entry("base", "base"), 1)
+    builder = VariantBuilder(tiny_plan(noise=True))
+    variants = {variant.name: variant for variant in builder.variants}
+    assert same(builder.start(variants["noise"], 1), builder.start(variants["base"], 1))
+    assert order_seed(variants["noise"], 1) != 1
+    assert order_seed(variants["SE(ratio=4)@p4"], 1) == 1 == order_seed(DetectorVariant("base", "base"), 1)
 
 
 def test_seeds_that_change_nothing_are_refused(tmp_path: Path) -> None:
@@ -135,12 +139,85 @@ def test_seeds_that_change_nothing_are_refused(tmp_path: Path) -> None:
     regard.save(regard.load(overlay), weights)
     one_image = "synthetic:context?train=1&val=1&test=0"
     with pytest.raises(RegardError, match="seeds 0 and 1 have the same start"):
-        check_seeds(Lineup(tiny_plan(base=str(weights), data=one_image, recipe=recipe)))
-    assert len(set(check_seeds(Lineup(tiny_plan(base=str(weights), seeds=3))).values())) == 3
+        check_seeds(VariantBuilder(tiny_plan(base=str(weights), data=one_image, recipe=recipe)))
+    assert len(set(check_seeds(VariantBuilder(tiny_plan(base=str(weights), seeds=3))).values())) == 3
 
 
 def test_the_checksum_sees_images_and_labels() -> None:
-    sums = {checksum(Lineup(tiny_plan(data=f"synthetic:{name}")).data) for name in (
+    sums = {checksum(VariantBuilder(tiny_plan(data=f"synthetic:{name}")).data) for name in (
         "context?train=5&val=2", "context?train=5&val=3", "local?train=5&val=2", "context?train=5&val=2&seed=1"
     )}  # fmt: skip
     assert len(sums) == 4
+
+
+@pytest.mark.parametrize("channels", [1, 8, 127])
+@pytest.mark.parametrize("wanted", [0, 17, 518, 8192, 66_048])
+def test_the_width_is_the_nearest_of_all(channels: int, wanted: int) -> None:
+    def size(hidden: int) -> int:
+        return residual_parameters(channels, hidden)
+
+    best = min(range(1, 200), key=lambda hidden: abs(size(hidden) - wanted))
+    assert abs(size(matching_width(size, wanted)) - wanted) == abs(size(best) - wanted)
+
+
+def variants(**changes: object) -> tuple[VariantBuilder, dict[str, DetectorVariant]]:
+    builder = VariantBuilder(tiny_plan(**changes))
+    return builder, {variant.name: variant for variant in builder.variants}
+
+
+def test_it_has_as_many_parameters_at_the_same_place() -> None:
+    name = "MultiHeadSelfAttention@p4+SE(ratio=4)@p3"
+    builder, found = variants(insert=[name])
+    control = found[f"control of {name}"]
+    assert control.role == "capacity control"
+    assert control.controls == name
+    base, variant, other = (builder.start(found[n], 0) for n in ("base", name, control.name))
+    own, matched = (sum(p.numel() for p in d.parameters()) for d in (variant, other))
+    plain = sum(p.numel() for p in base.parameters())
+    assert abs(matched - own) / (own - plain) < 0.02
+    assert [row.inputs for row in other.spec.layers] == [
+        tuple(i.replace(".multiheadselfattention", X).replace(".se", X) for i in row.inputs)
+        for row in variant.spec.layers
+    ]
+    assert other.spec.layer(f"p4{X}").gate is other.spec.layer(f"p3{X}").gate is True
+    assert f"{matched - plain - 2:,} parameters for {own - plain - 2:,}" in control.note
+
+
+X = ".residualconvolutions"
+
+
+def test_it_can_have_as_many_flops_instead() -> None:
+    builder, found = variants(insert=["MultiHeadSelfAttention@p4"], control_match="flops", imgsz=128)
+    totals = []
+    for name in ("base", "MultiHeadSelfAttention@p4", "control of MultiHeadSelfAttention@p4"):
+        detector = builder.start(found[name], 0)
+        gate = GATE_FLOPS * 128 * 8 * 8 * (name.startswith("Multi"))
+        totals.append(sum(cost.flops for cost in row_costs(detector, 128)) - gate)
+    base, variant, control = totals
+    assert abs(control - variant) / (variant - base) < 0.02
+
+
+def test_where_convolutions_cannot_be_as_small_the_base_is_the_control() -> None:
+    builder, found = variants(insert=["ECA@p4", "SimAM@p4", "SE@p4"])
+    assert [name for name in found if name.startswith("control")] == ["control of SE@p4"]
+    notes = builder.control_notes()
+    assert "at least 525 parameters for 5, so the base is its control" in notes["ECA@p4"]
+    assert "for 0, so the base" in notes["SimAM@p4"]
+
+
+def test_what_changes_the_shape_has_none() -> None:
+    builder, _ = variants(insert=["Conv(out_channels=64)@p3"], gate=False)
+    assert "changes the shape" in builder.control_notes()["Conv(out_channels=64)@p3"]
+
+
+def test_one_for_the_largest_or_none_at_all() -> None:
+    asked = ["SE@p4", "MultiHeadSelfAttention@p4"]
+    assert list(variants(insert=asked, control="largest")[1]) == [
+        "base", "SE@p4", "MultiHeadSelfAttention@p4", "control of MultiHeadSelfAttention@p4"
+    ]  # fmt: skip
+    builder, _ = variants(insert=[*asked, "ECA@p4"], control="largest")
+    notes = builder.control_notes()
+    assert notes["SE@p4"] == "only the largest insertion has a control"
+    assert "parameters for" in notes["MultiHeadSelfAttention@p4"]
+    assert "no convolutions are as small" in notes["ECA@p4"]
+    assert list(variants(insert=asked, control="none")[1]) == ["base", *asked]

@@ -6,13 +6,12 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regard.ablate.folder import read_json
+from regard.ablate.detector import DetectorExperiment
+from regard.ablate.folder import StudyRecord, read_json
 from regard.ablate.hardware import Hardware, hardware_here
-from regard.ablate.jobs import run_settings, write_job
 from regard.ablate.plan import Plan, make_plan
-from regard.ablate.record import StudyRecord
-from regard.ablate.variants import Lineup
-from regard.ablate.worker import run_job
+from regard.ablate.processes import run_job
+from regard.ablate.trainable import Budget, write_run
 from regard.config import AugmentSettings, OptimSettings, Recipe
 
 DATA = "synthetic:context?train=13&val=5&test=3"
@@ -39,9 +38,8 @@ def tiny_plan(**changes: Any) -> Plan:
 
 def prepared(folder: Path, seed: int = 0, epochs: int = 1) -> Path:
     """Write a run of the base that has not begun."""
-    lineup = Lineup(tiny_plan(control="none"))
-    base = lineup.entries()[0]
-    write_job(folder, lineup, base, seed, run_settings(lineup.plan, base, seed, epochs, Hardware("cpu", "32", 0)))
+    experiment = DetectorExperiment(tiny_plan(control="none"))
+    write_run(folder, experiment, experiment.variants()[0], seed, Budget(epochs), Hardware("cpu", "32", 0))
     return folder
 
 

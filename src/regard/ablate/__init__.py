@@ -1,1 +1,1 @@
-"""Studies that settle whether a change to a detector pays: paired seeds, equal budgets, intervals, a verdict."""
+"""Studies that find out whether a change to a detector improves it: paired seeds, equal budgets, a verdict."""

@@ -1,24 +1,25 @@
-"""A study on disk: one file that says what it is, and a folder a run. All that continuing needs lies here.
+"""A study on disk and in memory: one file that describes it and one folder per run, enough to continue it.
 
 study.json                   plan, variants, provenance, costs, decision, test
 models/VARIANT.yaml          the graphs
-runs/VARIANT/seed-N/         a run folder as of `regard train`, with job.json, log.txt, val.json, and in the end
+runs/VARIANT/seed-N/         a run folder as of `regard train`, with job.json, log.txt, val.json, and at the end
                              result.json or failure.json
 """
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from regard.ablate.record import CostRecord, RunRecord, Status, StudyRecord, Variant
+from filelock import FileLock, Timeout
+
 from regard.errors import RegardError
 from regard.training.folder import RunFolder
 
@@ -33,8 +34,126 @@ STUDY, JOB, START, RESULT, FAILURE, VAL, LOG, LOCK = (
     ".lock",
 )
 FORMAT = 1
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10))}
+"""File names that Windows does not allow."""
 
+Role = Literal["base", "variant", "capacity control", "noise control"]
+Status = Literal["waiting", "running", "finished", "failed"]
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the things that a study compares.
+
+    Attributes:
+        name: unique in the study, such as ``SE@sppf``; the base comes first.
+        role: what it is there for. Variants are judged; controls are shown next to them.
+        controls: for a capacity control, the variant that it has the capacity of.
+        note: a remark, such as how close the capacities are.
+        model: the file that describes it, relative to the study's folder; "" if there is none.
+    """
+
+    name: str
+    role: Role
+    controls: str = ""
+    note: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training of one variant with one seed.
+
+    Attributes:
+        variant: the variant's name.
+        seed: of data order, augmentation and new weights.
+        status: how far it has come.
+        folder: the run's folder; once finished it holds ``val.json``, the detections on val as a COCO results file
+            whose image ids are 1-based positions in the split.
+        metrics: AP, AP50 and the others of ``Metrics`` on val, of the weights that the plan says (best or last epoch).
+        per_class: AP of each class on val.
+        curve: one mapping an epoch, as in ``results.csv``.
+        gates: final value of every gate.
+        seconds: of training.
+        peak_mib: most memory that the process held, in MiB.
+        error: why it failed, "" if it did not.
+    """
+
+    variant: str
+    seed: int
+    status: Status
+    folder: Path
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    per_class: Mapping[str, float] = field(default_factory=dict)
+    curve: Sequence[Mapping[str, float]] = ()
+    gates: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_mib: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class CostRecord:
+    """What a variant costs.
+
+    Attributes:
+        parameters: learned values.
+        flops: for one image; a multiplication and an addition count as two.
+        latency_ms: of one image, one value a repeat; the repeats of all variants were taken in turn.
+        peak_mib: most memory that a forward pass holds, in MiB.
+        bound: times as fast as the model could become by a cheaper mixing of its attention, by time; 1 without any.
+        device: that latencies and memory were measured on, in words; "" where that is not known.
+    """
+
+    parameters: int
+    flops: int
+    latency_ms: Sequence[float]
+    peak_mib: float
+    bound: float
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A whole study, as far as it has come.
+
+    Attributes:
+        folder: where everything of it lies.
+        question: in words.
+        metric: the key of ``RunRecord.metrics`` on which it is decided, such as ``ap``.
+        alpha: level of the study's tests and of 1 - the intervals' coverage, over all variants (Holm).
+        mde: smallest difference that matters, in units of the metric.
+        variants: the base first.
+        seeds: planned.
+        runs: all that are planned, variant by variant within a seed.
+        costs: by variant.
+        test: metrics on the untouched test split by variant and seed, filled after the decision; empty without one.
+        plan: the plan as given, JSON-ready.
+        provenance: versions, hardware, git state, commands, checksum of the data.
+    """
+
+    folder: Path
+    question: str
+    metric: str
+    alpha: float
+    mde: float
+    variants: Sequence[Variant]
+    seeds: Sequence[int]
+    runs: Sequence[RunRecord]
+    costs: Mapping[str, CostRecord] = field(default_factory=dict)
+    test: Mapping[str, Mapping[int, Mapping[str, float]]] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Variant:
+        """The variant that all others are compared with."""
+        return self.variants[0]
+
+    def finished(self, variant: str) -> dict[int, RunRecord]:
+        """Finished runs of a variant by seed."""
+        return {run.seed: run for run in self.runs if run.variant == variant and run.status == "finished"}
 
 
 class StudyFolder:
@@ -53,7 +172,7 @@ class StudyFolder:
         return (self.path / STUDY).is_file()
 
     def read(self) -> Document:
-        """Return what the study file says.
+        """Read the study file.
 
         Raises:
             RegardError: there is none, or it is damaged.
@@ -64,6 +183,8 @@ class StudyFolder:
         document = read_json(file)
         if document.get("format") != FORMAT:
             raise RegardError(f"a study of format {document.get('format')}", file=file, expected=f"format {FORMAT}")
+        if "match" in document["plan"]:  # its name before version 0.2
+            document["plan"]["control_match"] = document["plan"].pop("match")
         return document
 
     def write(self, document: Mapping[str, Any]) -> None:
@@ -71,45 +192,48 @@ class StudyFolder:
         RunFolder(self.path).write_json(STUDY, document)
 
     def run(self, place: str, seed: int) -> Path:
-        """Return the folder of one run; ``place`` is the variant's."""
+        """Path of the folder of one run; ``place`` is the variant's folder name."""
         return self.path / "runs" / place / f"seed-{seed}"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder alone; released by the system when the process ends, however it ends.
+        """Lock the folder; the system unlocks it when the process ends, however it ends.
 
         Raises:
-            RegardError: another command holds it.
+            RegardError: another command has locked it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RegardError(
-                    "another command works on this study", file=self.path, hint="see it by `regard ablate status`"
-                ) from error
+        lock = FileLock(self.path / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RegardError(
+                "another command works on this study", file=self.path, hint="see it with `regard ablate status`"
+            ) from error
+        try:
             yield
+        finally:
+            lock.release()
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, waiting for whoever holds it now."""
-    with (folder / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def locked_run(folder: Path) -> Iterator[None]:
+    """Lock a run's folder, after waiting for the process that has locked it."""
+    with FileLock(folder / LOCK):
         yield
 
 
-def is_held(folder: Path) -> bool:
+def is_running(folder: Path) -> bool:
     """Whether a process works on a run's folder now."""
-    try:
-        with (folder / LOCK).open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    if not (folder / LOCK).is_file():
         return False
-    except OSError:
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
         return True
-    return False
+    except OSError:  # a folder that can only be read: nobody works there
+        return False
 
 
 def is_over(folder: Path) -> bool:
@@ -117,20 +241,26 @@ def is_over(folder: Path) -> bool:
     return (folder / RESULT).is_file() or (folder / FAILURE).is_file()
 
 
-def places(names: Sequence[str]) -> dict[str, str]:
-    """Return for each name a word that can be a folder's, all different."""
+def folder_names(names: Sequence[str]) -> dict[str, str]:
+    """Choose a valid folder name for each variant, all different, on Windows too.
+
+    Example:
+        >>> folder_names(["SE@p4", "SE p4"])
+        {'SE@p4': 'SE-p4', 'SE p4': 'SE-p4_2'}
+    """
     found: dict[str, str] = {}
     for name in names:
-        word = re.sub(r"[^\w.+-]+", "-", name).strip("-.")
-        k = 2
-        while word in found.values():
-            word, k = f"{re.sub('_[0-9]+$', '', word)}_{k}", k + 1
+        stem = re.sub(r"[^\w.+-]+", "-", name).strip("-.")
+        stem, k = f"{stem}_" if stem.partition(".")[0].upper() in RESERVED else stem, 2
+        word = stem
+        while word.casefold() in {other.casefold() for other in found.values()}:
+            word, k = f"{stem}_{k}", k + 1
         found[name] = word
     return found
 
 
 def read_study(path: str | Path) -> StudyRecord:
-    """Return a study as far as it has come, from what lies in its folder.
+    """Read a study, finished or not, from its folder.
 
     Raises:
         RegardError: there is none, or it is damaged.
@@ -138,9 +268,7 @@ def read_study(path: str | Path) -> StudyRecord:
     folder = StudyFolder(Path(path))
     document = folder.read()
     plan, entries = document["plan"], document["variants"]
-    variants = [
-        Variant(entry["name"], entry["role"], folder.path / entry["model"], entry["controls"]) for entry in entries
-    ]
+    variants = [Variant(entry["name"], entry["role"], entry["controls"], model=entry["model"]) for entry in entries]
     runs = [
         read_run(entry["name"], seed, folder.run(entry["place"], seed)) for seed in plan["seeds"] for entry in entries
     ]
@@ -164,7 +292,7 @@ def read_study(path: str | Path) -> StudyRecord:
 
 
 def read_run(variant: str, seed: int, folder: Path) -> RunRecord:
-    """Return one run as far as it has come."""
+    """Read one run, finished or not."""
     curve = _curve(folder / "results.csv")
     if (folder / RESULT).is_file():
         result = read_json(folder / RESULT)
@@ -174,22 +302,22 @@ def read_run(variant: str, seed: int, folder: Path) -> RunRecord:
     if (folder / FAILURE).is_file():
         error = read_json(folder / FAILURE)["error"]
         return RunRecord(variant, seed, "failed", folder, curve=curve, seconds=trained_seconds(curve), error=error)
-    status: Status = "running" if is_held(folder) else "waiting"
+    status: Status = "running" if is_running(folder) else "waiting"
     return RunRecord(variant, seed, status, folder, curve=curve, seconds=trained_seconds(curve))
 
 
 def trained_seconds(curve: Sequence[Mapping[str, float]]) -> float:
-    """Return how long the epochs so far were trained."""
-    return sum(row["train_seconds"] for row in curve)
+    """Seconds that the epochs so far were trained."""
+    return sum(row.get("train_seconds", 0.0) for row in curve)
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return values of a JSON file as numbers; what was not a number was written as null."""
+    """Convert the values of a JSON file to numbers; NaN was written as null."""
     return {key: math.nan if value is None else float(value) for key, value in values.items()}
 
 
 def read_json(file: Path) -> Document:
-    """Return the mapping in a JSON file.
+    """Read a JSON file that holds a mapping.
 
     Raises:
         RegardError: it cannot be read, or is damaged.

@@ -1,4 +1,4 @@
-"""What this machine computes on, and what all runs of a study compute on and in."""
+"""The hardware that all runs of a study compute on, settled once when it begins."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from regard.training.precision import Precision, resolve
 
 @dataclass(frozen=True)
 class Hardware:
-    """What "auto" means to a study, settled when it begins, so that the runs of a pair never differ in it.
+    """What "auto" means to a study, so that the runs of a pair never differ in it.
 
     Attributes:
         device: "cpu", "cuda" or "mps".
         precision: "32", "bf16" or "fp16".
-        workers: processes that load data, beside each run.
+        workers: number of data-loading processes of each run.
     """
 
     device: str
@@ -29,10 +29,10 @@ class Hardware:
 
 
 def hardware_here(train: Mapping[str, Any]) -> Hardware:
-    """Return what settings of a training mean on this machine.
+    """Resolve the training settings that depend on this machine.
 
     Args:
-        train: the settings that a plan gives; what it leaves out is the default.
+        train: the settings that a plan gives; the others have their defaults.
 
     Raises:
         RegardError: the device that they name is not here.
@@ -41,7 +41,7 @@ def hardware_here(train: Mapping[str, Any]) -> Hardware:
     if not has_device(settings.device):
         raise RegardError(f"device {settings.device!r} is asked for, and there is none here", hint="use device=cpu")
     device = device_here(settings.device)
-    # Runs beside each other fill the cores already, unless it is a GPU that waits for the data.
+    # Parallel runs fill the cores already, unless a GPU waits for the data.
     workers = settings.workers if "workers" in train or device == "cuda" else 0
     return Hardware(device, resolve(settings.precision, device), workers)
 
@@ -54,14 +54,21 @@ def has_device(device: str) -> bool:
 
 
 def device_here(device: str) -> str:
-    """Return ``device`` where this process has it, else the processor; "auto" as training takes it."""
+    """Choose ``device`` if this process has it, else the CPU; "auto" as training does."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device if has_device(device) else "cpu"
 
 
 def describe_device(asked: str) -> str:
-    """Return in words what stands in for a device here: its name, and that it is another where it is."""
+    """Name the device that replaces ``asked`` here, and say so if it is another."""
     here = device_here(asked)
     name = f"{here} ({torch.cuda.get_device_name()})" if here == "cuda" else here
     return name if asked in (here, "auto") else f"{name}, as the machine that measured has no {asked}"
+
+
+def free_gpus(device: str) -> list[float]:
+    """Free memory in MiB of every GPU that runs on ``device`` may use."""
+    if device != "cuda" or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.mem_get_info(i)[0] / 2**20 for i in range(torch.cuda.device_count())]

@@ -1,67 +1,59 @@
-"""What a study is to compare, on what, how often and for how long: from a YAML file or from flags."""
+"""What a study compares, on which data, how often and for how long: from a YAML file or from options.
+
+The command line makes its options of these settings, so whatever takes long to import is imported where it is used.
+
+A variant is written as ``MODULE@LAYER``: ``SE@sppf``, ``SE(reduction=8)@sppf``, several at once ``SE@p4+ECA@p5``, with
+a name of its own ``small=SE(reduction=8)@sppf``.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from regard.ablate.notation import parse_variant, split_name
-from regard.config import Recipe, Settings, TrainSettings, checked, find_recipe
-from regard.data.files import is_file, read_text
-from regard.data.synthetic import PREFIX
+from regard.config import Option, Recipe, Settings, TrainSettings, checked, find_recipe
 from regard.errors import RegardError, nearest
-from regard.evaluation.metrics import HEADLINE
-from regard.graph.document import LineOf, read_document
+
+if TYPE_CHECKING:
+    from regard.graph.document import LineOf
 
 BASE, NOISE = "base", "noise"
 """Names of the variants that every study may have."""
 
-OWN = ("epochs", "batch", "imgsz", "seed", "recipe", "patience", "plots", "devices")
-"""Settings of a training that the plan or the study itself decides."""
+STUDY_DECIDES = ("epochs", "batch", "imgsz", "seed", "recipe", "patience", "plots", "devices")
+"""Training settings that the plan or the study itself decides."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 PATHS = ("base", "weights", "data", "recipe")
 PATH_LISTS = ("model", "module")
 
+SYNTHETIC = "synthetic:"
+"""What the name of drawn data starts with."""
 
-class Plan(Settings):
-    """A study as planned.
+EDIT = re.compile(r"(?P<module>[^\W\d][\w.]*)\s*(\((?P<options>.*)\))?\s*@\s*(?P<layer>[\w.-]+)")
+NAMED = re.compile(r"\s*(?P<name>[^\W\d][\w.-]*)\s*=(?P<edits>.*\S.*)", re.DOTALL)
+EXPECTED_EDIT = "MODULE@LAYER, with options in brackets: SE@sppf, SE(reduction=8)@sppf or SE@p4+ECA@p5"
 
-    One of ``epochs``, ``minutes`` and ``images`` is the budget of each run. Minutes are turned into epochs by a short
-    measurement of each variant, so that every run knows its schedule and all seeds of a variant train equally long.
-    """
 
-    base: str = Field(description="the model that all others are compared with")
-    weights: str | None = Field(None, description="fills the base as far as its tensors have a place")
-    data: str
-    insert: tuple[str, ...] = Field((), description="insertions, each a variant: SE@sppf, name=SE(ratio=8)@sppf")
-    replace: tuple[str, ...] = Field((), description="replacements, each a variant: C3TR@p5 puts C3TR in p5's place")
-    model: tuple[str, ...] = Field((), description="other models, each a variant: overlays, YAMLs, weights, zoo names")
-    gate: bool = Field(True, description="whether what is inserted stands behind a gate, closed at the start")
-    control: Literal["each", "largest", "none"] = Field(
-        "each", description="plain convolutions of equal capacity for each insertion, or for the largest only"
+class StudySettings(Settings):
+    """The settings of every study, whatever is trained."""
+
+    seeds: tuple[int, ...] = Field(
+        (0, 1, 2, 3, 4), min_length=1, description="Seeds: how many, as 5, or which, as 3,7,11"
     )
-    match: Literal["parameters", "flops"] = Field("parameters", description="what of a control equals the variant's")
-    noise: bool = Field(False, description="train the base again on another order and other augmentation draws")
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="how many, or which")
-    epochs: int | None = Field(None, ge=1)
-    minutes: float | None = Field(None, gt=0, description="of training, on this machine")
-    images: int | None = Field(None, ge=1, description="training images seen, rounded up to whole epochs")
-    imgsz: int = Field(TrainSettings().imgsz, ge=32)
-    batch: int = Field(TrainSettings().batch, ge=1)
-    recipe: str | Recipe = "default"
-    train: dict[str, Any] = Field({}, description="other settings of a training: precision, device, freeze, ...")
-    module: tuple[str, ...] = Field((), description="your own layers, as my_attention.py:MyBlock")
-    epoch: Literal["last", "best"] = Field("last", description="whose weights are measured; the best is chosen on val")
-    metric: str = "ap"
-    alpha: float = Field(0.05, gt=0, lt=0.5)
-    mde: float = Field(0.01, gt=0, lt=1, description="smallest difference that matters")
-    question: str = ""
+    epochs: int | None = Field(None, ge=1, description="Budget of each run: epochs (100 unless minutes or images)")
+    metric: str = Field("ap", description="Metric on val that decides")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Significance level, over all variants")
+    mde: float = Field(0.01, gt=0, lt=1, description="Smallest difference in the metric that matters")
+    question: str = Field("", description="Question that the study answers, in words")
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -75,17 +67,71 @@ class Plan(Settings):
             raise ValueError("a number of seeds, or a list of different ones, none negative")
         return value
 
+    @property
+    def planned_epochs(self) -> int | None:
+        """Epochs of every run; None if another budget decides."""
+        return self.epochs or TrainSettings().epochs
+
+
+class Plan(StudySettings):
+    """The plan of a study of detectors.
+
+    One of ``epochs``, ``minutes`` and ``images`` is the budget of each run. Minutes are converted to epochs by a short
+    measurement of each variant, so every run knows its schedule and all seeds of a variant train equally long.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {"match": "control_match"}
+
+    base: str = Field(description="Model that all variants are compared with")
+    weights: str | None = Field(None, description="Weights loaded into the base for all matching tensors")
+    data: str = Field(description="Dataset: see `regard data check --help`")
+    insert: Annotated[tuple[str, ...], Option(repeat=True)] = Field(
+        (), description="Variant with a layer inserted: SE@sppf, name=SE(reduction=8)@p4"
+    )
+    replace: Annotated[tuple[str, ...], Option(repeat=True)] = Field(
+        (), description="Variant with a layer replaced: C3TR@p5"
+    )
+    model: Annotated[tuple[str, ...], Option(repeat=True)] = Field(
+        (), description="Variant that is another model: overlay, YAML, weights, zoo name"
+    )
+    gate: bool = Field(True, description="Insert layers behind gates that are closed at the start")
+    control: Literal["each", "largest", "none"] = Field(
+        "each", description="Capacity controls: one for each insertion, for the largest only, or none"
+    )
+    control_match: Annotated[Literal["parameters", "flops"], Option(old=("--match",))] = Field(
+        "parameters", description="What a capacity control has in common with its variant"
+    )
+    noise: bool = Field(False, description="Train the base again with another data order, as an A/A control")
+    minutes: float | None = Field(None, gt=0, description="Budget of each run: minutes of training on this machine")
+    images: int | None = Field(None, ge=1, description="Budget of each run: training images, rounded up to epochs")
+    imgsz: Annotated[int, Option(flags=("--imgsz", "--img"))] = Field(
+        TrainSettings().imgsz, ge=32, description="Input size in pixels"
+    )
+    batch: int = Field(TrainSettings().batch, ge=1, description="Number of images per step")
+    recipe: Annotated[str | Recipe, Option(flags=("--recipe", "--hyp"))] = Field(
+        "default", description="Training recipe: default, yolov5, or a YOLOv5 hyp.yaml"
+    )
+    train: Annotated[dict[str, Any], Option(repeat=True)] = Field(
+        {}, description="Another training setting, as precision=bf16 or cache=ram"
+    )
+    module: Annotated[tuple[str, ...], Option(repeat=True)] = Field(
+        (), description="Your own layers, as my_attention.py:MyBlock"
+    )
+    epoch: Literal["last", "best"] = Field("last", description="Weights that are measured; the best are chosen on val")
+
     @field_validator("metric")
     @classmethod
     def _metric_is_measured(cls, value: str) -> str:
+        from regard.evaluation.metrics import HEADLINE
+
         if value not in HEADLINE:
             raise ValueError("one of " + ", ".join(HEADLINE))
         return value
 
     @field_validator("train")
     @classmethod
-    def _not_what_the_plan_says(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in OWN:
+    def _is_left_to_the_user(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in STUDY_DECIDES:
             if name in value:
                 raise ValueError(f"anything but {name}, which the plan or the study decides")
         if str(value.get("device", "auto")) not in DEVICES:
@@ -99,30 +145,30 @@ class Plan(Settings):
     @model_validator(mode="after")
     def _is_a_study(self) -> Plan:
         if sum(budget is not None for budget in (self.epochs, self.minutes, self.images)) > 1:
-            raise RegardError("there are several budgets", expected="one of epochs, minutes and images")
+            raise RegardError("several budgets are given", expected="one of epochs, minutes and images")
         for text in (*self.insert, *self.replace):
             parse_variant(text)
         names = Counter([BASE, NOISE, *self.names])
         for name, count in names.items():
             if count > 1:
-                raise RegardError(f"the name {name!r} is there twice", expected="variants that differ")
+                raise RegardError(f"the name {name!r} is used twice", expected="variants that differ")
         if not self.names and not self.noise:
             raise RegardError("there is nothing to compare", expected="insert, replace, model or noise")
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the variants that were asked for, in order: their own or edits as written; models by file's stem."""
+        """Names of the variants asked for, in order: their own or their edits as written; models by their file."""
         edited = [parse_variant(text)[0] for text in (*self.insert, *self.replace)]
         return (*edited, *map(model_name, self.model))
 
     @property
     def planned_epochs(self) -> int | None:
-        """Epochs of every run; None where minutes or images decide."""
-        return None if self.minutes or self.images else self.epochs or TrainSettings().epochs
+        """Epochs of every run; None if minutes or images decide."""
+        return None if self.minutes or self.images else super().planned_epochs
 
     def settings(self, seed: int, epochs: int) -> TrainSettings:
-        """Return the settings of one run. No run stops early, so that all have the same budget.
+        """Training settings of one run. No run stops early, so all have the same budget.
 
         Raises:
             RegardError: an unknown recipe.
@@ -132,21 +178,69 @@ class Plan(Settings):
         return checked(TrainSettings, {**self.train, **own, "patience": 0, "plots": False})
 
 
+@dataclass(frozen=True)
+class Edit:
+    """One insertion or replacement.
+
+    Attributes:
+        module: class name of the new layer.
+        layer: name of the layer that it is inserted after, or that it replaces.
+        options: arguments of the module by name.
+    """
+
+    module: str
+    layer: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_variant(text: str) -> tuple[str, tuple[Edit, ...]]:
+    """Read the name of a variant (by default its edits without spaces) and its edits.
+
+    Raises:
+        RegardError: the text is not of this form.
+
+    Example:
+        >>> parse_variant("small=SE(reduction=8)@sppf")
+        ('small', (Edit(module='SE', layer='sppf', options={'reduction': 8}),))
+    """
+    name, edits = split_name(text)
+    return name or "".join(edits.split()), parse_edits(edits)
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """Separate the name of a variant, "" if it has none, from its edits as written."""
+    match = NAMED.fullmatch(text)
+    return (match["name"], match["edits"].strip()) if match else ("", text)
+
+
+def parse_edits(text: str) -> tuple[Edit, ...]:
+    """Read the edits of a variant.
+
+    Raises:
+        RegardError: the text is not of this form.
+    """
+    return tuple(_parse_edit(part, text) for part in _split(text, "+"))
+
+
 def model_name(model: str) -> str:
-    """Return the name of a variant that is another model."""
+    """Name of a variant that is another model."""
     return Path(model).stem
 
 
 def make_plan(values: Mapping[str, Any], *, file: Path | None = None, lines: LineOf | None = None) -> Plan:
-    """Return a plan made of what a user gave; fields that are None are left to their defaults.
+    """Validate a user's values; those that are None are left to their defaults.
 
     Raises:
         RegardError: an unknown field (the nearest is suggested), a missing one, or a wrong value.
+
+    Example:
+        >>> make_plan({"base": "yolov5n", "data": "coco128", "insert": ["SE@sppf"], "seeds": 3}).seeds
+        (0, 1, 2)
     """
     lines = lines or {}
     given = {name: value for name, value in values.items() if value is not None}
     for name in given:
-        if name not in Plan.model_fields:
+        if name not in {*Plan.model_fields, *Plan.renamed}:
             raise RegardError(
                 f"a plan has no {name!r}",
                 file=file,
@@ -157,7 +251,7 @@ def make_plan(values: Mapping[str, Any], *, file: Path | None = None, lines: Lin
     try:
         return Plan.model_validate(given)
     except ValidationError as error:
-        raise _told(error, file, lines) from error
+        raise _explained(error, file, lines) from error
     except RegardError as error:
         if error.file is not None:
             raise
@@ -166,15 +260,18 @@ def make_plan(values: Mapping[str, Any], *, file: Path | None = None, lines: Lin
 
 
 def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None) -> Plan:
-    """Return the plan that a YAML file holds. Paths in it count from its folder, where something lies there.
+    """Read a plan from a YAML file. Paths in it are relative to its folder, if something exists there.
 
     Args:
-        file: a mapping of the fields of ``Plan``; a list may be written as one word.
-        overrides: fields that replace the file's, where they are not None.
+        file: a mapping of the fields of ``Plan``; a list of one may be written without brackets.
+        overrides: fields that replace the file's, if they are not None.
 
     Raises:
         RegardError: missing, no YAML, or wrong; with file, line and the nearest valid choice.
     """
+    from regard.data.files import is_file, read_text
+    from regard.graph.document import read_document
+
     path = Path(file)
     if not is_file(path):
         raise RegardError("there is no such plan", file=path, expected="a YAML file with base, data and insert")
@@ -186,16 +283,45 @@ def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     return make_plan({**values, **given}, file=path, lines=lines)
 
 
+def _parse_edit(part: str, whole: str) -> Edit:
+    match = EDIT.fullmatch(part.strip())
+    if match is None:
+        raise RegardError(f"{whole!r} is not an edit", expected=EXPECTED_EDIT)
+    return Edit(match["module"], match["layer"], dict(_option(o, whole) for o in _split(match["options"] or "", ",")))
+
+
+def _option(text: str, whole: str) -> tuple[str, Any]:
+    name, equals, value = (piece.strip() for piece in text.partition("="))
+    if not equals or not name.isidentifier():
+        raise RegardError(f"{whole!r}: {text.strip()!r} is not an option", expected="name=value, such as reduction=8")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RegardError(f"{whole!r}: {value!r} cannot be read", expected="a number, word or [list]") from error
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at a separator outside of brackets; empty text has no parts."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts if text.strip() else []
+
+
 def _located(name: str, value: Any, folder: Path) -> Any:
     if name in (*PATH_LISTS, "insert", "replace") and isinstance(value, str):
         value = [value]
     if name in PATH_LISTS and isinstance(value, list):
-        return [_beside(entry, folder) for entry in value]
-    return _beside(value, folder) if name in PATHS else value
+        return [_relative(entry, folder) for entry in value]
+    return _relative(value, folder) if name in PATHS else value
 
 
-def _beside(value: Any, folder: Path) -> Any:
-    if not isinstance(value, str) or value.startswith(PREFIX):
+def _relative(value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or value.startswith(SYNTHETIC):
         return value
     file, dots, rest = value.partition(".py:")
     there = folder / (f"{file}.py" if dots else file)
@@ -203,30 +329,28 @@ def _beside(value: Any, folder: Path) -> Any:
 
 
 def _spellings(entry: str) -> set[str]:
-    """Return what a message may call a list entry: as written, without spaces, its name, its edits."""
+    """All that a message may call a list entry: as written, without spaces, its name, its edits."""
     return {entry, "".join(entry.split()), *split_name(entry)} - {""}
 
 
-def _told(error: ValidationError, file: Path | None, lines: LineOf) -> RegardError:
+def _explained(error: ValidationError, file: Path | None, lines: LineOf) -> RegardError:
     first = error.errors()[0]
     name, *rest = first["loc"]
     item = rest[0] if rest and isinstance(rest[0], int) else -1
     line = lines.get((str(name), item), lines.get((str(name), -1)))
     if first["type"] == "missing":
-        return RegardError(f"the plan has no {name!r}", file=file, expected=_description(str(name)))
+        return RegardError(
+            f"the plan has no {name!r}", file=file, expected=Plan.model_fields[str(name)].description or "a value"
+        )
     message = first["msg"].removeprefix("Value error, ")
     what = f"{'.'.join(map(str, first['loc']))} is {first['input']!r}"
     return RegardError(what, file=file, line=line, expected=message)
 
 
-def _description(name: str) -> str:
-    return Plan.model_fields[name].description or {"data": "a data set to train and validate on"}.get(name, "a value")
-
-
 def _line_of(what: str, given: Mapping[str, Any], lines: LineOf) -> int | None:
-    """Return the line of the list entry, else of the field, that a message speaks of."""
+    """Line of the list entry, else of the field, that a message mentions."""
     for name, value in given.items():
         for i, entry in enumerate(value if isinstance(value, Sequence) and not isinstance(value, str) else ()):
-            if isinstance(entry, str) and any(repr(said) in what for said in _spellings(entry)):
+            if isinstance(entry, str) and any(repr(spelling) in what for spelling in _spellings(entry)):
                 return lines.get((name, i))
     return next((lines.get((name, -1)) for name in given if what.startswith(f"{name}: ")), None)

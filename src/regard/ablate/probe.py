@@ -1,4 +1,4 @@
-"""What a study will take: each variant is trained for two short epochs on a few images, in a process of its own."""
+"""A short measurement of what a run takes: each variant is trained for two short epochs in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from regard.ablate.execute import Worker, thread_environment
 from regard.ablate.folder import FAILURE, LOCK, LOG, RESULT, read_json, read_run
 from regard.ablate.hardware import Hardware
-from regard.ablate.jobs import run_settings, write_job
-from regard.ablate.variants import Entry, Lineup
-from regard.config import TrainSettings
+from regard.ablate.local import thread_environment
+from regard.ablate.processes import SpawnedProcess
+from regard.ablate.trainable import Budget, Experiment, write_run
 
-BATCHES = 3
-"""Batches of an epoch of the probe; the second epoch is the one that counts."""
+EPOCHS = 2
+"""Epochs of the measurement; the last one counts."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,12 @@ class Probe:
     """What was measured.
 
     Attributes:
-        train_seconds: for one training image, by variant; those that failed are missing.
-        val_seconds: for one image of val, likewise.
-        start_seconds: that a run takes besides: to start its process, to load, to write.
-        peak_mib: most memory that a run needs.
-        run_mib: on disk when a run has finished, by variant.
-        open_mib: on disk while it trains.
+        train_seconds: per training image, by variant; those that failed are missing.
+        val_seconds: per image of val, likewise.
+        start_seconds: additional time of a run, to start its process, to load and to write.
+        peak_mib: largest memory of a run.
+        run_mib: disk space of a finished run, by variant.
+        open_mib: disk space of a run while it trains.
         failures: why variants failed, by name.
     """
 
@@ -44,76 +43,68 @@ class Probe:
     failures: Mapping[str, str]
 
     def describe(self) -> dict[str, Any]:
-        """Return all of it, JSON-ready."""
+        """All of it, JSON-ready."""
         return asdict(self)
 
     def epochs_in(self, minutes: float, images: int) -> dict[str, int]:
-        """Return for each variant how many epochs of so many images it trains in so many minutes, 1 or more."""
+        """Number of epochs that each variant trains in a time, 1 or more, given the images per epoch."""
         return {name: max(int(60 * minutes / (seconds * images)), 1) for name, seconds in self.train_seconds.items()}
 
     def failure_lines(self) -> list[str]:
-        """Return a sentence for each variant that failed."""
+        """A sentence for each variant that failed."""
         return [f"{name} failed in the short measurement: {error}" for name, error in self.failures.items()]
 
     def run_seconds(self, name: str, epochs: int, images: int, val_images: int, val_every: int) -> float:
-        """Return how long one run takes; as the slowest variant where this one's probe failed.
+        """Estimate the seconds of one run; as for the slowest variant if this one's measurement failed.
 
         Args:
             name: of the variant.
             epochs: of the run.
-            images: of an epoch.
-            val_images: of val.
-            val_every: epochs from one look at val to the next; the last epoch always looks.
+            images: per epoch.
+            val_images: number of images of val.
+            val_every: epochs between evaluations on val; the last epoch always has one.
         """
         train = self.train_seconds.get(name, max(self.train_seconds.values(), default=0.0))
         val = self.val_seconds.get(name, max(self.val_seconds.values(), default=0.0))
-        # The last weights are measured twice more: once by the run itself, once for the study.
-        looks = math.ceil(epochs / val_every) + 2
-        return self.start_seconds + epochs * images * train + looks * val_images * val
+        # The last weights are evaluated twice more: once by the run itself, once for the study.
+        evaluations = math.ceil(epochs / val_every) + 2
+        return self.start_seconds + epochs * images * train + evaluations * val_images * val
 
 
-def probe(lineup: Lineup, entries: Sequence[Entry], threads: int, hardware: Hardware) -> Probe:
-    """Measure every variant; nothing of it is kept."""
-    plan = lineup.plan
+def probe(experiment: Experiment, seed: int, threads: int, hardware: Hardware) -> Probe:
+    """Measure every variant; the runs are not kept."""
+    variants = experiment.variants()
     with tempfile.TemporaryDirectory(prefix="regard-probe-") as temporary:
-        folders = {entry.name: Path(temporary) / str(i) for i, entry in enumerate(entries)}
-        for entry in entries:
-            settings = _with_mosaic(run_settings(plan, entry, plan.seeds[0], 2, hardware), plan.planned_epochs)
-            write_job(folders[entry.name], lineup, entry, plan.seeds[0], settings, limit=BATCHES * plan.batch)
+        folders = {variant.name: Path(temporary) / str(i) for i, variant in enumerate(variants)}
+        for variant in variants:
+            folder, limit = folders[variant.name], experiment.probe_limit
+            write_run(folder, experiment, variant, seed, Budget(EPOCHS), hardware, limit=limit)
         began = time.time()  # as files are dated
-        process = Worker(list(folders.values()), thread_environment(threads))
+        process = SpawnedProcess(list(folders.values()), thread_environment(threads))
         try:
             process.wait()
         finally:
             process.stop()
-        return _read(folders, began, time.time(), lineup)
-
-
-def _with_mosaic(settings: TrainSettings, epochs: int | None) -> TrainSettings:
-    """Return the settings with mosaic to the end, unless the run is so short that it never has any."""
-    if epochs is not None and epochs <= settings.recipe.close_mosaic:
-        return settings
-    return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"close_mosaic": 0})})
+        return _read(folders, began, time.time(), experiment)
 
 
 def _start_seconds(folders: Sequence[Path], began: float, ended: float) -> float:
-    """Return what one run takes besides its epochs: a process of its own, and its share of what all took.
+    """Time of one run besides its epochs: to start a process, and its share of the additional time of all.
 
     Args:
         folders: of the runs, all of one process.
         began: when the process was started.
         ended: when it had ended.
     """
-    lock = folders[0] / LOCK  # made when the process has imported all and comes to its first run
+    lock = folders[0] / LOCK  # created when the process has imported everything and comes to its first run
     started = max(lock.stat().st_mtime, began) if lock.is_file() else ended
     curves = [read_run("", 0, folder).curve for folder in folders]
     inside = sum(row["train_seconds"] + row["val_seconds"] for curve in curves for row in curve)
     return started - began + max(ended - started - inside, 0.0) / len(folders)
 
 
-def _read(folders: Mapping[str, Path], began: float, ended: float, lineup: Lineup) -> Probe:
-    limit = BATCHES * lineup.plan.batch
-    counts = {split: min(len(lineup.data.splits[split]), limit) for split in ("train", "val")}
+def _read(folders: Mapping[str, Path], began: float, ended: float, experiment: Experiment) -> Probe:
+    counts = {split: min(experiment.images[split], experiment.probe_limit) for split in ("train", "val")}
     finished = {name: folder for name, folder in folders.items() if (folder / RESULT).is_file()}
     runs = {name: read_run(name, 0, folder) for name, folder in finished.items()}
     last = {name: run.curve[-1] for name, run in runs.items()}
@@ -128,7 +119,7 @@ def _read(folders: Mapping[str, Path], began: float, ended: float, lineup: Lineu
         start_seconds=_start_seconds(list(folders.values()), began, ended),
         peak_mib=max((run.peak_mib for run in runs.values()), default=0.0),
         run_mib={name: _mib(folder) for name, folder in finished.items()},
-        # Training keeps the weights, a second copy of them, two moments and the last and best weights.
+        # Training keeps the weights, their moving average, two moments, and the last and best weights.
         open_mib=max((_mib(folder, "*.safetensors") * 3 for folder in finished.values()), default=0.0),
         failures=failures,
     )
@@ -139,6 +130,6 @@ def _mib(folder: Path, pattern: str = "*") -> float:
 
 
 def _last_line(folders: Mapping[str, Path]) -> str:
-    """Return the last that the process said, if it ended before it came to a variant."""
+    """Last line of the output, of a process that ended before it came to a variant."""
     log = next(iter(folders.values())) / LOG
-    return (log.read_text(errors="replace").strip().splitlines() or ["the process ended without a word"])[-1]
+    return (log.read_text(errors="replace").strip().splitlines() or ["the process ended without output"])[-1]

@@ -1,46 +1,40 @@
-"""A study from beginning to end: planned, run, decided on val, measured once on test, told.
+"""A study from beginning to end: set up, run, decided on val, measured once on test, reported.
 
-Nothing is kept in memory that continuing needs: the same call on the same folder goes on where the last one ended,
+Nothing that continuing needs is kept in memory: the same call on the same folder continues where the last one ended,
 however that ended, and repeats no finished run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
-from rich.live import Live
 
-from regard.ablate.begin import begin_study, entries_of, prepare_runs, reopen_study, shared_threads
-from regard.ablate.conclude import conclude
-from regard.ablate.execute import Executor, LocalExecutor, local_slots
-from regard.ablate.folder import (
-    FAILURE,
-    RESULT,
-    Document,
-    StudyFolder,
-    is_over,
-    numbers,
-    read_json,
-)
-from regard.ablate.hardware import hardware_here, has_device
-from regard.ablate.plan import Plan
-from regard.ablate.record import StudyRecord
-from regard.ablate.table import LiveStudy
-from regard.ablate.variants import Lineup
-from regard.ablate.words import metric_name
+from regard.ablate.console import print_lines, progress
+from regard.ablate.detector import DetectorExperiment
+from regard.ablate.folder import JOB, RESULT, VAL, Document, StudyFolder, StudyRecord, is_over, read_json, read_study
+from regard.ablate.hardware import free_gpus, hardware_here, has_device
+from regard.ablate.local import Executor, LocalExecutor, local_slots
+from regard.ablate.plan import Plan, StudySettings
+from regard.ablate.report import Extras, write_report
+from regard.ablate.setup import create_study, open_study, prepare_runs, shared_threads
+from regard.ablate.statistics import draw_images, image_interval
+from regard.ablate.trainable import Experiment, Missing
+from regard.ablate.verdict import analyse
 from regard.errors import RegardError
-
-VIEWS_A_SECOND = 1
 
 
 def run_study(
-    plan: Plan,
+    plan: StudySettings,
     folder: str | Path,
     *,
+    experiment: Experiment | None = None,
     executor: Executor | None = None,
     threads: int | None = None,
     processes: int | None = None,
@@ -50,75 +44,183 @@ def run_study(
     """Run a study, or what is left of it, and write its report, ``report.html`` in its folder.
 
     Args:
-        plan: what is compared; that of the folder, where it holds a study.
-        folder: where everything is kept.
+        plan: what is compared; that of the folder, if it contains a study.
+        folder: for everything.
+        experiment: the variants and how they are trained; the detectors of a `Plan` if None.
         executor: where runs are executed; this machine if None.
-        threads: of each run, settled when a study begins; shared out over the cores if None.
-        processes: how many runs at a time on this machine; as many as memory and cores allow if None.
+        threads: number of threads of each run, settled when a study begins; a share of the cores if None.
+        processes: number of parallel runs on this machine; as many as memory and cores allow if None.
         retry_failed: try failed runs again; not after anything was measured on test.
-        console: where progress is shown; a live table where that is a terminal.
+        console: for progress; a live table if it is a terminal.
 
     Raises:
-        RegardError: the plan, the data or a variant is wrong; the folder holds another study, or is in use.
+        RegardError: the plan, the data or a variant is wrong; the folder contains another study, or is in use.
     """
     study, console = StudyFolder(Path(folder)), console or Console()
     with study.locked():
-        lineup = Lineup(plan)
-        hardware = executor.hardware(plan.train) if executor else hardware_here(plan.train)
+        experiment = experiment or _detectors(plan)
+        train = plan.train if isinstance(plan, Plan) else {}
+        hardware = executor.hardware(train) if executor else hardware_here(train)
         if study.exists:
-            document = reopen_study(study, lineup, hardware)
+            document = open_study(study, plan, experiment, hardware)
         else:
-            threads = threads or shared_threads(plan, processes)
+            threads = threads or shared_threads(len(experiment.variants()), len(plan.seeds), processes)
             measure = executor is None and processes is None
-            document = begin_study(study, lineup, threads, hardware, console, measure=measure)
-        prepare_runs(study, document, lineup, entries_of(document, lineup), retry_failed=retry_failed)
+            document = create_study(study, plan, experiment, threads, hardware, console, measure=measure)
+        prepare_runs(study, document, experiment, retry_failed=retry_failed)
         executor = executor or LocalExecutor(_slots(document, processes))
         _execute(study, document, executor, console)
-        return conclude(study, lineup, console)
+        return finalize(study, experiment, console)
+
+
+def _detectors(plan: StudySettings) -> Experiment:
+    if not isinstance(plan, Plan):
+        raise RegardError("the plan says nothing about detectors", expected="a Plan, or an experiment")
+    return DetectorExperiment(plan)
 
 
 def _slots(document: Document, processes: int | None) -> list[dict[str, str]]:
     peak, device = (document["probe"] or {}).get("peak_mib", 0.0), document["provenance"]["hardware"]["device"]
     if not has_device(device):
-        raise RegardError(f"this study began on {device}, and there is none here", hint="go on with it where it began")
+        raise RegardError(f"this study began on {device}, and there is none here", hint="continue it where it began")
     return local_slots(peak, document["threads"], processes, free_gpus(device))
 
 
-def free_gpus(device: str) -> list[float]:
-    """Return the free memory of every GPU that runs on ``device`` may use, in MiB."""
-    if device != "cuda" or not torch.cuda.is_available():
-        return []
-    return [torch.cuda.mem_get_info(i)[0] / 2**20 for i in range(torch.cuda.device_count())]
-
-
 def _execute(study: StudyFolder, document: Document, executor: Executor, console: Console) -> None:
-    """Bring every run to its end, showing how far they have come."""
+    """Complete every run, showing progress."""
     folders = [study.run(known["place"], seed) for seed in document["plan"]["seeds"] for known in document["variants"]]
     left = [folder for folder in folders if not is_over(folder)]
     if not left:
         return
-    metric = document["plan"]["metric"]
-    with _shown(study.path, console, metric) as say, closing(executor.run(left)) as ended:
+    with progress(study.path, console, document["plan"]["metric"]) as show, closing(executor.run(left)) as ended:
         for folder in ended:
-            say(folder)
+            show(folder)
+
+
+def finalize(study: StudyFolder, experiment: Experiment, console: Console) -> StudyRecord:
+    """Decide, measure what is left to measure, and write the report; what was done before is not done again.
+
+    What cannot be measured or drawn is missing from the report, which says so; the verdict does not depend on it.
+
+    Raises:
+        RegardError: seeds had no effect, or a file is damaged.
+    """
+    check_effect(read_study(study.path))
+    _decide(study)
+    missing = Missing()
+    with _torch_threads(study.read()["threads"]):
+        _measure_test(study, experiment, console, missing)
+        _measure_costs(study, experiment, missing)
+    record = read_study(study.path)
+    figures = experiment.figures(record, missing)
+    intervals = image_intervals(record, experiment, missing)
+    print_lines(console, [f"missing from the report: {line}" for line in missing.lines], wrap=False)
+    write_report(record, Extras(*experiment.samples(), intervals, figures, missing.lines))
+    return record
+
+
+def check_effect(record: StudyRecord) -> None:
+    """Check that training differed with the seed.
+
+    Raises:
+        RegardError: two seeds of the base ended with the same weights to the last bit.
+    """
+    seen: dict[str, int] = {}
+    for seed, run in record.finished(record.base.name).items():
+        digest = read_json(run.folder / RESULT)["weights"]
+        if digest and digest in seen:
+            raise RegardError(
+                f"the seeds {seen[digest]} and {seed} of the base ended with the same weights",
+                file=run.folder,
+                hint="seeds that change nothing say nothing about chance",
+            )
+        seen[digest] = seed
+
+
+def _decide(study: StudyFolder) -> None:
+    """Write the verdicts on val, before anything is measured on test."""
+    document = study.read()
+    if document.get("test"):
+        return
+    results = analyse(read_study(study.path))
+    verdicts = {name: judgement.verdict.label for name, judgement in results.judgements.items()}
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    document["decision"] = {"at": now, "split": "val", "verdicts": verdicts}
+    document["provenance"]["decision"] = document["decision"]
+    study.write(document)
+
+
+def _measure_test(study: StudyFolder, experiment: Experiment, console: Console, missing: Missing) -> None:
+    """Measure every finished run on the test split, once; what has been measured stays."""
+    if not experiment.images.get("test"):
+        return
+    document = study.read()
+    assert document["decision"]
+    test: dict[str, dict[str, Any]] = document.setdefault("test", {})
+    finished = [run for run in read_study(study.path).runs if run.status == "finished"]
+    left = [run for run in finished if str(run.seed) not in test.get(run.variant, {})]
+    if left:
+        console.print(f"decided on val; measuring {len(left)} runs on test, once ...", highlight=False)
+    for run in left:
+        with missing.unless_done(f"test of {run.variant}, seed {run.seed}"):
+            trainable = experiment.run(run.folder, read_json(run.folder / JOB)["arguments"])
+            metrics = trainable.evaluate("test").metrics
+            test.setdefault(run.variant, {})[str(run.seed)] = dict(metrics)
+            study.write(document)
+
+
+def _measure_costs(study: StudyFolder, experiment: Experiment, missing: Missing) -> None:
+    """Measure the cost of each variant with a finished run, all in one process, once."""
+    document, record = study.read(), read_study(study.path)
+    first = {v.name: next(iter(record.finished(v.name).values()), None) for v in record.variants}
+    trained = {name: run for name, run in first.items() if run}
+    if not trained or trained.keys() == document.get("costs", {}).keys():
+        return
+    with missing.unless_done("costs"):
+        costs = experiment.costs(trained, document["provenance"]["hardware"]["device"], missing)
+        if costs:
+            document["costs"] = {name: vars(cost) for name, cost in costs.items()}
+            study.write(document)
+
+
+def image_intervals(study: StudyRecord, experiment: Experiment, missing: Missing) -> dict[str, tuple[float, float]]:
+    """Compute for every variant the image bootstrap interval of its difference from the base, averaged over seeds.
+
+    Args:
+        study: whose finished runs have their results in their folders; others are left out.
+        experiment: that reads the results.
+        missing: where it is recorded that they cannot be read.
+
+    Returns:
+        By variant; empty if the metric cannot be resampled.
+    """
+    by_run = {}
+    with missing.unless_done("intervals over images"):
+        weights = draw_images(experiment.images["val"])
+        for run in study.runs:
+            if run.status == "finished" and (run.folder / VAL).is_file():
+                values = experiment.resample(run, study.metric, weights)
+                if values is None:
+                    return {}
+                by_run[run.variant, run.seed] = values
+        intervals, base = {}, study.base.name
+        for variant in study.variants[1:]:
+            seeds = [s for s in study.seeds if (variant.name, s) in by_run and (base, s) in by_run]
+            own, other = (
+                np.reshape([by_run[name, seed] for seed in seeds], (len(seeds), len(weights)))
+                for name in (variant.name, base)
+            )
+            intervals[variant.name] = image_interval(own, other, 1 - study.alpha)
+        return intervals
+    return {}
 
 
 @contextmanager
-def _shown(folder: Path, console: Console, metric: str) -> Iterator[Callable[[Path], None]]:
-    """Show a live table on a terminal, which vanishes in the end, and a line for each run that ends elsewhere."""
-    if console.is_terminal:
-        view = LiveStudy(folder)
-        with Live(get_renderable=view.__rich__, console=console, refresh_per_second=VIEWS_A_SECOND, transient=True):
-            yield lambda _: None
-        return
-
-    def say(run: Path) -> None:
-        failure = read_json(run / FAILURE)["error"] if (run / FAILURE).is_file() else ""
-        told = f"failed: {failure}" if failure else _measured(run, metric)
-        console.print(f"{run.parent.name} {run.name}: {told}", markup=False, highlight=False, soft_wrap=True)
-
-    yield say
-
-
-def _measured(run: Path, metric: str) -> str:
-    return f"{metric_name(metric)} {numbers(read_json(run / RESULT)['metrics'])[metric]:.3f}"
+def _torch_threads(count: int) -> Iterator[None]:
+    """Compute with as many threads as the runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,15 +1,17 @@
-"""The detectors of a study, and where each begins: all that they share has the same values for one seed.
+"""The detectors of a study and their starting points: whatever variants share has the same values for one seed.
 
-The base is made ready for the data once for each seed (classes, anchors, fresh tensors). Every edit of it takes its
-tensors from there, so that a new head or a base without weights starts alike in all variants; only what a variant
-alone has is drawn for it, from a stream of its own.
+The base is prepared for the data once per seed (classes, anchors, new tensors). Every edit of it takes its tensors from
+there, so a new head or a base without weights starts alike in all variants; only what a variant alone has is drawn for
+it, from a random stream of its own.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +19,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from regard.ablate.control import Control, capacity_control
-from regard.ablate.notation import Edit, apply_insertions, apply_replacements, parse_variant
-from regard.ablate.plan import BASE, NOISE, Plan, model_name
-from regard.ablate.record import Role
+from regard.ablate.folder import Variant
+from regard.ablate.plan import BASE, NOISE, Edit, Plan, model_name, parse_variant
 from regard.data.dataset import DetectionDataset
 from regard.data.formats import load_data
+from regard.graph import edit as graph_edit
+from regard.graph.cost import GATE_FLOPS, RowCost, row_costs
 from regard.graph.detector import Detector
+from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import import_modules
+from regard.nn.gate import Gated
+from regard.nn.residual import residual_flops, residual_parameters
 from regard.training.loop import validation_split
 from regard.training.prepare import fit_anchors, fit_classes
 from regard.weights.detector import load_detector, load_matching, rebuild
@@ -35,32 +40,29 @@ Kind = Literal["", "insert", "replace", "model"]
 NOISE_SEEDS = 1_000_003
 """What the noise control adds to a seed, for its order and its augmentation alone."""
 
+CONTROL_MODULE = "ResidualConvolutions"
+
+FARTHEST = 2.0
+"""Largest ratio, either way, of the size of a control to that of its variant's insertion."""
+
 
 @dataclass(frozen=True)
-class Entry:
-    """One variant, as a study keeps it.
+class DetectorVariant(Variant):
+    """One detector of a study.
 
     Attributes:
-        name: unique in the study.
-        role: what it is there for.
         kind: how it is made of the base; "" for the base itself.
         edits: insertions or replacements.
         source: the other model, for kind "model".
-        controls: for a capacity control, the variant whose capacity it has.
-        note: how near a control comes.
     """
 
-    name: str
-    role: Role
     kind: Kind = ""
     edits: tuple[Edit, ...] = ()
     source: str = ""
-    controls: str = ""
-    note: str = ""
 
 
-class Lineup:
-    """Makes the starting points of a plan's variants.
+class VariantBuilder:
+    """Makes the variants of a plan and their starting points.
 
     Args:
         plan: what is compared.
@@ -79,47 +81,52 @@ class Lineup:
         self.data: DetectionDataset = load_data(plan.data, single_cls=settings.single_cls, classes=settings.classes)
         validation_split(self.data)
         self._base: tuple[int, Detector] | None = None
+        self._controls: dict[str, Control] = {}
 
-    def entries(self) -> list[Entry]:
-        """Return the variants of the plan with their controls, the base first.
+    @cached_property
+    def variants(self) -> list[DetectorVariant]:
+        """The variants of the plan with their controls, the base first.
 
         Raises:
             RegardError: a variant cannot be built.
         """
         plan = self.plan
         asked = [_edited("insert", text) for text in plan.insert] + [_edited("replace", text) for text in plan.replace]
-        asked += [Entry(model_name(source), "variant", "model", source=source) for source in plan.model]
-        entries = [Entry(BASE, "base")]
-        for entry in asked:
-            entries += [entry, *self._control(entry)]
+        asked += [DetectorVariant(model_name(source), "variant", kind="model", source=source) for source in plan.model]
+        controls = {variant.name: self._control(variant) for variant in asked}
         if plan.control == "largest":
-            entries = _largest_control_only(entries, self)
+            added = {v.name: self.control(v).added for v in asked if controls[v.name]}
+            largest = max(added, key=lambda name: added[name], default="")
+            controls = {name: control for name, control in controls.items() if name == largest}
+        variants = [DetectorVariant(BASE, "base")]
+        for variant in asked:
+            variants += [variant, *controls.get(variant.name, [])]
         if plan.noise:
-            entries.append(Entry(NOISE, "noise control"))
-        for entry in entries[1:]:
-            self.start(entry, plan.seeds[0])  # what cannot be built is refused before anything is trained
-        return entries
+            variants.append(DetectorVariant(NOISE, "noise control"))
+        for variant in variants[1:]:
+            self.start(variant, plan.seeds[0])  # what cannot be built is rejected before anything is trained
+        return variants
 
-    def start(self, entry: Entry, seed: int) -> Detector:
-        """Return where a run of a variant begins, in evaluation mode.
+    def start(self, variant: DetectorVariant, seed: int) -> Detector:
+        """Build the detector that a run of a variant starts from, in evaluation mode.
 
         Raises:
             RegardError: it cannot be built.
         """
         base = self.base(seed)
-        if entry.kind == "":
+        if variant.kind == "":
             return base
-        torch.manual_seed(_stream(seed, entry.name))
-        if entry.kind == "model":
-            return self._other(entry.source, base, seed)
-        if entry.kind == "insert":
-            spec = apply_insertions(base.spec, entry.edits, gate=self.plan.gate)
+        torch.manual_seed(_stream(seed, variant.name))
+        if variant.kind == "model":
+            return self._other(variant.source, base, seed)
+        if variant.kind == "insert":
+            spec = apply_insertions(base.spec, variant.edits, gate=self.plan.gate)
         else:
-            spec = apply_replacements(base.spec, entry.edits)
+            spec = apply_replacements(base.spec, variant.edits)
         return rebuild(base, spec, modules=self.modules)[0]
 
     def base(self, seed: int) -> Detector:
-        """Return the base, ready for the data, as all variants of one seed find it."""
+        """Build the base, prepared for the data, that all variants of one seed are made of."""
         if self._base is None or self._base[0] != seed:
             torch.manual_seed(_stream(seed, BASE))
             detector = load_detector(self.plan.base, modules=self.modules)
@@ -129,7 +136,7 @@ class Lineup:
         return self._base[1]
 
     def _other(self, source: str, base: Detector, seed: int) -> Detector:
-        """Return another model: with its own weights where its file has any, else with what fits of the base's."""
+        """Build another model: with its own weights if its file has any, else with the base's matching tensors."""
         detector = load_detector(source, modules=self.modules)
         if Path(source).is_dir() or Path(source).suffix.lower() in SUFFIXES:
             return self._fitted(detector, seed)
@@ -144,63 +151,142 @@ class Lineup:
             fit_anchors(detector, self.data.splits["train"], settings)
         return detector
 
-    def _control(self, entry: Entry) -> list[Entry]:
-        if entry.kind != "insert" or self.plan.control == "none":
+    def _control(self, variant: DetectorVariant) -> list[DetectorVariant]:
+        """The control of a variant; none if it has no insertions or nothing is as small."""
+        if variant.kind != "insert" or self.plan.control == "none" or not self.control(variant).edits:
             return []
-        control = self.control(entry)
-        if not control.edits:
-            return []
-        name = f"control of {entry.name}"
-        return [Entry(name, "capacity control", "insert", control.edits, controls=entry.name, note=control.note)]
+        name, control = f"control of {variant.name}", self.control(variant)
+        return [
+            DetectorVariant(name, "capacity control", variant.name, control.note, kind="insert", edits=control.edits)
+        ]
 
-    def control(self, entry: Entry) -> Control:
-        """Return the capacity control of an insertion."""
-        seed = self.plan.seeds[0]
-        variant = self.start(entry, seed)
-        return capacity_control(self.base(seed), variant, entry.edits, self.plan.match, self.plan.imgsz)
+    def control(self, variant: DetectorVariant) -> Control:
+        """Design the capacity control of an insertion."""
+        if variant.name not in self._controls:
+            plan, seed = self.plan, self.plan.seeds[0]
+            self._controls[variant.name] = capacity_control(
+                self.base(seed), self.start(variant, seed), variant.edits, plan.control_match, plan.imgsz
+            )
+        return self._controls[variant.name]
 
-    def notes(self, entries: list[Entry]) -> dict[str, str]:
-        """Return for each insertion what its control is like, or why there is none."""
+    def control_notes(self) -> dict[str, str]:
+        """For each insertion: how close its control is, or why there is none."""
         if self.plan.control == "none":
             return {}
-        controlled = {entry.controls for entry in entries}
+        controlled = {variant.controls for variant in self.variants}
         notes = {}
-        for entry in filter(_is_insertion, entries):
-            control = self.control(entry)
-            is_left_out = bool(control.edits) and entry.name not in controlled
-            notes[entry.name] = (
-                "left to the largest insertion, as control: largest asks" if is_left_out else control.note
-            )
+        for variant in self.variants:
+            if variant.role == "variant" and variant.kind == "insert":
+                control = self.control(variant)
+                is_left_out = bool(control.edits) and variant.name not in controlled
+                notes[variant.name] = "only the largest insertion has a control" if is_left_out else control.note
         return notes
 
 
-def count_variants(entries: Sequence[Entry]) -> int:
-    """Return how many are judged, at least 1."""
-    return max(sum(entry.role == "variant" for entry in entries), 1)
+def order_seed(variant: Variant, seed: int) -> int:
+    """Seed of a run's data order and augmentation: the same for all variants but the noise control."""
+    return seed + NOISE_SEEDS if variant.role == "noise control" else seed
 
 
-def order_seed(entry: Entry, seed: int) -> int:
-    """Return the seed of a run's data order and augmentation: one for all variants but the noise control."""
-    return seed + NOISE_SEEDS if entry.role == "noise control" else seed
-
-
-def _edited(kind: Literal["insert", "replace"], text: str) -> Entry:
+def _edited(kind: Literal["insert", "replace"], text: str) -> DetectorVariant:
     name, edits = parse_variant(text)
-    return Entry(name, "variant", kind, edits)
-
-
-def _is_insertion(entry: Entry) -> bool:
-    return entry.role == "variant" and entry.kind == "insert"
-
-
-def _largest_control_only(entries: list[Entry], lineup: Lineup) -> list[Entry]:
-    """Keep the control of the variant that adds most."""
-    controls = {entry.controls: entry for entry in entries if entry.role == "capacity control"}
-    added = {entry.name: lineup.control(entry).added for entry in entries if entry.name in controls}
-    kept = max(added, key=lambda name: added[name], default="")
-    return [entry for entry in entries if entry.role != "capacity control" or entry.controls == kept]
+    return DetectorVariant(name, "variant", kind=kind, edits=edits)
 
 
 def _stream(seed: int, name: str) -> int:
-    """Return a seed of its own for each seed and name."""
+    """Derive a different random seed for each seed and name."""
     return int(np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint64)[0])
+
+
+def apply_insertions(spec: ModelSpec, edits: tuple[Edit, ...], *, gate: bool) -> ModelSpec:
+    """Insert a layer for each edit; see ``regard.graph.edit.insert``."""
+    for edit in edits:
+        spec = graph_edit.insert(spec, edit.module, after=edit.layer, options=edit.options, gate=gate)
+    return spec
+
+
+def apply_replacements(spec: ModelSpec, edits: tuple[Edit, ...]) -> ModelSpec:
+    """Replace a layer for each edit; see ``regard.graph.edit.replace_layer``."""
+    for edit in edits:
+        spec = graph_edit.replace_layer(spec, edit.layer, edit.module, options=edit.options)
+    return spec
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a capacity control inserts instead of a variant's layers.
+
+    Attributes:
+        edits: insertions of convolutions, one for each of the variant's; empty if none is close.
+        note: how close they are, in words.
+        added: parameters that the variant's own insertions add.
+    """
+
+    edits: tuple[Edit, ...]
+    note: str
+    added: int
+
+
+def capacity_control(base: Detector, variant: Detector, edits: tuple[Edit, ...], match: str, imgsz: int) -> Control:
+    """Design the control of a variant: residual convolutions of about its size, at the same place.
+
+    A variant may beat the base because of its additional parameters alone. Its control has as many of them, or as many
+    FLOPs, in layers that nobody would call attention, behind the same gate.
+
+    Args:
+        base: without the insertions.
+        variant: with them.
+        edits: the insertions.
+        match: "parameters" or "flops".
+        imgsz: side of the input in pixels, which FLOPs depend on.
+    """
+    wanted = got = 0
+    controls: list[Edit] = []
+    costs = dict(zip((row.name for row in variant.spec.layers), row_costs(variant, imgsz), strict=True))
+    inserted = _inserted(base.spec, edits)
+    total = sum(costs[name].parameters for name in inserted)
+    for edit, name in zip(edits, inserted, strict=True):
+        cost, is_gated = costs[name], isinstance(variant.layer(name), Gated)
+        if cost.shape != costs[variant.spec.layer(name).inputs[0]].shape:
+            return Control(
+                (), f"{name} changes the shape of its feature map, which residual convolutions cannot", total
+            )
+        size = _size_of(cost, match)
+        gate = GATE_FLOPS * math.prod(cost.shape[0]) if match == "flops" else 1
+        goal = (cost.flops if match == "flops" else cost.parameters) - is_gated * gate
+        hidden = matching_width(size, goal)
+        controls.append(Edit(CONTROL_MODULE, edit.layer, {"hidden": hidden}))
+        wanted, got = wanted + goal, got + size(hidden)
+    sizes = f"{got:,} {match.replace('flops', 'FLOPs')} for {wanted:,}"
+    if not wanted or not 1 / FARTHEST <= got / wanted <= FARTHEST:
+        return Control((), f"no convolutions are as small: at least {sizes}, so the base is its control", total)
+    return Control(tuple(controls), f"{sizes} ({got / wanted - 1:+.1%})", total)
+
+
+def matching_width(size: Callable[[int], int], wanted: int) -> int:
+    """Find the width, 1 or more, whose size is nearest to ``wanted``; sizes grow with the width."""
+    low, high = 1, 2
+    while size(high) < wanted:
+        high *= 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if size(middle) <= wanted else (low, middle)
+    return min((low, high), key=lambda width: abs(size(width) - wanted))
+
+
+def _size_of(cost: RowCost, match: str) -> Callable[[int], int]:
+    """Size of convolutions of a given width instead of a layer, without their gate."""
+    channels, height, width = cost.shape[0]
+    if match == "parameters":
+        return lambda hidden: residual_parameters(channels, hidden)
+    return lambda hidden: residual_flops(channels, hidden, height, width)
+
+
+def _inserted(spec: ModelSpec, edits: tuple[Edit, ...]) -> list[str]:
+    """Names of the layers that the edits insert, in their order."""
+    names = []
+    for edit in edits:
+        before = {row.name for row in spec.layers}
+        spec = apply_insertions(spec, (edit,), gate=True)
+        names += [row.name for row in spec.layers if row.name not in before]
+    return names

@@ -1,29 +1,37 @@
 """The verdict on each variant, by a rule that is fixed before the study starts.
 
 1. HELPS or HURTS: the two-sided paired t-test over seeds, Holm-adjusted over the variants, rejects "no difference" at
-   level alpha; the sign of the mean difference says which.
+   level alpha; the sign of the mean difference decides which.
 2. Otherwise NO DIFFERENCE larger than the smallest one that matters: two one-sided tests, Holm-adjusted over the
    variants, reject "as large as that, or larger" at level alpha.
-3. Otherwise one CAN'T TELL at this budget.
+3. Otherwise CAN'T TELL at this budget.
 
 Over all variants of a study, the probability of any false "helps" or "hurts" is at most alpha, and so is that of any
-false "no difference". Variants that could not be tested keep their place among those that the correction counts.
+false "no difference". Variants that could not be tested still count in the correction. Every variant against the base
+is one family of tests; variants against their capacity controls are a second question with a correction of its own.
+Controls against the base are shown, not judged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtri
 
-from regard.ablate.paired import Estimate, Float, estimate, holm
+from regard.ablate.folder import Role, StudyRecord
+from regard.ablate.statistics import Estimate, Float, estimate, holm, power, seeds_needed
+
+SPREAD_LEVEL = 0.9
+"""Coverage of the limits within which the spread of paired differences is taken to lie."""
 
 
 class Verdict(IntEnum):
-    """What the study says of a variant."""
+    """Conclusion about a variant."""
 
     CANT_TELL = 0
     HELPS = 1
@@ -31,25 +39,25 @@ class Verdict(IntEnum):
     NO_DIFFERENCE = 3
 
     @property
-    def words(self) -> str:
-        """As it is printed."""
+    def label(self) -> str:
+        """The verdict as it is printed."""
         return ("can't tell", "helps", "hurts", "no difference larger than the MDE")[self]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the seeds say of one variant against another.
+    """Result of one variant against another, over their common seeds.
 
     Attributes:
         seeds: that both have finished.
-        differences: of the metric, the variant's less the other's, one a seed.
+        differences: of the metric, the variant's minus the other's, one per seed.
         mean: of the differences; NaN without any.
-        sd: of the differences; NaN below two or where all agree to the last digit.
-        interval: that covers the true difference of this variant with probability 1 - alpha; NaN where ``sd`` is.
-        joint: likewise, but all variants' intervals cover theirs with probability 1 - alpha (Bonferroni).
-        p: of no difference, adjusted (Holm).
+        sd: of the differences; NaN below two or if all agree to the last digit.
+        interval: covers the true difference of this variant with probability 1 - alpha; NaN if ``sd`` is.
+        joint: as ``interval``, but all variants' cover theirs at once with probability 1 - alpha (Bonferroni).
+        p: p value of no difference, adjusted (Holm).
         p_alone: the same, not adjusted.
-        p_equivalence: of a difference of the MDE or more, adjusted (Holm).
+        p_equivalence: p value of a difference of the MDE or more, adjusted (Holm).
         verdict: by the rule.
         is_small: whether a difference of the MDE or more is excluded too.
     """
@@ -79,12 +87,12 @@ class Judgement:
 
 
 def decide(differences: Float, alpha: float, mde: float) -> NDArray[np.int64]:
-    """Return the verdicts (..., variants), as `Verdict`, on differences (..., variants, seeds).
+    """Decide on differences (..., variants, seeds): `Verdict` values (..., variants).
 
     Args:
         differences: NaN where a pair is missing.
         alpha: level over all variants of a study.
-        mde: smallest difference that matters, in units of the metric; at 0 nothing is ever without difference.
+        mde: smallest difference that matters, in units of the metric; at 0 no variant is ever without difference.
     """
     paired = estimate(differences)
     sign = np.where(paired.mean > 0, Verdict.HELPS, Verdict.HURTS)
@@ -93,10 +101,10 @@ def decide(differences: Float, alpha: float, mde: float) -> NDArray[np.int64]:
 
 
 def judge(differences: Mapping[str, Mapping[int, float]], alpha: float, mde: float) -> dict[str, Judgement]:
-    """Return the judgement on each variant, given its paired differences by seed.
+    """Judge each variant, given its paired differences by seed.
 
     Args:
-        differences: of every variant that the correction is to count, also of those without any.
+        differences: of every variant that counts in the correction, also of those without any.
         alpha: level over all of them.
         mde: smallest difference that matters, in units of the metric.
     """
@@ -137,3 +145,88 @@ def _judgement(seeds: Sequence[int], row: Float, alpha: float, verdict: Verdict,
         verdict=verdict,
         is_small=equivalence <= alpha,
     )
+
+
+@dataclass(frozen=True)
+class PowerAnalysis:
+    """What the study could detect, given the spread of its paired differences.
+
+    Attributes:
+        sd: standard deviation of paired differences, pooled over the comparisons of variants and capacity controls
+            with the base; NaN if unknown. The noise control has an order of its own, so its differences spread wider.
+        power: probability to call a true difference of the MDE at the planned seeds, at the strictest step of Holm's.
+        seeds: that would give a power of 0.8; None if not even 1,000 would, or if ``sd`` is NaN.
+        seeds_range: the same with ``sd`` at its lower and upper 90 % limit.
+    """
+
+    sd: float
+    power: float
+    seeds: int | None
+    seeds_range: tuple[int | None, int | None]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Results of a study.
+
+    Attributes:
+        judgements: of every variant against the base, by name.
+        controls: of every capacity and noise control against the base, each by itself; ignore their verdicts.
+        beyond: of every variant that has a capacity control, against that.
+        power: what the study could detect.
+    """
+
+    judgements: Mapping[str, Judgement]
+    controls: Mapping[str, Judgement]
+    beyond: Mapping[str, Judgement]
+    power: PowerAnalysis
+
+
+def analyse(study: StudyRecord) -> Results:
+    """Analyse the finished runs of a study; a pure function of its record."""
+    base = study.base.name
+    variants = names_of(study, "variant")
+    capacity = names_of(study, "capacity control")
+    controls = [*capacity, *names_of(study, "noise control")]
+    beyond = {v.controls: differences(study, v.controls, v.name) for v in study.variants if v.controls}
+    judgements = judge({name: differences(study, name, base) for name in variants}, study.alpha, study.mde)
+    alone = {name: judge({name: differences(study, name, base)}, study.alpha, study.mde)[name] for name in controls}
+    return Results(
+        judgements=judgements,
+        controls=alone,
+        beyond=judge(beyond, study.alpha, study.mde),
+        power=_power_analysis(
+            study, [*judgements.values(), *(alone[name] for name in capacity)], max(len(variants), 1)
+        ),
+    )
+
+
+def names_of(study: StudyRecord, role: Role) -> list[str]:
+    """Names of the variants that have a role."""
+    return [variant.name for variant in study.variants if variant.role == role]
+
+
+def differences(study: StudyRecord, variant: str, other: str, metric: str | None = None) -> dict[int, float]:
+    """Paired differences of a metric by seed: the variant's minus the other's, if both have finished."""
+    metric = metric or study.metric
+    ours, theirs = study.finished(variant), study.finished(other)
+    found = {
+        seed: ours[seed].metrics.get(metric, math.nan) - theirs[seed].metrics.get(metric, math.nan)
+        for seed in study.seeds
+        if seed in ours and seed in theirs
+    }
+    return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+
+def _power_analysis(study: StudyRecord, judgements: Sequence[Judgement], tests: int) -> PowerAnalysis:
+    known = [(len(j.seeds) - 1, j.sd) for j in judgements if not math.isnan(j.sd)]
+    if not known:
+        return PowerAnalysis(math.nan, math.nan, None, (None, None))
+    freedom = sum(own for own, _ in known)
+    squares = sum(own * sd**2 for own, sd in known)
+    sd = math.sqrt(squares / freedom)
+    tail = (1 - SPREAD_LEVEL) / 2
+    limits = [math.sqrt(squares / chdtri(freedom, own)) for own in (tail, 1 - tail)]
+    few, some, many = (seeds_needed(study.mde, own, study.alpha, tests) for own in (limits[0], sd, limits[1]))
+    detected = power(study.mde, sd, len(study.seeds), study.alpha, tests)
+    return PowerAnalysis(sd, float(detected), some, (few, many))

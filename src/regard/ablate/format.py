@@ -1,0 +1,176 @@
+"""Results as text and numbers, the same on the page, in Markdown and in the terminal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from regard.ablate.folder import StudyRecord
+from regard.ablate.statistics import ENOUGH, MOST, power, seeds_needed
+from regard.ablate.verdict import SPREAD_LEVEL, Judgement, PowerAnalysis, Results, Verdict
+
+METRICS = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP of small objects",
+    "ap_medium": "AP of medium objects",
+    "ap_large": "AP of large objects",
+    "f1": "F1",
+}
+
+SPREADS = (0.005, 0.01, 0.02)
+"""Standard deviations of paired differences in AP as they occur: large, medium and small datasets."""
+
+MARKS = {Verdict.HELPS: "▲", Verdict.HURTS: "▼", Verdict.NO_DIFFERENCE: "=", Verdict.CANT_TELL: "?"}
+
+
+def metric_name(metric: str) -> str:
+    """Name of a metric as it is printed."""
+    return METRICS.get(metric, metric.replace("_", " "))
+
+
+def signed(value: float) -> str:
+    """Format a difference with its sign and four digits; "–" for NaN.
+
+    Example:
+        >>> signed(0.01234), signed(float("nan"))
+        ('+0.0123', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:+.4f}".replace("-", "−")
+
+
+def plain(value: float, digits: int = 4) -> str:
+    """Format a number; "–" for NaN."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """Format an interval of differences; "none" for NaN."""
+    return "none" if math.isnan(ends[0]) else f"{signed(ends[0])} to {signed(ends[1])}"
+
+
+def p_value(value: float) -> str:
+    """Format a p value with its meaningful digits."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.{3 if value >= 0.01 else 4}f}"
+
+
+def percent(level: float) -> str:
+    """Format a level: 0.95 as "95 %"."""
+    return f"{100 * level:.6g} %"
+
+
+def verdict_label(judgement: Judgement, mde: float) -> str:
+    """Name the verdict, with the smallest difference that matters if it plays a part."""
+    if judgement.verdict is Verdict.NO_DIFFERENCE:
+        return f"no difference larger than {mde:g}"
+    if judgement.verdict in (Verdict.HELPS, Verdict.HURTS) and judgement.is_small:
+        return f"{judgement.verdict.label}, by less than {mde:g}"
+    return judgement.verdict.label
+
+
+def power_lines(mde: float, metric: str, seeds: int, alpha: float, tests: int) -> list[str]:
+    """Say what a study could detect that has not begun, for spreads of paired differences as they occur.
+
+    Args:
+        mde: smallest difference that matters, in units of the metric.
+        metric: that decides.
+        seeds: number of seeds planned.
+        alpha: level over all tests.
+        tests: number of variants that share it.
+    """
+    if seeds < 2:
+        return ["power: none; single runs have no pairs to judge, so their differences may be chance"]
+    lines = [f"power to detect a difference of {mde:g} {metric} with {seeds} seeds:"]
+    for spread in SPREADS:
+        seen = float(power(mde, spread, np.asarray(seeds), alpha, tests))
+        needed = seeds_needed(mde, spread, alpha, tests) or f"over {MOST}"
+        lines.append(f"  {seen:4.0%} where paired differences spread by {spread:g} (SD); {needed} seeds give 80%")
+    return lines
+
+
+def needed_line(study: StudyRecord, analysis: PowerAnalysis) -> str:
+    """Say how many seeds are needed, and how many of them are not planned yet."""
+    if math.isnan(analysis.sd):
+        return "The number of seeds needed is unknown: no comparison has two finished pairs that differ."
+    metric = metric_name(study.metric)
+    goal = f"to detect a difference of {study.mde:g} {metric} with a probability of {percent(ENOUGH)}"
+    basis = f"by the pooled standard deviation of paired differences, {plain(analysis.sd)}"
+    if analysis.seeds is None:
+        return f"More than {MOST:,} seeds would be needed {goal}, {basis}: more of them cannot settle this."
+    low, high = (f"more than {MOST:,}" if seeds is None else str(seeds) for seeds in analysis.seeds_range)
+    more = analysis.seeds - len(study.seeds)
+    still = f"{more} more than planned" if more > 0 else "no more than planned"
+    span = f", or {low} to {high} within the {percent(SPREAD_LEVEL)} limits of that standard deviation"
+    return f"About {analysis.seeds} seeds are needed {goal}, {basis}: {still}{span if low != high else ''}."
+
+
+def still_needed(judgement: Judgement, analysis: PowerAnalysis) -> str:
+    """Say how many more pairs an undecided variant needs, by the pooled spread; "" if unknown."""
+    if math.isnan(analysis.sd):
+        return ""
+    if analysis.seeds is None:
+        return f"more than {MOST:,} seeds would be needed"
+    more = analysis.seeds - len(judgement.seeds)
+    return f"about {more} more seed{'s' * (more != 1)} needed" if more > 0 else "enough seeds by the pooled spread"
+
+
+def sentence(name: str, judgement: Judgement, study: StudyRecord, analysis: PowerAnalysis) -> str:
+    """Describe the result of one variant against the base."""
+    metric, mde, seeds = metric_name(study.metric), f"{study.mde:g}", len(judgement.seeds)
+    amount = f"{signed(judgement.mean)} {metric}"
+    inside = f"{percent(1 - study.alpha)} interval {interval(judgement.interval)}, {seeds} paired seeds"
+    needed = f"; {more}" if (more := still_needed(judgement, analysis)) else ""
+    if judgement.reason:
+        return f"{name}: can't tell at this budget ({judgement.reason}){needed}."
+    match judgement.verdict:
+        case Verdict.HELPS | Verdict.HURTS:
+            small = f", by less than the {mde} that matters" if judgement.is_small else ""
+            return f"{name} {judgement.verdict.label}{small}: {amount} ({inside})."
+        case Verdict.NO_DIFFERENCE:
+            return f"{name} makes no difference larger than {mde} {metric}: {amount} ({inside})."
+        case _:
+            return f"{name}: can't tell at this budget: {amount} ({inside}){needed}."
+
+
+def sentences(study: StudyRecord, results: Results) -> list[str]:
+    """One sentence per variant, one per comparison with a capacity control, and one if val is trained on."""
+    lines = [sentence(name, judgement, study, results.power) for name, judgement in results.judgements.items()]
+    lines += [_beyond(name, judgement, study) for name, judgement in results.beyond.items()]
+    overlap = study.provenance.get("data", {}).get("overlap", ())
+    return [*lines, *(f"Caution: {line}." for line in overlap)]
+
+
+def headline(study: StudyRecord, results: Results) -> str:
+    """Summarise the study in a line: which variants help, hurt, do neither, or cannot be told."""
+    by_verdict = {v: [n for n, j in results.judgements.items() if j.verdict is v] for v in Verdict}
+    parts = []
+    for verdict in (Verdict.HELPS, Verdict.HURTS):
+        names = by_verdict[verdict]
+        if names:
+            parts.append(f"{_listed(names)} {verdict.label[:-1] if len(names) > 1 else verdict.label}")
+    if names := by_verdict[Verdict.NO_DIFFERENCE]:
+        verb = "make" if len(names) > 1 else "makes"
+        parts.append(f"{_listed(names)} {verb} no difference larger than {study.mde:g} {metric_name(study.metric)}")
+    if names := by_verdict[Verdict.CANT_TELL]:
+        parts.append(f"can't tell for {_listed(names)}")
+    text = "; ".join(parts) or "There is no variant to judge"
+    return text.replace("can't", "Can't", 1) + "." if text.startswith("can't tell") else f"{text}."
+
+
+def _beyond(name: str, judgement: Judgement, study: StudyRecord) -> str:
+    amount = f"{signed(judgement.mean)} {metric_name(study.metric)}, {interval(judgement.interval)}"
+    if judgement.reason:
+        return f"{name} against plain convolutions of equal capacity: can't tell ({judgement.reason})."
+    words = {
+        Verdict.HELPS: "is better than",
+        Verdict.HURTS: "is worse than",
+        Verdict.NO_DIFFERENCE: f"differs by less than {study.mde:g} from",
+        Verdict.CANT_TELL: "cannot be distinguished from",
+    }[judgement.verdict]
+    return f"{name} {words} plain convolutions of equal capacity ({amount})."
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,181 @@
+"""Execution on a Ray cluster. Ray places the runs, watches the nodes and restarts elsewhere what died with one.
+
+The study's folder, the data and the weights must have the same paths on all nodes (a shared file system).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from regard.ablate.folder import FAILURE, JOB, is_over
+from regard.ablate.hardware import Hardware, hardware_here
+from regard.ablate.local import Attempts, thread_environment
+from regard.ablate.processes import SpawnedProcesses
+from regard.errors import RegardError
+from regard.training.folder import RunFolder
+
+RETRIES = 10
+"""Number of times that a run is placed again after its node or its worker died."""
+
+TIMEOUT = 10.0
+"""Seconds for a cluster to answer."""
+
+
+@dataclass(frozen=True)
+class RunResources:
+    """Resources that one run takes of the cluster, and where.
+
+    Attributes:
+        cpus: number of cores, and of threads.
+        gpus: number of GPUs; 0.25 lets four runs share one.
+        resources: other resources by name, as the nodes were started with.
+        strategy: "spread" over the nodes, or "pack", Ray's default.
+    """
+
+    cpus: int = 1
+    gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    strategy: Literal["spread", "pack"] = "spread"
+
+
+class RayExecutor:
+    """Executes runs on a cluster.
+
+    Args:
+        address: as of ``ray.init``: "auto" for the cluster that this machine belongs to, or HOST:PORT.
+        resources: of each run.
+
+    Raises:
+        RegardError: Ray is not installed, or there is no cluster, or no node in it with such resources.
+    """
+
+    def __init__(self, address: str, resources: RunResources) -> None:
+        self.resources = resources
+        self.ray = _connected(address)
+        _check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], resources)
+
+    def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
+        """Execute runs; see `regard.ablate.local.Executor`."""
+        task = self._task(complete)
+        environment = thread_environment(self.resources.cpus)
+        waiting = {task.remote(str(folder.absolute()), os.getcwd(), environment): folder for folder in folders}
+        try:
+            while waiting:
+                done, _ = self.ray.wait(list(waiting), num_returns=1, timeout=1.0)
+                for reference in done:
+                    folder = waiting.pop(reference)
+                    self._check(reference, folder)
+                    yield folder
+        finally:
+            for reference in waiting:
+                self.ray.cancel(reference, force=True)
+
+    def hardware(self, train: Mapping[str, Any]) -> Hardware:
+        """Resolve training settings on a node with the runs' resources; without GPUs among these, "auto" is the CPU.
+
+        Raises:
+            RegardError: such a node does not have the device, or does not answer.
+        """
+        asked = dict(train)
+        if not self.resources.gpus and asked.get("device", "auto") == "auto":
+            asked["device"] = "cpu"
+        try:
+            found: Hardware = self.ray.get(self._task(hardware_here).remote(asked))
+        except self.ray.exceptions.RayError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise RegardError(f"the hardware of the runs cannot be found out: {last}") from error
+        return found
+
+    def _task(self, function: Callable[..., Any]) -> Any:
+        """Make a function a task that takes the resources of a run."""
+        take = self.resources
+        return self.ray.remote(
+            num_cpus=take.cpus,
+            num_gpus=take.gpus,
+            resources=dict(take.resources),
+            scheduling_strategy="SPREAD" if take.strategy == "spread" else "DEFAULT",
+            max_retries=RETRIES,
+        )(function)
+
+    def _check(self, reference: Any, folder: Path) -> None:
+        """Record in the run's folder that the cluster gave it up."""
+        try:
+            problem = self.ray.get(reference)
+        except self.ray.exceptions.RayError as error:
+            problem = str(error).strip().splitlines()[-1]
+        if problem and not is_over(folder):
+            RunFolder(folder).write_json(FAILURE, {"error": problem})
+
+
+def complete(folder: str, working_folder: str, environment: dict[str, str]) -> str:
+    """Complete one run on this node and return what prevented it, or "".
+
+    Args:
+        folder: of the run.
+        working_folder: that paths of data and weights are relative to.
+        environment: added to the process's.
+    """
+    if not (Path(folder) / JOB).is_file() or not Path(working_folder).is_dir():
+        node = platform.node()
+        return f"the study's folder cannot be seen on the node {node}: it must be shared under the same path"
+    os.chdir(working_folder)
+    Attempts(Path(folder), SpawnedProcesses(environment)).wait()
+    return ""
+
+
+def _connected(address: str) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise RegardError("Ray is not installed", hint="pip install 'regard[ray]'") from error
+    try:
+        _check_reachable(address)
+        if not ray.is_initialized():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise RegardError(
+            f"no Ray cluster at {address!r}: {str(error).splitlines()[0]}",
+            expected="auto, or the address that `ray start --head` prints",
+        ) from error
+    return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something answers at HOST:PORT; Ray itself would wait for minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=TIMEOUT).close()
+
+
+def _check_room(nodes: Sequence[Mapping[str, float]], take: RunResources) -> None:
+    """Reject resources that no node of the cluster has, for which Ray would wait forever.
+
+    Args:
+        nodes: all resources of each.
+        take: resources of each run, all of them on one node.
+
+    Raises:
+        RegardError: no node has as much.
+    """
+    asked = {"CPU": float(take.cpus), "GPU": take.gpus, **take.resources}
+    for name, amount in asked.items():
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if amount > most:
+            raise RegardError(
+                f"each run asks for {amount:g} {name}, and no node of the cluster has more than {most:g}",
+                expected="no more than one node has",
+            )
+    if not any(all(node.get(name, 0.0) >= amount for name, amount in asked.items()) for node in nodes):
+        together = " and ".join(f"{amount:g} {name}" for name, amount in asked.items() if amount)
+        raise RegardError(f"no node of the cluster has {together} together", expected="no more than one node has")

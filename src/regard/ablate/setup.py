@@ -1,0 +1,203 @@
+"""How a study is set up, or opened again: what is settled once, and the start and the job of each run."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+
+from regard.ablate.console import print_lines
+from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, Variant, folder_names, is_over
+from regard.ablate.format import power_lines
+from regard.ablate.hardware import Hardware
+from regard.ablate.machine import usable_cores
+from regard.ablate.plan import Plan, StudySettings
+from regard.ablate.probe import Probe, probe
+from regard.ablate.trainable import Budget, Experiment, write_run
+from regard.config import describe
+from regard.errors import RegardError, RegardWarning
+from regard.training.folder import RunFolder, environment
+
+VERSIONS = ("regard", "torch")
+"""Packages whose version decides what a run computes."""
+
+
+def create_study(
+    study: StudyFolder,
+    plan: StudySettings,
+    experiment: Experiment,
+    threads: int,
+    hardware: Hardware,
+    console: Console,
+    *,
+    measure: bool,
+) -> Document:
+    """Settle all that must not change during a study, and write it.
+
+    Args:
+        study: the folder.
+        plan: the settings.
+        experiment: what is compared.
+        threads: number of threads of each run.
+        hardware: of all runs.
+        console: for the power and what is measured.
+        measure: whether to measure briefly what a run takes; always done if minutes are the budget.
+
+    Raises:
+        RegardError: a variant cannot be built, or seeds do not differ.
+    """
+    variants = list(experiment.variants())
+    seeds, description = experiment.check_seeds(), experiment.description()
+    print_lines(console, power_lines(plan.mde, plan.metric, len(plan.seeds), plan.alpha, count_judged(variants)))
+    print_lines(console, description["data"]["overlap"])
+    measured = None
+    if experiment.probe_limit and (measure or getattr(plan, "minutes", None)):
+        console.print("measuring what a run takes ...", highlight=False)
+        measured = probe(experiment, plan.seeds[0], threads, hardware)
+        print_lines(console, measured.failure_lines(), wrap=False, style="red")
+    epochs = planned_epochs(plan, experiment, measured)
+    names = folder_names([variant.name for variant in variants])
+    for variant in variants:
+        if text := experiment.model_file(variant):
+            RunFolder(study.path / "models").write(f"{names[variant.name]}.yaml", text)
+    question = plan.question or (f"Does it pay to change {plan.base} on {plan.data}?" if isinstance(plan, Plan) else "")
+    document = {
+        "format": FORMAT,
+        "question": question or f"Which of {', '.join(v.name for v in variants[1:])} improves {plan.metric}?",
+        "plan": describe(plan),
+        "variants": [_described(variant, names[variant.name], epochs[variant.name]) for variant in variants],
+        "threads": threads,
+        "probe": measured.describe() if measured else None,
+        "provenance": {
+            "environment": environment(),
+            "commands": [],
+            "data": description["data"],
+            "seeds": seeds,
+            "controls": description["controls"],
+            "threads": threads,
+            "hardware": vars(hardware),
+            "files": description["files"],
+        },
+    }
+    study.write(_with_command(document))
+    return document
+
+
+def _described(variant: Variant, place: str, epochs: int) -> Document:
+    return {
+        "name": variant.name,
+        "role": variant.role,
+        "controls": variant.controls,
+        "note": variant.note,
+        "place": place,
+        "model": f"models/{place}.yaml",
+        "epochs": epochs,
+    }
+
+
+def count_judged(variants: Sequence[Variant]) -> int:
+    """Number of variants that are judged, at least 1."""
+    return max(sum(variant.role == "variant" for variant in variants), 1)
+
+
+def shared_threads(variants: int, seeds: int, processes: int | None) -> int:
+    """Number of threads of each run, if as many run in parallel as there are cores, or ``processes``."""
+    cores = usable_cores()
+    return max(cores // min(processes or cores, variants * seeds, cores), 1)
+
+
+def planned_epochs(plan: StudySettings, experiment: Experiment, measured: Probe | None) -> dict[str, int]:
+    """Convert the plan's budget to epochs of every variant.
+
+    Raises:
+        RegardError: minutes are the budget, and no variant could be measured.
+    """
+    images, names = experiment.images.get("train", 0), [variant.name for variant in experiment.variants()]
+    if isinstance(plan, Plan) and plan.minutes:
+        assert measured is not None
+        known = measured.epochs_in(plan.minutes, images)
+        if not known:
+            why = next(iter(measured.failure_lines()), "none was tried")
+            raise RegardError(
+                f"minutes cannot be converted to epochs, as no variant could be measured: {why}",
+                hint="correct that, or give the budget in --epochs",
+            )
+        return {name: known.get(name, min(known.values())) for name in names}
+    epochs = math.ceil(plan.images / images) if isinstance(plan, Plan) and plan.images else plan.planned_epochs
+    assert epochs is not None
+    return dict.fromkeys(names, epochs)
+
+
+def open_study(study: StudyFolder, plan: StudySettings, experiment: Experiment, hardware: Hardware) -> Document:
+    """Read the study in the folder, after checking that it is this one.
+
+    Args:
+        study: the folder.
+        plan: the settings.
+        experiment: what is compared.
+        hardware: of all runs, for a study that has not settled it.
+
+    Raises:
+        RegardError: its plan, its data or a file that the plan names has changed.
+    """
+    document = study.read()
+    given = describe(plan)
+    changed = [name for name in given if given[name] != document["plan"].get(name)]
+    if changed:
+        values = "; ".join(f"{name} was {document['plan'].get(name)!r} and is {given[name]!r}" for name in changed[:3])
+        raise RegardError(
+            f"another study is in this folder: {values}", file=study.path, hint="name another folder with --output"
+        )
+    description, provenance = experiment.description(), document["provenance"]
+    if description["data"]["sha256"] != provenance["data"]["sha256"]:
+        raise RegardError("the data have changed since this study began", file=study.path)
+    sums, known = description["files"], provenance.get("files", {})
+    if others := [name for name in known if sums.get(name) != known[name]]:
+        raise RegardError(
+            f"{', '.join(others)} {'has' if len(others) == 1 else 'have'} changed since this study began",
+            file=study.path,
+            hint="restore what was there, or name another folder with --output",
+        )
+    _compare_versions(document)
+    provenance.setdefault("hardware", vars(hardware))
+    study.write(_with_command(document))
+    return document
+
+
+def _compare_versions(document: Document) -> None:
+    """Warn if the remaining runs would be computed by other versions than the finished ones."""
+    before, now = document["provenance"]["environment"]["packages"], environment()["packages"]
+    changed = [f"{name} {before.get(name)}, now {now[name]}" for name in VERSIONS if before.get(name) != now[name]]
+    if changed:
+        message = f"this study began with {'; '.join(changed)}: runs of one pair may differ because of that"
+        warnings.warn(message, RegardWarning, stacklevel=4)
+
+
+def _with_command(document: Document) -> Document:
+    """Add the command that works on the study now."""
+    here = environment()
+    document["provenance"]["commands"].append({key: here[key] for key in ("started", "command")})
+    return document
+
+
+def prepare_runs(study: StudyFolder, document: Document, experiment: Experiment, *, retry_failed: bool) -> None:
+    """Write the start and the job of every run that has none; seed by seed, as each seed has one base.
+
+    Raises:
+        RegardError: a failed run is to be tried again after anything was measured on test.
+    """
+    hardware = Hardware(**document["provenance"]["hardware"])
+    variants: Mapping[str, Variant] = {variant.name: variant for variant in experiment.variants()}
+    for seed in document["plan"]["seeds"]:
+        for known in document["variants"]:
+            folder = study.run(known["place"], seed)
+            if retry_failed and (folder / FAILURE).is_file():
+                if document.get("test"):
+                    raise RegardError(
+                        "test has been measured, so no run can be tried again", hint="start a study in another folder"
+                    )
+                (folder / FAILURE).unlink()
+            if not is_over(folder) and not (folder / JOB).is_file():
+                write_run(folder, experiment, variants[known["name"]], seed, Budget(known["epochs"]), hardware)
