@@ -19,10 +19,10 @@ from rich.table import Table
 
 from regard.ablate.console import print_verdict
 from regard.ablate.folder import RunRecord, StudyRecord
-from regard.ablate.machine import usable_cores
 from regard.ablate.plan import Plan, make_plan
 from regard.ablate.study import run_study
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
+from regard.system.resources import available_cores
 
 IMAGES = "train=1000&val=200&test=0"
 CONTEXT, LOCAL = f"synthetic:context?{IMAGES}", f"synthetic:local?{IMAGES}"
@@ -90,7 +90,7 @@ def run_demo(folder: Path) -> StudyRecord:
     Raises:
         RegardError: the folder holds another study, or is in use.
     """
-    console, at_a_time = Console(), min(usable_cores(), MOST_AT_A_TIME)
+    console, at_a_time = Console(), min(available_cores(), MOST_AT_A_TIME)
     context, local = context_plan(), local_plan()
     console.print(WHAT, highlight=False)
     console.print(

@@ -197,8 +197,8 @@ def test_a_worker_ends_with_who_started_it_and_waits_for_another(tmp_path: Path)
 
 
 def test_processes_by_memory_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "usable_cores", lambda: 8)
-    monkeypatch.setattr(local, "free_mib", lambda: 10_000.0)
+    monkeypatch.setattr(local, "available_cores", lambda: 8)
+    monkeypatch.setattr(local, "available_memory", lambda: 10_000 * 2**20)
     assert len(local_slots(1000, 1, None)) == 8
     assert len(local_slots(1000, 4, None)) == 2
     assert len(local_slots(3001, 1, None)) == 2

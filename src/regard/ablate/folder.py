@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from regard.errors import RegardError
+from regard.system.files import exclusive, portable_name
 from regard.training.folder import RunFolder
 
 STUDY, JOB, START, RESULT, FAILURE, VAL, LOG, LOCK = (
@@ -34,8 +35,6 @@ STUDY, JOB, START, RESULT, FAILURE, VAL, LOG, LOCK = (
     ".lock",
 )
 FORMAT = 1
-RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10))}
-"""File names that Windows does not allow."""
 
 Role = Literal["base", "variant", "capacity control", "noise control"]
 Status = Literal["waiting", "running", "finished", "failed"]
@@ -203,17 +202,13 @@ class StudyFolder:
             RegardError: another command has locked it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / LOCK)
         try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
+            with exclusive(self.path / LOCK):
+                yield
+        except BlockingIOError as error:
             raise RegardError(
                 "another command works on this study", file=self.path, hint="see it with `regard ablate status`"
             ) from error
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 @contextmanager
@@ -228,9 +223,9 @@ def is_running(folder: Path) -> bool:
     if not (folder / LOCK).is_file():
         return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with exclusive(folder / LOCK):
             return False
-    except Timeout:
+    except BlockingIOError:
         return True
     except OSError:  # a folder that can only be read: nobody works there
         return False
@@ -250,9 +245,8 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in names:
-        stem = re.sub(r"[^\w.+-]+", "-", name).strip("-.")
-        stem, k = f"{stem}_" if stem.partition(".")[0].upper() in RESERVED else stem, 2
-        word = stem
+        word = stem = portable_name(re.sub(r"[^\w.+-]+", "-", name).strip("-."))
+        k = 2
         while word.casefold() in {other.casefold() for other in found.values()}:
             word, k = f"{stem}_{k}", k + 1
         found[name] = word

@@ -10,6 +10,7 @@ import torch
 
 from regard.config import TrainSettings, checked
 from regard.errors import RegardError
+from regard.system.device import choose_device
 from regard.training.precision import Precision, resolve
 
 
@@ -38,26 +39,18 @@ def hardware_here(train: Mapping[str, Any]) -> Hardware:
         RegardError: the device that they name is not here.
     """
     settings = checked(TrainSettings, dict(train))
-    if not has_device(settings.device):
-        raise RegardError(f"device {settings.device!r} is asked for, and there is none here", hint="use device=cpu")
-    device = device_here(settings.device)
+    device = choose_device(settings.device).type
     # Parallel runs fill the cores already, unless a GPU waits for the data.
     workers = settings.workers if "workers" in train or device == "cuda" else 0
     return Hardware(device, resolve(settings.precision, device), workers)
 
 
-def has_device(device: str) -> bool:
-    """Whether this process can compute on ``device``: auto, cpu, cuda or mps."""
-    if device == "cuda":
-        return torch.cuda.is_available()
-    return torch.backends.mps.is_available() if device == "mps" else True
-
-
 def device_here(device: str) -> str:
-    """Choose ``device`` if this process has it, else the CPU; "auto" as training does."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device if has_device(device) else "cpu"
+    """Choose ``device`` if this process has it, else the CPU."""
+    try:
+        return choose_device(device).type
+    except RegardError:
+        return "cpu"
 
 
 def describe_device(asked: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from regard.ablate.folder import FAILURE, LOG, is_over, read_run
 from regard.ablate.hardware import Hardware, hardware_here
-from regard.ablate.machine import free_mib, usable_cores
 from regard.ablate.processes import ProcessSource, process_source
 from regard.errors import RegardError
+from regard.system.resources import available_cores, available_memory
 from regard.training.folder import RunFolder
 
 ATTEMPTS = 3
@@ -149,7 +149,7 @@ def local_slots(
     Raises:
         RegardError: not a single run fits.
     """
-    cores = max(usable_cores() // threads, 1)
+    cores = max(available_cores() // threads, 1)
     if gpus:
         fitting = [int(SPARE * free / max(peak_mib, 1)) for free in gpus]
         # In turn, so that a few runs spread over all GPUs.
@@ -157,7 +157,7 @@ def local_slots(
         slots = [{"CUDA_VISIBLE_DEVICES": str(i), **thread_environment(threads)} for _, i in sorted(order)]
         free = max(gpus)
     else:
-        free = free_mib()
+        free = available_memory() / 2**20
         count = cores if not peak_mib else int(SPARE * free / peak_mib)
         slots = [thread_environment(threads) for _ in range(min(count, cores))]
     if processes is not None and slots:

@@ -40,7 +40,8 @@ from regard.ablate.folder import (
 )
 from regard.ablate.hardware import device_here
 from regard.ablate.trainable import Budget, Trainable, describe_failure, load_trainable
-from regard.allocator import keep_freed_memory
+from regard.system.allocator import keep_freed_memory
+from regard.system.resources import peak_memory
 from regard.training.folder import RunFolder
 
 MIB = 2**20
@@ -242,12 +243,7 @@ def peak_mib(device: str) -> float:
     """Peak memory in MiB: of the GPU if ``device`` is one, else of this process."""
     if device_here(device) == "cuda":
         return torch.cuda.max_memory_reserved() / MIB
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float(getattr(psutil.Process().memory_info(), "peak_wset", 0)) / MIB
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+    return peak_memory() / MIB
 
 
 def end_with(*pipes: int) -> None:

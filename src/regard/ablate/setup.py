@@ -12,12 +12,12 @@ from regard.ablate.console import print_lines
 from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, Variant, folder_names, is_over
 from regard.ablate.format import power_lines
 from regard.ablate.hardware import Hardware
-from regard.ablate.machine import usable_cores
 from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.probe import Probe, probe
 from regard.ablate.trainable import Budget, Experiment, write_run
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
+from regard.system.resources import available_cores
 from regard.training.folder import RunFolder, environment
 
 VERSIONS = ("regard", "torch")
@@ -104,7 +104,7 @@ def count_judged(variants: Sequence[Variant]) -> int:
 
 def shared_threads(variants: int, seeds: int, processes: int | None) -> int:
     """Number of threads of each run, if as many run in parallel as there are cores, or ``processes``."""
-    cores = usable_cores()
+    cores = available_cores()
     return max(cores // min(processes or cores, variants * seeds, cores), 1)
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from regard.ablate.console import print_lines, progress
 from regard.ablate.detector import DetectorExperiment
 from regard.ablate.folder import JOB, RESULT, VAL, Document, StudyFolder, StudyRecord, is_over, read_json, read_study
-from regard.ablate.hardware import free_gpus, hardware_here, has_device
+from regard.ablate.hardware import device_here, free_gpus, hardware_here
 from regard.ablate.local import Executor, LocalExecutor, local_slots
 from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.report import Extras, write_report
@@ -81,7 +81,7 @@ def _detectors(plan: StudySettings) -> Experiment:
 
 def _slots(document: Document, processes: int | None) -> list[dict[str, str]]:
     peak, device = (document["probe"] or {}).get("peak_mib", 0.0), document["provenance"]["hardware"]["device"]
-    if not has_device(device):
+    if device_here(device) != device:
         raise RegardError(f"this study began on {device}, and there is none here", hint="continue it where it began")
     return local_slots(peak, document["threads"], processes, free_gpus(device))
 

@@ -26,7 +26,7 @@ from regard.ablate.report.tables import (
 from regard.ablate.trainable import Missing
 from regard.ablate.verdict import Results, analyse
 from regard.data.dataset import Sample
-from regard.replacing import replacing
+from regard.system.files import atomic_write
 
 PAGE = "report.html"
 
@@ -68,7 +68,7 @@ def write_report(study: StudyRecord, extras: Extras | None = None) -> Path:
     files = {"results.csv": to_csv(study), **figure_files(document)}
     files |= {"report.md": to_markdown(document), PAGE: to_html(document)}
     for name, text in files.items():
-        with replacing(study.folder / name) as file:
+        with atomic_write(study.folder / name) as file:
             file.write(text.encode())
     return study.folder / PAGE
 
