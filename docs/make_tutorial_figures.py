@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from numpy.typing import NDArray
 from PIL import Image
-from regard.visualize.picture import draw_map, mark_query, panels_of
 from torch import Tensor
 
 import regard
@@ -32,7 +31,8 @@ from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.types import AttentionMap, LetterboxTransform
-from regard.visualize import View
+from regard.visualize.attend import View
+from regard.visualize.attention_figure import draw_map, mark_query, panels_of
 from regard.visualize.plots import BLUE, INK, ORANGE, PALE
 
 PICTURES = Path(__file__).resolve().parent / "images" / "tutorial"
