@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from regard.config import AugmentSettings, LossSettings
 from regard.data.formats import load_data
 from regard.data.loader import TrainLoader
 from regard.graph.detector import Detector
+from regard.graph.user_modules import import_classes, import_modules
 from regard.training.loss import detection_loss, identity_reduce
 from regard.training.prepare import freeze_bn_stats
 
@@ -78,11 +81,92 @@ def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path: Path) -> Non
         torch.testing.assert_close(two["gradients"][name], gradient, rtol=1e-4, atol=1e-5 * max(scale, 1e-6))
 
 
-def test_a_run_in_two_processes_keeps_one_folder(tmp_path: Path) -> None:
+USER_FILE = """
+import os
+import regard
+from torch import nn
+
+class Half(nn.Module):
+    def __init__(self, in_channels):
+        super().__init__()
+
+    def forward(self, x):
+        return x / 2
+
+class Note(regard.Callback):
+    def on_run_end(self, event):
+        (event.folder / f"note-{os.environ['LOCAL_RANK']}").write_text(str(event.metrics.images))
+"""
+
+
+def test_a_run_in_two_processes_keeps_one_folder_and_knows_the_users_file(tmp_path: Path) -> None:
+    file = tmp_path / "own_parts.py"
+    file.write_text(USER_FILE)
+    (callback,) = import_classes([str(file)], regard.Callback, "callback").values()
+    (layer,) = import_modules([f"{file}:Half"]).values()
+    model = regard.insert(gated_model(), layer, after="p4", gate=False)
     settings = {"epochs": 1, "batch": 4, "imgsz": 128, "workers": 0, "plots": False, "devices": 2}
-    run = regard.train(gated_model(), DATA, folder=tmp_path, device="cpu", **settings)
-    assert (tmp_path / "best.safetensors").is_file() or (tmp_path / "last.safetensors").is_file()
+    run = regard.train(model, DATA, folder=tmp_path / "run", device="cpu", callbacks=[callback()], **settings)
     assert run.metrics.images == 2
+    assert isinstance(run.model.layer("p4.half"), layer)
+    assert not run.model.training
+    assert [(note.name, note.read_text()) for note in run.folder.glob("note-*")] == [("note-0", "2")]
+
+
+def test_a_callback_that_cannot_be_sent_is_named_at_once(tmp_path: Path) -> None:
+    class Local(regard.Callback):
+        pass
+
+    with pytest.raises(regard.RegardError, match="the callback Local cannot be sent to another process"):
+        regard.train(gated_model(), DATA, folder=tmp_path, device="cpu", devices=2, imgsz=128, callbacks=[Local()])
+
+
+UNDER_TORCHRUN = """
+import os, sys
+import regard
+from regard.training.folder import RunFolder
+
+rank, write = os.environ["RANK"], RunFolder.write_json
+
+class Note(regard.Callback):
+    def on_run_end(self, event):
+        print(f"rank {rank} ends on {next(event.model.parameters()).device}", flush=True)
+
+def noted(self, name, document):
+    print(f"rank {rank} writes {name}", flush=True)
+    write(self, name, document)
+
+RunFolder.write_json = noted
+model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=3&test=0"
+settings = dict(epochs=1, batch=4, imgsz=64, workers=0, plots=False, devices=2, device="cpu", verbose=False)
+run = regard.train(model, data, folder=sys.argv[1], callbacks=[Note()], **settings)
+values = [p.double().sum().item() for p in run.model.parameters()]
+print(f"rank {rank} has {run.metrics.images} {run.metrics.ap!r} {sum(values)!r}", flush=True)
+"""
+
+
+def test_under_torchrun_the_first_process_alone_finishes_and_all_have_the_result(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(UNDER_TORCHRUN)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        str(script),
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = sorted(line for line in done.stdout.splitlines() if line.startswith("rank"))
+    assert [line for line in lines if "has" not in line] == [
+        "rank 0 ends on cpu", "rank 0 writes metrics.json", "rank 0 writes run.json",
+    ]  # fmt: skip
+    results = [line.split(" has ")[1] for line in lines if " has " in line]
+    assert len(results) == 2
+    assert results[0] == results[1]
+    assert results[0].startswith("3 ")
 
 
 @pytest.mark.slow

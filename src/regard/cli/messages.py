@@ -37,6 +37,9 @@ def show_messages() -> None:
 class _Handler(logging.Handler):
     """Prints messages with rich, which keeps them above a progress bar; those of level "info" without their level."""
 
+    def __reduce__(self) -> tuple[type[_Handler], tuple[()]]:
+        return _Handler, ()  # for processes that training spawns
+
     def emit(self, record: logging.LogRecord) -> None:
         from rich.console import Console  # not needed for a command that logs nothing
 

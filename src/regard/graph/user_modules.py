@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Container, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 from torch import nn
@@ -15,6 +16,8 @@ from torch import nn
 from regard.errors import RegardError, nearest
 
 T = TypeVar("T")
+STAMP = "_regard_stamp"
+"""Attribute of an imported user's file: its path, and when it was changed last."""
 
 
 def import_modules(references: Iterable[str]) -> dict[str, type[nn.Module]]:
@@ -85,11 +88,23 @@ def _module_name(file: Path) -> str:
     return f"regard_user_{file.stem}"
 
 
-def _classes_of(file: Path, base: type[T]) -> dict[str, type[T]]:
-    """Import the file and collect the classes in its namespace that derive from ``base``, imported ones included."""
+def user_files() -> list[Path]:
+    """List the users' files that this process has imported."""
+    return [module.__dict__[STAMP][0] for module in list(sys.modules.values()) if STAMP in vars(module)]
+
+
+def import_file(file: Path) -> ModuleType:
+    """Import a user's file, once unless it changes: two imports would make two classes of the same name.
+
+    Raises:
+        RegardError: there is no such file, or it raises an error.
+    """
     if not file.is_file():
         raise RegardError("no such file", file=file, expected="a Python file, as in my_attention.py:MyBlock")
-    module_name = _module_name(file)
+    module_name, stamp = _module_name(file), (file.absolute(), file.stat().st_mtime_ns)
+    known = sys.modules.get(module_name)
+    if known is not None and vars(known).get(STAMP) == stamp:
+        return known
     module_spec = importlib.util.spec_from_file_location(module_name, file)
     if module_spec is None or module_spec.loader is None:
         raise RegardError("not a Python file", file=file, expected="a file that ends in .py")
@@ -106,4 +121,11 @@ def _classes_of(file: Path, base: type[T]) -> dict[str, type[T]]:
         ) from error
     finally:
         sys.path.remove(str(file.parent.absolute()))
-    return {n: c for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, base)}
+    setattr(module, STAMP, stamp)
+    return module
+
+
+def _classes_of(file: Path, base: type[T]) -> dict[str, type[T]]:
+    """Collect the classes in the namespace of a file that derive from ``base``, imported ones included."""
+    names = vars(import_file(file))
+    return {name: kind for name, kind in names.items() if isinstance(kind, type) and issubclass(kind, base)}
