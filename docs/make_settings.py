@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
+from regard.ablate.plan import Plan
 from regard.cli.from_settings import flags_of
 from regard.config import (
     YOLOV5_RECIPE,
@@ -44,6 +45,7 @@ COMMANDS: dict[str, type[Settings]] = {
     "Prediction: `regard predict`, `regard.predict`": PredictSettings,
     "Files that `regard predict` writes": SaveSettings,
     "Export: `regard export`, `regard.export`": ExportSettings,
+    "Studies: `regard ablate`, and the YAML file of a plan": Plan,
 }
 RECIPE = {"augment": AugmentSettings, "loss": LossSettings, "optim": OptimSettings}
 
