@@ -1,0 +1,82 @@
+"""The last resort of a program: one line for what the system does, where nothing closer to it had a better word."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from typing import NamedTuple
+
+from regard.system.terminal import printable
+
+BAD_INPUT, FAILED, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
+"""Exit codes: what the user can correct, what the system did, Ctrl-C, and a reader such as ``head`` that went away."""
+
+_OUT_OF_MEMORY = re.compile(
+    r"can.t allocate memory|not enough memory|out of memory|std::bad_alloc|Cannot allocate memory|"
+    r"Insufficient memory|Failed to allocate",
+    re.IGNORECASE,
+)
+_KILLED = re.compile(r"worker.*(killed|exited unexpectedly)|terminated with (signal|exit code)", re.IGNORECASE)
+
+
+class LastWord(NamedTuple):
+    """What a program that cannot go on says, and its exit code; nothing is printed for an empty text."""
+
+    text: str
+    code: int
+
+
+def last_word(error: BaseException) -> LastWord | None:
+    """Describe in one line what the system did: memory, disk, rights, encodings, signals, pipes, killed workers.
+
+    None for everything else: that is a fault of the program, for which a traceback is right.
+
+    Example:
+        >>> last_word(MemoryError())
+        LastWord(text='out of memory', code=1)
+        >>> last_word(ValueError("a fault of ours")) is None
+        True
+    """
+    first = printable((str(error).strip() or type(error).__name__).splitlines()[0])
+    if isinstance(error, KeyboardInterrupt):
+        return LastWord("stopped", INTERRUPTED)
+    if isinstance(error, BrokenPipeError):
+        return LastWord("", BROKEN_PIPE)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _OUT_OF_MEMORY.search(first):
+        detail = "" if first == "MemoryError" else f": {first}"
+        return LastWord(f"out of memory{detail}", FAILED)
+    if isinstance(error, OSError):
+        return LastWord(describe_os_error(error), FAILED)
+    if isinstance(error, UnicodeError):
+        return LastWord(f"text cannot be encoded or decoded: {first}", FAILED)
+    if _KILLED.search(first) or type(error).__name__ in ("BrokenProcessPool", "ProcessExitedException"):
+        return LastWord(f"a worker process was killed: {first}", FAILED)
+    return None
+
+
+def describe_os_error(error: OSError) -> str:
+    """Write what the system refused, with the file that it refused it for.
+
+    Example:
+        >>> describe_os_error(OSError(errno.ENOSPC, "No space left on device", "runs/train"))
+        'runs/train: No space left on device'
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno == errno.EMFILE:
+        reason += " (a limit of this process: see `ulimit -n`)"
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return printable(": ".join([" -> ".join(names), reason] if names else [reason]))
+
+
+def detach_output() -> None:
+    """Let the interpreter end without an error where standard output or error can no longer be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            try:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            except (OSError, ValueError):
+                continue

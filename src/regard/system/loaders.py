@@ -1,0 +1,316 @@
+"""Reading text, YAML, JSON and XML that nobody vouches for: bounded in size and depth, errors with file and line.
+
+Every such file of the user is read here, so that the limits hold everywhere. Nothing but plain values is constructed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import stat
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from regard.errors import RegardError
+
+MOST_TEXT, MOST_YAML, MOST_JSON, MOST_XML = 64 * 2**20, 4 * 2**20, 2**30, 16 * 2**20
+"""Largest files that are read, in bytes."""
+
+MOST_DEPTH, MOST_NODES = 100, 1_000_000
+"""How deep YAML may be nested and how many values it may have, each alias counted as all that it stands for."""
+
+LineOf = Mapping[tuple[str, int], int]
+"""Line of each item of each top-level list or mapping, and of the key itself at position -1."""
+
+ENCODINGS = frozenset(
+    (
+        *("ascii", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "koi8-r", "koi8-u", "mac-roman"),
+        *(f"iso8859-{i}" for i in range(1, 17)),
+        *(f"cp{i}" for i in (437, 850, 866, 874, 932, 936, 949, 950, *range(1250, 1259))),
+        *("big5", "big5hkscs", "gbk", "gb2312", "gb18030", "shift_jis", "euc_jp", "euc_kr", "johab", "iso2022_jp"),
+    )
+)
+"""Encodings that an XML declaration may name, as ``codecs.lookup(name).name`` writes them."""
+
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_JSON_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LONG_INTEGER = re.compile(r"\d{19}")
+_DECLARATION = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
+_CONSTRUCTOR_ERRORS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+
+
+def read_bytes(file: Path, most: int) -> bytes:
+    """Read a regular file of at most ``most`` bytes.
+
+    Raises:
+        RegardError: it is missing, a folder, a pipe or a device, too large, or cannot be read.
+    """
+    try:
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):
+            what = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe or a device"
+            raise RegardError(f"cannot be read: it is {what}", file=file, expected="a file")
+        if state.st_size > most:
+            raise RegardError(f"the file has {state.st_size:,} bytes", file=file, expected=f"at most {most:,}")
+        with file.open("rb") as content:
+            data = content.read(most + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise RegardError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=file) from error
+    if len(data) > most:  # it grew, or is one of the kernel's, which have no size
+        raise RegardError("the file is too large", file=file, expected=f"at most {most:,} bytes")
+    return data
+
+
+def read_text(file: Path, most: int = MOST_TEXT) -> str:
+    """Read a text file in UTF-8, or in UTF-16 with the byte order mark that Windows writes; the mark is dropped.
+
+    Raises:
+        RegardError: the file cannot be read or is too large, or is in another encoding; the error names the line.
+    """
+    content = read_bytes(file, most)
+    mark, encoding = next(((bom, name) for bom, name in _BOMS if content.startswith(bom)), (b"", "utf-8"))
+    try:
+        return content[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        start = error.start + len(mark)
+        raise RegardError(
+            f"cannot be read: {content[start : start + 1]!r} is not valid {encoding.upper()}",
+            file=file,
+            line=content.count(b"\n", 0, start) + 1,
+            expected="a text file saved as UTF-8",
+        ) from error
+
+
+def read_yaml(file: Path) -> tuple[Any, LineOf]:
+    """Read a YAML file; see `parse_yaml`."""
+    return parse_yaml(read_text(file, MOST_YAML), file)
+
+
+def parse_yaml(text: str, file: Path | None) -> tuple[Any, LineOf]:
+    """Parse one YAML document into plain values, and find the line of every item of its top-level collections.
+
+    Values are text, whole numbers of up to 64 bits, floats, booleans, None, lists and dictionaries; dates stay text.
+
+    Args:
+        text: the document.
+        file: the file that it comes from, for error messages.
+
+    Raises:
+        RegardError: the text is not YAML, repeats a key, contains itself, or is too large or nested too deeply.
+
+    Example:
+        >>> value, lines = parse_yaml("nc: 2\\nhead:\\n- [a]\\n- [b]", None)
+        >>> value["nc"], lines["head", 1], lines["nc", -1]
+        (2, 4, 1)
+    """
+    try:
+        if len(text) > MOST_YAML:
+            raise RegardError(f"the YAML has {len(text):,} characters", file=file, expected=f"at most {MOST_YAML:,}")
+        _check_nesting(text, file)
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            _check_nodes(node, file)
+            value = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, *_CONSTRUCTOR_ERRORS) as error:
+        mark = getattr(error, "problem_mark", None)
+        position = getattr(error, "position", len(text))  # set if YAML does not allow a character
+        line = mark.line + 1 if mark else text.count("\n", 0, position) + 1
+        problem = getattr(error, "problem", None) or str(error)
+        raise RegardError(f"not valid YAML: {problem}", file=file, line=line) from error
+    return value, _lines(node)
+
+
+def read_json(file: Path, most: int = MOST_JSON) -> Any:
+    """Read a JSON file; see `parse_json`."""
+    return parse_json(read_text(file, most), file)
+
+
+def read_json_mapping(file: Path, most: int = MOST_JSON) -> dict[str, Any]:
+    """Read a JSON file that must contain a mapping; see `parse_json`."""
+    value = read_json(file, most)
+    if not isinstance(value, dict):
+        raise RegardError("damaged: not a mapping", file=file)
+    return value
+
+
+def parse_json(text: str, file: Path | None) -> Any:
+    """Parse a JSON document; whole numbers beyond 64 bits become floats, and halves of a surrogate pair become U+FFFD.
+
+    Raises:
+        RegardError: the text is not JSON, or nested too deeply.
+
+    Example:
+        >>> parse_json('{"a": [1, 1e3]}', None)
+        {'a': [1, 1000.0]}
+    """
+    # A function for each number is slow, and needed only where some number may be that long.
+    parse_int = _bounded_integer if _LONG_INTEGER.search(text) else None
+    try:
+        value = json.loads(text, parse_int=parse_int)
+    except json.JSONDecodeError as error:
+        raise RegardError(f"not valid JSON: {error.msg}", file=file, line=error.lineno) from error
+    except RecursionError as error:
+        raise RegardError("not valid JSON: it is nested too deeply", file=file) from error
+    return _replace_surrogates(value) if _JSON_SURROGATE.search(text) else value
+
+
+def read_xml(file: Path) -> ET.Element:
+    """Read an XML file in any encoding of ``ENCODINGS``; entities are not defined.
+
+    Raises:
+        RegardError: the file cannot be read, is not XML, is too large, or defines entities.
+    """
+    content = read_bytes(file, MOST_XML)
+    declared = _DECLARATION.match(content[:1000])
+    try:
+        text: str | bytes = content
+        if declared and not content.startswith(tuple(bom for bom, _ in _BOMS)):
+            text = content.decode(_xml_encoding(declared[1].decode()))
+        if (b"<!ENTITY" in content) or (isinstance(text, str) and "<!ENTITY" in text):
+            raise RegardError("the XML defines entities", file=file, expected="plain elements")
+        return ET.fromstring(text)
+    except ET.ParseError as error:
+        raise RegardError(f"not valid XML: {error.msg}", file=file, line=error.position[0]) from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RegardError(f"not valid XML: not in {error.encoding}, as it says", file=file, line=line) from error
+    except (LookupError, ValueError, RecursionError) as error:
+        raise RegardError(f"not valid XML: {error}", file=file, line=1) from error
+
+
+def _xml_encoding(name: str) -> str:
+    known = codecs.lookup(name).name
+    if known not in ENCODINGS:
+        raise LookupError(f"unknown encoding {name!r}")
+    return known
+
+
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+    """Constructs plain values only; what a value cannot be is an error with its line."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class declares it
+        first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in ("timestamp", "value")]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    yaml_constructors = {  # noqa: RUF012
+        tag: made
+        for tag, made in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in ("null", "bool", "int", "float", "str", "seq", "map")
+    }
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, int) and value.bit_length() > 64:
+                raise ValueError("too long")
+        except _CONSTRUCTOR_ERRORS as error:
+            kind = node.tag.rpartition(":")[2]
+            what = f"{str(node.value)[:40]!r} is no {kind}, or one that is too long"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise yaml.constructor.ConstructorError(None, None, "half of a surrogate pair", node.start_mark)
+        return value
+
+
+def _check_nesting(text: str, file: Path | None) -> None:
+    """Reject deep nesting before anything recursive sees the document; events are read one by one."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MOST_DEPTH:
+            raise _too_deep(file, event.start_mark.line + 1 if event.start_mark else None)
+
+
+def _too_deep(file: Path | None, line: int | None) -> RegardError:
+    return RegardError("the YAML is nested too deeply", file=file, line=line, expected=f"at most {MOST_DEPTH} levels")
+
+
+def _check_nodes(root: yaml.Node | None, file: Path | None) -> None:
+    """Reject repeated keys, of which YAML would silently use the last; and aliases that nest or multiply values."""
+    measured: dict[int, tuple[int, int] | None] = {}
+
+    def measure(node: yaml.Node) -> tuple[int, int]:
+        """Count the values below a node, and its levels."""
+        line = node.start_mark.line + 1
+        if id(node) in measured:
+            known = measured[id(node)]
+            if known is None:  # begun, and not finished
+                raise RegardError("the document contains itself (by an anchor & and an alias *)", file=file, line=line)
+            return known
+        measured[id(node)] = None
+        if isinstance(node, yaml.MappingNode):
+            _reject_repeated_keys(node, file)
+            children: Iterable[yaml.Node] = (part for pair in node.value for part in pair)
+        else:
+            children = node.value if isinstance(node, yaml.SequenceNode) else ()
+        values, levels = 1, 0
+        for child in children:
+            more, below = measure(child)
+            values, levels = values + more, max(levels, below + 1)
+        if values > MOST_NODES:
+            what = "too many values, each alias counted as what it stands for"
+            raise RegardError(what, file=file, line=line, expected=f"at most {MOST_NODES:,}")
+        if levels > MOST_DEPTH:
+            raise _too_deep(file, line)
+        measured[id(node)] = (values, levels)
+        return values, levels
+
+    if root is not None:
+        measure(root)
+
+
+def _reject_repeated_keys(node: yaml.MappingNode, file: Path | None) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise RegardError(f"the key {key.value!r} is repeated", file=file, line=line, expected="each key once")
+            seen.add(key.value)
+
+
+def _lines(root: yaml.Node | None) -> LineOf:
+    if not isinstance(root, yaml.MappingNode):
+        return {}
+    lines: dict[tuple[str, int], int] = {}
+    for key, value in root.value:
+        name = str(key.value)
+        lines[name, -1] = key.start_mark.line + 1
+        if isinstance(value, yaml.SequenceNode | yaml.MappingNode):
+            parts = value.value if isinstance(value, yaml.SequenceNode) else [part for part, _ in value.value]
+            lines |= {(name, i): part.start_mark.line + 1 for i, part in enumerate(parts)}
+    return lines
+
+
+def _bounded_integer(text: str) -> int | float:
+    return int(text) if len(text) <= 20 else float(text)
+
+
+def _replace_surrogates(root: Any) -> Any:
+    """Copy a JSON value with U+FFFD in place of every surrogate; iteratively, as its depth is that of the file."""
+    result: list[Any] = [root]
+    left: list[tuple[Any, Any]] = [(result, 0)]
+    while left:
+        holder, key = left.pop()
+        value = holder[key]
+        if isinstance(value, str):
+            holder[key] = _SURROGATE.sub("\ufffd", value)
+        elif isinstance(value, list):
+            left += [(value, i) for i in range(len(value))]
+        elif isinstance(value, dict):
+            clean = {_SURROGATE.sub("\ufffd", name): part for name, part in value.items()}
+            holder[key] = clean
+            left += [(clean, name) for name in clean]
+    return result[0]

@@ -1,0 +1,132 @@
+"""Loaders of untrusted text: plain values or one error with a line, whatever the file contains."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from regard.errors import RegardError
+from regard.system.loaders import parse_json, parse_yaml, read_bytes, read_json, read_text, read_xml, read_yaml
+
+
+def error_of(call, *args) -> RegardError:
+    with pytest.raises(RegardError) as caught:
+        call(*args)
+    str(caught.value).encode()  # it can be printed
+    return caught.value
+
+
+def written(folder: Path, content: bytes) -> Path:
+    file = folder / "file"
+    file.write_bytes(content)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\nb: ]", 2),
+        ("a: 1\na: 2", 2),
+        ("a: !!bool maybe", 1),
+        ("x: 1\na: !!int ''", 2),
+        ("a: !!float x", 1),
+        ("a: !!timestamp x", 1),
+        ("a: !!binary x", 1),
+        ("a: !!python/object/apply:os.system [id]", 1),
+        ("a: !!set {x}", 1),
+        ("? [x]\n: 1", 1),
+        ("a: " + "9" * 5000, 1),
+        ("a: 0x" + "f" * 5000, 1),
+        ("a: 1\nb: " + "[" * 20000, 2),
+        ("a: 1\nb: " + "{a: " * 20000, 2),
+        ("a: &x [*x]", 1),
+        ("a: &x {b: *x}", 1),
+        ("a\x00b", 1),
+        ("a: \ud800", 1),
+        ('a: "\\ud800"', 1),
+        ("--- a\n--- b\n", 2),
+    ],
+)
+def test_what_yaml_cannot_be_is_an_error_with_its_line(text: str, line: int) -> None:
+    assert error_of(parse_yaml, text, None).line == line
+
+
+def test_aliases_count_as_all_that_they_stand_for() -> None:
+    lists = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lists += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    start = time.monotonic()
+    assert error_of(parse_yaml, "\n".join(lists), None).line == 6
+    chain = "\n".join(["- &b0 [1]", *(f"- &b{i} [*b{i - 1}]" for i in range(1, 5000))])
+    assert "nested" in error_of(parse_yaml, chain, None).what
+    assert time.monotonic() - start < 5
+    assert parse_yaml("a: &x [1, 2]\nb: *x", None)[0] == {"a": [1, 2], "b": [1, 2]}
+
+
+def test_dates_and_equal_signs_are_text_and_merges_work() -> None:
+    value, lines = parse_yaml("a: 2001-01-01\nb: =\nc: &c {k: 1}\nd:\n  <<: *c\n  m: .5\n", None)
+    assert value == {"a": "2001-01-01", "b": "=", "c": {"k": 1}, "d": {"k": 1, "m": 0.5}}
+    assert (lines["d", -1], lines["d", 1]) == (4, 6)
+    assert parse_yaml("", None) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [('{"a":\n1,}', 2), ("[" * 200_000, None), ("", 1), ("nul", 1), ('"a\nb"', 1)]
+)
+def test_what_json_cannot_be_is_an_error(text: str, line: int | None) -> None:
+    assert error_of(parse_json, text, Path("x.json")).line == line
+
+
+def test_json_numbers_and_text_are_made_printable() -> None:
+    value = parse_json(
+        '{"\\ud800k": ["\\udfff", "\\ud83d\\ude00", ' + "9" * 5000 + ", 18446744073709551615, -7]}", None
+    )
+    assert value == {"\ufffdk": ["\ufffd", "\U0001f600", float("inf"), 2**64 - 1, -7]}
+    repr(value).encode()
+    deep = '{"a":' * 300 + '"\\ud800"' + "}" * 300
+    assert "\ufffd" in str(parse_json(deep, None))
+
+
+def test_text_may_be_utf8_or_utf16_with_a_mark(tmp_path: Path) -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        assert read_text(written(tmp_path, "é\n".encode(encoding))) == "é\n"
+    assert error_of(read_text, written(tmp_path, b"a\nb\nc\xe9")).line == 3
+    assert read_yaml(written(tmp_path, "a: é".encode("utf-16")))[0] == {"a": "é"}
+    assert read_json(written(tmp_path, b"\xef\xbb\xbf[1]")) == [1]
+
+
+def test_only_regular_files_within_the_bound_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path, tmp_path / "missing", tmp_path / ("x" * 5000)):
+        error_of(read_bytes, path, 10)
+    error_of(read_bytes, Path("a\0b"), 10)
+    error_of(read_bytes, written(tmp_path, b"x" * 11), 10)
+    assert read_bytes(written(tmp_path, b"x" * 10), 10) == b"x" * 10
+    if Path("/proc/self/maps").exists():  # the kernel says that it has 0 bytes
+        error_of(read_bytes, Path("/proc/self/maps"), 10)
+
+
+@pytest.mark.parametrize("encoding", ["big5", "gbk", "shift_jis", "euc-kr", "utf-8", "iso-8859-1", "utf-16"])
+def test_xml_is_read_in_every_encoding_it_may_declare(tmp_path: Path, encoding: str) -> None:
+    name = {"iso-8859-1": "é", "euc-kr": "개", "shift_jis": "犬"}.get(encoding, "狗")
+    text = f"<?xml version='1.0' encoding='{encoding}'?>\n<a><b>{name}</b></a>"
+    assert read_xml(written(tmp_path, text.encode(encoding))).findtext("b") == name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<a>",
+        b"\xff\xfe<",
+        b"<?xml version='1.0' encoding='hex'?><a/>",
+        b"<?xml version='1.0' encoding='no-such'?><a/>",
+        b"<?xml version='1.0' encoding='gbk'?><a>\xff\xff</a>",
+        b"<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;'>]><a>&c;</a>",
+        b"<a>\x00</a>",
+    ],
+)
+def test_what_xml_cannot_be_is_an_error(tmp_path: Path, content: bytes) -> None:
+    error_of(read_xml, written(tmp_path, content))
