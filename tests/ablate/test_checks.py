@@ -76,7 +76,8 @@ def test_a_study_says_so_before_and_after(tmp_path: Path, monkeypatch: pytest.Mo
     assert told in str(build(study, Extras()).sections[0])
     nothing = Probe({"base": 1.0}, {"base": 1.0}, 1.0, 1.0, {}, 1.0, {})
     monkeypatch.setattr("regard.ablate.power_analysis.probe", lambda *_: nothing)
-    assert told in str(dry_run(plan, processes=1))
+    dry_run(plan, Console(file=printed, width=200), processes=1)
+    assert printed.getvalue().count(told) == 2
 
 
 def test_the_report_of_a_study_whose_splits_are_apart(tmp_path: Path) -> None:

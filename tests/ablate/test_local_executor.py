@@ -19,7 +19,7 @@ from tiny_studies import Here, outcome, prepared
 from regard.ablate import local
 from regard.ablate.folder import StudyFolder, is_running, locked_run, read_json, read_study
 from regard.ablate.local import Attempts, LocalExecutor, describe_death, local_slots
-from regard.ablate.processes import Process, SpawnedProcess
+from regard.ablate.processes import SpawnedProcess
 from regard.ablate.study import run_study
 from regard.errors import RegardError
 
@@ -156,7 +156,7 @@ class Dying:
         self.codes = list(codes)
         self.closed = False
 
-    def start(self, folder: Path) -> Process:
+    def start(self, folder: Path) -> Mortal:
         return Mortal(self.codes.pop(0), folder)
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from fake_study import fake_study, unfinished
 from rich.console import Console
 from tiny_studies import Here, tiny_plan
 
-from regard.ablate.console import LiveStudy, print_verdict
+from regard.ablate.console import epochs_of, print_verdict, study_table
+from regard.ablate.folder import read_study
 from regard.ablate.study import run_study
 
 
@@ -21,7 +22,7 @@ def test_it_shows_what_has_come_since(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def look() -> None:
         page = Console(file=io.StringIO(), width=160)
-        page.print(LiveStudy(tmp_path / "study"))
+        page.print(study_table(read_study(tmp_path / "study"), epochs_of(tmp_path / "study")))
         shown.append(page.file.getvalue())  # type: ignore[attr-defined]
 
     class Watched(Here):

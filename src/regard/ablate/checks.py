@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from regard.ablate.plan import Plan
@@ -85,27 +84,22 @@ def overlap_lines(data: DetectionDataset) -> list[str]:
     return lines
 
 
-def also_trained_on(train: Iterable[Sample], other: Iterable[Sample]) -> int:
+def also_trained_on(train: Sequence[Sample], other: Sequence[Sample]) -> int:
     """Count images of ``other`` that are also in ``train``, by name or path, else by the content of the file."""
-    trained = list(train)
-    names = {_identity(sample) for sample in trained}
-    by_size: dict[int, list[Path]] = defaultdict(list)
-    for sample in trained:
-        if isinstance(sample.image, ImageFile):
-            by_size[sample.image.path.stat().st_size].append(sample.image.path)
-    digests: dict[int, set[bytes]] = {}
+    names = {_identity(sample) for sample in train}
+    sizes = {path.stat().st_size for path in _files(train)} & {path.stat().st_size for path in _files(other)}
+    contents = {_digest(path) for path in _files(train) if path.stat().st_size in sizes}  # others need not be read
 
     def is_known(sample: Sample) -> bool:
         if _identity(sample) in names:
             return True
-        if not isinstance(sample.image, ImageFile):
-            return False
-        size = sample.image.path.stat().st_size
-        if size not in digests:  # only files of equal size are read
-            digests[size] = {_digest(path) for path in by_size[size]}
-        return bool(digests[size]) and _digest(sample.image.path) in digests[size]
+        return any(path.stat().st_size in sizes and _digest(path) in contents for path in _files([sample]))
 
     return sum(map(is_known, other))
+
+
+def _files(samples: Iterable[Sample]) -> list[Path]:
+    return [sample.image.path for sample in samples if isinstance(sample.image, ImageFile)]
 
 
 def _identity(sample: Sample) -> str:

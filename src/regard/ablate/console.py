@@ -23,26 +23,15 @@ STYLES: Mapping[str, str] = {"waiting": "dim", "running": "cyan", "finished": ""
 VIEWS_PER_SECOND = 1
 
 
-class LiveStudy:
-    """Renders as the table of a study, read from its folder each time.
-
-    Args:
-        folder: of the study.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __rich__(self) -> Table:
-        return study_table(read_study(self.folder), epochs_of(self.folder))
-
-
 @contextmanager
 def progress(folder: Path, console: Console, metric: str) -> Iterator[Callable[[Path], None]]:
     """Show a live table in a terminal, which disappears at the end; elsewhere print a line for each run that ends."""
     if console.is_terminal:
-        view = LiveStudy(folder)
-        with Live(get_renderable=view.__rich__, console=console, refresh_per_second=VIEWS_PER_SECOND, transient=True):
+
+        def table() -> Table:
+            return study_table(read_study(folder), epochs_of(folder))
+
+        with Live(get_renderable=table, console=console, refresh_per_second=VIEWS_PER_SECOND, transient=True):
             yield lambda _: None
         return
 

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from regard.ablate.folder import FAILURE, LOG, is_over, read_run
 from regard.ablate.hardware import Hardware, hardware_here
-from regard.ablate.processes import ProcessSource, process_source
+from regard.ablate.processes import ForkServer, SpawnedProcesses, process_source
 from regard.errors import RegardError
 from regard.system.resources import available_cores, available_memory
 from regard.training.folder import RunFolder
+
+ProcessSource = ForkServer | SpawnedProcesses
 
 ATTEMPTS = 3
 """Number of times that a run's process may die without finishing an epoch before the run is given up."""

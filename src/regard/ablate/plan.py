@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from regard.config import Option, Recipe, Settings, TrainSettings, checked, find_recipe
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError
 
 if TYPE_CHECKING:
     from regard.graph.document import LineOf
@@ -237,25 +237,16 @@ def make_plan(values: Mapping[str, Any], *, file: Path | None = None, lines: Lin
         >>> make_plan({"base": "yolov5n", "data": "coco128", "insert": ["SE@sppf"], "seeds": 3}).seeds
         (0, 1, 2)
     """
-    lines = lines or {}
     given = {name: value for name, value in values.items() if value is not None}
-    for name in given:
-        if name not in {*Plan.model_fields, *Plan.renamed}:
-            raise RegardError(
-                f"a plan has no {name!r}",
-                file=file,
-                line=lines.get((name, -1)),
-                expected="one of " + ", ".join(Plan.model_fields),
-                hint=nearest(name, Plan.model_fields),
-            )
     try:
-        return Plan.model_validate(given)
-    except ValidationError as error:
-        raise _explained(error, file, lines) from error
+        for name in ("base", "data"):
+            if name not in given:
+                raise RegardError(f"the plan has no {name!r}", expected=Plan.model_fields[name].description)
+        return checked(Plan, given)
     except RegardError as error:
-        if error.file is not None:
+        if error.file is not None:  # one that the plan names
             raise
-        line = _line_of(error.what, given, lines)
+        line = _line_of(error.what, given, lines or {})
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
 
 
@@ -333,24 +324,12 @@ def _spellings(entry: str) -> set[str]:
     return {entry, "".join(entry.split()), *split_name(entry)} - {""}
 
 
-def _explained(error: ValidationError, file: Path | None, lines: LineOf) -> RegardError:
-    first = error.errors()[0]
-    name, *rest = first["loc"]
-    item = rest[0] if rest and isinstance(rest[0], int) else -1
-    line = lines.get((str(name), item), lines.get((str(name), -1)))
-    if first["type"] == "missing":
-        return RegardError(
-            f"the plan has no {name!r}", file=file, expected=Plan.model_fields[str(name)].description or "a value"
-        )
-    message = first["msg"].removeprefix("Value error, ")
-    what = f"{'.'.join(map(str, first['loc']))} is {first['input']!r}"
-    return RegardError(what, file=file, line=line, expected=message)
-
-
 def _line_of(what: str, given: Mapping[str, Any], lines: LineOf) -> int | None:
     """Line of the list entry, else of the field, that a message mentions."""
     for name, value in given.items():
         for i, entry in enumerate(value if isinstance(value, Sequence) and not isinstance(value, str) else ()):
             if isinstance(entry, str) and any(repr(spelling) in what for spelling in _spellings(entry)):
                 return lines.get((name, i))
-    return next((lines.get((name, -1)) for name in given if what.startswith(f"{name}: ")), None)
+    starts = {name: (f"{name} is ", f"{name}.", f"{name}: ") for name in given}
+    mentioned = [name for name in given if what.startswith(starts[name]) or repr(name) in what]
+    return lines.get((mentioned[0], -1)) if mentioned else None

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import psutil
 import torch
@@ -46,26 +46,6 @@ from regard.training.folder import RunFolder
 
 MIB = 2**20
 SERVE = "--serve"
-
-
-class Process(Protocol):
-    """The process of a run."""
-
-    def poll(self) -> int | None:
-        """Exit code; None while the process runs."""
-
-    def stop(self) -> None:
-        """Kill the process and its children, if they still run."""
-
-
-class ProcessSource(Protocol):
-    """Starts the processes of runs that follow each other."""
-
-    def start(self, folder: Path) -> Process:
-        """Start a process that completes the run."""
-
-    def close(self) -> None:
-        """End what runs between runs."""
 
 
 class SpawnedProcess(subprocess.Popen[bytes]):
@@ -180,7 +160,7 @@ class ForkedProcess:
         self.code = int(line) if line else self.server.wait()
 
 
-def process_source(environment: Mapping[str, str]) -> ProcessSource:
+def process_source(environment: Mapping[str, str]) -> ForkServer | SpawnedProcesses:
     """Choose the fastest source of processes: a fork server on Linux; other systems' frameworks do not bear forks."""
     can_fork = sys.platform == "linux" and hasattr(os, "fork")
     return ForkServer(environment) if can_fork else SpawnedProcesses(environment)

@@ -15,7 +15,7 @@ Controls against the base are shown, not judged.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri
 
-from regard.ablate.folder import Role, StudyRecord
+from regard.ablate.folder import Role, RunRecord, StudyRecord
 from regard.ablate.statistics import Estimate, Float, estimate, holm, power, seeds_needed
 
 SPREAD_LEVEL = 0.9
@@ -206,16 +206,21 @@ def names_of(study: StudyRecord, role: Role) -> list[str]:
     return [variant.name for variant in study.variants if variant.role == role]
 
 
-def differences(study: StudyRecord, variant: str, other: str, metric: str | None = None) -> dict[int, float]:
-    """Paired differences of a metric by seed: the variant's minus the other's, if both have finished."""
-    metric = metric or study.metric
+def differences(
+    study: StudyRecord, variant: str, other: str, of: Callable[[RunRecord], float] | None = None
+) -> dict[int, float]:
+    """Paired differences by seed, the variant's minus the other's, if both have finished.
+
+    Args:
+        study: the study.
+        variant: name of a variant.
+        other: name of another.
+        of: value of a run; by default the metric that decides. Pairs without a number are left out.
+    """
+    of = of or (lambda run: run.metrics.get(study.metric, math.nan))
     ours, theirs = study.finished(variant), study.finished(other)
-    found = {
-        seed: ours[seed].metrics.get(metric, math.nan) - theirs[seed].metrics.get(metric, math.nan)
-        for seed in study.seeds
-        if seed in ours and seed in theirs
-    }
-    return {seed: value for seed, value in found.items() if math.isfinite(value)}
+    pairs = {seed: of(ours[seed]) - of(theirs[seed]) for seed in study.seeds if seed in ours and seed in theirs}
+    return {seed: value for seed, value in pairs.items() if math.isfinite(value)}
 
 
 def _power_analysis(study: StudyRecord, judgements: Sequence[Judgement], tests: int) -> PowerAnalysis:

@@ -81,7 +81,7 @@ def ablate(
     chosen = read_plan(file, plan) if file else make_plan(plan)
     console = Console()
     if dry_run:
-        console.print(power_analysis.dry_run(chosen, processes=processes), highlight=False)
+        power_analysis.dry_run(chosen, console, processes=processes)
         if ray:
             console.print(f"all of this was measured on this machine; the cluster at {ray} was not asked", markup=False)
         return

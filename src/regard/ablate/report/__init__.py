@@ -29,6 +29,8 @@ from regard.data.dataset import Sample
 from regard.system.files import atomic_write
 
 PAGE = "report.html"
+FAILED = "These steps failed, each by itself. The verdict does not depend on them."
+ATTENTION = "What the variants attend to. A map shows a layer's attention weights, not why the detector decides."
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,20 @@ def build(study: StudyRecord, extras: Extras) -> Document:
         with missing.unless_done("images that changed most"):
             sections.append(changed_section(study, extras.samples, extras.names))
     if extras.attention:
-        sections.append(_attention_section(extras.attention))
-    gates = gate_section(study)
+        sections.append(
+            Section(
+                "Attention maps",
+                [Text(ATTENTION), *(Images(title, [Image(title, data)]) for title, data in extras.attention)],
+            )
+        )
+    gates, lacking = gate_section(study), [Text(line, "quiet") for line in missing.lines]
     return Document(
         title=study.question,
         summary=headline(study, results),
         details=_details(study, results),
         sections=[
             verdict_section(study, results, extras.intervals),
-            *([_missing_section(missing.lines)] if missing.lines else []),
+            *([Section("Missing from this report", [Text(FAILED), *lacking])] if lacking else []),
             power_section(study, results),
             cost_section(study),
             curve_section(study),
@@ -104,48 +111,19 @@ def build(study: StudyRecord, extras: Extras) -> Document:
 
 
 def _details(study: StudyRecord, results: Results) -> list[str]:
-    finished = sum(run.status == "finished" for run in study.runs)
-    return [
-        f"decided on {metric_name(study.metric)} on val",
-        *_epoch(study),
-        *_level(study),
-        _counted(len(study.seeds), "seed"),
-        _counted(len(results.judgements), "variant"),
-        f"{finished} of {len(study.runs)} runs finished",
-        f"level {percent(study.alpha)} over all variants",
-        f"smallest difference that matters {study.mde:g}",
-        *(f"{name}: {edits}" for name, edits in _named(study)),
-    ]
-
-
-def _epoch(study: StudyRecord) -> list[str]:
-    """That the weights were chosen on the split they were judged on, if they were."""
-    return ["of each run's best epoch, chosen on val itself"] if study.plan.get("epoch") == "best" else []
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
-
-
-def _level(study: StudyRecord) -> list[str]:
-    """The level of the base, without which a difference says little; nothing before a run of it has finished."""
+    """Short facts under the summary; the level of the base, without which a difference says little, is one."""
     values = [run.metrics.get(study.metric, math.nan) for run in study.finished(study.base.name).values()]
     known = [value for value in values if math.isfinite(value)]
-    return [f"the base reaches {plain(sum(known) / len(known), 3)}"] if known else []
-
-
-def _named(study: StudyRecord) -> list[tuple[str, str]]:
-    """The variants that have a name of their own, each with its edits."""
-    asked = [*study.plan.get("insert", ()), *study.plan.get("replace", ())]
-    return [(name, edits) for name, edits in map(split_name, asked) if name]
-
-
-def _missing_section(missing: Sequence[str]) -> Section:
-    text = "These steps failed, each by itself. The verdict does not depend on them."
-    return Section("Missing from this report", [Text(text), *(Text(line, "quiet") for line in missing)])
-
-
-def _attention_section(attention: Sequence[tuple[str, bytes]]) -> Section:
-    text = "What the variants attend to. A map shows a layer's attention weights, not why the detector decides."
-    pictures = [Images(title, [Image(title, data)]) for title, data in attention]
-    return Section("Attention maps", [Text(text), *pictures])
+    seeds, variants = len(study.seeds), len(results.judgements)
+    edits = map(split_name, [*study.plan.get("insert", ()), *study.plan.get("replace", ())])
+    details = {
+        f"decided on {metric_name(study.metric)} on val": True,
+        "of each run's best epoch, chosen on val itself": study.plan.get("epoch") == "best",
+        f"the base reaches {plain(sum(known) / max(len(known), 1), 3)}": bool(known),
+        f"{seeds} seed{'s' * (seeds != 1)}": True,
+        f"{variants} variant{'s' * (variants != 1)}": True,
+        f"{sum(run.status == 'finished' for run in study.runs)} of {len(study.runs)} runs finished": True,
+        f"level {percent(study.alpha)} over all variants": True,
+        f"smallest difference that matters {study.mde:g}": True,
+    }
+    return [*(text for text, applies in details.items() if applies), *(f"{n}: {e}" for n, e in edits if n)]

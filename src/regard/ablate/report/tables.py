@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from regard.ablate.folder import CostRecord, RunRecord, StudyRecord
@@ -94,8 +93,7 @@ def _cost_row(study: StudyRecord, name: str) -> list[str]:
 
 
 def _gain(study: StudyRecord, name: str) -> str:
-    found = list(differences(study, name, study.base.name).values())
-    return "" if name == study.base.name else signed(sum(found) / len(found)) if found else "–"
+    return "" if name == study.base.name else signed(_mean(list(differences(study, name, study.base.name).values())))
 
 
 def _training_time(runs: Sequence[RunRecord]) -> str:
@@ -140,21 +138,47 @@ def curve_section(study: StudyRecord) -> Section:
 def breakdown_section(study: StudyRecord) -> Section:
     """The differences by size, by other measures and by class: described, not tested."""
     measures = [m for m in MEASURES if any(math.isfinite(run.metrics.get(m, math.nan)) for run in study.runs)]
-    blocks: list[Block] = [
-        Text(
-            "Mean paired differences from the base. A triangle marks those with one sign for all seeds, at least two. "
-            "None of this was tested: among so many numbers some agree by chance."
-        )
-    ]
-    by_measure = {METRICS.get(m, m): _compare(study, _measure(m)) for m in measures}
-    blocks.append(_table(study, "By measure and by size of object", "measure", by_measure))
-    classes = dict.fromkeys(name for run in study.runs for name in run.per_class)
-    by_class = {name: _compare(study, _class(name)) for name in classes}
+    by_measure = {METRICS.get(m, m): _values(m, "metrics") for m in measures}
+    by_class = {name: _values(name, "per_class") for run in study.runs for name in run.per_class}
+    most = sorted(by_class, key=lambda name: -_greatest(study, by_class[name]))[:MOST_CLASSES]
+    shown = f"the {MOST_CLASSES} of {len(by_class)} that changed most" if len(by_class) > MOST_CLASSES else "all"
+    text = (
+        "Mean paired differences from the base. A triangle marks those with one sign for all seeds, at least two. "
+        "None of this was tested: among so many numbers some agree by chance."
+    )
+    blocks: list[Block] = [Text(text), _table(study, "By measure and by size of object", "measure", by_measure)]
     if by_class:
-        most = sorted(by_class, key=lambda name: -by_class[name].greatest)[:MOST_CLASSES]
-        shown = f"the {MOST_CLASSES} of {len(by_class)} that changed most" if len(by_class) > MOST_CLASSES else "all"
-        blocks.append(_table(study, f"AP by class ({shown})", "class", {n: by_class[n] for n in classes if n in most}))
+        kept = {name: of for name, of in by_class.items() if name in most}
+        blocks.append(_table(study, f"AP by class ({shown})", "class", kept))
     return Section("By class and by size", blocks)
+
+
+def _values(name: str, where: str) -> Callable[[RunRecord], float]:
+    return lambda run: getattr(run, where).get(name, math.nan)
+
+
+def _table(study: StudyRecord, caption: str, what: str, rows: Mapping[str, Callable[[RunRecord], float]]) -> Table:
+    """Tabulate values of runs: the mean of the base, and the mean paired differences of the variants."""
+    base = study.base.name
+    others = [variant.name for variant in study.variants[1:]]
+    cells: list[list[str]] = []
+    for name, of in rows.items():
+        level = plain(_mean([of(run) for run in study.finished(base).values()]), 3)
+        cells.append([name, level, *(_delta(list(differences(study, other, base, of).values())) for other in others)])
+    return Table(caption, [what, base, *others], cells)
+
+
+def _delta(values: Sequence[float]) -> Cell:
+    mean = _mean(values)
+    agree = len(values) > 1 and (min(values) > 0 or max(values) < 0)
+    tone: Tone = "" if not agree else "helps" if mean > 0 else "hurts"
+    return Cell(signed(mean) + (f" {'▲' if mean > 0 else '▼'}" if agree else ""), tone)
+
+
+def _greatest(study: StudyRecord, of: Callable[[RunRecord], float]) -> float:
+    """The greatest mean difference of any variant."""
+    found = [_mean(list(differences(study, v.name, study.base.name, of).values())) for v in study.variants[1:]]
+    return max((abs(mean) for mean in found if math.isfinite(mean)), default=0.0)
 
 
 def gate_section(study: StudyRecord) -> Section | None:
@@ -172,50 +196,6 @@ def gate_section(study: StudyRecord) -> Section | None:
     headings = ["variant", "gate", "mean", "over seeds", "seeds"]
     table = Table("Gates at the end of training", headings, rows, frozenset({1}))
     return Section("Gates", [Text(text), table])
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """One measure: its mean for the base, and for each variant its differences from the base, by seed."""
-
-    base: float
-    differences: Sequence[Sequence[float]]
-
-    @property
-    def greatest(self) -> float:
-        """The greatest mean difference of any variant."""
-        means = [abs(_mean(own)) for own in self.differences]
-        return max((mean for mean in means if math.isfinite(mean)), default=0.0)
-
-
-def _compare(study: StudyRecord, of: Callable[[RunRecord], float]) -> _Comparison:
-    base = study.finished(study.base.name)
-    found = []
-    for variant in study.variants[1:]:
-        own = study.finished(variant.name)
-        found.append([of(own[seed]) - of(base[seed]) for seed in study.seeds if seed in own and seed in base])
-    return _Comparison(_mean([of(run) for run in base.values()]), found)
-
-
-def _measure(name: str) -> Callable[[RunRecord], float]:
-    return lambda run: run.metrics.get(name, math.nan)
-
-
-def _class(name: str) -> Callable[[RunRecord], float]:
-    return lambda run: run.per_class.get(name, math.nan)
-
-
-def _delta(values: Sequence[float]) -> Cell:
-    known = [value for value in values if math.isfinite(value)]
-    mean = _mean(known)
-    agree = len(known) > 1 and (all(v > 0 for v in known) or all(v < 0 for v in known))
-    tone: Tone = "" if not agree else "helps" if mean > 0 else "hurts"
-    return Cell(signed(mean) + (f" {'▲' if mean > 0 else '▼'}" if agree else ""), tone)
-
-
-def _table(study: StudyRecord, caption: str, what: str, rows: Mapping[str, _Comparison]) -> Table:
-    cells: list[list[str]] = [[name, plain(row.base, 3), *map(_delta, row.differences)] for name, row in rows.items()]
-    return Table(caption, [what, study.base.name, *(v.name for v in study.variants[1:])], cells)
 
 
 def run_section(study: StudyRecord) -> Section:
@@ -265,12 +245,8 @@ def provenance_section(study: StudyRecord) -> Section:
         if rows:
             blocks.append(Details(title, [Table(title, ["", "value"], rows, frozenset({1}))]))
     models = [[v.name, v.role, v.model] for v in study.variants]
-    blocks.append(
-        Details(
-            "Models", [Table("Models, in the study's folder", ["variant", "role", "file"], models, frozenset({1, 2}))]
-        )
-    )
-    return Section("Provenance", blocks)
+    table = Table("Models, in the study's folder", ["variant", "role", "file"], models, frozenset({1, 2}))
+    return Section("Provenance", [*blocks, Details("Models", [table])])
 
 
 def flat(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
