@@ -1,4 +1,4 @@
-"""Where global context is needed, and where it is not: attention of four kinds on the two drawn tasks.
+"""Tasks with and without global context: attention of four kinds on the two drawn tasks.
 
     python benchmarks/tasks.py --work runs/tasks
 
@@ -19,11 +19,11 @@ from regard.demo import IMGSZ, MDE, RECIPE
 EPOCHS, BATCH = 6, 32
 
 GATE_LR_FACTOR = 10.0
-"""As in the default recipe: the gates, closed at the start, have six epochs to open. Attention without a path around it
+"""As in the default recipe: the gates, closed at the start, have six epochs to open. Attention without a residual path
 learns nothing here in that time."""
 
 SLOT = "p4"
-"""The last map, 8 x 8 cells of 16 pixels."""
+"""The last feature map, 8 x 8 cells of 16 pixels."""
 
 KINDS = {
     "global": "MultiHeadSelfAttention(positions=sinusoidal)",
@@ -39,17 +39,17 @@ CHEAP = {
     "shifted-window": "ShiftedWindowAttention(window=4, positions=sinusoidal)",
     "linformer": "Linformer(rank=16, side=8, positions=sinusoidal)",
 }
-"""With linear attention the five cheaper variants that took least time at P3 and P4 of yolov5n."""
+"""With linear attention, the five cheaper variants that were fastest at P3 and P4 of yolov5n."""
 
 TASKS = {
-    "context": (KINDS | CHEAP, 3, "Where the whole image decides an object's class, which attention brings what?"),
-    "local": (KINDS, 2, "Where each object shows its own class, does any attention bring anything?"),
+    "context": (KINDS | CHEAP, 3, "If the whole image decides an object's class, what does each attention bring?"),
+    "local": (KINDS, 2, "If each object shows its own class, does any attention help?"),
 }
-"""Variants, seeds and question. On "local" every detector comes to nearly the same, so that two seeds tell it."""
+"""Variants, seeds and question. On "local" all detectors reach nearly the same, so two seeds are enough."""
 
 
 def plan_of(task: str) -> Plan:
-    """Return the study of one task."""
+    """Plan of the study of one task."""
     kinds, seeds, question = TASKS[task]
     return make_plan(
         {
@@ -73,7 +73,7 @@ def plan_of(task: str) -> Plan:
 
 
 def main() -> None:
-    """Run what is not finished."""
+    """Run all studies that are not finished."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     a = parser.parse_args()

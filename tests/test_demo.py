@@ -60,7 +60,7 @@ def test_the_demonstration_ends_with_a_verdict_and_goes_on(
         "local: 3 runs",
         "self-attention seed-1: AP50",
         "Local: the same scenes",
-        "Not that attention",
+        "not show that attention",
     ):
         assert words in text, words
     assert text.index("Measured on images") < text.index("(95 % interval") < text.index("report.html")

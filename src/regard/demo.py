@@ -1,9 +1,9 @@
-"""The demonstration, a small study: does a detector that sees 82 pixels gain from a layer that sees the whole image?
+"""The demonstration, a small study: does a layer that sees the whole image help a detector that sees 82 pixels?
 
 The data are drawn on the fly (`regard.data.synthetic`): in the task "context" an object's class depends on the others
 in the image, in "local" on the object alone. Three detectors learn both from scratch: the base, the base with a
 transformer block, which attends to the whole map, and the base with plain convolutions of as many parameters. The
-context task is a study with three paired seeds and a verdict; one run each on the local task is description.
+context task is a study with three paired seeds and a verdict; the local task, with one run each, is shown only.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ ATTENTION = "self-attention=TransformerBlock(heads=4, positions=sinusoidal)@p4"
 SEEDS = (0, 1, 2)
 EPOCHS, BATCH, IMGSZ = 5, 16, 128
 MDE = 0.05
-"""Of AP50: a smaller difference would say nothing about seeing the whole image."""
+"""Smallest difference in AP50 that matters: a smaller one would say nothing about seeing the whole image."""
 
-MOST_AT_A_TIME = 4
+MOST_PARALLEL = 4
 MEASURES = ("ap50", "ap")
 
 RECIPE = Recipe(
@@ -57,9 +57,9 @@ RECIPE = Recipe(
 )
 
 WHAT = """\
-Odd one out: 3 to 5 discs and squares, all of one colour but one. Which object
-is 'odd' only the others in the image tell. Does a layer that mixes over the
-whole image pay in a small detector whose field is 82 of its 128 pixels?
+Odd one out: 3 to 5 discs and squares, all of one colour but one. Only the other
+objects in the image tell which one is odd. Does a layer that mixes over the
+whole image help a small detector with a receptive field of 82 of 128 pixels?
 
   base             the detector as it is
   self-attention   with a transformer block: 4 heads over the whole last map
@@ -67,17 +67,17 @@ whole image pay in a small detector whose field is 82 of its 128 pixels?
 """
 
 LEGEND = """\
-Measured on images that no model has learned from. Seeds and mean: context,
+Measured on images that were not trained on. Seeds and mean: the context task,
 judged below. Local: the same scenes, where the class of an object is its
-shape; one run each, seed 0, described and not judged.
+shape; one run each with seed 0, shown without a test.
 """
 
 MEANING = """\
-What such a result may say: mixing over the whole image beats a detector whose
-field is local, where the whole image decides. Not that attention beats YOLOv5,
-whose SPPF sees all of such an image too. The base sees its nearest neighbours,
-the control some more, and with some seeds one of them may take off: that is why
-there are pairs, and a control.
+What this result shows: where the whole image decides, mixing over the whole
+image is better than a local receptive field. It does not show that attention
+is better than YOLOv5, whose SPPF covers the whole image too. The base sees the
+nearest neighbours and the control a little more; with some seeds one of them
+may suddenly learn the task, hence the pairs and the control.
 """
 
 
@@ -90,18 +90,18 @@ def run_demo(folder: Path) -> StudyRecord:
     Raises:
         RegardError: the folder holds another study, or is in use.
     """
-    console, at_a_time = Console(), min(available_cores(), MOST_AT_A_TIME)
+    console, parallel = Console(), min(available_cores(), MOST_PARALLEL)
     context, local = context_plan(), local_plan()
     console.print(WHAT, highlight=False)
     console.print(
-        f"Each run takes {EPOCHS} epochs, and {at_a_time} run at a time; nothing is downloaded. The same\n"
-        "command goes on with what was interrupted, and shows again what has finished.\n",
+        f"Each run takes {EPOCHS} epochs, {parallel} at a time; nothing is downloaded. The same command\n"
+        "continues an interrupted demonstration, and shows a finished one again.\n",
         highlight=False,
     )
     done = []
     for name, plan in (("context", context), ("local", local)):
         console.print(f"{name}: {3 * len(plan.seeds)} runs", highlight=False)
-        done.append(run_study(plan, folder / name, threads=1, processes=at_a_time, console=console))
+        done.append(run_study(plan, folder / name, threads=1, processes=parallel, console=console))
     console.print(_table(*done))
     console.print(f"{LEGEND}\n{MEANING}", highlight=False)
     print_verdict(done[0], console)
@@ -109,15 +109,13 @@ def run_demo(folder: Path) -> StudyRecord:
 
 
 def context_plan() -> Plan:
-    """Return the study that is judged."""
-    return _plan(
-        CONTEXT, SEEDS, "Where the whole image decides an object's class, does a layer that sees all of it pay?"
-    )
+    """Plan of the study that is judged."""
+    return _plan(CONTEXT, SEEDS, "If the whole image decides an object's class, does a layer that sees all of it help?")
 
 
 def local_plan() -> Plan:
-    """Return one run of each model on the same scenes, labelled by what each object shows by itself."""
-    return _plan(LOCAL, SEEDS[:1], "Where each object by itself shows its class, what do single runs reach?")
+    """Plan of one run of each model on the same scenes, labelled by the shape of each object."""
+    return _plan(LOCAL, SEEDS[:1], "If each object shows its class by itself, what do single runs reach?")
 
 
 def _plan(data: str, seeds: Sequence[int], question: str) -> Plan:
@@ -139,7 +137,7 @@ def _plan(data: str, seeds: Sequence[int], question: str) -> Plan:
 
 
 def _table(context: StudyRecord, local: StudyRecord) -> Table:
-    """Return AP50 and AP of every run, on two lines a model."""
+    """Tabulate AP50 and AP of every run, on two lines per model."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("model", max_width=16)
     for heading in ("", *(f"seed {seed}" for seed in context.seeds), "mean", "local"):
@@ -153,5 +151,5 @@ def _table(context: StudyRecord, local: StudyRecord) -> Table:
 
 
 def _cell(runs: Sequence[RunRecord]) -> str:
-    """Return the mean of both measures over runs, a line each; dashes where none has finished."""
+    """Mean of both measures over runs, a line each; dashes if none has finished."""
     return "\n".join(f"{mean(run.metrics[m] for run in runs):.3f}" if runs else "-" for m in MEASURES)
