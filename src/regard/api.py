@@ -37,7 +37,7 @@ from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
 from regard.inference import open_finder, warn_of_suppression
 from regard.inference.validate import validate as run_validation
-from regard.nn.table import LAYERS
+from regard.nn.table import graph_name
 from regard.prediction import predict as run_prediction
 from regard.prediction.sources import Source, frames, is_single_image
 from regard.profiling.report import cost as cost
@@ -121,7 +121,7 @@ def insert(
         >>> torch.equal(with_se(image).boxes, model(image).boxes)
         True
     """
-    word, modules = _named(module)
+    word, modules = graph_name(module)
     spec = edit.insert(model.spec, word, after=after, options=options, gate=gate, name=name, readers=readers)
     return _rebuilt(model, spec, modules)
 
@@ -151,7 +151,7 @@ def replace(
         >>> type(model.layer("p4")).__name__
         'C3TR'
     """
-    word, modules = _named(module)
+    word, modules = graph_name(module)
     return _rebuilt(model, edit.replace_layer(model.spec, layer, word, options=options), modules)
 
 
@@ -387,17 +387,6 @@ def save(model: Detector, path: str | Path) -> None:
     save_detector(Path(path), model)
 
 
-def _named(module: str | type[nn.Module]) -> tuple[str, dict[str, type[nn.Module]]]:
-    """Name of ``module`` in a graph and, if it is a user's own class, the class by that name."""
-    if isinstance(module, str):
-        return module, {}
-    if LAYERS.get(module.__name__) is module:
-        return module.__name__, {}
-    if getattr(nn, module.__name__, None) is module:
-        return f"nn.{module.__name__}", {}
-    return module.__name__, {module.__name__: module}
-
-
 def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:
     new, _ = rebuild(model, spec, modules=modules)
     return new.train(model.training)
@@ -405,8 +394,6 @@ def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:
 
 def _opened(model: Backend | Finder | str | Path, modules: Modules | None, settings: ModelSettings) -> Backend | Finder:
     """Open a file; anything else is used as it is."""
-    return (
-        open_finder(model, modules=modules, **part_of(settings, ModelSettings))
-        if isinstance(model, str | Path)
-        else model
-    )
+    if not isinstance(model, str | Path):
+        return model
+    return open_finder(model, modules=modules, **part_of(settings, ModelSettings))

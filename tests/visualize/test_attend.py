@@ -126,7 +126,7 @@ def test_the_command_lists_draws_and_refuses(saved: tuple[str, str], tmp_path: P
         error = run(app, ["attend", weights, image, *arguments]).exception
         assert isinstance(error, regard.RegardError)
         assert told in str(error)
-    assert "which image?" in str(run(app, ["attend", weights, "--layer", "p4.mha"]).exception)
+    assert "no image is given" in str(run(app, ["attend", weights, "--layer", "p4.mha"]).exception)
 
 
 def test_a_model_without_attention_says_so() -> None:

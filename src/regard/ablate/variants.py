@@ -30,8 +30,7 @@ from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import import_modules
 from regard.nn.gate import Gated
 from regard.nn.residual import residual_flops, residual_parameters
-from regard.training.loop import validation_split
-from regard.training.prepare import fit_anchors, fit_classes
+from regard.training.prepare import fit_anchors, fit_classes, validation_split
 from regard.weights.detector import load_detector, load_matching, rebuild
 from regard.weights.paths import SUFFIXES
 

@@ -1,4 +1,4 @@
-"""The command line: each command parses, calls one function, prints; the work is done in the rooms below."""
+"""The command line: each command parses its options, calls one function and prints the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regard.cli import ablation, costs, data, model, seeing, training, use
 
 app = typer.Typer(
     name="regard",
-    help="Attention anywhere in a YOLOv5-class detector, by name, with every pretrained tensor kept.",
+    help="Add attention anywhere in a YOLO detector by name, keep its weights, and measure whether it helps.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,8 +35,8 @@ app.add_typer(data_app, name="data", rich_help_panel="Data and training")
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
-    """Attention anywhere in a YOLOv5-class detector, by name, with every pretrained tensor kept."""
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Add attention anywhere in a YOLO detector by name, keep its weights, and measure whether it helps."""
     if version:
         from regard import __version__
 

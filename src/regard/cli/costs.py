@@ -1,4 +1,4 @@
-"""The command that says what a model's attention costs."""
+"""The command that profiles a model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def cost(
     model: Model,
     imgsz: ImageSize = IMGSZ,
     device: Device = DEVICE,
-    repeats: Annotated[int, typer.Option(help="Runs that count; times are their medians.")] = 10,
-    format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="How to print it.")] = "text",
+    repeats: Annotated[int, typer.Option(help="Number of timed runs; times are their medians.")] = 10,
+    format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="Output format.")] = "text",
     weights: Weights = None,
     module: Module = None,
     allow_miswired: AllowMiswired = False,
 ) -> None:
-    """Print FLOPs, time and memory of every layer, and what a cheaper attention could bring to the whole model."""
+    """Print FLOPs, time and memory of every layer, and how much a cheaper attention could speed up the whole model."""
     from rich.console import Console
 
     from regard import api

@@ -12,15 +12,13 @@ def check(
     path: Annotated[
         str,
         typer.Argument(
-            help="A YOLO data.yaml or its folder, a COCO .json, a Pascal VOC folder, or synthetic:context.",
+            help="YOLO data.yaml or its folder, a COCO .json, a Pascal VOC folder, or synthetic:context.",
             show_default=False,
         ),
     ],
-    sheet: Annotated[Path, typer.Option(help="Where to draw a contact sheet of labelled images.")] = Path(
-        "data_check.jpg"
-    ),
+    sheet: Annotated[Path, typer.Option(help="File for a contact sheet of labelled images.")] = Path("data_check.jpg"),
 ) -> None:
-    """List what is wrong with a data set and what is done about it, and draw labelled images on one sheet."""
+    """List the problems of a data set and how they are handled, and draw labelled images on one sheet."""
     from rich.console import Console
 
     from regard.data.check import check_data

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -41,50 +41,72 @@ def with_settings(
         parsers: by field, what turns the text of an option (a list of texts where it may be repeated) into a value.
         groups: by parameter of the command, the settings class; the parameter receives a `Given`.
     """
-    own_parsers = parsers or {}
 
     def decorate(command: Command) -> Command:
-        hints = get_type_hints(command, include_extras=True)
-        parameters: list[inspect.Parameter] = []
-        owner: dict[str, tuple[str, str]] = {}
-        old: dict[str, list[str]] = {}
-        for parameter in inspect.signature(command).parameters.values():
-            if parameter.name not in groups:
-                parameters.append(parameter.replace(annotation=hints[parameter.name]))
-                continue
-            for name, field in fields_of(groups[parameter.name]).items():
-                if name not in without:
-                    parameters.append(_parameter(name, field, name in own_parsers))
-                    owner[name] = (parameter.name, name)
-                    for flag in option_of(field).old:
-                        old.setdefault(flag, []).append(name)
-        fields = {name: field for kind in groups.values() for name, field in fields_of(kind).items()}
-        parameters += [_old_parameter(flag, fields[names[0]]) for flag, names in old.items()]
+        options = _Options(groups, without, parsers or {})
 
         @functools.wraps(command)
         def run(**arguments: Any) -> None:
-            given: dict[str, dict[str, Any]] = {group: {} for group in groups}
-            for flag, names in old.items():
-                value = arguments.pop(_old_name(flag))
-                if value is not None:
-                    now = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-                    warnings.warn(f"{flag} is now called {now}", DeprecationWarning, stacklevel=1)
-                    arguments |= {name: value for name in names if arguments[name] is None}
-            for name, (group, field) in owner.items():
-                value = arguments.pop(name)
-                if value is not None:
-                    parse = own_parsers.get(name) or _parser(fields[name])
-                    given[group][field] = parse(value)
+            given = {group: options.take(group, arguments) for group in groups}
             command(**arguments, **given)
 
-        ordered = sorted(parameters, key=lambda p: p.default is not p.empty)
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [p.replace(kind=p.KEYWORD_ONLY) for p in ordered]
-        )
-        run.__annotations__ = {p.name: p.annotation for p in ordered}
+        parameters = sorted(options.parameters(command), key=lambda p: p.default is not p.empty)
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run
 
     return decorate
+
+
+class _Options:
+    """The options of one command."""
+
+    def __init__(
+        self, groups: Mapping[str, type[Settings]], without: Sequence[str], parsers: Mapping[str, Parser]
+    ) -> None:
+        self.parsers = parsers
+        self.fields = {
+            group: {name: field for name, field in fields_of(kind).items() if name not in without}
+            for group, kind in groups.items()
+        }
+
+    def parameters(self, command: Command) -> Iterator[inspect.Parameter]:
+        """Yield the command's own parameters, the options in the place of each group, and the former options."""
+        hints = get_type_hints(command, include_extras=True)
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.name in self.fields:
+                for name, field in self.fields[parameter.name].items():
+                    yield _parameter(name, field, name in self.parsers)
+            else:
+                yield parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)
+        for fields in self.fields.values():
+            for flag, names in _former(fields).items():
+                yield _former_parameter(flag, fields[names[0]])
+
+    def take(self, group: str, arguments: dict[str, Any]) -> Given:
+        """Remove the options of a group from the arguments of a call, and parse those that the user gave."""
+        fields = self.fields[group]
+        for flag, names in _former(fields).items():
+            value = arguments.pop(_former_name(flag))
+            if value is not None:
+                now = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+                warnings.warn(f"{flag} is now called {now}", DeprecationWarning, stacklevel=1)
+                arguments |= {name: value for name in names if arguments[name] is None}
+        values = {name: arguments.pop(name) for name in fields}
+        return {
+            name: (self.parsers.get(name) or _parser(fields[name]))(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+def _former(fields: Mapping[str, FieldInfo]) -> dict[str, list[str]]:
+    """List the former options, each with the fields that it sets."""
+    found: dict[str, list[str]] = {}
+    for name, field in fields.items():
+        for flag in option_of(field).old:
+            found.setdefault(flag, []).append(name)
+    return found
 
 
 def flags_of(name: str, field: FieldInfo) -> list[str]:
@@ -114,15 +136,15 @@ def _parameter(name: str, field: FieldInfo, has_parser: bool) -> inspect.Paramet
     )
 
 
-def _old_name(flag: str) -> str:
-    return "old_" + flag.removeprefix("--").replace("-", "_")
+def _former_name(flag: str) -> str:
+    return "former_" + flag.removeprefix("--").replace("-", "_")
 
 
-def _old_parameter(flag: str, field: FieldInfo) -> inspect.Parameter:
+def _former_parameter(flag: str, field: FieldInfo) -> inspect.Parameter:
     is_flag = without_none(field.annotation) is bool
     spelled = f"{flag}/--no-{flag.removeprefix('--')}" if is_flag else flag
     annotation: Any = Annotated[_text_type(field, False) | None, typer.Option(spelled, hidden=True)]
-    return inspect.Parameter(_old_name(flag), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return inspect.Parameter(_former_name(flag), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _text_type(field: FieldInfo, has_parser: bool) -> Any:

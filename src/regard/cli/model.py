@@ -25,9 +25,10 @@ from regard.errors import RegardError
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
 
-YoloV5 = Annotated[bool, typer.Option("--yolov5", help="Write the YAML with plain integers, which YOLOv5 reads.")]
+YoloV5 = Annotated[bool, typer.Option("--yolov5", help="Write YAML with plain integers, which YOLOv5 can read.")]
 Ungated = Annotated[
-    bool, typer.Option("--ungated", help="With --yolov5: write gated rows as plain ones (another network).")
+    bool,
+    typer.Option("--ungated", help="With --yolov5: write gated layers without their gates, which is another network."),
 ]
 
 
@@ -36,10 +37,10 @@ def summary(
     weights: Weights = None,
     module: Module = None,
     imgsz: ImageSize = IMGSZ,
-    format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="How to print it.")] = "text",
+    format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="Output format.")] = "text",
     allow_miswired: AllowMiswired = False,
 ) -> None:
-    """Print a model's layers with shapes, parameters and FLOPs; refuse a graph that is mis-wired."""
+    """Print a model's layers with shapes, parameters and FLOPs; report wiring errors."""
     from rich.console import Console
 
     detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
@@ -53,17 +54,22 @@ def summary(
 
 def insert(
     model: Model,
-    layer: Annotated[str, typer.Argument(metavar="LAYER", help="What to insert: SE, C3, ... or your own by --module.")],
-    after: Annotated[str, typer.Option(help="Name or index of the layer to follow, such as sppf, p4 or 9.")],
+    layer: Annotated[
+        str, typer.Argument(metavar="LAYER", help="Layer to insert: SE, C3, ... or your own by --module.")
+    ],
+    after: Annotated[
+        str, typer.Option(help="Name or index of the layer that the new one follows, such as sppf, p4 or 9.")
+    ],
     arg: Options = None,
     gate: Annotated[
-        bool, typer.Option(help="Stand behind a gate that is closed at the start, y = x + g (f(x) - x).")
+        bool, typer.Option(help="Put the layer behind a gate that is closed at the start, y = x + g (f(x) - x).")
     ] = True,
     name: Annotated[str | None, typer.Option(help="Name of the new layer.", show_default=False)] = None,
     reader: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this reader of AFTER reads the new layer. May be given several times.", show_default=False
+            help="Reader of AFTER that reads the new layer; all do by default. May be given several times.",
+            show_default=False,
         ),
     ] = None,
     output: Output = None,
@@ -72,7 +78,7 @@ def insert(
     module: Module = None,
     allow_miswired: AllowMiswired = False,
 ) -> None:
-    """Insert a layer after another by name; every reference is re-wired and every weight kept."""
+    """Insert a layer after another by name; all references are updated and all weights are kept."""
     from regard.graph import edit
     from regard.weights.detector import rebuild
 
@@ -85,7 +91,7 @@ def insert(
 def replace(
     model: Model,
     layer: Annotated[str, typer.Argument(metavar="LAYER", help="Name or index of the layer to replace.")],
-    by: Annotated[str, typer.Argument(metavar="BY", help="What to put in its place: C3TR, GhostConv, ...")],
+    by: Annotated[str, typer.Argument(metavar="BY", help="Layer that replaces it: C3TR, GhostConv, ...")],
     arg: Options = None,
     output: Output = None,
     yolov5: YoloV5 = False,
@@ -93,7 +99,7 @@ def replace(
     module: Module = None,
     allow_miswired: AllowMiswired = False,
 ) -> None:
-    """Put another layer in the place of one; it keeps the name, and the arguments unless others are given."""
+    """Replace a layer; the new one keeps its name, and its arguments unless others are given."""
     from regard.graph import edit
     from regard.weights.detector import rebuild
 
@@ -112,7 +118,7 @@ def remove(
     module: Module = None,
     allow_miswired: AllowMiswired = False,
 ) -> None:
-    """Remove a layer; its readers read what it read."""
+    """Remove a layer; its readers then read its input."""
     from regard.graph import edit
     from regard.weights.detector import rebuild
 
@@ -123,13 +129,13 @@ def remove(
 
 def _check_form(output: Path | None, *, yolov5: bool, ungated: bool) -> None:
     if ungated and not yolov5:
-        raise RegardError("--ungated says how --yolov5 writes gates", hint="add --yolov5, or insert with --no-gate")
+        raise RegardError("--ungated changes how --yolov5 writes gates", hint="add --yolov5, or insert with --no-gate")
     if yolov5 and output is not None and output.suffix == ".safetensors":
         raise RegardError("--yolov5 writes a YAML", file=output, expected="a name that ends in .yaml")
 
 
 def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: bool) -> None:
-    """Print the graph, or write it, with its weights where the file can hold them."""
+    """Print the graph, or write it, with its weights if the file can hold them."""
     from regard.system.files import atomic_write
     from regard.weights.detector import save_detector
 
@@ -143,7 +149,7 @@ def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: 
             return
         if output.suffix not in (".yaml", ".yml"):
             raise RegardError(
-                f"the suffix {output.suffix!r} says no format", file=output, expected=".yaml or .safetensors"
+                f"the suffix {output.suffix!r} is not a known format", file=output, expected=".yaml or .safetensors"
             )
         with atomic_write(output) as file:
             file.write(text.encode())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Argument(
-        help="A YOLOv5 .pt, a .safetensors, a model YAML (YOLOv5's or native), an overlay, a run folder, "
+        help="YOLOv5 .pt, .safetensors, model YAML (YOLOv5's or native), overlay, run folder, "
         "or a name such as yolov5n.",
         show_default=False,
     ),
@@ -47,7 +47,7 @@ ImageSize = Annotated[int, typer.Option("--imgsz", "--img", help=f"{IMAGE_SIZE_H
 Data = Annotated[
     str,
     typer.Option(
-        help="A YOLO data.yaml or its folder, a COCO .json, a Pascal VOC folder, or synthetic:context / "
+        help="YOLO data.yaml or its folder, COCO .json, Pascal VOC folder, or synthetic:context / "
         "synthetic:local, which need no files.",
         show_default=False,
     ),

@@ -1,4 +1,4 @@
-"""The command that shows what a layer attends to."""
+"""The command that draws the attention of a layer."""
 
 from __future__ import annotations
 
@@ -17,49 +17,53 @@ if TYPE_CHECKING:
 
 def attend(
     model: Model,
-    image: Annotated[str | None, typer.Argument(help="An image file or URL.", show_default=False)] = None,
+    image: Annotated[str | None, typer.Argument(help="Image file or URL.", show_default=False)] = None,
     layer: Annotated[
         str | None,
         typer.Option(
-            help="Name or index of the layer; without it the attention layers are listed.", show_default=False
+            help="Name or index of the layer; the attention layers are listed if it is not given.", show_default=False
         ),
     ] = None,
     query: Annotated[
         str | None,
         typer.Option(
             metavar="X,Y",
-            help="Pixel of the image whose weights are wanted (the centre if not given); with --kind gradient, a "
-            "point on the detection that is meant (the best one if not given).",
+            help="Pixel of the image whose weights are drawn (the centre if not given); with --kind gradient, a "
+            "point on the detection to explain (the best one if not given).",
             show_default=False,
         ),
     ] = None,
     kind: Annotated[
         Literal["map", "gradient"],
-        typer.Option(help="The weights that an attention layer used; or, for any layer, what a detection rests on."),
+        typer.Option(
+            help="map: the weights that an attention layer used; gradient: for any layer, what a detection depends on."
+        ),
     ] = "map",
     of_class: Annotated[
         str | None,
-        typer.Option("--class", help="With --kind gradient: a detection of this class, by name.", show_default=False),
+        typer.Option("--class", help="With --kind gradient: name of the class of the detection.", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The picture, a .png; named after the layer if not given.")
+        Path | None, typer.Option("--output", "-o", help="Image file, a .png; named after the layer if not given.")
     ] = None,
     imgsz: ImageSize = IMGSZ,
     device: Device = DEVICE,
     module: Module = None,
 ) -> None:
-    """Draw what a layer attends to in an image: the query, and the map per head and averaged."""
+    """Draw what a layer attends to in an image: the query, and the map of each head and their mean."""
     from regard import api
     from regard.graph.detector import Detector
 
     detector = load_backend(model, modules=module, device=device)
     if not isinstance(detector, Detector):
-        raise RegardError("an exported file has no layers to look at", file=model, expected="the model it was made of")
+        raise RegardError(
+            "an exported file has no layers to inspect", file=model, expected="the model that was exported"
+        )
     if layer is None:
         _list_layers(detector)
         return
     if image is None:
-        raise RegardError("which image?", expected=f"regard attend {model} IMAGE --layer {layer}")
+        raise RegardError("no image is given", expected=f"regard attend {model} IMAGE --layer {layer}")
     point = None if query is None else _point(query)
     view = api.attend(detector, image, layer=layer, query=point, kind=kind, of_class=of_class, imgsz=imgsz)
     suffix = "-gradient" if kind == "gradient" else ""
@@ -74,8 +78,8 @@ def _list_layers(detector: Detector) -> None:
     for entry in listed:
         print(f"{entry.name:{width}}  {entry.module}, {entry.channels} channels, stride {entry.stride}")
     if not listed:
-        print("This model has no attention layer; regard insert puts one in.")
-    print("With --kind gradient any layer can be named; regard summary lists them.")
+        print("This model has no attention layer; add one with regard insert.")
+    print("--kind gradient works for any layer; regard summary lists them.")
 
 
 def _point(text: str) -> tuple[float, float]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import AllowMiswired, Module, Weights, callbacks_of, load_model, modules_of
 from regard.config import TrainSettings, checked
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
+
+if TYPE_CHECKING:
+    from regard.graph.detector import Detector
 
 
 @with_settings(settings=TrainSettings)
@@ -45,27 +49,38 @@ def train(
     allow_miswired: AllowMiswired = False,
 ) -> None:
     """Train a detector; the folder of the run keeps weights, results, settings and images."""
-    import torch
     from rich.console import Console
 
     from regard import api
 
-    console = Console()
+    watch: dict[str, Any] = {"callbacks": callbacks_of(callback), "verbose": verbose}
     if resume is not None:
-        run = api.resume(resume, modules=modules_of(module), callbacks=callbacks_of(callback), verbose=verbose)
+        if settings:
+            given = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
+            warnings.warn(f"a resumed run keeps its settings: {given} has no effect", RegardWarning, stacklevel=1)
+        run = api.resume(resume, modules=modules_of(module), **watch)
     else:
         if model is None or data is None:
             raise RegardError("no model or no data", expected="regard train MODEL --data DATA, or --resume FOLDER")
-        asked = checked(TrainSettings, settings)
-        torch.manual_seed(asked.seed)  # a model without weights starts from random ones
-        detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
-        print(detector.summary(asked.imgsz))
-        callbacks = callbacks_of(callback)
-        run = api.train(detector, data, folder=output, callbacks=callbacks, verbose=verbose, **settings)
+        detector = _start(model, module, weights, allow_miswired, checked(TrainSettings, settings))
+        run = api.train(detector, data, folder=output, **settings, **watch)
+    console = Console()
     console.print(run.metrics)
     for name, gamma in run.gates.items():
         console.print(f"gate of {name}: {gamma:+.4f}")
     console.print(f"everything is in {run.folder}; the best weights are best.safetensors")
+
+
+def _start(
+    model: str, modules: list[str] | None, weights: str | None, allow_miswired: bool, settings: TrainSettings
+) -> Detector:
+    """Load the detector that training starts from, and print it."""
+    import torch
+
+    torch.manual_seed(settings.seed)  # a model without weights starts from random ones
+    detector = load_model(model, modules=modules, weights=weights, allow_miswired=allow_miswired)
+    print(detector.summary(settings.imgsz))
+    return detector
 
 
 def demo(

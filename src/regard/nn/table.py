@@ -42,3 +42,19 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         **ATTENTION,
     }
 )
+
+
+def graph_name(module: str | type[nn.Module]) -> tuple[str, dict[str, type[nn.Module]]]:
+    """Find the name of a module in a graph and, if it is a user's own class, the class by that name.
+
+    Example:
+        >>> graph_name(nn.ReLU)
+        ('nn.ReLU', {})
+    """
+    if isinstance(module, str):
+        return module, {}
+    if LAYERS.get(module.__name__) is module:
+        return module.__name__, {}
+    if getattr(nn, module.__name__, None) is module:
+        return f"nn.{module.__name__}", {}
+    return module.__name__, {module.__name__: module}

@@ -46,7 +46,7 @@ from regard.training.folder import RunFolder
 from regard.training.loss import DetectionLoss, detection_loss, identity_reduce
 from regard.training.optim import build_optimizer, schedule, set_step
 from regard.training.precision import FABRIC
-from regard.training.prepare import fit_anchors, fit_classes, freeze, freeze_bn_stats
+from regard.training.prepare import fit_anchors, fit_classes, freeze, freeze_bn_stats, validation_split
 from regard.types import LetterboxedBatch
 
 log = logging.getLogger("regard.training")
@@ -363,22 +363,6 @@ class Trainer:
         self.ema.load_state_dict(state["ema"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.state = State(state["epoch"], state["rows"], tuple(state["best"]))
-
-
-def validation_split(data: DetectionDataset) -> tuple[str, Any]:
-    """Return the name and records of the split that training is validated on.
-
-    Raises:
-        RegardError: there is no training split, or nothing to validate on.
-    """
-    for name in ("train", "val"):
-        if not data.splits.get(name):
-            raise RegardError(
-                f"the data set has no {name} images",
-                file=data.source,
-                expected="splits train and val; this one has " + (", ".join(data.splits) or "none"),
-            )
-    return "val", data.splits["val"]
 
 
 def named_gates(detector: Detector) -> dict[str, float]:

@@ -40,6 +40,22 @@ def fit_anchors(detector: Detector, records: Sequence[Sample], settings: TrainSe
     return check
 
 
+def validation_split(data: DetectionDataset) -> tuple[str, Sequence[Sample]]:
+    """Choose the split that training is validated on; its name and samples are returned.
+
+    Raises:
+        RegardError: there is no training split, or nothing to validate on.
+    """
+    for name in ("train", "val"):
+        if not data.splits.get(name):
+            raise RegardError(
+                f"the data set has no {name} images",
+                file=data.source,
+                expected="splits train and val; this one has " + (", ".join(data.splits) or "none"),
+            )
+    return "val", data.splits["val"]
+
+
 def freeze(detector: Detector, names: Sequence[str]) -> list[str]:
     """Stop layers from learning and return their names.
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
-import os
-import pickle
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +21,15 @@ from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
 from regard.evaluation import Metrics, evaluate
 from regard.graph.detector import Detector
-from regard.graph.user_modules import import_file, user_files
 from regard.nn.fuse import fuse
 from regard.profiling.fit import check_attention_fits
 from regard.system.device import choose_device
 from regard.system.resources import available_cores
 from regard.training.callbacks import Callback, RunEnd, RunFailed
 from regard.training.folder import RunFolder, read_config
-from regard.training.loop import Trainer, named_gates, validation_split
-from regard.training.precision import FABRIC, resolve
+from regard.training.loop import Trainer, named_gates
+from regard.training.prepare import validation_split
+from regard.training.processes import launch
 from regard.weights.detector import RUN_WEIGHTS, load_detector
 from regard.weights.store import load_weights
 
@@ -95,28 +89,18 @@ def run_training(
     check_attention_fits(
         detector, settings.imgsz, math.ceil(settings.batch / settings.devices), choose_device(settings.device)
     )
-    fabric = _fabric(settings)
-    config = {"data": describe_data(data), "start": fingerprint(detector)}
-    # A partial, as Fabric looks into plain arguments for modules and stumbles over frozen dataclasses.
-    fit = partial(
+    outcome = launch(
+        settings,
         _fit,
-        surroundings=_Surroundings(),  # first, as it is unpickled first
         detector=deepcopy(detector),
         data=data,
         settings=settings,
         folder=folder,
-        config=config,
+        config={"data": describe_data(data), "start": fingerprint(detector)},
         callbacks=tuple(callbacks),
         verbose=verbose,
         resume=resume,
     )
-    if settings.devices > 1 and not _launched_from_outside():
-        _check_can_be_sent(callbacks)
-        outcome: _Outcome = fabric.launch(fit)
-    else:
-        with _quiet_fabric():
-            fabric.launch()
-        outcome = fit(fabric)
     model = load_detector(outcome.weights, modules=detector.user_modules)
     return Run(folder, outcome.metrics, model, outcome.gates)
 
@@ -140,45 +124,7 @@ def resume_training(
     return run_training(detector, data, settings, folder, callbacks=callbacks, verbose=verbose, resume=True)
 
 
-class _Surroundings:
-    """What a spawned process needs before anything else is unpickled: the users' files, and where messages go."""
-
-    def __reduce__(self) -> tuple[Callable[..., _Surroundings], tuple[Any, ...]]:
-        logger = logging.getLogger("regard")
-        handlers = [handler for handler in logger.handlers if _pickling_error(handler) is None]
-        return _surround, (user_files(), logger.level, handlers)
-
-
-def _surround(files: list[Path], level: int, handlers: list[logging.Handler]) -> _Surroundings:
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # this process is ours alone
-    logger = logging.getLogger("regard")
-    logger.setLevel(level)
-    for handler in handlers:
-        logger.addHandler(handler)
-    for file in files:
-        import_file(file)
-    return _Surroundings()
-
-
-def _pickling_error(value: object) -> Exception | None:
-    try:
-        pickle.dumps(value)
-    except Exception as error:  # whatever the user's class makes pickle raise
-        return error
-    return None
-
-
-def _check_can_be_sent(callbacks: Sequence[Callback]) -> None:
-    for callback in callbacks:
-        if (error := _pickling_error(callback)) is not None:
-            raise RegardError(
-                f"the callback {type(callback).__name__} cannot be sent to another process: {error}",
-                expected="a class that is defined in a file, whose attributes can be pickled",
-                hint="or train in one process, with devices=1",
-            )
-
-
-def _fit(fabric: Fabric, *, surroundings: _Surroundings, **arguments: Any) -> _Outcome:  # noqa: ARG001
+def _fit(fabric: Fabric, **arguments: Any) -> _Outcome:
     """Train in one of the processes. The first also measures the best weights, while the others wait for the result."""
     if fabric.world_size > 1:
         torch.set_num_threads(max(available_cores() // fabric.world_size, 1))
@@ -237,29 +183,3 @@ def fingerprint(detector: Detector) -> dict[str, Any]:
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return {"parameters": sum(p.numel() for p in detector.parameters()), "sha256": digest.hexdigest()}
-
-
-def _fabric(settings: TrainSettings) -> Fabric:
-    device = choose_device(settings.device)
-    precision = FABRIC[resolve(settings.precision, device.type)]
-    devices: Any = settings.devices if device.index is None or settings.devices > 1 else [device.index]
-    strategy = "auto" if settings.devices == 1 else "ddp" if _launched_from_outside() else "ddp_spawn"
-    with _quiet_fabric():
-        return Fabric(accelerator=device.type, devices=devices, strategy=strategy, precision=precision)
-
-
-@contextmanager
-def _quiet_fabric() -> Iterator[None]:
-    """Let Fabric report warnings only, and of these not that there is a GPU besides the device that the user named."""
-    logger = logging.getLogger("lightning_fabric")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="GPU available but not used")
-        yield
-    logger.setLevel(level)
-
-
-def _launched_from_outside() -> bool:
-    """Whether torchrun, or another launcher, has started one process for each device already."""
-    return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
