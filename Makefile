@@ -1,8 +1,11 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
-# Another interpreter gets an environment of its own: `make test PYTHON=python3.12` uses .venv-python3.12.
+# Another interpreter gets an environment of its own: `make test PYTHON=python3.12` uses .venv-3.12. An interpreter that is
+# not on the path is looked for among those of pyenv.
 PYTHON ?= python3
-OTHER := $(filter-out python python3,$(notdir $(PYTHON)))
-VENV := .venv$(addprefix -,$(OTHER))
+INTERPRETER := $(shell $(PYTHON) -c 'import sys; print(sys.executable)' 2>/dev/null \
+	|| ls $(HOME)/.pyenv/versions/*/bin/$(PYTHON) 2>/dev/null | tail -1)
+VERSION := $(shell $(or $(INTERPRETER),false) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(VERSION))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests run in several processes; more threads than cores only slow them down.
@@ -21,10 +24,9 @@ test: lint test-fast
 test-all: lint
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n auto
 	@for version in $(VERSIONS); do \
-		python=$$(command -v python$$version || true); \
-		"$${python:-false}" -c '' 2>/dev/null || python=$$(ls $$HOME/.pyenv/versions/$$version*/bin/python$$version 2>/dev/null | tail -1); \
-		if [ -z "$$python" ]; then echo "python$$version: not found, not tested"; continue; fi; \
-		$(MAKE) test-fast PYTHON="$$python" || exit 1; \
+		if python$$version -c '' 2>/dev/null || ls $$HOME/.pyenv/versions/*/bin/python$$version >/dev/null 2>&1; \
+		then $(MAKE) test-fast PYTHON=python$$version || exit 1; \
+		else echo "python$$version: not found, not tested"; fi; \
 	done
 
 test-fast: $(STAMP)
@@ -40,7 +42,8 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 $(STAMP): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -n "$(INTERPRETER)" || { echo "there is no interpreter $(PYTHON)"; exit 2; }
+	@test -x $(BIN)/python || $(INTERPRETER) -m venv $(VENV)
 	@echo "installing into $(VENV): plain pip brings torch with its CUDA libraries, over 5 GB; see README.md"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
