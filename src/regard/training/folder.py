@@ -122,7 +122,7 @@ def git_state(folder: Path, file: str | None = None) -> dict[str, Any] | None:
 
     def git(*arguments: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(folder), *arguments], capture_output=True, encoding="utf-8", timeout=10, check=True
         )
         return done.stdout.strip()
 
