@@ -1,0 +1,100 @@
+"""The program without what only POSIX has: its modules cannot be imported, `os.fork` is gone, processes are spawned.
+
+The sources are read too: nothing of POSIX is imported where a module begins, and text files name their encoding.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "regard"
+FILES = sorted(SOURCE.rglob("*.py"))
+NOT_POSIX = Path(__file__).parent / "not_posix"
+POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "select", "termios", "tty", "pty"}
+
+USE = """
+import sys
+from pathlib import Path
+import numpy as np
+import regard
+
+if __name__ == "__main__":
+    data = "synthetic:context?train=8&val=3&test=0"
+    settings = {"epochs": 1, "imgsz": 64, "batch": 4, "device": "auto", "plots": False}
+    run = regard.train(regard.load("odd-one-out-se"), data, folder="run", workers=2, **settings)
+    assert (Path("run") / "best.safetensors").is_file()
+    regard.validate(run.model, data, imgsz=64)
+    image = np.full((67, 89, 3), 127, np.uint8)
+    assert len(regard.predict(run.model, [image, image], imgsz=64)) == 2
+    regard.export(run.model, "detector.onnx", imgsz=64)
+    regard.predict("detector.onnx", image, imgsz=64)
+    for backend in ("onnxruntime", "torch"):
+        regard.predict("run", image, imgsz=64, backend=backend)
+    assert not set(sys.modules) & {"fcntl", "resource"} - {name for name, m in sys.modules.items() if m is None}
+"""
+
+STUDY = (
+    *("ablate", "--base", "odd-one-out", "--data", "synthetic:context?train=8&val=4&test=3", "--insert", "SE@p4"),
+    *("--seeds", "2", "--epochs", "1", "--imgsz", "64", "--batch", "4", "-o", "study"),
+)
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(NOT_POSIX), str(SOURCE.parent)])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=500
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+def test_the_stand_in_takes_away_what_it_says(tmp_path: Path) -> None:
+    done = run(tmp_path, "-c", "import os; print(hasattr(os, 'fork')); import importlib.util as u; print('ok')")
+    assert done.stdout.split() == ["False", "ok"]
+
+
+def test_train_val_predict_and_export(tmp_path: Path) -> None:
+    script = tmp_path / "use.py"
+    script.write_text(USE, encoding="utf-8")
+    run(tmp_path, str(script))
+
+
+def test_a_study_on_this_machine(tmp_path: Path) -> None:
+    run(tmp_path, "-m", "regard", *STUDY)
+    assert (tmp_path / "study" / "report.html").is_file()
+    assert len(list((tmp_path / "study").rglob("result.json"))) >= 4
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_nothing_of_posix_is_imported_where_a_module_begins(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert not {name.split(".")[0] for name in names} & POSIX_ONLY
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_what_is_opened_as_text_names_its_encoding(file: Path) -> None:
+    assert not list(_without_encoding(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+def _without_encoding(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
+            continue
+        receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        of_module = isinstance(receiver, ast.Name) and receiver.id in ("Image", "os", "webbrowser")
+        if (receiver and name in ("read_text", "write_text")) or (
+            name in ("open", "fdopen") and not of_module and not any("b" in mode for mode in modes)
+        ):
+            yield ast.unparse(node)
