@@ -1,0 +1,103 @@
+"""CONTRIBUTING.md is true: each addition is made to a copy of the package, with just the files and rows it names.
+
+A section says which example to copy where (``tests/contributing/additions/NAME.py -> src/regard/ROOM/NAME.py``) and
+which row to add (a ``diff`` block). Nothing else of the copy is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+COPY = re.compile(r"`(tests/contributing/additions/\S+)` -> `(src/regard/\S+)`")
+DIFF = re.compile(r"```diff\n(.*?)```", re.DOTALL)
+
+
+def section(title: str) -> str:
+    """The text of a section of the page."""
+    found = re.search(rf"^## {re.escape(title)}$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found, f"CONTRIBUTING.md has no section {title!r}"
+    return found[1]
+
+
+def patch(root: Path, diff: str) -> None:
+    """Apply a diff of one file: lines with "-" and " " must be there, one after another, and become those without."""
+    head, *lines = diff.splitlines()
+    file = root / head.removeprefix("+++ ")
+    old = "\n".join(line[1:] for line in lines if not line.startswith("+"))
+    new = "\n".join(line[1:] for line in lines if not line.startswith("-"))
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{file.name} does not contain, once:\n{old}"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+class Copy:
+    """A copy of the package with the addition of one section.
+
+    Args:
+        folder: where to make it.
+        title: the section's.
+    """
+
+    def __init__(self, folder: Path, title: str) -> None:
+        shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        self.folder, text = folder, section(title)
+        self.files = COPY.findall(text)
+        for source, target in self.files:
+            shutil.copy(ROOT / source, folder / target)
+        self.rows = DIFF.findall(text)
+        for diff in self.rows:
+            patch(folder, diff)
+
+    def run(self, *command: str) -> str:
+        """Run Python in the copy and return what it prints."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=500,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    def regard(self, *arguments: str) -> str:
+        """Run the command line of the copy."""
+        return self.run("-m", "regard", *arguments)
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """A folder with ``boxes.csv`` and images of one bright square each."""
+    folder = tmp_path / "squares"
+    folder.mkdir()
+    rows, rng = ["image,split,class,left,top,right,bottom"], np.random.default_rng(5)
+    for i in range(11):
+        pixels = rng.integers(0, 60, (61, 83, 3), dtype=np.uint8)
+        left, top = (int(n) for n in rng.integers(0, 40, 2))
+        pixels[top : top + 19, left : left + 23] = 230
+        assert cv2.imwrite(str(folder / f"{i}.png"), pixels)
+        rows.append(f"{i}.png,{'train' if i < 7 else 'val'},square,{left},{top},{left + 23},{top + 19}")
+    (folder / "boxes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_a_data_format_is_one_file_and_one_row(tmp_path: Path, drawn: Path) -> None:
+    made = Copy(tmp_path / "copy", "A data format")
+    assert (len(made.files), len(made.rows)) == (1, 2)  # the import, and the row
+    found = made.regard("data", "check", str(drawn))
+    assert "square" in found
+    made.regard("train", "odd-one-out", "--data", str(drawn), "--epochs", "1", "--imgsz", "64", "-o", "run")
+    assert (made.folder / "run" / "best.safetensors").is_file()
