@@ -6,6 +6,7 @@ which row to add (a ``diff`` block). Nothing else of the copy is touched.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -101,3 +102,13 @@ def test_a_data_format_is_one_file_and_one_row(tmp_path: Path, drawn: Path) -> N
     assert "square" in found
     made.regard("train", "odd-one-out", "--data", str(drawn), "--epochs", "1", "--imgsz", "64", "-o", "run")
     assert (made.folder / "run" / "best.safetensors").is_file()
+
+
+def test_a_callback_is_one_file(tmp_path: Path) -> None:
+    made = Copy(tmp_path / "copy", "A callback")
+    assert (made.files, made.rows) == ([], [])
+    file = ROOT / re.findall(r"`(tests/contributing/additions/\S+)`", section("A callback"))[0]
+    data = ("--data", "synthetic:context?train=8&val=3&test=0", "--epochs", "2", "--imgsz", "64", "-o", "run")
+    made.regard("train", "odd-one-out", *data, "--callback", f"{file}:JsonLines")
+    lines = (made.folder / "run" / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
