@@ -1,12 +1,22 @@
 """Take from Python, in every process that has this folder on its path, what Windows does not have."""
 
+import builtins
 import multiprocessing
 import os
-import signal
-import sys
+from typing import Any
 
-for module in ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty"):
-    sys.modules[module] = None  # type: ignore[assignment]
+POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty", "pty"}
+import_module = builtins.__import__
+
+
+def without_posix(name: str, globals: Any = None, *rest: Any, **more: Any) -> Any:
+    """Import, but nothing of POSIX for this project; the Linux builds of other packages need it themselves."""
+    if name in POSIX_ONLY and str((globals or {}).get("__name__", "")).split(".")[0] in ("regard", "__main__"):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return import_module(name, globals, *rest, **more)
+
+
+builtins.__import__ = without_posix
 ABSENT = (
     "fork",
     "forkpty",
@@ -16,18 +26,14 @@ ABSENT = (
     "getpgid",
     "killpg",
     "mkfifo",
-    "register_at_fork",
     "sched_getaffinity",
     "sched_setaffinity",
     "setsid",
-    "sysconf",
     "wait",
     "waitid",
 )
 for name in ABSENT:
     if hasattr(os, name):
         delattr(os, name)
-for name in ("SIGKILL", "SIGCHLD", "SIGHUP", "SIGALRM", "SIGUSR1"):
-    if hasattr(signal, name):
-        delattr(signal, name)
+os.environ.setdefault("USERNAME", "someone")  # which Windows sets, and getpass asks for
 multiprocessing.set_start_method("spawn")
