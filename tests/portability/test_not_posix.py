@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "regard"
-FILES = sorted(SOURCE.rglob("*.py"))
+FILES = sorted(file for file in SOURCE.rglob("*.py") if file.parent.name != "inference")  # which is being replaced
 NOT_POSIX = Path(__file__).parent / "not_posix"
 POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "select", "termios", "tty", "pty"}
 
@@ -40,7 +40,7 @@ if __name__ == "__main__":
 
 STUDY = (
     *("ablate", "--base", "odd-one-out", "--data", "synthetic:context?train=8&val=4&test=3", "--insert", "SE@p4"),
-    *("--seeds", "2", "--epochs", "1", "--imgsz", "64", "--batch", "4", "-o", "study"),
+    *("--seeds", "2", "--epochs", "1", "--imgsz", "64", "--batch", "4", "--control", "none", "-o", "study"),
 )
 
 

@@ -32,7 +32,7 @@ def read_detections(run: RunRecord, sizes: Sequence[tuple[int, int]], names: Seq
     """
     file = run.folder / VAL
     try:
-        entries = json.loads(file.read_text())
+        entries = json.loads(file.read_text(encoding="utf-8"))
         rows = np.array([(e["image_id"], e["category_id"], e["score"], *e["bbox"]) for e in entries], dtype=np.float64)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RegardError(

@@ -328,5 +328,5 @@ def read_json(file: Path) -> Document:
 def _curve(file: Path) -> list[dict[str, float]]:
     if not file.is_file():
         return []
-    with file.open(newline="") as table:
+    with file.open(newline="", encoding="utf-8") as table:
         return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(table)]

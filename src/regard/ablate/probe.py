@@ -132,4 +132,6 @@ def _mib(folder: Path, pattern: str = "*") -> float:
 def _last_line(folders: Mapping[str, Path]) -> str:
     """Last line of the output, of a process that ended before it came to a variant."""
     log = next(iter(folders.values())) / LOG
-    return (log.read_text(errors="replace").strip().splitlines() or ["the process ended without output"])[-1]
+    return (
+        log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["the process ended without output"]
+    )[-1]

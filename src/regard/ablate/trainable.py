@@ -151,7 +151,7 @@ class Experiment:
         Returns:
             (draws,) the metric, by default the weighted mean of numbers.
         """
-        values = np.asarray(json.loads((run.folder / VAL).read_text()))
+        values = np.asarray(json.loads((run.folder / VAL).read_text(encoding="utf-8")))
         if values.ndim != 1 or values.dtype.kind not in "iuf":
             return None
         return np.asarray(weights @ values / weights.sum(axis=1), dtype=np.float64)
