@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.errors import RegardError, nearest
+from regard.graph.renamed import with_new_names
 from regard.graph.signature import Signature, expected_instead, signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
 
@@ -60,7 +61,7 @@ def bind(
         RegardError: an unknown option (the nearest is named), too many arguments, a missing one, one of another type.
     """
     args = [_bare_word(value, spec) for value in row.args]
-    given = {key: _bare_word(value, spec) for key, value in row.options.items()}
+    given = {key: _bare_word(value, spec) for key, value in _renamed(row.module, row.options, signature).items()}
     _refuse_unknown(row, signature, given, spec)
     expected_out, tail = None, ()
     if signature.takes_channels and not signature.multi_input:
@@ -81,6 +82,10 @@ def bind(
     missing = [k for k, v in signature.options.items() if v is inspect.Parameter.empty and k not in given]
     if missing:
         raise _error(row, spec, f"{row.module} needs {', '.join(missing)}")
+    for name, (chooser, table) in signature.options_of.items():
+        chosen = given.get(chooser, signature.options[chooser])
+        if chosen in table and isinstance(given.get(name), Mapping):
+            given[name] = _renamed(f"{row.module}: {chosen}", given[name], signature_of(table[chosen]))
     _refuse_other_types(row, signature, given, spec)
     _refuse_inside(row, signature, given, spec)
     head = (_channels(signature, in_channels),) if signature.takes_channels else ()
@@ -102,7 +107,7 @@ def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_c
     if not row.options and (row.args or not has_out):
         return row.args
     positions, written = signature.positions, row.args[1:] if has_out else row.args
-    values = {**dict(zip(positions, written, strict=False)), **row.options}
+    values = {**dict(zip(positions, written, strict=False)), **_renamed(row.module, row.options, signature)}
     values.pop(signature.out or "", None)
     if any(name not in positions for name in values):
         return None
@@ -119,6 +124,10 @@ def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_c
     stated = row.options.get(signature.out or "", row.args[0] if row.args else None)
     stated = unscale_channels(out_channels, spec.width_multiple) if stated is None else stated
     return None if stated is None else (stated, *rest)
+
+
+def _renamed(module: str, options: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
+    return dict(options) if signature.open else with_new_names(module, options, signature.names)
 
 
 def _channels(signature: Signature, in_channels: Sequence[int]) -> int | list[int]:

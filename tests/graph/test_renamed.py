@@ -1,0 +1,80 @@
+"""Options by their old names, wherever arguments are bound: rows, overlays, options of Python and the command line."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import regard
+from regard.errors import RegardError
+from regard.graph.build import build
+from regard.graph.read import parse_spec
+from regard.graph.renamed import RENAMED, with_new_names
+from regard.nn.table import LAYERS
+
+GRAPH = """
+nc: 3
+anchors: [[5,6, 8,15]]
+backbone:
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, {module}, {{{options}}}]
+head:
+  - [[-1], 1, Detect, [nc, anchors]]
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("SE", "ratio: 2", "reduction: 2"),
+        ("A2C2f", "heads: 2, ratio: 1.5", "num_heads: 2, mlp_ratio: 1.5"),
+        ("TransformerBlock", "ffn_ratio: 2.0", "mlp_ratio: 2.0"),
+        ("SelfAttention", "key_channels: 3, normaliser: relu", "qk_dim: 3, score_activation: relu"),
+        ("MultiHeadSelfAttention", "positions: rotary", "pos_embed: rotary"),
+        ("LSHAttention", "stretch: 8", "chunk_size: 8"),
+        ("C3Attention", "attention: SE, options: {ratio: 2}", "attention: SE, options: {reduction: 2}"),
+    ],
+)
+def test_old_names_in_a_graph(module: str, old: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match="is now called") as told:
+        first = build(parse_spec(GRAPH.format(module=module, options=old), None))
+    second = build(parse_spec(GRAPH.format(module=module, options=new), None))
+    assert len({str(warning.message) for warning in told}) == old.count(":") - old.count("attention:") - old.count(
+        "options:"
+    )
+    second.load_state_dict(first.state_dict())
+    images = torch.rand(1, 3, 32, 32)
+    assert all(map(torch.equal, second.eval()(images), first.eval()(images)))
+
+
+def test_old_names_in_python_and_in_saved_graphs(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="SE: option 'ratio' is now called 'reduction'"):
+        edited = regard.insert(regard.load("odd-one-out"), "SE", after="p4", options={"ratio": 4})
+    assert edited.layer("p4.se").module.hidden == 32
+    with warnings.catch_warnings():  # the graph that is written keeps the names that it was given
+        warnings.simplefilter("ignore", DeprecationWarning)
+        regard.save(edited, tmp_path / "old.safetensors")
+    with pytest.warns(DeprecationWarning, match="'reduction'"):
+        loaded = regard.load(tmp_path / "old.safetensors")
+    assert all(map(torch.equal, loaded(torch.ones(1, 3, 32, 32)), edited(torch.ones(1, 3, 32, 32))))
+
+
+def test_a_layer_keeps_an_option_that_is_its_own() -> None:
+    assert with_new_names("Own", {"ratio": 2, "other": 1}, ["ratio", "reduction"]) == {"ratio": 2, "other": 1}
+    assert with_new_names("Own", {"ratio": 2}, ["width"]) == {"ratio": 2}  # left to be refused
+
+
+def test_both_names_at_once_are_refused() -> None:
+    with pytest.raises(RegardError, match="'ratio' and 'reduction' are the same"):
+        with_new_names("SE", {"ratio": 2, "reduction": 4}, ["reduction"])
+
+
+def test_no_layer_has_an_old_name_or_two_candidates() -> None:
+    for kind in LAYERS.values():
+        names = set(inspect.signature(kind).parameters)
+        assert not names & RENAMED.keys()
+        assert all(len(names.intersection(new)) <= 1 for new in RENAMED.values())
