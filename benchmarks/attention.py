@@ -25,14 +25,14 @@ from statistics import median
 
 import timm.layers
 import torch
+from regard.nn.attention.dot_product import dot_product_attention
+from regard.nn.attention.tokens import to_map, to_tokens
 from torch import Tensor, nn
 
 import regard
 from regard.errors import RegardError
 from regard.nn.attention import ATTENTION
-from regard.nn.attention.dot_product import dot_product_attention
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
-from regard.nn.attention.tokens import to_map, to_tokens
 from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.table import LAYERS
 from regard.profiling.latency import latencies_in_turn

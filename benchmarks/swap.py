@@ -43,7 +43,6 @@ from regard.profiling.latency import clock, latencies_in_turn
 BASE = "MultiHeadSelfAttention"
 MODELS, LEVELS, SIZES, QUICK_SIZES = ("yolov5n", "yolov5s"), ("p3", "p4", "p5"), (320, 640, 1280), (64, 128)
 CPU = torch.device("cpu")
-FLOAT32 = 4
 LEAST, MOST = 3, 15
 """Repeats of a place, as far as its time allows."""
 
@@ -112,7 +111,7 @@ def fitting(detector: Detector, row: int, imgsz: int) -> Detector:
     Raises:
         RegardError: it cannot.
     """
-    needed, free = FLOAT32 * row_costs(detector, imgsz)[row].saved_elements, free_bytes()
+    needed, free = row_costs(detector, imgsz)[row].activation_bytes, free_bytes()
     if needed > free / 2:
         raise RegardError(f"would hold {needed / 2**30:.1f} GiB of {free / 2**30:.1f} GiB that are free")
     return detector
@@ -159,7 +158,7 @@ def _figures(
     costs = row_costs(base, imgsz)
     total, (_, height, width) = sum(c.flops for c in costs), costs[row].shape[0]
     layer: Any = base.model[row]
-    found: dict[str, Any] = {"positions": height * width, "heads": layer.module.heads, "free_bytes": free_bytes()}
+    found: dict[str, Any] = {"positions": height * width, "heads": layer.module.num_heads, "free_bytes": free_bytes()}
     found |= {"bound_flops": total / (total - costs[row].mixing_flops)}
     found |= {"bound_time": ratios(times["base"], times["unmixed"])}
     found |= {"milliseconds": 1e3 * median(times["base"]), "plain_milliseconds": 1e3 * median(times["plain"])}

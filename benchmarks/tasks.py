@@ -26,18 +26,18 @@ SLOT = "p4"
 """The last feature map, 8 x 8 cells of 16 pixels."""
 
 KINDS = {
-    "global": "MultiHeadSelfAttention(positions=sinusoidal)",
-    "window": "WindowAttention(window=4, positions=sinusoidal)",
-    "linear": "LinearAttention(positions=sinusoidal)",
-    "channel": "SE(ratio=4)",
+    "global": "MultiHeadSelfAttention(pos_embed=sinusoidal)",
+    "window": "WindowAttention(window=4, pos_embed=sinusoidal)",
+    "linear": "LinearAttention(pos_embed=sinusoidal)",
+    "channel": "SE(reduction=4)",
 }
 """Global, within windows of 64 pixels, global without N x N, and over channels alone."""
 
 CHEAP = {
-    "relu-linear": "ReLULinearAttention(positions=sinusoidal)",
-    "efficient": "EfficientAttention(positions=sinusoidal)",
-    "shifted-window": "ShiftedWindowAttention(window=4, positions=sinusoidal)",
-    "linformer": "Linformer(rank=16, side=8, positions=sinusoidal)",
+    "relu-linear": "ReLULinearAttention(pos_embed=sinusoidal)",
+    "efficient": "EfficientAttention(pos_embed=sinusoidal)",
+    "shifted-window": "ShiftedWindowAttention(window=4, pos_embed=sinusoidal)",
+    "linformer": "Linformer(rank=16, side=8, pos_embed=sinusoidal)",
 }
 """With linear attention, the five cheaper variants that were fastest at P3 and P4 of yolov5n."""
 

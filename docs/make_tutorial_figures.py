@@ -26,8 +26,8 @@ from regard.ablate.verdict import judge
 from regard.graph.cost import row_costs
 from regard.graph.spec import ModelSpec
 from regard.nn.attention import ATTENTION
-from regard.nn.attention.base import Attention
 from regard.nn.attention.convolution import ConvolutionAsAttention
+from regard.nn.attention.core import Attention
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.types import AttentionMap, LetterboxTransform
@@ -201,7 +201,7 @@ def queries() -> Figure:
     for column, query in enumerate((NUCLEUS, RED_CELL, GROUND)):
         draw_picture(panels[0, column], [query])
         for row, matrix in enumerate((torch.eye(3), HUE), 1):
-            module = with_matrices(MultiHeadSelfAttention, matrix, heads=1)
+            module = with_matrices(MultiHeadSelfAttention, matrix, num_heads=1)
             draw_row(panels[row, column], module.attention(colour_map(), query), query)
     return figure
 
@@ -210,7 +210,7 @@ def queries() -> Figure:
 def heads() -> Figure:
     """Return one query and what two heads give their weight to."""
     figure, panels = canvas(3, 1, 2.4, 2.1)
-    found = with_matrices(MultiHeadSelfAttention, 2 * torch.eye(4), heads=2).attention(feature_map(), RIM)
+    found = with_matrices(MultiHeadSelfAttention, 2 * torch.eye(4), num_heads=2).attention(feature_map(), RIM)
     draw_picture(panels[0, 0], [RIM])
     for head, axes in enumerate(panels[0, 1:], 1):
         draw_row(axes, found, RIM, head)
@@ -228,7 +228,7 @@ def shuffled() -> Figure:
     image = image.reshape(ROWS * CELL, COLUMNS * CELL, 3)
     place = int((order == NUCLEUS[0] * COLUMNS + NUCLEUS[1]).nonzero())
     moved = divmod(place, COLUMNS)
-    module = with_matrices(MultiHeadSelfAttention, 2 * torch.eye(4), heads=2)
+    module = with_matrices(MultiHeadSelfAttention, 2 * torch.eye(4), num_heads=2)
     figure, panels = canvas(4, 1, 1.9, 1.7)
     draw_picture(panels[0, 0], [NUCLEUS])
     draw_row(panels[0, 1], module.attention(x, NUCLEUS), NUCLEUS)
@@ -284,7 +284,7 @@ def variants() -> Figure:
     """Return the weights of one query, mean of two heads, under six kinds of attention."""
     figure, panels = canvas(3, 2, 2.2, 1.95)
     for axes, (name, options) in zip(panels.flat, VARIANTS, strict=True):
-        module = with_matrices(ATTENTION[name], 2 * torch.eye(4), heads=2, **options)
+        module = with_matrices(ATTENTION[name], 2 * torch.eye(4), num_heads=2, **options)
         draw_row(axes, module.attention(feature_map(), NUCLEUS), NUCLEUS)
     return figure
 

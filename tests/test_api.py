@@ -23,7 +23,7 @@ class Halve(nn.Module):
 def test_edits_give_new_detectors_and_leave_the_old_one(tmp_path: Path) -> None:
     model = regard.load("yolov5n")
     before = model.spec
-    edited = regard.insert(model, "SE", after="sppf", options={"ratio": 16})
+    edited = regard.insert(model, "SE", after="sppf", options={"reduction": 16})
     x = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         assert all(map(torch.equal, edited(x), model(x)))

@@ -61,7 +61,7 @@ def test_a_forgotten_shift_is_refused_with_the_corrected_row(tmp_path: Path) -> 
         (("summary", "yolov5n.pt"), "regard downloads nothing"),
         (("insert", "yolov5n", "SE", "--after", "spff"), "did you mean 'sppf'?"),
         (("insert", "yolov5n", "ES", "--after", "sppf"), "unknown module"),
-        (("insert", "yolov5n", "SE", "--after", "sppf", "-a", "ratoi=4"), "did you mean 'ratio'?"),
+        (("insert", "yolov5n", "SE", "--after", "sppf", "-a", "reductoin=4"), "did you mean 'reduction'?"),
         (("insert", "yolov5n", "SE", "--after", "sppf", "--ungated"), "add --yolov5"),
         (("insert", "yolov5n", "SE", "--after", "sppf", "--yolov5", "-o", "a.safetensors"), "--yolov5 writes a YAML"),
         (("summary", "yolov5n", "--imgsz", "3200000000"), "such as 65536"),

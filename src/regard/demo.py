@@ -26,7 +26,7 @@ from regard.system.resources import available_cores
 
 IMAGES = "train=1000&val=200&test=0"
 CONTEXT, LOCAL = f"synthetic:context?{IMAGES}", f"synthetic:local?{IMAGES}"
-ATTENTION = "self-attention=TransformerBlock(heads=4, positions=sinusoidal)@p4"
+ATTENTION = "self-attention=TransformerBlock(num_heads=4, pos_embed=sinusoidal)@p4"
 SEEDS = (0, 1, 2)
 EPOCHS, BATCH, IMGSZ = 5, 16, 128
 MDE = 0.05

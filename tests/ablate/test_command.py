@@ -41,7 +41,7 @@ def regard(*arguments: str | Path) -> int:
         ((), "the plan has no 'base'"),
         (("--base", "odd-one-out", "--data", DATA), "there is nothing to compare"),
         ((*ASKED, "--insert", "SE@p44"), "did you mean 'p4'?"),
-        ((*ASKED, "--insert", "SE(ratoi=3)@p4"), "did you mean 'ratio'?"),
+        ((*ASKED, "--insert", "SE(reductoin=3)@p4"), "did you mean 'reduction'?"),
         ((*ASKED, "--insert", "SEp4"), "'SEp4' is not an edit"),
         ((*ASKED, "--insert", "SE@p4", "--seeds", "few"), "--seeds 'few'"),
         ((*ASKED, "--insert", "SE@p4", "--seeds", "3,3"), "a list of different ones"),
@@ -106,11 +106,14 @@ def test_the_status_of_a_study(
     monkeypatch.setenv("COLUMNS", "160")
     assert regard("ablate", "status", tmp_path / "study") == 0
     printed = capsys.readouterr().out
-    assert "SE(ratio=4)@p4" in printed
+    assert "SE(reduction=4)@p4" in printed
     assert "2 of 2 runs finished" in printed
     assert regard("ablate", "status", tmp_path / "study", "--format", "json") == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
-    assert [(run["variant"], run["seed"], run["epoch"]) for run in runs] == [("base", 7, 1), ("SE(ratio=4)@p4", 7, 1)]
+    assert [(run["variant"], run["seed"], run["epoch"]) for run in runs] == [
+        ("base", 7, 1),
+        ("SE(reduction=4)@p4", 7, 1),
+    ]
 
 
 def test_the_status_is_json_while_runs_go_on(

@@ -26,7 +26,7 @@ from regard.errors import RegardError
 PLAN = """\
 base: odd-one-out
 data: synthetic:context?train=13&val=5&test=3
-insert: [SE(ratio=4)@p4]
+insert: [SE(reduction=4)@p4]
 control: none
 imgsz: 64
 batch: 4
@@ -98,7 +98,7 @@ def test_killed_in_mid_study_it_ends_as_if_undisturbed(tmp_path: Path, monkeypat
     process = command(tmp_path, **budget)
     wait_for(lambda: epochs_done(tmp_path) >= 3, process)
     killed(process)
-    runs = [tmp_path / "study" / "runs" / name / "seed-4" for name in ("base", "SE-ratio-4-p4")]
+    runs = [tmp_path / "study" / "runs" / name / "seed-4" for name in ("base", "SE-reduction-4-p4")]
     end = time.monotonic() + 20
     while any(map(is_running, runs)):  # the processes of the runs end with the command
         assert time.monotonic() < end

@@ -48,7 +48,7 @@ def test_the_report_is_written_whatever_fails_before(tmp_path: Path, monkeypatch
     measure = detector.measure_costs
 
     def brittle(detectors, **settings):  # type: ignore[no-untyped-def]
-        if "SE(ratio=4)@p4" in detectors:
+        if "SE(reduction=4)@p4" in detectors:
             raise ArithmeticError("nobody counted")
         return measure(detectors, **settings)
 
@@ -62,15 +62,15 @@ def test_the_report_is_written_whatever_fails_before(tmp_path: Path, monkeypatch
     )
     report = (tmp_path / "study" / "report.md").read_text()
     for line in (
-        "costs of SE(ratio=4)@p4: ArithmeticError: nobody counted",
-        "attention map of p4.se in SE(ratio=4)@p4: ValueError: no picture",
+        "costs of SE(reduction=4)@p4: ArithmeticError: nobody counted",
+        "attention map of p4.se in SE(reduction=4)@p4: ValueError: no picture",
         "test of base, seed 0: ValueError: no picture",
     ):
         assert f"missing from the report: {line}" in printed.getvalue()
         assert line.partition(": ")[2] in report
     assert "Missing from this report" in report
     assert study.costs.keys() == {"base"}
-    assert read_study(tmp_path / "study").provenance["decision"]["verdicts"] == {"SE(ratio=4)@p4": "can't tell"}
+    assert read_study(tmp_path / "study").provenance["decision"]["verdicts"] == {"SE(reduction=4)@p4": "can't tell"}
 
 
 def test_a_head_without_the_device_of_the_runs_measures_on_what_it_has(

@@ -48,7 +48,7 @@ def test_a_node_that_dies_costs_nothing_but_its_epoch(
     plan = tiny_plan(control="none", epochs=40, seeds=2, noise=True)
     executor = RayExecutor(cluster.address, RunResources(resources={"desk": 0.5}))
     folders = [tmp_path / "study" / "runs" / place / f"seed-{seed}"
-               for seed in (0, 1) for place in ("base", "SE-ratio-4-p4", "noise")]  # fmt: skip
+               for seed in (0, 1) for place in ("base", "SE-reduction-4-p4", "noise")]  # fmt: skip
     seen: dict[str, Any] = {}
 
     def kill_a_node() -> None:

@@ -65,8 +65,8 @@ def test_a_study_is_decided_then_tested_and_never_repeats_a_run(
     study = run_study(plan, tmp_path / "study", executor=executor, console=Console(file=printed, width=120))
     told = printed.getvalue()
     assert told.startswith("power to detect a difference of 0.01 ap with 2 seeds:\n   18% where paired differences")
-    assert told.count("\nSE-ratio-4-p4 seed-") == 2
-    names = ["base", "SE(ratio=4)@p4", "control of SE(ratio=4)@p4"]
+    assert told.count("\nSE-reduction-4-p4 seed-") == 2
+    names = ["base", "SE(reduction=4)@p4", "control of SE(reduction=4)@p4"]
     assert [variant.name for variant in study.variants] == names
     assert [(run.seed, run.variant) for run in study.runs] == [(seed, name) for seed in (0, 1) for name in names]
     assert all((study.folder / variant.model).is_file() for variant in study.variants)
@@ -84,8 +84,8 @@ def test_a_study_is_decided_then_tested_and_never_repeats_a_run(
     assert study.runs[1].gates.keys() == {"p4.se"}
     assert {name: sorted(by_seed) for name, by_seed in study.test.items()} == {name: [0, 1] for name in names}
     assert study.costs.keys() == set(names)
-    assert study.costs["base"].parameters < study.costs["SE(ratio=4)@p4"].parameters
-    assert study.provenance["decision"]["verdicts"].keys() == {"SE(ratio=4)@p4"}
+    assert study.costs["base"].parameters < study.costs["SE(reduction=4)@p4"].parameters
+    assert study.provenance["decision"]["verdicts"].keys() == {"SE(reduction=4)@p4"}
     assert (tmp_path / "study" / "report.html").is_file()
     assert order == ["_decide", "_measure_test"]
 
@@ -125,7 +125,7 @@ def test_what_fails_is_told_in_its_row_and_the_rest_goes_on(tmp_path: Path) -> N
     modules = tmp_path / "broken.py"
     modules.write_text(BROKEN)
     plan = tiny_plan(
-        insert=["SE(ratio=4)@p4", "NoNumber@p4", "TooLarge@p4"],
+        insert=["SE(reduction=4)@p4", "NoNumber@p4", "TooLarge@p4"],
         gate=False,
         control="none",
         seeds=[3],
@@ -134,12 +134,12 @@ def test_what_fails_is_told_in_its_row_and_the_rest_goes_on(tmp_path: Path) -> N
     )
     study = run_study(plan, tmp_path / "study", executor=Here(), console=Console(quiet=True))
     errors = {run.variant: (run.status, run.error) for run in study.runs}
-    assert errors["base"] == errors["SE(ratio=4)@p4"] == ("finished", "")
+    assert errors["base"] == errors["SE(reduction=4)@p4"] == ("finished", "")
     assert errors["NoNumber@p4"][0] == errors["TooLarge@p4"][0] == "failed"
     assert "the loss is not finite in epoch 1" in errors["NoNumber@p4"][1]
     assert errors["TooLarge@p4"][1].startswith("out of memory: CUDA out of memory")
     assert study.test == {}
-    assert study.costs.keys() == {"base", "SE(ratio=4)@p4"}
+    assert study.costs.keys() == {"base", "SE(reduction=4)@p4"}
     again = Here()
     run_study(plan, tmp_path / "study", executor=again, console=Console(quiet=True))
     assert again.given == []
@@ -195,7 +195,7 @@ def test_the_files_that_a_plan_names(tmp_path: Path) -> None:
 def test_ended_while_it_measures_and_while_it_concludes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is on disk then is all that goes on: nothing of a short measurement, and every run measured on test."""
     plan, folder = tiny_plan(control="none", seeds=[0], epochs=None, minutes=0.01), tmp_path / "study"
-    measured = Probe({"base": 2.0, "SE(ratio=4)@p4": 2.0}, {}, 1.0, 0.0, {}, 0.0, {})
+    measured = Probe({"base": 2.0, "SE(reduction=4)@p4": 2.0}, {}, 1.0, 0.0, {}, 0.0, {})
     wanted = [KeyboardInterrupt, measured]
 
     def probe(*_: object) -> Probe:
@@ -236,7 +236,7 @@ def test_minutes_need_a_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(RegardError, match=r"as no variant could be measured: base failed .* ImportError"):
         run_study(plan, tmp_path / "study", executor=Here(), console=Console(quiet=True))
     assert not StudyFolder(tmp_path / "study").exists
-    one = replace(nothing, train_seconds={"base": 2.0}, failures={"SE(ratio=4)@p4": "out of memory"})
+    one = replace(nothing, train_seconds={"base": 2.0}, failures={"SE(reduction=4)@p4": "out of memory"})
     monkeypatch.setattr("regard.ablate.setup.probe", lambda *_: one)
 
     class Stopped(Here):
@@ -246,8 +246,8 @@ def test_minutes_need_a_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     printed = io.StringIO()
     with pytest.raises(KeyboardInterrupt):
         run_study(plan, tmp_path / "study", executor=Stopped(), console=Console(file=printed, width=200))
-    assert "SE(ratio=4)@p4 failed in the short measurement: out of memory" in printed.getvalue()
-    assert epochs_of(tmp_path / "study") == {"base": 6, "SE(ratio=4)@p4": 6}  # 180 s / (13 images of 2 s)
+    assert "SE(reduction=4)@p4 failed in the short measurement: out of memory" in printed.getvalue()
+    assert epochs_of(tmp_path / "study") == {"base": 6, "SE(reduction=4)@p4": 6}  # 180 s / (13 images of 2 s)
 
 
 def test_a_study_is_told_while_it_runs(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_study_is_told_while_it_runs(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_study(plan, tmp_path / "study", executor=Stopped(), console=Console(quiet=True))
-    waiting = StudyFolder(tmp_path / "study").run("SE-ratio-4-p4", 0)
+    waiting = StudyFolder(tmp_path / "study").run("SE-reduction-4-p4", 0)
     rows = (tmp_path / "study" / "runs" / "base" / "seed-0" / "results.csv").read_text().splitlines()
     (waiting / "results.csv").write_text("\n".join(rows[:3]))
     study = read_study(tmp_path / "study")
@@ -279,10 +279,10 @@ def test_a_study_is_told_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_words_for_folders_and_times() -> None:
-    assert folder_names(["SE@p4", "SE p4", "SE(ratio=8)@p4"]) == {
+    assert folder_names(["SE@p4", "SE p4", "SE(reduction=8)@p4"]) == {
         "SE@p4": "SE-p4",
         "SE p4": "SE-p4_2",
-        "SE(ratio=8)@p4": "SE-ratio-8-p4",
+        "SE(reduction=8)@p4": "SE-reduction-8-p4",
     }
     assert [duration(s) for s in (3, 89, 100, 3599, 3700, 90_000)] == [
         "3 s", "89 s", "2 min", "1 h 00 min", "1 h 02 min", "25 h 00 min"

@@ -37,12 +37,12 @@ def test_it_shows_what_has_come_since(tmp_path: Path, monkeypatch: pytest.Monkey
     run_study(tiny_plan(control="none", seeds=[7]), tmp_path / "study", executor=Watched(), console=terminal)
     assert ["of 2 runs finished" in page for page in shown] == [True] * 3
     assert [page.split(" of 2 runs")[0][-1] for page in shown] == ["0", "1", "2"]
-    assert all("seed 7" in page and "SE(ratio=4)@p4" in page for page in shown)
+    assert all("seed 7" in page and "SE(reduction=4)@p4" in page for page in shown)
     assert "0.0" not in shown[0]  # no run has an AP before it has finished
     assert "0.0" in shown[1]
     drawn = terminal.file.getvalue()  # type: ignore[attr-defined]
     assert "AP on val" in drawn
-    assert "SE-ratio-4-p4 seed-7: AP" not in drawn  # lines are for where there is no terminal
+    assert "SE-reduction-4-p4 seed-7: AP" not in drawn  # lines are for where there is no terminal
 
 
 def test_the_verdict_ends_with_the_report(tmp_path: Path) -> None:

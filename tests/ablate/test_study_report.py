@@ -113,8 +113,8 @@ def test_a_failure_stands_in_its_row(page: Page) -> None:
 
 
 def test_a_name_of_ones_own_is_explained(study: StudyRecord) -> None:
-    named = replace(study, plan={"insert": ["ECA@sppf", "mine = SE(ratio=8)@sppf"]})
-    assert "mine: SE(ratio=8)@sppf" in build(named, Extras()).details
+    named = replace(study, plan={"insert": ["ECA@sppf", "mine = SE(reduction=8)@sppf"]})
+    assert "mine: SE(reduction=8)@sppf" in build(named, Extras()).details
     assert not any("ECA" in line for line in build(named, Extras()).details)
 
 

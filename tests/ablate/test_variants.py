@@ -26,7 +26,7 @@ from regard.nn.residual import residual_parameters
 from regard.training import loop
 from regard.types import Batch
 
-ASKED = ["SE(ratio=4)@p4", "MultiHeadSelfAttention@p3"]
+ASKED = ["SE(reduction=4)@p4", "MultiHeadSelfAttention@p3"]
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_runs_of_one_seed_see_the_same_batches(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(loop, "TrainLoader", Watched)
     experiment = DetectorExperiment(tiny_plan(noise=True, control="none"))
     variants = {variant.name: variant for variant in experiment.variants()}
-    for name, seed in (("base", 0), ("SE(ratio=4)@p4", 0), ("noise", 0), ("base", 5)):
+    for name, seed in (("base", 0), ("SE(reduction=4)@p4", 0), ("noise", 0), ("base", 5)):
         hardware = Hardware("cpu", "32", 0)
         write_run(tmp_path / f"{name}-{seed}", experiment, variants[name], seed, Budget(1), hardware)
         run_job(tmp_path / f"{name}-{seed}")
@@ -127,7 +127,7 @@ def test_the_noise_control_differs_in_its_order_alone() -> None:
     variants = {variant.name: variant for variant in builder.variants}
     assert same(builder.start(variants["noise"], 1), builder.start(variants["base"], 1))
     assert order_seed(variants["noise"], 1) != 1
-    assert order_seed(variants["SE(ratio=4)@p4"], 1) == 1 == order_seed(DetectorVariant("base", "base"), 1)
+    assert order_seed(variants["SE(reduction=4)@p4"], 1) == 1 == order_seed(DetectorVariant("base", "base"), 1)
 
 
 def test_seeds_that_change_nothing_are_refused(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def variants(**changes: object) -> tuple[VariantBuilder, dict[str, DetectorVaria
 
 
 def test_it_has_as_many_parameters_at_the_same_place() -> None:
-    name = "MultiHeadSelfAttention@p4+SE(ratio=4)@p3"
+    name = "MultiHeadSelfAttention@p4+SE(reduction=4)@p3"
     builder, found = variants(insert=[name])
     control = found[f"control of {name}"]
     assert control.role == "capacity control"

@@ -33,7 +33,7 @@ FAST: dict[str, Any] = {
 
 
 def tiny_plan(**changes: Any) -> Plan:
-    return make_plan({**FAST, "insert": ["SE(ratio=4)@p4"], **changes})
+    return make_plan({**FAST, "insert": ["SE(reduction=4)@p4"], **changes})
 
 
 def prepared(folder: Path, seed: int = 0, epochs: int = 1) -> Path:

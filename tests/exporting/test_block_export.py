@@ -25,7 +25,7 @@ head: [[[2], 1, Detect, [nc, anchors]]]
 BLOCKS = {
     "C2PSA": "C2PSA, [16]",
     "A2C2f": "A2C2f, [16]",
-    "C3Attention": "C3Attention, {attention: WindowAttention, options: {window: 3, positions: relative}}",
+    "C3Attention": "C3Attention, {attention: WindowAttention, options: {window: 3, pos_embed: relative}}",
 }
 
 

@@ -158,7 +158,7 @@ def test_the_tutorial_edit_equals_the_edit_by_name(args: str, tmp_path: Path) ->
 
 
 def test_an_insertion_is_written_as_people_write_it_by_hand() -> None:
-    for options, written in (({}, "[-1, 1, SE, [1024]]"), ({"ratio": 8}, "[-1, 1, SE, [1024, 8]]")):
+    for options, written in (({}, "[-1, 1, SE, [1024]]"), ({"reduction": 8}, "[-1, 1, SE, [1024, 8]]")):
         spec = build(insert(read_spec("yolov5n"), "SE", after="sppf", options=options, gate=False)).spec
         text = spec.to_yolov5_yaml()
         assert f"  - {written}\n" in text

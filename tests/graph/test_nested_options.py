@@ -25,8 +25,8 @@ ARGS = [
     "{attention: CBAM}",
     "[16, {attention: CBAM}]",
     "[16, CBAM]",
-    "{attention: CBAM, options: {ratio: 4}}",
-    "{attention: WindowAttention, options: {window: 3, heads: 2}}",
+    "{attention: CBAM, options: {reduction: 4}}",
+    "{attention: WindowAttention, options: {window: 3, num_heads: 2}}",
     "{attention: SGE, options: {groups: 4}}",
     "[16, SGE, {options: {groups: 4}}]",
     "[16, SGE, False, 2, 1.0, {options: {groups: 4}}]",
@@ -63,10 +63,10 @@ def test_written_and_read_again(args: str, form: str, dialect: str, tmp_path: Pa
     ("args", "said", "expected"),
     [
         ("{attention: GCT, options: {zero_start: Flase}}", "GCT: zero_start is 'Flase'", "true or false"),
-        ("[16, SE, {options: {ratio: 0.5}}]", "SE: ratio is 0.5", "a whole number"),
-        ("{attention: SE, options: {ratio: many}}", "SE: ratio is 'many'", "a whole number"),
-        ("{attention: SE, options: {rati: 4}}", "SE has no option 'rati'", "one of ratio"),
-        ("{options: {heads: two}}", "MultiHeadSelfAttention: heads is 'two'", "a whole number"),
+        ("[16, SE, {options: {reduction: 0.5}}]", "SE: reduction is 0.5", "a whole number"),
+        ("{attention: SE, options: {reduction: many}}", "SE: reduction is 'many'", "a whole number"),
+        ("{attention: SE, options: {reductio: 4}}", "SE has no option 'reductio'", "one of reduction"),
+        ("{options: {num_heads: two}}", "MultiHeadSelfAttention: num_heads is 'two'", "a whole number"),
     ],
 )
 @pytest.mark.parametrize("form", ["row", "overlay"])
@@ -80,7 +80,7 @@ def test_refused_as_those_of_the_row_itself(args: str, said: str, expected: str,
 
 
 def test_numbers_and_words_inside_are_read_as_outside() -> None:
-    options = "{decay: 1e-1, clusters: 4, heads: 2}"
+    options = "{decay: 1e-1, clusters: 4, num_heads: 2}"
     attention = build(with_row(f"{{attention: RoutingAttention, options: {options}}}")).layer("mixed").m[0].attend
     assert (attention.decay, attention.clusters) == (0.1, 4)
     zero_start = build(with_row("[16, GCT, {options: {zero_start: False}}]")).spec.layers[1].options["options"]

@@ -18,7 +18,7 @@ OVERLAY = """\
 base: yolov5n
 nc: 3
 insert:
-  - {after: sppf, module: SE, args: {ratio: 8}, gate: false, name: squeeze}
+  - {after: sppf, module: SE, args: {reduction: 8}, gate: false, name: squeeze}
   - {after: p4, module: SE, readers: [head.p4_concat]}
 replace: [{layer: p5, module: C3TR, args: [1024]}]
 remove: [head.p5_down]
@@ -27,7 +27,7 @@ remove: [head.p5_down]
 
 def test_an_overlay_is_its_edits_in_order() -> None:
     spec = read_spec("yolov5n").with_classes(3)
-    spec = insert(spec, "SE", after="sppf", options={"ratio": 8}, gate=False, name="squeeze")
+    spec = insert(spec, "SE", after="sppf", options={"reduction": 8}, gate=False, name="squeeze")
     spec = insert(spec, "SE", after="p4", readers=["head.p4_concat"])
     spec = remove(replace_layer(spec, "p5", "C3TR", args=[1024]), "head.p5_down")
     assert parse_spec(OVERLAY, FILE) == spec
@@ -35,7 +35,7 @@ def test_an_overlay_is_its_edits_in_order() -> None:
 
 def test_the_zoos_overlay_is_gated() -> None:
     row = read_spec("yolov5n-se").layer("sppf.se")
-    assert (row.gate, row.options) == (True, {"ratio": 16})
+    assert (row.gate, row.options) == (True, {"reduction": 16})
 
 
 def test_an_overlay_on_a_file_beside_it(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_messages_name_the_file_in_which_the_row_was_written(tmp_path: Path) -> 
     with pytest.raises(RegardError, match="unknown module 'SPPG'") as caught:
         build(read_spec(over))
     assert (caught.value.file, caught.value.line) == (tmp_path / "mine.yaml", 21)
-    over.write_text("base: yolov5n\n\ninsert:\n  - {after: p4, module: SE, args: {ration: 4}}\n")
-    with pytest.raises(RegardError, match="did you mean 'ratio'") as caught:
+    over.write_text("base: yolov5n\n\ninsert:\n  - {after: p4, module: SE, args: {reductoin: 4}}\n")
+    with pytest.raises(RegardError, match="did you mean 'reduction'") as caught:
         build(read_spec(over))
     assert (caught.value.file, caught.value.line) == (over, 4)
 
@@ -70,7 +70,7 @@ def test_messages_name_the_file_in_which_the_row_was_written(tmp_path: Path) -> 
         ("gate: false", "gate: maybe", 4, "'gate' is 'maybe'"),
         ("name: squeeze", "name: 7", 4, "'name' is 7"),
         ("name: squeeze", "name: p3", 4, "called 'p3'"),
-        ("{ratio: 8}", "8", 4, "'args' is 8"),
+        ("{reduction: 8}", "8", 4, "'args' is 8"),
         ("readers: [head.p4_concat]", "readers: head.p4_concat", 5, "'readers' is 'head.p4_concat'"),
         ("layer: p5", "layer: true", 6, "'layer' is True"),
         ("args: [1024]", "number: 0", 6, "'number' is 0"),

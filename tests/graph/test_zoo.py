@@ -87,14 +87,14 @@ def test_summary_says_what_yolov5_users_know() -> None:
 
 
 def test_summary_shows_gate_and_note() -> None:
-    text = parse_spec("base: yolov5n\ninsert: [{after: p2, module: SE, args: {ratio: 64}}]\n", FILE)
+    text = parse_spec("base: yolov5n\ninsert: [{after: p2, module: SE, args: {reduction: 64}}]\n", FILE)
     table = str(build(text).summary(64))
     assert "SE (gate 0)" in table
-    assert "p2.se: 32 channels at ratio 64: one hidden unit" in table
+    assert "p2.se: 32 channels at reduction 64: one hidden unit" in table
 
 
 def test_flops_of_se_and_its_gate_by_hand() -> None:
-    text = "base: yolov5n\ninsert: [{after: p3, module: SE, args: {ratio: 16}, gate: true}]\n"
+    text = "base: yolov5n\ninsert: [{after: p3, module: SE, args: {reduction: 16}, gate: true}]\n"
     row = build(parse_spec(text, FILE)).summary(64).rows[5]
     maps, hidden = 64 * 8 * 8, 4
     linear = 2 * 64 * hidden * 2

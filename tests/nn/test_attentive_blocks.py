@@ -15,9 +15,9 @@ from regard.nn.c3_attention import C3Attention
 from regard.nn.partial import C2PSA
 
 BLOCKS: dict[str, Callable[[], nn.Module]] = {
-    "C2PSA": lambda: C2PSA(16, heads=2),
-    "A2C2f": lambda: A2C2f(16, heads=2),
-    "C3Attention": lambda: C3Attention(16, attention="HaloAttention", options={"heads": 2, "block": 3, "halo": 1}),
+    "C2PSA": lambda: C2PSA(16, num_heads=2),
+    "A2C2f": lambda: A2C2f(16, num_heads=2),
+    "C3Attention": lambda: C3Attention(16, attention="HaloAttention", options={"num_heads": 2, "block": 3, "halo": 1}),
 }
 every_block = pytest.mark.parametrize("name", BLOCKS)
 every_block_slowly = pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.read import parse_spec
 from regard.nn.attention.deformable import DeformableAttention
+from regard.nn.counter import count, forward_without_mixing
 from regard.nn.multi_scale import MultiScaleDeformable, overlaps
 from regard.types import AttentionMap
 from regard.visualize.attend import attention_layers
@@ -35,17 +36,17 @@ def by_grid_sample(layer: MultiScaleDeformable, maps: list[Tensor]) -> Tensor:
     """Sample with ``grid_sample``, head by head; places run from 0 to 1 over the image, as the paper has them."""
     batch, channels, height, width = maps[0].shape
     tokens = maps[0].flatten(2).mT
-    split = (batch, height, width, layer.heads, len(maps), layer.points)
+    split = (batch, height, width, layer.num_heads, len(maps), layer.points)
     offsets, scores = layer.offsets(tokens).view(*split, 2), layer.weights(tokens).view(*split[:4], -1)
     weights = scores.softmax(-1).view(split)
     at = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1).double() + 0.5
     reference = at / torch.tensor([height, width])
     heads = []
-    for head in range(layer.heads):
-        total = torch.zeros(batch, channels // layer.heads, height, width, dtype=torch.float64)
+    for head in range(layer.num_heads):
+        total = torch.zeros(batch, channels // layer.num_heads, height, width, dtype=torch.float64)
         for level, x in enumerate(maps):
             own = x.shape[2:]
-            values = layer.values[level](x.flatten(2).mT).mT.reshape(batch, layer.heads, -1, *own)[:, head]
+            values = layer.values[level](x.flatten(2).mT).mT.reshape(batch, layer.num_heads, -1, *own)[:, head]
             for point in range(layer.points):
                 place = reference + offsets[..., head, level, point, :] / torch.tensor(own)
                 sampled = F.grid_sample(values, 2 * place.flip(-1) - 1, align_corners=False)
@@ -174,7 +175,7 @@ def test_it_reads_three_levels_of_a_graph() -> None:
     detector = build(parse_spec(MODEL, "model.yaml")).eval()
     layer = detector.layer(3)
     assert isinstance(layer, MultiScaleDeformable)
-    assert (layer.levels, layer.heads, layer.points, layer.out_channels) == (3, 4, 2, 32)
+    assert (layer.levels, layer.num_heads, layer.points, layer.out_channels) == (3, 4, 2, 32)
     assert [linear.in_features for linear in layer.values] == [32, 16, 16]
     assert all(x.isfinite().all() for x in detector(torch.rand(1, 3, 64, 96)))
 
@@ -192,19 +193,11 @@ def test_a_picture_looks_a_query_up_on_the_first_map() -> None:
     assert view.title == f"{name}  (MultiScaleDeformable, 32 x 48 positions), query at 95, 1"
 
 
-def test_mixing_is_what_goes_when_it_is_left_out() -> None:
-    layer, maps = stirred([8, 5, 12]), some_maps((4, 6), (3, 5), (7, 2), batch=1)
-    gone = products(lambda: layer(maps)) - products(lambda: layer.unmixed(maps))
-    assert layer.mixing_flops(4, 6) == gone
-
-
-def test_without_mixing_each_place_has_the_values_of_its_place_on_every_map() -> None:
+def test_without_mixing_the_values_of_the_first_map_are_passed_on() -> None:
     layer, maps = stirred([8, 5]), some_maps((4, 6), (2, 3))
-    found = layer.unmixed(maps)
-    for row, column in ((0, 0), (1, 5), (3, 2)):
-        near = maps[0][:, :, row, column], maps[1][:, :, row // 2, column // 2]
-        values = sum(project(x) for project, x in zip(layer.values, near, strict=True))
-        close(found[:, :, row, column], layer.out(values))
+    close(forward_without_mixing(layer, maps), layer.out(layer.values[0](maps[0].flatten(2).mT)).mT.view(maps[0].shape))
+    gone = products(lambda: layer(maps)) - products(lambda: forward_without_mixing(layer, maps))
+    assert count(layer, maps).mixing_flops == gone
 
 
 def test_its_bound_is_told() -> None:
@@ -217,7 +210,7 @@ def test_its_bound_is_told() -> None:
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="reads no map"):
         MultiScaleDeformable([])
-    with pytest.raises(RegardError, match="heads do not share 6 channels"):
+    with pytest.raises(RegardError, match="num_heads 4 does not divide 6 channels"):
         MultiScaleDeformable([6, 8])
     with pytest.raises(RegardError, match="points 0 is too small"):
         MultiScaleDeformable([8], points=0)

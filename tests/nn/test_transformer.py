@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from counting import products
 from regard.nn.capture import attention_modules
 from regard.nn.transformer import C3TR, TransformerBlock
 
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_the_map_is_the_row_of_the_last_layers_weights(layers: int) -> None:
-    block, x = TransformerBlock(24, heads=3, layers=layers).double(), torch.randn(2, 24, 5, 7, dtype=torch.float64)
+    block, x = TransformerBlock(24, num_heads=3, layers=layers).double(), torch.randn(2, 24, 5, 7, dtype=torch.float64)
     found = block.attention(x, (3, 2))
     tokens = x.flatten(2).permute(2, 0, 1)
     tokens = tokens + block.linear(tokens)
@@ -27,11 +26,3 @@ def test_the_map_is_the_row_of_the_last_layers_weights(layers: int) -> None:
 
 def test_it_is_found_inside_of_c3tr() -> None:
     assert list(attention_modules([("p5", C3TR(32, 32))])) == ["p5.m"]
-
-
-def test_without_mixing_the_products_of_positions_are_gone() -> None:
-    layer, x = C3TR(16, 24).eval(), torch.rand(2, 16, 5, 7)
-    assert layer.unmixed(x).shape == layer(x).shape
-    gone = products(lambda: layer(x)) - products(lambda: layer.unmixed(x))
-    assert layer.mixing_flops(5, 7) == 4 * 12 * 35**2
-    assert gone == 2 * layer.mixing_flops(5, 7)  # of two images

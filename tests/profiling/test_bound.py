@@ -6,8 +6,9 @@ import torch
 import regard
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
+from regard.nn.counter import WithoutMixing
 from regard.nn.gate import Gated
-from regard.profiling.bound import Unmixed, bounds, without_mixing
+from regard.profiling.bound import bounds, without_mixing
 from regard.profiling.latency import latencies_in_turn, row_latencies
 
 SIZE = 64
@@ -40,7 +41,7 @@ def test_the_mixing_is_left_out_of_a_copy_that_shares_all_layers(detector: Detec
     row = detector.spec.index("p4.multiheadselfattention")
     copy = without_mixing(detector, row)
     images = torch.rand(1, 3, SIZE, SIZE)
-    assert isinstance(copy.model[row], Unmixed)
+    assert isinstance(copy.model[row], WithoutMixing)
     assert all(a is b for i, (a, b) in enumerate(zip(copy.model, detector.model, strict=True)) if i != row)
     module, x = detector.model[row], torch.rand(1, 128, 3, 5)
     values = module.qkv(x.flatten(2).transpose(1, 2)).chunk(3, -1)[2]
@@ -54,7 +55,7 @@ def test_a_gate_stays_around_what_is_left() -> None:
     row = model.spec.index("p4.multiheadselfattention")
     gated = without_mixing(model, row).model[row]
     assert isinstance(gated, Gated)
-    assert isinstance(gated.module, Unmixed)
+    assert isinstance(gated.module, WithoutMixing)
     assert gated.gamma is model.model[row].gamma
 
 

@@ -44,7 +44,7 @@ def test_there_is_memory() -> None:
     assert available_bytes(CPU) > 2**28
 
 
-WRITTEN_OUT = {"positions": "relative"}  # in training: N x N scores
+WRITTEN_OUT = {"pos_embed": "relative"}  # in training: N x N scores
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_attention_that_cannot_fit_is_refused_with_what_to_use(
     module: str, options: dict[str, object], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = regard.insert(regard.load("yolov5n"), module, after="p3", options=options)
-    needed = 7 * 2 * 4 * 1600**2 * 4  # 7 images, scores and weights, 4 heads, N^2, float32
+    needed = 7 * 4 * 1600**2 * 4  # 7 images, weights of 4 heads, N^2, float32
     monkeypatch.setattr(fit, "available_bytes", lambda _: needed)
     with pytest.raises(RegardError) as caught:
         check_attention_fits(model, 320, 7, CPU)

@@ -7,9 +7,10 @@ import pytest
 import regard
 from regard.errors import RegardError
 from regard.graph.build import build
-from regard.graph.cost import attention_of, row_costs
+from regard.graph.cost import attention_costs, row_costs
 from regard.graph.read import parse_spec
 from regard.nn.attention import ATTENTION
+from regard.nn.counter import count_on_map
 from regard.profiling.advice import WORTH_IT, Variant, advise, variants_for
 from regard.profiling.bound import Bound
 
@@ -56,15 +57,13 @@ def test_of_a_block_with_attention_of_its_own_it_says_so(module: str) -> None:
 def test_variants_are_cheaper_attention_of_the_same_shape() -> None:
     model = regard.insert(regard.load("yolov5n"), "MultiHeadSelfAttention", after="p3")
     costs = row_costs(model, 640)
-    row = model.spec.index("p3.multiheadselfattention")
-    attention = attention_of(model.model[row])
-    assert attention is not None
-    total = sum(c.flops for c in costs)
-    found = variants_for([attention], 80, 80, total)
+    ((shape,), own) = attention_costs(model, 640)["p3.multiheadselfattention"]
+    attention = model.layer("p3.multiheadselfattention").module
+    found = variants_for([attention], shape, own.flops, sum(c.flops for c in costs))
     assert found
     assert not {v.name for v in found} & {"SE", "MultiHeadSelfAttention"}
     assert [v.flops for v in found] == sorted(v.flops for v in found)
-    assert all(v.flops < costs[row].flops and v.speed_up > 1 for v in found)
+    assert all(v.flops < own.flops and v.speed_up > 1 for v in found)
 
 
 def test_what_c3_attention_holds_is_exchanged_in_all_its_bottlenecks() -> None:
@@ -74,8 +73,8 @@ def test_what_c3_attention_holds_is_exchanged_in_all_its_bottlenecks() -> None:
     assert found is not None
     named = {variant.name: variant for variant in found}
     linear, total = named["LinearAttention"], report.flops
-    assert linear.flops == 3 * ATTENTION["LinearAttention"](8).flops(32, 32)
-    saved = 3 * ATTENTION["MultiHeadSelfAttention"](8).flops(32, 32) - linear.flops
+    assert linear.flops == 3 * count_on_map(ATTENTION["LinearAttention"](8), 8, 32, 32).flops
+    saved = 3 * count_on_map(ATTENTION["MultiHeadSelfAttention"](8), 8, 32, 32).flops - linear.flops
     assert linear.speed_up == pytest.approx(total / (total - saved))
     assert found[0].name in report.advice[0]
 

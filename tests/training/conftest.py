@@ -31,4 +31,4 @@ def model() -> Detector:
 
 @pytest.fixture
 def gated(model: Detector) -> Detector:
-    return regard.insert(model, "SE", after="p4", options={"ratio": 4})
+    return regard.insert(model, "SE", after="p4", options={"reduction": 4})

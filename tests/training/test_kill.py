@@ -61,7 +61,7 @@ def arguments(tmp_path: Path) -> list[str]:
     """Return what follows ``regard train`` but the folder; the start is a file, so that all runs share it."""
     torch.manual_seed(5)
     start, hyp = tmp_path / "start.safetensors", tmp_path / "hyp.yaml"
-    regard.save(regard.insert(regard.load("odd-one-out"), "SE", after="p4", options={"ratio": 4}), start)
+    regard.save(regard.insert(regard.load("odd-one-out"), "SE", after="p4", options={"reduction": 4}), start)
     hyp.write_text(HYP)
     fixed = "--imgsz 64 --batch 4 --workers 0 --seed 3 --no-plots --device cpu"
     return [str(start), "--data", TINY, "--hyp", str(hyp), *fixed.split()]

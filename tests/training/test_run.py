@@ -25,7 +25,7 @@ def trained(model: Detector, folder: Path, **settings: object) -> Run:
 @pytest.fixture
 def model() -> Detector:
     torch.manual_seed(5)
-    return regard.insert(regard.load("odd-one-out"), "SE", after="p4", options={"ratio": 4})
+    return regard.insert(regard.load("odd-one-out"), "SE", after="p4", options={"reduction": 4})
 
 
 def test_a_run_keeps_what_explains_it_and_opens_the_gate(model: Detector, tmp_path: Path) -> None:

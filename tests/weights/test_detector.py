@@ -47,7 +47,7 @@ def outputs(detector: Detector) -> Predictions:
 
 def test_a_gated_detector_and_all_that_is_known_of_it_come_back(tmp_path: Path) -> None:
     names = {0: "red", 1: "white", 2: "platelets: 小"}
-    spec = insert(read_spec("yolov5n").with_classes(3), "SE", after="sppf", options={"ratio": 8})
+    spec = insert(read_spec("yolov5n").with_classes(3), "SE", after="sppf", options={"reduction": 8})
     detector = build(spec, names=names)
     nn.init.constant_(detector.layer("sppf.se").get_parameter("gamma"), 0.3)
     detector.head.anchors.mul_(1.25)

@@ -212,7 +212,7 @@ def test_as_many_classes_in_another_order_are_moved_by_name(base: Detector) -> N
 
 def test_the_published_checkpoint_moves_whole(shared: Path) -> None:
     source = load_detector(shared / "weights/yolov5n.pt")
-    edited, report = rebuild(source, insert(source.spec, "SE", after="sppf", options={"ratio": 16}))
+    edited, report = rebuild(source, insert(source.spec, "SE", after="sppf", options={"reduction": 16}))
     assert report.found == 349
     x = torch.rand(1, 3, 64, 96)
     with torch.inference_mode():

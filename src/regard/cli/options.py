@@ -56,7 +56,7 @@ Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1 or mp
 Options = Annotated[
     list[str] | None,
     typer.Option(
-        "--arg", "-a", help="Option of the layer, such as ratio=16. May be given several times.", show_default=False
+        "--arg", "-a", help="Option of the layer, such as reduction=16. May be given several times.", show_default=False
     ),
 ]
 Output = Annotated[
@@ -136,8 +136,8 @@ def place(detector: Detector, device: str) -> Detector:
     return moved(detector, device)
 
 
-def options_of(pairs: Sequence[str] | None, flag: str = "--arg", example: str = "ratio=16") -> dict[str, Any]:
-    """Turn ``ratio=16`` into ``{"ratio": 16}``; values are read as YAML.
+def options_of(pairs: Sequence[str] | None, flag: str = "--arg", example: str = "reduction=16") -> dict[str, Any]:
+    """Turn ``reduction=16`` into ``{"reduction": 16}``; values are read as YAML.
 
     Args:
         pairs: what the user gave.

@@ -1,21 +1,19 @@
-"""What each row of a detector costs at a given input size: output shape, parameters, FLOPs and activation memory."""
+"""Counting what each row of a detector costs at a given input size: output shape, parameters, FLOPs, activations."""
 
 from __future__ import annotations
 
 import copy
-import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.nn.attention import Attention
-from regard.nn.gate import Gated
-from regard.nn.mixing import Mixing
+from regard.nn.capture import attention_modules
+from regard.nn.counter import Cost, Counter, hooked
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -23,7 +21,7 @@ MOST_PIXELS = 65536
 """Largest side of an input: far beyond any photograph, and still small enough to multiply."""
 
 GATE_FLOPS = 3
-"""Of a gate, per element: a subtraction, a multiplication and an addition."""
+"""Operations of a gate per element: a subtraction, a multiplication and an addition."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,16 @@ class RowCost:
         shape: (C, H, W) of the output; of each level for the detection head.
         parameters: learned values.
         flops: a multiplication and an addition count as two. Convolutions and matrix products, as other tools count;
-            all operations of attention modules, by their own formulas.
-        mixing_flops: the part of ``flops`` in which attention multiplies queries, keys and values.
-        saved_elements: values that the row keeps for the backward pass; an estimate.
+            inside attention poolings, scalings and activations too (see ``regard.nn.counter``).
+        mixing_flops: the part of ``flops`` in which positions exchange values: products of queries, keys and values.
+        activation_bytes: memory that the row keeps for the backward pass, in float32.
     """
 
     shape: Shapes
     parameters: int
     flops: int
     mixing_flops: int
-    saved_elements: int
+    activation_bytes: int
 
 
 def check_imgsz(detector: Detector, imgsz: int) -> None:
@@ -60,76 +58,60 @@ def check_imgsz(detector: Detector, imgsz: int) -> None:
 
 
 def row_costs(detector: Detector, imgsz: int) -> list[RowCost]:
-    """Return the cost of every row for one square image of side ``imgsz``.
+    """Count every row for one square image of side ``imgsz``.
 
     Raises:
         RegardError: ``imgsz`` is not a multiple of the largest stride.
     """
+    counted = _counted(detector, imgsz, lambda copied: list(copied.model))
+    return [
+        RowCost(shape, sum(p.numel() for p in layer.parameters()), cost.flops, cost.mixing_flops, cost.activation_bytes)
+        for layer, (shape, cost) in zip(detector.model, counted, strict=True)
+    ]
+
+
+def attention_costs(detector: Detector, imgsz: int) -> dict[str, tuple[Shapes, Cost]]:
+    """Count every attention module, by layer name, also inside blocks: its output's shape, and its cost per image.
+
+    Raises:
+        RegardError: ``imgsz`` is not a multiple of the largest stride.
+    """
+    counted = _counted(detector, imgsz, lambda copied: list(attention_modules(copied.named_layers()).values()))
+    return dict(zip(attention_modules(detector.named_layers()), counted, strict=True))
+
+
+def _counted(
+    detector: Detector, imgsz: int, parts: Callable[[Detector], Sequence[nn.Module]]
+) -> list[tuple[Shapes, Cost]]:
+    """Output shapes and costs of parts of a detector, all of which run once and in order."""
     check_imgsz(detector, imgsz)
     try:  # without memory or arithmetic; a user's own module may not bear it
-        measured = _measure(copy.deepcopy(detector).to("meta"), torch.zeros(1, 3, imgsz, imgsz, device="meta"))
+        copied = copy.deepcopy(detector).to("meta", torch.float32)
+        return _count(copied, torch.zeros(1, 3, imgsz, imgsz, device="meta"), parts(copied))
     except (RuntimeError, NotImplementedError):
-        images = torch.zeros(1, 3, imgsz, imgsz, device=next(detector.parameters()).device)
-        measured = _measure(detector, images)
-    return [_row_cost(layer, *row) for layer, row in zip(detector.model, measured, strict=True)]
+        like = next(detector.parameters())
+        images = torch.zeros(1, 3, imgsz, imgsz, device=like.device, dtype=like.dtype)
+        return _count(detector, images, parts(detector))
 
 
-def mixing_of(layer: nn.Module) -> Mixing | None:
-    """Return the layer of a row, gated or not, in which positions exchange values; None where they do not."""
-    inner = layer.module if isinstance(layer, Gated) else layer
-    return inner if isinstance(inner, Mixing) else None
+def _count(detector: Detector, images: Tensor, parts: Sequence[nn.Module]) -> list[tuple[Shapes, Cost]]:
+    counter = Counter(detector)
+    began: list[Cost] = []
+    found: list[tuple[Shapes, Cost]] = []
 
+    def begin(_output: object = None) -> None:
+        began.append(counter.cost)
 
-def attention_of(layer: nn.Module) -> Attention | None:
-    """Return the module of the catalogue that a row holds, gated or not; None where it holds another layer."""
-    inner = layer.module if isinstance(layer, Gated) else layer
-    return inner if isinstance(inner, Attention) else None
-
-
-def _row_cost(layer: nn.Module, shape: Shapes, flops: int, saved: int) -> RowCost:
-    """Return what was measured in a row, or what an attention module says of itself, for counters miss much of it."""
-    parameters = sum(p.numel() for p in layer.parameters())
-    attention = attention_of(layer)
-    height, width = shape[0][1:3]
-    if attention is None:
-        mixing = mixing_of(layer)
-        return RowCost(shape, parameters, flops, mixing.mixing_flops(height, width) if mixing else 0, saved)
-    gate = math.prod(shape[0]) if isinstance(layer, Gated) else 0
-    return RowCost(
-        shape,
-        parameters,
-        attention.flops(height, width) + GATE_FLOPS * gate,
-        attention.mixing_flops(height, width),
-        attention.saved_elements(height, width) + gate,
-    )
-
-
-def _measure(detector: Detector, images: Tensor) -> list[tuple[Shapes, int, int]]:
-    """Return of every row the output shapes, the FLOPs that torch counts, and the values kept for the backward pass."""
-    shapes: list[Shapes] = []
-    totals = [(0, 0)]
-    kept: dict[int, Tensor] = {p.untyped_storage()._cdata: p for p in detector.state_dict().values()}
-    known = sum(t.untyped_storage().nbytes() for t in kept.values())
-
-    def keep(tensor: Tensor) -> Tensor:
-        kept.setdefault(tensor.untyped_storage()._cdata, tensor)
-        return tensor
-
-    def record(_layer: nn.Module, _inputs: object, output: Tensor | list[Tensor]) -> None:
+    def end(output: Tensor | list[Tensor]) -> None:
         maps = [output] if isinstance(output, Tensor) else output
-        shapes.append(tuple(tuple(x.shape[1:]) for x in maps))
-        saved = sum(t.untyped_storage().nbytes() for t in kept.values()) - known
-        totals.append((counter.get_total_flops(), saved // images.element_size()))
+        found.append((tuple(tuple(x.shape[1:]) for x in maps), counter.cost - began.pop()))
 
-    hooks = [layer.register_forward_hook(record) for layer in detector.model]
     was_training = detector.training
-    counter = FlopCounterMode(display=False)
     try:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.enable_grad(), counter:
+        with ExitStack() as hooks, counter:
+            for part in parts:
+                hooks.enter_context(hooked(part, begin, end))
             detector.eval().raw(images)
     finally:
         detector.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    steps = [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(totals)]
-    return [(shape, *step) for shape, step in zip(shapes, steps, strict=True)]
+    return found

@@ -19,9 +19,6 @@ from regard.graph.dialects.yolov5 import integer_sources
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.gate import Gated
 
-BYTES = 4
-"""Of a float32 value."""
-
 
 @dataclass(frozen=True)
 class SummaryRow:
@@ -39,7 +36,7 @@ class SummaryRow:
         output: (C, H, W), or one of each level for the detection head (as (A, H, W, 5 + nc)).
         flops: for one image; a multiplication and an addition count as two.
         share: of all FLOPs, 0..1.
-        saved_mib: memory that it keeps for the backward pass, for one image in float32, in MiB; an estimate.
+        saved_mib: memory that it keeps for the backward pass, for one image in float32, in MiB.
         note: what else the layer has to say about itself.
     """
 
@@ -66,7 +63,7 @@ class Summary:
         rows: one for each layer.
         parameters: of all rows.
         gflops: of all rows at ``imgsz``, in billions.
-        saved_mib: memory of activations kept in training, for one image in float32, in MiB; an estimate.
+        saved_mib: memory of activations kept in training, for one image in float32, in MiB.
         imgsz: side of the input in pixels.
         nc: classes.
         strides: of the detection levels.
@@ -172,7 +169,7 @@ def _summary_row(i: int, row: LayerSpec, layer: nn.Module, cost: RowCost, spec: 
         output=cost.shape,
         flops=cost.flops,
         share=cost.flops / total if total else 0.0,
-        saved_mib=cost.saved_elements * BYTES / 2**20,
+        saved_mib=cost.activation_bytes / 2**20,
         note=getattr(inner, "note", ""),
     )
 

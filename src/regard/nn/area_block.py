@@ -29,36 +29,36 @@ class A2C2f(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        heads: of each attention.
+        num_heads: heads of each attention.
         areas: stretches that the map is cut into; 1 is attention to the whole map.
-        ratio: hidden channels of the feed-forward networks for each channel.
+        mlp_ratio: hidden channels of the feed-forward networks per channel.
         expansion: channels of the blocks as a fraction of the output's.
         repeats: blocks.
 
     Raises:
-        RegardError: the blocks' channels do not suit the heads, or ``ratio`` is not positive.
+        RegardError: the blocks' channels do not suit the heads, or ``mlp_ratio`` is not positive.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int | None = None,
-        heads: int = 4,
+        num_heads: int = 4,
         areas: int = 4,
-        ratio: float = 2.0,
+        mlp_ratio: float = 2.0,
         expansion: float = 0.5,
         *,
         repeats: int = 1,
     ) -> None:
         super().__init__()
-        if ratio <= 0:
-            raise RegardError(f"A2C2f: ratio {ratio} is not positive", expected="such as 2")
+        if mlp_ratio <= 0:
+            raise RegardError(f"A2C2f: mlp_ratio {mlp_ratio} is not positive", expected="such as 2")
         self.out_channels = out_channels or in_channels
         hidden = int(self.out_channels * expansion)
         self.cv1 = Conv(in_channels, hidden)
         self.cv2 = Conv((1 + repeats) * hidden, self.out_channels)
-        wide = max(1, int(hidden * ratio))
-        blocks = (AttentiveBlock(AreaAttention(hidden, heads, areas), wide) for _ in range(repeats))
+        wide = max(1, int(hidden * mlp_ratio))
+        blocks = (AttentiveBlock(AreaAttention(hidden, num_heads, areas), wide) for _ in range(repeats))
         self.m = nn.ModuleList(blocks)
         adds = self.out_channels == in_channels
         self.scale = nn.Parameter(torch.full((in_channels, 1, 1), FIRST_SCALE)) if adds else None
@@ -68,22 +68,5 @@ class A2C2f(nn.Module):
         maps = [self.cv1(x)]
         for block in self.m:
             maps.append(block(maps[-1]))
-        return self._joined(x, maps)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return the sum over the blocks' attention."""
-        return sum(block.attend.mixing_flops(height, width) for block in self._blocks())
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W): all but the mixing of the attention."""
-        maps = [self.cv1(x)]
-        for block in self._blocks():
-            maps.append(block.unmixed(maps[-1]))
-        return self._joined(x, maps)
-
-    def _joined(self, x: Tensor, maps: list[Tensor]) -> Tensor:
         y = self.cv2(join(maps))
         return y if self.scale is None else x + self.scale * y
-
-    def _blocks(self) -> list[AttentiveBlock]:
-        return [module for module in self.m if isinstance(module, AttentiveBlock)]

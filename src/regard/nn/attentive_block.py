@@ -27,8 +27,3 @@ class AttentiveBlock(nn.Module):
         """(B, C, H, W) -> (B, C, H, W)."""
         z = x + self.attend(self.norm(x))
         return z + self.ffn(z)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
-        z = x + self.attend.unmixed(self.norm(x))
-        return z + self.ffn(z)

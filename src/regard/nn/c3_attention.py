@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from regard.errors import RegardError, nearest
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.blocks import C3, Bottleneck
-from regard.nn.join import join
 
 
 class AttentiveBottleneck(Bottleneck):
@@ -36,11 +35,6 @@ class AttentiveBottleneck(Bottleneck):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         y = self.attend(self.cv2(self.cv1(x)))
-        return x + y if self.add else y
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
-        y = self.attend.unmixed(self.cv2(self.cv1(x)))
         return x + y if self.add else y
 
 
@@ -84,22 +78,8 @@ class C3Attention(C3):
 
     @property
     def attentions(self) -> list[Attention]:
-        """Of each bottleneck."""
-        return [bottleneck.attend for bottleneck in self._bottlenecks()]
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return the sum over the bottlenecks' attention."""
-        return sum(attention.mixing_flops(height, width) for attention in self.attentions)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W): all but the mixing of the attention."""
-        y = self.cv1(x)
-        for bottleneck in self._bottlenecks():
-            y = bottleneck.unmixed(y)
-        return self.cv3(join((y, self.cv2(x))))
-
-    def _bottlenecks(self) -> list[AttentiveBottleneck]:
-        return [module for module in self.m.children() if isinstance(module, AttentiveBottleneck)]
+        """Attention of each bottleneck."""
+        return [module.attend for module in self.m.children() if isinstance(module, AttentiveBottleneck)]
 
 
 def attention_named(name: str, channels: int, options: Mapping[str, Any]) -> Attention:

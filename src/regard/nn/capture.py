@@ -90,11 +90,16 @@ def attention_modules(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.M
     found: dict[str, nn.Module] = {}
     for name, layer in layers:
         module = layer.module if isinstance(layer, Gated) else layer
-        if callable(getattr(type(module), "attention", None)):  # of the class: a submodule may have that name as well
+        if is_attention(module):
             found[name] = module
         else:
             found |= attention_modules((f"{name}.{path}", child) for path, child in module.named_children())
     return found
+
+
+def is_attention(module: nn.Module) -> bool:
+    """Whether a module can tell its attention weights."""
+    return callable(getattr(type(module), "attention", None))  # of the class: a submodule may have that name as well
 
 
 def _remember(inputs: dict[str, Any], name: str) -> Any:

@@ -16,14 +16,20 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.errors import RegardError
-from regard.nn.attention.deformable import corners, places, star
-from regard.nn.attention.heads import check_heads
-from regard.nn.attention.multi_head import Size, check_query
-from regard.nn.attention.options import check_at_least
-from regard.nn.attention.tokens import merge_heads, split_heads, to_map, to_tokens
+from regard.nn.attention.core import (
+    Size,
+    check_at_least,
+    check_divides,
+    check_query,
+    merge_heads,
+    mixing,
+    split_heads,
+    to_map,
+    to_tokens,
+)
+from regard.nn.attention.deformable import corners, initial_offsets, places
 from regard.types import AttentionMap
 
 
@@ -31,8 +37,8 @@ class MultiScaleDeformable(nn.Module):
     """Every position of the first map looks at a few points of each map, whose places it tells from its own vector.
 
     Args:
-        in_channels: channels of each map; the first's are those of the output, a multiple of ``heads``.
-        heads: each works on ``in_channels[0] / heads`` channels.
+        in_channels: channels of each map; the first's are those of the output, a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels[0] / num_heads`` channels.
         points: of each query, head and map.
 
     Raises:
@@ -41,31 +47,39 @@ class MultiScaleDeformable(nn.Module):
 
     multi_input: ClassVar[bool] = True
 
-    def __init__(self, in_channels: Sequence[int], heads: int = 4, points: int = 4) -> None:
+    def __init__(self, in_channels: Sequence[int], num_heads: int = 4, points: int = 4) -> None:
         super().__init__()
         if not in_channels:
             raise RegardError("MultiScaleDeformable reads no map", expected="one or more")
-        check_heads(in_channels[0], heads)
+        check_divides(in_channels[0], num_heads)
         check_at_least("MultiScaleDeformable", "points", points, 1)
         self.out_channels = channels = in_channels[0]
-        self.heads, self.points, self.levels = heads, points, len(in_channels)
+        self.num_heads, self.points, self.levels = num_heads, points, len(in_channels)
         self.values = nn.ModuleList(nn.Linear(c, channels) for c in in_channels)
-        self.offsets = nn.Linear(channels, heads * self.levels * points * 2)
-        self.weights = nn.Linear(channels, heads * self.levels * points)
+        self.offsets = nn.Linear(channels, num_heads * self.levels * points * 2)
+        self.weights = nn.Linear(channels, num_heads * self.levels * points)
         self.out = nn.Linear(channels, channels)
         for parameter in (self.offsets.weight, self.weights.weight, self.weights.bias):
             nn.init.zeros_(parameter)
         with torch.no_grad():
-            self.offsets.bias.copy_(star(heads, points)[:, None].expand(-1, self.levels, -1, -1).flatten())
+            self.offsets.bias.copy_(
+                initial_offsets(num_heads, points)[:, None].expand(-1, self.levels, -1, -1).flatten()
+            )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """(B, C_l, H_l, W_l) for each level -> (B, C_0, H_0, W_0)."""
         size = (maps[0].shape[2], maps[0].shape[3])
+        values = [split_heads(v(to_tokens(x)), self.num_heads) for v, x in zip(self.values, maps, strict=True)]
+        mixed = mixing(self.mix, maps, values, without=values[0])
+        return to_map(self.out(merge_heads(mixed)), size)
+
+    def mix(self, maps: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+        """Maps and their values (B, heads, N_l, d) -> weighted values at the points, (B, heads, N_0, d)."""
+        size = (maps[0].shape[2], maps[0].shape[3])
         tokens = to_tokens(maps[0])
         weights, offsets = self.weights_of(tokens), self.offsets_of(tokens)
         mixed: Tensor | None = None
-        for level, x in enumerate(maps):
-            v = split_heads(self.values[level](to_tokens(x)), self.heads)
+        for level, (x, v) in enumerate(zip(maps, values, strict=True)):
             here = (x.shape[2], x.shape[3])
             at = centres(places(size, x.device), size, here, offsets)
             for index, share in corners(at[:, None] + offsets[:, :, :, level], here):
@@ -74,20 +88,7 @@ class MultiScaleDeformable(nn.Module):
                 part = ((weights[:, :, :, level] * share).to(v.dtype)[..., None, :] @ found)[..., 0, :]
                 mixed = part if mixed is None else mixed + part
         assert mixed is not None
-        return to_map(self.out(merge_heads(mixed)), size)
-
-    def unmixed(self, maps: Sequence[Tensor]) -> Tensor:
-        """(B, C_l, H_l, W_l) for each level -> (B, C_0, H_0, W_0): the values of all levels, without points."""
-        size = (maps[0].shape[2], maps[0].shape[3])
-        mixed = torch.zeros_like(maps[0])
-        for project, x in zip(self.values, maps, strict=True):
-            values = to_map(project(to_tokens(x)), (x.shape[2], x.shape[3]))
-            mixed = mixed + F.interpolate(values, size)
-        return to_map(self.out(to_tokens(mixed)), size)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return offsets and weights, 6 C for each point, and 2 C / heads for each of its four corners."""
-        return height * width * self.out_channels * self.levels * self.points * (6 * self.heads + 8)
+        return mixed
 
     def attention(self, maps: Sequence[Tensor], query: Size | None = None) -> AttentionMap:
         """Return the weights that a query's points imply, of all levels together, on the finest: (B, heads, 1, H, W).
@@ -120,14 +121,14 @@ class MultiScaleDeformable(nn.Module):
 
     def weights_of(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> A, (B, heads, N, levels, K), in float32 at least; they sum to 1 over levels and points."""
-        scores = split_heads(self.weights(tokens), self.heads)
+        scores = split_heads(self.weights(tokens), self.num_heads)
         weights = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(-1)
         return weights.view(*weights.shape[:3], self.levels, self.points)
 
     def offsets_of(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> D, rows and columns, (B, heads, N, levels, K, 2), in float32 at least."""
         batch, n, _ = tokens.shape
-        offsets = self.offsets(tokens).view(batch, n, self.heads, self.levels, self.points, 2).transpose(1, 2)
+        offsets = self.offsets(tokens).view(batch, n, self.num_heads, self.levels, self.points, 2).transpose(1, 2)
         return offsets.to(torch.promote_types(offsets.dtype, torch.float32))
 
 

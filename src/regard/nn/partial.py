@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from regard.nn.attention.dot_product import fused_attention
-from regard.nn.attention.heads import check_heads
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.tokens import split_heads, to_tokens
+from regard.nn.attention.core import Size, check_divides, fused_attention, split_heads, to_tokens
+from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attentive_block import AttentiveBlock
 from regard.nn.conv import Conv
 from regard.nn.join import join
@@ -26,28 +24,24 @@ class HalfKeyAttention(MultiHead):
     """Attention to the whole map with queries and keys half as wide as values.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of twice ``heads``.
-        heads: each works on ``in_channels / heads`` channels of values.
+        in_channels: channels of the input and the output; a multiple of twice ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels of values.
     """
 
-    def __init__(self, in_channels: int, heads: int = 4) -> None:
-        check_heads(in_channels, heads, 2)
-        super().__init__(in_channels, heads)
+    def __init__(self, in_channels: int, num_heads: int = 4) -> None:
+        check_divides(in_channels, num_heads, multiple=2)
+        super().__init__(in_channels, num_heads)
         self.qkv = nn.Linear(in_channels, 2 * in_channels)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, C, H, W) -> queries and keys (B, heads, H * W, d / 2), values (B, heads, H * W, d)."""
         half = self.in_channels // 2
         q, k, v = self.qkv(to_tokens(x)).split((half, half, self.in_channels), -1)
-        return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
+        return split_heads(q, self.num_heads), split_heads(k, self.num_heads), split_heads(v, self.num_heads)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """Queries and keys (B, heads, N, d / 2), values (B, heads, N, d) -> (B, heads, N, d)."""
         return fused_attention(q, k, v)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return the projections, 6 N C^2, and the mixing."""
-        return 6 * height * width * self.in_channels**2 + self.mixing_flops(height, width)
 
 
 class C2PSA(nn.Module):
@@ -56,7 +50,7 @@ class C2PSA(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        heads: of the attention; twice as many divide the hidden channels.
+        num_heads: heads of the attention; twice as many divide the hidden channels.
         expansion: hidden channels as a fraction of the input's.
         repeats: blocks in the stack.
 
@@ -68,7 +62,7 @@ class C2PSA(nn.Module):
         self,
         in_channels: int,
         out_channels: int | None = None,
-        heads: int = 4,
+        num_heads: int = 4,
         expansion: float = 0.5,
         *,
         repeats: int = 1,
@@ -79,24 +73,10 @@ class C2PSA(nn.Module):
         self.cv1 = Conv(in_channels, 2 * self.hidden)
         self.cv2 = Conv(2 * self.hidden, self.out_channels)
         hidden = self.hidden
-        blocks = (AttentiveBlock(HalfKeyAttention(hidden, heads), 2 * hidden) for _ in range(repeats))
+        blocks = (AttentiveBlock(HalfKeyAttention(hidden, num_heads), 2 * hidden) for _ in range(repeats))
         self.m = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
         passed, attended = self.cv1(x).chunk(2, 1)
         return self.cv2(join((passed, self.m(attended))))
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return the sum over the blocks' attention."""
-        return sum(block.attend.mixing_flops(height, width) for block in self._blocks())
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W): all but the mixing of the attention."""
-        passed, y = self.cv1(x).chunk(2, 1)
-        for block in self._blocks():
-            y = block.unmixed(y)
-        return self.cv2(join((passed, y)))
-
-    def _blocks(self) -> list[AttentiveBlock]:
-        return [module for module in self.m.children() if isinstance(module, AttentiveBlock)]

@@ -10,11 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.nn.attention.dot_product import attention_weights
-from regard.nn.attention.multi_head import check_query
-from regard.nn.attention.tokens import split_heads
+from regard.nn.attention.core import attention_weights, check_query, split_heads
 from regard.nn.blocks import C3
-from regard.nn.join import join
 from regard.types import AttentionMap
 
 HEADS = 4
@@ -24,30 +21,22 @@ class TransformerLayer(nn.Module):
     """Multi-head self-attention and a two-layer perceptron without activation, each with a residual connection.
 
     Args:
-        channels: channels of a token, a multiple of ``heads``.
-        heads: attention heads.
+        channels: channels of a token, a multiple of ``num_heads``.
+        num_heads: attention heads.
     """
 
-    def __init__(self, channels: int, heads: int = HEADS) -> None:
+    def __init__(self, channels: int, num_heads: int = HEADS) -> None:
         super().__init__()
         self.q = nn.Linear(channels, channels, bias=False)
         self.k = nn.Linear(channels, channels, bias=False)
         self.v = nn.Linear(channels, channels, bias=False)
-        self.ma = nn.MultiheadAttention(channels, heads)
+        self.ma = nn.MultiheadAttention(channels, num_heads)
         self.fc1 = nn.Linear(channels, channels, bias=False)
         self.fc2 = nn.Linear(channels, channels, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, B, C) -> (N, B, C)."""
         tokens = self.ma(self.q(tokens), self.k(tokens), self.v(tokens), need_weights=False)[0] + tokens
-        return self.fc2(self.fc1(tokens)) + tokens
-
-    def unmixed(self, tokens: Tensor) -> Tensor:
-        """(N, B, C) -> (N, B, C): every projection, values passed on as they are."""
-        inputs = (self.q(tokens), self.k(tokens), self.v(tokens))
-        weights, biases = self.ma.in_proj_weight.chunk(3), self.ma.in_proj_bias.chunk(3)
-        _, _, values = (F.linear(*of) for of in zip(inputs, weights, biases, strict=True))
-        tokens = self.ma.out_proj(values) + tokens
         return self.fc2(self.fc1(tokens)) + tokens
 
     def weights(self, tokens: Tensor, at: int) -> Tensor:
@@ -63,30 +52,21 @@ class TransformerBlock(nn.Module):
     """Transformer layers over the positions of a map.
 
     Args:
-        channels: channels of the map, a multiple of ``heads``.
-        heads: attention heads.
+        channels: channels of the map, a multiple of ``num_heads``.
+        num_heads: attention heads.
         layers: layers in sequence.
     """
 
-    def __init__(self, channels: int, heads: int = HEADS, layers: int = 1) -> None:
+    def __init__(self, channels: int, num_heads: int = HEADS, layers: int = 1) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, channels)
-        self.tr = nn.Sequential(*(TransformerLayer(channels, heads) for _ in range(layers)))
+        self.tr = nn.Sequential(*(TransformerLayer(channels, num_heads) for _ in range(layers)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         tokens = x.flatten(2).permute(2, 0, 1)  # (H * W, B, C)
         tokens = self.tr(tokens + self.linear(tokens))
         return tokens.permute(1, 2, 0).unflatten(2, x.shape[2:])
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing of each layer."""
-        tokens = x.flatten(2).permute(2, 0, 1)
-        tokens = tokens + self.linear(tokens)
-        for layer in self.tr:
-            assert isinstance(layer, TransformerLayer)
-            tokens = layer.unmixed(tokens)
-        return tokens.permute(1, 2, 0).reshape(x.shape)
 
     def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:
         """Return the row of weights of one query in the last layer: (B, heads, 1, H, W)."""
@@ -106,15 +86,3 @@ class C3TR(C3):
     def stack(self, channels: int, repeats: int, shortcut: bool, groups: int) -> nn.Module:  # noqa: ARG002
         """Return the Transformer block; its residual connections and its heads are fixed."""
         return TransformerBlock(channels, layers=repeats)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return 4 C N^2 for each Transformer layer: a product of query and key, and a value weighted and added."""
-        block = self.m
-        assert isinstance(block, TransformerBlock)
-        return 4 * block.linear.in_features * (height * width) ** 2 * len(block.tr)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W): all but the mixing of the Transformer layers."""
-        block = self.m
-        assert isinstance(block, TransformerBlock)
-        return self.cv3(join((block.unmixed(self.cv1(x)), self.cv2(x))))

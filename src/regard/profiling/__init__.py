@@ -1,1 +1,5 @@
 """What a detector's attention costs in time, memory and FLOPs, and whether a cheaper variant could matter."""
+
+from regard.nn.counter import Cost, count, count_on_map, forward_without_mixing
+
+__all__ = ["Cost", "count", "count_on_map", "forward_without_mixing"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from regard.errors import RegardError
-from regard.nn.attention import ATTENTION, Attention
+from regard.nn.attention import ATTENTION
+from regard.nn.counter import count_on_map
 from regard.profiling.bound import Bound
 
 WORTH_IT = 1.05
@@ -19,43 +22,43 @@ NOT_A_VARIANT = ("channel", "spatial", "channel and spatial", "convolution")
 
 @dataclass(frozen=True)
 class Variant:
-    """What could stand in a row's place.
+    """A module of the catalogue that could replace a row's attention.
 
     Attributes:
         name: its YAML name.
         flops: of the attention.
         speed_up: the whole model's FLOPs over those with it.
-        saved_elements: values kept for the backward pass, for one image.
+        activation_bytes: memory that it keeps for the backward pass, for one image.
     """
 
     name: str
     flops: int
     speed_up: float
-    saved_elements: int
+    activation_bytes: int
 
 
-def variants_for(attention: Sequence[Attention], height: int, width: int, total: int) -> list[Variant]:
-    """Return the cheaper modules of the catalogue, with their default options, cheapest first.
+def variants_for(attention: Sequence[nn.Module], shape: tuple[int, ...], now: int, total: int) -> list[Variant]:
+    """Cheaper modules of the catalogue, with their default options, cheapest first.
 
     Args:
         attention: what would be exchanged, all at once: one module, or those of a block, alike.
-        height: of the map they see.
-        width: of the map they see.
+        shape: (C, H, W) of the map that each reads and gives.
+        now: FLOPs of all of them.
         total: FLOPs of the whole model.
     """
-    present, now = attention[0], sum(module.flops(height, width) for module in attention)
     found = []
     for name, kind in ATTENTION.items():
-        if kind is type(present) or kind.card.family in NOT_A_VARIANT:
+        if kind is type(attention[0]) or kind.card.family in NOT_A_VARIANT:
             continue
         try:
-            module = kind(present.in_channels)
+            module = kind(shape[0])
         except RegardError:  # its defaults do not suit this number of channels
             continue
-        flops = len(attention) * module.flops(height, width)
-        if module.out_channels == present.out_channels and flops < now:
-            saved = len(attention) * module.saved_elements(height, width)
-            found.append(Variant(name, flops, total / (total - now + flops), saved))
+        cost = count_on_map(module, *shape)
+        flops = len(attention) * cost.flops
+        if module.out_channels == shape[0] and flops < now:
+            memory = len(attention) * cost.activation_bytes
+            found.append(Variant(name, flops, total / (total - now + flops), memory))
     return sorted(found, key=lambda variant: variant.flops)
 
 

@@ -2,7 +2,7 @@
 
 A variant replaces the mixing: the products of queries, keys and values, N^2 of them in plain self-attention. If mixing
 cost nothing, the model would still do everything else, so total / (total - mixing) is more than any variant can reach:
-by FLOPs from the formulas, by time from running the model with the mixing left out, in turn with the model itself.
+by FLOPs as counted, by time from running the model with the mixing left out, in turn with the model itself.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from statistics import median
 
 from torch import Tensor, nn
 
-from regard.graph.cost import RowCost, mixing_of
+from regard.graph.cost import RowCost
 from regard.graph.detector import Detector
+from regard.nn.counter import WithoutMixing
 from regard.nn.gate import Gated
-from regard.nn.mixing import Mixing
 from regard.profiling.latency import latencies_in_turn
 
 
@@ -35,22 +35,6 @@ class Bound:
     by_flops: float
     by_time: float
     spread: tuple[float, float]
-
-
-class Unmixed(nn.Module):
-    """A layer with its mixing left out.
-
-    Args:
-        module: whose ``unmixed`` is run.
-    """
-
-    def __init__(self, module: Mixing) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
-        """(B, C, H, W), of every layer that is read -> (B, C', H, W)."""
-        return self.module.unmixed(x)
 
 
 def bounds(detector: Detector, images: Tensor, costs: list[RowCost], repeats: int = 10) -> list[Bound]:
@@ -76,16 +60,14 @@ def bounds(detector: Detector, images: Tensor, costs: list[RowCost], repeats: in
 
 
 def without_mixing(detector: Detector, row: int) -> Detector:
-    """Return a detector that shares all layers with ``detector`` except one, whose mixing is left out."""
+    """Copy a detector, with which it shares all layers except one, whose mixing is left out; a gate stays around it."""
     shared = {id(layer): layer for layer in detector.model}
     result = copy.deepcopy(detector, shared)
     layer = detector.model[row]
-    mixing = mixing_of(layer)
-    assert mixing is not None
-    unmixed: nn.Module = Unmixed(mixing)
+    changed: nn.Module = WithoutMixing(layer.module if isinstance(layer, Gated) else layer)
     if isinstance(layer, Gated):
-        gated = Gated(unmixed)
+        gated = Gated(changed)
         gated.gamma = layer.gamma
-        unmixed = gated
-    result.model[row] = unmixed.train(detector.training)
+        changed = gated
+    result.model[row] = changed.train(detector.training)
     return result

@@ -15,10 +15,11 @@ from rich.text import Text
 from torch import nn
 
 from regard.config import IMGSZ, require_positive
-from regard.graph.cost import RowCost, attention_of, row_costs
+from regard.graph.cost import RowCost, attention_costs, row_costs
 from regard.graph.detector import Detector
-from regard.nn.attention import Attention
 from regard.nn.c3_attention import C3Attention
+from regard.nn.capture import is_attention
+from regard.nn.gate import Gated
 from regard.profiling.advice import Variant, advise, variants_for
 from regard.profiling.bound import Bound, bounds
 from regard.profiling.latency import row_latencies
@@ -175,13 +176,14 @@ def cost(detector: Detector, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostRe
 def _report(
     detector: Detector, imgsz: int, costs: list[RowCost], measured: list[tuple[float, int]], found: list[Bound]
 ) -> CostReport:
-    total = sum(cost.flops for cost in costs)
+    total, within = sum(cost.flops for cost in costs), attention_costs(detector, imgsz)
     by_name = dict(zip((row.name for row in detector.spec.layers), costs, strict=True))
     variants: dict[str, list[Variant] | None] = {}
     for bound in found:
         attention = exchangeable(detector.layer(bound.row))
-        height, width = by_name[bound.row].shape[0][1:]
-        variants[bound.row] = variants_for(attention, height, width, total) if attention else None
+        parts = [part for name, part in within.items() if f"{name}.".startswith(f"{bound.row}.")]
+        now = sum(counted.flops for _, counted in parts)
+        variants[bound.row] = variants_for(attention, parts[0][0][0], now, total) if attention else None
     advice = tuple(advise(b, by_name[b.row].mixing_flops / total, variants[b.row]) for b in found)
     rows = tuple(
         CostRow(row.name, row.module, cost.flops, cost.mixing_flops, seconds * 1e3, peak / 2**20)
@@ -190,12 +192,12 @@ def _report(
     return CostReport(rows, tuple(found), variants, advice, imgsz, _device(next(detector.parameters()).device))
 
 
-def exchangeable(layer: nn.Module) -> list[Attention]:
-    """Return the attention of a row that another module of the catalogue could replace: its own, or a C3Attention's."""
+def exchangeable(layer: nn.Module) -> list[nn.Module]:
+    """Attention of a row that another module of the catalogue could replace: its own, or a C3Attention's."""
     if isinstance(layer, C3Attention):
-        return layer.attentions
-    attention = attention_of(layer)
-    return [attention] if attention else []
+        return list(layer.attentions)
+    inner = layer.module if isinstance(layer, Gated) else layer
+    return [inner] if is_attention(inner) and not getattr(inner, "multi_input", False) else []
 
 
 def _device(device: torch.device) -> str:

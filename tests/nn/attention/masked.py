@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from regard.nn.attention.core import merge_heads, to_map
 from regard.nn.attention.multi_head import MultiHead
-from regard.nn.attention.tokens import merge_heads, to_map
 
 Kind = TypeVar("Kind", bound=MultiHead)
 SIZES = [(1, 1), (1, 7), (13, 9), (5, 17), (16, 8)]
@@ -27,7 +27,7 @@ def under_mask(module: MultiHead, x: Tensor, allowed: Tensor | None = None) -> T
     """
     size = (x.shape[2], x.shape[3])
     if allowed is None:
-        rows = [module.reach(query, size).flatten(-2) for query in product(*map(range, size))]
+        rows = [module.attention_mask(query, size).flatten(-2) for query in product(*map(range, size))]
         allowed = torch.stack(rows, -2)
     q, k, v = module.project(x)
     scores = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).masked_fill(~allowed, -torch.inf)
@@ -52,4 +52,4 @@ def agrees(module: MultiHead, size: tuple[int, int]) -> None:
 
 
 def keys_of(module: MultiHead, query: tuple[int, int], size: tuple[int, int]) -> set[tuple[int, int]]:
-    return {(int(r), int(c)) for r, c in module.reach(query, size).nonzero()}
+    return {(int(r), int(c)) for r, c in module.attention_mask(query, size).nonzero()}

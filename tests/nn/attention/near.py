@@ -8,27 +8,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from regard.nn.attention.dot_product import dot_product_attention
+from regard.nn.attention.core import attention_weights, merge_heads, to_map
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import OffsetBias
-from regard.nn.attention.tokens import merge_heads, to_map
 
 
 def global_under_mask(block: MultiHead, x: Tensor) -> Tensor:
-    """Return plain attention under the explicit N x N mask that ``reach`` describes, and the explicit N x N bias."""
+    """Plain attention under the explicit N x N mask of ``attention_mask``, and with the explicit N x N bias."""
     height, width = size = (x.shape[2], x.shape[3])
     places = [(i, j) for i in range(height) for j in range(width)]
-    mask = torch.stack([block.reach(place, size).flatten() for place in places])
+    mask = torch.stack([block.attention_mask(place, size).flatten() for place in places])
     rows, columns = torch.tensor(places).T
     bias = None
     if isinstance(block.position, OffsetBias):
         bias = block.position.at(rows[None] - rows[:, None], columns[None] - columns[:, None])
-    mixed, weights = dot_product_attention(*block.project(x), bias=bias, allowed=mask)
+    q, k, v = block.project(x)
+    weights = attention_weights(q, k, bias=bias, allowed=mask)
     for at in {0, len(places) // 3, len(places) - 1}:  # the maps are the same rows
         row = block.attention(x, places[at]).weights[:, :, 0].flatten(2)
         torch.testing.assert_close(row, weights[:, :, at], rtol=0, atol=1e-12)
         assert not row[..., ~mask[at]].any()
-    return to_map(block.out(merge_heads(mixed)), size)
+    return to_map(block.out(merge_heads(weights @ v)), size)
 
 
 def by_loops(
@@ -41,7 +41,7 @@ def by_loops(
     height, width = x.shape[2:]
     q, k, v = (t.unflatten(2, (height, width)) for t in block.project(x))
     mixed = torch.zeros_like(v)
-    for head in range(block.heads):
+    for head in range(block.num_heads):
         for i in range(height):
             for j in range(width):
                 keys = [(y, z) for y in seen(i, height) for z in seen(j, width)]

@@ -54,7 +54,7 @@ SLOW_POSITIONS = [(name, kind) for name in ("MultiHeadSelfAttention", "HaloAtten
     ("name", "positions"), QUICK_POSITIONS + [pytest.param(*pair, marks=pytest.mark.slow) for pair in SLOW_POSITIONS]
 )
 def test_positions_exported(name: str, positions: str) -> None:
-    check_exported(build(name, dtype=torch.float32, positions=positions))
+    check_exported(build(name, dtype=torch.float32, pos_embed=positions))
 
 
 def check_exported(module: Attention) -> None:
@@ -81,7 +81,7 @@ def test_torchscript(name: str) -> None:
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("name", ["MultiHeadSelfAttention", "ShiftedWindowAttention", "HaloAttention"])
 def test_positions_in_torchscript(name: str, positions: str) -> None:
-    check_traced(build(name, dtype=torch.float32, positions=positions))
+    check_traced(build(name, dtype=torch.float32, pos_embed=positions))
 
 
 def check_traced(module: Attention) -> None:

@@ -9,8 +9,8 @@ import torch
 from catalogue import Operators, build, every_module
 
 from regard.nn.attention import ATTENTION, Attention
+from regard.nn.attention.core import softmax
 from regard.nn.attention.multi_head import MultiHead
-from regard.nn.attention.normaliser import softmax
 
 every_multi_head = pytest.mark.parametrize("name", [n for n, kind in ATTENTION.items() if issubclass(kind, MultiHead)])
 POOLS = {"GlobalContext", "XCA"}
@@ -102,13 +102,13 @@ def test_nothing_is_seen_outside_of_the_reach(name: str, size: tuple[int, int]) 
     assert isinstance(module, MultiHead)
     x = torch.randn(2, 16, *size, dtype=torch.float64)
     for query in queries_of(size):
-        seen = module.reach(query, size)
-        assert seen.shape in (size, (module.heads, *size))
+        seen = module.attention_mask(query, size)
+        assert seen.shape in (size, (module.num_heads, *size))
         assert seen.dtype == torch.bool
         weights = module.attention(x, query).weights[:, :, 0]
         seen = seen.expand(weights.shape)
         assert (weights[~seen] == 0).all()
-        if module.normalise is softmax and name not in BY_CONTENT:
+        if module.activation is softmax and name not in BY_CONTENT:
             assert (weights[seen] != 0).all()
 
 
@@ -118,7 +118,7 @@ def test_normalised_rows_sum_to_one(name: str, size: tuple[int, int]) -> None:
     module, x = build(name), torch.randn(2, 16, *size, dtype=torch.float64)
     for query in queries_of(size):
         found = module.attention(x, query)
-        if name in SIGNED or found.kind != "rows" or getattr(module, "normalise", softmax) is not softmax:
+        if name in SIGNED or found.kind != "rows" or getattr(module, "activation", softmax) is not softmax:
             return  # no rows, or none that are normalised
         sums = found.weights.sum((-2, -1))
         torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-9)
@@ -132,7 +132,7 @@ def test_one_query_needs_no_more_than_a_row(name: str) -> None:
 @pytest.mark.parametrize("positions", ["relative", "log_cpb"])
 @pytest.mark.parametrize("name", ["MultiHeadSelfAttention", "TransformerBlock", "HaloAttention"])
 def test_nor_do_biases_of_offsets(name: str, positions: str) -> None:
-    check_grows_with_a_row(build(name, dtype=torch.float32, positions=positions))
+    check_grows_with_a_row(build(name, dtype=torch.float32, pos_embed=positions))
 
 
 def check_grows_with_a_row(module: Attention) -> None:

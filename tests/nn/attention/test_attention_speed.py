@@ -37,7 +37,7 @@ def expected(training: bool) -> set[str]:
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("training", [False, True])
 def test_the_fused_kernel_runs(positions: str, training: bool) -> None:
-    module = MultiHeadSelfAttention(16, positions=positions).train(training)
+    module = MultiHeadSelfAttention(16, pos_embed=positions).train(training)
     x = torch.randn(1, 16, 40, 40)  # N = 1600
     learned_bias = positions in ("relative", "log_cpb") and training  # whose gradient the kernel does not give
     assert kernels(module, x) == ({WRITTEN_OUT} if learned_bias else expected(training))

@@ -78,13 +78,8 @@ def test_the_map_is_a_product_of_columns_and_the_mean_of_rows() -> None:
         close(found[:, r], down[:, r, None] * across)
 
 
-def test_costs_by_hand() -> None:
-    assert AxialAttention(4).mixing_flops(5, 3) == 4 * 4 * 15 * (5 + 3)
-    assert AxialAttention(4).flops(5, 3) == 2 * 8 * 15 * 16 + 4 * 4 * 15 * 8
-
-
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="did you mean 'column'"):
         AlongAxis(4, axis="colum")
     with pytest.raises(RegardError, match="cannot use 'relative'"):
-        AxialAttention(4, positions="relative")
+        AxialAttention(4, pos_embed="relative")

@@ -70,16 +70,10 @@ def test_random_blocks_lie_on_any_map_and_are_spread_over_it(blocks: tuple[int, 
         assert float(found.double().std() / count) == pytest.approx(12**-0.5, abs=0.05)
 
 
-def test_cost_grows_with_the_map_alone() -> None:
-    module = BigBirdAttention(8, block=2, random_blocks=1, global_blocks=3)
-    assert module.pairs(6, 5) == 9 * 4 * 13 * 4 + 3 * 4 * 30
-    assert module.pairs(60, 5) - module.pairs(30, 5) == module.pairs(30, 5)
-
-
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="global_blocks 0 is too small"):
         BigBirdAttention(8, global_blocks=0)
     with pytest.raises(RegardError, match="block 0 is too small"):
         BigBirdAttention(8, block=0)
     with pytest.raises(RegardError, match="cannot use 'relative' positions"):
-        BigBirdAttention(8, positions="relative")
+        BigBirdAttention(8, pos_embed="relative")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from regard.errors import RegardError
 from regard.nn.attention.bottleneck_transformer import BottleneckTransformer, RelativeSelfAttention
+from regard.nn.attention.core import merge_heads, to_map
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
-from regard.nn.attention.tokens import merge_heads, to_map
 
 
 @pytest.mark.parametrize("size", [(5, 5), (4, 7), (7, 3)])
@@ -52,7 +52,7 @@ def test_by_loops_beyond_the_reach_too(size: tuple[int, int]) -> None:
 
 def written_out(module: RelativeSelfAttention, x: Tensor) -> Tensor:
     """Return the output with every vector of an offset of keys from queries, and every weight, held in memory."""
-    size, most = (x.shape[2], x.shape[3]), module.reach_of_offsets
+    size, most = (x.shape[2], x.shape[3]), module.reach
     rows, columns = (t.flatten() for t in torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij"))
     down, along = ((t[None] - t[:, None]).clamp(-most, most) + most for t in (rows, columns))
     q, k, v = module.project(x)
@@ -111,11 +111,11 @@ def test_the_branch_is_added_to_the_input() -> None:
 
 def test_channels_inside() -> None:
     assert [BottleneckTransformer(c).hidden for c in (1, 16, 30, 128)] == [4, 4, 8, 32]
-    assert BottleneckTransformer(64, 2, ratio=2).attn.in_channels == 32
+    assert BottleneckTransformer(64, 2, reduction=2).attn.in_channels == 32
 
 
 def test_refusals() -> None:
-    with pytest.raises(RegardError, match="ratio 0 is too small"):
-        BottleneckTransformer(8, ratio=0)
+    with pytest.raises(RegardError, match="reduction 0 is too small"):
+        BottleneckTransformer(8, reduction=0)
     with pytest.raises(RegardError, match="reach -1 is too small"):
         BottleneckTransformer(8, reach=-1)

@@ -14,7 +14,7 @@ def test_equals_timm() -> None:
     peer = CbamModule(32, rd_ratio=1 / 8).double().eval()
     norm = peer.spatial.conv.bn
     norm.running_var.fill_(0.7)  # its batch norm is folded; its mean and offset stay 0, since ours has no bias
-    block = CBAM(32, ratio=8).double()
+    block = CBAM(32, reduction=8).double()
     block.fc1.weight.data = peer.channel.fc1.weight.data.flatten(1)
     block.fc2.weight.data = peer.channel.fc2.weight.data.flatten(1)
     block.conv.weight.data = peer.spatial.conv.conv.weight.data / math.sqrt(0.7 + norm.eps)
@@ -39,13 +39,7 @@ def test_options() -> None:
     assert CBAM(12).hidden == 1
     assert "one hidden unit" in CBAM(12).note
     assert CBAM(16).note == ""
-    with pytest.raises(RegardError, match="ratio 0 is not positive"):
+    with pytest.raises(RegardError, match="reduction 0 is too small"):
         CBAM(16, 0)
-    with pytest.raises(RegardError, match=r"kernel_size 6\n.*such as 7"):
+    with pytest.raises(RegardError, match=r"kernel_size 6[\s\S]*nearest is 7"):
         CBAM(16, kernel_size=6)
-
-
-def test_cost_by_hand() -> None:
-    # 2 channels on 3 positions, one hidden unit, k = 3: pools and scalings 6 * 6, MLP twice (4 + 1 + 4), 2 sums,
-    # 2 sigmoids, 3 windows of 18 products and sums, 3 sigmoids
-    assert CBAM(2, kernel_size=3).flops(1, 3) == 36 + 18 + 2 + 2 + 3 * 36 + 3

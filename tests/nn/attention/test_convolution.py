@@ -93,7 +93,7 @@ def test_other_convolutions_are_refused(options: dict[str, Any], said: str) -> N
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(RegardError, match="no centre"):
+    with pytest.raises(RegardError, match="kernel 2 is not odd"):
         ConvolutionAsAttention(4, 2)
-    with pytest.raises(RegardError, match="dilation of 0"):
+    with pytest.raises(RegardError, match="dilation 0"):
         ConvolutionAsAttention(4, dilation=0)

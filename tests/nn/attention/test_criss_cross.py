@@ -38,17 +38,17 @@ def test_equal_scores_weigh_each_key_once() -> None:
         module.qkv.weight[:4].zero_()
         module.qkv.bias[:4].zero_()
     weights = module.attention(torch.randn(1, 4, 3, 5), (1, 2)).weights[0, 0, 0]
-    seen = module.reach((1, 2), (3, 5))
+    seen = module.attention_mask((1, 2), (3, 5))
     close(weights, seen / 7.0, 1e-6)
 
 
 def test_two_passes_join_any_two_positions() -> None:
     module, size = CrissCrossAttention(4), (4, 7)
-    rows = torch.stack([module.reach((r, c), size).flatten() for r in range(4) for c in range(7)]).double()
+    rows = torch.stack([module.attention_mask((r, c), size).flatten() for r in range(4) for c in range(7)]).double()
     assert not (rows > 0).all()
     assert (rows @ rows > 0).all()
 
 
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="cannot use 'relative' positions"):
-        CrissCrossAttention(8, positions="relative")
+        CrissCrossAttention(8, pos_embed="relative")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.errors import RegardError
-from regard.nn.attention.deformable import DeformableAttention, star
+from regard.nn.attention.deformable import DeformableAttention, initial_offsets
 
 SIZES = [(1, 1), (1, 7), (13, 9), (6, 17)]
 
@@ -24,12 +24,12 @@ def by_grid_sample(module: DeformableAttention, x: Tensor) -> Tensor:
     """Sample head by head and point by point with ``grid_sample``, whose places run from -1 to 1 over the map."""
     batch, _, height, width = x.shape
     tokens = x.flatten(2).mT
-    values = module.value(tokens).mT.reshape(batch, module.heads, -1, height, width)
-    offsets = module.offsets(tokens).view(batch, height, width, module.heads, module.points, 2)
-    weights = module.weights(tokens).view(batch, height, width, module.heads, module.points).softmax(-1)
+    values = module.value(tokens).mT.reshape(batch, module.num_heads, -1, height, width)
+    offsets = module.offsets(tokens).view(batch, height, width, module.num_heads, module.points, 2)
+    weights = module.weights(tokens).view(batch, height, width, module.num_heads, module.points).softmax(-1)
     at = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1)
     mixed = []
-    for head in range(module.heads):
+    for head in range(module.num_heads):
         total = torch.zeros_like(values[:, head])
         for point in range(module.points):
             rows, columns = (at + offsets[..., head, point, :]).unbind(-1)
@@ -77,8 +77,8 @@ def test_the_map_gives_the_output(size: tuple[int, int]) -> None:
 
 def test_the_first_points_by_hand() -> None:
     expected = [[[0, 1], [0, 2]], [[1, 0], [2, 0]], [[0, -1], [0, -2]], [[-1, 0], [-2, 0]]]
-    close(star(4, 2), torch.tensor(expected).float(), 1e-6)
-    assert star(8, 3)[1].allclose(torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+    close(initial_offsets(4, 2), torch.tensor(expected).float(), 1e-6)
+    assert initial_offsets(8, 3)[1].allclose(torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
     weights = DeformableAttention(8, 4, 2).attention(torch.randn(1, 8, 5, 7), (1, 5)).weights[0, :, 0]
     assert weights[0, 1].tolist() == pytest.approx([0, 0, 0, 0, 0, 0, 0.5], abs=1e-5)  # the other point is outside
     assert weights[1, :, 5].tolist() == pytest.approx([0, 0, 0.5, 0.5, 0], abs=1e-5)
@@ -96,5 +96,5 @@ def test_half_way_between_two_positions_is_their_mean() -> None:
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="points 0 is too small"):
         DeformableAttention(8, points=0)
-    with pytest.raises(RegardError, match="3 heads do not share 8 channels"):
+    with pytest.raises(RegardError, match="num_heads 3 does not divide 8 channels"):
         DeformableAttention(8, 3)

@@ -74,5 +74,5 @@ def test_the_keys_by_hand() -> None:
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="dilation 0 is too small"):
         DilatedNeighborhoodAttention(8, dilation=0)
-    with pytest.raises(RegardError, match="no centre"):
+    with pytest.raises(RegardError, match="kernel 4 is not odd"):
         DilatedNeighborhoodAttention(8, 2, 4)

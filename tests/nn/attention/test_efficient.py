@@ -7,14 +7,14 @@ import math
 import pytest
 import torch
 
+from regard.nn.attention.core import merge_heads, to_map
 from regard.nn.attention.efficient import EfficientAttention
-from regard.nn.attention.tokens import merge_heads, to_map
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3)])
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_equals_the_papers_form_with_all_pairs(size: tuple[int, int], dtype: torch.dtype, atol: float) -> None:
-    module, x = EfficientAttention(12, heads=3).to(dtype), 2 * torch.randn(2, 12, *size, dtype=dtype)
+    module, x = EfficientAttention(12, num_heads=3).to(dtype), 2 * torch.randn(2, 12, *size, dtype=dtype)
     q, k, v = module.project(x)
     rho_q = q.exp() / q.exp().sum(3, keepdim=True)
     rho_k = k.exp() / k.exp().sum(2, keepdim=True)
@@ -31,10 +31,5 @@ def test_by_hand() -> None:
     v = torch.tensor([[10.0, 0.0], [0.0, 100.0]])[None, None].double()
     gathered = [[8.0, 20.0], [1.0, 90.0]]  # shares 4/5, 1/5 of the first channel; 1/10, 9/10 of the second
     expected = [[0.75 * a + 0.25 * b for a, b in zip(*gathered, strict=True)], [4.5, 55.0]]
-    mixed = EfficientAttention(2, heads=1).double().mix(q, k, v, (1, 2))
+    mixed = EfficientAttention(2, num_heads=1).double().mix(q, k, v, (1, 2))
     torch.testing.assert_close(mixed[0, 0], torch.tensor(expected, dtype=torch.float64))
-
-
-def test_cost_by_hand() -> None:
-    # 4 channels, 2 heads of 2, 15 positions: four projections; 8 exponentials; products and sums of 2 x 2 a head, twice
-    assert EfficientAttention(4, heads=2).flops(3, 5) == 15 * (8 * 16 + 8 + 2 * 2 * 8)

@@ -60,12 +60,5 @@ def test_a_single_position_and_image_can_be_trained_on() -> None:
 
 
 def test_groups() -> None:
-    with pytest.raises(RegardError, match=r"EMAttention: 15 channels do not fall into 8[\s\S]*nearest is 5"):
+    with pytest.raises(RegardError, match=r"groups 8 does not divide 15 channels[\s\S]*nearest is 5"):
         EMAttention(15)
-
-
-def test_cost_by_hand() -> None:
-    # 6 channels in 2 groups of 3, on 3 x 5: means of rows and columns, two gates, two means, twice a product and a sum,
-    # a scale: 11 passes of 90; 9 x 3 products and sums for each value; 48 values of lines from 3, a sigmoid; 30 sums
-    # and sigmoids of weights
-    assert EMAttention(6, 2).flops(3, 5) == 11 * 90 + 90 * 54 + 48 * 7 + 60

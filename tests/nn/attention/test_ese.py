@@ -31,8 +31,3 @@ def test_by_hand() -> None:
 def test_options() -> None:
     with pytest.raises(RegardError, match=r"unknown gate 'hard'[\s\S]*hard_sigmoid"):
         ESE(8, "hard")
-
-
-def test_cost_by_hand() -> None:
-    # 6 channels of 15 positions: 90 sums, 90 products, 36 products and sums, 6 sigmoids
-    assert ESE(6).flops(3, 5) == 90 + 90 + 72 + 6

@@ -36,7 +36,7 @@ def test_grows_from_the_query_alone_to_plain_attention() -> None:
     for window in (1, 3, 5, 7, 9, 11):
         block = LocalAttention(8, 2, window).double()
         block.load_state_dict(plain.state_dict())
-        seen.append(int(block.reach((0, 0), (5, 3)).sum()))
+        seen.append(int(block.attention_mask((0, 0), (5, 3)).sum()))
         alike = torch.allclose(block(x), plain(x), rtol=0, atol=1e-12)
         assert alike == (window >= 2 * 5 - 1)
     assert seen == [1, 4, 9, 12, 15, 15]
@@ -46,7 +46,7 @@ def test_grows_from_the_query_alone_to_plain_attention() -> None:
 
 
 def test_an_even_window_is_refused() -> None:
-    with pytest.raises(RegardError, match="no centre") as error:
+    with pytest.raises(RegardError, match="window 6 is not odd") as error:
         LocalAttention(8, 2, 6)
     assert "the nearest is 7" in str(error.value)
 
@@ -56,8 +56,3 @@ def test_no_tensor_is_quadratic() -> None:
     with torch.no_grad(), operators:
         block(torch.randn(1, 8, 64, 64))
     assert operators.largest <= 64 * 64 * (8 + 2) ** 2  # a mask, of the keys of a tile for each query
-
-
-def test_pairs_by_hand() -> None:
-    # 13 rows make 2 tiles of 8 queries, each with 10 keys; 9 columns 2 tiles, each with all 9 keys
-    assert LocalAttention(8, 2, 3).pairs(13, 9) == (2 * 8 * 10) * (2 * 8 * 9)

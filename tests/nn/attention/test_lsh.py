@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.errors import RegardError
+from regard.nn.attention.core import merge_heads, to_map
 from regard.nn.attention.lsh import LSHAttention
-from regard.nn.attention.tokens import merge_heads, to_map
 
 
 def seen_by_sorting(module: LSHAttention, x: Tensor) -> Tensor:
@@ -25,8 +25,8 @@ def seen_by_sorting(module: LSHAttention, x: Tensor) -> Tensor:
                 buckets = torch.cat((turned, -turned), -1).argmax(-1).tolist()
                 order = [i for _, i in sorted(zip(buckets, range(n), strict=True))]
                 for place, i in enumerate(order):
-                    start = (place // module.stretch - 1) * module.stretch
-                    for j in order[max(0, start) : start + 2 * module.stretch]:
+                    start = (place // module.chunk_size - 1) * module.chunk_size
+                    for j in order[max(0, start) : start + 2 * module.chunk_size]:
                         if buckets[j] == buckets[i]:
                             seen[image, head, i, j] = True
     return seen
@@ -52,7 +52,7 @@ def test_equals_plain_attention_under_the_mask_of_its_hashes(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_one_bucket_is_plain_attention(size: tuple[int, int]) -> None:
-    module = LSHAttention(8, 2, buckets=1, stretch=4).double()
+    module = LSHAttention(8, 2, buckets=1, chunk_size=4).double()
     x = torch.randn(2, 8, *size, dtype=torch.float64)
     q, v = (layer(x.flatten(2).mT).unflatten(-1, (2, 4)).transpose(1, 2) for layer in (module.query, module.value))
     mixed = F.scaled_dot_product_attention(q, q / q.norm(dim=-1, keepdim=True), v)
@@ -60,7 +60,7 @@ def test_one_bucket_is_plain_attention(size: tuple[int, int]) -> None:
 
 
 def test_a_stretch_over_the_map_leaves_only_the_buckets() -> None:
-    module, x = LSHAttention(8, 2, 4, 1, stretch=99).double(), torch.randn(1, 8, 5, 7, dtype=torch.float64)
+    module, x = LSHAttention(8, 2, 4, 1, chunk_size=99).double(), torch.randn(1, 8, 5, 7, dtype=torch.float64)
     k = module.project(x)[1]
     turned = k @ module.rotations[0].double()
     bucket = torch.cat((turned, -turned), -1).argmax(-1)
@@ -82,10 +82,10 @@ def test_near_vectors_share_a_bucket_and_opposite_ones_never_do() -> None:
 
 
 def test_drawn_once_saved_and_copied() -> None:
-    module, x = LSHAttention(16, stretch=4), torch.randn(2, 16, 5, 9)
+    module, x = LSHAttention(16, chunk_size=4), torch.randn(2, 16, 5, 9)
     y = module(x)
     assert torch.equal(copy.deepcopy(module)(x), y)
-    other = LSHAttention(16, stretch=4)
+    other = LSHAttention(16, chunk_size=4)
     assert not torch.equal(other.rotations, module.rotations)
     other.load_state_dict(module.state_dict())
     assert torch.equal(other(x), y)
@@ -97,5 +97,5 @@ def test_refusals() -> None:
         LSHAttention(8, buckets=5)
     with pytest.raises(RegardError, match="rounds 0 is too small"):
         LSHAttention(8, rounds=0)
-    with pytest.raises(RegardError, match="stretch 0 is too small"):
-        LSHAttention(8, stretch=0)
+    with pytest.raises(RegardError, match="chunk_size 0 is too small"):
+        LSHAttention(8, chunk_size=0)

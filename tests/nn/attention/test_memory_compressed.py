@@ -13,7 +13,7 @@ from regard.nn.attention.self_attention import MultiHeadSelfAttention
 
 def by_slicing(module: MemoryCompressedAttention, tokens: Tensor, which: int, size: tuple[int, int]) -> Tensor:
     """Compress keys (1) or values (2) cell by cell and head by head: (B, N, C) -> (B, cells, C)."""
-    r, c, d = module.reduction, module.in_channels, module.in_channels // module.heads
+    r, c, d = module.reduction, module.in_channels, module.in_channels // module.num_heads
     weight, bias = module.qkv.weight[which * c : (which + 1) * c], module.qkv.bias[which * c : (which + 1) * c]
     projected = (tokens @ weight.T + bias).view(len(tokens), *size, c)
     conv = module.compress[which - 1]
@@ -26,7 +26,7 @@ def by_slicing(module: MemoryCompressedAttention, tokens: Tensor, which: int, si
             kernel = conv.weight[:, :, : cell.shape[1], : cell.shape[2]]  # beyond the border there is nothing to weigh
             heads = [
                 torch.einsum("byxd,odyx->bo", cell[..., own], kernel[own])
-                for own in (slice(h * d, (h + 1) * d) for h in range(module.heads))
+                for own in (slice(h * d, (h + 1) * d) for h in range(module.num_heads))
             ]
             cells.append(torch.cat(heads, 1) + conv.bias)
     return torch.stack(cells, 1)
@@ -77,7 +77,6 @@ def test_reduction_1_is_plain_attention() -> None:
     ours.load_state_dict(plain.state_dict())
     x = torch.randn(2, 12, 7, 5, dtype=torch.float64)
     close(ours(x), plain(x))
-    assert ours.flops(7, 5) == plain.flops(7, 5)
 
 
 def test_float32() -> None:
@@ -86,15 +85,8 @@ def test_float32() -> None:
     close(found, module.double()(x.double()).float(), 1e-5)
 
 
-def test_cost_by_hand() -> None:
-    # 4 channels, 2 heads of 2, 5 x 4 positions in 2 x 2 cells of 3 x 3: four projections; two convolutions of 9 x 2
-    # products and sums for each of 4 x 4 values; 20 x 4 pairs of 4 channels, twice
-    module = MemoryCompressedAttention(4, heads=2)
-    assert module.flops(5, 4) == 2 * 20 * 64 + 2 * 2 * 18 * 16 + 2 * 2 * 80 * 4
-
-
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="reduction 0 is too small"):
         MemoryCompressedAttention(8, reduction=0)
     with pytest.raises(RegardError, match="cannot use 'rotary'"):
-        MemoryCompressedAttention(16, positions="rotary")
+        MemoryCompressedAttention(16, pos_embed="rotary")

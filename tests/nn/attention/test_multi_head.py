@@ -9,23 +9,22 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError
-from regard.nn.attention.dot_product import fused_attention
-from regard.nn.attention.multi_head import MultiHead, Size, check_query
+from regard.nn.attention.core import Size, check_query, fused_attention
+from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import POSITIONS
 
 
 class Leftward(MultiHead):
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
-        rows = torch.stack([self.reach((i // size[1], i % size[1]), size).flatten() for i in range(math.prod(size))])
+        rows = torch.stack(
+            [self.attention_mask((i // size[1], i % size[1]), size).flatten() for i in range(math.prod(size))]
+        )
         return fused_attention(q, k, v, bias=self.position.on_scores(size), allowed=rows)
 
-    def reach(self, query: Size, size: Size) -> Tensor:
+    def attention_mask(self, query: Size, size: Size) -> Tensor:
         seen = torch.zeros(size, dtype=torch.bool)
         seen[query[0], : query[1] + 1] = True
         return seen
-
-    def pairs(self, height: int, width: int) -> int:
-        return height * width * (width + 1) // 2
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
@@ -36,7 +35,7 @@ def test_rows_of_the_map_are_what_forward_used(positions: str) -> None:
         found = layer.attention(x, (row, column))
         assert (found.kind, found.queries) == ("rows", ((row, column),))
         assert found.weights.shape == (2, 2, 1, 3, 5)
-        assert torch.equal(found.weights[0, 0, 0] != 0, layer.reach((row, column), (3, 5)))
+        assert torch.equal(found.weights[0, 0, 0] != 0, layer.attention_mask((row, column), (3, 5)))
         mixed = (found.weights.flatten(3) @ v)[:, :, 0].flatten(1)  # (B, heads * d)
         torch.testing.assert_close(y[:, :, row, column], layer.out(mixed), rtol=0, atol=1e-12)
 
@@ -55,16 +54,6 @@ def test_last_dimensions_are_contiguous_for_the_kernel() -> None:
             assert t.shape == (2, 2, 15, 8)
 
 
-def test_costs_by_hand() -> None:
-    layer = Leftward(6, 2)
-    assert layer.pairs(3, 5) == 3 * (1 + 2 + 3 + 4 + 5)
-    assert layer.mixing_flops(3, 5) == 45 * 4 * 6
-    assert layer.flops(3, 5) == 15 * 4 * 2 * 6 * 6 + 45 * 4 * 6
-    conditional = Leftward(6, 2, "conditional")
-    assert conditional.flops(3, 5) - layer.flops(3, 5) == 15 * 6 * 9 * 2
-    assert layer.saved_elements(3, 5) == 15 * (4 * 6 + 2)
-
-
 def test_queries() -> None:
     assert check_query(None, (5, 8)) == (2, 4)
     assert check_query((4, 0), (5, 8)) == (4, 0)
@@ -75,7 +64,7 @@ def test_queries() -> None:
 
 
 def test_what_cannot_be_built() -> None:
-    with pytest.raises(RegardError, match="4 heads do not share 15 channels evenly"):
+    with pytest.raises(RegardError, match="num_heads 4 does not divide 15 channels"):
         Leftward(15)
-    with pytest.raises(RegardError, match="unknown positions"):
-        Leftward(16, positions="sinusoid")
+    with pytest.raises(RegardError, match="unknown pos_embed"):
+        Leftward(16, pos_embed="sinusoid")

@@ -35,7 +35,7 @@ def test_every_query_sees_as_many_keys(size: tuple[int, int]) -> None:
     block = NeighborhoodAttention(8, 2, 5)
     for i in range(size[0]):
         for j in range(size[1]):
-            assert block.reach((i, j), size).sum() == min(5, size[0]) * min(5, size[1])
+            assert block.attention_mask((i, j), size).sum() == min(5, size[0]) * min(5, size[1])
 
 
 def test_is_plain_attention_where_the_kernel_covers_the_map() -> None:
@@ -47,5 +47,5 @@ def test_is_plain_attention_where_the_kernel_covers_the_map() -> None:
 
 
 def test_an_even_kernel_is_refused() -> None:
-    with pytest.raises(RegardError, match="no centre"):
+    with pytest.raises(RegardError, match="kernel 4 is not odd"):
         NeighborhoodAttention(8, 2, 4)

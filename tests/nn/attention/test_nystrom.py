@@ -145,17 +145,6 @@ def test_the_inverse_of_a_singular_matrix_is_moores_and_penroses() -> None:
         close(found, expected, 1e-6 * max(1.0, expected.abs().max().item()))
 
 
-def test_cost_by_hand() -> None:
-    # 4 channels, 2 heads of 2, 3 x 5 positions, 2 x 2 landmarks, one iteration: four projections, a convolution of 9;
-    # sums of rows into 2 x 5 and of columns into 2 x 2, for queries and keys; landmarks with landmarks, twice, with
-    # positions, four times; four products of 4 x 4 matrices for each head, three differences and a factor
-    module = NystromAttention(4, heads=2, grid=2, iterations=1)
-    means = 2 * (2 * 2 * 3 * 5 * 4 + 2 * 2 * 2 * 5 * 4)
-    mixing = 2 * 2 * 16 * 4 + 4 * 2 * 15 * 4 * 4 + 2 * (4 * 2 * 64 + 4 * 16)
-    assert module.mixing_flops(3, 5) == means + mixing
-    assert module.flops(3, 5) == 2 * 15 * 64 + 2 * 9 * 60 + means + mixing
-
-
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="grid 0 is too small"):
         NystromAttention(8, grid=0)
@@ -164,4 +153,4 @@ def test_refusals() -> None:
     with pytest.raises(RegardError, match=r"kernel 4 is not odd[\s\S]*nearest is 5"):
         NystromAttention(8, kernel=4)
     with pytest.raises(RegardError, match="cannot use 'relative'"):
-        NystromAttention(8, positions="relative")
+        NystromAttention(8, pos_embed="relative")

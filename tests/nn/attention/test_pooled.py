@@ -19,7 +19,7 @@ def cells_by_slicing(x: Tensor, r: int) -> Tensor:
 
 
 def torch_attention(module: PooledAttention) -> nn.MultiheadAttention:
-    peer = nn.MultiheadAttention(module.in_channels, module.heads, batch_first=True).double()
+    peer = nn.MultiheadAttention(module.in_channels, module.num_heads, batch_first=True).double()
     weights = {"in_proj_weight": module.qkv.weight, "in_proj_bias": module.qkv.bias}
     peer.load_state_dict({**weights, "out_proj.weight": module.out.weight, "out_proj.bias": module.out.bias})
     return peer
@@ -66,7 +66,6 @@ def test_reduction_1_is_plain_attention(pooling: str) -> None:
     ours.load_state_dict(plain.state_dict())
     x = torch.randn(2, 12, 7, 5, dtype=torch.float64)
     close(ours(x), plain(x))
-    assert ours.flops(7, 5) == plain.flops(7, 5)
     close(ours.attention(x, (6, 1)).weights, plain.attention(x, (6, 1)).weights)
 
 
@@ -103,16 +102,10 @@ def test_equals_timm() -> None:
     close(module(x).flatten(2).transpose(1, 2), peer(x.flatten(2).transpose(1, 2), (6, 4)))
 
 
-def test_costs_by_hand() -> None:
-    # 5 x 3 positions in 3 x 2 cells: q and out of 15, k and v of 6, one sum for each value of the map
-    assert PooledAttention(4).flops(5, 3) == 4 * 15 * 16 + 4 * 6 * 16 + 15 * 4 + 4 * 4 * 15 * 6
-    assert PooledAttention(4, pooling="conv").flops(5, 3) == 4 * 21 * 16 + 2 * 4 * 16 * 6 + 4 * 4 * 15 * 6
-
-
 def test_refusals() -> None:
     with pytest.raises(RegardError, match="reduction 0 is too small"):
         PooledAttention(8, reduction=0)
     with pytest.raises(RegardError, match="unknown pooling 'max'"):
         PooledAttention(8, pooling="max")
     with pytest.raises(RegardError, match="cannot use 'rotary'"):
-        PooledAttention(16, positions="rotary")
+        PooledAttention(16, pos_embed="rotary")

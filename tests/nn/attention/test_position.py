@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.swin_transformer import ShiftedWindowAttentionV2
 
 from regard.errors import RegardError
@@ -159,23 +158,9 @@ def test_a_row_is_that_of_all_pairs(kind: type[Relative | LogSpaced]) -> None:
             torch.testing.assert_close(found, scores[:, at : at + 1], rtol=0, atol=1e-12)
 
 
-def test_log_cpb_counts_its_network_where_it_runs() -> None:
-    """On a map of 13 x 9 for the offsets of all pairs, in windows of 5 for those within the window."""
-    for module, offsets in (
-        (MultiHeadSelfAttention(16, positions="log_cpb"), 25 * 17),
-        (WindowAttention(16, window=5, positions="log_cpb"), 9 * 9),
-    ):
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            module.position.on_scores((13, 9)) if offsets == 25 * 17 else module.position.biases(4, 4)
-        assert counter.get_total_flops() == 2 * 512 * (2 + 4) * offsets
-        plain = type(module)(16, **({"window": 5} if offsets == 81 else {}))
-        assert module.flops(13, 9) - plain.flops(13, 9) == counter.get_total_flops()
-        assert module.position.saved_elements(13, 9) == (2 + 512 + 4) * 25 * 17
-
-
 @pytest.mark.parametrize("kind", [MultiHeadSelfAttention, WindowAttention])
 def test_log_cpb_works_under_autocast(kind: type[MultiHeadSelfAttention | WindowAttention]) -> None:
-    module, x = kind(16, positions="log_cpb"), torch.randn(2, 16, 9, 11)
+    module, x = kind(16, pos_embed="log_cpb"), torch.randn(2, 16, 9, 11)
     exact = module(x)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(module(x).float(), exact, rtol=0, atol=0.03 * exact.abs().max().item())
@@ -184,14 +169,14 @@ def test_log_cpb_works_under_autocast(kind: type[MultiHeadSelfAttention | Window
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 9), (23, 21)])
 @pytest.mark.parametrize("name", POSITIONS)
 def test_any_size_and_dtype(name: str, size: tuple[int, int]) -> None:
-    attention = MultiHeadSelfAttention(16, positions=name)
+    attention = MultiHeadSelfAttention(16, pos_embed=name)
     assert attention(torch.randn(2, 16, *size)).shape == (2, 16, *size)
     assert attention.bfloat16()(torch.randn(2, 16, *size).bfloat16()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("name", POSITIONS)
 def test_every_position_breaks_permutation_equivariance_and_none_keeps_it(name: str) -> None:
-    attention = MultiHeadSelfAttention(16, positions=name).double()
+    attention = MultiHeadSelfAttention(16, pos_embed=name).double()
     x, order = torch.randn(2, 16, 3, 5, dtype=torch.float64), torch.randperm(15)
 
     def shuffle(a: Tensor) -> Tensor:
@@ -206,7 +191,7 @@ def test_every_position_breaks_permutation_equivariance_and_none_keeps_it(name: 
 
 @pytest.mark.parametrize("name", [name for name in POSITIONS if name != "none"])
 def test_what_a_position_learns_gets_a_gradient(name: str) -> None:
-    attention = MultiHeadSelfAttention(16, positions=name)
+    attention = MultiHeadSelfAttention(16, pos_embed=name)
     attention(torch.randn(2, 16, 3, 5)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in attention.position.parameters())
     assert (sum(p.numel() for p in attention.position.parameters()) > 0) == (name not in ("sinusoidal", "rotary"))
@@ -221,7 +206,7 @@ def test_none_acts_nowhere() -> None:
 
 
 def test_what_cannot_be_built() -> None:
-    with pytest.raises(RegardError, match="unknown positions 'rotray'") as caught:
+    with pytest.raises(RegardError, match="unknown pos_embed 'rotray'") as caught:
         choose_position("rotray", 16, 4)
     assert "rotary" in str(caught.value.hint)
     for name, channels, heads in (("sinusoidal", 6, 1), ("rotary", 24, 4)):

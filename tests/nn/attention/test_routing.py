@@ -19,7 +19,7 @@ def by_clusters(module: RoutingAttention, q: Tensor, k: Tensor) -> Tensor:
     n = q.shape[2]
     w = math.ceil(n / module.clusters)
     sums, times = torch.zeros(*q.shape[:2], n, n, dtype=q.dtype), torch.zeros(*q.shape[:2], n, 1, dtype=q.dtype)
-    for head in range(module.heads):
+    for head in range(module.num_heads):
         for centroid in module.centroids[head].to(q.dtype):
             for image in range(q.shape[0]):
                 a, b = q[image, head], k[image, head]

@@ -32,11 +32,5 @@ def test_by_hand() -> None:
 def test_options() -> None:
     assert ScSE(12).hidden == 6
     assert "one hidden unit" in ScSE(12, 16).note
-    with pytest.raises(RegardError, match="ScSE: ratio 0 is too small"):
+    with pytest.raises(RegardError, match="ScSE: reduction 0 is too small"):
         ScSE(8, 0)
-
-
-def test_cost_by_hand() -> None:
-    # 6 channels of 15 positions: a mean, a product and a sum of the convolution, a sum of weights, a scale; two layers
-    # of 6 x 3 products and sums, 3 rectifiers, 6 + 15 sigmoids
-    assert ScSE(6).flops(3, 5) == 5 * 90 + 2 * 36 + 3 + 21

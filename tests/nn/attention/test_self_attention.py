@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError
-from regard.nn.attention.normaliser import NORMALISERS
+from regard.nn.attention.core import SCORE_ACTIVATIONS, to_map, to_tokens
 from regard.nn.attention.position import POSITIONS
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.sequence import SingleHeadAttention
-from regard.nn.attention.tokens import to_map, to_tokens
 
 SIZE = (3, 5)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -48,10 +47,10 @@ def test_equals_timm(dtype: torch.dtype) -> None:
     torch.testing.assert_close(layer(x), to_map(peer(to_tokens(x)), SIZE), rtol=0, atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("normaliser", NORMALISERS)
+@pytest.mark.parametrize("normaliser", SCORE_ACTIVATIONS)
 def test_a_map_is_a_sequence_to_one_head(normaliser: str) -> None:
-    layer, x = SelfAttention(7, normaliser=normaliser).double(), torch.randn(2, 7, *SIZE, dtype=torch.float64)
-    sequence = SingleHeadAttention(7, normaliser=normaliser).double()
+    layer, x = SelfAttention(7, score_activation=normaliser).double(), torch.randn(2, 7, *SIZE, dtype=torch.float64)
+    sequence = SingleHeadAttention(7, score_activation=normaliser).double()
     sequence.load_state_dict(layer.state_dict())
     output, weights = sequence(to_tokens(x))
     torch.testing.assert_close(layer(x), to_map(output, SIZE), rtol=0, atol=1e-12)
@@ -70,7 +69,7 @@ def test_one_head_by_its_equation(key_channels: int | None) -> None:
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("normaliser", NORMALISERS)
+@pytest.mark.parametrize("normaliser", SCORE_ACTIVATIONS)
 def test_rows_of_the_map_times_values_are_the_output(normaliser: str, positions: str) -> None:
     layer = MultiHeadSelfAttention(16, 2, positions, normaliser).double()
     x = torch.randn(2, 16, *SIZE, dtype=torch.float64)
@@ -79,11 +78,14 @@ def test_rows_of_the_map_times_values_are_the_output(normaliser: str, positions:
     torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("normaliser", NORMALISERS)
+@pytest.mark.parametrize("normaliser", SCORE_ACTIVATIONS)
 def test_duplicated_tokens_leave_normalised_attention_unchanged(normaliser: str) -> None:
     x = torch.randn(2, 8, *SIZE, dtype=torch.float64)
     twice = torch.cat((x, x), 2)
-    for layer in (SelfAttention(8, normaliser=normaliser), MultiHeadSelfAttention(8, normaliser=normaliser)):
+    for layer in (
+        SelfAttention(8, score_activation=normaliser),
+        MultiHeadSelfAttention(8, score_activation=normaliser),
+    ):
         found = layer.double()(twice)
         # the softmax and what divides by N do not change; the sigmoid's b = -log N shifts inside its curve
         if normaliser == "sigmoid":
@@ -94,22 +96,22 @@ def test_duplicated_tokens_leave_normalised_attention_unchanged(normaliser: str)
 
 def test_rows_sum_to_one() -> None:
     x = torch.randn(2, 8, *SIZE, dtype=torch.float64)
-    for layer in (SelfAttention(8).double(), MultiHeadSelfAttention(8, positions="relative").double()):
+    for layer in (SelfAttention(8).double(), MultiHeadSelfAttention(8, pos_embed="relative").double()):
         sums = stacked_rows(layer, x).sum(-1)
         torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-12)
 
 
 def test_quadratic_memory_is_told() -> None:
-    assert SelfAttention(8).note == MultiHeadSelfAttention(16, positions="rotary").note == ""
-    assert "relu is written out" in SelfAttention(8, normaliser="relu").note
-    assert "sigmoid is written out" in MultiHeadSelfAttention(8, normaliser="sigmoid").note
-    assert "relative positions" in MultiHeadSelfAttention(8, positions="relative").note
+    assert SelfAttention(8).note == MultiHeadSelfAttention(16, pos_embed="rotary").note == ""
+    assert "relu is written out" in SelfAttention(8, score_activation="relu").note
+    assert "sigmoid is written out" in MultiHeadSelfAttention(8, score_activation="sigmoid").note
+    assert "relative positions" in MultiHeadSelfAttention(8, pos_embed="relative").note
 
 
 def test_what_cannot_be_built() -> None:
-    with pytest.raises(RegardError, match="4 heads do not share 15 channels"):
+    with pytest.raises(RegardError, match="num_heads 4 does not divide 15 channels"):
         MultiHeadSelfAttention(15)
-    with pytest.raises(RegardError, match="unknown normaliser"):
-        SelfAttention(15, normaliser="max")
-    with pytest.raises(RegardError, match="key_channels"):
-        SelfAttention(15, key_channels=-2)
+    with pytest.raises(RegardError, match="unknown score_activation"):
+        SelfAttention(15, score_activation="max")
+    with pytest.raises(RegardError, match="qk_dim"):
+        SelfAttention(15, qk_dim=-2)

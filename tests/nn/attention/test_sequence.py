@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError
-from regard.nn.attention.normaliser import NORMALISERS
+from regard.nn.attention.core import SCORE_ACTIVATIONS
 from regard.nn.attention.sequence import MultiHeadAttention, SingleHeadAttention
 
 FOUR = torch.tensor([[[1, 0], [0, 1], [1, 1], [0, 0]]], dtype=torch.float64)
@@ -17,7 +17,7 @@ FOUR = torch.tensor([[[1, 0], [0, 1], [1, 1], [0, 0]]], dtype=torch.float64)
 
 def taught(normaliser: str = "softmax") -> SingleHeadAttention:
     """q = sqrt(2) ln 2 a, k = a, v = a (3 1; 0 2), so that q_i . k_j / sqrt(2) = ln 2 (a_i . a_j)."""
-    layer = SingleHeadAttention(2, normaliser=normaliser).double()
+    layer = SingleHeadAttention(2, score_activation=normaliser).double()
     with torch.no_grad():
         layer.w_q.weight.copy_(math.sqrt(2) * math.log(2) * torch.eye(2, dtype=torch.float64))
         layer.w_k.weight.copy_(torch.eye(2))
@@ -54,17 +54,20 @@ def test_the_three_matrices_are_all_there_is_to_learn() -> None:
     assert weights.shape == (2, 11, 11)
 
 
-@pytest.mark.parametrize("normaliser", NORMALISERS)
+@pytest.mark.parametrize("normaliser", SCORE_ACTIVATIONS)
 def test_output_is_weights_times_values(normaliser: str) -> None:
-    layer, a = SingleHeadAttention(5, 3, normaliser=normaliser).double(), torch.randn(2, 7, 5, dtype=torch.float64)
+    layer, a = (
+        SingleHeadAttention(5, 3, score_activation=normaliser).double(),
+        torch.randn(2, 7, 5, dtype=torch.float64),
+    )
     output, weights = layer(a)
     scores = a @ layer.w_q.weight.T @ layer.w_k.weight @ a.mT / math.sqrt(3)
-    torch.testing.assert_close(weights, NORMALISERS[normaliser](scores, None), rtol=0, atol=1e-12)
+    torch.testing.assert_close(weights, SCORE_ACTIVATIONS[normaliser](scores, None), rtol=0, atol=1e-12)
     torch.testing.assert_close(output, weights @ (a @ layer.w_v.weight.T), rtol=0, atol=1e-12)
 
 
 def torch_peer(layer: MultiHeadAttention, channels: int) -> nn.MultiheadAttention:
-    peer = nn.MultiheadAttention(channels, layer.heads, bias=False, batch_first=True).double()
+    peer = nn.MultiheadAttention(channels, layer.num_heads, bias=False, batch_first=True).double()
     with torch.no_grad():
         peer.in_proj_weight.copy_(torch.cat((layer.w_q.weight, layer.w_k.weight, layer.w_v.weight)))
         peer.out_proj.weight.copy_(layer.w_o.weight)
@@ -96,7 +99,7 @@ def test_order_tells_nothing_and_duplicates_change_nothing() -> None:
 
 
 def test_what_cannot_be_built() -> None:
-    with pytest.raises(RegardError, match="4 heads do not share 15 channels"):
+    with pytest.raises(RegardError, match="num_heads 4 does not divide 15 channels"):
         MultiHeadAttention(15)
-    with pytest.raises(RegardError, match="unknown normaliser"):
-        SingleHeadAttention(4, normaliser="sofmax")
+    with pytest.raises(RegardError, match="unknown score_activation"):
+        SingleHeadAttention(4, score_activation="sofmax")

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from regard.errors import RegardError
 from regard.nn.attention.simam import SimAM
 
 
@@ -41,9 +40,3 @@ def test_the_smallest_weight_is_of_the_mean() -> None:
     assert weights.argmin() == 1
     assert weights[1].item() == pytest.approx(1 / (1 + math.exp(-0.5)))
     assert not list(SimAM(1).parameters())
-
-
-def test_options_and_cost() -> None:
-    with pytest.raises(RegardError, match="regularisation 0 is not positive"):
-        SimAM(8, 0)
-    assert SimAM(2).flops(3, 5) == 8 * 30 + 3 * 2

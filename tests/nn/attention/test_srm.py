@@ -66,8 +66,3 @@ def test_a_channel_is_weighed_by_itself_alone() -> None:
     other[:, 2] *= 3
     changed = (block.attention(other).weights - block.attention(x).weights).abs().amax(0) > 1e-6
     assert changed.tolist() == [False, False, True, False]
-
-
-def test_cost_by_hand() -> None:
-    # 90 values: a sum, a difference, a square, a sum and a product; 6 channels: 2 products and 2 sums, a sigmoid
-    assert SRM(6).flops(3, 5) == 5 * 90 + 5 * 6

@@ -19,14 +19,18 @@ def test_rotary_positions_know_the_map_and_not_the_group() -> None:
 
 
 def test_the_keys_by_hand() -> None:
-    near, far = StridedAttention(6, 2, 3).reach((4, 1), (7, 5))
+    near, far = StridedAttention(6, 2, 3).attention_mask((4, 1), (7, 5))
     assert near.int().tolist() == [[0] * 5] * 3 + [[1, 1, 1, 0, 0]] * 3 + [[0] * 5]
     assert {tuple(at) for at in far.nonzero().tolist()} == {(1, 1), (1, 4), (4, 1), (4, 4)}
 
 
 def test_two_layers_join_any_two_positions() -> None:
     module, size = StridedAttention(4, 2, 3), (7, 8)
-    rows = torch.stack([module.reach((r, c), size) for r in range(7) for c in range(8)]).transpose(0, 1).flatten(2)
+    rows = (
+        torch.stack([module.attention_mask((r, c), size) for r in range(7) for c in range(8)])
+        .transpose(0, 1)
+        .flatten(2)
+    )
     near, far = rows.double()
     whole_tiles = (torch.arange(7)[:, None] < 6) & (torch.arange(8) < 6)
     hops = (near @ far)[whole_tiles.flatten()]
@@ -35,15 +39,9 @@ def test_two_layers_join_any_two_positions() -> None:
 
 def test_of_an_odd_number_of_heads_one_more_looks_nearby() -> None:
     assert StridedAttention(15, 5).near_heads == 3
-    reach = StridedAttention(15, 5, 2).reach((0, 0), (4, 4))
+    reach = StridedAttention(15, 5, 2).attention_mask((0, 0), (4, 4))
     assert reach[:, 1, 1].tolist() == [True, True, True, False, False]
     assert reach[:, 2, 2].tolist() == [False, False, False, True, True]
-
-
-def test_costs_by_hand() -> None:
-    module = StridedAttention(6, 3, 2)  # 2 near heads, 1 far one; 5 x 3 positions padded to 6 x 4, 6 tiles of 4
-    assert module.mixing_flops(5, 3) == 4 * 2 * 24 * (2 * 4 + 1 * 6)
-    assert module.pairs(5, 3) == 24 * (2 * 4 + 6) // 3
 
 
 def test_refusals() -> None:
@@ -52,4 +50,4 @@ def test_refusals() -> None:
     with pytest.raises(RegardError, match="stride 0 is too small"):
         StridedAttention(6, 2, 0)
     with pytest.raises(RegardError, match="cannot use 'relative' positions"):
-        StridedAttention(8, 2, positions="relative")
+        StridedAttention(8, 2, pos_embed="relative")

@@ -91,4 +91,4 @@ def test_refusals() -> None:
     with pytest.raises(RegardError, match="rank 0 is too small"):
         RandomSynthesizer(8, rank=0)
     with pytest.raises(RegardError, match="cannot use 'rotary' positions"):
-        DenseSynthesizer(16, positions="rotary")
+        DenseSynthesizer(16, pos_embed="rotary")

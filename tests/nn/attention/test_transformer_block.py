@@ -5,13 +5,14 @@ import torch
 from timm.models.vision_transformer import Block
 
 from regard.errors import RegardError
-from regard.nn.attention.tokens import to_map, to_tokens
+from regard.nn.attention.core import to_map, to_tokens
 from regard.nn.attention.transformer_block import TransformerBlock
+from regard.nn.counter import count_on_map
 
 
 def test_equals_timm() -> None:
     peer = Block(24, 3, mlp_ratio=2, qkv_bias=True).double().eval()
-    block = TransformerBlock(24, heads=3, ffn_ratio=2).double()
+    block = TransformerBlock(24, num_heads=3, mlp_ratio=2).double()
     for ours, theirs in (
         (block.norm1, peer.norm1),
         (block.attn.qkv, peer.attn.qkv),
@@ -29,7 +30,7 @@ def test_equals_timm() -> None:
 
 
 def test_map_and_mixing_are_those_of_its_attention() -> None:
-    block, x = TransformerBlock(16, heads=2).double(), torch.randn(2, 16, 7, 3, dtype=torch.float64)
+    block, x = TransformerBlock(16, num_heads=2).double(), torch.randn(2, 16, 7, 3, dtype=torch.float64)
     seen = []
     block.attn.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     block(x)
@@ -37,12 +38,13 @@ def test_map_and_mixing_are_those_of_its_attention() -> None:
     found = block.attention(x, (5, 1))
     assert found.queries == expected.queries
     torch.testing.assert_close(found.weights, expected.weights, rtol=0, atol=0)
-    assert block.mixing_flops(7, 3) == block.attn.mixing_flops(7, 3) == 4 * 21**2 * 16
+    mixing = 4 * 21**2 * 16
+    assert count_on_map(block, 16, 7, 3).mixing_flops == count_on_map(block.attn, 16, 7, 3).mixing_flops == mixing
 
 
 @pytest.mark.parametrize("positions", ["none", "sinusoidal"])
 def test_a_permutation_of_positions_matters_only_with_positions(positions: str) -> None:
-    block = TransformerBlock(16, positions=positions).double()
+    block = TransformerBlock(16, pos_embed=positions).double()
     x, order = torch.randn(2, 16, 3, 5, dtype=torch.float64), torch.randperm(15)
     permuted = x.flatten(2)[:, :, order].view_as(x)
     same = torch.allclose(block(permuted).flatten(2), block(x).flatten(2)[:, :, order], rtol=0, atol=1e-12)
@@ -50,13 +52,8 @@ def test_a_permutation_of_positions_matters_only_with_positions(positions: str) 
 
 
 def test_options() -> None:
-    assert TransformerBlock(16, ffn_ratio=1.5).hidden == 24
-    with pytest.raises(RegardError, match="ffn_ratio 0 is not positive"):
-        TransformerBlock(16, ffn_ratio=0)
+    assert TransformerBlock(16, mlp_ratio=1.5).hidden == 24
+    with pytest.raises(RegardError, match="mlp_ratio 0 is not positive"):
+        TransformerBlock(16, mlp_ratio=0)
     with pytest.raises(RegardError, match="did you mean 'sigmoid'"):
-        TransformerBlock(16, normaliser="sigmoi")
-
-
-def test_cost_by_hand() -> None:
-    # 4 channels, 16 hidden, 15 positions: four projections, 225 pairs, two layers, 16 activations, two residual sums
-    assert TransformerBlock(4).flops(3, 5) == 15 * 8 * 16 + 4 * 225 * 4 + 15 * 4 * 64 + 15 * 16 + 2 * 60
+        TransformerBlock(16, score_activation="sigmoi")

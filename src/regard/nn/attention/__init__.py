@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.axial import AxialAttention
-from regard.nn.attention.base import Attention
 from regard.nn.attention.big_bird import BigBirdAttention
 from regard.nn.attention.bottleneck_transformer import BottleneckTransformer
 from regard.nn.attention.cbam import CBAM
 from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
+from regard.nn.attention.core import Attention
 from regard.nn.attention.criss_cross import CrissCrossAttention
 from regard.nn.attention.deformable import DeformableAttention
 from regard.nn.attention.dilated import DilatedNeighborhoodAttention

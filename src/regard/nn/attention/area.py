@@ -13,11 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.grouping import Cut, attend_in_groups, ceil_div
-from regard.nn.attention.multi_head import Size
-from regard.nn.attention.options import check_at_least, check_choice, check_positions
-from regard.nn.attention.value_convolution import ValueConvolution
+from regard.nn.attention.core import Card, Size, ceil_div, check_at_least, check_choice
+from regard.nn.attention.multi_head import ValueConvolution
+from regard.nn.attention.partition import Axis, attend
+from regard.nn.attention.position import check_pos_embed
 
 DIRECTIONS = ("horizontal", "vertical")
 
@@ -28,12 +27,12 @@ class AreaAttention(ValueConvolution):
     ``attention`` gives the softmax weights; what the convolution adds depends on no query.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         areas: number of stretches; 1 is attention to the whole map.
         kernel: odd side of the convolution of the values; 0 for none.
         direction: "horizontal" stretches are as wide as the map, "vertical" ones as high.
-        positions: kind of position, see ``POSITIONS``; not relative.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -44,7 +43,7 @@ class AreaAttention(ValueConvolution):
         paper="2502.12524",
         equation="b_i = W_o [sum_{j in area(i)} softmax_j(q_hi . k_hj / sqrt(d)) v_hj + (P * v)_i]",
         parameters="4 * C**2 + 4 * C + kernel**2 * C",
-        flops="8 * N * C**2 + 2 * kernel**2 * C * N + 4 * C * areas * (ceiling(H / areas) * W)**2",
+        flops="8 * N * C**2 + (2 * kernel**2 + 1) * C * N + 4 * C * areas * (ceiling(H / areas) * W)**2",
         peers=("attention under an explicit mask",),
         linear=False,
     )
@@ -52,16 +51,16 @@ class AreaAttention(ValueConvolution):
     def __init__(
         self,
         in_channels: int,
-        heads: int = 4,
+        num_heads: int = 4,
         areas: int = 4,
         kernel: int = 7,
         direction: str = "horizontal",
-        positions: str = "none",
+        pos_embed: str = "none",
     ) -> None:
-        check_positions("AreaAttention", positions)
+        check_pos_embed("AreaAttention", pos_embed)
         check_at_least("AreaAttention", "areas", areas, 1)
         check_choice("AreaAttention", "direction", direction, DIRECTIONS)
-        super().__init__(in_channels, heads, kernel, positions)
+        super().__init__(in_channels, num_heads, kernel, pos_embed)
         self.areas = areas
         self.direction = direction
 
@@ -69,35 +68,20 @@ class AreaAttention(ValueConvolution):
         """(B, heads, N, d) each -> (B, heads, N, d), the attention alone."""
         thick, _ = self._area(size)
         axis = DIRECTIONS.index(self.direction)
-        stretches = Cut.blocks(size[axis], thick, self.areas, q.device)
-        along = Cut.whole(size[1 - axis], q.device)
-        return attend_in_groups(q, k, v, *((along, stretches) if axis else (stretches, along)))
+        stretches = Axis.blocks(size[axis], thick, self.areas, q.device)
+        along = Axis.whole(size[1 - axis], q.device)
+        return attend(q, k, v, *((along, stretches) if axis else (stretches, along)))
 
     def _area(self, size: Size) -> Size:
-        """Return the sides of an area: across the stretch, and along it."""
+        """Sides of an area: across the stretch, and along it."""
         height, width = size
         if self.direction == "vertical":
             return ceil_div(width, self.areas), height
         return ceil_div(height, self.areas), width
 
-    def reach(self, query: Size, size: Size) -> Tensor:
-        """Return what ``query`` sees: (H, W), boolean."""
+    def attention_mask(self, query: Size, size: Size) -> Tensor:
+        """What ``query`` sees: (H, W), boolean."""
         thick, _ = self._area(size)
         axis = DIRECTIONS.index(self.direction)
         same = torch.arange(size[axis]) // thick == query[axis] // thick
         return (same[:, None] if axis == 0 else same).expand(size)
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return the pairs inside areas; padding is multiplied too."""
-        thick, wide = self._area((height, width))
-        return self.areas * (thick * wide) ** 2
-
-    def flops(self, height: int, width: int) -> int:
-        """Return projections, positions and mixing, and 2 k^2 for each value for the convolution."""
-        return super().flops(height, width) + 2 * self.kernel**2 * self.in_channels * height * width
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return queries, keys, values and mixed values with their padding, and what projections and P keep."""
-        thick, wide = self._area((height, width))
-        kept = (3 if self.kernel else 2) * height * width * self.in_channels
-        return kept + self.areas * thick * wide * (4 * self.in_channels + self.heads)

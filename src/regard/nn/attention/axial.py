@@ -12,11 +12,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights, fused_attention
-from regard.nn.attention.multi_head import MultiHead, Size, check_query
-from regard.nn.attention.options import check_choice, check_positions
+from regard.nn.attention.core import (
+    Attention,
+    Card,
+    Size,
+    attention_weights,
+    check_choice,
+    check_query,
+    fused_attention,
+)
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.position import check_pos_embed
 from regard.types import AttentionMap
 
 AXES = ("row", "column")
@@ -26,19 +32,19 @@ class AlongAxis(MultiHead):
     """Every position sees its own row, or its own column.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         axis: "row" or "column".
-        positions: kind of position, see ``POSITIONS``; not relative.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
     """
 
-    def __init__(self, in_channels: int, heads: int = 4, axis: str = "row", positions: str = "none") -> None:
+    def __init__(self, in_channels: int, num_heads: int = 4, axis: str = "row", pos_embed: str = "none") -> None:
         check_choice("AxialAttention", "axis", axis, AXES)
-        check_positions("AxialAttention", positions)
-        super().__init__(in_channels, heads, positions)
+        check_pos_embed("AxialAttention", pos_embed)
+        super().__init__(in_channels, num_heads, pos_embed)
         self.axis = axis
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
@@ -53,27 +59,19 @@ class AlongAxis(MultiHead):
         grid = tokens_bhnd.reshape(batch, heads, *size, d)
         return (grid if self.axis == "row" else grid.transpose(2, 3)).flatten(0, 1)
 
-    def reach(self, query: Size, size: Size) -> Tensor:
-        """Return what ``query`` sees: (H, W), boolean."""
+    def attention_mask(self, query: Size, size: Size) -> Tensor:
+        """What ``query`` sees: (H, W), boolean."""
         rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])
         return ((rows == query[0]) if self.axis == "row" else (columns == query[1])).expand(size)
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return N times the length of a row, or of a column."""
-        return height * width * (width if self.axis == "row" else height)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return input, queries, keys, values, and mixed values twice: in lines, and in reading order for W_o."""
-        return height * width * (6 * self.in_channels + self.heads)
 
 
 class AxialAttention(Attention):
     """Attention along rows, then along columns.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: of each of the two layers.
-        positions: kind of position of each layer, see ``POSITIONS``; not relative.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: of each of the two layers.
+        pos_embed: kind of position of each layer, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -89,11 +87,11 @@ class AxialAttention(Attention):
         linear=False,
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, positions: str = "none") -> None:
+    def __init__(self, in_channels: int, num_heads: int = 4, pos_embed: str = "none") -> None:
         super().__init__(in_channels)
-        self.heads = heads
-        self.rows = AlongAxis(in_channels, heads, "row", positions)
-        self.columns = AlongAxis(in_channels, heads, "column", positions)
+        self.num_heads = num_heads
+        self.rows = AlongAxis(in_channels, num_heads, "row", pos_embed)
+        self.columns = AlongAxis(in_channels, num_heads, "column", pos_embed)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -101,7 +99,7 @@ class AxialAttention(Attention):
         return mixed
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return what each head of the columns' layer takes from where, by way of the rows' layer.
+        """What each head of the columns' layer takes from where, by way of the rows' layer.
 
         (B, heads, 1, H, W): the weight of a position (r', c') is that of (r', c) in the query's column c, times that of
         (r', c') in the row of (r', c), the mean of the rows' heads (attention rollout, 2005.00928). Rows sum to 1.
@@ -115,22 +113,6 @@ class AxialAttention(Attention):
         along_rows = one_per_row.reshape(*q.shape[:2], *size).mean(1)
         return AttentionMap("rows", along_column[..., None] * along_rows[:, None, None], ((row, column),))
 
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): the projections of both layers, values passed on as they are."""
-        return self.columns.unmixed(self.rows.unmixed(x))
-
-    def reach(self, query: Size, size: Size) -> Tensor:  # noqa: ARG002
-        """Return that a position sees all others by way of both layers: (H, W), boolean."""
+    def attention_mask(self, query: Size, size: Size) -> Tensor:  # noqa: ARG002
+        """That a position sees all others by way of both layers: (H, W), boolean."""
         return torch.ones(size, dtype=torch.bool)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return the sum of both layers."""
-        return self.rows.flops(height, width) + self.columns.flops(height, width)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return the sum of both layers."""
-        return self.rows.mixing_flops(height, width) + self.columns.mixing_flops(height, width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the sum of both layers."""
-        return self.rows.saved_elements(height, width) + self.columns.saved_elements(height, width)

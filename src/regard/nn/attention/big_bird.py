@@ -18,16 +18,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import fused_attention
-from regard.nn.attention.grouping import Cut, ceil_div, gather, members, put_back, slots
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.options import check_at_least, check_positions
+from regard.nn.attention.core import Card, Size, ceil_div, check_at_least, fused_attention
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.partition import Axis, gather, pairs, put_back, seen_by, slots
+from regard.nn.attention.position import check_pos_embed
 
 PERIOD = 16
 """Rows and columns of blocks after which the random numbers repeat; their blocks differ, as a rule, where T does."""
 BITS = 16
-"""Of a random number; products with the number of blocks stay far below 2^63."""
+"""Bits of a random number; products with the number of blocks stay far below 2^63."""
 NEAR = 9
 """Blocks around one, and itself."""
 
@@ -36,12 +35,12 @@ class BigBirdAttention(MultiHead):
     """Each block sees its surroundings, a few global blocks, which see and are seen by all, and a few random ones.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         block: side b of a block.
         random_blocks: r, for each block.
         global_blocks: g.
-        positions: kind of position, see ``POSITIONS``; not relative.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -60,17 +59,17 @@ class BigBirdAttention(MultiHead):
     def __init__(
         self,
         in_channels: int,
-        heads: int = 4,
+        num_heads: int = 4,
         block: int = 8,
         random_blocks: int = 2,
         global_blocks: int = 2,
-        positions: str = "none",
+        pos_embed: str = "none",
     ) -> None:
-        check_positions("BigBirdAttention", positions)
+        check_pos_embed("BigBirdAttention", pos_embed)
         check_at_least("BigBirdAttention", "block", block, 1)
         check_at_least("BigBirdAttention", "random_blocks", random_blocks, 0)
         check_at_least("BigBirdAttention", "global_blocks", global_blocks, 1)
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, num_heads, pos_embed)
         self.block = block
         self.random_blocks = random_blocks
         self.global_blocks = global_blocks
@@ -79,9 +78,10 @@ class BigBirdAttention(MultiHead):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d)."""
-        rows, columns = (Cut.blocks(n, self.block, ceil_div(n, self.block), q.device) for n in size)
-        tokens, real = members(rows, columns)  # (T, b * b)
-        seen, once = self._key_blocks(rows.at.shape[0], columns.at.shape[0])
+        rows, columns = (Axis.blocks(n, self.block, ceil_div(n, self.block), q.device) for n in size)
+        tokens = pairs(rows.keys, columns.keys, size[1])  # (T, b * b)
+        real = seen_by(rows, columns)[:, 0, 0]
+        seen, once = self._key_blocks(rows.keys.shape[0], columns.keys.shape[0])
         allowed = (real[seen] & once[..., None]).flatten(1)[:, None, None]
         keys = tokens[seen].flatten(1)
         mixed = fused_attention(gather(q, tokens), gather(k, keys), gather(v, keys), allowed=allowed)
@@ -95,16 +95,16 @@ class BigBirdAttention(MultiHead):
         return torch.where(is_global, of_globals.index_select(2, rank * self.block**2 + inside), put_back(mixed, at, q))
 
     def globals_of(self, blocks: int) -> Tensor:
-        """Return the global ones of a number of blocks, in order, repeated where there are too few: (g,)."""
+        """Global ones of a number of blocks, in order, repeated where there are too few: (g,)."""
         return (2 * torch.arange(self.global_blocks, device=self.plan.device) + 1) * blocks // (2 * self.global_blocks)
 
     def random_of(self, down: int, along: int) -> Tensor:
-        """Return the random blocks of each of ``down`` x ``along`` blocks: (T, r)."""
+        """Random blocks of each of ``down`` x ``along`` blocks: (T, r)."""
         y, x = (torch.arange(n, device=self.plan.device) % PERIOD for n in (down, along))
         return (self.plan[y[:, None], x] * (down * along) // 2**BITS).flatten(0, 1)
 
     def _key_blocks(self, down: int, along: int) -> tuple[Tensor, Tensor]:
-        """Return the blocks that each block sees, (T, 9 + g + r), and whether they count: once each, and on the map."""
+        """Blocks that each block sees, (T, 9 + g + r), and whether they count: once each, and on the map."""
         device = self.plan.device
         step = torch.arange(-1, 2, device=device)
         y, x = (torch.arange(n, device=device)[:, None] + step for n in (down, along))
@@ -119,8 +119,8 @@ class BigBirdAttention(MultiHead):
         same = (blocks[:, :, None] == blocks[:, None]) & valid[:, None] & (place[:, None] > place)
         return blocks, valid & ~same.any(-1)
 
-    def reach(self, query: Size, size: Size) -> Tensor:
-        """Return what ``query`` sees: (H, W), boolean."""
+    def attention_mask(self, query: Size, size: Size) -> Tensor:
+        """What ``query`` sees: (H, W), boolean."""
         down, along = (ceil_div(n, self.block) for n in size)
         y, x = (at // self.block for at in query)
         chosen = self.globals_of(down * along).tolist()
@@ -131,15 +131,3 @@ class BigBirdAttention(MultiHead):
             seen[:] = True
         rows, columns = (torch.arange(n) // self.block for n in size)
         return seen[rows[:, None], columns]
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return the pairs of all blocks with those that they see, padding included, and of global ones with all."""
-        blocks, size = ceil_div(height, self.block) * ceil_div(width, self.block), self.block**2
-        seen = NEAR + self.global_blocks + self.random_blocks
-        return blocks * size * seen * size + self.global_blocks * size * height * width
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return queries, keys and values by blocks and whole, mixed values, and what the projections keep."""
-        padded = ceil_div(height, self.block) * ceil_div(width, self.block) * self.block**2
-        seen = NEAR + self.global_blocks + self.random_blocks
-        return padded * (2 * self.in_channels * (1 + seen) + self.heads) + height * width * 5 * self.in_channels

@@ -24,11 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.options import check_at_least
+from regard.nn.attention.core import Attention, Card, Size, attention_weights, check_at_least
+from regard.nn.attention.multi_head import MultiHead
 from regard.nn.conv import Conv, batch_norm
 from regard.types import AttentionMap
 
@@ -37,27 +34,27 @@ class RelativeSelfAttention(MultiHead):
     """Attention to the whole map with products of queries and learned vectors of offsets.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         reach: rows, and columns, up to which offsets are told apart.
 
     Raises:
         RegardError: an option does not fit.
     """
 
-    def __init__(self, in_channels: int, heads: int = 4, reach: int = 19) -> None:
+    def __init__(self, in_channels: int, num_heads: int = 4, reach: int = 19) -> None:
         check_at_least("BottleneckTransformer", "reach", reach, 0)
-        super().__init__(in_channels, heads)
-        self.reach_of_offsets = reach
-        channels = in_channels // heads
+        super().__init__(in_channels, num_heads)
+        self.reach = reach
+        channels = in_channels // num_heads
         self.rows = nn.Parameter(torch.randn(2 * reach + 1, channels) / math.sqrt(channels))
         self.columns = nn.Parameter(torch.randn(2 * reach + 1, channels) / math.sqrt(channels))
 
     def vectors(self, table: Tensor, n: int, at: int | None = None) -> Tensor:
-        """Return the vector of each offset of key from query on an axis: (n, n, d); (1, n, d) for one query."""
+        """Vector of each offset of key from query on an axis: (n, n, d); (1, n, d) for one query."""
         places = torch.arange(n, device=table.device)
         queries = places if at is None else places[at : at + 1]
-        most = self.reach_of_offsets
+        most = self.reach
         return table[(places - queries[:, None]).clamp(-most, most) + most]
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
@@ -73,24 +70,14 @@ class RelativeSelfAttention(MultiHead):
         return F.scaled_dot_product_attention(queries, keys, values, scale=1 / math.sqrt(d))[..., :d]
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
-        """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
+        """Weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
         tables = ((self.rows, size[0], query[0]), (self.columns, size[1], query[1]))
         rows, columns = (q @ self.vectors(table, n, at)[0].mT / math.sqrt(q.shape[-1]) for table, n, at in tables)
         return attention_weights(q, k, bias=(rows[..., None] + columns[..., None, :]).flatten(-2))
 
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return 4 (C + heads (H + W)) for each pair, and the products of queries with the vectors of offsets."""
-        longer = 4 * self.heads * (height + width) * self.pairs(height, width)
-        return super().mixing_flops(height, width) + longer + 2 * self.in_channels * height * width * (height + width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return what every kind keeps, and what the kernel takes and gives, in which H + W stand beside channels."""
-        longer = self.in_channels + self.heads * (height + width)
-        return super().saved_elements(height, width) + 4 * height * width * longer
-
 
 def one_hot_places(size: Size, like: Tensor) -> Tensor:
-    """Return a one for the row and a one for the column of every position: (H * W, H + W), of ``like``'s type."""
+    """One for the row and a one for the column of every position: (H * W, H + W), of ``like``'s type."""
     height, width = size
     rows, columns = (torch.arange(n, device=like.device) for n in size)
     of_row = (rows[:, None] == rows)[:, None].expand(-1, width, -1)
@@ -103,8 +90,8 @@ class BottleneckTransformer(Attention):
 
     Args:
         in_channels: channels of the input and the output.
-        heads: of the attention.
-        ratio: channels of the input for each one inside.
+        num_heads: of the attention.
+        reduction: channels of the input for each one inside.
         reach: rows, and columns, up to which offsets are told apart.
 
     Raises:
@@ -115,22 +102,22 @@ class BottleneckTransformer(Attention):
         family="global",
         paper="2101.11605",
         equation="y = x + W_3 f(MHSA(f(W_1 x))), scores (q_i . k_j + q_i . (r_h(j - i) + r_w(j - i))) / sqrt(d)",
-        parameters="2 * C * hidden + 4 * hidden**2 + 8 * hidden + 2 * C + 2 * (2 * reach + 1) * hidden / heads",
-        flops="4 * N * C * hidden + 8 * N * hidden**2 + 4 * N**2 * (hidden + heads * (H + W))"
-        " + 2 * N * hidden * (H + W) + N * C",
+        parameters="2 * C * hidden + 4 * hidden**2 + 8 * hidden + 2 * C + 2 * (2 * reach + 1) * hidden / num_heads",
+        flops="4 * N * C * hidden + 8 * N * hidden**2 + 4 * N**2 * (hidden + num_heads * (H + W))"
+        " + 2 * N * hidden * (H + W + 1) + N * C",
         peers=("timm BottleneckAttn",),
         linear=False,
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, ratio: int = 4, reach: int = 19) -> None:
+    def __init__(self, in_channels: int, num_heads: int = 4, reduction: int = 4, reach: int = 19) -> None:
         super().__init__(in_channels)
-        check_at_least("BottleneckTransformer", "heads", heads, 1)
-        check_at_least("BottleneckTransformer", "ratio", ratio, 1)
-        self.heads = heads
+        check_at_least("BottleneckTransformer", "num_heads", num_heads, 1)
+        check_at_least("BottleneckTransformer", "reduction", reduction, 1)
+        self.num_heads = num_heads
         self.reach = reach
-        self.hidden = math.ceil(in_channels / ratio / heads) * heads
+        self.hidden = math.ceil(in_channels / reduction / num_heads) * num_heads
         self.cv1 = Conv(in_channels, self.hidden)
-        self.attn = RelativeSelfAttention(self.hidden, heads, reach)
+        self.attn = RelativeSelfAttention(self.hidden, num_heads, reach)
         self.bn = batch_norm(self.hidden)
         self.act = nn.SiLU()
         self.cv3 = Conv(self.hidden, in_channels, activation=False)
@@ -139,24 +126,6 @@ class BottleneckTransformer(Attention):
         """(B, C, H, W) -> (B, C, H, W)."""
         return x + self.cv3(self.act(self.bn(self.attn(self.cv1(x)))))
 
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
-        return x + self.cv3(self.act(self.bn(self.attn.unmixed(self.cv1(x)))))
-
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return the row of weights of one query for each head: (B, heads, 1, H, W)."""
+        """Row of weights of one query for each head: (B, heads, 1, H, W)."""
         return self.attn.attention(self.cv1(x), query)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return both convolutions, the attention and the sum."""
-        each = self.in_channels * (4 * self.hidden + 1)
-        return height * width * each + self.attn.flops(height, width)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return the mixing of the attention."""
-        return self.attn.mixing_flops(height, width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return what the attention keeps, the input, and what batch norms and activations keep."""
-        own = height * width * (2 * self.in_channels + 5 * self.hidden)
-        return self.attn.saved_elements(height, width) + own

@@ -14,9 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regard.errors import RegardError
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
+from regard.nn.attention.core import Attention, Card, check_at_least, check_odd
 from regard.types import AttentionMap
 
 
@@ -25,11 +23,11 @@ class CBAM(Attention):
 
     Args:
         in_channels: channels of the input and the output.
-        ratio: channels per hidden unit.
+        reduction: channels per hidden unit.
         kernel_size: side of the convolution that weighs positions, odd.
 
     Raises:
-        RegardError: ``ratio`` is not positive, or ``kernel_size`` is not odd and positive.
+        RegardError: ``reduction`` is not positive, or ``kernel_size`` is not odd and positive.
     """
 
     card = Card(
@@ -37,21 +35,18 @@ class CBAM(Attention):
         paper="1807.06521",
         equation="y = x' sigmoid(conv(mean_c(x'), max_c(x'))), x' = x sigmoid(MLP(mean(x)) + MLP(max(x)))",
         parameters="2 * C * hidden + 2 * kernel_size**2",
-        flops="6 * C * N + 8 * C * hidden + 2 * hidden + 2 * C + (4 * kernel_size**2 + 1) * N",
+        flops="6 * C * N + 8 * C * hidden + 2 * hidden + 3 * C + (4 * kernel_size**2 + 1) * N",
         peers=("timm.layers.CbamModule",),
     )
 
-    def __init__(self, in_channels: int, ratio: int = 16, kernel_size: int = 7) -> None:
+    def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
         super().__init__(in_channels)
-        if ratio < 1:
-            raise RegardError(f"CBAM: ratio {ratio} is not positive", expected="a whole number of channels per unit")
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            expected = f"an odd number, such as {max(1, kernel_size + 1)}"
-            raise RegardError(f"CBAM: kernel_size {kernel_size}", expected=expected)
-        self.hidden = max(1, in_channels // ratio)
+        check_at_least("CBAM", "reduction", reduction, 1)
+        check_odd("CBAM", "kernel_size", kernel_size)
+        self.hidden = max(1, in_channels // reduction)
         self.kernel_size = kernel_size
-        if in_channels < ratio:
-            self.note = f"{in_channels} channels at ratio {ratio}: one hidden unit"
+        if in_channels < reduction:
+            self.note = f"{in_channels} channels at reduction {reduction}: one hidden unit"
         self.fc1 = nn.Linear(in_channels, self.hidden, bias=False)
         self.fc2 = nn.Linear(self.hidden, in_channels, bias=False)
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
@@ -71,17 +66,6 @@ class CBAM(Attention):
         return x * self.spatial_weights(x)
 
     def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each value, of its channel times of its position; the same for every query."""
+        """Weight of each value, of its channel times of its position; the same for every query."""
         by_channel = self.channel_weights(x)
         return AttentionMap("elements", by_channel * self.spatial_weights(x * by_channel))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return two means, two maxima and two scalings of C H W each, two runs of the MLP, and the convolution."""
-        positions = height * width
-        mlp = 2 * (4 * self.in_channels * self.hidden + self.hidden) + 2 * self.in_channels
-        return 6 * self.in_channels * positions + mlp + (4 * self.kernel_size**2 + 1) * positions
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input and what was weighed by channel, C H W each, and the small layers' values."""
-        positions = height * width
-        return 2 * self.in_channels * positions + 5 * positions + 4 * (self.in_channels + self.hidden)

@@ -30,9 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.errors import RegardError
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.multi_head import Size, check_query
+from regard.nn.attention.core import Attention, Card, Size, check_at_least, check_odd, check_query, mixing
 from regard.types import AttentionMap
 
 EXACT = 1000.0
@@ -57,8 +55,8 @@ class ConvolutionAsAttention(Attention):
         family="convolution",
         paper="1911.03584",
         equation="y_q = W [sum_k softmax_k(-alpha_h |k - q - centre_h|^2) x_k for h in heads] + b",
-        parameters="heads * C * out_channels + out_channels + 3 * heads",
-        flops="2 * heads * C * N * (H + W + out_channels)",
+        parameters="num_heads * C * out_channels + out_channels + 3 * num_heads",
+        flops="2 * num_heads * C * N * (H + W + out_channels)",
         peers=("torch.nn.Conv2d",),
         linear=False,
     )
@@ -72,21 +70,18 @@ class ConvolutionAsAttention(Attention):
         dilation: int = 1,
     ) -> None:
         super().__init__(in_channels, out_channels)
-        if kernel < 1 or kernel % 2 == 0:
-            hint = f"the nearest is {max(1, kernel + 1)}"
-            raise RegardError(f"a kernel of {kernel} has no centre", expected="an odd number", hint=hint)
-        if dilation < 1:
-            raise RegardError(f"a dilation of {dilation}", expected="a positive number", hint="such as 1")
-        self.heads = kernel**2
+        check_odd("ConvolutionAsAttention", "kernel", kernel)
+        check_at_least("ConvolutionAsAttention", "dilation", dilation, 1)
+        self.num_heads = kernel**2
         self.margin = dilation * (kernel // 2)
         steps = torch.arange(-self.margin, self.margin + 1, dilation, dtype=torch.float32)
-        self.centre = nn.Parameter(torch.cartesian_prod(steps, steps).reshape(self.heads, 2))  # (row, column)
-        self.alpha = nn.Parameter(torch.full((self.heads,), alpha))
-        self.out = nn.Linear(self.heads * in_channels, self.out_channels)
+        self.centre = nn.Parameter(torch.cartesian_prod(steps, steps).reshape(self.num_heads, 2))  # (row, column)
+        self.alpha = nn.Parameter(torch.full((self.num_heads,), alpha))
+        self.out = nn.Linear(self.num_heads * in_channels, self.out_channels)
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, alpha: float = EXACT) -> ConvolutionAsAttention:
-        """Return attention that gives what ``conv`` gives; groups become blocks of zeros in the output matrix.
+        """Attention that gives what ``conv`` gives; groups become blocks of zeros in the output matrix.
 
         Args:
             conv: k x k with k odd, stride 1, and zero padding that keeps the size.
@@ -110,21 +105,20 @@ class ConvolutionAsAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        rows, columns = self.weights((x.shape[2], x.shape[3]))
-        # The ring's vectors are zero and need not be multiplied; it has had its share of the weights.
-        fetched = torch.einsum("hyi,bciw->bhcyw", rows.to(x.dtype), x)
-        fetched = torch.einsum("hxj,bhcyj->byxhc", columns.to(x.dtype), fetched)
+        own = x.permute(0, 2, 3, 1)[..., None, :].expand(-1, -1, -1, self.num_heads, -1)
+        fetched = mixing(self.fetch, x, without=own)
         y: Tensor = self.out(fetched.flatten(3))  # (B, H, W, out)
         return y.permute(0, 3, 1, 2)
 
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H, W): every head fetches the query's own vector, and the output matrix."""
-        fetched = x.permute(0, 2, 3, 1).repeat(1, 1, 1, self.heads)
-        y: Tensor = self.out(fetched)
-        return y.permute(0, 3, 1, 2)
+    def fetch(self, x: Tensor) -> Tensor:
+        """What each head sees from each query: (B, C, H, W) -> (B, H, W, heads, C)."""
+        rows, columns = self.weights((x.shape[2], x.shape[3]))
+        # The ring's vectors are zero and need not be multiplied; it has had its share of the weights.
+        fetched = torch.einsum("hyi,bciw->bhcyw", rows.to(x.dtype), x)
+        return torch.einsum("hxj,bhcyj->byxhc", columns.to(x.dtype), fetched)
 
     def weights(self, size: Size) -> tuple[Tensor, Tensor]:
-        """Return what a query's row and column give to each row and column of the map: (heads, H, H), (heads, W, W).
+        """What a query's row and column give to each row and column of the map: (heads, H, H), (heads, W, W).
 
         Their products are the weights of all pairs. What is missing from a sum of 1 went to the ring.
         """
@@ -132,29 +126,15 @@ class ConvolutionAsAttention(Attention):
         return self._gaussian(height, 0), self._gaussian(width, 1)
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return where each head looks from one query: (B, heads, 1, H, W); the same for every image."""
+        """Where each head looks from one query: (B, heads, 1, H, W); the same for every image."""
         size = (x.shape[2], x.shape[3])
         row, column = check_query(query, size)
         rows, columns = self.weights(size)
         weights = rows[:, row, :, None] * columns[:, column, None, :]
         return AttentionMap("rows", weights[None, :, None].expand(x.shape[0], -1, -1, -1, -1), ((row, column),))
 
-    def flops(self, height: int, width: int) -> int:
-        """Return the mixing, and the output matrix on all heads; the weights are the same for every image."""
-        projection = 2 * self.heads * self.in_channels * self.out_channels * height * width
-        return projection + self.mixing_flops(height, width)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return a product with every row and every column for each head, position and channel."""
-        return 2 * self.heads * self.in_channels * height * width * (height + width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, what rows and then columns fetched for each head, and the weights."""
-        weights = self.heads * (height**2 + width**2)
-        return self.in_channels * height * width * (1 + 2 * self.heads) + weights
-
     def _gaussian(self, n: int, axis: int) -> Tensor:
-        """Return the weights along an axis of ``n`` positions and the ring on both sides, less the ring's."""
+        """Weights along an axis of ``n`` positions and the ring on both sides, less the ring's."""
         dtype = torch.float64 if self.centre.dtype == torch.float64 else torch.float32  # halves do not count so far
         centre, alpha = self.centre[:, axis].to(dtype), self.alpha.to(dtype)
         keys = torch.arange(-self.margin, n + self.margin, device=centre.device)
@@ -164,7 +144,7 @@ class ConvolutionAsAttention(Attention):
 
 
 def _check_conv(conv: nn.Conv2d) -> tuple[int, int]:
-    """Return side and dilation of the kernel, of a convolution that attention can be."""
+    """Side and dilation of the kernel, of a convolution that attention can be."""
     kernel, dilation = conv.kernel_size[0], conv.dilation[0]
     fits = conv.padding == "same" or conv.padding == (dilation * (kernel // 2),) * 2
     for wrong, what, expected in (

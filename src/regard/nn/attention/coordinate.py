@@ -13,9 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regard.errors import RegardError
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
+from regard.nn.attention.core import Attention, Card, check_at_least
 from regard.types import AttentionMap
 
 MINIMUM = 8
@@ -27,10 +25,10 @@ class CoordinateAttention(Attention):
 
     Args:
         in_channels: channels of the input and the output.
-        ratio: channels per hidden channel; at least 8 hidden channels remain.
+        reduction: channels per hidden channel; at least 8 hidden channels remain.
 
     Raises:
-        RegardError: ``ratio`` is not positive.
+        RegardError: ``reduction`` is not positive.
     """
 
     card = Card(
@@ -42,12 +40,10 @@ class CoordinateAttention(Attention):
         peers=("timm.layers.CoordAttn",),
     )
 
-    def __init__(self, in_channels: int, ratio: int = 32) -> None:
+    def __init__(self, in_channels: int, reduction: int = 32) -> None:
         super().__init__(in_channels)
-        if ratio < 1:
-            what = f"CoordinateAttention: ratio {ratio} is not positive"
-            raise RegardError(what, expected="a whole number of channels per hidden channel")
-        self.hidden = max(MINIMUM, in_channels // ratio)
+        check_at_least("CoordinateAttention", "reduction", reduction, 1)
+        self.hidden = max(MINIMUM, in_channels // reduction)
         self.conv1 = nn.Conv2d(in_channels, self.hidden, 1)
         self.bn1 = nn.BatchNorm2d(self.hidden)
         self.act = nn.Hardswish()
@@ -68,16 +64,6 @@ class CoordinateAttention(Attention):
         return x * by_row * by_column
 
     def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each value, of its row times of its column; the same for every query."""
+        """Weight of each value, of its row times of its column; the same for every query."""
         by_row, by_column = self.weights(x)
         return AttentionMap("elements", by_row * by_column)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return two means and two scalings of C H W each, and 4 C hidden for each row and each column."""
-        small = 4 * self.in_channels * self.hidden + self.hidden + self.in_channels
-        return 4 * self.in_channels * height * width + (height + width) * small
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input and what was weighed by row, C H W each, and the small layers' values."""
-        small = 2 * self.in_channels + 3 * self.hidden
-        return 2 * self.in_channels * height * width + (height + width) * small

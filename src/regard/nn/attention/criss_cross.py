@@ -17,18 +17,18 @@ import math
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.options import check_positions
+from regard.nn.attention.core import Card, Size
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.position import check_pos_embed
 
 
 class CrissCrossAttention(MultiHead):
     """Every position sees its row and its column.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
-        positions: kind of position, see ``POSITIONS``; not relative.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -44,9 +44,9 @@ class CrissCrossAttention(MultiHead):
         linear=False,
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, positions: str = "none") -> None:
-        check_positions("CrissCrossAttention", positions)
-        super().__init__(in_channels, heads, positions)
+    def __init__(self, in_channels: int, num_heads: int = 4, pos_embed: str = "none") -> None:
+        check_pos_embed("CrissCrossAttention", pos_embed)
+        super().__init__(in_channels, num_heads, pos_embed)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d)."""
@@ -60,14 +60,6 @@ class CrissCrossAttention(MultiHead):
         mixed = of_row @ v + (of_column.transpose(2, 3) @ v.transpose(2, 3)).transpose(2, 3)
         return mixed.flatten(2, 3)
 
-    def reach(self, query: Size, size: Size) -> Tensor:
-        """Return the row and the column of a query: (H, W), boolean."""
+    def attention_mask(self, query: Size, size: Size) -> Tensor:
+        """Row and the column of a query: (H, W), boolean."""
         return (torch.arange(size[0])[:, None] == query[0]) | (torch.arange(size[1]) == query[1])
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return N (H + W), the query itself in both."""
-        return height * width * (height + width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, scaled queries, keys, values, weights in both orders, and mixed values."""
-        return height * width * (8 * self.in_channels + self.heads * (2 * height + width))

@@ -20,12 +20,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.heads import check_heads
-from regard.nn.attention.multi_head import Size, check_query
-from regard.nn.attention.options import check_at_least
-from regard.nn.attention.tokens import merge_heads, split_heads, to_map, to_tokens
+from regard.nn.attention.core import (
+    Attention,
+    Card,
+    Size,
+    check_at_least,
+    check_divides,
+    check_query,
+    merge_heads,
+    mixing,
+    split_heads,
+    to_map,
+    to_tokens,
+)
 from regard.types import AttentionMap
 
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -35,8 +42,8 @@ class DeformableAttention(Attention):
     """Every position looks at a few points, whose places it tells from its own vector.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         points: K, for each query and head.
 
     Raises:
@@ -47,89 +54,77 @@ class DeformableAttention(Attention):
         family="sparse",
         paper="2010.04159",
         equation="b_q = W_o [sum_k softmax_k(W_ha x_q)_k v_h(p_q + W_hdk x_q)]",
-        parameters="2 * C**2 + 2 * C + 3 * heads * points * (C + 1)",
-        flops="4 * N * C**2 + N * C * points * (6 * heads + 8)",
+        parameters="2 * C**2 + 2 * C + 3 * num_heads * points * (C + 1)",
+        flops="4 * N * C**2 + N * C * points * (6 * num_heads + 8)",
         peers=("torch.nn.functional.grid_sample",),
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, points: int = 4) -> None:
+    def __init__(self, in_channels: int, num_heads: int = 4, points: int = 4) -> None:
         super().__init__(in_channels)
-        check_heads(in_channels, heads)
+        check_divides(in_channels, num_heads)
         check_at_least("DeformableAttention", "points", points, 1)
-        self.heads = heads
+        self.num_heads = num_heads
         self.points = points
         self.value = nn.Linear(in_channels, in_channels)
-        self.offsets = nn.Linear(in_channels, heads * points * 2)
-        self.weights = nn.Linear(in_channels, heads * points)
+        self.offsets = nn.Linear(in_channels, num_heads * points * 2)
+        self.weights = nn.Linear(in_channels, num_heads * points)
         self.out = nn.Linear(in_channels, in_channels)
         for parameter in (self.offsets.weight, self.weights.weight, self.weights.bias):
             nn.init.zeros_(parameter)
         with torch.no_grad():
-            self.offsets.bias.copy_(star(heads, points).flatten())
+            self.offsets.bias.copy_(initial_offsets(num_heads, points).flatten())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         size, tokens = (x.shape[2], x.shape[3]), to_tokens(x)
-        v = split_heads(self.value(tokens), self.heads)
+        v = split_heads(self.value(tokens), self.num_heads)
+        mixed = mixing(self.mix, tokens, v, size, without=v)
+        return to_map(self.out(merge_heads(mixed)), size)
+
+    def mix(self, tokens: Tensor, v: Tensor, size: Size) -> Tensor:
+        """Tokens (B, N, C) and values (B, heads, N, d) -> weighted values at the points, (B, heads, N, d)."""
         weights = self.weights_of(tokens)
         mixed = torch.zeros_like(v)
-        for index, share in corners(self.locations(tokens, places(size, x.device)), size):
+        for index, share in corners(self.locations(tokens, places(size, v.device)), size):
             flat = index.flatten(2)[..., None].expand(-1, -1, -1, v.shape[-1])
             values = v.gather(2, flat).view(*index.shape, v.shape[-1])  # (B, heads, N, K, d)
             mixed = mixed + ((weights * share).to(v.dtype)[..., None, :] @ values)[..., 0, :]
-        return to_map(self.out(merge_heads(mixed)), size)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): the values and their output matrix, without points."""
-        return to_map(self.out(self.value(to_tokens(x))), (x.shape[2], x.shape[3]))
+        return mixed
 
     def weights_of(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> A, (B, heads, N, K), in float32 at least."""
-        scores = split_heads(self.weights(tokens), self.heads)
+        scores = split_heads(self.weights(tokens), self.num_heads)
         return scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(-1)
 
     def locations(self, tokens: Tensor, at: Tensor) -> Tensor:
-        """Return the row and column of each point: (B, N, C) and (N, 2) -> (B, heads, N, K, 2), float32 at least."""
+        """Row and column of each point: (B, N, C) and (N, 2) -> (B, heads, N, K, 2), float32 at least."""
         batch, n, _ = tokens.shape
-        offsets = self.offsets(tokens).view(batch, n, self.heads, self.points, 2).transpose(1, 2)
+        offsets = self.offsets(tokens).view(batch, n, self.num_heads, self.points, 2).transpose(1, 2)
         return at[:, None] + offsets.to(torch.promote_types(offsets.dtype, torch.float32))
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return the weights that a query's points imply: (B, heads, 1, H, W)."""
+        """Weights that a query's points imply: (B, heads, 1, H, W)."""
         size = (x.shape[2], x.shape[3])
         row, column = place = check_query(query, size)
         token = x[:, None, :, row, column]
         weights = self.weights_of(token)
-        found = weights.new_zeros(x.shape[0], self.heads, 1, size[0] * size[1])
+        found = weights.new_zeros(x.shape[0], self.num_heads, 1, size[0] * size[1])
         at = torch.tensor([place], device=x.device)
         for index, share in corners(self.locations(token, at), size):
             found = found.scatter_add(-1, index, weights * share)
         return AttentionMap("rows", found.view(*found.shape[:3], *size), (place,))
 
-    def flops(self, height: int, width: int) -> int:
-        """Return values and output, 4 N C^2, and the mixing."""
-        return 4 * height * width * self.in_channels**2 + self.mixing_flops(height, width)
 
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return offsets and weights, 6 C for each point, and 2 C / heads for each of its four corners."""
-        return height * width * self.in_channels * self.points * (6 * self.heads + 8)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return input and mixed values, and for each point its values, places, shares and weights at four corners."""
-        each = 4 * (self.in_channels // self.heads + 6)
-        return height * width * (3 * self.in_channels + self.heads * self.points * each)
-
-
-def star(heads: int, points: int) -> Tensor:
-    """Return the first offsets: heads in different directions, points 1, 2, ... away: (heads, points, 2)."""
-    angles = torch.arange(heads) * (2 * math.pi / heads)
+def initial_offsets(num_heads: int, points: int) -> Tensor:
+    """First offsets: heads in different directions, points 1, 2, ... away: (heads, points, 2)."""
+    angles = torch.arange(num_heads) * (2 * math.pi / num_heads)
     direction = torch.stack((angles.sin(), angles.cos()), -1)
     direction = direction / direction.abs().amax(-1, keepdim=True)
     return direction[:, None] * torch.arange(1, points + 1)[:, None]
 
 
 def places(size: Size, device: torch.device) -> Tensor:
-    """Return row and column of every position: (H * W, 2)."""
+    """Row and column of every position: (H * W, 2)."""
     rows, columns = (torch.arange(n, device=device) for n in size)
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
 

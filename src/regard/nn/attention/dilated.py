@@ -17,23 +17,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
+from regard.nn.attention.core import Card, ceil_div, check_at_least, least
 from regard.nn.attention.neighborhood import NeighborhoodAttention
-from regard.nn.attention.options import check_at_least
+from regard.nn.attention.partition import Axis
 from regard.nn.attention.position import OffsetBias
-from regard.nn.attention.sizes import least
-from regard.nn.attention.tiles import Axis, count
 
 
 class DilatedNeighborhoodAttention(NeighborhoodAttention):
     """Attention to the ``kernel`` x ``kernel`` nearest of the positions that stand ``dilation`` apart.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         kernel: side of the square, in steps of ``dilation``, odd.
         dilation: rows, and columns, from one key to the next; 1 is neighborhood attention.
-        positions: kind of position, see ``POSITIONS``; "relative" is the paper's bias.
+        pos_embed: kind of position, see ``POSITIONS``; "relative" is the paper's bias.
 
     Raises:
         RegardError: ``kernel`` is even or not positive, ``dilation`` not positive, or as for every ``MultiHead``.
@@ -52,30 +50,25 @@ class DilatedNeighborhoodAttention(NeighborhoodAttention):
     )
 
     def __init__(
-        self, in_channels: int, heads: int = 4, kernel: int = 7, dilation: int = 2, positions: str = "none"
+        self, in_channels: int, num_heads: int = 4, kernel: int = 7, dilation: int = 2, pos_embed: str = "none"
     ) -> None:
         check_at_least("DilatedNeighborhoodAttention", "dilation", dilation, 1)
-        super().__init__(in_channels, heads, kernel, positions)
+        super().__init__(in_channels, num_heads, kernel, pos_embed)
         self.dilation = dilation
         if isinstance(self.position, OffsetBias):
             self.position.step = dilation
 
     def sees(self, query: int, n: int) -> Tensor:
-        """Return what a query sees on an axis of ``n`` positions: (n,), boolean."""
+        """What a query sees on an axis of ``n`` positions: (n,), boolean."""
         seen = torch.zeros(n, dtype=torch.bool)
         of_group = seen[query % self.dilation :: self.dilation]
         of_group[:] = super().sees(query // self.dilation, len(of_group))
         return seen
 
-    def cut(self, n: int) -> tuple[int, int, int]:
-        """Return the number of tiles on an axis of ``n`` positions, and of queries and keys in each."""
-        longest = count(n, self.dilation)
-        return self.dilation * count(longest, self.tile), self.tile, min(self.tile + self.kernel - 1, longest)
-
     def axis(self, n: int, device: torch.device) -> Axis:
-        """Cut an axis of ``n`` positions: first into interleaved groups, then each of them into tiles."""
-        longest = count(n, self.dilation)
-        tiles = count(longest, self.tile)
+        """Divide an axis of ``n`` positions: first into interleaved groups, then each of them into tiles."""
+        longest = ceil_div(n, self.dilation)
+        tiles = ceil_div(longest, self.tile)
         group = torch.arange(self.dilation, device=device)[:, None, None]
         # Groups differ in length by one. On an axis shorter than the dilation some would be empty: they get a copy.
         length = ((n - 1 - group).clamp(min=0) // self.dilation + 1).clamp(min=1)
@@ -89,4 +82,4 @@ class DilatedNeighborhoodAttention(NeighborhoodAttention):
         places = torch.arange(n, device=device)
         of_query, of_key = ((at * self.dilation + group).clamp(max=n - 1).flatten(0, 1) for at in (queries, keys))
         back = places % self.dilation * (tiles * self.tile) + places // self.dilation
-        return Axis(of_query, of_key, seen.flatten(0, 1), back)
+        return Axis.of(of_query, of_key, seen.flatten(0, 1), back)

@@ -14,12 +14,10 @@ import math
 from torch import Tensor, nn
 
 from regard.errors import RegardError
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.types import AttentionMap
+from regard.nn.attention.core import Card, Reweighting, check_odd
 
 
-class ECA(Attention):
+class ECA(Reweighting):
     """One weight in 0..1 a channel, from the means of its neighbours among the channels.
 
     Args:
@@ -46,33 +44,15 @@ class ECA(Attention):
         if gamma <= 0:
             raise RegardError(f"ECA: gamma {gamma} is not positive")
         self.kernel_size = adaptive_kernel_size(in_channels, gamma, b) if kernel_size is None else kernel_size
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            expected = f"an odd number, such as {max(1, self.kernel_size + 1)}"
-            raise RegardError(f"ECA: kernel_size {self.kernel_size}", expected=expected)
+        check_odd("ECA", "kernel_size", self.kernel_size)
         self.conv = nn.Conv1d(1, 1, self.kernel_size, padding=self.kernel_size // 2, bias=False)
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C)."""
         return self.conv(x.mean((2, 3))[:, None])[:, 0].sigmoid()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x * self.weights(x)[:, :, None, None]
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each channel; the same for every query."""
-        return AttentionMap("channel", self.weights(x))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return C (2 H W) for mean and scale, 2 C k for the convolution, and the sigmoid."""
-        return self.in_channels * (2 * height * width + 2 * self.kernel_size + 1)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, kept for the product with the weights, the means and the weights."""
-        return self.in_channels * (height * width + 2)
-
 
 def adaptive_kernel_size(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
-    """Return the odd number nearest to (log2(channels) + b) / gamma, the larger one of two, at least 3."""
+    """Odd number nearest to (log2(channels) + b) / gamma, the larger one of two, at least 3."""
     whole = int(abs((math.log2(channels) + b) / gamma))
     return max(3, whole if whole % 2 else whole + 1)

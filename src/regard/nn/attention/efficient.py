@@ -14,9 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
+from regard.nn.attention.core import Card, Size, no_autocast
 from regard.nn.attention.kernel import KernelAttention
-from regard.nn.attention.multi_head import Size
 
 
 class EfficientAttention(KernelAttention):
@@ -27,14 +26,9 @@ class EfficientAttention(KernelAttention):
         paper="1812.01243",
         equation="b_i = softmax_channels(q_i) sum_j softmax_positions(k)_j^T v_j",
         parameters="4 * C**2 + 4 * C",
-        flops="8 * N * C**2 + 4 * N * C**2 / heads + 2 * N * C",
+        flops="8 * N * C**2 + 4 * N * C**2 / num_heads",
         peers=("the explicit kernel matrix",),
     )
-
-    @property
-    def features_per_head(self) -> int:
-        """One for each channel of a head."""
-        return self.in_channels // self.heads
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys -> their features, of the same shapes."""
@@ -43,11 +37,6 @@ class EfficientAttention(KernelAttention):
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) each -> (B, heads, N, d); no quotients, as weights sum to 1 by themselves."""
         wide = torch.promote_types(q.dtype, torch.float32)
-        with torch.autocast(q.device.type, enabled=False):
+        with no_autocast(q):
             phi_q, phi_k = self.feature_maps(q.to(wide), k.to(wide))
             return (phi_q @ (phi_k.transpose(-2, -1) @ v.to(wide))).to(v.dtype)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return an exponential for each feature, and d^2 products and sums twice for each position and head."""
-        head = self.in_channels // self.heads
-        return self.feature_flops(height, width) + 4 * height * width * self.in_channels * head

@@ -14,9 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.options import check_groups
+from regard.nn.attention.core import Attention, Card, check_divides
 from regard.types import AttentionMap
 
 
@@ -42,7 +40,7 @@ class EMAttention(Attention):
 
     def __init__(self, in_channels: int, groups: int = 8) -> None:
         super().__init__(in_channels)
-        check_groups("EMAttention", in_channels, groups)
+        check_divides(in_channels, groups, "groups")
         self.groups = groups
         self.group_channels = in_channels // groups
         self.conv1x1 = nn.Conv2d(self.group_channels, self.group_channels, 1)
@@ -75,20 +73,9 @@ class EMAttention(Attention):
         return (grouped * self.weights(grouped)).reshape(x.shape)
 
     def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each value, that of its group at its position; the same for every query."""
+        """Weight of each value, that of its group at its position; the same for every query."""
         weights = self.weights(self.by_group(x)).expand(-1, self.group_channels, -1, -1)
         return AttentionMap("elements", weights.reshape(x.shape))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return 18 c for each value for v, eleven for means, gates, m and the scale, and the gates of lines."""
-        c, positions = self.in_channels, height * width
-        lines = (2 * self.group_channels + 1) * c * (height + width)
-        return (11 + 18 * self.group_channels) * c * positions + lines + 2 * self.groups * positions
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, what was gated by row, and by column too, u and v, C H W each, and values of lines."""
-        c = self.in_channels
-        return 5 * c * height * width + 3 * c * (height + width) + self.groups * height * width + 8 * c
 
 
 def _channels(x: Tensor) -> Tensor:

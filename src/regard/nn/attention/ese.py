@@ -11,15 +11,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.options import check_choice
-from regard.types import AttentionMap
+from regard.nn.attention.core import Card, Reweighting, check_choice
 
 GATES = ("sigmoid", "hard_sigmoid")
 
 
-class ESE(Attention):
+class ESE(Reweighting):
     """One weight in 0..1 a channel, from the means of all channels by one full matrix.
 
     Args:
@@ -49,19 +46,3 @@ class ESE(Attention):
         """(B, C, H, W) -> (B, C)."""
         scores: Tensor = self.fc(x.mean((2, 3)))
         return scores.sigmoid() if self.gate == "sigmoid" else F.hardsigmoid(scores)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x * self.weights(x)[:, :, None, None]
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each channel; the same for every query."""
-        return AttentionMap("channel", self.weights(x))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return C (2 H W) for mean and scale, 2 C^2 for the matrix, and the gate."""
-        return self.in_channels * (2 * height * width + 2 * self.in_channels + 1)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, kept for the product with the weights, the means and the weights."""
-        return self.in_channels * (height * width + 2)

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.types import AttentionMap
+from regard.nn.attention.core import Card, Reweighting
 
 EPSILON = 1e-5
 """Added below both roots."""
@@ -26,7 +24,7 @@ START = 0.3
 """Standard deviation of what gamma starts from."""
 
 
-class GCT(Attention):
+class GCT(Reweighting):
     """One weight in 0..2 a channel, from its norm among those of all channels; three parameters a channel.
 
     Args:
@@ -42,7 +40,7 @@ class GCT(Attention):
         paper="1909.11519",
         equation="y_c = x_c (1 + tanh(gamma_c s_c / rms(s) + beta_c)), s_c = alpha_c |x_c|",
         parameters="3 * C",
-        flops="3 * C * N + 8 * C",
+        flops="3 * C * N + 9 * C + 1",
         peers=("its definition, by loops",),
     )
 
@@ -63,19 +61,3 @@ class GCT(Attention):
         norms = self.alpha * (wide.square().sum((2, 3)) + EPSILON).sqrt()
         among = norms / (norms.square().mean(1, keepdim=True) + EPSILON).sqrt()
         return 1 + (self.gamma * among + self.beta).tanh()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x * self.weights(x)[:, :, None, None].to(x.dtype)
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each channel; the same for every query."""
-        return AttentionMap("channel", self.weights(x))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return squares, their sum and the scale, three for each value, and eight for each channel."""
-        return self.in_channels * (3 * height * width + 8)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, kept for its square and the product with the weights, and values of channels."""
-        return self.in_channels * (height * width + 8)

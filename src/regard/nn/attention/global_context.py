@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from regard.errors import RegardError, nearest
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
+from regard.nn.attention.core import Attention, Card, check_at_least, check_choice
 from regard.types import AttentionMap
 
 MINIMUM = 8
@@ -28,11 +26,11 @@ class GlobalContext(Attention):
 
     Args:
         in_channels: channels of the input and the output.
-        ratio: channels per hidden unit; at least 8 hidden units remain.
+        reduction: channels per hidden unit; at least 8 hidden units remain.
         fusion: "add" or "scale", how the context reaches the positions.
 
     Raises:
-        RegardError: ``ratio`` is not positive, or ``fusion`` is unknown.
+        RegardError: ``reduction`` is not positive, or ``fusion`` is unknown.
     """
 
     card = Card(
@@ -44,17 +42,11 @@ class GlobalContext(Attention):
         peers=("timm.layers.GlobalContext",),
     )
 
-    def __init__(self, in_channels: int, ratio: int = 16, fusion: str = "add") -> None:
+    def __init__(self, in_channels: int, reduction: int = 16, fusion: str = "add") -> None:
         super().__init__(in_channels)
-        if ratio < 1:
-            what = f"GlobalContext: ratio {ratio} is not positive"
-            raise RegardError(what, expected="a whole number of channels per unit")
-        if fusion not in FUSIONS:
-            expected = "one of " + ", ".join(FUSIONS)
-            raise RegardError(
-                f"GlobalContext: unknown fusion {fusion!r}", expected=expected, hint=nearest(fusion, FUSIONS)
-            )
-        self.hidden = max(MINIMUM, in_channels // ratio)
+        check_at_least("GlobalContext", "reduction", reduction, 1)
+        check_choice("GlobalContext", "fusion", fusion, FUSIONS)
+        self.hidden = max(MINIMUM, in_channels // reduction)
         self.fusion = fusion
         self.w_k = nn.Conv2d(in_channels, 1, 1)
         self.w_v1 = nn.Linear(in_channels, self.hidden)
@@ -76,15 +68,5 @@ class GlobalContext(Attention):
         return x + context if self.fusion == "add" else x * context.sigmoid()
 
     def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return alpha, how much each position gives to the context; the same for every query."""
+        """Alpha, how much each position gives to the context; the same for every query."""
         return AttentionMap("spatial", self.weights(x).reshape(-1, *x.shape[2:]))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return 4 C H W for weights and context, the MLP, and the fusion."""
-        scale = self.in_channels if self.fusion == "scale" else 0
-        mlp = 4 * self.in_channels * self.hidden + self.hidden
-        return 5 * self.in_channels * height * width + mlp + scale
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, the weights of the positions, and the small layers' values."""
-        return (self.in_channels + 1) * height * width + 2 * self.in_channels + 3 * self.hidden

@@ -19,23 +19,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regard.errors import RegardError
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import fused_attention
-from regard.nn.attention.grouping import Cut, ceil_div, gather, members, put_back, slots
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.options import check_at_least, check_positions
+from regard.nn.attention.core import Card, Size, ceil_div, check_at_least, check_odd, fused_attention
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.partition import Axis, gather, pairs, put_back, slots
+from regard.nn.attention.position import check_pos_embed
 
 
 class GlobalTokensAttention(MultiHead):
     """Each position sees its surroundings and a few global positions, which see and are seen by all.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         window: odd side w of the square around a query.
         grid: g, for g x g global positions.
-        positions: kind of position, see ``POSITIONS``; not relative.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -52,15 +50,12 @@ class GlobalTokensAttention(MultiHead):
     )
 
     def __init__(
-        self, in_channels: int, heads: int = 4, window: int = 7, grid: int = 4, positions: str = "none"
+        self, in_channels: int, num_heads: int = 4, window: int = 7, grid: int = 4, pos_embed: str = "none"
     ) -> None:
-        check_positions("GlobalTokensAttention", positions)
+        check_pos_embed("GlobalTokensAttention", pos_embed)
         check_at_least("GlobalTokensAttention", "grid", grid, 1)
-        check_at_least("GlobalTokensAttention", "window", window, 1)
-        if window % 2 == 0:
-            near = f"the nearest are {window - 1} and {window + 1}"
-            raise RegardError(f"GlobalTokensAttention: window {window} is not odd", expected="an odd side", hint=near)
-        super().__init__(in_channels, heads, positions)
+        check_odd("GlobalTokensAttention", "window", window)
+        super().__init__(in_channels, num_heads, pos_embed)
         self.window = window
         self.grid = grid
 
@@ -69,10 +64,10 @@ class GlobalTokensAttention(MultiHead):
         rows, columns = (GlobalLines.of(n, self.grid, q.device) for n in size)
         chosen = (rows.at[:, None] * size[1] + columns.at).flatten()
         of_globals = fused_attention(q.index_select(2, chosen), k, v)
-        down, along = (Cut.blocks(n, self.window, ceil_div(n, self.window), q.device) for n in size)
+        down, along = (Axis.blocks(n, self.window, ceil_div(n, self.window), q.device) for n in size)
         halos = [Halo.of(n, self.window, q.device) for n in size]
-        queries, _ = members(down, along)
-        nearby = (halos[0].at[:, None, :, None] * size[1] + halos[1].at[None, :, None, :]).flatten(2).flatten(0, 1)
+        queries = pairs(down.queries, along.queries, size[1])
+        nearby = pairs(halos[0].at, halos[1].at, size[1])
         keys = torch.cat((nearby, chosen.expand(queries.shape[0], -1)), 1)
         mask = self._mask(rows, columns, *halos)
         tiles = fused_attention(gather(q, queries), gather(k, keys), gather(v, keys), allowed=mask)
@@ -83,7 +78,7 @@ class GlobalTokensAttention(MultiHead):
         return torch.where(is_global[:, None], of_globals.index_select(2, place), local)
 
     def _mask(self, rows: GlobalLines, columns: GlobalLines, down: Halo, along: Halo) -> Tensor:
-        """Return which keys, of its halo and then global, each query of a tile sees: (tiles, 1, w * w, keys)."""
+        """Which keys, of its halo and then global, each query of a tile sees: (tiles, 1, w * w, keys)."""
         # A global key inside a window is left out there, as it stands among the global ones already.
         is_global = rows.chosen[down.at][:, None, :, None] & columns.chosen[along.at][None, :, None]
         keys = down.inside[:, None, :, None] & along.inside[None, :, None] & ~is_global  # (down, along, u, u)
@@ -93,27 +88,14 @@ class GlobalTokensAttention(MultiHead):
         once = (rows.first[:, None] & columns.first).flatten()
         return torch.cat((local, once.expand(*local.shape[:2], -1)), -1)[:, None]
 
-    def reach(self, query: Size, size: Size) -> Tensor:
-        """Return what ``query`` sees: (H, W), boolean."""
+    def attention_mask(self, query: Size, size: Size) -> Tensor:
+        """What ``query`` sees: (H, W), boolean."""
         rows, columns = (GlobalLines.of(n, self.grid, torch.device("cpu")) for n in size)
         is_global = rows.chosen[:, None] & columns.chosen
         near_row, near_column = (
             (torch.arange(n) - at).abs() <= self.window // 2 for n, at in zip(size, query, strict=True)
         )
         return (near_row[:, None] & near_column) | is_global | is_global[query]
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return the pairs of all tiles with their halo and the global positions, and of those with all."""
-        tiles = ceil_div(height, self.window) * ceil_div(width, self.window)
-        keys = (2 * self.window - 1) ** 2 + self.grid**2
-        return tiles * self.window**2 * keys + self.grid**2 * height * width
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return queries, keys and values by tiles and whole, mixed values, what the projections keep, and the mask."""
-        tiles = ceil_div(height, self.window) * ceil_div(width, self.window)
-        queries, keys = self.window**2, (2 * self.window - 1) ** 2 + self.grid**2
-        of_tiles = 2 * self.in_channels * (queries + keys) + queries * (keys + self.heads)
-        return tiles * of_tiles + height * width * 4 * self.in_channels
 
 
 @dataclass(frozen=True)
@@ -134,7 +116,7 @@ class GlobalLines:
 
     @classmethod
     def of(cls, n: int, grid: int, device: torch.device) -> GlobalLines:
-        """Return the lines of an axis of ``n`` positions."""
+        """Lines of an axis of ``n`` positions."""
         at = (2 * torch.arange(grid, device=device) + 1) * n // (2 * grid)
         first = torch.cat((at[:1] >= 0, at[1:] > at[:-1]))
         lines = torch.arange(n, device=device)[:, None]
@@ -155,13 +137,13 @@ class Halo:
 
     @classmethod
     def of(cls, n: int, window: int, device: torch.device) -> Halo:
-        """Return the halos along an axis of ``n`` positions."""
+        """Halos along an axis of ``n`` positions."""
         starts = torch.arange(ceil_div(n, window), device=device)[:, None] * window
         at = starts + torch.arange(2 * window - 1, device=device) - window // 2
         return cls(at.clamp(min=0).clamp(max=n - 1), (at >= 0) & (at < n))
 
 
 def _band(window: int, device: torch.device) -> Tensor:
-    """Return which lines of its halo each line of a tile sees: (w, u), boolean."""
+    """Which lines of its halo each line of a tile sees: (w, u), boolean."""
     offset = torch.arange(2 * window - 1, device=device) - torch.arange(window, device=device)[:, None]
     return (offset >= 0) & (offset < window)

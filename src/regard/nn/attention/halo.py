@@ -14,21 +14,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.options import check_at_least
-from regard.nn.attention.sizes import least
-from regard.nn.attention.tiles import Axis, TiledAttention, count
+from regard.nn.attention.core import Card, ceil_div, check_at_least, least
+from regard.nn.attention.partition import Axis, PartitionedAttention
 
 
-class HaloAttention(TiledAttention):
+class HaloAttention(PartitionedAttention):
     """Attention of blocks of ``block`` x ``block`` queries to themselves and ``halo`` positions around.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         block: side of a block of queries.
         halo: rows and columns that are seen on each side of a block.
-        positions: kind of position, see ``POSITIONS``.
+        pos_embed: kind of position, see ``POSITIONS``.
 
     Raises:
         RegardError: ``block`` is not positive, ``halo`` negative, or as for every ``MultiHead``.
@@ -45,27 +43,23 @@ class HaloAttention(TiledAttention):
     )
 
     def __init__(
-        self, in_channels: int, heads: int = 4, block: int = 8, halo: int = 3, positions: str = "none"
+        self, in_channels: int, num_heads: int = 4, block: int = 8, halo: int = 3, pos_embed: str = "none"
     ) -> None:
         check_at_least("HaloAttention", "block", block, 1)
         check_at_least("HaloAttention", "halo", halo, 0)
-        super().__init__(in_channels, heads, positions, reach=block + halo - 1)
+        super().__init__(in_channels, num_heads, pos_embed, reach=block + halo - 1)
         self.block = block
         self.halo = halo
 
     def sees(self, query: int, n: int) -> Tensor:
-        """Return what a query sees on an axis of ``n`` positions: (n,), boolean."""
+        """What a query sees on an axis of ``n`` positions: (n,), boolean."""
         start = query // self.block * self.block
         keys = torch.arange(n)
         return (start - self.halo <= keys) & (keys < start + self.block + self.halo)
 
-    def cut(self, n: int) -> tuple[int, int, int]:
-        """Return the number of tiles on an axis of ``n`` positions, and of queries and keys in each."""
-        return count(n, self.block), self.block, min(self.block + 2 * self.halo, n)
-
     def axis(self, n: int, device: torch.device) -> Axis:
-        """Cut an axis of ``n`` positions."""
-        blocks = count(n, self.block)
+        """Divide an axis of ``n`` positions."""
+        blocks = ceil_div(n, self.block)
         slots = torch.arange(blocks * self.block, device=device)
         first = torch.arange(blocks, device=device)[:, None] * self.block - self.halo
         length = least(self.block + 2 * self.halo, n)
@@ -73,4 +67,4 @@ class HaloAttention(TiledAttention):
         keys = first.clamp(max=n - length).clamp(min=0) + torch.arange(length, device=device)
         seen = (first <= keys) & (keys < first + self.block + 2 * self.halo)
         queries = slots.clamp(max=n - 1).view(-1, self.block)
-        return Axis(queries, keys, seen[:, None].expand(-1, self.block, -1), slots[:n])
+        return Axis.of(queries, keys, seen[:, None], slots[:n])

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError, nearest
-from regard.nn.attention.multi_head import MultiHead, Size
+from regard.nn.attention.core import Size, no_autocast
+from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import POSITIONS, Position
 
 EPSILON = 1e-30
@@ -33,26 +34,21 @@ class KernelAttention(MultiHead):
     """Multi-head attention whose weights are products of features; a subclass says which.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
-        positions: kind of position, see ``POSITIONS``; not relative ones, which need the scores of all pairs.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
+        pos_embed: kind of position, see ``POSITIONS``; not relative ones, which need the scores of all pairs.
 
     Raises:
-        RegardError: ``heads`` does not divide ``in_channels``, or the positions are unknown or do not fit.
+        RegardError: ``num_heads`` does not divide ``in_channels``, or the positions are unknown or do not fit.
     """
 
-    def __init__(self, in_channels: int, heads: int = 4, positions: str = "none") -> None:
-        super().__init__(in_channels, heads, positions)
+    def __init__(self, in_channels: int, num_heads: int = 4, pos_embed: str = "none") -> None:
+        super().__init__(in_channels, num_heads, pos_embed)
         if type(self.position).on_scores is not Position.on_scores:
-            possible = [name for name in POSITIONS if name != positions]
-            what = f"{type(self).__name__} has no scores of pairs to add {positions!r} positions to"
-            raise RegardError(what, expected="one of " + ", ".join(possible), hint=nearest(positions, possible))
-        self.normalise = share
-
-    @property
-    @abstractmethod
-    def features_per_head(self) -> int:
-        """Number of features of a query or a key."""
+            possible = [name for name in POSITIONS if name != pos_embed]
+            what = f"{type(self).__name__} has no scores of pairs to add {pos_embed!r} positions to"
+            raise RegardError(what, expected="one of " + ", ".join(possible), hint=nearest(pos_embed, possible))
+        self.activation = share
 
     @abstractmethod
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,32 +60,17 @@ class KernelAttention(MultiHead):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) each -> (B, heads, N, d)."""
-        with torch.autocast(q.device.type, enabled=False):
+        with no_autocast(q):
             phi_q, phi_k = self.feature_maps(_wide(q), _wide(k))
             sums = phi_k.transpose(-2, -1) @ _wide(v)  # (B, heads, m, d)
             shares = phi_q @ phi_k.sum(-2)[..., None]  # (B, heads, N, 1)
             return (phi_q @ sums / shares.clamp(min=EPSILON)).to(v.dtype)
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:  # noqa: ARG002
-        """Return the implied weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
-        with torch.autocast(q.device.type, enabled=False):
+        """Implied weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
+        with no_autocast(q):
             phi_q, phi_k = self.feature_maps(_wide(q), _wide(k))
-            return self.normalise(phi_q @ phi_k.transpose(-2, -1), None)
-
-    def feature_flops(self, height: int, width: int) -> int:
-        """Return operations for the features of all queries and keys: one for each, unless a subclass says more."""
-        return 2 * height * width * self.heads * self.features_per_head
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return the features, m d products and sums twice for each position and head, sums of weights, quotients."""
-        features = self.heads * self.features_per_head
-        products = height * width * features * (4 * (self.in_channels // self.heads) + 3)
-        return self.feature_flops(height, width) + products + height * width * self.in_channels
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return queries, keys, values, features of both, quotients, their dividends and what was mixed."""
-        features = self.heads * self.features_per_head
-        return height * width * (6 * self.in_channels + 2 * features + 2 * self.heads)
+            return self.activation(phi_q @ phi_k.transpose(-2, -1), None)
 
 
 def _wide(x: Tensor) -> Tensor:

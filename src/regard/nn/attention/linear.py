@@ -6,7 +6,7 @@
 Deviations: a sum of weights counts as 1e-30 at least, where the authors add 1e-6 and 1e-15, so that rows sum to 1.
 With ReLU a query none of whose features is above 0 gets 0, and its row sums to 0: the output jumps where the last
 feature of a query dies, as it does with the authors'. EfficientViT's multi-scale aggregation of queries, keys and
-values (depth-wise convolutions before attention) and its batch norm are left out; ``positions="conditional"`` gives a
+values (depth-wise convolutions before attention) and its batch norm are left out; ``pos_embed="conditional"`` gives a
 depth-wise convolution.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from regard.nn.attention.card import Card
+from regard.nn.attention.core import Card
 from regard.nn.attention.kernel import KernelAttention
 
 
@@ -26,14 +26,9 @@ class LinearAttention(KernelAttention):
         paper="2006.16236",
         equation="b_i = phi(q_i) sum_j phi(k_j)^T v_j / phi(q_i) . sum_j phi(k_j), phi = elu + 1",
         parameters="4 * C**2 + 4 * C",
-        flops="8 * N * C**2 + 4 * N * C**2 / heads + 6 * N * C",
+        flops="8 * N * C**2 + 4 * N * C**2 / num_heads + 2 * N * C",
         peers=("the explicit kernel matrix",),
     )
-
-    @property
-    def features_per_head(self) -> int:
-        """One for each channel of a head."""
-        return self.in_channels // self.heads
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys -> their features, of the same shapes."""
@@ -53,14 +48,9 @@ class ReLULinearAttention(KernelAttention):
         paper="2205.14756",
         equation="b_i = relu(q_i) sum_j relu(k_j)^T v_j / relu(q_i) . sum_j relu(k_j)",
         parameters="4 * C**2 + 4 * C",
-        flops="8 * N * C**2 + 4 * N * C**2 / heads + 6 * N * C",
+        flops="8 * N * C**2 + 4 * N * C**2 / num_heads + 2 * N * C",
         peers=("timm.models.efficientvit_mit.LiteMLA", "the explicit kernel matrix"),
     )
-
-    @property
-    def features_per_head(self) -> int:
-        """One for each channel of a head."""
-        return self.in_channels // self.heads
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys -> their features, of the same shapes."""

@@ -19,11 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights, fused_attention
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.options import MAP_POSITIONS, check_at_least, check_positions
-from regard.nn.attention.tokens import split_heads, to_map, to_tokens
+from regard.nn.attention.core import (
+    Card,
+    Size,
+    attention_weights,
+    check_at_least,
+    fused_attention,
+    mixing,
+    split_heads,
+    to_tokens,
+)
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.position import MAP_POSITIONS, check_pos_embed
 
 
 class Linformer(MultiHead):
@@ -33,11 +40,11 @@ class Linformer(MultiHead):
     sum to 1.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         rank: k, the number of mixtures.
         side: of the base grid that E and F are learned on; 20 suits the coarsest map of an image of 640.
-        positions: kind of position, see ``POSITIONS``; one that acts on the map.
+        pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
 
     Raises:
         RegardError: an option does not fit.
@@ -53,21 +60,26 @@ class Linformer(MultiHead):
     )
 
     def __init__(
-        self, in_channels: int, heads: int = 4, rank: int = 64, side: int = 20, positions: str = "none"
+        self, in_channels: int, num_heads: int = 4, rank: int = 64, side: int = 20, pos_embed: str = "none"
     ) -> None:
-        check_positions("Linformer", positions, MAP_POSITIONS)
+        check_pos_embed("Linformer", pos_embed, MAP_POSITIONS)
         check_at_least("Linformer", "rank", rank, 1)
         check_at_least("Linformer", "side", side, 1)
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, num_heads, pos_embed)
         self.rank = rank
         self.side = side
         self.e = nn.Parameter(torch.randn(rank, side, side) / side)
         self.f = nn.Parameter(torch.randn(rank, side, side) / side)
 
     def projection(self, learned: Tensor, size: Size) -> Tensor:
-        """Return E or F for a map of ``size``: (rank, side, side) -> (rank, H * W)."""
+        """E or F for a map of ``size``: (rank, side, side) -> (rank, H * W)."""
         resized = F.interpolate(learned[None], size=size, mode="bilinear", align_corners=False)[0].flatten(1)
         return resized * (self.side**2 / (size[0] * size[1]))
+
+    def mixtures(self, learned: Tensor, tokens: Tensor, size: Size) -> Tensor:
+        """Learned sums of all positions, E x or F x: (B, H * W, C) -> (B, rank, C)."""
+        without = tokens[:, :1].expand(-1, self.rank, -1)
+        return mixing(lambda: self.projection(learned, size) @ tokens, without=without)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, C, H, W) -> queries (B, heads, H * W, d), keys and values (B, heads, rank, d)."""
@@ -76,41 +88,18 @@ class Linformer(MultiHead):
         q, k, v = (
             F.linear(t, w, b)
             for t, w, b in zip(
-                (tokens, self.projection(self.e, size) @ tokens, self.projection(self.f, size) @ tokens),
+                (tokens, self.mixtures(self.e, tokens, size), self.mixtures(self.f, tokens, size)),
                 self.qkv.weight.chunk(3),
                 self.qkv.bias.chunk(3),
                 strict=True,
             )
         )
-        return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): projections of channels alone; all that mixes positions is left out."""
-        tokens = to_tokens(self.position.on_map(x))
-        queries = F.linear(tokens, self.qkv.weight[: self.in_channels], self.qkv.bias[: self.in_channels])
-        return to_map(self.out(queries), (x.shape[2], x.shape[3]))
+        return split_heads(q, self.num_heads), split_heads(k, self.num_heads), split_heads(v, self.num_heads)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) and twice (B, heads, rank, d) -> (B, heads, N, d)."""
         return fused_attention(q, k, v)
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:  # noqa: ARG002
-        """Return the weights of one query (B, heads, 1, d) over all positions by way of F: (B, heads, 1, N)."""
+        """Weights of one query (B, heads, 1, d) over all positions by way of F: (B, heads, 1, N)."""
         return attention_weights(q, k) @ self.projection(self.f, size)
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return twice a pair for each position and mixture: one to attend to it, one to make it."""
-        return 2 * height * width * self.rank
-
-    def flops(self, height: int, width: int) -> int:
-        """Return the projections of N queries and outputs and of k keys and values, positions and mixing.
-
-        E and F of the map's size are the same for every image and not counted.
-        """
-        projections = 4 * (height * width + self.rank) * self.in_channels**2
-        return projections + self.position.flops(height, width) + self.mixing_flops(height, width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return input, queries and mixed values of N, E and F, and mixtures, keys and values."""
-        of_positions = height * width * (3 * self.in_channels + self.heads + 2 * self.rank)
-        return of_positions + 4 * self.rank * self.in_channels

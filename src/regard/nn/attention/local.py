@@ -15,18 +15,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.sliding import SlidingAttention
+from regard.nn.attention.core import Card
+from regard.nn.attention.partition import SlidingAttention
 
 
 class LocalAttention(SlidingAttention):
     """Attention to the ``window`` x ``window`` square around each position, cut at the border.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         window: side of the square, odd.
-        positions: kind of position, see ``POSITIONS``; "relative" is a bias for each place in the square.
+        pos_embed: kind of position, see ``POSITIONS``; "relative" is a bias for each place in the square.
 
     Raises:
         RegardError: ``window`` is even or not positive, or as for every ``MultiHead``.
@@ -42,14 +42,14 @@ class LocalAttention(SlidingAttention):
         peers=("MultiHeadSelfAttention under a mask", "MultiHeadSelfAttention from window = 2 max(H, W) - 1 on"),
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, window: int = 7, positions: str = "none") -> None:
-        super().__init__(in_channels, heads, window, positions, reach=window // 2)
+    def __init__(self, in_channels: int, num_heads: int = 4, window: int = 7, pos_embed: str = "none") -> None:
+        super().__init__(in_channels, num_heads, window, pos_embed, reach=window // 2)
 
     def sees(self, query: int, n: int) -> Tensor:
-        """Return what a query sees on an axis of ``n`` positions: (n,), boolean."""
+        """What a query sees on an axis of ``n`` positions: (n,), boolean."""
         return (torch.arange(n) - query).abs() <= self.window // 2
 
     def interval(self, positions: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Return the first and the last position that each of some positions of an axis of ``n`` sees."""
+        """First and the last position that each of some positions of an axis of ``n`` sees."""
         radius = self.window // 2
         return (positions - radius).clamp(min=0), (positions + radius).clamp(max=n - 1)

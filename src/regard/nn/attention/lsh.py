@@ -1,8 +1,8 @@
 """Attention among positions of like hash (Kitaev et al., Reformer, 2001.04451, section 2; equations 4 to 6, A.1).
 
 h(x) = argmax([x R; -x R]), R of d x (buckets / 2) normal values: vectors at a small angle share a bucket as a rule.
-Positions are sorted by bucket, and in a bucket by place, and cut into stretches of m. A query sees what is of its own
-bucket and stands in its own stretch or the one before. This is done in several rounds, each with an R of its own:
+Positions are sorted by bucket, and in a bucket by place, and cut into chunks of m. A query sees what is of its own
+bucket and stands in its own chunk or the one before. This is done in several rounds, each with an R of its own:
 b_i = sum over j seen in any round of softmax_j(q_i . k_j / sqrt(d)) v_j, each key once. Keys are the queries, scaled to
 length 1. Cost grows with N. With one bucket nothing is sorted or cut, and this is plain attention on those keys.
 
@@ -26,27 +26,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.errors import RegardError
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights, fused_attention
-from regard.nn.attention.grouping import ceil_div
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.options import check_at_least, check_positions
-from regard.nn.attention.tokens import split_heads, to_tokens
+from regard.nn.attention.core import (
+    Card,
+    Size,
+    attention_weights,
+    ceil_div,
+    check_at_least,
+    fused_attention,
+    no_autocast,
+    split_heads,
+    to_tokens,
+)
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.position import check_pos_embed
 
 FILLING = -2
-"""Stands for the group of what fills up the last stretch; neither it nor one more is that of a position."""
+"""Stands for the group of what fills up the last chunk; neither it nor one more is that of a position."""
 
 
 class LSHAttention(MultiHead):
     """Every position sees those near it in an order in which similar vectors stand together.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         buckets: an even number, or 1.
         rounds: hashes, each of which can bring positions together.
-        stretch: m, positions of a stretch.
-        positions: kind of position, see ``POSITIONS``; not relative.
+        chunk_size: m, positions of a chunk.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -58,39 +65,39 @@ class LSHAttention(MultiHead):
         equation="b_i = W_o [sum_{j: h(q_j) = h(q_i), near in order} softmax_j(q_hi . k_hj / sqrt(d)) v_hj],"
         " k = q / |q|",
         parameters="3 * C**2 + 3 * C",
-        flops="6 * N * C**2 + rounds * C * (N * buckets + 8 * ceiling(N / stretch) * stretch**2)",
+        flops="6 * N * C**2 + rounds * C * (N * buckets + 8 * ceiling(N / chunk_size) * chunk_size**2)",
         peers=("attention under an explicit mask",),
     )
 
     def __init__(
         self,
         in_channels: int,
-        heads: int = 4,
+        num_heads: int = 4,
         buckets: int = 16,
         rounds: int = 2,
-        stretch: int = 64,
-        positions: str = "none",
+        chunk_size: int = 64,
+        pos_embed: str = "none",
     ) -> None:
-        check_positions("LSHAttention", positions)
+        check_pos_embed("LSHAttention", pos_embed)
         check_at_least("LSHAttention", "rounds", rounds, 1)
-        check_at_least("LSHAttention", "stretch", stretch, 1)
+        check_at_least("LSHAttention", "chunk_size", chunk_size, 1)
         if buckets != 1 and (buckets < 1 or buckets % 2):
             hint = f"the nearest is {max(1, buckets + 1)}"
             raise RegardError(f"LSHAttention: {buckets} buckets", expected="an even number, or 1", hint=hint)
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, num_heads, pos_embed)
         del self.qkv
         self.buckets = buckets
         self.rounds = rounds
-        self.stretch = stretch
+        self.chunk_size = chunk_size
         self.query = nn.Linear(in_channels, in_channels)
         self.value = nn.Linear(in_channels, in_channels)
         self.rotations: Tensor
-        self.register_buffer("rotations", torch.randn(rounds, in_channels // heads, buckets // 2))
+        self.register_buffer("rotations", torch.randn(rounds, in_channels // num_heads, buckets // 2))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, C, H, W) -> queries, the same at length 1, and values, each (B, heads, H * W, d)."""
         tokens = to_tokens(self.position.on_map(x))
-        q, v = (split_heads(layer(tokens), self.heads) for layer in (self.query, self.value))
+        q, v = (split_heads(layer(tokens), self.num_heads) for layer in (self.query, self.value))
         q = self.position.on_heads(q, (x.shape[2], x.shape[3]))
         wide = q.to(torch.promote_types(q.dtype, torch.float32))
         return q, F.normalize(wide, dim=-1).to(q.dtype), v
@@ -99,10 +106,10 @@ class LSHAttention(MultiHead):
         """Sort positions by bucket: (B, heads, N, d) -> three times (rounds, B, heads, N), whole numbers.
 
         Returns:
-            The positions in order; the place of each position in it; and its stretch and bucket in one number: a query
+            The positions in order; the place of each position in it; and its chunk and bucket in one number: a query
             sees a key where the query's is the same or one more.
         """
-        with torch.autocast(k.device.type, enabled=False):
+        with no_autocast(k):
             dtype = torch.promote_types(k.dtype, torch.float32)
             # (rounds, B, heads, N, buckets / 2)
             turned = k.detach().to(dtype) @ self.rotations.to(dtype)[:, None, None]
@@ -111,7 +118,7 @@ class LSHAttention(MultiHead):
         steps = torch.arange(n, device=k.device)
         order = (bucket * n + steps).argsort(-1)
         place = torch.zeros_like(order).scatter(-1, order, steps.expand_as(order))
-        group = bucket * (ceil_div(n, self.stretch) + 1) + place // self.stretch
+        group = bucket * (ceil_div(n, self.chunk_size) + 1) + place // self.chunk_size
         return order, place, group.int()  # compared for all pairs: half the memory to read
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
@@ -129,19 +136,19 @@ class LSHAttention(MultiHead):
         return mixed / sums
 
     def _in_order(self, q: Tensor, k: Tensor, v: Tensor, groups: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the sum of weighted values of one round, (B, heads, N or more, d), and that of the weights, (..., 1).
+        """Sum of weighted values of one round, (B, heads, N or more, d), and that of the weights, (..., 1).
 
         All are in the order of the round. Keys are queries at length 1, so no score s_ij is above s_ii: weights are
         exp(s_ij - s_ii) over what all of them could come to, at most 1 and never all 0. No query sees nothing: what
-        fills up the last stretch sees itself.
+        fills up the last chunk sees itself.
         """
-        n, m = q.shape[2], self.stretch
+        n, m = q.shape[2], self.chunk_size
         many = ceil_div(n, m)
         own = (q * k).sum(-1, keepdim=True).detach() + math.log(2 * m * self.rounds)  # cancels: without a gradient
         cut = (*q.shape[:2], many, m)
         q, k, v, own = (F.pad(t, (0, 0, 0, many * m - n)).view(*cut, t.shape[-1]) for t in (q, k, v, own))
         group, *others = (F.pad(t, (0, many * m - n), value=FILLING).view(cut) for t in groups)
-        # in the stretch before, a bucket's number is one less; before the first stands the last, which never fits
+        # in the chunk before, a bucket's number is one less; before the first stands the last, which never fits
         unseen = group[..., None] != torch.cat((group.roll(1, 2) + 1, group), -1)[..., None, :]
         times = [_sees(other).to(q.dtype) for other in others] or [torch.zeros_like(unseen, dtype=q.dtype)]
         # in place: of large maps, to ask for fresh memory takes longer than to fill it
@@ -150,7 +157,7 @@ class LSHAttention(MultiHead):
         return (weights @ _with_previous(v)).flatten(2, 3), weights.sum(-1, keepdim=True).flatten(2, 3)
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
-        """Return the weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
+        """Weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
         if self.buckets == 1:
             return attention_weights(q, k)
         _, _, groups = self.order(k)
@@ -158,37 +165,15 @@ class LSHAttention(MultiHead):
         behind = groups[..., at : at + 1] - groups
         return attention_weights(q, k, allowed=((behind == 0) | (behind == 1)).any(0)[:, :, None])
 
-    def pairs(self, height: int, width: int) -> int:
-        """Return the pairs of each stretch with itself and the one before, padding included, of all rounds."""
-        n = height * width
-        return n * n if self.buckets == 1 else 2 * self.rounds * ceil_div(n, self.stretch) * self.stretch**2
-
-    def flops(self, height: int, width: int) -> int:
-        """Return three projections, 6 N C^2, the positions, and the mixing."""
-        projections = 6 * height * width * self.in_channels**2
-        return projections + self.position.flops(height, width) + self.mixing_flops(height, width)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return 4 C for each pair, and the hashes."""
-        hashes = 0 if self.buckets == 1 else height * width * self.in_channels * self.rounds * self.buckets
-        return super().mixing_flops(height, width) + hashes
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return input, queries, keys and values; of each round these in order, keys and values twice, and weights."""
-        n = height * width
-        if self.buckets == 1:
-            return n * (6 * self.in_channels + self.heads)
-        return n * self.in_channels * (5 + 8 * self.rounds) + self.heads * self.pairs(height, width)
-
 
 def _sees(group: Tensor) -> Tensor:
-    """Return whether queries see keys in one round, (B, heads, many, m) in the order of another: (..., m, 2 m)."""
+    """Whether queries see keys in one round, (B, heads, many, m) in the order of another: (..., m, 2 m)."""
     of_query, of_key = group[..., None], torch.cat((group.roll(1, 2), group), -1)[..., None, :]
     return (of_query == of_key).logical_or_(of_query - 1 == of_key)
 
 
 def _with_previous(x: Tensor) -> Tensor:
-    """Return each stretch and before it the one before it: (B, heads, many, m, d) -> (B, heads, many, 2 m, d)."""
+    """Each chunk and before it the one before it: (B, heads, many, m, d) -> (B, heads, many, 2 m, d)."""
     return torch.cat((x.roll(1, 2), x), 3)
 
 

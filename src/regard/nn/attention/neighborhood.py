@@ -13,18 +13,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.sliding import SlidingAttention
+from regard.nn.attention.core import Card, check_odd
+from regard.nn.attention.partition import SlidingAttention
 
 
 class NeighborhoodAttention(SlidingAttention):
     """Attention to the ``kernel`` x ``kernel`` positions nearest to each, moved inwards at the border.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         kernel: side of the square, odd.
-        positions: kind of position, see ``POSITIONS``; "relative" is the paper's bias.
+        pos_embed: kind of position, see ``POSITIONS``; "relative" is the paper's bias.
 
     Raises:
         RegardError: ``kernel`` is even or not positive, or as for every ``MultiHead``.
@@ -40,18 +40,19 @@ class NeighborhoodAttention(SlidingAttention):
         peers=("MultiHeadSelfAttention under a mask", "MultiHeadSelfAttention where the kernel covers the map"),
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, kernel: int = 7, positions: str = "none") -> None:
-        super().__init__(in_channels, heads, kernel, positions, reach=kernel - 1)
+    def __init__(self, in_channels: int, num_heads: int = 4, kernel: int = 7, pos_embed: str = "none") -> None:
+        check_odd(type(self).__name__, "kernel", kernel)
+        super().__init__(in_channels, num_heads, kernel, pos_embed, reach=kernel - 1)
         self.kernel = kernel
 
     def sees(self, query: int, n: int) -> Tensor:
-        """Return what a query sees on an axis of ``n`` positions: (n,), boolean."""
+        """What a query sees on an axis of ``n`` positions: (n,), boolean."""
         first = max(0, min(query - self.kernel // 2, n - self.kernel))
         seen = torch.zeros(n, dtype=torch.bool)
         seen[first : first + self.kernel] = True
         return seen
 
     def interval(self, positions: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Return the first and the last position that each of some positions of an axis of ``n`` sees."""
+        """First and the last position that each of some positions of an axis of ``n`` sees."""
         first = (positions - self.kernel // 2).clamp(max=n - self.kernel).clamp(min=0)
         return first, first + self.kernel - 1

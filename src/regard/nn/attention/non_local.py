@@ -18,12 +18,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.errors import RegardError, nearest
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights
-from regard.nn.attention.multi_head import Size, check_query
-from regard.nn.attention.tokens import to_map, to_tokens
+from regard.nn.attention.core import (
+    Attention,
+    Card,
+    Size,
+    attention_weights,
+    check_at_least,
+    check_choice,
+    check_query,
+    mixing,
+    no_autocast,
+    to_map,
+    to_tokens,
+)
 from regard.types import AttentionMap
 
 FORMS = ("embedded_gaussian", "dot_product")
@@ -34,12 +41,12 @@ class NonLocal(Attention):
 
     Args:
         in_channels: channels of the input and the output.
-        ratio: channels of the input per channel of theta, phi and g.
+        reduction: channels of the input per channel of theta, phi and g.
         form: "embedded_gaussian" or "dot_product".
         zero_start: whether W_z starts at zero, as in the paper; for use without a gate.
 
     Raises:
-        RegardError: ``ratio`` is not positive, or ``form`` is unknown.
+        RegardError: ``reduction`` is not positive, or ``form`` is unknown.
     """
 
     card = Card(
@@ -53,16 +60,12 @@ class NonLocal(Attention):
     )
 
     def __init__(
-        self, in_channels: int, ratio: int = 2, form: str = "embedded_gaussian", zero_start: bool = False
+        self, in_channels: int, reduction: int = 2, form: str = "embedded_gaussian", zero_start: bool = False
     ) -> None:
         super().__init__(in_channels)
-        if ratio < 1:
-            what = f"NonLocal: ratio {ratio} is not positive"
-            raise RegardError(what, expected="a whole number of channels per inner channel")
-        if form not in FORMS:
-            expected = "one of " + ", ".join(FORMS)
-            raise RegardError(f"NonLocal: unknown form {form!r}", expected=expected, hint=nearest(form, FORMS))
-        self.inner = max(1, in_channels // ratio)
+        check_at_least("NonLocal", "reduction", reduction, 1)
+        check_choice("NonLocal", "form", form, FORMS)
+        self.inner = max(1, in_channels // reduction)
         self.form = form
         self.theta = nn.Linear(in_channels, self.inner)
         self.phi = nn.Linear(in_channels, self.inner)
@@ -76,12 +79,9 @@ class NonLocal(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         theta, phi, g = self.project(x)
-        mixed = _softmax_mix(theta, phi, g) if self.form == "embedded_gaussian" else _dot_product_mix(theta, phi, g)
+        mix = _softmax_mix if self.form == "embedded_gaussian" else _dot_product_mix
+        mixed = mixing(mix, theta, phi, g, without=g)
         return x + to_map(self.w_z(mixed), (x.shape[2], x.shape[3]))
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): the four projections, g passed on as it is."""
-        return x + to_map(self.w_z(self.project(x)[2]), (x.shape[2], x.shape[3]))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, C, H, W) -> theta, phi and g, each (B, N, inner)."""
@@ -89,7 +89,7 @@ class NonLocal(Attention):
         return self.theta(tokens), self.phi(tokens), self.g(tokens)
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return the row f(x_i, x_j) / C(x) of one query i: (B, 1, 1, H, W); of a dot product, also below 0."""
+        """Row f(x_i, x_j) / C(x) of one query i: (B, 1, 1, H, W); of a dot product, also below 0."""
         size = (x.shape[2], x.shape[3])
         row, column = place = check_query(query, size)
         tokens = to_tokens(x)
@@ -101,23 +101,6 @@ class NonLocal(Attention):
             weights = theta @ phi.transpose(-2, -1) / phi.shape[1]
         return AttentionMap("rows", weights.reshape(x.shape[0], 1, 1, *size), (place,))
 
-    def flops(self, height: int, width: int) -> int:
-        """Return the four projections, the mixing and the residual sum."""
-        positions = height * width
-        projections = 8 * positions * self.in_channels * self.inner
-        return projections + self.mixing_flops(height, width) + self.in_channels * positions
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return 4 inner for each of N^2 pairs; for the dot product, 4 inner^2 and a division for each position."""
-        positions = height * width
-        if self.form == "dot_product":
-            return positions * self.inner * (4 * self.inner + 1)
-        return 4 * positions**2 * self.inner
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, theta, phi, g, what was mixed, and a normaliser for each position."""
-        return height * width * (self.in_channels + 4 * self.inner + 1)
-
 
 def _softmax_mix(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     """(B, N, d) each -> (B, N, d), by the fused kernel, which wants a dimension for heads."""
@@ -127,6 +110,6 @@ def _softmax_mix(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
 def _dot_product_mix(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     """(B, N, d) each -> (B, N, d), the (d, d) sum over positions first."""
     wide = torch.promote_types(theta.dtype, torch.float32)
-    with torch.autocast(theta.device.type, enabled=False):
+    with no_autocast(theta):
         sums = phi.to(wide).transpose(-2, -1) @ (g.to(wide) / phi.shape[1])
         return (theta.to(wide) @ sums).to(theta.dtype)

@@ -22,11 +22,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights, fused_attention
-from regard.nn.attention.multi_head import Size, check_query
-from regard.nn.attention.options import check_at_least, check_positions
-from regard.nn.attention.value_convolution import ValueConvolution
+from regard.nn.attention.core import (
+    Card,
+    Size,
+    attention_weights,
+    check_at_least,
+    check_query,
+    fused_attention,
+    no_autocast,
+)
+from regard.nn.attention.multi_head import ValueConvolution
+from regard.nn.attention.position import check_pos_embed
 from regard.types import AttentionMap
 
 
@@ -37,12 +43,12 @@ class NystromAttention(ValueConvolution):
     exact.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         grid: g, landmarks along each axis; the map's larger side makes every position one.
         iterations: for the pseudo-inverse.
         kernel: k, odd side of the convolution of the values; 0 for none.
-        positions: kind of position, see ``POSITIONS``; not relative.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -53,24 +59,24 @@ class NystromAttention(ValueConvolution):
         paper="2102.03902",
         equation="b_i = W_o [(F A^+ B v)_i + (P * v)_i], F, A, B the softmax of Q K'^T, Q' K'^T, Q' K^T over sqrt(d)",
         parameters="4 * C**2 + 4 * C + kernel**2 * C",
-        flops="8 * N * C**2 + 2 * kernel**2 * C * N + 4 * grid * C * (N + grid * W) + 8 * grid**2 * N * C"
-        " + 4 * grid**4 * C + iterations * heads * (8 * grid**6 + 4 * grid**4)",
+        flops="8 * N * C**2 + (2 * kernel**2 + 1) * C * N + 4 * grid * C * (N + grid * W) + 8 * grid**2 * N * C"
+        " + 4 * grid**4 * C + 8 * iterations * num_heads * grid**6",
         peers=("MultiHeadSelfAttention, with all landmarks and an exact pseudo-inverse",),
     )
 
     def __init__(
         self,
         in_channels: int,
-        heads: int = 4,
+        num_heads: int = 4,
         grid: int = 8,
         iterations: int = 6,
         kernel: int = 3,
-        positions: str = "none",
+        pos_embed: str = "none",
     ) -> None:
-        check_positions("NystromAttention", positions)
+        check_pos_embed("NystromAttention", pos_embed)
         check_at_least("NystromAttention", "grid", grid, 1)
         check_at_least("NystromAttention", "iterations", iterations, 1)
-        super().__init__(in_channels, heads, kernel, positions)
+        super().__init__(in_channels, num_heads, kernel, pos_embed)
         self.grid = grid
         self.iterations = iterations
         self.pseudo_inverse: Callable[[Tensor], Tensor] = partial(pseudo_inverse, iterations=iterations)
@@ -78,7 +84,7 @@ class NystromAttention(ValueConvolution):
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d), the attention alone."""
         wide = torch.promote_types(q.dtype, torch.float32)
-        with torch.autocast(q.device.type, enabled=False):
+        with no_autocast(q):
             q, k = q.to(wide), k.to(wide)
             q_marks, k_marks = self.landmarks(q, size), self.landmarks(k, size)
             inverse = self.pseudo_inverse(attention_weights(q_marks, k_marks))
@@ -93,41 +99,19 @@ class NystromAttention(ValueConvolution):
         return (along @ rows.view(batch, heads, self.grid, size[1], d)).flatten(2, 3)
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return the implied row of weights of one query for each head: (B, heads, 1, H, W)."""
+        """Implied row of weights of one query for each head: (B, heads, 1, H, W)."""
         size = (x.shape[2], x.shape[3])
         row, column = place = check_query(query, size)
         q, k, _ = self.project(x)
         wide = torch.promote_types(q.dtype, torch.float32)
         at = row * size[1] + column
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x):
             q, k = q.to(wide), k.to(wide)
             q_marks, k_marks = self.landmarks(q, size), self.landmarks(k, size)
             of_marks = attention_weights(q[:, :, at : at + 1], k_marks)
             weights = of_marks @ self.pseudo_inverse(attention_weights(q_marks, k_marks))
             weights = weights @ attention_weights(q_marks, k)
         return AttentionMap("rows", weights.reshape(*weights.shape[:3], *size), (place,))
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return twice a pair for each position and landmark, and one for each two landmarks."""
-        marks = self.grid**2
-        return 2 * height * width * marks + marks**2
-
-    def flops(self, height: int, width: int) -> int:
-        """Return projections, positions and mixing, and 2 k^2 for each value for the convolution."""
-        return super().flops(height, width) + 2 * self.kernel**2 * self.in_channels * height * width
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return means of queries and keys, 4 C for each pair (A^+ B v included), and four products an iteration."""
-        marks, c = self.grid**2, self.in_channels
-        means = 4 * self.grid * c * (height * width + self.grid * width)
-        return (
-            means + super().mixing_flops(height, width) + self.iterations * self.heads * 4 * marks**2 * (2 * marks + 1)
-        )
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return what projections, both calls and P keep for each position, and five matrices an iteration."""
-        of_positions = height * width * ((9 if self.kernel else 7) * self.in_channels + self.heads)
-        return of_positions + self.grid**4 * self.heads * (5 * self.iterations + 2)
 
 
 def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
@@ -142,7 +126,7 @@ def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
 
 
 def means_of_stretches(n: int, count: int, like: Tensor) -> Tensor:
-    """Return the matrix that takes the means over ``count`` stretches of n positions, as equal as can be: (count, n).
+    """Matrix that takes the means over ``count`` stretches of n positions, as equal as can be: (count, n).
 
     Stretches do not overlap; where there are more of them than positions, several hold the same one.
     """

@@ -18,8 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from regard.errors import RegardError
-from regard.nn.attention.card import Card
+from regard.nn.attention.core import Card, check_at_least
 from regard.nn.attention.kernel import KernelAttention
 
 MINIMUM = 32
@@ -30,13 +29,13 @@ class Performer(KernelAttention):
     """Multi-head attention with positive orthogonal random features.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on d = ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on d = ``in_channels / num_heads`` channels.
         features: m, of each head; d log d as the paper advises, at least 32, if None.
-        positions: kind of position, see ``POSITIONS``; not relative ones, which need the scores of all pairs.
+        pos_embed: kind of position, see ``POSITIONS``; not relative ones, which need the scores of all pairs.
 
     Raises:
-        RegardError: ``heads`` does not divide ``in_channels``, ``features`` is not positive, or the positions are
+        RegardError: ``num_heads`` does not divide ``in_channels``, ``features`` is not positive, or the positions are
             unknown or do not fit.
     """
 
@@ -45,23 +44,19 @@ class Performer(KernelAttention):
         paper="2009.14794",
         equation="b_i = phi(q_i) sum_j phi(k_j)^T v_j / phi(q_i) . sum_j phi(k_j), phi_w(x) = exp(w . x - |x|^2 / 2)",
         parameters="4 * C**2 + 4 * C",
-        flops="8 * N * C**2 + 8 * N * C * features + 4 * N * heads * features + 3 * N * C + N * heads",
+        flops="8 * N * C**2 + 8 * N * C * features + 2 * N * num_heads * features",
         peers=("softmax attention, as m grows", "the explicit kernel matrix"),
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, features: int | None = None, positions: str = "none") -> None:
-        super().__init__(in_channels, heads, positions)
-        if features is not None and features < 1:
-            raise RegardError(f"Performer: {features} features", expected="a positive number, such as 64")
-        channels = in_channels // heads
+    def __init__(
+        self, in_channels: int, num_heads: int = 4, features: int | None = None, pos_embed: str = "none"
+    ) -> None:
+        super().__init__(in_channels, num_heads, pos_embed)
+        check_at_least("Performer", "features", 1 if features is None else features, 1)
+        channels = in_channels // num_heads
         self.features = features or max(MINIMUM, math.ceil(channels * math.log(channels)))
         self.directions: Tensor
         self.register_buffer("directions", orthogonal_gaussians(self.features, channels))
-
-    @property
-    def features_per_head(self) -> int:
-        """As many as were asked for."""
-        return self.features
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (B, heads, M, d) and keys (B, heads, N, d) -> their features, (B, heads, M or N, m)."""
@@ -71,11 +66,6 @@ class Performer(KernelAttention):
         of_feature = along_k.detach().amax(-2, keepdim=True)
         along_q = along_q + of_feature
         return (along_q - along_q.detach().amax(-1, keepdim=True)).exp(), (along_k - of_feature).exp()
-
-    def feature_flops(self, height: int, width: int) -> int:
-        """Return 2 d m for each query and key, the squared keys and their subtraction; scaling is not counted."""
-        per_head = self.features * (4 * (self.in_channels // self.heads) + 1)
-        return height * width * (self.heads * (per_head + 1) + 2 * self.in_channels)
 
 
 def orthogonal_gaussians(count: int, channels: int) -> Tensor:

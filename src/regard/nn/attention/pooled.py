@@ -14,12 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights, fused_attention
-from regard.nn.attention.grouping import ceil_div
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.options import MAP_POSITIONS, check_at_least, check_choice, check_positions
-from regard.nn.attention.tokens import merge_heads, split_heads, to_map, to_tokens
+from regard.nn.attention.core import (
+    Card,
+    Size,
+    attention_weights,
+    ceil_div,
+    check_at_least,
+    check_choice,
+    fused_attention,
+    split_heads,
+    to_tokens,
+)
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.position import MAP_POSITIONS, check_pos_embed
 
 POOLINGS = ("mean", "conv")
 
@@ -31,11 +38,11 @@ class PooledAttention(MultiHead):
     contributes; with the convolution, which mixes a cell's channels, it tells the cell alone.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         reduction: r, side of a cell; 1 for plain attention.
         pooling: "mean", or "conv" for a convolution and a layer norm.
-        positions: kind of position, see ``POSITIONS``; one that acts on the map.
+        pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
 
     Raises:
         RegardError: an option does not fit.
@@ -46,7 +53,8 @@ class PooledAttention(MultiHead):
         paper="2102.12122",
         equation="b_i = W_o [sum_m softmax_m(q_hi . k_hm / sqrt(d)) v_hm], k and v from the map reduced by r x r",
         parameters="4 * C**2 + 4 * C",
-        flops="4 * N * C**2 + N * C + 4 * (C**2 + N * C) * ceiling(H / reduction) * ceiling(W / reduction)",
+        flops="4 * N * C**2"
+        " + (4 * C**2 + 4 * N * C + (reduction**2 + 1) * C + 2) * ceiling(H / reduction) * ceiling(W / reduction)",
         peers=("timm.models.pvt_v2.Attention", "torch.nn.MultiheadAttention on pooled keys"),
         linear=False,
     )
@@ -54,15 +62,15 @@ class PooledAttention(MultiHead):
     def __init__(
         self,
         in_channels: int,
-        heads: int = 4,
+        num_heads: int = 4,
         reduction: int = 2,
         pooling: str = "mean",
-        positions: str = "none",
+        pos_embed: str = "none",
     ) -> None:
-        check_positions("PooledAttention", positions, MAP_POSITIONS)
+        check_pos_embed("PooledAttention", pos_embed, MAP_POSITIONS)
         check_at_least("PooledAttention", "reduction", reduction, 1)
         check_choice("PooledAttention", "pooling", pooling, POOLINGS)
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, num_heads, pos_embed)
         self.reduction = reduction
         learned = pooling == "conv" and reduction > 1
         self.conv = nn.Conv2d(in_channels, in_channels, reduction, stride=reduction) if learned else None
@@ -74,7 +82,7 @@ class PooledAttention(MultiHead):
         weight, bias, c = self.qkv.weight, self.qkv.bias, self.in_channels
         q = F.linear(to_tokens(placed), weight[:c], bias[:c])
         k, v = F.linear(self.pool(placed), weight[c:], bias[c:]).chunk(2, -1)
-        return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
+        return split_heads(q, self.num_heads), split_heads(k, self.num_heads), split_heads(v, self.num_heads)
 
     def pool(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> one token for each cell, (B, cells, C)."""
@@ -88,36 +96,13 @@ class PooledAttention(MultiHead):
         share = _counts(height, r, x)[:, None] * _counts(width, r, x) / r**2
         return to_tokens(F.avg_pool2d(padded, r) / share)
 
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): every projection and the pooling; queries stand for the missing values."""
-        return to_map(self.out(merge_heads(self.project(x)[0])), (x.shape[2], x.shape[3]))
-
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) and twice (B, heads, cells, d) -> (B, heads, N, d)."""
         return fused_attention(q, k, v)
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:  # noqa: ARG002
-        """Return the weights of one query (B, heads, 1, d) over all positions by way of cells: (B, heads, 1, N)."""
+        """Weights of one query (B, heads, 1, d) over all positions by way of cells: (B, heads, 1, N)."""
         return spread(attention_weights(q, k), self.reduction, size)
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return a pair for each position and each cell."""
-        return height * width * ceil_div(height, self.reduction) * ceil_div(width, self.reduction)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return the projections of N queries and outputs and of all cells, the pooling, positions and mixing."""
-        positions, c, r = height * width, self.in_channels, self.reduction
-        cells = ceil_div(height, r) * ceil_div(width, r)
-        pooling = 0 if r == 1 else c * positions if self.conv is None else 2 * r**2 * c**2 * cells
-        projections = 4 * c**2 * (positions + cells)
-        return projections + pooling + self.position.flops(height, width) + self.mixing_flops(height, width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return input, queries, and mixed values twice, and pooled input, keys and values of cells."""
-        r, c = self.reduction, self.in_channels
-        cells = ceil_div(height, r) * ceil_div(width, r)
-        of_conv = 0 if self.conv is None else c * cells * (r**2 + 1)
-        return height * width * (4 * c + self.heads) + 3 * c * cells + of_conv
 
 
 def spread(of_cells: Tensor, r: int, size: Size) -> Tensor:
@@ -129,6 +114,6 @@ def spread(of_cells: Tensor, r: int, size: Size) -> Tensor:
 
 
 def _counts(n: int, r: int, like: Tensor) -> Tensor:
-    """Return how many of ``n`` positions each cell of ``r`` holds: (ceil(n / r),), in the dtype of ``like``."""
+    """How many of ``n`` positions each cell of ``r`` holds: (ceil(n / r),), in the dtype of ``like``."""
     starts = torch.arange(ceil_div(n, r), device=like.device) * r
     return (n - starts).clamp(max=r).to(like.dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -30,24 +30,16 @@ class Position(nn.Module):
         return q_or_k
 
     def on_scores(self, size: tuple[int, int]) -> Tensor | None:  # noqa: ARG002
-        """Return what is added to the scores, (heads, H * W, H * W), if anything."""
+        """What is added to the scores, (heads, H * W, H * W), if anything."""
         return None
 
     def on_row(self, query: tuple[int, int], size: tuple[int, int]) -> Tensor | None:  # noqa: ARG002
-        """Return what is added to the scores of one query, (heads, 1, H * W), if anything."""
+        """What is added to the scores of one query, (heads, 1, H * W), if anything."""
         return None
-
-    def flops(self, height: int, width: int) -> int:  # noqa: ARG002
-        """Return operations for one image."""
-        return 0
-
-    def saved_elements(self, height: int, width: int) -> int:  # noqa: ARG002
-        """Return the numbers kept for backward beside map, queries, keys and scores."""
-        return 0
 
 
 def sinusoid(positions: Tensor, channels: int, base: float = 10000.0) -> Tensor:
-    """Return sin and cos of each position at ``channels / 2`` wavelengths: (N,) -> (N, channels), sines first.
+    """Sin and cos of each position at ``channels / 2`` wavelengths: (N,) -> (N, channels), sines first.
 
     Wavelengths grow geometrically from 2 pi towards 2 pi * base (1706.03762, section 3.5, where sines and cosines
     alternate instead).
@@ -71,10 +63,6 @@ class Sinusoidal(Position):
         columns = sinusoid(torch.arange(width, device=x.device, dtype=torch.float32), channels // 2).T
         table = torch.cat((rows[:, :, None].expand(-1, -1, width), columns[:, None].expand(-1, height, -1)))
         return x + table.to(x.dtype)
-
-    def flops(self, height: int, width: int) -> int:  # noqa: ARG002
-        """Return 0: the table is the same for every image, and its addition is counted by none."""
-        return 0
 
 
 class Learned(Position):
@@ -100,10 +88,6 @@ class Conditional(Position):
     def on_map(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         return x + self.conv(x)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return 18 for each value of the map."""
-        return 18 * self.conv.out_channels * height * width
 
 
 class Rotary(Position):
@@ -152,14 +136,14 @@ class OffsetBias(Position):
 
     @abstractmethod
     def of(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
+        """Biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
 
     def biases(self, rows: int, columns: int) -> Tensor:
-        """Return the biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
+        """Biases of offsets up to so many steps either way: (heads, 2 rows + 1, 2 columns + 1)."""
         return self.of(*(torch.arange(-most, most + 1) for most in (rows, columns)))
 
     def at(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the bias of offsets that broadcast to a common shape: (heads, *shape)."""
+        """Bias of offsets that broadcast to a common shape: (heads, *shape)."""
         return self._look_up(rows // self.step, columns // self.step, (self.reach, self.reach))
 
     def on_scores(self, size: tuple[int, int]) -> Tensor:
@@ -185,18 +169,18 @@ class Relative(OffsetBias):
     Offsets beyond ``reach`` share the bias of the farthest one.
 
     Args:
-        heads: each has biases of its own.
+        num_heads: each has biases of its own.
         reach: steps along an axis up to which offsets are told apart.
         step: rows, and columns, in a step.
     """
 
-    def __init__(self, heads: int, reach: int = 19, step: int = 1) -> None:
+    def __init__(self, num_heads: int, reach: int = 19, step: int = 1) -> None:
         super().__init__(reach, step)
-        self.table = nn.Parameter(torch.empty(heads, 2 * reach + 1, 2 * reach + 1))
+        self.table = nn.Parameter(torch.empty(num_heads, 2 * reach + 1, 2 * reach + 1))
         nn.init.trunc_normal_(self.table, std=0.02)
 
     def of(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
+        """Biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
         row, column = (self._places(steps) for steps in (rows, columns))
         return self.table[:, row[:, None], column]
 
@@ -213,33 +197,23 @@ class LogSpaced(OffsetBias):
     two differ by 8 everywhere, which softmax does not see and which leaves no digits to narrow types.
 
     Args:
-        heads: each has biases of its own.
+        num_heads: each has biases of its own.
         reach: steps along an axis that become 1.
         step: rows, and columns, in a step.
         hidden: width of the network.
     """
 
-    def __init__(self, heads: int, reach: int = 19, step: int = 1, hidden: int = 512) -> None:
+    def __init__(self, num_heads: int, reach: int = 19, step: int = 1, hidden: int = 512) -> None:
         super().__init__(reach, step)
         self.hidden = nn.Linear(2, hidden)
-        self.out = nn.Linear(hidden, heads, bias=False)
+        self.out = nn.Linear(hidden, num_heads, bias=False)
 
     def of(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
+        """Biases of all pairs of so many steps along each axis: (n,), (m,) -> (heads, n, m)."""
         row, column = (self._spaced(steps) for steps in (rows, columns))
         offsets = torch.stack((row[:, None].expand(-1, column.shape[0]), column.expand(row.shape[0], -1)), -1)
         made: Tensor = self.out(F.relu(self.hidden(offsets)))
         return 8 * torch.tanh(made / 2).permute(2, 0, 1)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return the network's operations for the (2 H - 1) (2 W - 1) offsets of a map."""
-        each = 2 * self.hidden.out_features * (self.hidden.in_features + self.out.out_features)
-        return each * (2 * height - 1) * (2 * width - 1)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return what the network takes, has inside and gives for every offset of a map."""
-        each = self.hidden.in_features + self.hidden.out_features + self.out.out_features
-        return each * (2 * height - 1) * (2 * width - 1)
 
     def _spaced(self, steps: Tensor) -> Tensor:
         weight = self.hidden.weight
@@ -249,7 +223,7 @@ class LogSpaced(OffsetBias):
 
 
 def offsets_of_pairs(n: int) -> Tensor:
-    """Return the offset of key from query for each pair of places on an axis: (n, n)."""
+    """Offset of key from query for each pair of places on an axis: (n, n)."""
     places = torch.arange(n)
     return places[None] - places[:, None]
 
@@ -267,16 +241,34 @@ POSITIONS: Mapping[str, Callable[[int, int], Position]] = MappingProxyType(
 )
 
 
-def choose_position(name: str, channels: int, heads: int) -> Position:
-    """Return the kind of position of this name for maps of ``channels`` channels and attention of ``heads`` heads.
+MAP_POSITIONS = ("none", "sinusoidal", "learned", "conditional")
+"""Kinds of position that act on the map, before queries and keys part."""
+
+PAIR_FREE_POSITIONS = (*MAP_POSITIONS, "rotary")
+"""Kinds of position that need no table of all pairs of positions."""
+
+
+def check_pos_embed(owner: str, pos_embed: str, choices: Sequence[str] = PAIR_FREE_POSITIONS) -> None:
+    """Check that a kind of attention that never holds all pairs can use these positions.
+
+    Raises:
+        RegardError: it cannot; those that it can use are named.
+    """
+    if pos_embed not in choices:
+        what = f"{owner} cannot use {pos_embed!r} positions"
+        raise RegardError(what, expected="one of " + ", ".join(choices), hint=nearest(pos_embed, choices))
+
+
+def choose_position(name: str, channels: int, num_heads: int) -> Position:
+    """Kind of position of this name for maps of ``channels`` channels and attention of ``num_heads`` heads.
 
     Raises:
         RegardError: there is none, or it does not suit the number of channels.
     """
     if name not in POSITIONS:
         expected = "one of " + ", ".join(POSITIONS)
-        raise RegardError(f"unknown positions {name!r}", expected=expected, hint=nearest(name, POSITIONS))
-    return POSITIONS[name](channels, heads)
+        raise RegardError(f"unknown pos_embed {name!r}", expected=expected, hint=nearest(name, POSITIONS))
+    return POSITIONS[name](channels, num_heads)
 
 
 def _check_multiple_of_four(kind: str, channels: int) -> None:

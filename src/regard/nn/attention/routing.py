@@ -22,11 +22,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.errors import RegardError
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights, fused_attention
-from regard.nn.attention.grouping import ceil_div
-from regard.nn.attention.multi_head import MultiHead, Size, check_query
-from regard.nn.attention.options import check_at_least, check_positions
+from regard.nn.attention.core import (
+    Card,
+    Size,
+    attention_weights,
+    ceil_div,
+    check_at_least,
+    check_query,
+    fused_attention,
+    no_autocast,
+)
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.position import check_pos_embed
 from regard.types import AttentionMap
 
 
@@ -34,11 +41,11 @@ class RoutingAttention(MultiHead):
     """Every position attends within the clusters of like vectors that took it.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels, with clusters of its own.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels, with clusters of its own.
         clusters: k; the paper advises the square root of N.
         decay: how much of a centroid stays at each step of training.
-        positions: kind of position, see ``POSITIONS``; not relative.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -55,28 +62,28 @@ class RoutingAttention(MultiHead):
     )
 
     def __init__(
-        self, in_channels: int, heads: int = 4, clusters: int = 16, decay: float = 0.999, positions: str = "none"
+        self, in_channels: int, num_heads: int = 4, clusters: int = 16, decay: float = 0.999, pos_embed: str = "none"
     ) -> None:
-        check_positions("RoutingAttention", positions)
+        check_pos_embed("RoutingAttention", pos_embed)
         check_at_least("RoutingAttention", "clusters", clusters, 1)
         if not 0 <= decay <= 1:
             raise RegardError(f"RoutingAttention: decay {decay}", expected="a number from 0 to 1, such as 0.999")
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, num_heads, pos_embed)
         self.clusters = clusters
         self.decay = decay
         self.centroids: Tensor
-        drawn = F.normalize(torch.randn(heads, clusters, in_channels // heads), dim=-1)
+        drawn = F.normalize(torch.randn(num_heads, clusters, in_channels // num_heads), dim=-1)
         self.register_buffer("centroids", drawn)
 
     def likeness(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, heads, N, d) -> the same at length 1, and products with the centroids, (B, heads, clusters, N)."""
         dtype = torch.promote_types(x.dtype, torch.float32)
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x):
             unit = F.normalize(x.detach().to(dtype), dim=-1)
             return unit, self.centroids.to(dtype) @ unit.mT
 
     def members(self, likeness: Tensor) -> Tensor:
-        """Return the tokens that each cluster takes: (B, heads, clusters, N) -> (B, heads, clusters, w)."""
+        """Tokens that each cluster takes: (B, heads, clusters, N) -> (B, heads, clusters, w)."""
         return likeness.topk(ceil_div(likeness.shape[-1], self.clusters), dim=-1).indices
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
@@ -100,7 +107,7 @@ class RoutingAttention(MultiHead):
         for unit, likeness in ((queries, of_queries), (keys, of_keys)):
             nearest = likeness.argmax(2, keepdim=True)  # (B, heads, 1, N)
             is_nearest = (nearest == torch.arange(self.clusters, device=unit.device)[:, None]).to(unit.dtype)
-            with torch.autocast(unit.device.type, enabled=False):
+            with no_autocast(unit):
                 sums = (is_nearest @ unit).sum(0)  # (heads, clusters, d)
             count = is_nearest.sum((0, 3))[..., None]
             steps += torch.where(count > 0, sums / count.clamp(min=1), self.centroids.to(unit.dtype)) / 2
@@ -108,7 +115,7 @@ class RoutingAttention(MultiHead):
         self.centroids.copy_(F.normalize(moved, dim=-1))
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return the row of weights of one query for each head, 0 if no cluster took it: (B, heads, 1, H, W).
+        """Row of weights of one query for each head, 0 if no cluster took it: (B, heads, 1, H, W).
 
         In training it is that of the next forward pass; see above.
         """
@@ -122,20 +129,6 @@ class RoutingAttention(MultiHead):
         weights = weights * took / took.sum(2, keepdim=True).clamp(min=1)
         found = torch.zeros_like(k[..., 0]).scatter_add(2, keys.flatten(2), weights.flatten(2).to(k.dtype))
         return AttentionMap("rows", found.view(*found.shape[:2], 1, *size), (place,))
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return the pairs of all clusters."""
-        return self.clusters * ceil_div(height * width, self.clusters) ** 2
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return 4 C for each pair, and the products of queries and of keys with the centroids."""
-        return super().mixing_flops(height, width) + 4 * height * width * self.in_channels * self.clusters
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return input, queries, keys, values and mixed values, whole and in clusters, and members."""
-        in_clusters = self.clusters * ceil_div(height * width, self.clusters)
-        of_clusters = in_clusters * (4 * self.in_channels + 5 * self.heads)
-        return height * width * (3 * self.in_channels + 2 * self.heads) + of_clusters
 
 
 def _pick(x: Tensor, at: Tensor) -> Tensor:

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.options import check_at_least
+from regard.nn.attention.core import Card, Reweighting, check_at_least
 from regard.nn.attention.se import SE
-from regard.types import AttentionMap
 
 
-class ScSE(Attention):
+class ScSE(Reweighting):
     """One weight in 0..2 for each value: that of its channel plus that of its position.
 
     Args:
         in_channels: channels of the input and the output.
-        ratio: channels per hidden unit of the weights by channel.
+        reduction: channels per hidden unit of the weights by channel.
 
     Raises:
-        RegardError: ``ratio`` is not positive.
+        RegardError: ``reduction`` is not positive.
     """
 
     card = Card(
@@ -35,10 +32,10 @@ class ScSE(Attention):
         peers=("timm.layers.SEModule for its weights by channel",),
     )
 
-    def __init__(self, in_channels: int, ratio: int = 2) -> None:
+    def __init__(self, in_channels: int, reduction: int = 2) -> None:
         super().__init__(in_channels)
-        check_at_least("ScSE", "ratio", ratio, 1)
-        self.cse = SE(in_channels, ratio)
+        check_at_least("ScSE", "reduction", reduction, 1)
+        self.cse = SE(in_channels, reduction)
         self.sse = nn.Conv2d(in_channels, 1, 1, bias=False)
         self.hidden = self.cse.hidden
         self.note = self.cse.note
@@ -47,22 +44,3 @@ class ScSE(Attention):
         """(B, C, H, W) -> the same shape."""
         by_position: Tensor = self.sse(x).sigmoid()
         return self.cse.weights(x)[:, :, None, None] + by_position
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x * self.weights(x)
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each value; the same for every query."""
-        return AttentionMap("elements", self.weights(x))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return mean, convolution, sum of weights and scale, five for each value, the small layers, activations."""
-        positions = height * width
-        small = 4 * self.in_channels * self.hidden + self.in_channels + self.hidden
-        return 5 * self.in_channels * positions + small + positions
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input and its weights, C H W each, the weights by position, and the small layers' values."""
-        positions = height * width
-        return 2 * self.in_channels * positions + positions + 3 * self.in_channels + self.hidden

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from regard.nn.attention.dot_product import dot_product_attention
-from regard.nn.attention.heads import check_heads
-from regard.nn.attention.normaliser import choose_normaliser
-from regard.nn.attention.tokens import merge_heads, split_heads
+from regard.nn.attention.core import (
+    attention_weights,
+    check_divides,
+    choose_score_activation,
+    merge_heads,
+    split_heads,
+)
 
 
 class SingleHeadAttention(nn.Module):
@@ -20,46 +23,47 @@ class SingleHeadAttention(nn.Module):
 
     Args:
         channels: of a vector of the sequence.
-        key_channels: d_k, of queries and keys; ``channels`` if None.
+        qk_dim: d_k, of queries and keys; ``channels`` if None.
         value_channels: d_v, of values and output; ``channels`` if None.
-        normaliser: what turns scores into weights; see ``NORMALISERS``.
+        score_activation: what turns scores into weights; see ``SCORE_ACTIVATIONS``.
     """
 
     def __init__(
         self,
         channels: int,
-        key_channels: int | None = None,
+        qk_dim: int | None = None,
         value_channels: int | None = None,
-        normaliser: str = "softmax",
+        score_activation: str = "softmax",
     ) -> None:
         super().__init__()
-        self.normalise = choose_normaliser(normaliser)
-        self.w_q = nn.Linear(channels, key_channels or channels, bias=False)
-        self.w_k = nn.Linear(channels, key_channels or channels, bias=False)
+        self.activation = choose_score_activation(score_activation)
+        self.w_q = nn.Linear(channels, qk_dim or channels, bias=False)
+        self.w_k = nn.Linear(channels, qk_dim or channels, bias=False)
         self.w_v = nn.Linear(channels, value_channels or channels, bias=False)
 
     def forward(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, C) -> output (B, N, d_v) and weights (B, N, N)."""
-        return dot_product_attention(self.w_q(a), self.w_k(a), self.w_v(a), self.normalise)
+        weights = attention_weights(self.w_q(a), self.w_k(a), self.activation)
+        return weights @ self.w_v(a), weights
 
 
 class MultiHeadAttention(nn.Module):
     """Self-attention of several heads with an output matrix.
 
     Args:
-        channels: of a vector of the sequence; a multiple of ``heads``.
-        heads: each works on ``channels / heads`` channels.
-        normaliser: what turns scores into weights; see ``NORMALISERS``.
+        channels: of a vector of the sequence; a multiple of ``num_heads``.
+        num_heads: each works on ``channels / heads`` channels.
+        score_activation: what turns scores into weights; see ``SCORE_ACTIVATIONS``.
 
     Raises:
-        RegardError: ``heads`` does not divide ``channels``.
+        RegardError: ``num_heads`` does not divide ``channels``.
     """
 
-    def __init__(self, channels: int, heads: int = 4, normaliser: str = "softmax") -> None:
+    def __init__(self, channels: int, num_heads: int = 4, score_activation: str = "softmax") -> None:
         super().__init__()
-        check_heads(channels, heads)
-        self.heads = heads
-        self.normalise = choose_normaliser(normaliser)
+        check_divides(channels, num_heads)
+        self.num_heads = num_heads
+        self.activation = choose_score_activation(score_activation)
         self.w_q = nn.Linear(channels, channels, bias=False)
         self.w_k = nn.Linear(channels, channels, bias=False)
         self.w_v = nn.Linear(channels, channels, bias=False)
@@ -67,6 +71,6 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, C) -> output (B, N, C) and weights (B, heads, N, N)."""
-        q, k, v = (split_heads(w(a), self.heads) for w in (self.w_q, self.w_k, self.w_v))
-        output, weights = dot_product_attention(q, k, v, self.normalise)
-        return self.w_o(merge_heads(output)), weights
+        q, k, v = (split_heads(w(a), self.num_heads) for w in (self.w_q, self.w_k, self.w_v))
+        weights = attention_weights(q, k, self.activation)
+        return self.w_o(merge_heads(weights @ v)), weights

@@ -15,9 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.options import check_groups
+from regard.nn.attention.core import Attention, Card, check_divides
 from regard.types import AttentionMap
 
 EPSILON = 1e-5
@@ -41,13 +39,13 @@ class SGE(Attention):
         paper="1905.09646",
         equation="y_i = x_i sigmoid(gamma (c_i - mean(c)) / std(c) + beta), c_i = mean(x) . x_i in each group",
         parameters="2 * groups",
-        flops="4 * C * N + 3 * groups * N",
+        flops="4 * C * N + 8 * groups * N + groups",
         peers=("its definition, by loops",),
     )
 
     def __init__(self, in_channels: int, groups: int = 8, zero_start: bool = False) -> None:
         super().__init__(in_channels)
-        check_groups("SGE", in_channels, groups)
+        check_divides(in_channels, groups, "groups")
         self.groups = groups
         self.gamma = nn.Parameter(torch.zeros(groups) if zero_start else torch.ones(groups))
         self.beta = nn.Parameter(torch.ones(groups))
@@ -69,13 +67,5 @@ class SGE(Attention):
         return (self.by_group(x) * self.weights(x).to(x.dtype)).flatten(1, 2)
 
     def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each value, that of its group at its position; the same for every query."""
+        """Weight of each value, that of its group at its position; the same for every query."""
         return AttentionMap("elements", self.weights(x).expand(-1, -1, x.shape[1] // self.groups, -1, -1).flatten(1, 2))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return the mean, the product with it and the scale, four for each value, and three for each weight."""
-        return height * width * (4 * self.in_channels + 3 * self.groups)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input and five values for each weight."""
-        return height * width * (self.in_channels + 5 * self.groups)

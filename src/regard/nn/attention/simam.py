@@ -15,13 +15,10 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.sizes import least
-from regard.types import AttentionMap
+from regard.nn.attention.core import Card, Reweighting, least
 
 
-class SimAM(Attention):
+class SimAM(Reweighting):
     """One weight in 0.62..1 for each value; nothing to learn.
 
     Args:
@@ -55,19 +52,3 @@ class SimAM(Attention):
         others = positions - least(positions - 1, 1)  # n
         variance = squares.sum((2, 3), keepdim=True) / others
         return (squares / (4 * (variance + self.regularisation)) + 0.5).sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x * self.weights(x).to(x.dtype)
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each value; the same for every query."""
-        return AttentionMap("elements", self.weights(x))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return eight operations for each value and three for each channel."""
-        return self.in_channels * (8 * height * width + 3)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input, its distances from the mean, their squares and the weights."""
-        return 4 * self.in_channels * height * width

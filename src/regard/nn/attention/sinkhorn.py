@@ -22,11 +22,19 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import attention_weights, fused_attention
-from regard.nn.attention.grouping import Cut, ceil_div, gather, members, put_back, slots
-from regard.nn.attention.multi_head import MultiHead, Size, check_query
-from regard.nn.attention.options import check_at_least, check_positions
+from regard.nn.attention.core import (
+    Card,
+    Size,
+    attention_weights,
+    ceil_div,
+    check_at_least,
+    check_query,
+    fused_attention,
+    no_autocast,
+)
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.partition import Axis, gather, pairs, put_back, seen_by, slots
+from regard.nn.attention.position import check_pos_embed
 from regard.types import AttentionMap
 
 TINY = 1e-20
@@ -54,14 +62,14 @@ class Sorting:
     at: Tensor
 
     def mixed(self, blocks: Tensor) -> Tensor:
-        """Return K' or V': (T, BH, m, d) -> (T, BH, m, d)."""
+        """K' or V': (T, BH, m, d) -> (T, BH, m, d)."""
         values = (blocks * self.real[:, None, :, None]).transpose(0, 1).to(self.matrix.dtype)
-        with torch.autocast(blocks.device.type, enabled=False):
+        with no_autocast(blocks):
             sums = self.matrix @ values.flatten(2)
         return (sums.view(values.shape) / self.share.clamp(min=TINY)[..., None]).transpose(0, 1).to(blocks.dtype)
 
     def allowed(self) -> Tensor:
-        """Return which keys, of a block's own and then of its mixtures, its queries see: (T, BH, 1, 2 m)."""
+        """Which keys, of a block's own and then of its mixtures, its queries see: (T, BH, 1, 2 m)."""
         mixtures = (self.share > TINY).transpose(0, 1)
         return torch.cat((self.real[:, None].expand_as(mixtures), mixtures), -1)[:, :, None]
 
@@ -70,12 +78,12 @@ class SinkhornAttention(MultiHead):
     """Windows see themselves and a mixture of all windows, which is nearly a permutation of them.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         window: side of a window.
         iterations: normalisations of columns and rows.
         temperature: tau; lower comes closer to a permutation.
-        positions: kind of position, see ``POSITIONS``; not relative.
+        pos_embed: kind of position, see ``POSITIONS``; not relative.
 
     Raises:
         RegardError: an option does not fit.
@@ -86,8 +94,8 @@ class SinkhornAttention(MultiHead):
         paper="2002.11296",
         equation="b_i = W_o [sum_{j in K_t, K'_t} softmax_j(q_hi . k_hj / sqrt(d)) v_hj], K'_t = sum_u S_tu K_u",
         parameters="4 * C**2 + 4 * C",
-        flops="8 * N * C**2 + 2 * ceiling(H / window) * ceiling(W / window) * (window**2 * (4 * C * window**2 + C)"
-        " + ceiling(H / window) * ceiling(W / window) * (window**2 * (2 * C + heads) + C))",
+        flops="8 * N * C**2 + 2 * ceiling(H / window) * ceiling(W / window) * (4 * C * window**4"
+        " + ceiling(H / window) * ceiling(W / window) * (window**2 * (2 * C + num_heads) + C))",
         peers=("the explicit sorting, block by block", "MultiHeadSelfAttention where a window covers the map"),
         linear=False,
     )
@@ -95,31 +103,31 @@ class SinkhornAttention(MultiHead):
     def __init__(
         self,
         in_channels: int,
-        heads: int = 4,
+        num_heads: int = 4,
         window: int = 8,
         iterations: int = 8,
         temperature: float = 0.75,
-        positions: str = "none",
+        pos_embed: str = "none",
     ) -> None:
-        check_positions("SinkhornAttention", positions)
+        check_pos_embed("SinkhornAttention", pos_embed)
         check_at_least("SinkhornAttention", "window", window, 1)
         check_at_least("SinkhornAttention", "iterations", iterations, 1)
         if temperature <= 0:
             what = f"SinkhornAttention: temperature {temperature} is not positive"
             raise RegardError(what, expected="a positive number, such as 0.75")
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, num_heads, pos_embed)
         self.window = window
         self.iterations = iterations
         self.temperature = temperature
 
     def sort(self, q: Tensor, k: Tensor, size: Size) -> Sorting:
         """Queries and keys (B, heads, N, d) -> how blocks are sorted."""
-        rows, columns = (Cut.blocks(n, self.window, ceil_div(n, self.window), q.device) for n in size)
-        tokens, real = members(rows, columns)
+        rows, columns = (Axis.blocks(n, self.window, ceil_div(n, self.window), q.device) for n in size)
+        tokens, real = pairs(rows.keys, columns.keys, size[1]), seen_by(rows, columns)[:, 0, 0]
         means = [self._means(gather(t, tokens), real) for t in (q, k)]
         scores = means[0] @ means[1].mT / (math.sqrt(q.shape[-1]) * self.temperature)
         matrix = sinkhorn(scores, self.iterations)
-        with torch.autocast(q.device.type, enabled=False):
+        with no_autocast(q):
             share = matrix @ real.to(matrix.dtype)
         return Sorting(tokens, real, matrix, share, slots(rows, columns))
 
@@ -139,7 +147,7 @@ class SinkhornAttention(MultiHead):
         return put_back(mixed, sorting.at, q)
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return the implied row of weights of one query for each head: (B, heads, 1, H, W)."""
+        """Implied row of weights of one query for each head: (B, heads, 1, H, W)."""
         size = (x.shape[2], x.shape[3])
         row, column = place = check_query(query, size)
         q, k, _ = self.project(x)
@@ -155,27 +163,11 @@ class SinkhornAttention(MultiHead):
         here = torch.arange(implied.shape[1], device=x.device)[:, None] == block
         implied = implied + of_own[:, None] * here
         found = put_back(implied.transpose(0, 1)[..., None].to(k.dtype), sorting.at, k[..., :1])
-        return AttentionMap("rows", found.reshape(x.shape[0], self.heads, 1, *size), (place,))
-
-    def pairs(self, height: int, width: int) -> int:
-        """Return the pairs of each window with itself and its mixture, padding included."""
-        return 2 * ceil_div(height, self.window) * ceil_div(width, self.window) * self.window**4
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return the pairs, means of blocks, their products, the mixtures of keys and values, and their shares."""
-        blocks, size = ceil_div(height, self.window) * ceil_div(width, self.window), self.window**2
-        sorting = 2 * blocks**2 * (size * (2 * self.in_channels + self.heads) + self.in_channels)
-        return super().mixing_flops(height, width) + 2 * blocks * size * self.in_channels + sorting
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return tiles of queries and mixed values, keys, values and mixtures, sums, and the iterations' matrices."""
-        blocks, size = ceil_div(height, self.window) * ceil_div(width, self.window), self.window**2
-        matrices = 2 * self.iterations * self.heads * blocks**2
-        return height * width * 2 * self.in_channels + blocks * size * 11 * self.in_channels + matrices
+        return AttentionMap("rows", found.reshape(x.shape[0], self.num_heads, 1, *size), (place,))
 
 
 def sinkhorn(scores: Tensor, iterations: int) -> Tensor:
-    """Return exp(scores) scaled to columns and rows that sum to 1: (..., T, T), in float32 at least.
+    """Exp(scores) scaled to columns and rows that sum to 1: (..., T, T), in float32 at least.
 
     In logarithms, as section 3.1.1; rows are the last to be scaled.
     """

@@ -16,15 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.types import AttentionMap
+from regard.nn.attention.core import Card, Reweighting
 
 EPSILON = 1e-5
 """Added to variances."""
 
 
-class SRM(Attention):
+class SRM(Reweighting):
     """One weight in 0..1 a channel, from the mean and the spread of that channel alone.
 
     Args:
@@ -61,19 +59,3 @@ class SRM(Attention):
             return F.batch_norm(z, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
         normed: Tensor = self.bn(z)
         return normed
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x * self.weights(x)[:, :, None, None]
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each channel; the same for every query."""
-        return AttentionMap("channel", self.weights(x))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return mean, variance (three operations) and scale, five for each value, and five for each channel."""
-        return self.in_channels * (5 * height * width + 5)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input and its distances from the mean, C H W each, and values of channels."""
-        return self.in_channels * (2 * height * width + 8)

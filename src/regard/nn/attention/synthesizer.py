@@ -22,21 +22,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.nn.attention.card import Card
-from regard.nn.attention.dot_product import fused_attention
-from regard.nn.attention.multi_head import MultiHead, Size
-from regard.nn.attention.options import MAP_POSITIONS, check_at_least, check_positions
-from regard.nn.attention.tokens import split_heads, to_tokens
+from regard.nn.attention.core import Card, Size, check_at_least, fused_attention, split_heads, to_tokens
+from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.position import MAP_POSITIONS, check_pos_embed
 
 
 class DenseSynthesizer(MultiHead):
     """Every position tells from its own vector how it weighs all others.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels, and as many hidden units.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels, and as many hidden units.
         side: of the base grid that weights of positions are learned on.
-        positions: kind of position, see ``POSITIONS``; one that acts on the map.
+        pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
 
     Raises:
         RegardError: an option does not fit.
@@ -46,28 +44,28 @@ class DenseSynthesizer(MultiHead):
         family="global",
         paper="2005.00743",
         equation="b_i = W_o [sum_j softmax_j((W2_h relu(W1_h x_i))_j) v_hj]",
-        parameters="3 * C**2 + 3 * C + (C + heads) * side**2",
-        flops="6 * N * C**2 + 4 * N**2 * (C + heads)",
+        parameters="3 * C**2 + 3 * C + (C + num_heads) * side**2",
+        flops="6 * N * C**2 + 2 * N**2 * (2 * C + num_heads) + N * (2 * C + num_heads)",
         peers=("the paper's layers, on the base grid",),
         linear=False,
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, side: int = 20, positions: str = "none") -> None:
-        check_positions("DenseSynthesizer", positions, MAP_POSITIONS)
+    def __init__(self, in_channels: int, num_heads: int = 4, side: int = 20, pos_embed: str = "none") -> None:
+        check_pos_embed("DenseSynthesizer", pos_embed, MAP_POSITIONS)
         check_at_least("DenseSynthesizer", "side", side, 1)
-        super().__init__(in_channels, heads, positions)
+        super().__init__(in_channels, num_heads, pos_embed)
         del self.qkv
         self.side = side
-        channels = in_channels // heads
+        channels = in_channels // num_heads
         self.hidden = nn.Linear(in_channels, in_channels)
         self.value = nn.Linear(in_channels, in_channels)
-        self.keys = nn.Parameter(torch.randn(heads, channels, side, side) / math.sqrt(channels))
-        self.bias = nn.Parameter(torch.zeros(heads, 1, side, side))
+        self.keys = nn.Parameter(torch.randn(num_heads, channels, side, side) / math.sqrt(channels))
+        self.bias = nn.Parameter(torch.zeros(num_heads, 1, side, side))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, C, H, W) -> hidden units and fields (B, heads, H * W, d + 1), and values (B, heads, H * W, d)."""
         tokens = to_tokens(self.position.on_map(x))
-        hidden, v = (split_heads(t, self.heads) for t in (self.hidden(tokens).relu(), self.value(tokens)))
+        hidden, v = (split_heads(t, self.num_heads) for t in (self.hidden(tokens).relu(), self.value(tokens)))
         q = F.pad(hidden, (0, 1), value=1.0) * math.sqrt(hidden.shape[-1] + 1)  # undoes the kernel's scaling
         k = spread(torch.cat((self.keys, self.bias), 1), (x.shape[2], x.shape[3])).to(q.dtype)
         return q, k.expand(x.shape[0], -1, -1, -1), v
@@ -76,26 +74,13 @@ class DenseSynthesizer(MultiHead):
         """Hidden units and fields (B, heads, N, d + 1), values (B, heads, N, d) -> (B, heads, N, d)."""
         return fused_attention(q, k, v)
 
-    def flops(self, height: int, width: int) -> int:
-        """Return three layers, 6 N C^2, the positions, and the mixing; resized fields are the same for every image."""
-        layers = 6 * height * width * self.in_channels**2
-        return layers + self.position.flops(height, width) + self.mixing_flops(height, width)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return 4 (d + 1) for each pair and head: values are filled up to the width of the hidden units."""
-        return 4 * (self.in_channels + self.heads) * self.pairs(height, width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return input, hidden units twice, fields, values and mixed values, and a normaliser for each query."""
-        return height * width * (8 * self.in_channels + 3 * self.heads)
-
 
 class RandomSynthesizer(MultiHead):
     """Positions weigh each other as they have learned to, whatever the input is.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         rank: of the learned matrix of each head.
         side: of the base grid that weights of positions are learned on.
 
@@ -107,26 +92,26 @@ class RandomSynthesizer(MultiHead):
         family="global",
         paper="2005.00743",
         equation="b_i = W_o [sum_j softmax_j(r1_hi . r2_hj) v_hj]",
-        parameters="2 * C**2 + 2 * C + 2 * heads * rank * side**2",
-        flops="4 * N * C**2 + 4 * N**2 * heads * Max(rank, C / heads)",
+        parameters="2 * C**2 + 2 * C + 2 * num_heads * rank * side**2",
+        flops="4 * N * C**2 + 2 * N**2 * (num_heads * rank + C) + N * num_heads * rank",
         peers=("the paper's matrix R, on the base grid",),
         linear=False,
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, rank: int = 8, side: int = 20) -> None:
+    def __init__(self, in_channels: int, num_heads: int = 4, rank: int = 8, side: int = 20) -> None:
         check_at_least("RandomSynthesizer", "rank", rank, 1)
         check_at_least("RandomSynthesizer", "side", side, 1)
-        super().__init__(in_channels, heads)
+        super().__init__(in_channels, num_heads)
         del self.qkv
         self.rank = rank
         self.side = side
         self.value = nn.Linear(in_channels, in_channels)
-        self.r1 = nn.Parameter(torch.randn(heads, rank, side, side) / rank**0.25)
-        self.r2 = nn.Parameter(torch.randn(heads, rank, side, side) / rank**0.25)
+        self.r1 = nn.Parameter(torch.randn(num_heads, rank, side, side) / rank**0.25)
+        self.r2 = nn.Parameter(torch.randn(num_heads, rank, side, side) / rank**0.25)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, C, H, W) -> both fields (B, heads, H * W, rank) and values (B, heads, H * W, d)."""
-        v = split_heads(self.value(to_tokens(x)), self.heads)
+        v = split_heads(self.value(to_tokens(x)), self.num_heads)
         size = (x.shape[2], x.shape[3])
         q, k = (spread(r, size).to(v.dtype).expand(x.shape[0], -1, -1, -1) for r in (self.r1, self.r2))
         return q * math.sqrt(self.rank), k, v  # undoes the kernel's scaling
@@ -134,19 +119,6 @@ class RandomSynthesizer(MultiHead):
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """Fields (B, heads, N, rank) and values (B, heads, N, d) -> (B, heads, N, d)."""
         return fused_attention(q, k, v)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return two layers, 4 N C^2, and the mixing; resized fields are the same for every image."""
-        return 4 * height * width * self.in_channels**2 + self.mixing_flops(height, width)
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return 4 times the rank, or the channels of a head if they are more, for each pair and head."""
-        return 4 * self.heads * max(self.rank, self.in_channels // self.heads) * self.pairs(height, width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return input, values and mixed values, both fields, filled up, and a normaliser for each query."""
-        wide = max(self.rank, self.in_channels // self.heads)
-        return height * width * (3 * self.in_channels + self.heads * (3 * wide + 1))
 
 
 def spread(fields: Tensor, size: Size) -> Tensor:

@@ -12,11 +12,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from regard.errors import RegardError
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.nn.attention.multi_head import Size
+from regard.nn.attention.core import Attention, Card, Size, to_map, to_tokens
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
-from regard.nn.attention.tokens import to_map, to_tokens
 from regard.types import AttentionMap
 
 
@@ -24,14 +21,14 @@ class TransformerBlock(Attention):
     """Multi-head self-attention and a feed-forward network, each with a layer norm before and a sum behind it.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
-        ffn_ratio: hidden units of the feed-forward network per channel.
-        positions: kind of position, see ``POSITIONS``.
-        normaliser: what turns scores into weights; see ``NORMALISERS``.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
+        mlp_ratio: hidden units of the feed-forward network per channel.
+        pos_embed: kind of position, see ``POSITIONS``.
+        score_activation: what turns scores into weights; see ``SCORE_ACTIVATIONS``.
 
     Raises:
-        RegardError: an option of the attention does not fit, or ``ffn_ratio`` is not positive.
+        RegardError: an option of the attention does not fit, or ``mlp_ratio`` is not positive.
     """
 
     card = Card(
@@ -47,27 +44,23 @@ class TransformerBlock(Attention):
     def __init__(
         self,
         in_channels: int,
-        heads: int = 4,
-        ffn_ratio: float = 4.0,
-        positions: str = "none",
-        normaliser: str = "softmax",
+        num_heads: int = 4,
+        mlp_ratio: float = 4.0,
+        pos_embed: str = "none",
+        score_activation: str = "softmax",
     ) -> None:
         super().__init__(in_channels)
-        if ffn_ratio <= 0:
-            raise RegardError(f"TransformerBlock: ffn_ratio {ffn_ratio} is not positive", expected="such as 4")
-        self.hidden = max(1, int(in_channels * ffn_ratio))
+        if mlp_ratio <= 0:
+            raise RegardError(f"TransformerBlock: mlp_ratio {mlp_ratio} is not positive", expected="such as 4")
+        self.hidden = max(1, int(in_channels * mlp_ratio))
         self.norm1 = nn.LayerNorm(in_channels)
-        self.attn = MultiHeadSelfAttention(in_channels, heads, positions, normaliser)
+        self.attn = MultiHeadSelfAttention(in_channels, num_heads, pos_embed, score_activation)
         self.norm2 = nn.LayerNorm(in_channels)
         self.ffn = nn.Sequential(nn.Linear(in_channels, self.hidden), nn.GELU(), nn.Linear(self.hidden, in_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         return self.fed_forward(x + self.attn(self.normalised(x)))
-
-    def unmixed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W): all but the mixing of the attention."""
-        return self.fed_forward(x + self.attn.unmixed(self.normalised(x)))
 
     def fed_forward(self, z: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), the second half of the block."""
@@ -79,18 +72,5 @@ class TransformerBlock(Attention):
         return to_map(self.norm1(to_tokens(x)), (x.shape[2], x.shape[3]))
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Return the row of weights of one query for each head: (B, heads, 1, H, W)."""
+        """Row of weights of one query for each head: (B, heads, 1, H, W)."""
         return self.attn.attention(self.normalised(x), query)
-
-    def flops(self, height: int, width: int) -> int:
-        """Return the attention, two layers of 2 C hidden for each position, GELU and two residual sums."""
-        ffn = height * width * (4 * self.in_channels * self.hidden + self.hidden)
-        return self.attn.flops(height, width) + ffn + 2 * self.in_channels * height * width
-
-    def mixing_flops(self, height: int, width: int) -> int:
-        """Return the mixing of the attention."""
-        return self.attn.mixing_flops(height, width)
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return what the attention keeps, both norms' inputs and outputs, and both sides of the activation."""
-        return self.attn.saved_elements(height, width) + height * width * (4 * self.in_channels + 2 * self.hidden)

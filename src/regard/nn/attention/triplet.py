@@ -17,13 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.errors import RegardError
-from regard.nn.attention.base import Attention
-from regard.nn.attention.card import Card
-from regard.types import AttentionMap
+from regard.nn.attention.core import Card, Reweighting, check_odd
 
 
-class TripletAttention(Attention):
+class TripletAttention(Reweighting):
     """One weight in 0..1 for each value: the mean of one each for position, channel and row, channel and column.
 
     Args:
@@ -45,9 +42,7 @@ class TripletAttention(Attention):
 
     def __init__(self, in_channels: int, kernel_size: int = 7) -> None:
         super().__init__(in_channels)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            expected = f"an odd number, such as {max(1, kernel_size + 1)}"
-            raise RegardError(f"TripletAttention: kernel_size {kernel_size}", expected=expected)
+        check_odd("TripletAttention", "kernel_size", kernel_size)
         self.kernel_size = kernel_size
         self.channel_by_column = _gate(kernel_size)
         self.row_by_channel = _gate(kernel_size)
@@ -61,26 +56,6 @@ class TripletAttention(Attention):
         weights: Tensor = by_column + by_row + by_place
         return weights
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x * self.weights(x)
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Return the weight of each value; the same for every query."""
-        return AttentionMap("elements", self.weights(x))
-
-    def flops(self, height: int, width: int) -> int:
-        """Return three maxima, three means, two sums and the scale, C H W each, and the gates of the three planes."""
-        positions = height * width
-        planes = self.in_channels * (height + width) + positions
-        return 9 * self.in_channels * positions + (4 * self.kernel_size**2 + 2) * planes
-
-    def saved_elements(self, height: int, width: int) -> int:
-        """Return the input and its weights, C H W each, and six values for each place on a plane."""
-        positions = height * width
-        planes = self.in_channels * (height + width) + positions
-        return 2 * self.in_channels * positions + 6 * planes
-
 
 class _PlaneNorm(nn.BatchNorm2d):
     """Batch norm that bears a single value in training."""
@@ -93,7 +68,7 @@ class _PlaneNorm(nn.BatchNorm2d):
 
 
 def _pooled(x: Tensor, axis: int) -> Tensor:
-    """Return maximum and mean over an axis, which becomes the channels: (B, 2, ...)."""
+    """Maximum and mean over an axis, which becomes the channels: (B, 2, ...)."""
     return torch.stack((x.amax(axis), x.mean(axis)), 1)
 
 

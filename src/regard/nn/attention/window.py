@@ -18,20 +18,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regard.errors import RegardError
-from regard.nn.attention.card import Card
-from regard.nn.attention.sizes import least
-from regard.nn.attention.tiles import Axis, TiledAttention, count
+from regard.nn.attention.core import Card, ceil_div, check_at_least, least
+from regard.nn.attention.partition import Axis, PartitionedAttention
 
 
-class WindowAttention(TiledAttention):
+class WindowAttention(PartitionedAttention):
     """Attention within windows of ``window`` x ``window`` that do not overlap.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         window: side of a window.
-        positions: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
+        pos_embed: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
 
     Raises:
         RegardError: ``window`` is not positive, or as for every ``MultiHead``.
@@ -46,25 +44,20 @@ class WindowAttention(TiledAttention):
         peers=("torchvision.models.swin_transformer.ShiftedWindowAttention", "timm WindowAttention"),
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, window: int = 7, positions: str = "none") -> None:
-        if window < 1:
-            raise RegardError(f"a window of {window} holds nothing", expected="a positive number", hint="such as 7")
-        super().__init__(in_channels, heads, positions, reach=window - 1)
+    def __init__(self, in_channels: int, num_heads: int = 4, window: int = 7, pos_embed: str = "none") -> None:
+        check_at_least("WindowAttention", "window", window, 1)
+        super().__init__(in_channels, num_heads, pos_embed, reach=window - 1)
         self.window = window
         self.shift = 0
 
     def sees(self, query: int, n: int) -> Tensor:
-        """Return what a query sees on an axis of ``n`` positions: (n,), boolean."""
+        """What a query sees on an axis of ``n`` positions: (n,), boolean."""
         shift = self.shift if n > self.window else 0
         return (torch.arange(n) - shift) // self.window == (query - shift) // self.window
 
-    def cut(self, n: int) -> tuple[int, int, int]:
-        """Return the number of tiles on an axis of ``n`` positions, and of queries and keys in each."""
-        return count(n, self.window), self.window, self.window
-
     def axis(self, n: int, device: torch.device) -> Axis:
-        """Cut an axis of ``n`` positions."""
-        end = count(n, self.window) * self.window
+        """Divide an axis of ``n`` positions."""
+        end = ceil_div(n, self.window) * self.window
         shift = self.shift * least((n - 1) // self.window, 1)  # none where one window holds the axis
         slots = torch.arange(end, device=device)
         rolled = torch.where(slots < end - shift, slots + shift, slots + shift - end)
@@ -75,17 +68,17 @@ class WindowAttention(TiledAttention):
         seen = real[:, None] & ((region[:, :, None] == region[:, None]) | ~real[:, :, None])
         positions = slots[:n]
         back = torch.where(positions < shift, positions - shift + end, positions - shift)
-        return Axis(places, places, seen, back)
+        return Axis.of(places, places, seen, back)
 
 
 class ShiftedWindowAttention(WindowAttention):
     """Attention within windows that are shifted by half a side; what is rolled round the border is kept apart.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``heads``.
-        heads: each works on ``in_channels / heads`` channels.
+        in_channels: channels of the input and the output; a multiple of ``num_heads``.
+        num_heads: each works on ``in_channels / num_heads`` channels.
         window: side of a window.
-        positions: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
+        pos_embed: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
 
     Raises:
         RegardError: ``window`` is not positive, or as for every ``MultiHead``.
@@ -100,6 +93,6 @@ class ShiftedWindowAttention(WindowAttention):
         peers=("torchvision.models.swin_transformer.ShiftedWindowAttention",),
     )
 
-    def __init__(self, in_channels: int, heads: int = 4, window: int = 7, positions: str = "none") -> None:
-        super().__init__(in_channels, heads, window, positions)
+    def __init__(self, in_channels: int, num_heads: int = 4, window: int = 7, pos_embed: str = "none") -> None:
+        super().__init__(in_channels, num_heads, window, pos_embed)
         self.shift = window // 2
