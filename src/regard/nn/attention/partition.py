@@ -20,14 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from regard.nn.attention.core import (
-    Size,
-    attention_weights,
-    ceil_div,
-    check_odd,
-    fused_attention,
-    least,
-)
+from regard.nn.attention.core import Size, attention_weights, ceil_div, check_odd, fused_attention, least
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import LogSpaced, OffsetBias, Relative
 

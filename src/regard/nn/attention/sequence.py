@@ -9,13 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from regard.nn.attention.core import (
-    attention_weights,
-    check_divides,
-    choose_score_activation,
-    merge_heads,
-    split_heads,
-)
+from regard.nn.attention.core import attention_weights, check_divides, choose_score_activation, merge_heads, split_heads
 
 
 class SingleHeadAttention(nn.Module):
