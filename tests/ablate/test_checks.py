@@ -15,8 +15,7 @@ from rich.console import Console
 from tiny_studies import Here, tiny_plan
 
 from regard.ablate.checks import also_trained_on, overlap_lines
-from regard.ablate.power_analysis import dry_run
-from regard.ablate.probe import Probe
+from regard.ablate.power_analysis import Probe, dry_run
 from regard.ablate.report import Extras, build
 from regard.ablate.study import run_study
 from regard.data.dataset import Sample

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from tiny_studies import prepared
 
 from regard.ablate.folder import is_running, locked_run, read_json
-from regard.ablate.processes import ForkedProcess, ForkServer, run_job
+from regard.ablate.processes import ForkedProcess, ForkServer, kill_tree, run_job
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -94,3 +97,17 @@ def test_what_goes_wrong_before_there_is_a_fork_is_in_the_log(tmp_path: Path) ->
     assert "Python" in (run / "log.txt").read_text()
     server.close()
     server.close()
+
+
+def test_the_children_of_a_process_end_with_it() -> None:
+    sleep = "import time; time.sleep(60)"
+    code = (
+        f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {sleep!r}]).pid, flush=True); {sleep}"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        child = psutil.Process(int(process.stdout.readline()))
+        kill_tree(process.pid)
+        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        assert process.poll() is None
+        process.kill()

@@ -18,8 +18,7 @@ from regard.ablate.console import duration, epochs_of, study_table
 from regard.ablate.detector import DetectorExperiment, DetectorTrainable
 from regard.ablate.folder import StudyFolder, folder_names, is_running, locked_run, read_study
 from regard.ablate.plan import make_plan
-from regard.ablate.probe import Probe
-from regard.ablate.setup import planned_epochs
+from regard.ablate.power_analysis import Probe, planned_epochs
 from regard.ablate.study import check_effect, run_study
 from regard.errors import RegardError, RegardWarning
 

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -239,6 +240,8 @@ def end_with(*pipes: int) -> None:
 
 def serve() -> None:
     """Complete every run that standard input names, each in a fork."""
+    # Nothing has been computed yet, so that of the threads only those of libraries exist, which mind forks themselves.
+    warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     while line := sys.stdin.readline():
         lifeline, held = os.pipe()
         child = os.fork()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rich.console import Console
 
@@ -13,11 +12,10 @@ from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, Va
 from regard.ablate.format import power_lines
 from regard.ablate.hardware import Hardware
 from regard.ablate.plan import Plan, StudySettings
-from regard.ablate.probe import Probe, probe
+from regard.ablate.power_analysis import count_judged, planned_epochs, probe
 from regard.ablate.trainable import Budget, Experiment, write_run
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
-from regard.system.resources import available_cores
 from regard.training.folder import RunFolder, environment
 
 VERSIONS = ("regard", "torch")
@@ -95,39 +93,6 @@ def _described(variant: Variant, place: str, epochs: int) -> Document:
         "model": f"models/{place}.yaml",
         "epochs": epochs,
     }
-
-
-def count_judged(variants: Sequence[Variant]) -> int:
-    """Number of variants that are judged, at least 1."""
-    return max(sum(variant.role == "variant" for variant in variants), 1)
-
-
-def shared_threads(variants: int, seeds: int, processes: int | None) -> int:
-    """Number of threads of each run, if as many run in parallel as there are cores, or ``processes``."""
-    cores = available_cores()
-    return max(cores // min(processes or cores, variants * seeds, cores), 1)
-
-
-def planned_epochs(plan: StudySettings, experiment: Experiment, measured: Probe | None) -> dict[str, int]:
-    """Convert the plan's budget to epochs of every variant.
-
-    Raises:
-        RegardError: minutes are the budget, and no variant could be measured.
-    """
-    images, names = experiment.images.get("train", 0), [variant.name for variant in experiment.variants()]
-    if isinstance(plan, Plan) and plan.minutes:
-        assert measured is not None
-        known = measured.epochs_in(plan.minutes, images)
-        if not known:
-            why = next(iter(measured.failure_lines()), "none was tried")
-            raise RegardError(
-                f"minutes cannot be converted to epochs, as no variant could be measured: {why}",
-                hint="correct that, or give the budget in --epochs",
-            )
-        return {name: known.get(name, min(known.values())) for name in names}
-    epochs = math.ceil(plan.images / images) if isinstance(plan, Plan) and plan.images else plan.planned_epochs
-    assert epochs is not None
-    return dict.fromkeys(names, epochs)
 
 
 def open_study(study: StudyFolder, plan: StudySettings, experiment: Experiment, hardware: Hardware) -> Document:

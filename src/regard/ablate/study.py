@@ -22,8 +22,9 @@ from regard.ablate.folder import JOB, RESULT, VAL, Document, StudyFolder, StudyR
 from regard.ablate.hardware import device_here, free_gpus, hardware_here
 from regard.ablate.local import Executor, LocalExecutor, local_slots
 from regard.ablate.plan import Plan, StudySettings
+from regard.ablate.power_analysis import shared_threads
 from regard.ablate.report import Extras, write_report
-from regard.ablate.setup import create_study, open_study, prepare_runs, shared_threads
+from regard.ablate.setup import create_study, open_study, prepare_runs
 from regard.ablate.statistics import draw_images, image_interval
 from regard.ablate.trainable import Experiment, Missing
 from regard.ablate.verdict import analyse

@@ -10,7 +10,7 @@ from tiny_studies import tiny_plan
 
 from regard.ablate.detector import DetectorExperiment, with_mosaic
 from regard.ablate.hardware import Hardware
-from regard.ablate.probe import Probe, _start_seconds
+from regard.ablate.power_analysis import Probe, _start_seconds
 from regard.ablate.trainable import Budget
 from regard.config import TrainSettings
 
