@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 import regard
 from regard.config import DEFAULT_RECIPE, DetectSettings
+from regard.geometry.nms import suppress
 from regard.graph.detector import Detector
 from regard.inference.prepare import prepare
 from regard.inference.prepared import Run, has_bfloat16, open_onnxruntime, open_openvino
 from regard.inference.pytorch import open_with_torch
-from regard.nms import suppress
+from regard.nn.heads.yolov5_loss import assign
 from regard.profiling.latency import latencies_in_turn
-from regard.training.assign import assign
 from regard.types import Targets
 
 Call: TypeAlias = Callable[[], object]
@@ -139,7 +139,9 @@ def measure_crowds(counts: tuple[int, ...], repeats: int) -> dict[str, Any]:
     for n in counts:
         boxes = torch.cat((torch.rand(n, 2), torch.full((n, 2), 0.05)), 1)
         targets = Targets(torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long), boxes)
-        functions.append(partial(assign, targets, head.anchors, GRIDS, DEFAULT_RECIPE.loss.anchor_threshold))
+        functions.append(
+            partial(assign, targets, head.get_buffer("anchors"), GRIDS, DEFAULT_RECIPE.loss.anchor_threshold)
+        )
     times = latencies_in_turn(functions, CPU, repeats)
     names = [f"{what} {n}" for what in ("suppress", "assign") for n in counts]
     return {"seconds": dict(zip(names, times, strict=True))}

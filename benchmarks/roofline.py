@@ -37,12 +37,12 @@ from regard.data.formats import load_data
 from regard.data.images import ImageFile
 from regard.data.letterbox import letterbox
 from regard.data.synthetic import scene
+from regard.geometry.nms import suppress
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.graph.spec import IMAGE
 from regard.inference.prepare import prepare
 from regard.inference.prepared import has_bfloat16, open_onnxruntime, open_openvino
-from regard.nms import suppress
 from regard.nn.fuse import fold_batch_norm
 from regard.profiling.latency import latencies_in_turn
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from regard.config import DEFAULT_RECIPE
 from regard.graph.detector import Detector
-from regard.training.loss import detection_loss
+from regard.nn.heads import LossContext, total_loss
 from regard.training.optim import build_optimizer
 from regard.types import Targets
 
@@ -55,9 +55,9 @@ class Step:
 
     def loss(self) -> None:
         """Compute the loss."""
-        anchors, side = self.detector.head.anchors, self.images.shape[2]
+        context = LossContext(DEFAULT_RECIPE.loss, self.images.shape[2])
         with torch.inference_mode(False), torch.enable_grad():
-            self.total = detection_loss(self.raw, self.targets, anchors, DEFAULT_RECIPE.loss, side).total
+            self.total = total_loss(self.detector.head.criterion(self.raw, self.targets, context), len(self.images))
 
     def backward(self) -> None:
         """Differentiate it."""

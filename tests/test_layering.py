@@ -24,7 +24,7 @@ LEVELS = (
     ("profiling", "data", "weights"),
     ("graph",),
     ("nn",),
-    ("boxes", "nms", "config"),
+    ("config", "geometry"),
     ("types",),
     ("ahead", "allocator", "folders", "openvino_core", "replacing"),  # the first four move to system
     ("system",),

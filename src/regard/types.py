@@ -129,12 +129,14 @@ class Batch:
     Attributes:
         images: (B, 3, H, W) uint8, RGB.
         targets: the labelled boxes, in fractions of (W, H).
-        indices: dataset index of each image, for looking up its record.
+        indices: dataset index of each image, for looking up its sample.
+        total_images: images of the whole batch, over all processes.
     """
 
     images: Tensor
     targets: Targets
     indices: tuple[int, ...]
+    total_images: int
 
 
 @dataclass(frozen=True)

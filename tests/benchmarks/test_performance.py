@@ -14,8 +14,8 @@ import regard
 from regard.config import DetectSettings
 from regard.data.formats import load_data
 from regard.data.synthetic import scene
+from regard.geometry.nms import suppress
 from regard.graph.cost import row_costs
-from regard.nms import suppress
 
 MACHINE = {"processor": "x86_64, 2 cores", "threads": 2, "torch": "2", "regard": "0"}
 RATES = Rates(float32=100.0, bfloat16=400.0, copied=10.0, megapixels=5.0)

@@ -26,10 +26,10 @@ from regard.errors import RegardError, RegardWarning
 from regard.exporting import export_detector, load_exported
 from regard.exporting.header import METADATA_KEY, ExportHeader, format_of
 from regard.exporting.write import write
+from regard.geometry.nms import suppress
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import parse_spec
-from regard.nms import suppress
 from regard.prediction import predict
 
 Image = NDArray[np.uint8]

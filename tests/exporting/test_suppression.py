@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regard import nms
 from regard.config import DetectSettings
 from regard.exporting.suppression import SuppressedDetector, as_predictions, best_of_each_image, select_boxes
+from regard.geometry import nms
 from regard.graph.detector import Detector
 from regard.types import Predictions
 

@@ -254,7 +254,8 @@ def test_anchors_of_another_stride_are_refused() -> None:
 
 
 def test_check_levels_of_a_sound_detector_is_empty() -> None:
-    assert check_levels(build(parse_spec(STOCK_N, FILE)).spec) == []
+    detector = build(parse_spec(STOCK_N, FILE))
+    assert check_levels(detector.spec, detector.head) == []
 
 
 def test_a_row_that_nobody_reads_is_refused() -> None:

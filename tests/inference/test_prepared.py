@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 import regard
 from regard.backend import BackendFinder
 from regard.config import DetectSettings
+from regard.geometry.nms import suppress
 from regard.inference import open_finder
 from regard.inference.cache import PreparedHeader
 from regard.inference.prepared import PreparedFinder, first_alone, has_bfloat16, open_onnxruntime, open_openvino
-from regard.nms import suppress
 from regard.prediction import predict
 from regard.types import Detections
 

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regard.errors import RegardError
 from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
 from regard.nn.conv import Concat, Conv, Focus
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
-from regard.nn.head import Detect, decode, default_anchors
 from regard.nn.table import LAYERS
 from regard.nn.transformer import C3TR, TransformerBlock
 
@@ -222,56 +220,3 @@ def test_no_layer_mixes_images_or_changes_its_input(name: str) -> None:
         assert torch.allclose(layer(x), expected)
         assert torch.equal(x, before)
     assert torch.allclose(layer(whole[1:2]), expected[1:2])
-
-
-def test_head_is_anchor_major() -> None:
-    head, maps = (
-        Detect([3, 5], 2, [[1, 2, 3, 4], [5, 6, 7, 8]], strides=[8, 16]),
-        [torch.rand(2, 3, 4, 6), torch.rand(2, 5, 2, 3)],
-    )
-    for level, (raw, x) in enumerate(zip(head(maps), maps, strict=True)):
-        flat = head.m[level](x)
-        assert raw.shape == (2, 2, *x.shape[2:], 7)
-        for anchor in range(2):
-            for channel in range(7):
-                assert torch.equal(raw[:, anchor, ..., channel], flat[:, anchor * 7 + channel])
-    assert head.anchors.tolist() == [[[1 / 8, 2 / 8], [3 / 8, 4 / 8]], [[5 / 16, 6 / 16], [7 / 16, 8 / 16]]]
-
-
-def test_decode_by_loops() -> None:
-    shapes, strides = [(2, 3, 2, 5, 7), (2, 3, 1, 3, 7)], (8, 16)
-    raw, anchors = [torch.randn(s) for s in shapes], torch.rand(2, 3, 2) * 4
-    rows: list[list[list[float]]] = [[], []]
-    for b in range(2):
-        for level, stride in enumerate(strides):
-            for a in range(3):
-                for i in range(shapes[level][2]):
-                    for j in range(shapes[level][3]):
-                        s = [1 / (1 + math.exp(-v)) for v in raw[level][b, a, i, j].tolist()]
-                        w, h = (anchors[level, a] * stride).tolist()
-                        box = [(2 * s[0] - 0.5 + j) * stride, (2 * s[1] - 0.5 + i) * stride]
-                        rows[b].append([*box, (2 * s[2]) ** 2 * w, (2 * s[3]) ** 2 * h, *(s[4] * p for p in s[5:])])
-    boxes, scores = decode(raw, anchors, strides)
-    assert (boxes.shape, scores.shape) == ((2, 3 * 10 + 3 * 3, 4), (2, 3 * 10 + 3 * 3, 2))
-    assert torch.allclose(torch.cat((boxes, scores), 2), torch.tensor(rows), rtol=1e-5, atol=1e-5)
-    assert all(x.dtype == torch.float32 for x in decode([level.half() for level in raw], anchors, strides))
-
-
-def test_prior_bias() -> None:
-    torch.manual_seed(3)
-    plain = [nn.Conv2d(c, 3 * 9, 1).bias for c in (4, 6)]
-    torch.manual_seed(3)
-    head = Detect([4, 6], 4, 3, strides=[8, 32])
-    for conv_, before, stride in zip(head.m, plain, (8, 32), strict=True):
-        assert before is not None
-        change = (conv_.bias - before).detach().view(3, 9)
-        assert torch.equal(change[:, :4], torch.zeros(3, 4))
-        assert change[:, 4].tolist() == pytest.approx([math.log(8 / (640 / stride) ** 2)] * 3, rel=1e-5)
-        assert change[:, 5:].flatten().tolist() == pytest.approx([math.log(0.6 / (3 + 1e-5))] * 12, rel=1e-5)
-
-
-def test_anchors_to_begin_with_grow_with_the_stride() -> None:
-    assert default_anchors([8, 16], 3) == [[16, 16, 32, 32, 48, 48], [32, 32, 64, 64, 96, 96]]
-    assert default_anchors([8], 1) == [[16, 16]]
-    with pytest.raises(RegardError, match="1 levels of anchors for 2 detection levels"):
-        Detect([3, 5], 2, [[1, 2]], strides=[8, 16])

@@ -13,12 +13,12 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 import regard
-from regard.config import AugmentSettings, LossSettings
+from regard.config import AugmentSettings
 from regard.data.formats import load_data
 from regard.data.loader import TrainLoader
 from regard.graph.detector import Detector
 from regard.graph.user_modules import import_classes, import_modules
-from regard.training.loss import detection_loss, identity_reduce
+from regard.nn.heads import LossContext, identity_reduce, total_loss
 from regard.training.prepare import freeze_bn_stats
 
 DATA = "synthetic:context?train=8&val=2&test=0"
@@ -44,11 +44,11 @@ def losses_and_gradients(fabric: Fabric, state: dict[str, Tensor], out: Path) ->
     )
     batch = next(loader.epoch(0))
     reduce = identity_reduce if fabric.world_size == 1 else lambda counts: fabric.all_reduce(counts, reduce_op="sum")
-    loss = detection_loss(
-        wrapped(batch.images.float() / 255), batch.targets, model.head.anchors, LossSettings(), 128, reduce
-    )
-    fabric.backward(loss.total)
-    total = fabric.all_reduce(loss.total.detach(), reduce_op="mean")
+    levels = wrapped(batch.images.float() / 255)
+    losses = model.head.criterion(levels, batch.targets, LossContext(image_size=128, sum_over_processes=reduce))
+    own = total_loss(losses, batch.total_images)
+    fabric.backward(own)
+    total = fabric.all_reduce(own.detach(), reduce_op="mean")
     if fabric.is_global_zero:
         gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         torch.save({"total": total, "gradients": gradients}, out)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 import regard
 from regard.graph.detector import Detector
-from regard.nn.head import decode
 from regard.visualize.gradient import choose_detection, grad_cam, gradient_map, gradient_product
 
 IMAGES = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
@@ -65,7 +64,7 @@ def test_a_deeper_layer_agrees_with_plain_autograd(detector: Detector) -> None:
         x = layer(x)
         if name == "p3":
             activation = x
-    boxes, scores = (y[0] for y in decode(detector.head([x]), detector.head.anchors, detector.strides))
+    boxes, scores = (y[0] for y in detector.head.decode(detector.head([x])))
     row, class_id = choose_detection(boxes.detach(), scores.detach())
     (gradient,) = torch.autograd.grad(scores[row, class_id], activation)
     torch.testing.assert_close(found.product, gradient_product(activation.detach(), gradient)[0])

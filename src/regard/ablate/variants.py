@@ -30,7 +30,7 @@ from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import import_modules
 from regard.nn.gate import Gated
 from regard.nn.residual import residual_flops, residual_parameters
-from regard.training.prepare import fit_anchors, fit_classes, validation_split
+from regard.training.prepare import fit_classes, fit_head, validation_split
 from regard.weights.detector import load_detector, load_matching, rebuild
 from regard.weights.paths import SUFFIXES
 
@@ -147,7 +147,7 @@ class VariantBuilder:
         settings = self.plan.settings(seed, 1)
         detector, _ = fit_classes(detector, self.data)
         if settings.autoanchor:
-            fit_anchors(detector, self.data.splits["train"], settings)
+            fit_head(detector, self.data.splits["train"], settings)
         return detector
 
     def _control(self, variant: DetectorVariant) -> list[DetectorVariant]:

@@ -103,7 +103,7 @@ class TrainLoader:
                 for start in range(0, self._count, self._batch)
             ]
         return [
-            BatchPlan(batch.indices[self._rank :: self._world_size], batch.size, epoch, combine)
+            BatchPlan(batch.indices[self._rank :: self._world_size], batch.size, epoch, combine, len(batch.indices))
             for batch in batches
             if len(batch.indices) >= self._world_size
         ]
@@ -162,7 +162,7 @@ def _to_batch(samples: Sequence[LabelledImage], plan: BatchPlan) -> Batch:
         class_ids=torch.from_numpy(np.concatenate([sample.class_ids for sample in samples]).astype(np.int64)),
         boxes_cxcywh=torch.from_numpy(np.concatenate([middle, sides], axis=1).astype(np.float32)),
     )
-    return Batch(images, targets, plan.indices)
+    return Batch(images, targets, plan.indices, plan.total)
 
 
 def _corner_sizes(shape: Sequence[int]) -> NDArray[np.float64]:

@@ -22,12 +22,14 @@ class BatchPlan(NamedTuple):
         size: (height, width) of the input.
         epoch: counted from 0; part of the seed of every random draw.
         combine: whether mosaic and mixup may be applied.
+        total: images of the whole batch, over all processes; 0 where there is only one process.
     """
 
     indices: tuple[int, ...]
     size: tuple[int, int]
     epoch: int = 0
     combine: bool = False
+    total: int = 0
 
 
 def aspect_batches(samples: Sequence[Sample], imgsz: int, batch: int, stride: int, pad: float) -> list[BatchPlan]:

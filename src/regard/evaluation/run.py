@@ -14,7 +14,7 @@ from regard.errors import RegardError
 from regard.evaluation.metrics import Metrics, Speed
 from regard.evaluation.score import score
 from regard.finder import Finder, as_finder, to_detections
-from regard.nms import suppress
+from regard.geometry.nms import suppress
 from regard.system.prefetch import prefetch
 from regard.types import Detections, LetterboxedBatch
 

@@ -26,7 +26,6 @@ from regard.exporting.header import PACKAGES, ExportHeader, Format, file_of, for
 from regard.exporting.runtime import ExportedDetector, open_file
 from regard.exporting.write import write
 from regard.graph.detector import Detector
-from regard.weights.detector import with_current_anchors
 
 DEFAULT = ExportSettings()
 
@@ -142,7 +141,7 @@ def _header(detector: Detector, imgsz: int, nms: DetectSettings | None) -> Expor
         imgsz=math.ceil(imgsz / detector.max_stride) * detector.max_stride,
         max_stride=detector.max_stride,
         strides=detector.strides,
-        graph=with_current_anchors(detector).to_yaml(),
+        graph=detector.spec.to_yaml(),
         nms=nms,
     )
 

@@ -1,6 +1,6 @@
 """Non-maximum suppression as part of the exported graph, for a batch of any size; the settings become constants.
 
-The result is that of ``regard.nms.suppress``, except that its limit on candidates does not apply.
+The result is that of ``regard.geometry.nms.suppress``, except that its limit on candidates does not apply.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from regard.boxes import cxcywh_to_xyxy
 from regard.config import DetectSettings
+from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.graph.detector import Detector
 from regard.types import Predictions
 

@@ -15,6 +15,7 @@ from regard.errors import RegardError, nearest
 from regard.graph.renamed import with_new_names
 from regard.graph.signature import Signature, expected_instead, signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
+from regard.nn.heads.yolov5 import output_channels
 
 DIVISOR = 8
 
@@ -143,8 +144,9 @@ def _bare_word(value: Any, spec: ModelSpec) -> Any:
 def _scaled(value: Any, spec: ModelSpec, row: LayerSpec) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise _error(row, spec, f"{row.module}: output channels are {value!r}", expected="a positive whole number")
-    per_cell = spec.anchors if isinstance(spec.anchors, int) else len(spec.anchors[0]) // 2
-    return value if value == per_cell * (spec.nc + 5) else scale_channels(value, spec.width_multiple)
+    if value == output_channels(spec.nc, spec.anchors):  # YOLOv5 does not scale the channels of its head's outputs
+        return value
+    return scale_channels(value, spec.width_multiple)
 
 
 def _refuse_unknown(

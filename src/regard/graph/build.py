@@ -21,7 +21,7 @@ from regard.graph.signature import Signature, signature_of
 from regard.graph.spec import IMAGE, LayerInfo, LayerSpec, ModelSpec
 from regard.graph.user_modules import explain
 from regard.nn.gate import Gated
-from regard.nn.head import Detect
+from regard.nn.heads import HEADS, Head
 from regard.nn.table import LAYERS
 
 PROBE = 256
@@ -66,26 +66,34 @@ def build(
     raise_or_warn(check_references(spec), spec, allow=allow_miswired)
     outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
     if not spec.layers:
-        raise RegardError("there are no rows", file=spec.file, expected="rows in backbone and head, Detect as the last")
+        raise RegardError(
+            "there are no rows", file=spec.file, expected="rows in backbone and head, a detection head as the last"
+        )
     layers: list[nn.Module] = []
     info: dict[str, LayerInfo] = {}
     for row in spec.layers:
         built = _build_row(row, spec, [outputs[name] for name in row.inputs], modules)
         layers.append(built.layer)
         info[row.name], outputs[row.name] = built.info, built.output
-    if not isinstance(layers[-1], Detect):
-        last = spec.layers[-1]
-        raise RegardError(f"the last row is {last.module}, not Detect", file=last.file or spec.file, line=last.line)
     head = layers[-1]
+    if not isinstance(head, Head):
+        last = spec.layers[-1]
+        raise RegardError(
+            f"the last row is {last.module}, which is not a detection head",
+            file=last.file or spec.file,
+            line=last.line,
+            expected="one of " + ", ".join(HEADS) + ", or your own subclass of regard.nn.heads.Head by --module",
+            hint=nearest(last.module, HEADS),
+        )
     if head.nc != spec.nc:
         raise RegardError(
             f"the detection head states {head.nc} classes and the file {spec.nc}",
             file=spec.layers[-1].file or spec.file,
             line=spec.layers[-1].line,
-            expected="[nc, anchors] as its arguments",
+            expected="nc as its number of classes, such as [nc, anchors]",
         )
     spec = replace(spec, info=info)
-    raise_or_warn(check_levels(spec), spec, allow=allow_miswired)
+    raise_or_warn(check_levels(spec, head), spec, allow=allow_miswired)
     names = dict(names) if names else {i: f"class{i}" for i in range(spec.nc)}
     if sorted(names) != list(range(spec.nc)):
         raise RegardError(
@@ -170,7 +178,7 @@ def _build_row(
         layer.eval()
         with torch.no_grad():
             output = layer(maps if signature.multi_input else maps[0])
-        if not issubclass(layer_class, Detect):
+        if not issubclass(layer_class, Head):
             _check_output(row, output, maps[0], binding.expected_out)
             out_channels, stride = output.shape[1], PROBE / output.shape[-1]
         else:

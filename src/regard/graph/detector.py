@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from regard.config import IMGSZ
 from regard.graph.spec import IMAGE, ModelSpec
-from regard.nn.head import Detect, decode
+from regard.nn.heads import Head
 from regard.types import Predictions
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Detector(nn.Module):
         user_modules: Mapping[str, type[nn.Module]],
     ) -> None:
         super().__init__()
-        self.spec = spec
+        self._spec = spec
         self.names = dict(names)
         self.user_modules = dict(user_modules)
         self.model = nn.ModuleList(layers)
@@ -48,11 +49,20 @@ class Detector(nn.Module):
         self._many = [getattr(layer, "multi_input", False) for layer in layers]
 
     @property
-    def head(self) -> Detect:
+    def head(self) -> Head:
         """The detection head."""
         head = self.model[-1]
-        assert isinstance(head, Detect)  # graph.build refuses any other last row
+        assert isinstance(head, Head)  # graph.build rejects any other last row
         return head
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The graph, with the values that the head holds now, such as its anchors."""
+        return replace(self._spec, **self.head.graph_values())
+
+    @spec.setter
+    def spec(self, spec: ModelSpec) -> None:
+        self._spec = spec
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -62,7 +72,7 @@ class Detector(nn.Module):
     @property
     def max_stride(self) -> int:
         """What the sides of an input have to be multiples of."""
-        deepest = max((info.stride for info in self.spec.info.values()), default=0)
+        deepest = max((info.stride for info in self._spec.info.values()), default=0)
         return int(max(deepest, *self.strides))
 
     @property
@@ -72,7 +82,7 @@ class Detector(nn.Module):
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield the name of every row with its layer, in order."""
-        yield from zip((row.name for row in self.spec.layers), self.model, strict=True)
+        yield from zip((row.name for row in self._spec.layers), self.model, strict=True)
 
     def layer(self, name: str | int) -> nn.Module:
         """Return the layer of a row, by name or index.
@@ -80,7 +90,7 @@ class Detector(nn.Module):
         Raises:
             RegardError: no such row; the nearest name is suggested.
         """
-        return self.model[self.spec.index(self.spec.layer(name).name)]
+        return self.model[self._spec.index(self._spec.layer(name).name)]
 
     def forward(self, images: Tensor) -> Predictions | list[Tensor]:
         """Detect.
@@ -92,7 +102,7 @@ class Detector(nn.Module):
             In training the raw levels of the head; in evaluation all boxes in input pixels, with their class scores.
         """
         raw = self.raw(images)
-        return raw if self.training else decode(raw, self.head.anchors, self.strides)
+        return raw if self.training else self.head.decode(raw)
 
     def raw(self, images: Tensor) -> list[Tensor]:
         """Return the raw levels in either mode."""

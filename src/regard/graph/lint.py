@@ -18,6 +18,7 @@ from regard.graph.align import nearest_stock
 from regard.graph.dialects.yolov5 import integer_row
 from regard.graph.read import stock_graphs
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec
+from regard.nn.heads import Head
 
 FIRST_STOCK_STRIDE = 8
 """Stride of the first level of stock graphs with anchors; each further level doubles it."""
@@ -88,8 +89,8 @@ def _unread(spec: ModelSpec) -> list[WiringError]:
     return found
 
 
-def check_levels(spec: ModelSpec) -> list[WiringError]:
-    """Compare the strides of the detection levels of a built graph with their anchors."""
+def check_levels(spec: ModelSpec, layer: Head) -> list[WiringError]:
+    """Compare the strides of the detection levels of a built graph with the object sizes that its head is meant for."""
     head = spec.layers[-1]
     strides = [int(spec.info[name].stride) for name in head.inputs]
     listed = ", ".join(f"{name} {stride}" for name, stride in zip(head.inputs, strides, strict=True))
@@ -99,9 +100,10 @@ def check_levels(spec: ModelSpec) -> list[WiringError]:
                 head, f"two detection levels have the same stride: {listed}", "each level needs a different stride"
             )
         ]
-    if isinstance(spec.anchors, int):
+    stated = layer.object_sizes()
+    if stated is None:
         return _unordered(spec, head, strides, listed)
-    sizes = [sum(w * h for w, h in zip(a[::2], a[1::2], strict=True)) for a in spec.anchors]
+    sizes = [sum(w * h for w, h in zip(a[::2], a[1::2], strict=True)) for a in stated]
     by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
     by_stride = sorted(range(len(strides)), key=strides.__getitem__)
     if by_size != by_stride:
@@ -113,11 +115,11 @@ def check_levels(spec: ModelSpec) -> list[WiringError]:
                 f"corrected row: {integer_row(spec, head, names, head.args)}",
             )
         ]
-    return _foreign_anchors(spec, head, strides)
+    return _foreign_sizes(stated, head, strides)
 
 
 def _unordered(spec: ModelSpec, head: LayerSpec, strides: Sequence[int], listed: str) -> list[WiringError]:
-    """Find levels whose strides neither increase nor decrease, if there are no anchors to define the order."""
+    """Find levels whose strides neither increase nor decrease, if there are no stated sizes to define the order."""
     names = [name for _, name in sorted(zip(strides, head.inputs, strict=True))]
     if list(head.inputs) in (names, names[::-1]):
         return []
@@ -125,9 +127,8 @@ def _unordered(spec: ModelSpec, head: LayerSpec, strides: Sequence[int], listed:
     return [WiringError(head, f"the strides of the detection levels are not sorted: {listed}", corrected)]
 
 
-def _foreign_anchors(spec: ModelSpec, head: LayerSpec, strides: Sequence[int]) -> list[WiringError]:
+def _foreign_sizes(stated: Sequence[tuple[float, ...]], head: LayerSpec, strides: Sequence[int]) -> list[WiringError]:
     """Find levels whose anchors are those of a stock graph for another stride."""
-    assert not isinstance(spec.anchors, int)
     known = {
         anchors: FIRST_STOCK_STRIDE << level
         for stock in stock_graphs()
@@ -140,7 +141,7 @@ def _foreign_anchors(spec: ModelSpec, head: LayerSpec, strides: Sequence[int]) -
             f"detection level {name!r} has stride {stride}, but anchors for stride {known[anchors]}",
             "give the level with the stride of these anchors, or other anchors (`anchors: 3` fits them to the data)",
         )
-        for name, stride, anchors in zip(head.inputs, strides, spec.anchors, strict=True)
+        for name, stride, anchors in zip(head.inputs, strides, stated, strict=True)
         if known.get(anchors, stride) != stride
     ]
 

@@ -33,7 +33,7 @@ class SummaryRow:
         module: the layer's class.
         arguments: input channels, then the arguments of its constructor, channels scaled.
         gate: the value of its gate, None where it has none.
-        output: (C, H, W), or one of each level for the detection head (as (A, H, W, 5 + nc)).
+        output: (C, H, W), or one of each level for the detection head (its raw outputs without the batch).
         flops: for one image; a multiplication and an addition count as two.
         share: of all FLOPs, 0..1.
         saved_mib: memory that it keeps for the backward pass, for one image in float32, in MiB.
@@ -176,7 +176,7 @@ def _summary_row(i: int, row: LayerSpec, layer: nn.Module, cost: RowCost, spec: 
 
 def _argument(value: Any) -> str:
     if isinstance(value, tuple | list) and value and isinstance(value[0], tuple | list):
-        return f"{len(value)} x {len(value[0]) // 2} anchors"
+        return f"{len(value)} x {len(value[0])} numbers"
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 

@@ -22,7 +22,7 @@ from regard.graph.detector import Detector
 from regard.inference.cache import HEADER, INPUT_FORM, MODEL, OPENVINO_FORMS, SIDE, PreparedHeader, digest_of
 from regard.inference.prepared import Run, open_onnxruntime, open_openvino
 from regard.nn.fuse import fuse
-from regard.nn.head import Detect, decode
+from regard.nn.heads import YOLOv5Head
 from regard.types import Predictions
 
 TOLERANCE = 1e-4
@@ -37,7 +37,7 @@ class _RawHead(nn.Module):
 
     multi_input = True
 
-    def __init__(self, head: Detect) -> None:
+    def __init__(self, head: YOLOv5Head) -> None:
         super().__init__()
         self.m = head.m
 
@@ -51,6 +51,7 @@ class _RawDetector(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
+        assert isinstance(detector.head, YOLOv5Head)
         detector.model[-1] = _RawHead(detector.head)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -73,6 +74,7 @@ def prepare(detector: Detector, made_from: str, runtime: str, folder: Path) -> N
     check_exportable(detector)
     detector = copy.deepcopy(detector).cpu().float().eval()
     stride = detector.max_stride
+    assert isinstance(detector.head, YOLOv5Head)
     header = PreparedHeader(
         names=detector.names,
         max_stride=stride,
@@ -110,7 +112,8 @@ def _deviation(detector: Detector, run: Run) -> float:
     with torch.no_grad():
         expected = cast(Predictions, detector(images))
     levels = [torch.from_numpy(level.copy()) for level in run((images * 255).round().byte().numpy())]
+    assert isinstance(detector.head, YOLOv5Head)
     per_cell = detector.head.anchors_per_cell
     raw = [level.reshape(len(level), per_cell, -1, *level.shape[2:]).permute(0, 1, 3, 4, 2) for level in levels]
-    found = decode(raw, detector.head.anchors, detector.strides)
+    found = detector.head.decode(raw)
     return prediction_difference(found, expected, detector.max_stride)

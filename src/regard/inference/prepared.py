@@ -68,7 +68,7 @@ class PreparedFinder:
         return [self._decode([level[i] for level in levels], conf) for i in range(len(images))]
 
     def _decode(self, levels: list[Float32], conf: float) -> Float32:
-        """Decode the cells of one image that may score above ``conf``; the formulas of `regard.nn.head.decode`.
+        """Decode the cells of one image that may score above ``conf``, as `regard.nn.heads.YOLOv5Head.decode` does.
 
         No class scores above objectness, so that all other cells are left out before anything is computed.
         """

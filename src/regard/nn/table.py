@@ -13,7 +13,7 @@ from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
 from regard.nn.c3_attention import C3Attention
 from regard.nn.conv import Concat, Conv, Focus
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
-from regard.nn.head import Detect
+from regard.nn.heads import HEADS
 from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.partial import C2PSA
 from regard.nn.residual import ResidualConvolutions
@@ -38,7 +38,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "SPP": SPP,
         "SPPF": SPPF,
         "Concat": Concat,
-        "Detect": Detect,
+        **HEADS,
         **ATTENTION,
     }
 )

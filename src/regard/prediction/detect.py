@@ -16,7 +16,7 @@ from regard.ahead import ahead, map_ahead
 from regard.config import PREDICT, DetectSettings, PredictSettings, require_positive
 from regard.data.letterbox import letterbox_rect
 from regard.finder import Finder, ParallelFinder, as_finder, to_detections
-from regard.nms import suppress
+from regard.geometry.nms import suppress
 from regard.prediction.sources import Frame, Source, frames, is_single_image
 from regard.types import Detections, LetterboxTransform
 

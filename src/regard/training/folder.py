@@ -16,7 +16,7 @@ from typing import Any
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.system.files import atomic_write
-from regard.weights.detector import save_detector, with_current_anchors
+from regard.weights.detector import save_detector
 from regard.weights.store import load_state, save_state
 
 PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
@@ -35,7 +35,7 @@ class RunFolder:
 
     def write_config(self, detector: Detector, config: Mapping[str, Any]) -> None:
         """Write ``model.yaml`` and ``run.json`` (settings, seed, versions, git state, command)."""
-        self.write("model.yaml", with_current_anchors(detector).to_yaml())
+        self.write("model.yaml", detector.spec.to_yaml())
         self.write_json("run.json", {**config, "environment": environment()})
 
     def write_weights(

@@ -28,6 +28,7 @@ from regard.graph.cost import check_imgsz
 from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
 from regard.nn.gate import gate_values
+from regard.nn.heads import LossContext, identity_reduce, total_loss
 from regard.profiling.memory import available_bytes
 from regard.training.callbacks import (
     BatchEnd,
@@ -43,15 +44,13 @@ from regard.training.callbacks import (
 from regard.training.callbacks.events import EpochRow
 from regard.training.ema import Ema
 from regard.training.folder import RunFolder
-from regard.training.loss import DetectionLoss, detection_loss, identity_reduce
 from regard.training.optim import build_optimizer, schedule, set_step
 from regard.training.precision import FABRIC
-from regard.training.prepare import fit_anchors, fit_classes, freeze, freeze_bn_stats, validation_split
-from regard.types import LetterboxedBatch
+from regard.training.prepare import fit_classes, fit_head, freeze, freeze_bn_stats, validation_split
+from regard.types import LetterboxedBatch, Targets
 
 log = logging.getLogger("regard.training")
 
-LOSSES = ("box", "obj", "cls")
 CACHE_FOLDER = "image-cache"
 """Folder of ``cache="disk"``, next to the run's, so that neighbouring runs share it."""
 MOST_NAMES = 8
@@ -127,8 +126,9 @@ class Trainer:
             if report.partly or report.initialised:
                 self._say(report.to_text())
         if self.settings.autoanchor and not self.resume:
-            check = fit_anchors(detector, self.train_records, self.settings)
-            self._say(f"anchors: best possible recall {check.recall:.3f}" + (", refitted" * check.refitted))
+            fitted = fit_head(detector, self.train_records, self.settings)
+            if fitted:
+                self._say(fitted)
         frozen = freeze(detector, self.settings.freeze)
         if frozen:
             self._say("frozen: " + ", ".join(frozen))
@@ -230,7 +230,8 @@ class Trainer:
         freeze_bn_stats(self.detector, settings.freeze_batchnorm)
         mosaic = epoch < settings.epochs - self.recipe.close_mosaic
         steps = len(self.loader)
-        sums = torch.zeros(len(LOSSES), device=self.fabric.device)
+        names = self.detector.head.losses
+        sums = torch.zeros(len(names), device=self.fabric.device)
         self.optimizer.zero_grad()
         gathered = 0
         for i, batch in enumerate(self.loader.epoch(epoch, mosaic=mosaic)):
@@ -241,29 +242,30 @@ class Trainer:
             images = batch.images.to(self.fabric.device, non_blocking=True, memory_format=torch.channels_last)
             images = self._scaled(images.float().div_(255), epoch, i)
             with self.fabric.no_backward_sync(self.model, enabled=not is_update):
-                loss = self._loss(self.model(images), batch.targets.to(self.fabric.device), images)
-                self.fabric.backward(loss.total)
+                losses = self._losses(self.model(images), batch.targets.to(self.fabric.device), images)
+                self.fabric.backward(total_loss(losses, batch.total_images))
             if is_update:
                 self._update()
                 gathered = 0
-            sums += torch.stack((loss.box, loss.obj, loss.cls))
+            sums += torch.stack([losses[name].detach() for name in names])
             if self.callbacks:
-                so_far = dict(zip(LOSSES, (sums / (i + 1)).tolist(), strict=True))
+                so_far = dict(zip(names, (sums / (i + 1)).tolist(), strict=True))
                 lr = self.optimizer.param_groups[0]["lr"]
                 self.callbacks.emit(BatchEnd(epoch + 1, i + 1, steps, batch, so_far, lr, self.detector))
         means = self.fabric.all_reduce(sums / steps, reduce_op="mean")
         assert isinstance(means, Tensor)
-        losses = dict(zip(LOSSES, means.tolist(), strict=True))
-        if not all(map(math.isfinite, losses.values())):
+        found = dict(zip(names, means.tolist(), strict=True))
+        if not all(map(math.isfinite, found.values())):
             raise RegardError(
-                f"the loss is not finite in epoch {epoch + 1}: {losses}",
+                f"the loss is not finite in epoch {epoch + 1}: {found}",
                 hint="lower the learning rate, or train in float32; the last finished epoch is kept and can be resumed",
             )
-        return losses
+        return found
 
-    def _loss(self, raw: list[Tensor], targets: Any, images: Tensor) -> DetectionLoss:
+    def _losses(self, levels: list[Tensor], targets: Targets, images: Tensor) -> dict[str, Tensor]:
         reduce = self._sum_over_processes if self.fabric.world_size > 1 else identity_reduce
-        return detection_loss(raw, targets, self.detector.head.anchors, self.recipe.loss, max(images.shape[2:]), reduce)
+        context = LossContext(self.recipe.loss, max(images.shape[2:]), reduce)
+        return self.detector.head.criterion(levels, targets, context)
 
     def _sum_over_processes(self, counts: Tensor) -> Tensor:
         summed = self.fabric.all_reduce(counts, reduce_op="sum")

@@ -1,11 +1,10 @@
-"""Making a detector ready for a data set: its classes, its anchors, and what of it shall not learn."""
+"""Preparing a detector for a data set: its classes, its head, and the layers that do not learn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -14,8 +13,7 @@ from regard.data.dataset import DetectionDataset, Sample
 from regard.data.images import image_size
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
-from regard.training.anchors import AnchorCheck, check_anchors
-from regard.weights.detector import replace_classes, with_current_anchors
+from regard.weights.detector import replace_classes
 from regard.weights.transfer import TransferReport
 
 
@@ -27,17 +25,10 @@ def fit_classes(detector: Detector, data: DetectionDataset) -> tuple[Detector, T
     return replace_classes(detector, names)
 
 
-def fit_anchors(detector: Detector, records: Sequence[Sample], settings: TrainSettings) -> AnchorCheck:
-    """Give ``detector`` anchors that suit the boxes of ``records``, where its own reach too few of them."""
-    head = detector.head
-    strides = torch.tensor(head.strides, dtype=torch.float32).view(-1, 1, 1)
-    pixels = (head.anchors.cpu() * strides).double().numpy()
-    threshold = settings.recipe.loss.anchor_threshold
-    check = check_anchors(_box_sizes(records, settings.imgsz), pixels, threshold=threshold, seed=settings.seed)
-    if check.refitted:
-        head.anchors.copy_(torch.from_numpy(check.anchors).float() / strides)
-        detector.spec = with_current_anchors(detector)
-    return check
+def fit_head(detector: Detector, samples: Sequence[Sample], settings: TrainSettings) -> str | None:
+    """Let the head of ``detector`` adapt to the boxes of ``samples``; see `regard.nn.heads.Head.fit_to`."""
+    sizes = _box_sizes(samples, settings.imgsz)
+    return detector.head.fit_to(sizes, settings=settings.recipe.loss, seed=settings.seed)
 
 
 def validation_split(data: DetectionDataset) -> tuple[str, Sequence[Sample]]:

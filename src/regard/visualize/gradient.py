@@ -9,6 +9,7 @@ S is objectness times class probability of one row of the decoded head, so the m
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from regard.boxes import cxcywh_to_xyxy
 from regard.config import DetectSettings
 from regard.errors import RegardError
+from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.graph.detector import Detector
-from regard.nn.head import decode
 
 PREDICT = DetectSettings()
 
@@ -120,7 +120,7 @@ def gradient_map(
         RegardError: the output of the layer is not a single map, or the detection does not depend on it.
     """
     with _recorded(detector, layer) as outputs:
-        boxes, scores = (x[0] for x in decode(detector.raw(images), detector.head.anchors, detector.strides))
+        boxes, scores = (x[0] for x in detector.head.decode(detector.raw(images)))
         row, chosen_class = choose_detection(boxes.detach(), scores.detach(), point=point, class_id=class_id)
         score = scores[row, chosen_class]
         if not outputs:
@@ -132,7 +132,7 @@ def gradient_map(
         raise RegardError(
             f"the detection of score {score:.2f} does not depend on this layer",
             expected="a layer on the path to the level of the detection",
-            hint=f"the detection is from the level of stride {_stride_of(row, detector, images)}",
+            hint=f"the detection is from the level of stride {_stride_of(row, len(boxes), detector, images)}",
         )
     activation, gradient = outputs[-1].detach().float(), gradient.float()
     return GradientMap(
@@ -185,11 +185,10 @@ def _nearest(boxes: Tensor, point: Point) -> int:
     return min(range(len(boxes)), key=lambda i: (float(outside[i]), float(to_centre[i])))
 
 
-def _stride_of(row: int, detector: Detector, images: Tensor) -> int:
-    """Stride of the level that a prediction comes from."""
+def _stride_of(index: int, boxes: int, detector: Detector, images: Tensor) -> int:
+    """Stride of the level that one of all ``boxes`` predictions comes from."""
     height, width = images.shape[2:]
-    for stride in detector.strides:
-        row -= detector.head.anchors_per_cell * (height // stride) * (width // stride)
-        if row < 0:
-            return stride
-    raise AssertionError("more rows than the levels have")
+    cells = [(height // stride) * (width // stride) for stride in detector.strides]
+    cell = index // (boxes // sum(cells))  # every level has the same number of boxes per cell
+    ends = itertools.accumulate(cells)
+    return next(stride for stride, end in zip(detector.strides, ends, strict=True) if cell < end)

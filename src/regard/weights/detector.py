@@ -15,6 +15,7 @@ from regard.graph.detector import Detector
 from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_graphs, zoo
 from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import reference_to
+from regard.nn.heads.yolov5 import number_of_classes
 from regard.weights.paths import CHECKPOINTS as CHECKPOINTS
 from regard.weights.paths import RUN_WEIGHTS as RUN_WEIGHTS
 from regard.weights.paths import WEIGHTS as WEIGHTS
@@ -61,7 +62,7 @@ def save_detector(
         extra: any other information that JSON can represent.
     """
     header = WeightsHeader(
-        graph=with_current_anchors(detector).to_yaml(),
+        graph=detector.spec.to_yaml(),
         names=detector.names,
         modules={name: reference_to(layer) for name, layer in detector.user_modules.items()},
         training=dict(training or {}),
@@ -70,17 +71,9 @@ def save_detector(
     save_weights(path, detector.state_dict() if state is None else state, header)
 
 
-def with_current_anchors(detector: Detector) -> ModelSpec:
-    """Copy the graph with the current anchors of the head, which weights or a fit may have changed."""
-    head = detector.head
-    levels = [(a.float() * s).flatten().tolist() for a, s in zip(head.anchors, head.strides, strict=True)]
-    anchors = tuple(tuple(round(x, 4) for x in level) for level in levels)
-    return replace(detector.spec, anchors=anchors)
-
-
 def replace_classes(detector: Detector, names: Mapping[int, str]) -> tuple[Detector, TransferReport]:
     """Build a copy of a detector for other classes and keep all matching tensors; the report lists them."""
-    return rebuild(detector, with_current_anchors(detector).with_classes(len(names)), names=names)
+    return rebuild(detector, detector.spec.with_classes(len(names)), names=names)
 
 
 def rebuild(
@@ -100,20 +93,13 @@ def rebuild(
         modules: further user modules.
         allow_miswired: see ``graph.build``.
     """
-    current = with_current_anchors(detector)
-    if (
-        spec.anchors == detector.spec.anchors
-    ):  # no change is intended, but weights or a fit may have changed those of the head
-        spec = replace(spec, anchors=current.anchors)
     new = build(
         spec,
         names=names or detector.names,
         modules={**detector.user_modules, **(modules or {})},
         allow_miswired=allow_miswired,
     )
-    report = transfer(detector.state_dict(), current, detector.names, new)
-    new.spec = with_current_anchors(new)
-    return new, report
+    return new, transfer(detector.state_dict(), detector.spec, detector.names, new)
 
 
 def load_matching(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:
@@ -142,7 +128,7 @@ def _from_yolov5(path: Path, modules: Modules | None, allow_miswired: bool) -> D
     names = checkpoint.names or None
     detector = build(replace(spec, file=path), names=names, modules=modules, allow_miswired=allow_miswired)
     _fill(detector, checkpoint.state, path)
-    detector.spec = replace(with_current_anchors(detector), file=None)
+    detector.spec = replace(detector.spec, file=None)
     return detector
 
 
@@ -187,8 +173,7 @@ def _graph_of(state: Mapping[str, Tensor], path: Path) -> ModelSpec:
         if last not in state:
             continue
         stem = state.get("model.0.conv.weight")
-        per_cell = spec.anchors if isinstance(spec.anchors, int) else len(spec.anchors[0]) // 2
-        detector = build(spec.with_classes(max(state[last].shape[0] // per_cell - 5, 1)))
+        detector = build(spec.with_classes(max(number_of_classes(state[last].shape[0], spec.anchors), 1)))
         own = detector.state_dict()
         if stem is not None and own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
             return detector.spec

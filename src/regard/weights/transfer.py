@@ -20,9 +20,8 @@ from torch import Tensor
 from regard.graph.align import align, layer_similarity
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerSpec, ModelSpec
+from regard.nn.heads import ClassChannels
 
-BOX_AND_OBJECTNESS = 5
-"""Outputs of the head for each anchor before the classes."""
 MOST_LISTED = 8
 """Most layers, or class names, that the report lists; the others are only counted."""
 
@@ -96,7 +95,7 @@ def transfer(
 ) -> TransferReport:
     """Copy all matching tensors of ``state`` into ``target``.
 
-    If the target's graph states other anchors than the source's, they are kept.
+    Values that the target's graph states for its head, such as other anchors than the source has, are kept.
 
     Args:
         state: tensors of the source, by ``model.<row>....``.
@@ -107,7 +106,8 @@ def transfer(
     rows = match_layers(spec, target.spec)
     wanted = target.state_dict()
     layer_of, source_layer_of = _layer_names(wanted, target.spec), _layer_names(state, spec)
-    head_kept, reorders = _what_a_head_keeps(names, target.names), _reorders(names, target.names)
+    channels, reorders = target.head.class_channels(), _reorders(names, target.names)
+    head_kept = _what_a_head_keeps(target.head.kept_with_other_classes, names, target.names)
     kept: list[str] = []
     moved: dict[str, str] = {}
     partly: dict[str, str] = {}
@@ -121,15 +121,16 @@ def transfer(
             continue
         source = state[source_key]
         is_head = int(row) == len(target.model) - 1
-        if path == "anchors" and is_head and _states_other_anchors(spec, target.spec):
+        classes = channels.get(path) if is_head else None
+        if is_head and target.head.prefers_own(path, source):
             continue
-        if source.shape == tensor.shape and not (is_head and path != "anchors" and reorders):
+        if source.shape == tensor.shape and not (classes and reorders):
             tensor.copy_(source)
             if source_key == key:
                 kept.append(key)
             else:
                 moved[key] = source_key
-        elif is_head and _copy_head(source, spec, names, tensor, target):
+        elif classes and _copy_classes(source, names, tensor, target.names, classes):
             partly[key] = head_kept
         else:
             continue
@@ -166,10 +167,10 @@ def _reorders(names: Mapping[int, str], wanted: Mapping[int, str]) -> bool:
     return any(name in wanted.values() and wanted.get(i) != name for i, name in names.items())
 
 
-def _what_a_head_keeps(names: Mapping[int, str], wanted: Mapping[int, str]) -> str:
-    """Describe what ``_copy_head`` keeps."""
+def _what_a_head_keeps(others: str, names: Mapping[int, str], wanted: Mapping[int, str]) -> str:
+    """Describe what ``_copy_classes`` keeps."""
     old, new = ([n for n in wanted.values() if (n in names.values()) is known] for known in (True, False))
-    kept = "boxes and objectness kept" + (f", also {', '.join(_some(old))}" if old else "")
+    kept = f"{others} kept" + (f", also {', '.join(_some(old))}" if old else "")
     return kept + (f"; the classes {', '.join(_some(new))} are newly initialised" if new else "")
 
 
@@ -189,22 +190,23 @@ def _source_key(state: Mapping[str, Tensor], row: int, path: str) -> str | None:
     return None
 
 
-def _states_other_anchors(source: ModelSpec, target: ModelSpec) -> bool:
-    """Check whether the target's graph states other anchors, which take precedence over those of the weights."""
-    return not isinstance(target.anchors, int) and target.anchors != source.anchors
+def _copy_classes(
+    source: Tensor, names: Mapping[int, str], tensor: Tensor, wanted: Mapping[int, str], channels: ClassChannels
+) -> bool:
+    """Copy classes of equal name, and all rows before the classes, between the same tensor of two heads.
 
-
-def _copy_head(source: Tensor, spec: ModelSpec, names: Mapping[int, str], tensor: Tensor, target: Detector) -> bool:
-    """Copy boxes, objectness and classes of the same name between heads; False if more than the classes differ."""
-    per_cell = target.head.anchors_per_cell
-    if source.shape[1:] != tensor.shape[1:] or source.shape[0] != per_cell * (BOX_AND_OBJECTNESS + spec.nc):
+    Returns:
+        False where the tensors differ in more than their classes; nothing is copied then.
+    """
+    groups, others = channels
+    if source.shape[1:] != tensor.shape[1:] or source.shape[0] != groups * (others + len(names)):
         return False
-    from_ = source.view(per_cell, -1, *source.shape[1:])
-    to = tensor.view(per_cell, -1, *tensor.shape[1:])
-    to[:, :BOX_AND_OBJECTNESS] = from_[:, :BOX_AND_OBJECTNESS]
+    from_ = source.view(groups, -1, *source.shape[1:])
+    to = tensor.view(groups, -1, *tensor.shape[1:])
+    to[:, :others] = from_[:, :others]
     by_name = {name: i for i, name in names.items()}
-    pairs = [(by_name[name], i) for i, name in target.names.items() if name in by_name]
+    pairs = [(by_name[name], i) for i, name in wanted.items() if name in by_name]
     if pairs:
-        old, new = (torch.tensor(ids) + BOX_AND_OBJECTNESS for ids in zip(*pairs, strict=True))
+        old, new = (torch.tensor(ids) + others for ids in zip(*pairs, strict=True))
         to[:, new] = from_[:, old]
     return True

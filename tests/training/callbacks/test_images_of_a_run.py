@@ -45,7 +45,7 @@ def near(pixels: NDArray[np.uint8], colour: tuple[int, ...]) -> NDArray[np.bool_
 def test_labels_show_the_batch_with_its_boxes(tmp_path: Path, count: int, grid: tuple[int, int]) -> None:
     boxes = torch.tensor([[0.5, 0.5, 0.5, 0.5]])
     targets = Targets(torch.tensor([0]), torch.tensor([1]), boxes)
-    batch = Batch(torch.full((count, 3, 32, 32), 200, dtype=torch.uint8), targets, tuple(range(count)))
+    batch = Batch(torch.full((count, 3, 32, 32), 200, dtype=torch.uint8), targets, tuple(range(count)), count)
     draw_batch(batch, ["a", "b"], tmp_path / "labels.jpg")
     picture = read(tmp_path / "labels.jpg")
     rows, columns = grid

@@ -1,4 +1,4 @@
-"""Anchors that suit a data set: how many boxes they can reach, and a fit where they reach too few.
+"""Anchors that suit a data set: how many boxes they reach, and a fit where they reach too few.
 
 The fit is k-means over widths and heights (YOLO9000, arXiv:1612.08242, section 2), then a (1+1) evolution strategy on
 the matching rule itself, which k-means does not know.
@@ -6,6 +6,7 @@ the matching rule itself, which k-means does not know.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,8 @@ from regard.errors import RegardError
 
 Sizes = NDArray[np.float64]
 
-_MOST_BOXES = 5_000  # more say nothing new about nine anchors, and cost time in every generation
-_SMALLEST_SIDE = (
-    2.0  # pixels: a box below this at the input's size cannot be learned and would pull an anchor to itself
-)
+_MOST_BOXES = 5_000  # more change nine anchors little, and cost time in every generation
+_SMALLEST_SIDE = 2.0  # pixels: a smaller box cannot be learned at this input size, and would pull an anchor to itself
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class AnchorCheck:
     """How well anchors suit a data set, and the anchors to use.
 
     Attributes:
-        anchors: (levels, A, 2) widths and heights in pixels: those given, or fitted ones that reach more boxes.
-        recall: best possible recall of ``anchors``: the fraction of boxes that at least one of them may answer for.
-        recall_before: the same of the anchors given.
+        anchors: (levels, A, 2) widths and heights in pixels: the given ones, or fitted ones that reach more boxes.
+        recall: best possible recall of ``anchors``: the fraction of boxes that at least one of them can be assigned to.
+        recall_before: the same for the given anchors.
         refitted: whether ``anchors`` are not those given.
     """
 
@@ -39,7 +38,7 @@ class AnchorCheck:
 
 
 def best_possible_recall(boxes_wh: Sizes, anchors: Sizes, threshold: float = 4.0) -> float:
-    """Return the fraction of boxes that differ from some anchor by less than ``threshold`` in both sides.
+    """Measure the fraction of boxes that differ from some anchor by less than ``threshold`` in both sides.
 
     Args:
         boxes_wh: (N, 2) in pixels at the network's input.
@@ -48,6 +47,10 @@ def best_possible_recall(boxes_wh: Sizes, anchors: Sizes, threshold: float = 4.0
 
     Returns:
         0..1; 1 where there are no boxes.
+
+    Example:
+        >>> best_possible_recall(np.array([[10.0, 30.0], [10.0, 90.0]]), np.array([[10.0, 10.0]]))
+        0.5
     """
     best = _similarity(boxes_wh, anchors.reshape(-1, 2)).max(axis=1)
     return float((best > 1 / threshold).mean()) if len(best) else 1.0
@@ -62,7 +65,7 @@ def check_anchors(
         boxes_wh: (N, 2) in pixels at the network's input.
         anchors: (levels, A, 2) in the same pixels.
         threshold: largest ratio of box side to anchor side.
-        least_recall: below this the anchors are fitted anew.
+        least_recall: below this the anchors are fitted again.
         seed: makes the fit reproducible.
     """
     before = best_possible_recall(boxes_wh, anchors, threshold)
@@ -78,7 +81,7 @@ def check_anchors(
 def fit_anchors(
     boxes_wh: Sizes, levels: int, per_level: int = 3, *, threshold: float = 4.0, seed: int = 0, generations: int = 1000
 ) -> Sizes:
-    """Return anchors for a data set, (levels, per_level, 2) in pixels, small ones on the first level.
+    """Fit anchors to a data set: (levels, per_level, 2) in pixels, the smallest on the first level.
 
     Args:
         boxes_wh: (N, 2) in pixels at the network's input.
@@ -106,42 +109,33 @@ def fit_anchors(
 
 
 def _similarity(boxes: Sizes, anchors: Sizes) -> Sizes:
-    """Return (N, K): the smaller of the two sides' ratios, each at most 1, so that 1 is equality."""
+    """(N, K): the smaller of the ratios of the two sides, each at most 1; 1 for equal sizes."""
     ratio = boxes[:, None] / anchors[None]
     similarity: Sizes = np.minimum(ratio, 1 / ratio).min(axis=2)
     return similarity
 
 
 def _fitness(boxes: Sizes, anchors: Sizes, threshold: float) -> float:
-    """Return the mean similarity of each box's best anchor, 0 for boxes that none may answer for."""
+    """Mean similarity of each box to its best anchor, 0 for boxes that none reaches."""
     best = _similarity(boxes, anchors).max(axis=1)
     return float((best * (best > 1 / threshold)).mean())
 
 
 def _k_means(points: Sizes, k: int, rng: np.random.Generator, iterations: int = 30) -> Sizes:
-    """Lloyd's algorithm from k-means++ seeds; a cluster that loses all its points stays where it is."""
-    centres = points[rng.integers(len(points), size=1)]
-    while len(centres) < k:
-        distance = _squared_distances(points, centres).min(axis=1)
-        total = distance.sum()
-        chosen = rng.choice(len(points), p=distance / total if total > 0 else None)  # fewer distinct points than k
-        centres = np.vstack((centres, points[chosen]))
-    for _ in range(iterations):
-        nearest = _squared_distances(points, centres).argmin(axis=1)
-        moved = np.array([points[nearest == i].mean(axis=0) if (nearest == i).any() else centres[i] for i in range(k)])
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
+    """k centres of the points by SciPy; where there are fewer distinct points than k, these, some more than once."""
+    from scipy.cluster.vq import kmeans2
+
+    distinct = np.unique(points, axis=0)
+    if len(distinct) <= k:
+        return distinct[np.arange(k) % len(distinct)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")  # its centre stays in place
+        centres: Sizes = kmeans2(points, k, iter=iterations, minit="++", seed=rng)[0]
     return centres
 
 
-def _squared_distances(points: Sizes, centres: Sizes) -> Sizes:
-    distances: Sizes = np.square(points[:, None] - centres[None]).sum(axis=2)
-    return distances
-
-
 def _evolve(boxes: Sizes, anchors: Sizes, threshold: float, generations: int, rng: np.random.Generator) -> Sizes:
-    """Multiply sides by random factors, and keep the result wherever it is fitter."""
+    """Multiply sides by random factors, and keep every result that is fitter."""
     fitness = _fitness(boxes, anchors, threshold)
     for _ in range(generations):
         changes = rng.random(anchors.shape) < 0.5

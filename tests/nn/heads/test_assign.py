@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.training.assign import Assignment, assign
+from regard.nn.heads.yolov5_loss import Assignment, assign
 from regard.types import Targets
 
 STOCK = torch.tensor([10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326.0]).view(3, 3, 2)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.api import load
-from regard.boxes import ciou
 from regard.config import LossSettings
 from regard.errors import RegardError
-from regard.training.assign import assign
-from regard.training.loss import DetectionLoss, detection_loss, level_balance
+from regard.geometry.iou import ciou
+from regard.nn.heads import LossContext, identity_reduce, total_loss
+from regard.nn.heads.yolov5_loss import assign, level_balance, yolov5_loss
 from regard.types import Targets
 
 GRIDS = ((7, 11), (5, 3), (3, 2))
@@ -28,6 +28,25 @@ def random_batch(images: int, boxes: int, nc: int = NC, levels: int = 3) -> tupl
     sizes = torch.cat((torch.rand(boxes, 2), torch.rand(boxes, 2) * 0.7 + 0.05), 1)
     targets = Targets(torch.randint(images, (boxes,)), torch.randint(nc, (boxes,)), sizes)
     return raw, targets, torch.rand(levels, 3, 2) * 3 + 0.5
+
+
+def losses_of(
+    raw: Sequence[Tensor],
+    targets: Targets,
+    anchors: Tensor,
+    settings: LossSettings,
+    size: int,
+    reduce: Callable[[Tensor], Tensor] = identity_reduce,
+    images: int = 0,
+) -> dict[str, Tensor]:
+    """The named losses of levels of strides 8, 16, ..., and their total."""
+    context = LossContext(settings, size, reduce)
+    found = yolov5_loss(raw, targets, anchors, [8 << i for i in range(len(raw))], context)
+    return {**found, "total": total_loss(found, images or len(raw[0]))}
+
+
+def positives_of(raw: Sequence[Tensor], targets: Targets, anchors: Tensor) -> list[int]:
+    return [len(own) for own in assign(targets, anchors, [tuple(level.shape[2:4]) for level in raw], 4.0)]  # type: ignore[misc]
 
 
 def slow_loss(raw: Sequence[Tensor], targets: Targets, anchors: Tensor, s: LossSettings, size: int) -> Tensor:
@@ -83,12 +102,12 @@ def slow_bce(p: Tensor, want: float, positive_weight: float) -> Tensor:
 )
 def test_value_and_gradient_against_plain_python(levels: int, nc: int, settings: LossSettings) -> None:
     raw, targets, anchors = random_batch(2, 23, nc, levels)
-    loss = detection_loss(raw, targets, anchors.double(), settings, 320)
+    loss = losses_of(raw, targets, anchors.double(), settings, 320)
     expected = slow_loss(raw, targets, anchors, settings, 320)
-    torch.testing.assert_close(torch.stack((loss.box, loss.obj, loss.cls)), expected.detach())
-    torch.testing.assert_close(loss.total, 2 * expected.sum())
+    torch.testing.assert_close(torch.stack([loss[name] for name in ("box", "obj", "cls")]).detach(), expected.detach())
+    torch.testing.assert_close(loss["total"], 2 * expected.sum())
     for got, want in zip(
-        torch.autograd.grad(loss.total, raw), torch.autograd.grad(2 * expected.sum(), raw), strict=True
+        torch.autograd.grad(loss["total"], raw), torch.autograd.grad(2 * expected.sum(), raw), strict=True
     ):
         torch.testing.assert_close(got, want)
 
@@ -100,20 +119,20 @@ def test_the_last_positive_of_a_cell_sets_its_objectness() -> None:
     quality = ciou(torch.tensor([0.5, 0.5, 1.0, 1.5]), torch.cat((boxes[:, :2] * 3 - 1, boxes[:, 2:] * 3), 1))
     for order in ([0, 1], [1, 0]):
         targets = Targets(torch.zeros(2).long(), torch.zeros(2).long(), boxes[order])
-        loss = detection_loss(raw, targets, anchors, LossSettings(), 640)
-        raised = detection_loss([F.pad(raw[0][..., :4], (0, 3), value=1.0)], targets, anchors, LossSettings(), 640)
+        loss = losses_of(raw, targets, anchors, LossSettings(), 640)
+        raised = losses_of([F.pad(raw[0][..., :4], (0, 3), value=1.0)], targets, anchors, LossSettings(), 640)
         # BCE(x, t) = log(1 + e^x) - t x, so that raising every x from 0 to 1 shows the sum of the targets
-        shown = F.softplus(torch.tensor(1.0)) - F.softplus(torch.tensor(0.0)) - (raised.obj - loss.obj) / 3
-        assert loss.positives == (2,)  # both in the middle cell alone, half a cell from any other
+        shown = F.softplus(torch.tensor(1.0)) - F.softplus(torch.tensor(0.0)) - (raised["obj"] - loss["obj"]) / 3
+        assert positives_of(raw, targets, anchors) == [2]  # both in the middle cell alone, half a cell from any other
         torch.testing.assert_close(shown * 9, quality[order[1]])
 
 
 def test_a_batch_without_boxes_trains_objectness() -> None:
     raw, _, anchors = random_batch(2, 1)
-    loss = detection_loss(raw, NO_TARGETS, anchors.double(), LossSettings(), 640)
-    assert (loss.box, loss.cls, loss.positives) == (0, 0, (0, 0, 0))
-    assert loss.obj > 0
-    for gradient in torch.autograd.grad(loss.total, raw):  # raises for a level that is not reached
+    loss = losses_of(raw, NO_TARGETS, anchors.double(), LossSettings(), 640)
+    assert (loss["box"], loss["cls"], positives_of(raw, NO_TARGETS, anchors)) == (0, 0, [0, 0, 0])
+    assert loss["obj"] > 0
+    for gradient in torch.autograd.grad(loss["total"], raw):  # raises for a level that is not reached
         assert (gradient[..., 4] != 0).all()
         assert (gradient[..., :4] == 0).all()
 
@@ -121,13 +140,13 @@ def test_a_batch_without_boxes_trains_objectness() -> None:
 def test_float32_inside_autocast_and_from_bfloat16() -> None:
     raw, targets, anchors = random_batch(2, 23)
     half = [level.detach().bfloat16().requires_grad_() for level in raw]
-    exact = detection_loss([level.detach().float() for level in half], targets, anchors, LossSettings(), 640)
+    exact = losses_of([level.detach().float() for level in half], targets, anchors, LossSettings(), 640)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = detection_loss(half, targets, anchors.bfloat16().float(), LossSettings(), 640)
-        same = detection_loss(half, targets, anchors, LossSettings(), 640)
-    assert loss.total.dtype == same.total.dtype == torch.float32
-    torch.testing.assert_close(same.total, exact.total, rtol=1e-6, atol=0)
-    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(same.total, half))
+        loss = losses_of(half, targets, anchors.bfloat16().float(), LossSettings(), 640)
+        same = losses_of(half, targets, anchors, LossSettings(), 640)
+    assert loss["total"].dtype == same["total"].dtype == torch.float32
+    torch.testing.assert_close(same["total"], exact["total"], rtol=1e-6, atol=0)
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(same["total"], half))
 
 
 @pytest.mark.parametrize("first", [1, 2])
@@ -135,9 +154,9 @@ def test_two_processes_equal_one(first: int) -> None:
     """Each gets a part of the batch, equal or not; their averaged losses and gradients are those of the whole."""
     raw, targets, anchors = random_batch(4, 31)
     anchors = anchors.double()
-    whole = detection_loss(raw, targets, anchors, LossSettings(), 640)
+    whole = losses_of(raw, targets, anchors, LossSettings(), 640)
 
-    def share(start: int, stop: int, counts: list[Tensor], total: Tensor | None = None) -> DetectionLoss:
+    def share(start: int, stop: int, counts: list[Tensor], total: Tensor | None = None) -> dict[str, Tensor]:
         mine = (targets.image_index >= start) & (targets.image_index < stop)
         part = Targets(targets.image_index[mine] - start, targets.class_ids[mine], targets.boxes_cxcywh[mine])
 
@@ -145,34 +164,43 @@ def test_two_processes_equal_one(first: int) -> None:
             counts.append(own)
             return own if total is None else total
 
-        return detection_loss([level[start:stop] for level in raw], part, anchors, LossSettings(), 640, combine)
+        return losses_of([level[start:stop] for level in raw], part, anchors, LossSettings(), 640, combine, images=4)
 
     spans, counts = ((0, first), (first, 4)), list[Tensor]()
     for span in spans:
         share(*span, counts)
     shares = [share(*span, [], counts[0] + counts[1]) for span in spans]
-    torch.testing.assert_close((shares[0].total + shares[1].total) / 2, whole.total)
+    torch.testing.assert_close((shares[0]["total"] + shares[1]["total"]) / 2, whole["total"])
     for part in ("box", "obj", "cls"):
-        torch.testing.assert_close((getattr(shares[0], part) + getattr(shares[1], part)) / 2, getattr(whole, part))
-    averaged = torch.autograd.grad((shares[0].total + shares[1].total) / 2, raw)
-    torch.testing.assert_close(averaged, torch.autograd.grad(whole.total, raw))
-    assert tuple(map(sum, zip(*(s.positives for s in shares), strict=True))) == whole.positives
+        torch.testing.assert_close((shares[0][part] + shares[1][part]) / 2, whole[part])
+    averaged = torch.autograd.grad((shares[0]["total"] + shares[1]["total"]) / 2, raw)
+    torch.testing.assert_close(averaged, torch.autograd.grad(whole["total"], raw))
 
 
 def test_balance_of_levels() -> None:
-    assert [len(level_balance(n)) for n in range(1, 6)] == [1, 2, 3, 4, 5]
-    assert level_balance(1) == (1.0,)
-    assert level_balance(4) == (4.0, 1.0, 0.25, 0.06)
+    assert [len(level_balance([8 << i for i in range(n)])) for n in range(1, 6)] == [1, 2, 3, 4, 5]
+    assert level_balance([64]) == (1.0,)
+    assert level_balance([4, 8, 16, 32]) == (4.0, 1.0, 0.25, 0.06)
     with pytest.raises(RegardError, match="6 detection levels"):
-        level_balance(6)
+        level_balance([1, 2, 4, 8, 16, 32])
+
+
+def test_the_weight_of_a_level_follows_its_stride() -> None:
+    """Levels given coarsest first have the same loss as the same levels finest first."""
+    raw, targets, anchors = random_batch(2, 23)
+    context = LossContext(LossSettings(), 640)
+    first = yolov5_loss(raw, targets, anchors, (8, 16, 32), context)
+    last = yolov5_loss(raw[::-1], targets, anchors.flip(0), (32, 16, 8), context)
+    for name, value in first.items():
+        torch.testing.assert_close(last[name], value)
 
 
 def test_a_thousand_objects_an_image() -> None:
     raw, targets, anchors = random_batch(2, 2000)
-    loss = detection_loss(raw, targets, anchors, LossSettings(), 640)
-    loss.total.backward()
-    assert loss.total.isfinite()
-    assert sum(loss.positives) > 2000
+    loss = losses_of(raw, targets, anchors, LossSettings(), 640)
+    loss["total"].backward()
+    assert loss["total"].isfinite()
+    assert sum(positives_of(raw, targets, anchors)) > 2000
 
 
 @pytest.mark.parametrize("mode", ["eval_bn", "train_bn"])
@@ -188,11 +216,11 @@ def test_parity_with_the_reference(shared: Path, size: int, mode: str) -> None:
     targets = Targets(rows[:, 0].long(), rows[:, 1].long(), rows[:, 2:])
 
     raw = model(torch.from_numpy(stored["batch_uint8"]).float() / 255)
-    loss = detection_loss(raw, targets, model.head.anchors, LossSettings(), 640)  # 640: objectness gain 1, as stored
-    loss.total.backward()
+    loss = losses_of(raw, targets, model.head.anchors, LossSettings(), 640)  # 640: objectness gain 1, as stored
+    loss["total"].backward()
     assert all(p.grad is not None for p in model.parameters())
-    assert list(loss.positives) == expected["positives_per_level"]
+    assert positives_of(raw, targets, model.head.anchors) == expected["positives_per_level"]
     norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-    measured = torch.stack((loss.box, loss.obj, loss.cls, loss.total.detach(), norm))
+    measured = torch.stack([*(loss[name].detach() for name in ("box", "obj", "cls", "total")), norm])
     wanted = torch.tensor([*expected["box_obj_cls"], expected["total"], expected["grad_norm"]])
     torch.testing.assert_close(measured, wanted, rtol=1e-4, atol=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regard.errors import RegardError
-from regard.training.anchors import Sizes, best_possible_recall, check_anchors, fit_anchors
+from regard.nn.heads.anchors import Sizes, best_possible_recall, check_anchors, fit_anchors
 
 STOCK = np.array(
     [10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326], dtype=np.float64

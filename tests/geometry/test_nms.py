@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from regard import nms
 from regard.config import EVALUATE, DetectSettings
-from regard.nms import greedy
+from regard.geometry import nms
+from regard.geometry.nms import greedy
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]

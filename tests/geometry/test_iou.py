@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert, complete_box_iou_loss
 
-from regard.boxes import ciou, cxcywh_to_xyxy
+from regard.geometry.boxes import cxcywh_to_xyxy
+from regard.geometry.iou import ciou
 
 
 def random_boxes(n: int) -> Tensor:
