@@ -134,7 +134,7 @@ def measure_network(name: str, imgsz: int, folder: str) -> dict[str, float]:
 def measure_crowds(counts: tuple[int, ...], repeats: int) -> dict[str, Any]:
     """Return the seconds of suppression and of assignment for each number of objects."""
     settings = DetectSettings(max_det=max(counts))
-    head = regard.load(MODEL).head
+    anchors = regard.load(MODEL).head.get_buffer("anchors")
     functions = [partial(suppress, crowd(n), settings) for n in counts]
     for n in counts:
         boxes = torch.cat((torch.rand(n, 2), torch.full((n, 2), 0.05)), 1)
