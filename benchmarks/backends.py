@@ -139,9 +139,7 @@ def measure_crowds(counts: tuple[int, ...], repeats: int) -> dict[str, Any]:
     for n in counts:
         boxes = torch.cat((torch.rand(n, 2), torch.full((n, 2), 0.05)), 1)
         targets = Targets(torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long), boxes)
-        functions.append(
-            partial(assign, targets, head.get_buffer("anchors"), GRIDS, DEFAULT_RECIPE.loss.anchor_threshold)
-        )
+        functions.append(partial(assign, targets, anchors, GRIDS, DEFAULT_RECIPE.loss.anchor_threshold))
     times = latencies_in_turn(functions, CPU, repeats)
     names = [f"{what} {n}" for what in ("suppress", "assign") for n in counts]
     return {"seconds": dict(zip(names, times, strict=True))}

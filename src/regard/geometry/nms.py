@@ -1,12 +1,12 @@
-"""Non-maximum suppression: from decoded rows to detections.
+"""Non-maximum suppression: from predictions to detections.
 
 Greedy suppression as in every detector since Felzenszwalb et al. (2010): of the boxes that overlap by more than the
 threshold, the best scored one stays. There is no time limit, so the answer does not depend on the machine. It needs
-NumPy only, so that a prepared detector answers without torch.
+NumPy only, so a compiled model predicts without torch.
 
-A box is held only against those whose centre is near enough for the overlap to be possible, so that the cost grows
-with the number of objects rather than with its square. That is done for many boxes at once, because a call of NumPy
-costs as much as a thousand comparisons.
+A box is compared only with those whose centre is near enough for the overlap to be possible, so the cost grows with
+the number of objects and not with its square. Many boxes are compared at once, because one call of NumPy costs as much
+as a thousand comparisons.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.config import DetectSettings
+from regard.geometry.boxes import cxcywh_to_xyxy
 
 MAX_CANDIDATES = 30_000
-"""At most this many boxes of an image, the best scored ones, enter suppression."""
+"""Largest number of boxes of an image, the best scored ones, that enter suppression."""
 
 BLOCK = 512
-"""So many boxes are looked at together."""
+"""Number of boxes that are compared together."""
 
 MOST_BANDS = 10_000
-"""Into so many bands of height an image is cut at most: places in them remain exact to a thousandth of a pixel."""
+"""Largest number of bands of height that an image is cut into: positions remain exact to a thousandth of a pixel."""
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -33,10 +34,10 @@ Indices = NDArray[np.int64]
 
 
 def suppress(rows: Float32, settings: DetectSettings) -> Float32:
-    """Return the detections of one image, best score first.
+    """Turn the predictions for one image into detections, the best score first.
 
-    With ``settings.multi_label`` a box stands once for every class that scores above ``conf``, otherwise only for its
-    best class. ``settings.classes`` then drops the others, so a box whose best class is not wanted is gone.
+    With ``settings.multi_label`` a box counts once for every class that scores above ``conf``, otherwise only for its
+    best class. ``settings.classes`` then drops the other classes, so a box whose best class is not wanted is dropped.
 
     Args:
         rows: (N, 4 + nc): centre x, centre y, width, height, class scores.
@@ -44,19 +45,23 @@ def suppress(rows: Float32, settings: DetectSettings) -> Float32:
 
     Returns:
         (n, 6): left, top, right, bottom in the units of ``rows``, score, class index.
+
+    Example:
+        >>> rows = np.array([[50, 50, 20, 20, 0.9, 0.1], [51, 50, 20, 20, 0.8, 0.0]], np.float32)
+        >>> suppress(rows, DetectSettings(conf=0.25, iou=0.45)).round(2).tolist()
+        [[40.0, 40.0, 60.0, 60.0, 0.8999999761581421, 0.0]]
     """
     index, class_ids, scores = _candidates(rows, settings)
     order = _best_first(scores)
     index, class_ids, scores = index[order], class_ids[order], scores[order]
-    centres, halves = rows[index, :2], rows[index, 2:4] / 2
-    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+    boxes = cxcywh_to_xyxy(rows[index, :4])
     groups = np.zeros_like(class_ids) if settings.agnostic_nms else class_ids
     keep = greedy(boxes, groups, settings.iou, settings.max_det)
     return np.concatenate([boxes[keep], scores[keep, None], class_ids[keep, None].astype(np.float32)], axis=1)
 
 
 def _candidates(rows: Float32, settings: DetectSettings) -> tuple[Indices, Indices, Float32]:
-    """Return row, class and score of all that scores above the threshold."""
+    """Row, class and score of everything that scores above the threshold."""
     all_scores = rows[:, 4:]
     if settings.multi_label:
         flat = np.flatnonzero(all_scores > settings.conf)  # of two axes at once, NumPy takes twice as long
@@ -71,10 +76,10 @@ def _candidates(rows: Float32, settings: DetectSettings) -> tuple[Indices, Indic
 
 
 def _best_first(scores: Float32) -> Indices:
-    """Return the order of the best `MAX_CANDIDATES` positive scores; of equal ones the first comes first.
+    """Order of the best `MAX_CANDIDATES` positive scores; among equal ones the first comes first.
 
-    The bits of positive floats are in the order of their values. With the index below them they make whole numbers of
-    which no two are equal, so that any sort is stable, and the best can be told apart before.
+    The bits of positive floats are in the order of their values. With the index below them they form integers of which
+    no two are equal, so any sort is stable, and the best can be selected before.
     """
     keys = (~scores.view(np.int32)).astype(np.int64) << 32 | np.arange(len(scores))
     if len(keys) > MAX_CANDIDATES:
@@ -84,7 +89,7 @@ def _best_first(scores: Float32) -> Indices:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where boxes lie on one line: all groups and bands of height one after another, beyond each other's reach.
+    """Positions of boxes on one line: all groups and bands of height one after another, beyond each other's reach.
 
     Attributes:
         place: (N,), horizontally, plus the start of the box's group and band.
@@ -124,7 +129,7 @@ class _Places:
         return cls(groups * group_length + band * length + x, across, band, first, last, length)
 
     def near(self, these: Indices, those: Indices) -> tuple[Indices, Indices]:
-        """Return the pairs, one of these and one of those boxes, that may overlap by too much."""
+        """Pairs of one of these and one of those boxes that may overlap by too much."""
         those = those[np.argsort(self.place[those])]
         line = self.place[those]
         bands = (self.last[these] - self.first[these]).astype(np.int64) + 1
@@ -138,19 +143,19 @@ class _Places:
 
 
 def _runs(counts: Indices) -> tuple[Indices, Indices]:
-    """Return for 2, 0, 3 as counts 0 0 2 2 2, and 0 1 0 1 2: whose each item is, and its number there."""
+    """For counts 2, 0, 3: 0 0 2 2 2 and 0 1 0 1 2, the owner of each item and its number there."""
     owner = np.repeat(np.arange(len(counts)), counts)
     return owner, np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
 
 
 def greedy(boxes_xyxy: Float32, groups: Indices, iou: float, limit: int) -> Indices:
-    """Return the indices of the boxes that stay, at most ``limit``.
+    """Find the indices of the boxes that stay, at most ``limit``.
 
     Args:
         boxes_xyxy: (N, 4), best score first.
-        groups: (N,); boxes of different groups leave each other alone.
-        iou: overlap above which the later box goes.
-        limit: how many boxes may stay.
+        groups: (N,); boxes of different groups do not affect each other.
+        iou: overlap above which the later box is dropped.
+        limit: largest number of boxes.
     """
     keep = np.zeros(0, dtype=np.int64)
     if not len(boxes_xyxy):
@@ -172,7 +177,7 @@ def greedy(boxes_xyxy: Float32, groups: Indices, iou: float, limit: int) -> Indi
 
 
 def _overlapping(columns: Float32, iou: float, these: Indices, those: Indices) -> tuple[Indices, Indices]:
-    """Return those of the pairs whose IoU is above ``iou``; columns are (4, N): left, top, right, bottom."""
+    """Keep those of the pairs whose IoU is above ``iou``; columns are (4, N): left, top, right, bottom."""
     ax1, ay1, ax2, ay2 = columns[:, these]
     bx1, by1, bx2, by2 = columns[:, those]
     across, down = np.minimum(ax2, bx2) - np.maximum(ax1, bx1), np.minimum(ay2, by2) - np.maximum(ay1, by1)
@@ -182,7 +187,7 @@ def _overlapping(columns: Float32, iou: float, these: Indices, those: Indices) -
 
 
 def _survivors(boxes: Indices, earlier: Indices, later: Indices) -> Indices:
-    """Return the boxes, best first, that none of the better ones which stay overlaps; pairs are (better, worse)."""
+    """The boxes, best first, that no better remaining box overlaps; pairs are (better, worse)."""
     worse: dict[int, list[int]] = {}
     for box, other in zip(earlier.tolist(), later.tolist(), strict=True):
         worse.setdefault(box, []).append(other)

@@ -3,12 +3,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert, complete_box_iou_loss
 
-from regard.geometry.boxes import cxcywh_to_xyxy
+from regard.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from regard.geometry.iou import ciou
 
 
@@ -83,3 +84,12 @@ def test_a_box_without_area_has_finite_gradients() -> None:
 
 def test_no_boxes() -> None:
     assert ciou(torch.empty(0, 4), torch.empty(0, 4)).shape == (0,)
+
+
+def test_box_forms_agree_with_torchvision_for_arrays_and_tensors() -> None:
+    boxes = random_boxes(31)
+    corners = box_convert(boxes, "cxcywh", "xyxy")
+    torch.testing.assert_close(cxcywh_to_xyxy(boxes), corners)
+    torch.testing.assert_close(xyxy_to_cxcywh(corners), boxes)
+    np.testing.assert_allclose(cxcywh_to_xyxy(boxes.numpy()), corners.numpy())
+    np.testing.assert_allclose(xyxy_to_cxcywh(corners.numpy().astype(np.float32)), boxes.numpy(), rtol=1e-5)
