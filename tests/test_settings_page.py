@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from regard.cli.from_settings import Given, with_settings
 from regard.config import Settings, TrainSettings, checked
-from regard.config.signature import accepts, keywords_source
+from regard.config.signature import accepts
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,7 +60,7 @@ def test_a_new_setting_is_one_line(make: ModuleType) -> None:
 
     kind: type[Settings] = More
     assert "| `patches` | `--patches` | `3` | at least 1 | Number of patches |" in make.command_table(kind)
-    assert "    patches: int\n" in keywords_source({"MoreKeywords": kind})
+    assert "    patches: int\n" in make.keywords_source({"MoreKeywords": kind})
 
     @accepts(kind)
     def train(**settings: Any) -> Settings:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli import ablation, costs, data, model, seeing, training, use
+from regard.cli import ablation, model, seeing, training, use
 
 app = typer.Typer(
     name="regard",
@@ -18,7 +18,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Inspect data sets.", no_args_is_help=True)
 
 app.command(rich_help_panel="Model")(model.summary)
-app.command(rich_help_panel="Model")(costs.cost)
+app.command(rich_help_panel="Model")(model.cost)
 app.command(rich_help_panel="Model")(model.insert)
 app.command(rich_help_panel="Model")(model.replace)
 app.command(rich_help_panel="Model")(model.remove)
@@ -28,7 +28,7 @@ app.command("validate", hidden=True)(use.val)
 app.command(rich_help_panel="Data and training")(use.predict)
 app.command(rich_help_panel="Data and training")(use.export)
 app.command(rich_help_panel="Data and training")(seeing.attend)
-data_app.command()(data.check)
+data_app.command()(training.check)
 app.command(rich_help_panel="Data and training")(training.demo)
 app.add_typer(ablation.app, name="ablate", rich_help_panel="Experiments")
 app.add_typer(data_app, name="data", rich_help_panel="Data and training")

@@ -1,4 +1,4 @@
-"""Commands on a model's graph: summary, insert, replace, remove."""
+"""Commands on a model and its graph: summary, cost, insert, replace, remove."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from regard.cli.options import (
     AllowMiswired,
+    Device,
     ImageSize,
     Model,
     Module,
@@ -18,8 +19,9 @@ from regard.cli.options import (
     load_model,
     modules_of,
     options_of,
+    place,
 )
-from regard.config import IMGSZ
+from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
@@ -50,6 +52,30 @@ def summary(
         console.print(table) if console.width >= 120 else print(table)
     else:
         print(table.to_json() if format == "json" else table.to_markdown())
+
+
+def cost(
+    model: Model,
+    imgsz: ImageSize = IMGSZ,
+    device: Device = DEVICE,
+    repeats: Annotated[int, typer.Option(help="Number of timed runs; times are their medians.")] = 10,
+    format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="Output format.")] = "text",
+    weights: Weights = None,
+    module: Module = None,
+    allow_miswired: AllowMiswired = False,
+) -> None:
+    """Print FLOPs, time and memory of every layer, and how much a cheaper attention could speed up the whole model."""
+    from rich.console import Console
+
+    from regard import api
+
+    detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
+    report = api.cost(place(detector, device), imgsz=imgsz, repeats=repeats)
+    if format == "text":
+        console = Console()
+        console.print(report) if console.width >= 110 else print(report)
+    else:
+        print(report.to_json() if format == "json" else report.to_markdown())
 
 
 def insert(
