@@ -1,16 +1,16 @@
-"""Exchange global attention at P3, P4 or P5 for cheaper variants: the speed-up foretold and the one measured.
+"""Replace global attention at P3, P4 or P5 by cheaper variants: the predicted speed-up and the measured one.
 
     python benchmarks/swap.py --out docs/results
     python benchmarks/swap.py --variants WindowAttention LinearAttention --out runs/swap-two
     python benchmarks/swap.py --quick --out runs/swap-quick
 
-In yolov5n and yolov5s a gated ``MultiHeadSelfAttention`` stands after p3, p4 or p5, and is exchanged there for every
-other module of the catalogue in which positions look at others, or for those that are named. Foretold is what `regard
-cost` tells: the bound of any variant (mixing costs nothing, by FLOPs and by time), the whole network's FLOPs before
-over after, and the network's time with the row's own time exchanged. Measured is the whole network, one image, as
-PyTorch runs it, without decoding and NMS, as in `regard cost`. In one place everything runs in turn in every repeat;
-each place has a process of its own, so that it finds memory as the first did. Writes ``swap.json`` (a place that it
-holds is not measured again), ``swap.md`` and ``swap.png``.
+A gated ``MultiHeadSelfAttention`` is inserted after p3, p4 or p5 of yolov5n and yolov5s, and replaced there by every
+other module of the catalogue in which positions attend to others, or by those that are named. The predictions are
+those of `regard cost`: the bound of any variant (mixing costs nothing, by FLOPs and by time), the ratio of the FLOPs of
+the whole network, and its time with the time of the layer exchanged. The measured time is that of the whole network on
+one image, as PyTorch runs it, without decoding and NMS, as in `regard cost`. At one position all networks run in turn
+in every repeat; each position has a process of its own, so that it finds memory in the same state. Writes ``swap.json``
+(a position that it contains is not measured again), ``swap.md`` and ``swap.png``.
 """
 
 from __future__ import annotations
@@ -39,17 +39,18 @@ from regard.nn.attention import ATTENTION
 from regard.profiling.advice import NOT_A_VARIANT
 from regard.profiling.bound import without_mixing
 from regard.profiling.latency import clock, latencies_in_turn
+from regard.system.resources import available_memory
 
 BASE = "MultiHeadSelfAttention"
 MODELS, LEVELS, SIZES, QUICK_SIZES = ("yolov5n", "yolov5s"), ("p3", "p4", "p5"), (320, 640, 1280), (64, 128)
 CPU = torch.device("cpu")
 LEAST, MOST = 3, 15
-"""Repeats of a place, as far as its time allows."""
+"""Smallest and largest number of repeats at a position, depending on the time."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where attention stands.
+    """Where attention is inserted.
 
     Attributes:
         model: name in the zoo.
@@ -63,23 +64,23 @@ class Place:
 
     @property
     def name(self) -> str:
-        """Key of the raw figures."""
+        """Key of the raw results."""
         return f"{self.model} {self.level} {self.imgsz}"
 
 
 def all_variants() -> tuple[str, ...]:
-    """Return every module of the catalogue in which positions look at others, except the one exchanged."""
+    """All modules of the catalogue in which positions attend to others, except the one that is replaced."""
     return tuple(n for n, kind in ATTENTION.items() if n != BASE and kind.card.family not in NOT_A_VARIANT)
 
 
 def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int) -> dict[str, Any]:
-    """Return the figures of one place.
+    """Measure at one position.
 
     Args:
-        place: where.
+        place: the position.
         names: the variants.
-        seconds: about how long the repeats may take; there are at least three.
-        threads: of PyTorch.
+        seconds: approximate time of all repeats; there are at least three.
+        threads: number of threads of PyTorch.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -100,31 +101,30 @@ def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int) 
 
 
 def apart(place: Place, *arguments: Any) -> dict[str, Any]:
-    """Return what ``measure`` does in a new process."""
+    """Run ``measure`` in a new process."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(measure, place, *arguments).result()
 
 
 def fitting(detector: Detector, row: int, imgsz: int) -> Detector:
-    """Return a detector whose row can keep all it needs in half of the memory that is free.
+    """Check that a layer needs at most half of the free memory, and return the detector.
 
     Raises:
-        RegardError: it cannot.
+        RegardError: it needs more.
     """
     needed, free = row_costs(detector, imgsz)[row].activation_bytes, free_bytes()
     if needed > free / 2:
-        raise RegardError(f"would hold {needed / 2**30:.1f} GiB of {free / 2**30:.1f} GiB that are free")
+        raise RegardError(f"needs {needed / 2**30:.1f} GiB of {free / 2**30:.1f} GiB of free memory")
     return detector
 
 
 def free_bytes() -> int:
-    """Return the memory that the system could give now."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+    """Memory in bytes that new processes can have."""
+    return available_memory()
 
 
 def in_turn(detectors: dict[str, Detector], row: int, images: Tensor, seconds: float) -> dict[str, list[float]]:
-    """Return the times in seconds of every network, and of its row alone as ``NAME alone``."""
+    """Measure the seconds of every network, and of its layer alone as ``NAME alone``."""
     base = detectors["base"]
     x = _input_of(base, row, images)
     functions: dict[str, Callable[[], object]] = {name: partial(d.raw, images) for name, d in detectors.items()}
@@ -163,7 +163,7 @@ def _figures(
     found |= {"bound_time": ratios(times["base"], times["unmixed"])}
     found |= {"milliseconds": 1e3 * median(times["base"]), "plain_milliseconds": 1e3 * median(times["plain"])}
     found["variants"] = {}
-    rest = median(times["base"]) - median(times["base alone"])  # negative where memory runs short: nothing is foretold
+    rest = median(times["base"]) - median(times["base alone"])  # negative if memory runs short: nothing is predicted
     for name, detector in variants.items():
         found["variants"][name] = {
             "by_flops": total / sum(c.flops for c in row_costs(detector, imgsz)),
@@ -175,13 +175,13 @@ def _figures(
 
 
 def main() -> None:
-    """Measure what is not there and write all three files."""
+    """Measure what is missing and write all three files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--variants", nargs="+", choices=all_variants(), help="not all of the catalogue")
-    parser.add_argument("--quick", action="store_true", help="64 and 128 pixels: to see that it works")
+    parser.add_argument("--variants", nargs="+", choices=all_variants(), help="only these modules of the catalogue")
+    parser.add_argument("--quick", action="store_true", help="64 and 128 pixels, as a test")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--seconds", type=float, default=20, help="about how long one place may take")
+    parser.add_argument("--seconds", type=float, default=20, help="approximate time of one position")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     names, sizes = tuple(a.variants or all_variants()), QUICK_SIZES if a.quick else SIZES
