@@ -88,7 +88,7 @@ def run_demo(folder: Path) -> StudyRecord:
         folder: gets the folders ``context`` and ``local``, each a study as of ``regard ablate``.
 
     Raises:
-        RegardError: the folder holds another study, or is in use.
+        RegardError: the folder contains another study, or is in use.
     """
     console, parallel = Console(), min(available_cores(), MOST_PARALLEL)
     context, local = context_plan(), local_plan()

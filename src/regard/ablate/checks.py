@@ -78,7 +78,7 @@ def overlap_lines(data: DetectionDataset) -> list[str]:
         if count := also_trained_on(data.splits["train"], samples):
             of = f"all {count}" if count == len(samples) else f"{count} of the {len(samples)}"
             lines.append(
-                f"{of} images of {split} are also trained on: what is measured there is partly memory and says "
+                f"{of} images of {split} are also trained on: what is measured there is partly memory and shows "
                 "little about new images"
             )
     return lines

@@ -154,7 +154,7 @@ class DetectorExperiment(Experiment):
         return {"plan": describe(self.plan), "settings": describe(settings), "limit": limit}
 
     def run(self, folder: Path, arguments: Mapping[str, Any]) -> DetectorTrainable:
-        """Make the run in this process, where the variants are at hand already."""
+        """Make the run in this process, where the variants are available already."""
         return DetectorTrainable(folder, **arguments, builder=self.builder)
 
     def check_seeds(self) -> dict[str, str]:
@@ -237,7 +237,7 @@ def with_mosaic(settings: TrainSettings, epochs: int | None) -> TrainSettings:
 
 
 def load_trained(folder: Path, builder: VariantBuilder) -> Detector:
-    """Load the weights of a finished run that the plan says are measured."""
+    """Load the weights of a finished run, of the last or the best epoch as the plan says."""
     return load_detector(folder / f"{builder.plan.epoch}.safetensors", modules=builder.modules)
 
 

@@ -67,15 +67,15 @@ class RunRecord:
     Attributes:
         variant: the variant's name.
         seed: of data order, augmentation and new weights.
-        status: how far it has come.
-        folder: the run's folder; once finished it holds ``val.json``, the detections on val as a COCO results file
+        status: its progress.
+        folder: the run's folder; once finished it contains ``val.json``, the detections on val as a COCO results file
             whose image ids are 1-based positions in the split.
-        metrics: AP, AP50 and the others of ``Metrics`` on val, of the weights that the plan says (best or last epoch).
+        metrics: AP, AP50 and the others of ``Metrics`` on val, of the last or the best epoch's weights.
         per_class: AP of each class on val.
-        curve: one mapping an epoch, as in ``results.csv``.
+        curve: one mapping per epoch, as in ``results.csv``.
         gates: final value of every gate.
-        seconds: of training.
-        peak_mib: most memory that the process held, in MiB.
+        seconds: time of training.
+        peak_mib: peak memory of the process in MiB.
         error: why it failed, "" if it did not.
     """
 
@@ -97,12 +97,12 @@ class CostRecord:
     """What a variant costs.
 
     Attributes:
-        parameters: learned values.
-        flops: for one image; a multiplication and an addition count as two.
-        latency_ms: of one image, one value a repeat; the repeats of all variants were taken in turn.
-        peak_mib: most memory that a forward pass holds, in MiB.
-        bound: times as fast as the model could become by a cheaper mixing of its attention, by time; 1 without any.
-        device: that latencies and memory were measured on, in words; "" where that is not known.
+        parameters: number of learned values.
+        flops: FLOPs of one image; a multiplication and an addition count as two.
+        latency_ms: latency of one image, one value per repeat; the repeats of all variants were taken in turn.
+        peak_mib: peak memory of a forward pass in MiB.
+        bound: largest speed-up that a cheaper mixing of its attention could bring; 1 without attention.
+        device: that latencies and memory were measured on; "" if unknown.
     """
 
     parameters: int
@@ -115,18 +115,18 @@ class CostRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A whole study, as far as it has come.
+    """A whole study, finished or not.
 
     Attributes:
-        folder: where everything of it lies.
-        question: in words.
+        folder: of the study.
+        question: that it answers, in words.
         metric: the key of ``RunRecord.metrics`` on which it is decided, such as ``ap``.
         alpha: level of the study's tests and of 1 - the intervals' coverage, over all variants (Holm).
         mde: smallest difference that matters, in units of the metric.
         variants: the base first.
-        seeds: planned.
-        runs: all that are planned, variant by variant within a seed.
-        costs: by variant.
+        seeds: that are planned.
+        runs: all planned runs, variant by variant within a seed.
+        costs: cost of each variant.
         test: metrics on the untouched test split by variant and seed, filled after the decision; empty without one.
         plan: the plan as given, JSON-ready.
         provenance: versions, hardware, git state, commands, checksum of the data.
@@ -311,7 +311,7 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_json(file: Path) -> Document:
-    """Read a JSON file that holds a mapping.
+    """Read a mapping from a JSON file.
 
     Raises:
         RegardError: it cannot be read, or is damaged.

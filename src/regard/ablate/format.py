@@ -84,9 +84,11 @@ def power_lines(mde: float, metric: str, seeds: int, alpha: float, tests: int) -
         return ["power: none; single runs have no pairs to judge, so their differences may be chance"]
     lines = [f"power to detect a difference of {mde:g} {metric} with {seeds} seeds:"]
     for spread in SPREADS:
-        seen = float(power(mde, spread, np.asarray(seeds), alpha, tests))
+        detected = float(power(mde, spread, np.asarray(seeds), alpha, tests))
         needed = seeds_needed(mde, spread, alpha, tests) or f"over {MOST}"
-        lines.append(f"  {seen:4.0%} where paired differences spread by {spread:g} (SD); {needed} seeds give 80%")
+        lines.append(
+            f"  {detected:4.0%} if paired differences have a standard deviation of {spread:g}; {needed} seeds give 80%"
+        )
     return lines
 
 
@@ -143,7 +145,7 @@ def sentences(study: StudyRecord, results: Results) -> list[str]:
 
 
 def headline(study: StudyRecord, results: Results) -> str:
-    """Summarise the study in a line: which variants help, hurt, do neither, or cannot be told."""
+    """Summarise the study in a line: which variants help, hurt, do neither, or are undecided."""
     by_verdict = {v: [n for n, j in results.judgements.items() if j.verdict is v] for v in Verdict}
     parts = []
     for verdict in (Verdict.HELPS, Verdict.HURTS):

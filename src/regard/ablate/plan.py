@@ -1,6 +1,6 @@
 """What a study compares, on which data, how often and for how long: from a YAML file or from options.
 
-The command line makes its options of these settings, so whatever takes long to import is imported where it is used.
+The command line makes its options of these settings, so slow modules are imported where they are used.
 
 A variant is written as ``MODULE@LAYER``: ``SE@sppf``, ``SE(reduction=8)@sppf``, several at once ``SE@p4+ECA@p5``, with
 a name of its own ``small=SE(reduction=8)@sppf``.
@@ -44,7 +44,7 @@ EXPECTED_EDIT = "MODULE@LAYER, with options in brackets: SE@sppf, SE(reduction=8
 
 
 class StudySettings(Settings):
-    """The settings of every study, whatever is trained."""
+    """The settings of every study, of detectors or of something else."""
 
     seeds: tuple[int, ...] = Field(
         (0, 1, 2, 3, 4), min_length=1, description="Seeds: how many, as 5, or which, as 3,7,11"
@@ -135,7 +135,7 @@ class Plan(StudySettings):
             if name in value:
                 raise ValueError(f"anything but {name}, which the plan or the study decides")
         if str(value.get("device", "auto")) not in DEVICES:
-            raise ValueError(f"device {', '.join(DEVICES)}; CUDA_VISIBLE_DEVICES says which GPUs may be used")
+            raise ValueError(f"device {', '.join(DEVICES)}; CUDA_VISIBLE_DEVICES selects the GPUs")
         try:
             checked(TrainSettings, value)
         except RegardError as error:

@@ -183,7 +183,7 @@ def run_job(folder: Path) -> None:
         out = RunFolder(folder)
         try:
             result = _train_and_evaluate(folder, read_json(folder / JOB))
-        except Exception as error:  # whatever a variant raises is its own result; the other runs continue
+        except Exception as error:  # an error of a variant is its result; the other runs continue
             traceback.print_exc()
             out.write_json(FAILURE, {"error": describe_failure(error)})
             return
@@ -243,15 +243,15 @@ def serve() -> None:
     # Nothing has been computed yet, so that of the threads only those of libraries exist, which mind forks themselves.
     warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     while line := sys.stdin.readline():
-        lifeline, held = os.pipe()
+        lifeline, writer = os.pipe()
         child = os.fork()
         if not child:
-            os.close(held)
+            os.close(writer)
             _run_fork(Path(json.loads(line)), lifeline)
             return
         os.close(lifeline)
         _, status = os.waitpid(child, 0)
-        os.close(held)
+        os.close(writer)
         try:
             print(os.waitstatus_to_exitcode(status), flush=True)
         except BrokenPipeError:  # nobody waits any more

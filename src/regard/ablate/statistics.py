@@ -8,8 +8,8 @@ digit carry no information about their spread: they get no interval, and no test
 - Correction for several tests: Holm 1979, Scand. J. Stat. 6:65.
 - Power: with D the true difference and s the standard deviation of paired differences, t over n pairs follows the
   noncentral t distribution with n - 1 degrees of freedom and noncentrality D sqrt(n) / s.
-- Bootstrap over images: Efron 1979, Ann. Statist. 7:1. The detectors stay as they are, so it says nothing about another
-  seed: it is shown next to the interval over seeds and does not replace it.
+- Bootstrap over images: Efron 1979, Ann. Statist. 7:1. The detectors stay as they are, so it shows nothing about
+  another seed: it is shown next to the interval over seeds and does not replace it.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Evaluation:
     Attributes:
         metrics: values of the whole split by name; among them the metric that decides.
         images: result of each image in the order of the split, JSON-ready: numbers, whose mean is the metric, or
-            whatever `Experiment.resample` reads.
+            anything that `Experiment.resample` reads.
         per_class: metric of each class.
         gates: final value of every gate.
         fingerprint: hash of the trained weights, by which seeds without an effect are detected; "" skips the check.
@@ -161,7 +161,7 @@ class Experiment:
         return {}
 
     def samples(self) -> tuple[Sequence[Sample], Sequence[str]]:
-        """The val images and the class names, if ``val.json`` holds detections that a report can draw."""
+        """The val images and the class names, if ``val.json`` contains detections that a report can draw."""
         return (), ()
 
     def figures(self, study: StudyRecord, missing: Missing) -> list[tuple[str, bytes]]:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""The detectors of a study and their starting points: whatever variants share has the same values for one seed.
+"""The detectors of a study and their starting points: tensors that variants share have the same values for one seed.
 
 The base is prepared for the data once per seed (classes, anchors, new tensors). Every edit of it takes its tensors from
 there, so a new head or a base without weights starts alike in all variants; only what a variant alone has is drawn for

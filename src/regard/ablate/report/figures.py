@@ -130,16 +130,16 @@ def forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> s
             ax.fill_betweenx((start, end), max(-mde, low), min(mde, high), color=LIGHT["band"], lw=0)
             ax.vlines(ticks, start, end, LIGHT["line"], lw=1)
             ax.vlines(0, start, end, LIGHT["ink"], lw=1.2)
-        for way, text in ((-1, "← worse"), (1, "better →")):
-            ax.annotate(text, (0, 0), (10 * way, 10), textcoords="offset pixels", ha="right" if way < 0 else "left")
+        for way, label in ((-1, "← worse"), (1, "better →")):
+            ax.annotate(label, (0, 0), (10 * way, 10), textcoords="offset pixels", ha="right" if way < 0 else "left")
         for i, row in enumerate(rows):
             middle = i + (0.5 if wide else 81 / step)
             _draw_row(ax, row, middle, 13 / step)
             _write_row(ax, row, i, step, wide=wide)
-        says = "; ".join(
+        text = "; ".join(
             f"{r.name}: {r.note}, {signed(r.judgement.mean)}, {interval(r.judgement.interval)}" for r in rows
         )
-        return _svg(canvas, f"Differences from the base. {says}")
+        return _svg(canvas, f"Differences from the base. {text}")
 
 
 def _draw_row(ax: Axes, row: ForestRow, y: float, below: float) -> None:
@@ -228,8 +228,8 @@ def pareto(points: Sequence[Point], metric: str, *, wide: bool) -> str:
             ax.vlines(point.milliseconds, point.low, point.high, colour, lw=1.4)
             ax.plot(point.milliseconds, point.mean, marker, color=colour, ms=10, mew=0, zorder=3)
         _write_names(ax, points, width)
-        says = "; ".join(f"{p.name}: {p.milliseconds:.2f} ms, {metric} {p.mean:.3f}" for p in points)
-        return _svg(canvas, f"{metric} against milliseconds per image. {says}")
+        text = "; ".join(f"{p.name}: {p.milliseconds:.2f} ms, {metric} {p.mean:.3f}" for p in points)
+        return _svg(canvas, f"{metric} against milliseconds per image. {text}")
 
 
 def _write_names(ax: Axes, points: Sequence[Point], width: int) -> None:
@@ -302,13 +302,13 @@ def _curve(own: Band, base: Band, name: str, axis: str, x: tuple[float, float], 
         pixels: dict[str, Any] = {"xycoords": "figure pixels", "va": "center"}
         canvas_height = canvas.bbox.height
         ax.annotate(axis, (0, canvas_height - 28), **pixels)
-        for place, text, colour, style in (
+        for place, label, colour, style in (
             (0, _short(name, 32), LIGHT["variant"], STRONG), (286, "base", LIGHT["noise"], {})
         ):  # fmt: skip
             ax.annotate("■", (place, canvas_height - 10), color=colour, **pixels)
-            ax.annotate(text, (place + 14, canvas_height - 10), **pixels, **style)
-        says = f"{axis} of {name} over {len(own)} epochs, ending at {own[-1][2]:.3f}"
-        return _svg(canvas, says + (f", the base at {base[-1][2]:.3f}" if base else ""))
+            ax.annotate(label, (place + 14, canvas_height - 10), **pixels, **style)
+        text = f"{axis} of {name} over {len(own)} epochs, ending at {own[-1][2]:.3f}"
+        return _svg(canvas, text + (f", the base at {base[-1][2]:.3f}" if base else ""))
 
 
 def standing_alone(svg: str) -> str:
@@ -357,7 +357,7 @@ def _short(text: str, letters: int) -> str:
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
-def _svg(canvas: Canvas, says: str) -> str:
+def _svg(canvas: Canvas, text: str) -> str:
     """The drawing as an element for the page: colours as CSS variables, ids unique to it, described in words."""
     file = io.StringIO()
     with warnings.catch_warnings():
@@ -368,5 +368,5 @@ def _svg(canvas: Canvas, says: str) -> str:
     svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: NAMES.get(found[0], found[0]), svg)
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>i{zlib.crc32(svg.encode()):x}-", svg)
     width, height = canvas.bbox.size
-    head = f'<svg role="img" aria-label="{escape(says)}" width="{width:g}" height="{height:g}" '
+    head = f'<svg role="img" aria-label="{escape(text)}" width="{width:g}" height="{height:g}" '
     return head + re.sub(r'^<svg | (width|height)="[\d.]+pt"', "", svg, count=3)
