@@ -1,4 +1,4 @@
-"""The one exception for what a user can cause, and the search for what they may have meant."""
+"""The exception for all errors that a user can cause, and the search for the nearest valid choice."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 class RegardError(Exception):
     """A mistake that the user can correct; the command line prints it without a traceback and exits 2.
 
-    The message is built from its parts so that every error reads alike::
+    The message is built from its parts so that all errors have the same form::
 
         street.yaml:14: unknown module 'Cnov'
           expected: one of C3, Conv, SPPF
           did you mean 'Conv'?
 
     Args:
-        what: what was found to be wrong, in one sentence without a full stop.
+        what: the error, in one sentence without a full stop.
         file: the file it was found in.
         line: 1-based line in that file.
-        expected: what would have been right.
-        hint: the nearest valid choice, or what to do now.
+        expected: valid values.
+        hint: the nearest valid choice, or what to do.
     """
 
     def __init__(
@@ -44,11 +44,16 @@ class RegardError(Exception):
 
 
 class RegardWarning(UserWarning):
-    """Something suspicious that the user asked to be let through, or that does not stop the work."""
+    """A suspicious fact that does not stop the work, or that the user asked to accept."""
 
 
 def nearest(name: object, choices: Iterable[object]) -> str | None:
-    """Return a hint naming the choice closest to ``name``, or None where nothing is close."""
+    """Suggest the choice closest to ``name``; None if nothing is close.
+
+    Example:
+        >>> nearest("Cnov", ["C3", "Conv", "SPPF"])
+        "did you mean 'Conv'?"
+    """
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f"did you mean {by_lower[close[0]]!r}?" if close else None

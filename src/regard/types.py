@@ -38,7 +38,7 @@ class Detections:
         return len(self.scores)
 
     def to_supervision(self) -> Any:
-        """Return the same boxes as ``supervision.Detections``.
+        """Convert to ``supervision.Detections``.
 
         Raises:
             ImportError: the optional package ``supervision`` is not installed.
@@ -102,7 +102,7 @@ class Targets:
         return len(self.class_ids)
 
     def to(self, device: Any) -> Targets:
-        """Return the same targets on another device."""
+        """Copy the targets to another device."""
         moved = (t.to(device) for t in (self.image_index, self.class_ids, self.boxes_cxcywh))
         return Targets(*moved)
 

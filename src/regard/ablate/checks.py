@@ -71,7 +71,7 @@ def checksum(data: DetectionDataset) -> str:
 
 
 def overlap_lines(data: DetectionDataset) -> list[str]:
-    """Say how many images of val and of test are also trained on, a sentence each; empty if there are none."""
+    """State how many images of val and of test are also used for training, a sentence each; empty if there are none."""
     lines = []
     for split in ("val", "test"):
         samples = data.splits.get(split, ())

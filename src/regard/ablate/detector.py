@@ -92,7 +92,7 @@ class DetectorTrainable:
             run_training(load_detector(self.folder / START, modules=modules), self._data, settings, self.folder)
 
     def evaluate(self, split: str) -> Evaluation:
-        """Measure the last or best weights, as the plan says; images are detections as the rows of a COCO file."""
+        """Measure the last or best weights, depending on the plan; images are detections as the rows of a COCO file."""
         samples, names = self._data.splits[split], self._data.names
         detector = load_trained(self.folder, self.builder).to(device_here(self.settings.device))
         detections = self._detect(detector, samples)

@@ -227,7 +227,7 @@ def is_running(folder: Path) -> bool:
             return False
     except BlockingIOError:
         return True
-    except OSError:  # a folder that can only be read: nobody works there
+    except OSError:  # a read-only folder: no process works in it
         return False
 
 

@@ -71,7 +71,7 @@ def verdict_label(judgement: Judgement, mde: float) -> str:
 
 
 def power_lines(mde: float, metric: str, seeds: int, alpha: float, tests: int) -> list[str]:
-    """Say what a study could detect that has not begun, for spreads of paired differences as they occur.
+    """Describe what a planned study could detect, for spreads of paired differences as they occur.
 
     Args:
         mde: smallest difference that matters, in units of the metric.
@@ -93,7 +93,7 @@ def power_lines(mde: float, metric: str, seeds: int, alpha: float, tests: int) -
 
 
 def needed_line(study: StudyRecord, analysis: PowerAnalysis) -> str:
-    """Say how many seeds are needed, and how many of them are not planned yet."""
+    """State how many seeds are needed, and how many of them are not planned yet."""
     if math.isnan(analysis.sd):
         return "The number of seeds needed is unknown: no comparison has two finished pairs that differ."
     metric = metric_name(study.metric)
@@ -109,7 +109,7 @@ def needed_line(study: StudyRecord, analysis: PowerAnalysis) -> str:
 
 
 def still_needed(judgement: Judgement, analysis: PowerAnalysis) -> str:
-    """Say how many more pairs an undecided variant needs, by the pooled spread; "" if unknown."""
+    """State how many more pairs an undecided variant needs, by the pooled spread; "" if unknown."""
     if math.isnan(analysis.sd):
         return ""
     if analysis.seeds is None:

@@ -118,7 +118,7 @@ class ForkServer:
                     stderr=log,
                     env={**os.environ, **self.environment},
                 )
-        with suppress(BrokenPipeError):  # if it has just died, its fork will say so
+        with suppress(BrokenPipeError):  # if it has just died, its fork reports it
             _pipe(self.process.stdin).write(json.dumps(str(folder)).encode() + b"\n")
         return ForkedProcess(self.process)
 
@@ -254,7 +254,7 @@ def serve() -> None:
         os.close(writer)
         try:
             print(os.waitstatus_to_exitcode(status), flush=True)
-        except BrokenPipeError:  # nobody waits any more
+        except BrokenPipeError:  # no process is waiting any more
             os._exit(1)
 
 

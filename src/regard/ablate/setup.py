@@ -60,7 +60,9 @@ def create_study(
     for variant in variants:
         if text := experiment.model_file(variant):
             RunFolder(study.path / "models").write(f"{names[variant.name]}.yaml", text)
-    question = plan.question or (f"Does it pay to change {plan.base} on {plan.data}?" if isinstance(plan, Plan) else "")
+    question = plan.question or (
+        f"Does a change of {plan.base} improve it on {plan.data}?" if isinstance(plan, Plan) else ""
+    )
     document = {
         "format": FORMAT,
         "question": question or f"Which of {', '.join(v.name for v in variants[1:])} improves {plan.metric}?",

@@ -1,6 +1,6 @@
 """Statistics of paired differences: t intervals, tests of difference and equivalence, Holm, power, image bootstrap.
 
-Both runs of a pair share one seed, so whatever the seed does to both cancels. `estimate` and `Estimate` work on the
+Both runs of a pair share one seed, so the effect of the seed on both cancels. `estimate` and `Estimate` work on the
 last axis, seeds, and on any number of leading ones; NaN marks a missing pair. Differences that all agree to the last
 digit carry no information about their spread: they get no interval, and no test rejects.
 

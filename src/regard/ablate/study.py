@@ -76,7 +76,7 @@ def run_study(
 
 def _detectors(plan: StudySettings) -> Experiment:
     if not isinstance(plan, Plan):
-        raise RegardError("the plan says nothing about detectors", expected="a Plan, or an experiment")
+        raise RegardError("the plan does not describe detectors", expected="a Plan, or an experiment")
     return DetectorExperiment(plan)
 
 
@@ -133,7 +133,7 @@ def check_effect(record: StudyRecord) -> None:
             raise RegardError(
                 f"the seeds {seen[digest]} and {seed} of the base ended with the same weights",
                 file=run.folder,
-                hint="seeds that change nothing say nothing about chance",
+                hint="seeds that change nothing contain no information about chance",
             )
         seen[digest] = seed
 

@@ -1,7 +1,7 @@
 """What a study asks of the thing that it compares: a `Trainable` for each run, and an `Experiment` that makes them.
 
-A detector is one implementation (`regard.ablate.detector`). Whatever can be started from a seed, trained for a budget
-and measured on a split can be studied likewise, with the same pairing, statistics, resuming and report.
+A detector is one implementation (`regard.ablate.detector`). Anything that can be started from a seed, trained for a
+budget and measured on a split can be studied in the same way, with the same pairing, statistics, resuming and report.
 """
 
 from __future__ import annotations

@@ -230,7 +230,7 @@ def capacity_control(base: Detector, variant: Detector, edits: tuple[Edit, ...],
     """Design the control of a variant: residual convolutions of about its size, at the same place.
 
     A variant may beat the base because of its additional parameters alone. Its control has as many of them, or as many
-    FLOPs, in layers that nobody would call attention, behind the same gate.
+    FLOPs, in layers without attention, behind the same gate.
 
     Args:
         base: without the insertions.

@@ -165,6 +165,6 @@ def _printed(stream: Iterable[tuple[Frame, Detections]]) -> Iterator[tuple[Frame
         for class_id in found.class_ids:
             name = found.names[int(class_id)]
             counts[name] = counts.get(name, 0) + 1
-        told = ", ".join(f"{n} {name}" for name, n in counts.items()) or "nothing"
-        print(f"{frame.source}: {told}")
+        counted = ", ".join(f"{n} {name}" for name, n in counts.items()) or "nothing"
+        print(f"{frame.source}: {counted}")
         yield frame, found

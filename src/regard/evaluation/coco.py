@@ -35,17 +35,17 @@ class CocoResult:
     precision: NDArray[np.float64]
 
     def ap(self, iou: int | None = None, area: int = ALL_AREAS) -> float:
-        """Return the mean over the classes that have labels; NaN without any."""
+        """Mean over the classes that have labels; NaN without any."""
         return _mean(self.precision[:, :, :, area] if iou is None else self.precision[iou, :, :, area])
 
     def class_ap(self, class_id: int, iou: int | None = None) -> float:
-        """Return the mean for one class."""
+        """Mean for one class; NaN without labels."""
         own = self.precision[:, :, class_id, ALL_AREAS]
         return _mean(own if iou is None else own[iou])
 
 
 def coco_evaluate(detections: Sequence[Detections], records: Sequence[Sample], classes: int) -> CocoResult:
-    """Return precision by the COCO protocol of the detections of each record."""
+    """Compute precision by the COCO protocol from the detections of each sample."""
     truth = COCO(_ground_truth(detections, records, classes), print_function=_silence)
     image_ids = range(1, len(records) + 1)
     found = truth.loadRes(coco_rows(detections, image_ids, range(classes)))
@@ -59,7 +59,7 @@ def coco_evaluate(detections: Sequence[Detections], records: Sequence[Sample], c
 def coco_rows(
     detections: Sequence[Detections], image_ids: Sequence[int], category_ids: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Return detections as the rows of a COCO results file: boxes are left, top, width, height in pixels."""
+    """Convert detections to the entries of a COCO results file: boxes are left, top, width, height in pixels."""
     rows = []
     for image_id, image in zip(image_ids, detections, strict=True):
         boxes = image.boxes_xyxy.astype(np.float64)
@@ -114,7 +114,7 @@ def _ground_truth(detections: Sequence[Detections], records: Sequence[Sample], c
 
 
 def pixel_boxes(record: Sample, image_size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the labelled boxes (N, 4) as left, top, right, bottom in pixels."""
+    """Convert the labelled boxes to (N, 4) left, top, right, bottom in pixels."""
     height, width = image_size
     centre, size = record.boxes_cxcywh[:, :2], record.boxes_cxcywh[:, 2:]
     return np.concatenate([centre - size / 2, centre + size / 2], axis=1) * (width, height, width, height)

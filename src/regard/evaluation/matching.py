@@ -19,7 +19,7 @@ Float = NDArray[np.float64]
 
 
 def overlaps(found_xyxy: Float, labelled_xyxy: Float, crowd: NDArray[np.bool_]) -> Float:
-    """Return (found, labelled) IoU; with a crowd, the part of the detection that lies in it, as COCO does."""
+    """IoU of detections and labelled boxes; with a crowd, the fraction of the detection inside it, as in COCO."""
     low = np.maximum(found_xyxy[:, None, :2], labelled_xyxy[None, :, :2])
     high = np.minimum(found_xyxy[:, None, 2:], labelled_xyxy[None, :, 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=2)
@@ -71,7 +71,7 @@ def _last_greatest(iou: Float, least: Float) -> tuple[NDArray[np.int64], NDArray
 def judge(
     detections: Sequence[Detections], records: Sequence[Sample], classes: int
 ) -> tuple[list[tuple[NDArray[np.float32], NDArray[np.bool_]]], NDArray[np.int64]]:
-    """Tell right from wrong, class by class, among the 100 best detections of each image.
+    """Find the true positives, class by class, among the 100 best detections of each image.
 
     Returns:
         For each class the scores of all its detections, greatest first, and whether each is right; those that lie in
@@ -98,7 +98,7 @@ def judge(
 
 
 def curve(scores: NDArray[np.float32], right: NDArray[np.bool_], labels: int) -> tuple[Float, Float, Float]:
-    """Return precision, recall and F1 of one class at each level of `CONFIDENCE`; NaN without labels."""
+    """Precision, recall and F1 of one class at each level of `CONFIDENCE`; NaN without labels."""
     if not labels:
         unknown = np.full(len(CONFIDENCE), np.nan)
         return unknown, unknown, unknown
@@ -111,7 +111,7 @@ def curve(scores: NDArray[np.float32], right: NDArray[np.bool_], labels: int) ->
 def confusion_matrix(detections: Sequence[Detections], records: Sequence[Sample], classes: int) -> NDArray[np.int64]:
     """Count which labelled class was detected as which, (classes + 1, classes + 1), the last being background.
 
-    Detections that score at least 0.25 and labelled boxes are paired whatever their class, those that overlap most
+    Detections that score at least 0.25 and labelled boxes are paired independent of their class, those of largest IoU
     first, down to an IoU of 0.5. What lies in a crowd is left out.
     """
     counts = np.zeros((classes + 1, classes + 1), dtype=np.int64)
@@ -131,7 +131,7 @@ def confusion_matrix(detections: Sequence[Detections], records: Sequence[Sample]
 
 
 def _pair(iou: Float) -> NDArray[np.int64]:
-    """Return for each labelled box the detection paired with it, or -1."""
+    """Pair each labelled box with a detection; -1 for none."""
     found_of = np.full(iou.shape[1], -1, dtype=np.int64)
     order = np.argsort(-iou, axis=None, kind="stable")[: int((iou >= IOU).sum())]
     for found, label in zip(*np.unravel_index(order, iou.shape), strict=True):

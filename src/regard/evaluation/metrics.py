@@ -93,7 +93,7 @@ class Metrics:
         images: number of images.
         per_class: one entry a class, in the order of their indices.
         confusion: (classes + 1, classes + 1) counts at confidence 0.25 and IoU 0.5; rows are what is labelled,
-            columns what is detected, the last of each stands for background.
+            columns the detected class; the last row and column are background.
         curves: precision and recall against confidence and each other.
         speed: None where no network ran.
     """
@@ -120,7 +120,7 @@ class Metrics:
         return 0.0 if math.isnan(self.ap) else 0.1 * self.ap50 + 0.9 * self.ap
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the curves as JSON-ready values; NaN becomes None."""
+        """Convert all metrics except the curves to values for JSON; NaN becomes None."""
         values: dict[str, Any] = {name: _number(getattr(self, name)) for name in (*HEADLINE, "confidence", "images")}
         values["per_class"] = [{k: _number(v) for k, v in asdict(entry).items()} for entry in self.per_class]
         values["confusion"] = self.confusion.tolist()

@@ -1,4 +1,4 @@
-"""AP of images that count several times or not at all: what a bootstrap over images needs, without matching anew.
+"""AP with weights for images, for a bootstrap over images, without matching detections again.
 
 Detections are matched with labels once, as COCO does; the AP of a weighted set of images is then a matter of sums.
 """
@@ -49,7 +49,7 @@ def match_classes(detections: Sequence[Detections], records: Sequence[Sample], c
 def weighted_ap(
     matches: Sequence[ClassMatches], weights: NDArray[np.int64], ious: slice = slice(None)
 ) -> NDArray[np.float64]:
-    """Return the AP for each row of weights, (B,); NaN where no image with a label counts.
+    """Compute AP for each row of weights, (B,); NaN if no image with a label has a weight.
 
     Args:
         matches: of every class.

@@ -60,7 +60,7 @@ def align(a: Sequence[LayerSpec], b: Sequence[LayerSpec], similarity: Similarity
     return pairs
 
 
-def likeness(stock: ModelSpec, graph: ModelSpec, pairs: dict[int, int]) -> float:
+def similarity_to_stock(stock: ModelSpec, graph: ModelSpec, pairs: dict[int, int]) -> float:
     """Fraction of ``stock``'s layers with a counterpart in ``graph``; one of another module counts half."""
     found = sum(1.0 if stock.layers[i].module == graph.layers[j].module else 0.5 for i, j in pairs.items())
     return found / len(stock.layers)
@@ -68,7 +68,9 @@ def likeness(stock: ModelSpec, graph: ModelSpec, pairs: dict[int, int]) -> float
 
 def nearest_stock(spec: ModelSpec, stock: Sequence[ModelSpec]) -> tuple[ModelSpec, dict[int, int]] | None:
     """Find the stock graph that ``spec`` was made from, and the alignment of its layers; None if there is none."""
-    found = [(likeness(s, spec, pairs), s, pairs) for s in stock for pairs in (align(s.layers, spec.layers),)]
+    found = [
+        (similarity_to_stock(s, spec, pairs), s, pairs) for s in stock for pairs in (align(s.layers, spec.layers),)
+    ]
     if not found:
         return None
     # Layers found minus layers not found: a P6 graph contains most of P5 as well, but P6 explains more of it.

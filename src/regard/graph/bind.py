@@ -1,6 +1,6 @@
-"""A row's arguments as written -> what its layer's constructor is called with, and back to YOLOv5's positions.
+"""From the arguments of a layer in a graph to the call of its constructor, and back to YOLOv5's positional form.
 
-The one place that knows YOLOv5's convention: output channels come first and unscaled, the options follow in order.
+Only this file knows YOLOv5's convention: output channels come first and unscaled, the options follow in order.
 """
 
 from __future__ import annotations
@@ -21,25 +21,30 @@ DIVISOR = 8
 
 
 def scale_channels(channels: float, width: float) -> int:
-    """Return ``channels`` scaled by ``width`` and rounded up to a multiple of 8."""
+    """Scale channels by ``width`` and round up to a multiple of 8.
+
+    Example:
+        >>> scale_channels(1024, 0.25), scale_channels(100, 0.33)
+        (256, 40)
+    """
     return math.ceil(channels * width / DIVISOR) * DIVISOR
 
 
 def unscale_channels(channels: int, width: float) -> int | None:
-    """Return a number that ``scale_channels`` brings to ``channels``, or None if there is none."""
+    """Find a number that ``scale_channels`` maps to ``channels``; None if there is none."""
     guess = int(channels / width)
     return next((c for c in (guess, guess + 1) if scale_channels(c, width) == channels), None)
 
 
 @dataclass(frozen=True)
 class Binding:
-    """What to call a constructor with.
+    """Arguments for a call of a constructor.
 
     Attributes:
-        positional: arguments before the named ones (the input's channels, a variadic tail).
-        named: arguments by name.
-        shown: all arguments in order, the input's channels first, for the summary.
-        expected_out: output channels that the row states, scaled; None where it states none.
+        positional: positional arguments (input channels, variadic arguments).
+        named: keyword arguments.
+        shown: all arguments in order, input channels first, for the summary.
+        expected_out: output channels that the graph states, scaled; None if it states none.
     """
 
     positional: tuple[Any, ...]
@@ -56,14 +61,15 @@ def bind(
     strides: Sequence[int],
     repeats: int,
 ) -> Binding:
-    """Map the arguments of ``row`` to its layer's constructor.
+    """Map the arguments of a layer in a graph to its constructor.
 
     Raises:
-        RegardError: an unknown option (the nearest is named), too many arguments, a missing one, one of another type.
+        RegardError: an option is unknown (the nearest is suggested), missing or of another type, or there are too many
+            arguments.
     """
     args = [_bare_word(value, spec) for value in row.args]
     given = {key: _bare_word(value, spec) for key, value in _renamed(row.module, row.options, signature).items()}
-    _refuse_unknown(row, signature, given, spec)
+    _reject_unknown(row, signature, given, spec)
     expected_out, tail = None, ()
     if signature.takes_channels and not signature.multi_input:
         stated = args.pop(0) if args else None
@@ -87,8 +93,8 @@ def bind(
         chosen = given.get(chooser, signature.options[chooser])
         if chosen in table and isinstance(given.get(name), Mapping):
             given[name] = _renamed(f"{row.module}: {chosen}", given[name], signature_of(table[chosen]))
-    _refuse_other_types(row, signature, given, spec)
-    _refuse_inside(row, signature, given, spec)
+    _reject_other_types(row, signature, given, spec)
+    _reject_inside(row, signature, given, spec)
     head = (_channels(signature, in_channels),) if signature.takes_channels else ()
     unknown = [name for name in given if name not in signature.names]
     shown = (*head, *(given[name] for name in [*signature.names, *unknown] if name in given), *tail)
@@ -103,7 +109,7 @@ def bind(
 
 
 def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_channels: int) -> tuple[Any, ...] | None:
-    """Return the arguments of ``row`` as YOLOv5 writes them, or None where they cannot be written by position."""
+    """Convert the arguments of a layer to YOLOv5's positional form; None if this form cannot express them."""
     has_out = signature.takes_channels and not signature.multi_input  # whether the first position states channels
     if not row.options and (row.args or not has_out):
         return row.args
@@ -149,10 +155,10 @@ def _scaled(value: Any, spec: ModelSpec, row: LayerSpec) -> int:
     return scale_channels(value, spec.width_multiple)
 
 
-def _refuse_unknown(
+def _reject_unknown(
     row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
 ) -> None:
-    """Refuse options that a class does not have: the row's own, or the one that is built ``inside`` it."""
+    """Reject options that a class does not have: the layer's own class, or the one that is built ``inside`` it."""
     for name in given:
         if name not in signature.names and not signature.open:
             known = ", ".join(signature.names) or "none"
@@ -165,7 +171,7 @@ def _refuse_unknown(
             )
 
 
-def _refuse_other_types(
+def _reject_other_types(
     row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
 ) -> None:
     for name, value in given.items():
@@ -177,15 +183,15 @@ def _refuse_other_types(
             raise _error(row, spec, f"{inside or row.module}: {name} is {value!r}", expected=expected)
 
 
-def _refuse_inside(row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec) -> None:
-    """Refuse what is wrong with the options of a class that the row's own builds inside."""
+def _reject_inside(row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec) -> None:
+    """Reject wrong options of a class that the layer's own class builds inside."""
     for name, (chooser, table) in signature.options_of.items():
         chosen = given.get(chooser, signature.options[chooser])
         options = given.get(name)
         if options and chosen in table:
             inner = signature_of(table[chosen])
-            _refuse_unknown(row, inner, options, spec, f"{row.module}: {chosen}")
-            _refuse_other_types(row, inner, options, spec, f"{row.module}: {chosen}")
+            _reject_unknown(row, inner, options, spec, f"{row.module}: {chosen}")
+            _reject_other_types(row, inner, options, spec, f"{row.module}: {chosen}")
 
 
 def _error(row: LayerSpec, spec: ModelSpec, what: str, **more: str | None) -> RegardError:

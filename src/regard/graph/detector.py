@@ -21,10 +21,10 @@ class Detector(nn.Module):
     """A detector built from a graph by ``graph.build``.
 
     Args:
-        spec: the graph, with the facts that building established.
-        layers: one layer a row.
+        spec: the graph, with the facts measured when it was built.
+        layers: one module per layer of the graph.
         names: class names by class id.
-        user_modules: the users' own classes that the graph needs, by name.
+        user_modules: the user's own classes that the graph needs, by name.
 
     Attributes:
         model: the layers in order, so that tensors are called ``model.<row>....`` as in YOLOv5.
@@ -71,7 +71,7 @@ class Detector(nn.Module):
 
     @property
     def max_stride(self) -> int:
-        """What the sides of an input have to be multiples of."""
+        """The number that the sides of an input must be multiples of, in pixels."""
         deepest = max((info.stride for info in self._spec.info.values()), default=0)
         return int(max(deepest, *self.strides))
 
@@ -81,19 +81,19 @@ class Detector(nn.Module):
         return self.head.nc
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the name of every row with its layer, in order."""
+        """Iterate over the layers with their names, in order."""
         yield from zip((row.name for row in self._spec.layers), self.model, strict=True)
 
     def layer(self, name: str | int) -> nn.Module:
-        """Return the layer of a row, by name or index.
+        """Look up a layer by name or index.
 
         Raises:
-            RegardError: no such row; the nearest name is suggested.
+            RegardError: there is no such layer; the nearest name is suggested.
         """
         return self.model[self._spec.index(self._spec.layer(name).name)]
 
     def forward(self, images: Tensor) -> Predictions | list[Tensor]:
-        """Detect.
+        """Run the network.
 
         Args:
             images: (B, 3, H, W) float RGB in 0..1; H and W multiples of ``max_stride``.
@@ -105,7 +105,7 @@ class Detector(nn.Module):
         return raw if self.training else self.head.decode(raw)
 
     def raw(self, images: Tensor) -> list[Tensor]:
-        """Return the raw levels in either mode."""
+        """Compute the raw outputs of the head in either mode."""
         kept: dict[int, Tensor] = {-1: images}
         x: Tensor | list[Tensor] = images
         for i, layer in enumerate(self.model):
@@ -119,7 +119,7 @@ class Detector(nn.Module):
         return x
 
     def summary(self, imgsz: int = IMGSZ) -> Summary:
-        """Return the table of rows, with shapes, parameters and FLOPs at ``imgsz``; it prints."""
+        """Table of layers with shapes, parameters and FLOPs for square images of side ``imgsz``."""
         from regard.graph.summary import summarize
 
         return summarize(self, imgsz)

@@ -47,7 +47,7 @@ def with_new_names(module: str, options: Mapping[str, Any], known: Collection[st
         if new != name:
             if new in options:
                 raise RegardError(f"{module}: options {name!r} and {new!r} are the same", expected=f"{new!r} alone")
-            told = f"{module}: option {name!r} is now called {new!r}; the old name will be removed"
-            warnings.warn(told, DeprecationWarning, stacklevel=2)
+            message = f"{module}: option {name!r} is now called {new!r}; the old name will be removed"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
         result[new] = value
     return result

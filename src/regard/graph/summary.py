@@ -1,4 +1,4 @@
-"""The table that says what a detector is made of, row by row."""
+"""A summary of a detector: a table with one row per layer."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class SummaryRow:
     Attributes:
         row: position in the graph.
         name: the layer's name.
-        sources: what it reads, as an integer YAML says it.
+        sources: its inputs, as in YOLOv5's YAML.
         n: repeats after scaling by depth.
-        parameters: learned values.
+        parameters: number of learned values.
         module: the layer's class.
         arguments: input channels, then the arguments of its constructor, channels scaled.
         gate: the value of its gate, None where it has none.
         output: (C, H, W), or one of each level for the detection head (its raw outputs without the batch).
-        flops: for one image; a multiplication and an addition count as two.
-        share: of all FLOPs, 0..1.
+        flops: FLOPs for one image; a multiplication and an addition count as two.
+        share: share of all FLOPs, 0 to 1.
         saved_mib: memory that it keeps for the backward pass, for one image in float32, in MiB.
-        note: what else the layer has to say about itself.
+        note: further information from the layer.
     """
 
     row: int
@@ -60,13 +60,13 @@ class Summary:
     """A detector as a table.
 
     Attributes:
-        rows: one for each layer.
-        parameters: of all rows.
-        gflops: of all rows at ``imgsz``, in billions.
+        rows: one per layer.
+        parameters: total number of learned values.
+        gflops: total FLOPs at ``imgsz``, in billions.
         saved_mib: memory of activations kept in training, for one image in float32, in MiB.
         imgsz: side of the input in pixels.
-        nc: classes.
-        strides: of the detection levels.
+        nc: number of classes.
+        strides: strides of the detection levels.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -98,7 +98,7 @@ class Summary:
 
     @property
     def totals(self) -> str:
-        """The last line."""
+        """The totals, in one line."""
         strides = ", ".join(map(str, self.strides))
         return (
             f"{len(self.rows)} layers, {self.parameters:,} parameters, {self.gflops:.1f} GFLOPs and "
@@ -106,15 +106,15 @@ class Summary:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the table as plain, JSON-ready values."""
+        """Convert the table to plain values that JSON can represent."""
         return asdict(self)
 
     def to_json(self) -> str:
-        """Return the table as JSON."""
+        """Write the table as JSON."""
         return json.dumps(self.to_dict(), indent=2)
 
     def to_markdown(self) -> str:
-        """Return the table as GitHub Markdown."""
+        """Write the table as GitHub Markdown."""
         headings = [heading for heading, _ in _COLUMNS]
         lines = [headings, ["--:" if justify else "---" for _, justify in _COLUMNS], *map(_cells, self.rows)]
         notes = [f"- {row.name}: {row.note}" for row in self.rows if row.note]
@@ -137,7 +137,7 @@ _COLUMNS = (
 
 
 def summarize(detector: Detector, imgsz: int = IMGSZ) -> Summary:
-    """Return the table of ``detector`` for square images of side ``imgsz``.
+    """Summarise a detector for square images of side ``imgsz``.
 
     Raises:
         RegardError: ``imgsz`` is not a multiple of the largest stride.
@@ -181,7 +181,7 @@ def _argument(value: Any) -> str:
 
 
 def _cells(row: SummaryRow) -> list[str]:
-    """Return the row as text, in the order of the columns."""
+    """Format a row, in the order of the columns."""
     module = row.module if row.gate is None else f"{row.module} (gate {row.gate:.3g})"
     output = " ".join("x".join(map(str, shape)) for shape in row.output)
     flops = f"{row.flops / 1e6:,.1f}" if row.flops else "0"

@@ -1,4 +1,4 @@
-"""Attention and a convolutional feed-forward network, each beside its input: z = x + A(BN(x)), y = z + FFN(z)."""
+"""Attention and a convolutional feed-forward network with skip connections: z = x + A(BN(x)), y = z + FFN(z)."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class C3(nn.Module):
         self.m = self.stack(hidden, repeats, shortcut, groups)
 
     def stack(self, channels: int, repeats: int, shortcut: bool, groups: int) -> nn.Module:
-        """Return what the first half of the channels passes through; variants of C3 replace only this."""
+        """Build the path of the first half of the channels; variants of C3 replace only this."""
         return nn.Sequential(*(Bottleneck(channels, channels, shortcut, groups, 1.0) for _ in range(repeats)))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Capture:
 
     @torch.no_grad()
     def map(self, name: str, query: tuple[int, int] | None = None) -> AttentionMap:
-        """Return the weights that the layer ``name`` used in the last run.
+        """Compute the weights that the layer ``name`` used in the last run.
 
         Args:
             name: of an attention layer.
@@ -56,7 +56,7 @@ class Capture:
         return found
 
     def maps(self, query: tuple[int, int] | None = None) -> dict[str, AttentionMap]:
-        """Return the weights of every layer that has run, by name; see ``map``."""
+        """Compute the weights of every layer that has run, by name; see ``map``."""
         return {name: self.map(name, query) for name in self.inputs}
 
 
@@ -83,7 +83,7 @@ def capture(layers: Iterable[tuple[str, nn.Module]]) -> Iterator[Capture]:
 
 
 def attention_modules(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
-    """Return every module with a method ``attention``, by name; a gate does not show in the name.
+    """Find all modules with a method ``attention``, by name; a gate is not part of the name.
 
     A module inside a layer is called ``<layer>.<path>``. What lies inside an attention module is a part of it.
     """
@@ -98,7 +98,7 @@ def attention_modules(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.M
 
 
 def is_attention(module: nn.Module) -> bool:
-    """Whether a module can tell its attention weights."""
+    """Check whether a module can compute its attention weights."""
     return callable(getattr(type(module), "attention", None))  # of the class: a submodule may have that name as well
 
 

@@ -14,7 +14,7 @@ BATCHNORM_EPS, BATCHNORM_MOMENTUM = 1e-3, 0.03
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Return the batch norm that YOLOv5's weights were trained with (eps 1e-3, momentum 0.03)."""
+    """Batch norm with the parameters of YOLOv5's training (eps 1e-3, momentum 0.03)."""
     return nn.BatchNorm2d(channels, eps=BATCHNORM_EPS, momentum=BATCHNORM_MOMENTUM)
 
 

@@ -190,7 +190,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with self._inside("_in_mixing"), self._inside("_products_alone"):
             if step not in FUSED:
                 return step(*inputs)
-            self._count(_flops_of_fused(*inputs[:3]))  # as if written out, whatever the kernel does
+            self._count(_flops_of_fused(*inputs[:3]))  # as if written out, independent of the kernel
             with self._inside("_uncounted"):
                 return step(*inputs)
 
@@ -216,7 +216,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Bracketed(FusedFunctions):
-    """Tells a counter which of torch's functions are about to run."""
+    """Reports torch's functions to a counter before they run."""
 
     def __init__(self, counter: Counter) -> None:
         super().__init__(counter.mix)
@@ -337,4 +337,4 @@ def _key(tensor: Tensor) -> int:
 
 
 FUSED = (fused_kernel, _scaled_dot_product_attention)
-"""Steps whose products are those of their queries, keys and values, whatever kernel runs."""
+"""Steps that count the products of their queries, keys and values, independent of the kernel."""

@@ -14,7 +14,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def fuse(module: M) -> M:
-    """Return a copy with its batch norms folded; ``module``, in evaluation mode, is left as it was."""
+    """Copy a module in evaluation mode and fuse the batch norms of the copy into its convolutions."""
     copy = deepcopy(module)
     fold_batch_norm(copy)
     return copy
@@ -23,7 +23,7 @@ def fuse(module: M) -> M:
 def fold_batch_norm(module: nn.Module) -> None:
     """Fold, in place, the batch norm of every `Conv` inside: w' = w g / sqrt(v + eps), b' = b - m g / sqrt(v + eps).
 
-    Afterwards the module answers as in evaluation mode whatever its mode, and can be trained no more.
+    Afterwards the module computes as in evaluation mode in either mode, and cannot be trained any more.
 
     Args:
         module: in evaluation mode.

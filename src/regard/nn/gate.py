@@ -31,5 +31,5 @@ class Gated(nn.Module):
 
 
 def gate_values(model: nn.Module) -> dict[str, float]:
-    """Return the value of every gate in ``model`` by module path."""
+    """Collect the value of every gate in ``model`` by module path."""
     return {path: m.gamma.item() for path, m in model.named_modules() if isinstance(m, Gated)}

@@ -80,5 +80,5 @@ class C3Ghost(C3):
     """C3 over ghost bottlenecks."""
 
     def stack(self, channels: int, repeats: int, shortcut: bool, groups: int) -> nn.Module:  # noqa: ARG002
-        """Return ghost bottlenecks; they always add their input and have no groups."""
+        """Build ghost bottlenecks; they always add their input and have no groups."""
         return nn.Sequential(*(GhostBottleneck(channels, channels) for _ in range(repeats)))

@@ -34,7 +34,7 @@ from regard.types import AttentionMap
 
 
 class MultiScaleDeformable(nn.Module):
-    """Every position of the first map looks at a few points of each map, whose places it tells from its own vector.
+    """Every position of the first map attends to a few points of each map, computed from its own vector.
 
     Args:
         in_channels: channels of each map; the first's are those of the output, a multiple of ``num_heads``.
@@ -91,7 +91,7 @@ class MultiScaleDeformable(nn.Module):
         return mixed
 
     def attention(self, maps: Sequence[Tensor], query: Size | None = None) -> AttentionMap:
-        """Return the weights that a query's points imply, of all levels together, on the finest: (B, heads, 1, H, W).
+        """Weights that the points of a query imply, of all levels together on the finest: (B, heads, 1, H, W).
 
         The weight of a cell of another level is spread over the cells of the finest in the same place of the image.
 
@@ -106,7 +106,7 @@ class MultiScaleDeformable(nn.Module):
         return AttentionMap("rows", torch.stack(spread).sum(0), (place,))
 
     def on_levels(self, maps: Sequence[Tensor], query: Size) -> list[Tensor]:
-        """Return the weights that a query's points imply on each level: (B, heads, 1, H_l, W_l)."""
+        """Weights that the points of a query imply on each level: (B, heads, 1, H_l, W_l)."""
         size, token = (maps[0].shape[2], maps[0].shape[3]), maps[0][:, None, :, query[0], query[1]]
         weights, offsets = self.weights_of(token), self.offsets_of(token)
         found = []
@@ -133,13 +133,13 @@ class MultiScaleDeformable(nn.Module):
 
 
 def centres(at: Tensor, size: Size, level: Size, like: Tensor) -> Tensor:
-    """Return where the middles of cells of a map of ``size`` stand on another level of the image: (N, 2) each."""
+    """Positions of the cell centres of a map of ``size`` on another level of the image: (N, 2) each."""
     rows, columns = (at.to(like.dtype) + 0.5).unbind(-1)
     return torch.stack((rows * level[0] / size[0], columns * level[1] / size[1]), -1) - 0.5
 
 
 def overlaps(to: int, of: int, like: Tensor) -> Tensor:
-    """Return which part of each of ``of`` equal stretches of a line lies in each of ``to`` equal ones: (to, of)."""
+    """Overlap (to, of) of ``of`` equal segments of a line with ``to`` equal segments, as fractions of the former."""
     # in steps of 1 / (to * of) of the line, which are whole numbers
     starts = torch.arange(to, device=like.device)[:, None] * of
     others = torch.arange(of, device=like.device) * to

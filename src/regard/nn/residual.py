@@ -14,7 +14,7 @@ from regard.nn.conv import Conv
 
 
 class ResidualConvolutions(nn.Module):
-    """1x1, 3x3 and 1x1 convolution beside the input, which is added.
+    """1x1, 3x3 and 1x1 convolutions with a skip connection.
 
     Args:
         in_channels: channels of the input and the output.
@@ -40,10 +40,10 @@ class ResidualConvolutions(nn.Module):
 
 
 def residual_parameters(channels: int, hidden: int) -> int:
-    """Return the learned values of ``ResidualConvolutions``: three kernels and three batch norms."""
+    """Number of learned values of ``ResidualConvolutions``: three kernels and three batch norms."""
     return 2 * channels * hidden + 9 * hidden**2 + 2 * (2 * hidden + channels)
 
 
 def residual_flops(channels: int, hidden: int, height: int, width: int) -> int:
-    """Return the operations of ``ResidualConvolutions``' products for one map, a multiplication and a sum as two."""
+    """Operations of the products of ``ResidualConvolutions`` for one map; a multiplication and a sum count as two."""
     return 2 * height * width * (2 * channels * hidden + 9 * hidden**2)

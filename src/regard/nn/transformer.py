@@ -40,7 +40,7 @@ class TransformerLayer(nn.Module):
         return self.fc2(self.fc1(tokens)) + tokens
 
     def weights(self, tokens: Tensor, at: int) -> Tensor:
-        """Return the weights of the query ``at``: (N, B, C) -> (B, heads, 1, N)."""
+        """Weights of the query ``at``: (N, B, C) -> (B, heads, 1, N)."""
         (w_q, w_k, _), (b_q, b_k, _) = self.ma.in_proj_weight.chunk(3), self.ma.in_proj_bias.chunk(3)
         q = F.linear(self.q(tokens[at : at + 1]), w_q, b_q)
         k = F.linear(self.k(tokens), w_k, b_k)
@@ -69,7 +69,7 @@ class TransformerBlock(nn.Module):
         return tokens.permute(1, 2, 0).unflatten(2, x.shape[2:])
 
     def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:
-        """Return the row of weights of one query in the last layer: (B, heads, 1, H, W)."""
+        """Weights of one query in the last layer: (B, heads, 1, H, W)."""
         size = (x.shape[2], x.shape[3])
         row, column = check_query(query, size)
         tokens = x.flatten(2).permute(2, 0, 1)
@@ -84,5 +84,5 @@ class C3TR(C3):
     """C3 whose first half passes a Transformer block of 4 heads; the name and its parameters' names are YOLOv5's."""
 
     def stack(self, channels: int, repeats: int, shortcut: bool, groups: int) -> nn.Module:  # noqa: ARG002
-        """Return the Transformer block; its residual connections and its heads are fixed."""
+        """Build the Transformer block; its residual connections and its heads are fixed."""
         return TransformerBlock(channels, layers=repeats)

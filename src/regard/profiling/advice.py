@@ -63,7 +63,7 @@ def variants_for(attention: Sequence[nn.Module], shape: tuple[int, ...], now: in
 
 
 def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
-    """Say whether a swap could be worth it.
+    """State whether a replacement could be worth it.
 
     Args:
         bound: of the row.

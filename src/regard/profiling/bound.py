@@ -38,7 +38,7 @@ class Bound:
 
 
 def bounds(detector: Detector, images: Tensor, costs: list[RowCost], repeats: int = 10) -> list[Bound]:
-    """Return the bound of every row that mixes.
+    """Compute the bound for every layer that mixes positions.
 
     Args:
         detector: in evaluation mode, on the device of ``images``.

@@ -28,7 +28,7 @@ def check_attention_fits(detector: Detector, imgsz: int, batch: int, device: tor
         device: where it will be trained.
 
     Raises:
-        RegardError: it cannot fit; the message says what each attention needs and what to use instead.
+        RegardError: they do not fit; the message lists the memory of each layer and suggests other modules.
     """
     if not attention_modules(detector.named_layers()):
         return

@@ -17,7 +17,7 @@ WARM_UP = 2
 
 
 def row_latencies(detector: Detector, images: Tensor, repeats: int = 10) -> list[float]:
-    """Return the median time of each row in seconds.
+    """Measure the median time of each layer in seconds.
 
     Args:
         detector: in evaluation mode, on the device of ``images``.
@@ -46,7 +46,7 @@ def row_latencies(detector: Detector, images: Tensor, repeats: int = 10) -> list
 def latencies_in_turn(
     functions: Sequence[Callable[[], object]], device: torch.device, repeats: int = 10
 ) -> list[list[float]]:
-    """Return the times of each function in seconds, one of each repeat.
+    """Measure functions in turn, in seconds, once per repeat.
 
     Every repeat runs each once, so that a change in the machine's speed meets all alike and ratios can be trusted
     further than times.
@@ -65,7 +65,7 @@ def _seconds(function: Callable[[], object], device: torch.device) -> float:
 
 
 def clock(device: torch.device) -> float:
-    """Return the time in seconds after the device has finished what it was given."""
+    """Wait until the device has finished its work, and read the clock in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -53,7 +53,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def row_peaks(detector: Detector, images: Tensor) -> list[int]:
-    """Return for each row the most bytes that it holds beyond what was there when it began.
+    """Measure the peak memory of each layer, in bytes beyond what was allocated when it began.
 
     Args:
         detector: in evaluation mode, on the device of ``images``.

@@ -79,15 +79,15 @@ class CostReport:
         return sum(row.milliseconds for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain, JSON-ready values."""
+        """Convert the report to plain values that JSON can represent."""
         return asdict(self)
 
     def to_json(self) -> str:
-        """Return all of it as JSON."""
+        """Write the report as JSON."""
         return json.dumps(self.to_dict(), indent=2)
 
     def to_markdown(self) -> str:
-        """Return the tables as GitHub Markdown."""
+        """Write the tables as GitHub Markdown."""
         parts = [_markdown(_ROW_HEADINGS, map(self._row_cells, self.rows)), self.totals]
         if self.bounds:
             parts += [_markdown(_BOUND_HEADINGS, map(self._bound_cells, self.bounds)), "\n".join(self.advice)]

@@ -16,7 +16,7 @@ from regard.errors import RegardError
 RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in "123456789")},
 )
-"""Names that Windows gives to devices, whatever their suffix."""
+"""Names that Windows reserves for devices, with any suffix."""
 
 FORBIDDEN = '<>:"/\\|?*#%'
 """Characters that a file name cannot hold on Windows, or that change the meaning of an address in a browser."""

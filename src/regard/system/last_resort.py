@@ -22,7 +22,7 @@ _KILLED = re.compile(r"worker.*(killed|exited unexpectedly)|terminated with (sig
 
 
 class LastWord(NamedTuple):
-    """What a program that cannot go on says, and its exit code; nothing is printed for an empty text."""
+    """Message and exit code of a program that cannot continue; nothing is printed for an empty text."""
 
     text: str
     code: int
@@ -57,7 +57,7 @@ def last_word(error: BaseException) -> LastWord | None:
 
 
 def describe_os_error(error: OSError) -> str:
-    """Write what the system refused, with the file that it refused it for.
+    """Describe an error of the operating system, with the file concerned.
 
     Example:
         >>> describe_os_error(OSError(errno.ENOSPC, "No space left on device", "runs/train"))

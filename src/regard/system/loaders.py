@@ -1,4 +1,4 @@
-"""Reading text, YAML, JSON and XML that nobody vouches for: bounded in size and depth, errors with file and line.
+"""Reading untrusted text, YAML, JSON and XML: bounded in size and depth, errors with file and line.
 
 Every such file of the user is read here, so that the limits hold everywhere. Nothing but plain values is constructed.
 """
@@ -22,7 +22,7 @@ MOST_TEXT, MOST_YAML, MOST_JSON, MOST_XML = 64 * 2**20, 4 * 2**20, 2**30, 16 * 2
 """Largest files that are read, in bytes."""
 
 MOST_DEPTH, MOST_NODES = 100, 1_000_000
-"""How deep YAML may be nested and how many values it may have, each alias counted as all that it stands for."""
+"""How deep YAML may be nested and how many values it may have, each alias counted as all values that it refers to."""
 
 LineOf = Mapping[tuple[str, int], int]
 """Line of each item of each top-level list or mapping, and of the key itself at position -1."""
@@ -182,7 +182,7 @@ def read_xml(file: Path) -> ET.Element:
         raise RegardError(f"not valid XML: {error.msg}", file=file, line=error.position[0]) from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise RegardError(f"not valid XML: not in {error.encoding}, as it says", file=file, line=line) from error
+        raise RegardError(f"not valid XML: not in {error.encoding}, as declared", file=file, line=line) from error
     except (LookupError, ValueError, RecursionError) as error:
         raise RegardError(f"not valid XML: {error}", file=file, line=1) from error
 
@@ -260,7 +260,7 @@ def _check_nodes(root: yaml.Node | None, file: Path | None) -> None:
             more, below = measure(child)
             values, levels = values + more, max(levels, below + 1)
         if values > MOST_NODES:
-            what = "too many values, each alias counted as what it stands for"
+            what = "too many values, each alias counted as the values that it refers to"
             raise RegardError(what, file=file, line=line, expected=f"at most {MOST_NODES:,}")
         if levels > MOST_DEPTH:
             raise _too_deep(file, line)

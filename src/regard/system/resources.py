@@ -66,7 +66,7 @@ def _core_limits() -> Iterator[float]:
 
 
 def _memory_limits() -> Iterator[tuple[int, int]]:
-    """Yield the limit of each group and what it leaves, in bytes; cached files that nobody uses can be given up."""
+    """Yield the limit of each group and what it leaves, in bytes; cached files that are not in use can be released."""
     for resource, limit, used, cache in (
         ("", "memory.max", "memory.current", "inactive_file"),
         ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

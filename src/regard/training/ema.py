@@ -48,7 +48,7 @@ class Ema:
         torch._foreach_lerp_(average, current, 1 - keep)  # one call for all tensors, as torch.optim.swa_utils does
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a resumed run needs, as plain values and tensors."""
+        """State for a resumed run, as plain values and tensors."""
         return {"updates": self.updates, "model": self.model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -273,7 +273,7 @@ class Trainer:
         return summed
 
     def _scaled(self, images: Tensor, epoch: int, i: int) -> Tensor:
-        """Return the batch at a size drawn from half to one and a half, where multi-scale is on."""
+        """Resize a batch to a random size from 0.5 to 1.5 times the input size, if multi-scale is on."""
         if not self.settings.multi_scale:
             return images
         stride, imgsz = self.detector.max_stride, self.settings.imgsz
@@ -368,11 +368,11 @@ class Trainer:
 
 
 def named_gates(detector: Detector) -> dict[str, float]:
-    """Return the value of every gate by the name of its layer."""
+    """Collect the value of every gate by the name of its layer."""
     names = [row.name for row in detector.spec.layers]
     return {names[int(path.split(".")[1])]: value for path, value in gate_values(detector).items()}
 
 
 def _stream(*numbers: int) -> int:
-    """Return a seed of its own for each tuple of numbers."""
+    """Derive a different seed from each tuple of numbers."""
     return int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0])

@@ -37,7 +37,7 @@ class Step:
 
 
 def parameter_groups(model: nn.Module) -> dict[Group, list[nn.Parameter]]:
-    """Return the parameters that learn, each once, by how they are treated; groups without any are left out.
+    """Group the trainable parameters by their treatment, each once; empty groups are left out.
 
     "weights" decay. "norms" (parameters of normalisation layers, and every other vector and scalar), "biases" and
     "gates" (``gamma`` of a gated layer) do not.
@@ -67,7 +67,7 @@ def _grouped(model: nn.Module) -> Iterator[tuple[Group, nn.Parameter]]:
 
 
 def build_optimizer(model: nn.Module, settings: OptimSettings, batch: int, *, scaled: bool = False) -> Optimizer:
-    """Return the optimiser of ``model``; ``set_step`` gives it the rates of each step.
+    """Make the optimiser of ``model``; ``set_step`` sets its rates before each step.
 
     Args:
         model: the model, already on its device.
@@ -91,11 +91,11 @@ def build_optimizer(model: nn.Module, settings: OptimSettings, batch: int, *, sc
 
 
 def schedule(step: int, steps_per_epoch: int, epochs: int, settings: OptimSettings, batch: int) -> Step:
-    """Return the rates of batch number ``step``, counted from 0 over all epochs.
+    """Compute the rates for batch number ``step``, counted from 0 over all epochs.
 
     The learning rate falls from ``lr`` to ``lr * final_lr_fraction``. During the warm-up it rises linearly to that
-    curve, from 0, for biases from ``warmup_bias_lr``; momentum and accumulation rise beside it. The warm-up lasts
-    ``warmup_epochs``, and at least ``warmup_min_steps``.
+    curve, from 0, for biases from ``warmup_bias_lr``; momentum and accumulation rise at the same time. The warm-up
+    lasts ``warmup_epochs``, and at least ``warmup_min_steps``.
 
     Args:
         step: which batch.

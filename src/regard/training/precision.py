@@ -23,7 +23,7 @@ A training step of yolov5n is 1.5 times as fast with AVX512-BF16 as in float32, 
 
 
 def resolve(precision: Precision | Literal["auto"], accelerator: str) -> Precision:
-    """Return the precision to train in.
+    """Choose the precision for training.
 
     Args:
         precision: "auto" means bfloat16 where the hardware multiplies matrices in it (GPUs from Ampere on, processors
@@ -38,13 +38,13 @@ def resolve(precision: Precision | Literal["auto"], accelerator: str) -> Precisi
 
 
 def bfloat16_products() -> list[str]:
-    """Return which of ``BFLOAT16_PRODUCTS`` this processor has."""
+    """Find which of ``BFLOAT16_PRODUCTS`` this processor supports."""
     found = _capabilities()
     return [name for name in BFLOAT16_PRODUCTS if found.get(name, False)]
 
 
 def _capabilities() -> Mapping[str, Any]:
-    """Return what the processor can do; nothing where torch is too old to tell."""
+    """Capabilities of the processor; empty if torch is too old to report them."""
     ask = getattr(torch.cpu, "get_capabilities", dict)
     found: Mapping[str, Any] = ask()
     return found

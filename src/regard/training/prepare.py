@@ -18,7 +18,7 @@ from regard.weights.transfer import TransferReport
 
 
 def fit_classes(detector: Detector, data: DetectionDataset) -> tuple[Detector, TransferReport | None]:
-    """Return the detector for the classes of ``data``: itself where it has them, else a copy with a new head."""
+    """Adapt a detector to the classes of ``data``: unchanged if it has them, otherwise a copy with a new head."""
     names = dict(enumerate(data.names))
     if detector.names == names:
         return detector, None
@@ -89,7 +89,7 @@ def _batch_norms(detector: Detector) -> Iterator[nn.modules.batchnorm._BatchNorm
 
 
 def _box_sizes(records: Sequence[Sample], imgsz: int) -> NDArray[np.float64]:
-    """Return (N, 2) width and height of every box in pixels when the long side of its image is ``imgsz``."""
+    """Width and height (N, 2) of every box in pixels if the long side of its image is ``imgsz``."""
     sizes = [np.empty((0, 2))]
     for record in records:
         height, width = image_size(record.image)

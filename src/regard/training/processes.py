@@ -80,7 +80,7 @@ def _surround(files: list[Path], level: int, handlers: list[logging.Handler]) ->
 def _pickling_error(value: object) -> Exception | None:
     try:
         pickle.dumps(value)
-    except Exception as error:  # whatever the user's class makes pickle raise
+    except Exception as error:  # any exception that the user's class causes in pickle
         return error
     return None
 

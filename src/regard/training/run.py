@@ -168,7 +168,7 @@ def _finish(trainer: Trainer) -> _Outcome:
 
 
 def describe_data(data: DetectionDataset) -> dict[str, Any]:
-    """Return where the data are and how much there is, JSON-ready."""
+    """Describe the source and the size of the data, as values for JSON."""
     counts = {
         split: {"images": len(records), "boxes": sum(len(record.class_ids) for record in records)}
         for split, records in data.splits.items()
@@ -177,7 +177,7 @@ def describe_data(data: DetectionDataset) -> dict[str, Any]:
 
 
 def fingerprint(detector: Detector) -> dict[str, Any]:
-    """Return what tells two starting points apart: the size, and a hash over all tensors."""
+    """Fingerprint of a starting point: its size, and a hash over all tensors."""
     digest = hashlib.sha256()
     for key, tensor in detector.state_dict().items():
         digest.update(key.encode())

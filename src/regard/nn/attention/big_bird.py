@@ -10,7 +10,7 @@ floor(u[y mod 16, x mod 16, n] T / 2^16). So one plan serves maps of every size,
 other processes with the weights; being whole numbers, it survives any change of precision.
 
 Deviations: blocks are squares of the map, near blocks the 8 around; global blocks are spread over the map instead of
-standing at its beginning; a random block that is near or global already is not drawn anew.
+standing at its beginning; a random block that is near or global already is not redrawn.
 """
 
 from __future__ import annotations

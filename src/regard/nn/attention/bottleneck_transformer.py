@@ -36,7 +36,7 @@ class RelativeSelfAttention(MultiHead):
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
         num_heads: each works on ``in_channels / num_heads`` channels.
-        reach: rows, and columns, up to which offsets are told apart.
+        reach: largest distance, in rows and columns, up to which offsets are distinguished.
 
     Raises:
         RegardError: an option does not fit.
@@ -92,7 +92,7 @@ class BottleneckTransformer(Attention):
         in_channels: channels of the input and the output.
         num_heads: of the attention.
         reduction: channels of the input for each one inside.
-        reach: rows, and columns, up to which offsets are told apart.
+        reach: largest distance, in rows and columns, up to which offsets are distinguished.
 
     Raises:
         RegardError: an option does not fit.

@@ -5,7 +5,7 @@ a_i = softmax_j(q_i . k_j / sqrt(d_k)). ``attention_weights`` writes a_ij out; `
 fused kernel, which never holds the N x N weights. ``mixing`` marks the products of queries, keys and values, so that
 ``regard.profiling`` can count them and measure a network without them.
 
-Tokens stand in reading order: token ``row * W + column`` is the position (row, column).
+Tokens are in reading order: token ``row * W + column`` is the position (row, column).
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class CrissCrossAttention(MultiHead):
         q, k, v = (t.reshape(shape) for t in (q / math.sqrt(q.shape[-1]), k, v))  # (B, heads, H, W, d)
         along = q @ k.mT  # (B, heads, H, W, W)
         down = (q.transpose(2, 3) @ k.transpose(2, 3).mT).transpose(2, 3)  # (B, heads, H, W, H)
-        itself = torch.eye(size[0], dtype=torch.bool, device=q.device)[:, None]  # stands in its row already
+        itself = torch.eye(size[0], dtype=torch.bool, device=q.device)[:, None]  # is part of its row already
         scores = torch.cat((along, down.masked_fill(itself, -torch.inf)), -1)
         of_row, of_column = scores.softmax(-1).tensor_split((width,), -1)
         mixed = of_row @ v + (of_column.transpose(2, 3) @ v.transpose(2, 3)).transpose(2, 3)

@@ -5,7 +5,7 @@ from the query's own position p_q, in positions of the map, with weights A = sof
 positions are bilinear, and zero outside of the map: ``attention`` gives the implied weights of positions, which sum to
 less than 1 where a point lies outside. Cost and memory grow with N alone.
 
-As in section A.4, W_d, W_a and b_a start from zero, and b_d so that the points of each head stand in a direction of
+As in section A.4, W_d, W_a and b_a start from zero, and b_d so that the points of each head are in a direction of
 its own, 1 .. K positions away.
 
 Deviations: queries are the map itself. Values are gathered at the four corners of each point rather than by
@@ -39,7 +39,7 @@ CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 class DeformableAttention(Attention):
-    """Every position looks at a few points, whose places it tells from its own vector.
+    """Every position attends to a few points, whose positions are computed from its own vector.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.

@@ -6,7 +6,7 @@ interleaved maps, each with neighborhood attention of its own, moved inwards at 
 wide at the same cost. B is a learned bias for each head and each offset of key from query, counted in steps of d.
 
 Deviations: B is there with positions "relative" only, as for the other kinds. Where an interleaved map is smaller than
-k, which the authors' code refuses, a query sees all of it.
+k, which the authors' code rejects, a query sees all of it.
 
 ``torch.compile(dynamic=True)`` of one image does not come to an end in inductor's simplification of indices (torch
 2.14): it takes two images, or ``dynamic=False``.

@@ -2,7 +2,7 @@
 
 b_i = rho_q(q_i) [sum_j rho_k(k_j)^T v_j],  rho_q the softmax over the channels of a query, rho_k the softmax over the
 positions of each channel of the keys. The sum, of (d, d), is the same for every query, so that cost and memory grow
-with N alone; each channel of the keys is a map of what to gather, and a query says from which of them to take. The
+with N alone; each channel of the keys is a map of what to gather, and a query selects among them. The
 implied weights rho_q(q_i) . rho_k(k_j) sum to 1 over j, since every rho_k does and every rho_q does.
 
 Deviations: biases after the projections, no residual connection; the gate of an insertion serves as one. The paper's

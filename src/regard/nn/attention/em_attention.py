@@ -64,7 +64,7 @@ class EMAttention(Attention):
         lines = torch.cat((x.mean(3, keepdim=True), x.mean(2, keepdim=True).mT), 2)  # rows, then columns
         gates = self.conv1x1(lines).sigmoid()
         gated = x * gates[:, :, :height] * gates[:, :, height:].mT
-        norm = self.norm  # whose own forward refuses a single position, of which nothing remains but the offset
+        norm = self.norm  # its own forward rejects a single position, of which only the offset would remain
         return torch.group_norm(gated, norm.num_groups, norm.weight, norm.bias, norm.eps)
 
     def forward(self, x: Tensor) -> Tensor:

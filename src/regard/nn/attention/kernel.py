@@ -31,7 +31,7 @@ def share(products: Tensor, allowed: Tensor | None = None) -> Tensor:
 
 
 class KernelAttention(MultiHead):
-    """Multi-head attention whose weights are products of features; a subclass says which.
+    """Multi-head attention whose weights are products of features, which subclasses define.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.

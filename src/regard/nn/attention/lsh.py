@@ -2,7 +2,7 @@
 
 h(x) = argmax([x R; -x R]), R of d x (buckets / 2) normal values: vectors at a small angle share a bucket as a rule.
 Positions are sorted by bucket, and in a bucket by place, and cut into chunks of m. A query sees what is of its own
-bucket and stands in its own chunk or the one before. This is done in several rounds, each with an R of its own:
+bucket and stands in its own chunk or the one before. This is done in several rounds, each with another R:
 b_i = sum over j seen in any round of softmax_j(q_i . k_j / sqrt(d)) v_j, each key once. Keys are the queries, scaled to
 length 1. Cost grows with N. With one bucket nothing is sorted or cut, and this is plain attention on those keys.
 
@@ -41,7 +41,7 @@ from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import check_pos_embed
 
 FILLING = -2
-"""Stands for the group of what fills up the last chunk; neither it nor one more is that of a position."""
+"""Group of the padding of the last chunk; no position has this group or the next one."""
 
 
 class LSHAttention(MultiHead):

@@ -32,7 +32,7 @@ from regard.nn.attention.position import MAP_POSITIONS, check_pos_embed
 class MemoryCompressedAttention(MultiHead):
     """Every position attends to learned summaries of cells of ``reduction`` x ``reduction`` positions.
 
-    ``attention`` spreads the weight of a cell evenly over its positions: it tells the cell, not what inside it counts.
+    ``attention`` spreads the weight of a cell evenly over its positions: it shows the cell, not a position in it.
     Cells that the border cuts have fewer positions, which stand out for it.
 
     Args:

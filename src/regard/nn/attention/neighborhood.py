@@ -5,7 +5,7 @@ positions nearest to i. At the border it is moved inwards and not cut, so that e
 self-attention is reached as soon as k covers the map. B is a learned bias for each head and offset of key from query.
 
 Deviations: B is there with positions "relative" only, as for the other kinds; without scaling inside B. On a map
-smaller than k, where the authors' code refuses, a query sees all min(k, H) x min(k, W) positions that there are.
+smaller than k, which the authors' code rejects, a query sees all min(k, H) x min(k, W) positions that there are.
 """
 
 from __future__ import annotations

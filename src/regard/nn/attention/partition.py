@@ -1,7 +1,7 @@
 """Attention inside parts of a map: all parts in one call of the fused kernel, what a query does not see masked.
 
 What a query sees is a rectangle, or a grid of rows and columns, so rows and columns are divided apart, each as an
-``Axis``: groups of queries, and the keys that each group meets. Parts stand in the batch dimension, with images beside
+``Axis``: groups of queries, and the keys that each group meets. Parts are in the batch dimension, next to images
 the heads, so that one mask serves all images and heads without being copied.
 
 Gathering a list of keys for every query would be the plain way, and moves as many keys as it multiplies. The queries of

@@ -35,7 +35,7 @@ class PooledAttention(MultiHead):
     """Every position attends to cells of ``reduction`` x ``reduction`` positions.
 
     ``attention`` spreads the weight of a cell evenly over its positions. With the mean that is what each position
-    contributes; with the convolution, which mixes a cell's channels, it tells the cell alone.
+    contributes; with the convolution, which mixes a cell's channels, it only shows the cell.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.

@@ -1,4 +1,4 @@
-"""What tells attention where a token stands: without it, self-attention is blind to any permutation of its tokens.
+"""Position embeddings: without them, self-attention does not distinguish permutations of its tokens.
 
 Each kind acts at one of three places: on the map before queries and keys are taken from it (sinusoidal, learned,
 conditional), on queries and keys (rotary), or on the scores (relative, log_cpb). All work at any size of the map.
@@ -50,7 +50,7 @@ def sinusoid(positions: Tensor, channels: int, base: float = 10000.0) -> Tensor:
 
 
 class Sinusoidal(Position):
-    """Half of the channels tell the row, half the column, by sines and cosines (1706.03762; in 2-D as 2005.12872)."""
+    """Half of the channels encode the row, half the column, by sines and cosines (1706.03762; in 2-D as 2005.12872)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Learned(Position):
 
 
 class Conditional(Position):
-    """A 3 x 3 depth-wise convolution added to the map; zero padding at the border tells it apart (2102.10882)."""
+    """A 3 x 3 depth-wise convolution added to the map; zero padding marks the border (2102.10882)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Rotary(Position):
         return torch.cat((first * cosine - second * sine, first * sine + second * cosine), -1)
 
     def _angles(self, size: tuple[int, int], like: Tensor) -> Tensor:
-        """Return (H * W, d / 2): a quarter of the channels turns with the row, a quarter with the column."""
+        """Angles (H * W, d / 2): a quarter of the channels rotates with the row, a quarter with the column."""
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
         quarter = like.shape[-1] // 4
         rates = self.base ** (-torch.arange(quarter, device=like.device, dtype=dtype) / quarter)
@@ -120,12 +120,12 @@ class Rotary(Position):
 
 
 class OffsetBias(Position):
-    """A bias for each head and each offset of key from query; a subclass says which.
+    """A bias for each head and each offset of key from query, which subclasses define.
 
     The table of all pairs takes quadratic memory; attention by tiles asks for the offsets that occur instead.
 
     Args:
-        reach: steps along an axis up to which ``at`` tells offsets apart.
+        reach: steps along an axis up to which ``at`` distinguishes offsets.
         step: rows, and columns, in a step. Offsets that are no multiple of it have no meaning.
     """
 
@@ -147,13 +147,13 @@ class OffsetBias(Position):
         return self._look_up(rows // self.step, columns // self.step, (self.reach, self.reach))
 
     def on_scores(self, size: tuple[int, int]) -> Tensor:
-        """Return (heads, H * W, H * W)."""
+        """Bias of all pairs, (heads, H * W, H * W)."""
         rows, columns = (offsets_of_pairs(n) for n in size)
         most = (size[0] - 1, size[1] - 1)
         return self._look_up(rows[:, None, :, None], columns[None, :, None, :], most).flatten(3).flatten(1, 2)
 
     def on_row(self, query: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """Return (heads, 1, H * W), from these offsets alone."""
+        """Bias of one query, (heads, 1, H * W), from its offsets alone."""
         rows, columns = (torch.arange(n) - at for n, at in zip(size, query, strict=True))
         return self.of(rows, columns).flatten(1)[:, None]
 
@@ -170,7 +170,7 @@ class Relative(OffsetBias):
 
     Args:
         num_heads: each has biases of its own.
-        reach: steps along an axis up to which offsets are told apart.
+        reach: steps along an axis up to which offsets are distinguished.
         step: rows, and columns, in a step.
     """
 
@@ -192,9 +192,10 @@ class LogSpaced(OffsetBias):
     """A bias that a small network makes of the logarithm of an offset: "log-CPB" (2111.09883, equations 3 and 4).
 
     B(u) = 8 tanh(W_2 relu(W_1 u + b_1) / 2), u = sign(o) log2(1 + 8 |o| / reach) / 3 for the offset o along each axis.
-    It is smooth, has as many parameters at any reach, and goes on beyond it: weights learned on small maps can be used
-    on larger ones. The scaling of u and the bound on B are those of the authors' code, where B = 16 sigmoid(...); the
-    two differ by 8 everywhere, which softmax does not see and which leaves no digits to narrow types.
+    It is smooth, has the same number of parameters for any reach, and extends beyond it: weights learned on small maps
+    can be used on larger ones. The scaling of u and the bound on B are those of the authors' code, where
+    B = 16 sigmoid(...). The two differ by 8 everywhere, which does not change the softmax but costs precision in
+    narrow types.
 
     Args:
         num_heads: each has biases of its own.

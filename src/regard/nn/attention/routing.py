@@ -6,7 +6,7 @@ of sum over j in the cluster of softmax_j(q_i . k_j / sqrt(d)) v_j. A query that
 4 C N^2 / k. With one cluster this is plain attention.
 
 In training the centroids follow the means of what is nearest to them, mu <- decay mu + (1 - decay) (mean of queries +
-mean of keys) / 2, at length 1; a forward pass uses them as they were before it. So in training ``attention`` tells the
+mean of keys) / 2, at length 1; a forward pass uses them as they were before it. So in training ``attention`` shows the
 weights of the pass to come: asked after a pass, it uses the centroids that this pass has moved. In evaluation they
 rest. They are a buffer: saved and copied with the weights, and with several processes the first one's are sent to all
 before each pass, as for batch norm.
@@ -75,20 +75,20 @@ class RoutingAttention(MultiHead):
         drawn = F.normalize(torch.randn(num_heads, clusters, in_channels // num_heads), dim=-1)
         self.register_buffer("centroids", drawn)
 
-    def likeness(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def similarity(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, heads, N, d) -> the same at length 1, and products with the centroids, (B, heads, clusters, N)."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         with no_autocast(x):
             unit = F.normalize(x.detach().to(dtype), dim=-1)
             return unit, self.centroids.to(dtype) @ unit.mT
 
-    def members(self, likeness: Tensor) -> Tensor:
+    def members(self, similarity: Tensor) -> Tensor:
         """Tokens that each cluster takes: (B, heads, clusters, N) -> (B, heads, clusters, w)."""
-        return likeness.topk(ceil_div(likeness.shape[-1], self.clusters), dim=-1).indices
+        return similarity.topk(ceil_div(similarity.shape[-1], self.clusters), dim=-1).indices
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) each -> (B, heads, N, d)."""
-        of_queries, of_keys = self.likeness(q), self.likeness(k)
+        of_queries, of_keys = self.similarity(q), self.similarity(k)
         queries, keys = self.members(of_queries[1]), self.members(of_keys[1])
         at_q, at_k, at_v = (_pick(t, at).flatten(0, 1) for t, at in ((q, queries), (k, keys), (v, keys)))
         in_clusters = fused_attention(at_q, at_k, at_v)
@@ -104,8 +104,8 @@ class RoutingAttention(MultiHead):
     def _follow(self, queries: Tensor, of_queries: Tensor, keys: Tensor, of_keys: Tensor) -> None:
         """Move the centroids towards the means of the queries and of the keys that are nearest to them."""
         steps = torch.zeros_like(self.centroids, dtype=queries.dtype)
-        for unit, likeness in ((queries, of_queries), (keys, of_keys)):
-            nearest = likeness.argmax(2, keepdim=True)  # (B, heads, 1, N)
+        for unit, similarity in ((queries, of_queries), (keys, of_keys)):
+            nearest = similarity.argmax(2, keepdim=True)  # (B, heads, 1, N)
             is_nearest = (nearest == torch.arange(self.clusters, device=unit.device)[:, None]).to(unit.dtype)
             with no_autocast(unit):
                 sums = (is_nearest @ unit).sum(0)  # (heads, clusters, d)
@@ -123,7 +123,7 @@ class RoutingAttention(MultiHead):
         row, column = place = check_query(query, size)
         q, k, _ = self.project(x)
         at = row * size[1] + column
-        queries, keys = self.members(self.likeness(q)[1]), self.members(self.likeness(k)[1])
+        queries, keys = self.members(self.similarity(q)[1]), self.members(self.similarity(k)[1])
         took = (queries == at).any(-1, keepdim=True)  # (B, heads, clusters, 1)
         weights = attention_weights(q[:, :, None, at : at + 1], _pick(k, keys))[..., 0, :]
         weights = weights * took / took.sum(2, keepdim=True).clamp(min=1)

@@ -28,7 +28,7 @@ from regard.nn.attention.position import MAP_POSITIONS, check_pos_embed
 
 
 class DenseSynthesizer(MultiHead):
-    """Every position tells from its own vector how it weighs all others.
+    """The weights of every position for all others are computed from its own vector.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
@@ -76,7 +76,7 @@ class DenseSynthesizer(MultiHead):
 
 
 class RandomSynthesizer(MultiHead):
-    """Positions weigh each other as they have learned to, whatever the input is.
+    """Learned weights between positions, independent of the input.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.

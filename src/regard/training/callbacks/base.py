@@ -97,7 +97,7 @@ class Callbacks:
         """Pass an event on.
 
         Raises:
-            Exception: whatever an essential callback raises.
+            Exception: any exception of an essential callback.
         """
         self._waiting.append(event)
         if self._is_busy:

@@ -65,7 +65,7 @@ class ConsoleProgress(Callback):
         losses = " ".join(f"{value:6.4f}" for value in event.losses.values())
         metrics = " ".join(_metric(row[f"val/{name}"]) for name in METRICS)
         rest = f"{row['images_per_second']:6.1f} {memory_text():>8}{'  best' if event.is_best else ''}"
-        # Soft wrapping leaves a line whole in a log, whatever its length.
+        # Soft wrapping keeps lines of any length whole in a log.
         self.console.print(f"{count:>8} {losses} {metrics} {rest}", highlight=False, soft_wrap=True)
         gates = {name.removeprefix("gate/"): value for name, value in row.items() if name.startswith("gate/")}
         if gates:
