@@ -15,18 +15,16 @@ LEVELS = (
     ("ablate",),
     ("api",),
     ("training",),
-    ("inference",),
-    ("exporting",),
+    ("runtimes",),
     ("prediction",),
     ("visualize",),
     ("evaluation",),
-    ("backend", "finder"),
     ("profiling", "data", "weights"),
     ("graph",),
     ("nn",),
     ("config", "geometry"),
     ("types",),
-    ("ahead", "allocator", "folders", "openvino_core", "replacing"),  # the first four move to system
+    ("ahead", "allocator", "folders", "replacing"),  # they move to system
     ("system",),
     ("errors",),
 )

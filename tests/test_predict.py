@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,13 +18,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 import regard
 from regard.config import DetectSettings, SaveSettings
 from regard.errors import RegardError, RegardWarning
-from regard.prediction import frames, predict, predict_iter, save_detections
-from regard.types import Detections, Predictions
+from regard.prediction import Source, frames, predict, predict_iter, save_detections
+from regard.types import Detections
 from regard.visualize.boxes import draw_detections
 
 
@@ -31,21 +31,23 @@ class _FindsWhite:
     """Answers with the bounding box of the white pixels of each image; scores nothing where there are none."""
 
     names = MappingProxyType({0: "dark", 1: "white"})
+    strides = (32,)
     max_stride = 32
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, images: Tensor) -> Predictions:
+    def predict(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
         self.shapes.append(tuple(images.shape))
-        rows = torch.zeros(len(images), 2, 6)
-        for row, image in zip(rows, images, strict=True):
-            y, x = torch.nonzero(image.amin(dim=0) > 0.9, as_tuple=True)
-            if len(x):
-                left, top, right, bottom = x.min(), y.min(), x.max() + 1, y.max() + 1
-                box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
-                row[0] = torch.tensor([*box, 0.09, 0.63])
-        return Predictions(rows[..., :4], rows[..., 4:])
+        return [self.box(image)[: conf < 0.63] for image in images]
+
+    def box(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        y, x = np.nonzero(image.min(axis=0) > 0.9 * 255)
+        if not len(x):
+            return np.zeros((0, 6), np.float32)
+        left, top, right, bottom = x.min(), y.min(), x.max() + 1, y.max() + 1
+        box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+        return np.array([[*box, 0.09, 0.63]], np.float32)
 
 
 def _scene(height: int, width: int, box: tuple[int, int, int, int] | None = None) -> NDArray[np.uint8]:
@@ -119,21 +121,18 @@ def test_batches_change_nothing_but_the_number_of_calls() -> None:
     assert _many(predict(single, [])) == []
 
 
-class _SideBySide:
-    """Finds each picture's own grey, and answers in threads the later the earlier a picture came."""
+class _Parallel:
+    """Finds each image's own grey; in threads, the earlier an image came the later it is finished."""
 
     names = MappingProxyType({0: "grey"})
+    strides = (32,)
     max_stride = 32
 
-    def __init__(self, at_once: int) -> None:
-        self.at_once, self.asked = at_once, 0
-        self.meeting = threading.Barrier(at_once)
+    def __init__(self, streams: int) -> None:
+        self.streams = streams
+        self.meeting = threading.Barrier(streams)
 
-    def side_by_side(self) -> tuple[_SideBySide, int]:
-        self.asked += 1
-        return self, self.at_once
-
-    def rows(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
+    def predict(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
         assert 0 < conf < 0.9
         grey = int(images[0, 0, 16, 16])
         if grey == 255:
@@ -147,49 +146,35 @@ def _greys(*values: int) -> list[NDArray[np.uint8]]:
     return [np.full((32, 32, 3), value, np.uint8) for value in values]
 
 
-def test_several_are_looked_at_side_by_side_and_answered_in_order() -> None:
-    finder = _SideBySide(3)
+def test_images_in_parallel_streams_keep_their_order() -> None:
     greys = (96, 97, 98, 99, 100, 101)
-    found = predict(finder, _greys(*greys), imgsz=32)
+    found = predict(_Parallel(3), _greys(*greys), imgsz=32)
     assert [round(float(one.scores[0]) / 0.9 * 255) for one in found] == list(greys)  # type: ignore[union-attr]
-    assert finder.asked == 1
 
 
-def test_a_single_picture_has_the_whole_processor() -> None:
-    finder = _SideBySide(1)
-    (image,) = _greys(96)
-    predict(finder, image, imgsz=32)
-    predict(finder, [image], imgsz=32)
-    assert finder.asked == 0
-    predict(finder, [image, image], imgsz=32)
-    assert finder.asked == 1
+@pytest.mark.parametrize(("count", "parallel"), [(1, False), (2, True)])
+@pytest.mark.parametrize("given", [list, lambda images: images[0] if len(images) == 1 else images])
+def test_a_single_image_has_the_whole_processor(
+    monkeypatch: pytest.MonkeyPatch, count: int, parallel: bool, given: Callable[[list[NDArray[np.uint8]]], Source]
+) -> None:
+    opened: list[bool] = []
+    monkeypatch.setattr("regard.api.open_predictor", lambda *_, **way: opened.append(way["parallel"]) or _FindsWhite())
+    regard.predict("file.pt", given(_greys(*range(count))), imgsz=32)
+    assert opened == [parallel]
 
 
-def test_what_one_of_several_raises_arrives() -> None:
+def test_an_error_in_one_of_several_streams_arrives() -> None:
     with pytest.raises(ValueError, match="white"):
-        predict(_SideBySide(1), _greys(96, 255, 97), imgsz=32)
-    finder = _SideBySide(2)
+        predict(_Parallel(1), _greys(96, 255, 97), imgsz=32)
     with pytest.raises(ValueError, match="white"):
-        predict(finder, _greys(96, 97, 255, 255), imgsz=32)
+        predict(_Parallel(2), _greys(96, 97, 255, 255), imgsz=32)
 
 
-def test_modules_answer_in_evaluation_mode_without_gradients() -> None:
-    class Module(torch.nn.Module):
-        names = MappingProxyType({0: "thing"})
-        max_stride = 32
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(1))
-
-        def forward(self, images: Tensor) -> Predictions:
-            assert not self.training
-            assert not torch.is_grad_enabled()
-            ones = self.weight * torch.ones(len(images), 1, 4)
-            return Predictions(ones, ones[..., :1])
-
-    model = Module()
-    assert len(_one(predict(model, _scene(64, 64)))) == 1
+def test_a_detector_predicts_in_evaluation_mode_without_gradients() -> None:
+    model, modes = regard.load("yolov5n").train(), []
+    model.register_forward_pre_hook(lambda module, _: modes.append((module.training, torch.is_grad_enabled())))
+    predict(model, _scene(64, 64), imgsz=64)
+    assert modes == [(False, False)]
     assert model.training
 
 

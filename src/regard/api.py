@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from regard.backend import Backend
 from regard.config import (
     IMGSZ,
     DetectSettings,
@@ -30,21 +29,20 @@ from regard.data.dataset import class_index
 from regard.data.formats import load_data
 from regard.errors import RegardError
 from regard.evaluation import Metrics
-from regard.exporting import ExportReport, export_detector
-from regard.finder import Finder
+from regard.evaluation import validate as run_validation
 from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
-from regard.inference import open_finder, warn_of_suppression
-from regard.inference.validate import validate as run_validation
 from regard.nn.table import graph_name
 from regard.prediction import predict as run_prediction
-from regard.prediction.sources import Source, frames, is_single_image
+from regard.prediction.sources import Source, frames, holds_one_image, is_single_image
 from regard.profiling.report import cost as cost
+from regard.runtimes import open_predictor
+from regard.runtimes.export import ExportReport, export_detector
 from regard.system.files import increment_path
 from regard.training.callbacks import Callback as Callback
 from regard.training.run import Run, resume_training, run_training
-from regard.types import Detections
+from regard.types import Detections, Predictor
 from regard.visualize.attend import Kind, View
 from regard.visualize.attend import attend as attend_to_array
 from regard.visualize.gradient import Point
@@ -233,7 +231,7 @@ def resume(
 
 @accepts(ValSettings)
 def val(
-    model: Backend | Finder | str | Path,
+    model: Predictor | str | Path,
     data: str | Path,
     *,
     modules: Modules | None = None,
@@ -264,7 +262,7 @@ validate = val
 
 @accepts(PredictSettings)
 def predict(
-    model: Backend | Finder | str | Path,
+    model: Predictor | str | Path,
     source: Source,
     *,
     modules: Modules | None = None,
@@ -291,11 +289,10 @@ def predict(
         (4, (90, 120))
     """
     asked = checked(PredictSettings, settings)
-    finder = _opened(model, modules, asked)
-    names = list(finder.names.values())
+    predictor = _opened(model, modules, asked, parallel=not holds_one_image(source))
+    names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))
-    warn_of_suppression(finder, chosen)
-    return run_prediction(finder, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
+    return run_prediction(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
 
 
 @accepts(ExportSettings)
@@ -392,8 +389,10 @@ def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:
     return new.train(model.training)
 
 
-def _opened(model: Backend | Finder | str | Path, modules: Modules | None, settings: ModelSettings) -> Backend | Finder:
+def _opened(
+    model: Predictor | str | Path, modules: Modules | None, settings: ModelSettings, *, parallel: bool = False
+) -> Predictor:
     """Open a file; anything else is used as it is."""
     if not isinstance(model, str | Path):
         return model
-    return open_finder(model, modules=modules, **part_of(settings, ModelSettings))
+    return open_predictor(model, modules=modules, parallel=parallel, **part_of(settings, ModelSettings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,32 @@ class Predictions(NamedTuple):
 
         warnings.warn("Predictions.decoded is deprecated: use boxes and scores", DeprecationWarning, stacklevel=2)
         return torch.cat((self.boxes, torch.ones_like(self.boxes[..., :1]), self.scores), dim=-1)
+
+
+class Predictor(Protocol):
+    """A detector that is ready to predict, whatever computes it: a `Detector`, or an opened file.
+
+    One that was opened to process several images at a time also has ``streams``: how many threads may call ``predict``.
+    """
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Class names, by class index."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels per cell of each detection level."""
+
+    @property
+    def max_stride(self) -> int:
+        """Number that the sides of the input must be multiples of, in pixels."""
+
+    def predict(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
+        """Find candidates in each of (B, 3, H, W) RGB images: those with a class score above ``conf``.
+
+        Returns:
+            Per image (n, 4 + classes): centre x, centre y, width, height in input pixels, and class scores.
+        """
 
 
 @dataclass(frozen=True)

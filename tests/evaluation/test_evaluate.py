@@ -15,10 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor
 
 import regard
 from regard.data.dataset import DetectionDataset, Sample
@@ -28,7 +26,7 @@ from regard.errors import RegardError
 from regard.evaluation import Metrics, detect, evaluate, save_coco_json, score
 from regard.evaluation.coco import ALL_AREAS, coco_evaluate, pixel_boxes
 from regard.evaluation.matching import judge, overlaps
-from regard.types import Detections, LetterboxedBatch, LetterboxTransform, Predictions
+from regard.types import Detections, LetterboxedBatch, LetterboxTransform
 
 SIZE = (97, 211)
 
@@ -244,18 +242,17 @@ def test_prints_as_a_table_and_nothing_else(
     assert "23 images" in text
 
 
-class _Oracle(torch.nn.Module):
+class _Oracle:
     """Finds one box, in input pixels, in every image; raw outputs in training mode must never be seen."""
 
     names = MappingProxyType({0: "a", 1: "b"})
+    strides = (32,)
     max_stride = 32
 
-    def forward(self, images: Tensor) -> Predictions:
-        assert not self.training
-        assert images.dtype == torch.float32
-        assert float(images.max()) <= 1
-        row = torch.tensor([60.0, 50, 40, 20, 0.0, 0.72]).repeat(len(images), 3, 1)
-        return Predictions(row[..., :4], row[..., 4:])
+    def predict(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
+        assert images.dtype == np.uint8
+        assert conf < 0.72
+        return [np.array([[60, 50, 40, 20, 0, 0.72]] * 3, np.float32)] * len(images)
 
 
 def _batches() -> list[LetterboxedBatch]:
@@ -273,9 +270,8 @@ def _batches() -> list[LetterboxedBatch]:
 def test_evaluate_restores_boxes_and_order() -> None:
     """Input box 40..80 x 40..60 lies at 60..140 x 70..110 of the original, cut to its 97 rows; image 1: 20 right."""
     records = [_record([[60 + 20 * (i == 1), 70, 140 + 20 * (i == 1), 97]], [1], image_id=i) for i in range(3)]
-    model = _Oracle().train()
+    model = _Oracle()
     detections, speed = detect(model, _batches(), records)
-    assert model.training
     assert [len(d) for d in detections] == [1, 1, 1]
     for i, left in enumerate((60, 80, 60)):
         np.testing.assert_allclose(detections[i].boxes_xyxy, [[left, 70, left + 80, 97]])
@@ -296,9 +292,9 @@ def test_only_the_next_batch_is_made_while_one_is_looked_at() -> None:
             )
 
     class Watching(_Oracle):
-        def forward(self, images: Tensor) -> Tensor:
+        def predict(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
             seen.append(len(made))
-            return super().forward(images)
+            return super().predict(images, conf)
 
     seen: list[int] = []
     detect(Watching(), batches(), [_record([], [])] * 6)

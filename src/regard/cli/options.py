@@ -15,7 +15,6 @@ from regard.errors import RegardError
 if TYPE_CHECKING:
     from torch import nn
 
-    from regard.backend import Backend
     from regard.graph.detector import Detector
     from regard.training.callbacks import Callback
 
@@ -116,24 +115,15 @@ def load_model(
     return detector
 
 
-def load_backend(model: str, *, modules: Sequence[str] | None, device: str) -> Backend:
-    """Load an exported file, or a detector onto a device."""
-    from regard.exporting import is_exported, load_exported
-
-    if is_exported(Path(model)):
-        return load_exported(model)
-    return place(load_model(model, modules=modules), device)
-
-
 def place(detector: Detector, device: str) -> Detector:
     """Move a detector to a device.
 
     Raises:
         RegardError: there is no such device here.
     """
-    from regard.inference.pytorch import place as moved
+    from regard.system.device import choose_device
 
-    return moved(detector, device)
+    return detector.to(choose_device(device))
 
 
 def options_of(pairs: Sequence[str] | None, flag: str = "--arg", example: str = "reduction=16") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from regard.cli.options import Device, ImageSize, Model, Module, load_backend
+from regard.cli.options import Device, ImageSize, Model, Module, load_model, place
 from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
 
@@ -52,13 +52,13 @@ def attend(
 ) -> None:
     """Draw what a layer attends to in an image: the query, and the map of each head and their mean."""
     from regard import api
-    from regard.graph.detector import Detector
+    from regard.runtimes.table import runtime_to_open
 
-    detector = load_backend(model, modules=module, device=device)
-    if not isinstance(detector, Detector):
+    if runtime_to_open(Path(model)):
         raise RegardError(
             "an exported file has no layers to inspect", file=model, expected="the model that was exported"
         )
+    detector = place(load_model(model, modules=module), device)
     if layer is None:
         _list_layers(detector)
         return

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from regard.backend import Backend
-    from regard.finder import Finder
     from regard.prediction import Frame
-    from regard.types import Detections
+    from regard.types import Detections, Predictor
 
 
 @with_settings(settings=ValSettings)
@@ -49,7 +47,7 @@ def val(
 
     from rich.console import Console
 
-    from regard.inference.validate import validate
+    from regard.evaluation import validate
 
     asked = checked(ValSettings, settings)
     metrics = validate(_opened(model, module, asked), data, asked)
@@ -78,16 +76,14 @@ def predict(
 ) -> None:
     """Detect objects in images, folders, videos or URLs, and save the results."""
     from regard.data.dataset import class_index
-    from regard.inference import warn_of_suppression
-    from regard.prediction import predict_iter, save_detections
+    from regard.prediction import holds_one_image, predict_iter, save_detections
     from regard.system.files import increment_path
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
-    finder = _opened(model, module, asked)
-    names = list(finder.names.values())
+    predictor = _opened(model, module, asked, parallel=not holds_one_image(source))
+    names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))
-    warn_of_suppression(finder, chosen)
-    stream = predict_iter(finder, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
+    stream = predict_iter(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
     folder = output or increment_path(Path("runs"), "predict")
     written = save_detections(_printed(stream), folder, files)
     print(f"{len(written)} files in {folder}")
@@ -122,24 +118,19 @@ def export(
     detector = load_model(model, modules=module, weights=weights)
 
     from regard import api
+    from regard.runtimes.table import default_path
 
-    path = output or _beside(Path(model), asked.format or "onnx")
+    path = output or default_path(Path(model), asked.format or "onnx")
     format = asked.format or (None if output else "onnx")
     Console().print(api.export(detector, path, image=example, **{**settings, "format": format}))
 
 
-def _opened(model: str, modules: list[str] | None, settings: ModelSettings) -> Backend | Finder:
-    """Open a model with the fastest runtime that is available; see `regard.inference.open_finder`."""
-    from regard.inference import open_finder
+def _opened(model: str, modules: list[str] | None, settings: ModelSettings, *, parallel: bool = False) -> Predictor:
+    """Open a model with the fastest runtime that is available; see `regard.runtimes.open_predictor`."""
+    from regard.runtimes import open_predictor
 
     chosen = modules_of(modules) if modules else None  # importing them needs torch
-    return open_finder(model, modules=chosen, **part_of(settings, ModelSettings))
-
-
-def _beside(model: Path, form: str) -> Path:
-    """Choose where an export goes by default: next to the weights, in a run's folder, or here for a zoo model."""
-    stem = model / "best" if model.is_dir() else model.with_suffix("") if model.is_file() else Path(model.name)
-    return stem.with_name(stem.name + {"onnx": ".onnx", "openvino": "_openvino", "torchscript": ".torchscript"}[form])
+    return open_predictor(model, modules=chosen, parallel=parallel, **part_of(settings, ModelSettings))
 
 
 def _example(image: Path | None, data: str | None) -> NDArray[np.uint8] | None:

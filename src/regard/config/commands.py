@@ -62,10 +62,11 @@ class ModelSettings(Settings):
 
     imgsz: ImageSize = IMGSZ
     device: str = Field(DEVICE, description="Device for a model from a file: auto, cpu, cuda, cuda:1 or mps")
-    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = Field(
+    backend: str = Field(
         "auto",
-        description="Runtime for weights on a CPU. auto: ONNX Runtime, else OpenVINO, where regard[fast] is installed; "
-        "the model is compiled once and cached in ~/.cache/regard or REGARD_CACHE. REGARD_BACKEND overrides auto",
+        description="Runtime for weights on a CPU, such as torch, onnxruntime or openvino. auto: ONNX Runtime, else "
+        "OpenVINO, where regard[fast] is installed; the model is compiled once and cached in ~/.cache/regard or "
+        "REGARD_CACHE. REGARD_BACKEND overrides auto",
     )
     precision: Literal["float32", "auto"] = Field(
         "float32", description="auto: bfloat16 where it costs at most 0.002 AP on the images of calibration"
@@ -111,8 +112,9 @@ class SaveSettings(Settings):
 class ExportSettings(Thresholds):
     """An exported file for another runtime."""
 
-    format: Literal["onnx", "openvino", "torchscript"] | None = Field(
-        None, description="Format; onnx, or what the suffix of the output says, if not given"
+    format: str | None = Field(
+        None,
+        description="Format, such as onnx, openvino or torchscript; that of the output's suffix, or onnx, if not given",
     )
     imgsz: ImageSize = IMGSZ
     nms: bool = Field(False, description="Include non-maximum suppression in the file")

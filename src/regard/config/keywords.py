@@ -50,7 +50,7 @@ class ValKeywords(TypedDict, total=False):
     multi_label: bool
     imgsz: int
     device: str
-    backend: Literal["auto", "torch", "onnxruntime", "openvino"]
+    backend: str
     precision: Literal["float32", "auto"]
     calibration: str | None
     agnostic_nms: bool
@@ -63,7 +63,7 @@ class PredictKeywords(TypedDict, total=False):
     classes: Sequence[str | int]
     imgsz: int
     device: str
-    backend: Literal["auto", "torch", "onnxruntime", "openvino"]
+    backend: str
     precision: Literal["float32", "auto"]
     calibration: str | None
     conf: float
@@ -76,7 +76,7 @@ class PredictKeywords(TypedDict, total=False):
 class ExportKeywords(TypedDict, total=False):
     """Fields of `ExportSettings`."""
 
-    format: Literal["onnx", "openvino", "torchscript"] | None
+    format: str | None
     imgsz: int
     nms: bool
     classes: Sequence[int]

@@ -7,14 +7,14 @@ at whole pixels; ``pad`` is stored unrounded, since rounding it would shift boxe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.types import LetterboxTransform
+from regard.types import Detections, LetterboxTransform
 
 GREY = 114
 """Value of all three channels in the padding."""
@@ -199,3 +199,24 @@ def _per_corner(placement: LetterboxTransform, like: NDArray[Float]) -> tuple[ND
     """Scale and padding for (x, y, x, y)."""
     scale = np.array(placement.scale * 2, dtype=like.dtype)
     return scale, np.array(placement.pad * 2, dtype=like.dtype)
+
+
+def to_detections(
+    rows: NDArray[np.float32], transform: LetterboxTransform, names: Mapping[int, str], source: str
+) -> Detections:
+    """Turn what NMS keeps (n, 6), in input pixels, into detections in pixels of the original image.
+
+    Args:
+        rows: left, top, right, bottom, score, class index.
+        transform: how the image was placed on the input.
+        names: class names, by class index.
+        source: where the image came from.
+    """
+    return Detections(
+        boxes_xyxy=restore_boxes(rows[:, :4], transform).astype(np.float32),
+        scores=rows[:, 4],
+        class_ids=rows[:, 5].astype(np.int64),
+        names=names,
+        image_size=transform.image_size,
+        source=source,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import ClassMetrics, Curves, Metrics, Speed
-from regard.evaluation.run import check_classes, detect, evaluate
+from regard.evaluation.run import check_classes, detect, evaluate, validate
 from regard.evaluation.score import score
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "evaluate",
     "save_coco_json",
     "score",
+    "validate",
 ]

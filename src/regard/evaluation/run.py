@@ -1,29 +1,61 @@
-"""A detector over a whole set of images."""
+"""A detector measured over a whole set of labelled images."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
-from regard.config import EVALUATE, DetectSettings
-from regard.data.dataset import Sample
-from regard.errors import RegardError
+from regard.config import EVALUATE, DetectSettings, ValSettings, detect_settings
+from regard.data.dataset import DetectionDataset, Sample
+from regard.data.formats import load_data
+from regard.data.letterbox import to_detections
+from regard.data.validation import ValidationLoader
+from regard.errors import RegardError, nearest
+from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import Metrics, Speed
 from regard.evaluation.score import score
-from regard.finder import Finder, as_finder, to_detections
-from regard.geometry.nms import suppress
+from regard.geometry.nms import suppress, warn_of_nms_inside
 from regard.system.prefetch import prefetch
-from regard.types import Detections, LetterboxedBatch
+from regard.types import Detections, LetterboxedBatch, Predictor
 
-if TYPE_CHECKING:
-    from regard.backend import Backend
+
+def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> Metrics:
+    """Measure a detector on a data set by the COCO protocol; see `regard.val`, which also opens files.
+
+    Raises:
+        RegardError: no such split, or the classes of model and data differ.
+    """
+    single_cls = settings.single_cls
+    loaded = load_data(data, single_cls=single_cls, classes=settings.classes)
+    records = _split(loaded, settings.split)
+    kept = tuple(sorted({int(i) for record in records for i in record.class_ids})) if settings.classes else ()
+    chosen = detect_settings(settings, kept)
+    chosen = chosen.model_copy(update={"agnostic_nms": settings.agnostic_nms or single_cls})
+    warn_of_nms_inside(predictor, chosen)
+    loader = ValidationLoader(
+        records,
+        imgsz=settings.imgsz,
+        batch=settings.batch,
+        workers=settings.workers,
+        stride=predictor.max_stride,
+        rect=settings.rect,
+    )
+    if not single_cls:
+        check_classes(predictor, loaded.names)
+    detections, speed = detect(predictor, loader, records, settings=chosen)
+    if single_cls:
+        detections = [dataclasses.replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
+    if settings.save_json:
+        save_coco_json(settings.save_json, detections, records, loaded.category_ids)
+    return score(detections, records, loaded.names, speed=speed)
 
 
 def evaluate(
-    backend: Backend | Finder,
+    predictor: Predictor,
     loader: Iterable[LetterboxedBatch],
     records: Sequence[Sample],
     names: Sequence[str],
@@ -33,54 +65,64 @@ def evaluate(
     """Run a detector over labelled images and measure it; see `Metrics`.
 
     Args:
-        backend: the detector; a module is asked in evaluation mode and left as it was.
-        loader: the images, with their placements, as `regard.data.validation.ValidationLoader` gives them.
+        predictor: such as a detector, which is left in the mode that it was in.
+        loader: the images, with their letterbox transforms, as `regard.data.validation.ValidationLoader` gives them.
         records: what the loader's indices refer to.
         names: class names of the data.
-        settings: by default those by which YOLOv5 measures AP.
+        settings: by default those with which YOLOv5 measures AP.
 
     Raises:
         RegardError: the detector and the data differ in the number of classes.
     """
-    check_classes(backend, names)
-    detections, speed = detect(backend, loader, records, settings=settings)
+    check_classes(predictor, names)
+    detections, speed = detect(predictor, loader, records, settings=settings)
     return score(detections, records, names, speed=speed)
 
 
 def detect(
-    backend: Backend | Finder,
+    predictor: Predictor,
     loader: Iterable[LetterboxedBatch],
     records: Sequence[Sample],
     *,
     settings: DetectSettings = EVALUATE,
 ) -> tuple[list[Detections], Speed]:
-    """Return the detections in each record's image, and how long they took; arguments as for `evaluate`."""
-    finder = as_finder(backend)
+    """Detect objects in each record's image, and measure how long that takes; arguments as for `evaluate`."""
     found: dict[int, Detections] = {}
     spent = np.zeros(3)
     start = time.perf_counter()
-    for batch in prefetch(loader, depth=1):  # the next is read while the detector is at work
-        prepared = time.perf_counter()
-        decoded = finder.rows(batch.images, settings.conf)
-        answered = time.perf_counter()
-        for index, rows, placement in zip(batch.indices, decoded, batch.placements, strict=True):
+    for batch in prefetch(loader, depth=1):  # the next is read while the detector computes
+        loaded = time.perf_counter()
+        predictions = predictor.predict(batch.images, settings.conf)
+        predicted = time.perf_counter()
+        for index, rows, transform in zip(batch.indices, predictions, batch.placements, strict=True):
             kept = suppress(rows, settings)
-            found[index] = to_detections(kept, placement, finder.names, records[index].image.name)
+            found[index] = to_detections(kept, transform, predictor.names, records[index].image.name)
         ended = time.perf_counter()
-        spent += np.subtract((prepared, answered, ended), (start, prepared, answered))
+        spent += np.subtract((loaded, predicted, ended), (start, loaded, predicted))
         start = ended
     per_image = 1000 * spent / max(len(found), 1)
     return [found[i] for i in range(len(records))], Speed(*per_image.tolist())
 
 
-def check_classes(backend: Backend | Finder, names: Sequence[str]) -> None:
-    """Refuse to measure a detector on data with another number of classes.
+def check_classes(predictor: Predictor, names: Sequence[str]) -> None:
+    """Check that a detector and the data have the same number of classes.
 
     Raises:
         RegardError: the numbers differ.
     """
-    if len(backend.names) != len(names):
+    if len(predictor.names) != len(names):
         raise RegardError(
-            f"the detector knows {len(backend.names)} classes and the data have {len(names)}",
+            f"the detector has {len(predictor.names)} classes and the data have {len(names)}",
             expected="data labelled with the detector's classes, in its order",
         )
+
+
+def _split(data: DetectionDataset, split: str) -> Sequence[Sample]:
+    if not data.splits.get(split):
+        raise RegardError(
+            f"the data set has no split {split!r}",
+            file=data.source,
+            expected="one of " + ", ".join(data.splits),
+            hint=nearest(split, data.splits),
+        )
+    return data.splits[split]

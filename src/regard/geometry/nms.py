@@ -11,13 +11,16 @@ as a thousand comparisons.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regard.config import DetectSettings
+from regard.errors import RegardWarning
 from regard.geometry.boxes import cxcywh_to_xyxy
+from regard.types import Predictor
 
 MAX_CANDIDATES = 30_000
 """Largest number of boxes of an image, the best scored ones, that enter suppression."""
@@ -196,3 +199,25 @@ def _survivors(boxes: Indices, earlier: Indices, later: Indices) -> Indices:
         if box not in gone:
             gone.update(worse[box])
     return np.array([box for box in boxes.tolist() if box not in gone], dtype=np.int64)
+
+
+def warn_of_nms_inside(predictor: Predictor, asked: DetectSettings) -> None:
+    """Warn where NMS inside an exported file has already dropped boxes that are asked for."""
+    inside = getattr(predictor, "nms", None)
+    if not isinstance(inside, DetectSettings):
+        return
+    lost = [
+        f"{name} {getattr(inside, name)} (asked for: {getattr(asked, name)})"
+        for name, drops_more in (
+            ("conf", inside.conf > asked.conf),
+            ("iou", inside.iou < asked.iou),
+            ("max_det", inside.max_det < asked.max_det),
+            ("agnostic_nms", inside.agnostic_nms and not asked.agnostic_nms),
+            ("multi_label", asked.multi_label and not inside.multi_label),
+            ("classes", bool(inside.classes) and not set(asked.classes or [-1]) <= set(inside.classes)),
+        )
+        if drops_more
+    ]
+    if lost:
+        what = f"the exported file has NMS inside that drops more: {', '.join(lost)}"
+        warnings.warn(f"{what}; export it without --nms for other settings", RegardWarning, stacklevel=3)

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.config import IMGSZ
@@ -117,6 +120,17 @@ class Detector(nn.Module):
                 kept[i] = x
         assert isinstance(x, list)
         return x
+
+    def predict(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
+        """See `regard.types.Predictor.predict`; in evaluation mode and without gradients, and left as it was."""
+        weight, was_training = next(self.parameters()), self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                pixels = torch.from_numpy(images).to(weight.device, non_blocking=True).to(weight.dtype) / 255
+                return [rows.float().cpu().numpy() for rows in self.head.select(self.raw(pixels), conf)]
+        finally:
+            self.train(was_training)
 
     def summary(self, imgsz: int = IMGSZ) -> Summary:
         """Table of layers with shapes, parameters and FLOPs for square images of side ``imgsz``."""

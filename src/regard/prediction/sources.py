@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.ahead import map_ahead
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.system.prefetch import prefetch_map
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 DOWNLOAD_SECONDS = 20
@@ -64,13 +64,20 @@ def frames(source: Source) -> Iterator[Frame]:
 
 
 def is_single_image(source: Source) -> bool:
-    """Tell whether a source is one picture rather than any number of them."""
+    """Whether a source is one image rather than any number of them."""
     if isinstance(source, np.ndarray):
         return True
     if not isinstance(source, (str, Path)):
         return False
     name = str(source)
     return _is_url(name) or (Path(name).is_file() and Path(name).suffix.lower() not in VIDEO_SUFFIXES)
+
+
+def holds_one_image(source: Source) -> bool:
+    """Whether a source is one image, or a sequence of one."""
+    if isinstance(source, (str, Path, np.ndarray)):
+        return is_single_image(source)
+    return len(source) == 1 and is_single_image(source[0])
 
 
 def _array_frame(image: NDArray[np.uint8]) -> Frame:
@@ -87,7 +94,7 @@ def _named_frames(name: str) -> Iterator[Frame]:
         yield Frame(_download(name), name)
         return
     paths = _paths(name)
-    for path, read in zip(paths, map_ahead(_read, paths, READERS), strict=True):
+    for path, read in zip(paths, prefetch_map(_read, paths, READERS), strict=True):
         try:
             yield from _video_frames(path) if read is None else [_checked(read)]
         except RegardError as error:

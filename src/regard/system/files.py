@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock, Timeout
-
 from regard.errors import RegardError
 
 RESERVED = frozenset(
@@ -86,6 +84,8 @@ def exclusive(path: Path) -> Iterator[None]:
         BlockingIOError: another process holds it.
         OSError: the file cannot be created.
     """
+    from filelock import FileLock, Timeout  # it takes 40 ms, which a process that only predicts need not wait for
+
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

@@ -11,8 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import psutil
+from types import ModuleType
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
@@ -31,12 +30,12 @@ def available_cores() -> int:
 
 def available_memory() -> int:
     """Measure the memory that new processes can have now, in bytes."""
-    return max(min([psutil.virtual_memory().available, *(left for _, left in _memory_limits())]), 0)
+    return max(min([_psutil().virtual_memory().available, *(left for _, left in _memory_limits())]), 0)
 
 
 def total_memory() -> int:
     """Measure the memory that this process and its children can have at most, in bytes."""
-    return min([psutil.virtual_memory().total, *(limit for limit, _ in _memory_limits())])
+    return min([_psutil().virtual_memory().total, *(limit for limit, _ in _memory_limits())])
 
 
 def peak_memory() -> int:
@@ -44,7 +43,7 @@ def peak_memory() -> int:
 
     Where the system does not record it (neither Linux, macOS nor Windows), the present one is given.
     """
-    info = psutil.Process().memory_info()
+    info = _psutil().Process().memory_info()
     if peak := getattr(info, "peak_wset", 0):  # Windows
         return int(peak)
     try:
@@ -52,6 +51,12 @@ def peak_memory() -> int:
     except ImportError:
         return int(info.rss)
     return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes on macOS, else KiB
+
+
+def _psutil() -> ModuleType:
+    import psutil  # it takes 15 ms, which a process that only predicts need not wait for
+
+    return psutil
 
 
 def _core_limits() -> Iterator[float]:

@@ -11,10 +11,10 @@ import torch
 from catalogue import build, every_module, every_module_slowly
 from numpy.typing import NDArray
 
-from regard.exporting.convert import INPUT, map_shapes, to_onnx, to_torchscript
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.attention.position import POSITIONS
-from regard.openvino_core import openvino_core
+from regard.runtimes.convert import INPUT, map_shapes, to_onnx, to_torchscript
+from regard.runtimes.openvino import openvino_core
 
 Array = NDArray[np.float32]
 EXAMPLE = (2, 16, 9, 13)

@@ -11,14 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.backend import Backend
 from regard.config import PREDICT
 from regard.data.dataset import Sample
 from regard.prediction import predict
 from regard.system.files import atomic_write
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import BatchEnd, RunEnd, RunStart
-from regard.types import Batch
+from regard.types import Batch, Predictor
 from regard.visualize.boxes import class_colour, draw_boxes, draw_text
 from regard.visualize.plots import plot_metrics, plot_training
 
@@ -76,7 +75,7 @@ def draw_batch(batch: Batch, names: Sequence[str], file: Path) -> None:
     _write(file, tiles)
 
 
-def draw_predictions(backend: Backend, samples: Sequence[Sample], names: Sequence[str], imgsz: int, file: Path) -> None:
+def draw_predictions(predictor: Predictor, samples: Sequence[Sample], names: Sequence[str], imgsz: int, file: Path) -> None:
     """Draw a row of labelled images, below it one of what is detected at confidence 0.25, and two more such rows."""
     step = max(len(samples) // (MOST // 2), 1)
     chosen = samples[::step][: MOST // 2]
@@ -90,7 +89,7 @@ def draw_predictions(backend: Backend, samples: Sequence[Sample], names: Sequenc
             tiles.append(_headed(labelled, "labelled"))
         tiles += blank
         for image in images:
-            found = predict(backend, image, imgsz=imgsz, settings=PREDICT)
+            found = predict(predictor, image, imgsz=imgsz, settings=PREDICT)
             assert not isinstance(found, list)
             size = np.array(image.shape[1::-1] * 2)
             detected = _drawn(image, found.boxes_xyxy / size, found.class_ids, names, found.scores)

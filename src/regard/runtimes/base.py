@@ -1,0 +1,254 @@
+"""The contract of a runtime, and the session that predicts with a file that it opened.
+
+To add a runtime, write one file with a subclass of `Runtime` and add one row to `regard.runtimes.table.RUNTIMES`.
+Nothing here imports torch: with a compiled model, predicting does without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.config import DetectSettings
+from regard.errors import RegardError
+from regard.runtimes.header import Header
+from regard.system.resources import available_cores
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from regard.graph.detector import Detector
+    from regard.types import Predictor
+
+INPUT = "images"
+"""Name of the input."""
+
+Float32: TypeAlias = NDArray[np.float32]
+Run: TypeAlias = Callable[[NDArray[Any], Sequence[str]], list[Float32]]
+"""(images (B, 3, H, W), names of outputs) -> those outputs."""
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a runtime opens a file. A runtime ignores what it cannot do.
+
+    Attributes:
+        threads: number of processor threads to compute with, over all streams.
+        streams: number of threads that will call ``predict`` at the same time.
+        bfloat16: whether to compute in bfloat16 instead of float32; only where ``Runtime.has_bfloat16()``.
+        device: "cpu", or "auto" or "cuda" to allow a GPU.
+        compiled: a folder in which the runtime may keep what it compiles for this processor.
+        modules: the user's own layers, by name.
+    """
+
+    threads: int = field(default_factory=lambda: available_threads())
+    streams: int = 1
+    bfloat16: bool = False
+    device: str = "cpu"
+    compiled: Path | None = None
+    modules: Mapping[str, type[nn.Module]] = field(default_factory=dict)
+
+
+class Session:
+    """An opened file that predicts: a `regard.types.Predictor`.
+
+    Args:
+        header: of the file.
+        run: computes named outputs of the network.
+        streams: number of threads that may call ``predict`` at the same time.
+    """
+
+    def __init__(self, header: Header, run: Run, *, streams: int = 1) -> None:
+        self.header, self.streams = header, streams
+        self.run = first_call_alone(run) if streams > 1 else run
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Class names, by class index."""
+        return self.header.names
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels per cell of each detection level."""
+        return self.header.strides
+
+    @property
+    def max_stride(self) -> int:
+        """Number that the sides of the input must be multiples of, in pixels."""
+        return self.header.max_stride
+
+    @property
+    def nms(self) -> DetectSettings | None:
+        """Settings of the NMS inside, whose detections ``predict`` gives; None without."""
+        return self.header.nms
+
+    def without_nms(self) -> Session:
+        """The same session, whose ``predict`` gives all boxes although there is NMS inside."""
+        return Session(self.header.model_copy(update={"nms": None}), self.run, streams=self.streams)
+
+    def predict(self, images: NDArray[np.uint8], conf: float) -> list[Float32]:
+        """See `regard.types.Predictor.predict`."""
+        header, images = self.header, _contiguous(images)
+        if header.raw:
+            levels = self.run(images, header.outputs)
+            return [header.raw.decode([level[i] for level in levels], conf) for i in range(len(images))]
+        pixels = images.astype(np.float32) / np.float32(255)
+        if header.nms:
+            (detections,) = self.run(pixels, ("detections",))
+            return [_as_predictions(detections[detections[:, 0] == i], len(self.names)) for i in range(len(images))]
+        found = zip(*self.run(pixels, ("boxes", "scores")), strict=True)
+        return [np.concatenate((b, s), axis=1)[(s > conf).any(axis=1)] for b, s in found]
+
+
+def _as_predictions(detections: Float32, nc: int) -> Float32:
+    """Turn detections (n, 7) of NMS inside a file into (n, 4 + nc), with scores of 0 for all classes but one."""
+    predictions = np.zeros((len(detections), 4 + nc), np.float32)
+    low, high = detections[:, 1:3], detections[:, 3:5]
+    predictions[:, :2], predictions[:, 2:4] = (low + high) / 2, high - low
+    predictions[np.arange(len(detections)), 4 + detections[:, 6].astype(np.int64)] = detections[:, 5]
+    return predictions
+
+
+def _contiguous(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Copy (B, 3, H, W) images, where needed, so that each channel is contiguous, as the runtimes read them."""
+    if images.flags.c_contiguous:
+        return images
+    planes = np.empty(images.shape, np.uint8)
+    for own, image in zip(planes, images, strict=True):
+        cv2.split(image.transpose(1, 2, 0), list(own))  # writes in place, ten times as fast as a transposed copy
+    return planes
+
+
+def first_call_alone(run: Run) -> Run:
+    """Let several threads call ``run``, but none before the first call has ended.
+
+    On their first call bindings fill static variables. In OpenVINO's (2026.4) a second thread that comes meanwhile
+    waits for that while it holds Python's lock, which the first one needs, and both wait for ever.
+    """
+    lock, is_open = threading.Lock(), threading.Event()
+
+    def guarded(images: NDArray[Any], outputs: Sequence[str]) -> list[Float32]:
+        if is_open.is_set():
+            return run(images, outputs)
+        with lock:
+            results = run(images, outputs)
+            is_open.set()
+        return results
+
+    return guarded
+
+
+def available_threads() -> int:
+    """Number of threads to compute with: torch's where it is loaded, else ``OMP_NUM_THREADS``, else one per core."""
+    if torch := sys.modules.get("torch"):
+        return int(torch.get_num_threads())
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return available_cores()
+
+
+class Runtime:
+    """A way to run a detector outside training: how its files are written and opened.
+
+    Attributes:
+        name: as ``--backend`` takes it.
+        format: as ``regard export --format`` takes it.
+        suffixes: of its files; the first is that of a path that was not given.
+        converters: packages that writing needs.
+        packages: packages that running needs.
+        uses_onnx: whether files are converted to ONNX, or by way of it, so that its operators have a version.
+    """
+
+    name: str
+    format: str
+    suffixes: tuple[str, ...]
+    converters: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    uses_onnx: bool = False
+
+    def write(self, detector: Detector, header: Header, path: Path) -> None:
+        """Write a detector to a file; other files may go next to it.
+
+        Args:
+            detector: in evaluation mode, on the CPU, in float32.
+            header: goes into the file, and says which outputs the file has; see `regard.runtimes.convert.exported`.
+            path: the main file.
+
+        Raises:
+            Exception: whatever a converter raises for a layer that it cannot convert.
+        """
+        raise NotImplementedError
+
+    def open(self, path: Path, options: SessionOptions) -> Predictor:
+        """Open a file that ``write`` wrote, usually as a `Session`.
+
+        Raises:
+            RegardError: the file is damaged or was not exported by regard.
+        """
+        raise NotImplementedError
+
+    def check_layer(self, layer: nn.Module, inputs: tuple[Tensor, ...], opset: int | None) -> None:
+        """Convert one layer by itself, to find out which one a converter fails on; does nothing where not defined.
+
+        Raises:
+            Exception: whatever the converter raises.
+        """
+
+    def has_bfloat16(self) -> bool:
+        """Whether the runtime can compute in bfloat16 on this processor."""
+        return False
+
+    def main_file(self, path: Path) -> Path:
+        """The main file of an export to ``path``."""
+        return path
+
+    def default_path(self, stem: Path) -> Path:
+        """Where an export goes that no path was given for."""
+        return stem.with_name(stem.name + self.suffixes[0])
+
+    def is_installed(self, *, writing: bool = False) -> bool:
+        """Whether the packages for running, or also those for writing, are installed."""
+        return not self._missing(writing)
+
+    def require_packages(self, *, writing: bool = False) -> None:
+        """Check that the packages for running, or also those for writing, are installed.
+
+        Raises:
+            RegardError: one is not.
+        """
+        if missing := self._missing(writing):
+            raise RegardError(f"this needs the package {missing[0]}", hint='run: pip install "regard[export]"')
+
+    def _missing(self, writing: bool) -> list[str]:
+        needed = (*self.converters, *self.packages) if writing else self.packages
+        return [package for package in needed if find_spec(package) is None]
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def damaged(path: Path, kind: str, error: Exception) -> RegardError:
+    """Make the error for a file that a runtime cannot open."""
+    return RegardError(f"the file is damaged or no {kind} file ({reason(error)})", file=path)
+
+
+def reason(error: BaseException) -> str:
+    """First line of what was raised at the bottom, where one error wraps another."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,241 @@
+"""Where a detector runs: the one rule, and what happens where the fast way is not available.
+
+On a processor, weights from a file run in ONNX Runtime, or in OpenVINO where only that is installed; in bfloat16, where
+the user's own labelled images allow it, always in OpenVINO. Everything else runs in PyTorch: other devices, graphs
+without weights, the users' own layers (their code may change without the file changing), and whatever cannot be
+compiled. docs/speed.md has the measurements behind this.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regard.config import ModelSettings
+from regard.errors import RegardError, RegardWarning, nearest
+from regard.runtimes.base import Runtime, SessionOptions, available_threads, reason
+from regard.runtimes.cache import (
+    COMPILED,
+    Entry,
+    UnusableEntryError,
+    bound,
+    compiled_files,
+    drop,
+    key_of,
+    look_up,
+    model_file,
+    refuse,
+    store,
+)
+from regard.runtimes.calibrate import calibrate, calibration_file, load_calibration
+from regard.runtimes.table import RUNTIMES, runtime_to_open
+from regard.system.device import has_cuda_device
+from regard.weights.paths import missing_file, weights_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regard.types import Predictor
+
+LOGGER = logging.getLogger(__name__)
+
+DEFAULT = ModelSettings()
+
+AUTOMATIC = ("onnxruntime", "openvino")
+"""What "auto" takes on a processor: the first of these that is installed."""
+PRECISIONS = ("float32", "auto")
+
+BACKEND_VARIABLE = "REGARD_BACKEND"
+"""What "auto" means, where it is set."""
+MAX_MIXING_FLOPS = 4e9
+"""Of attention over pairs of positions: above it the runtimes, which write all pairs out, fall behind PyTorch."""
+MAX_STREAMS = 4
+"""Number of images that are processed in parallel at most: each holds its feature maps in memory."""
+
+
+def open_predictor(
+    model: str | Path,
+    *,
+    device: str = DEFAULT.device,
+    backend: str = DEFAULT.backend,
+    precision: str = DEFAULT.precision,
+    calibration: str | None = None,
+    imgsz: int = DEFAULT.imgsz,
+    modules: Mapping[str, type[nn.Module]] | None = None,
+    parallel: bool = False,
+) -> Predictor:
+    """Open whatever a user may name as a model, in the fastest way that gives the same detections.
+
+    Args:
+        model: weights, a run folder, an export, or a graph.
+        device: "auto", "cpu", "cuda", ...
+        backend: "auto" chooses, or takes what ``REGARD_BACKEND`` says; or the name of a runtime, for weights that run
+            on the processor.
+        precision: "float32", or "auto": lower where that costs at most 0.002 AP on the images of ``calibration``.
+        calibration: a labelled data set; without one, "auto" means float32.
+        imgsz: size of the input at which precisions are compared.
+        modules: the users' own layers, by name.
+        parallel: whether to share the processor among several images at a time, where the runtime can.
+
+    Raises:
+        RegardError: an unknown choice, a package that is not installed, or a model that cannot be loaded.
+    """
+    backend = os.environ.get(BACKEND_VARIABLE, "auto") if backend == "auto" else backend
+    _require_one_of("backend", backend, ("auto", *RUNTIMES))
+    _require_one_of("precision", precision, PRECISIONS)
+    threads = available_threads()
+    options = SessionOptions(
+        threads=threads, streams=min(threads, MAX_STREAMS) if parallel else 1, device=device, modules=modules or {}
+    )
+    path = Path(model)
+    if exported := runtime_to_open(path):
+        return _open_exported(exported, path, options)
+    weights, runtime = weights_of(path), _chosen(backend)
+    limit = MAX_MIXING_FLOPS if backend == "auto" else math.inf
+    on_processor = device == "cpu" or (device == "auto" and not has_cuda_device())
+    if weights is not None and runtime is not None and on_processor and not modules:
+        if precision == "auto" and calibration is None:
+            warnings.warn("--precision auto means float32 without --calibration DATA", RegardWarning, stacklevel=2)
+        measured_on = calibration if precision == "auto" else None
+        try:
+            return _open_compiled(weights, runtime, replace(options, device="cpu"), imgsz, limit, measured_on)
+        except UnusableEntryError as error:
+            warnings.warn(f"{weights.name} runs in PyTorch: {error}", RegardWarning, stacklevel=2)
+    if precision == "auto" and calibration:
+        warnings.warn("PyTorch is used, which computes in float32", RegardWarning, stacklevel=2)
+    return RUNTIMES["torch"].open(path, options)
+
+
+def _require_one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise RegardError(
+            f"unknown {what} {value!r}", expected="one of " + ", ".join(known), hint=nearest(value, known)
+        )
+
+
+def _chosen(backend: str) -> Runtime | None:
+    """Runtime that was asked for, or the first of `AUTOMATIC` that is installed; None for PyTorch.
+
+    Raises:
+        RegardError: the one that was asked for is not installed.
+    """
+    if backend == "torch":
+        return None
+    for name in AUTOMATIC if backend == "auto" else (backend,):
+        if RUNTIMES[name].is_installed(writing=True):
+            return RUNTIMES[name]
+    if backend == "auto":
+        return None
+    raise RegardError(f"the backend {backend} is not installed", hint='run: pip install "regard[fast]"')
+
+
+def _open_exported(runtime: Runtime, path: Path, options: SessionOptions) -> Predictor:
+    runtime.require_packages()
+    file = runtime.main_file(path)
+    if not file.is_file():
+        raise missing_file(file)
+    return runtime.open(file, options)
+
+
+def _open_compiled(
+    weights: Path,
+    runtime: Runtime,
+    options: SessionOptions,
+    imgsz: int,
+    max_mixing_flops: float,
+    calibration: str | None,
+) -> Predictor:
+    """Open the compiled model of a weights file, which is made first where it does not exist.
+
+    Args:
+        weights: the file.
+        runtime: in which it is to run in float32.
+        options: how to open it.
+        imgsz: size of the input.
+        max_mixing_flops: above it the model is not run in the runtime.
+        calibration: labelled images that decide whether it runs in bfloat16 instead; None for float32.
+
+    Raises:
+        UnusableEntryError: that does not work, and why.
+    """
+    folder, entry = _entry(weights, runtime)
+    if entry.mixing_flops_at(imgsz) > max_mixing_flops:
+        name = runtime.name
+        raise UnusableEntryError(f"{name} would write out its attention's scores of all pairs at {imgsz} pixels")
+    if calibration and (lower := _lower_precision()):
+        lower_folder, lower_options = _entry(weights, lower)[0], replace(options, bfloat16=True)
+        file = calibration_file(lower_folder, calibration, imgsz)
+        measured = load_calibration(file)
+        if measured is None:
+            both = (_open_entry(folder, runtime, options), _open_entry(lower_folder, lower, lower_options))
+            measured = calibrate(*both, calibration, imgsz)
+            file.write_text(measured.model_dump_json())
+            LOGGER.info("%s", measured)
+        if measured.allows_lower:
+            return _open_entry(lower_folder, lower, lower_options)
+    return _open_entry(folder, runtime, options)
+
+
+def _lower_precision() -> Runtime | None:
+    """Runtime that computes in bfloat16 on this processor."""
+    for runtime in RUNTIMES.values():
+        if runtime.has_bfloat16() and runtime.is_installed(writing=True):
+            return runtime
+    warnings.warn("bfloat16 needs OpenVINO and a processor that has it: float32 is used", RegardWarning, stacklevel=4)
+    return None
+
+
+def _open_entry(folder: Path, runtime: Runtime, options: SessionOptions) -> Predictor:
+    """Open an entry of the cache, and keep what the runtime compiles in it within bounds.
+
+    Raises:
+        UnusableEntryError: the runtime cannot run it; the entry is removed then.
+    """
+    before = compiled_files(folder)
+    try:
+        opened = runtime.open(model_file(folder, runtime), replace(options, compiled=folder / COMPILED))
+    except Exception as error:  # the runtimes' errors have no common base
+        drop(folder.name)
+        raise UnusableEntryError(f"{runtime.name} cannot run it: {reason(error)}") from error
+    if compiled_files(folder) != before:
+        bound(folder)
+    return opened
+
+
+def _entry(weights: Path, runtime: Runtime) -> tuple[Path, Entry]:
+    """Find an entry of the cache, or make it.
+
+    Raises:
+        UnusableEntryError: the detector cannot be compiled, or the cache not be used.
+        RegardError: the weights cannot be read.
+    """
+    try:
+        key = key_of(weights, runtime)
+        found = look_up(key) or _compile(weights, key, runtime)
+    except OSError as error:
+        raise UnusableEntryError(f"the cache cannot be used ({error.strerror or error})") from error
+    if found is None:
+        raise UnusableEntryError("the entry in the cache is gone")
+    return found
+
+
+def _compile(weights: Path, key: str, runtime: Runtime) -> tuple[Path, Entry] | None:
+    from regard.runtimes.export import write_cached
+    from regard.weights.detector import load_detector
+
+    detector = load_detector(weights)
+    LOGGER.info("compiling %s for %s: once, later runs find it in the cache", weights, runtime.name)
+    try:
+        store(key, lambda folder: write_cached(detector, str(weights), runtime, folder))
+    except OSError:
+        raise
+    except Exception as error:  # a converter raises whatever a layer made it fail on
+        refuse(key, reason(error))
+        raise UnusableEntryError(reason(error)) from error
+    return look_up(key)

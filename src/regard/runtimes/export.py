@@ -1,0 +1,283 @@
+"""Export: write next to the target, open what was written, compare it with PyTorch, and only then put it in place."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from regard import __version__
+from regard.config import PREDICT, DetectSettings, ExportSettings, require_positive
+from regard.data.synthetic import scene
+from regard.errors import RegardError
+from regard.graph.cost import row_costs
+from regard.graph.detector import Detector
+from regard.nn.fuse import fuse
+from regard.runtimes.base import Runtime, SessionOptions, file_digest, reason
+from regard.runtimes.cache import FACTS, Entry, model_file
+from regard.runtimes.compare import Deviation, compare, example_images
+from regard.runtimes.diagnose import check_exportable, diagnose, user_layers
+from regard.runtimes.header import Header
+from regard.runtimes.table import runtime_to_write
+
+DEFAULT = ExportSettings()
+
+
+COMPILED_STRIDES = 20
+"""Side of the image at which the costs of a compiled model are noted, in largest strides: mostly 640 pixels."""
+
+COMPARED_STRIDES = (5, 7)
+"""Height and width, in largest strides, of the comparison: a size that the conversion never saw."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how far it is from PyTorch; it prints as a table.
+
+    Attributes:
+        path: the file or folder.
+        format: such as "onnx".
+        opset: version of ONNX's operators; None where there are none.
+        file_bytes: size of all its files.
+        deviations: at the export size, and at a batch and size that the export never saw.
+        tolerance: the largest relative deviation that passes.
+        seconds: spent on converting, writing and comparing.
+    """
+
+    path: Path
+    format: str
+    opset: int | None
+    file_bytes: int
+    deviations: tuple[Deviation, ...]
+    tolerance: float
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every deviation is within the tolerance."""
+        return all(deviation.within(self.tolerance) for deviation in self.deviations)
+
+    def __rich__(self) -> Table:
+        kind = self.format if self.opset is None else f"{self.format}, opset {self.opset}"
+        table = Table(
+            title=f"{self.path} ({kind}, {self.file_bytes / 1e6:.1f} MB, {self.seconds:.1f} s)",
+            caption=f"largest difference from PyTorch; relative at most {self.tolerance:.0e}: "
+            + ("passed" if self.passed else "FAILED"),
+        )
+        for heading in ("input", "pixels", "probability", "relative", "detections"):
+            table.add_column(heading, justify="right")
+        for d in self.deviations:
+            inside = "" if d.detections is None else f"{d.detections} ({d.detections_relative:.1e})"
+            size = f"{d.batch} x 3 x {d.height} x {d.width}"
+            table.add_row(size, f"{d.pixels:.1e}", f"{d.probability:.1e}", f"{d.relative:.1e}", inside)
+        return table
+
+
+def export_detector(
+    detector: Detector,
+    path: str | Path,
+    *,
+    format: str | None = None,
+    imgsz: int = DEFAULT.imgsz,
+    nms: bool = False,
+    settings: DetectSettings = PREDICT,
+    opset: int = DEFAULT.opset,
+    image: NDArray[np.uint8] | None = None,
+    tolerance: float = DEFAULT.tolerance,
+) -> ExportReport:
+    """Write a detector as a float32 file for another runtime, for inputs of any batch and size.
+
+    The input "images" is (B, 3, H, W) RGB in 0..1. The outputs are "boxes" (B, N, 4): centre x, centre y, width, height
+    in input pixels, and "scores" (B, N, classes). With ``nms`` the first output is "detections" (M, 7): image index,
+    left, top, right, bottom in input pixels, score, class index; by image, then best first. The file written is opened
+    and compared with PyTorch before it is put in place.
+
+    Args:
+        detector: is not changed.
+        path: the file; for OpenVINO an ``.xml`` or a folder.
+        format: such as "onnx", "openvino" or "torchscript"; by the suffix where not given.
+        imgsz: side of the input that it is meant for, in pixels, rounded up to the largest stride.
+        nms: whether to put NMS inside.
+        settings: thresholds of that NMS.
+        opset: version of ONNX's operators.
+        image: (H, W, 3) uint8 RGB to compare on; a synthetic scene where not given.
+        tolerance: largest relative difference from PyTorch, as `Deviation` defines it.
+
+    Raises:
+        RegardError: unknown format, a package is not installed, a layer cannot be exported, the file deviates from
+            PyTorch (nothing is left in place then), or it cannot be written.
+    """
+    start = time.perf_counter()
+    require_positive(imgsz=imgsz)
+    path = Path(path)
+    runtime = runtime_to_write(path, format)
+    check_exportable(detector)
+    runtime.require_packages(writing=True)
+    detector = copy.deepcopy(detector).cpu().float().eval()
+    header = header_of(detector, imgsz, runtime, opset)
+    if nms:
+        header = header.model_copy(update={"nms": settings})
+    target = runtime.main_file(path)
+    with _scratch_beside(target) as scratch:
+        write(detector, header, runtime, scratch / target.name)
+        batches = _batches(detector, header.imgsz, scene(0, "test", 0).read() if image is None else image)
+        report = ExportReport(
+            path=path,
+            format=runtime.format,
+            opset=header.opset,
+            file_bytes=sum(file.stat().st_size for file in scratch.iterdir()),
+            deviations=deviations(detector, runtime, scratch / target.name, batches),
+            tolerance=tolerance,
+            seconds=time.perf_counter() - start,
+        )
+        if not report.passed:
+            raise _deviates(report, detector)
+        _put_in_place(scratch, target)
+    return report
+
+
+def write_cached(detector: Detector, made_from: str, runtime: Runtime, folder: Path) -> None:
+    """Fill an entry of the cache: an export with raw levels, batch norms fused, compared with PyTorch; and its facts.
+
+    Args:
+        detector: is not changed.
+        made_from: for the facts: the file with its weights.
+        runtime: what it is exported for.
+        folder: an empty folder.
+
+    Raises:
+        RegardError: a layer is known not to be exportable, or the result deviates from PyTorch.
+        Exception: whatever a converter raises for a layer that it cannot handle.
+    """
+    check_exportable(detector)
+    detector = copy.deepcopy(detector).cpu().float().eval()
+    stride = detector.max_stride
+    header = header_of(detector, COMPILED_STRIDES * stride, runtime).model_copy(
+        update={"raw": detector.head.raw_export()[1]}
+    )
+    file = model_file(folder, runtime)
+    runtime.write(fuse(detector), header, file)
+    height, width = (n * stride for n in COMPARED_STRIDES)
+    (found,) = deviations(detector, runtime, file, [example_images(scene(0, "test", 0).read(), 3, height, width)])
+    if not found.within(DEFAULT.tolerance):
+        raise RegardError(f"the compiled model deviates from PyTorch by {found.worst:.1g}")
+    entry = Entry(
+        made_from=made_from,
+        digests={made.name: file_digest(made) for made in folder.iterdir()},
+        relative_deviation=found.relative,
+        imgsz=COMPILED_STRIDES * stride,
+        mixing_flops=sum(row.mixing_flops for row in row_costs(detector, COMPILED_STRIDES * stride)),
+    )
+    (folder / FACTS).write_text(entry.model_dump_json())
+
+
+def header_of(detector: Detector, imgsz: int, runtime: Runtime, opset: int = DEFAULT.opset) -> Header:
+    """Make the header of a file without NMS inside, for a runtime."""
+    stride = detector.max_stride
+    return Header(
+        regard_version=__version__,
+        names=detector.names,
+        imgsz=math.ceil(imgsz / stride) * stride,
+        max_stride=stride,
+        strides=detector.strides,
+        graph=detector.spec.to_yaml(),
+        opset=opset if runtime.uses_onnx else None,
+    )
+
+
+def write(detector: Detector, header: Header, runtime: Runtime, path: Path) -> None:
+    """Write a detector to a file, with errors that a user can act on.
+
+    Args:
+        detector: in evaluation mode, on the CPU, in float32.
+        header: goes into the file; says whether NMS goes in too.
+        runtime: whose format it is.
+        path: the main file.
+
+    Raises:
+        RegardError: the converter cannot handle the detector, and the layer is named where one of the user's own is
+            at fault; the opset is not available; or the file cannot be written.
+    """
+    try:
+        runtime.write(detector, header, path)
+    except RegardError:
+        raise
+    except OSError as error:
+        raise RegardError(f"cannot write the file: {error.strerror or error}", file=path) from error
+    except Exception as error:  # a converter raises whatever a layer made it fail on
+        raise diagnose(detector, header, runtime, error) from error
+
+
+def deviations(
+    detector: Detector, runtime: Runtime, path: Path, batches: Sequence[NDArray[np.uint8]]
+) -> tuple[Deviation, ...]:
+    """Open a file that was just written and compare it with its detector on batches (B, 3, H, W).
+
+    Raises:
+        RegardError: the file does not run.
+    """
+    try:
+        opened = runtime.open(path, SessionOptions())
+        return tuple(compare(detector, opened, images) for images in batches)
+    except Exception as error:  # a runtime raises errors of its own where a graph does not fit the input
+        raise RegardError(f"the exported graph does not run: {reason(error)}", hint=_suspects(detector)) from error
+
+
+@contextmanager
+def _scratch_beside(target: Path) -> Iterator[Path]:
+    """Make a folder on the same file system, so that what is written in it can be renamed; removed afterwards."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent)
+    except OSError as error:
+        raise RegardError(f"cannot write the file: {error.strerror or error}", file=target) from error
+    with scratch as folder:
+        yield Path(folder)
+
+
+def _batches(detector: Detector, side: int, image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """One image at the export size, and three of half that height and a stride more than that width."""
+    stride = detector.max_stride
+    half = math.ceil(side / (2 * stride)) * stride
+    return [example_images(image, 1, side, side), example_images(image, 3, half, half + stride)]
+
+
+def _deviates(report: ExportReport, detector: Detector) -> RegardError:
+    worst = max(report.deviations, key=lambda d: d.worst)
+    found = f"{worst.pixels:.2g} pixels, {worst.probability:.2g} in probability"
+    if worst.detections is not None and worst.detections_relative > report.tolerance:
+        found += ", and other detections" if math.isinf(worst.detections_relative) else ", and in its detections"
+    return RegardError(
+        f"the exported graph deviates from PyTorch at {worst.batch} x 3 x {worst.height} x {worst.width}: {found}",
+        file=report.path,
+        expected=f"a relative difference of at most {report.tolerance:.0e}; nothing was written",
+        hint=_suspects(detector),
+    )
+
+
+def _suspects(detector: Detector) -> str | None:
+    own = user_layers(detector)
+    if not own:
+        return None
+    named = ", ".join(f"{name!r} ({module})" for name, module in own.items())
+    return f"look at your own layers first: {named}; a size or a choice may have become a constant"
+
+
+def _put_in_place(scratch: Path, target: Path) -> None:
+    """Move the files, the main one last, so that it never exists without its weights."""
+    files = sorted(scratch.iterdir(), key=lambda file: file.name == target.name)
+    try:
+        for file in files:
+            os.replace(file, target.with_name(file.name))
+    except OSError as error:
+        raise RegardError(f"cannot write the file: {error.strerror or error}", file=target) from error

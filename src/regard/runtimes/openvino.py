@@ -1,0 +1,99 @@
+"""OpenVINO, in float32, or in bfloat16 where the processor has it."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from regard.runtimes.base import INPUT, Float32, Run, Session, SessionOptions, damaged
+from regard.runtimes.header import METADATA_KEY, Header, parse_header
+from regard.runtimes.onnxruntime import OnnxRuntime
+
+if TYPE_CHECKING:
+    from regard.graph.detector import Detector
+
+FILE = "detector.xml"
+"""Name of the graph where the path is a folder; the weights lie next to it as ``.bin``."""
+
+
+@cache
+def openvino_core() -> Any:
+    """The ``openvino.Core`` of this process, made on the first call and never destroyed.
+
+    Each core that is made gives its thread an alternate stack for signals, and restores the one before when it goes
+    (OpenVINO 2026.4). Where an earlier core has gone first that stack no longer exists, and the next signal, such as
+    that of a child that ends, kills the process without a message.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
+class OpenVINO(OnnxRuntime):
+    """An ``.xml`` with a ``.bin`` next to it, converted by way of ONNX."""
+
+    name, format, suffixes, packages = "openvino", "openvino", (".xml",), ("openvino",)
+
+    def write(self, detector: Detector, header: Header, path: Path) -> None:
+        """See `Runtime.write`. ``openvino.convert_model`` would call home (openvino-telemetry); the reader does not."""
+        import openvino
+
+        onnx = path.with_suffix(".onnx")
+        super().write(detector, header, onnx)
+        model = openvino_core().read_model(onnx)
+        model.set_rt_info(header.model_dump_json(), METADATA_KEY)
+        openvino.save_model(model, path, compress_to_fp16=False)
+        onnx.unlink()
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `Runtime.open`."""
+        config: dict[str, Any] = {
+            # Left to itself OpenVINO computes in bfloat16 where the processor can, and boxes are off by pixels.
+            "INFERENCE_PRECISION_HINT": "bf16" if options.bfloat16 else "f32",
+            "INFERENCE_NUM_THREADS": options.threads,
+            "NUM_STREAMS": options.streams,
+        }
+        if options.compiled and os.access(options.compiled.parent, os.W_OK):
+            config["CACHE_DIR"] = os.fspath(options.compiled)
+        try:
+            # Reading the model for its ``rt_info`` would take half as long again as opening a compiled one.
+            document = re.search(rf'<{METADATA_KEY} value="([^"]*)"', path.read_text("utf-8"))
+            compiled = openvino_core().compile_model(path, "CPU", config)
+        except (RuntimeError, UnicodeDecodeError) as error:
+            raise damaged(path, "OpenVINO", error) from error
+        header = parse_header(html.unescape(document[1]) if document else None, path)
+        return Session(header, _run(compiled), streams=options.streams)
+
+    def has_bfloat16(self) -> bool:
+        """See `Runtime.has_bfloat16`."""
+        return self.is_installed() and "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+    def main_file(self, path: Path) -> Path:
+        """See `Runtime.main_file`; a path without the suffix is a folder."""
+        return path if path.suffix == ".xml" else path / FILE
+
+    def default_path(self, stem: Path) -> Path:
+        """See `Runtime.default_path`: a folder."""
+        return stem.with_name(f"{stem.name}_openvino")
+
+
+def _run(compiled: Any) -> Run:
+    """Call a compiled model by an inference request per thread."""
+    own = threading.local()
+
+    def run(images: NDArray[Any], outputs: Sequence[str]) -> list[Float32]:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        own.request.infer({INPUT: images}, share_inputs=True)
+        # Views, which are read before the same thread asks for the next images.
+        return [own.request.get_tensor(name).data for name in outputs]
+
+    return run

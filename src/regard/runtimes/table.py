@@ -1,0 +1,65 @@
+"""All runtimes. The row of a new one goes here; nothing else needs to know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from regard.errors import RegardError, nearest
+from regard.runtimes.base import Runtime
+from regard.runtimes.onnxruntime import OnnxRuntime
+from regard.runtimes.openvino import OpenVINO
+from regard.runtimes.pytorch import PyTorch
+from regard.runtimes.torchscript import TorchScript
+from regard.weights.paths import CHECKPOINTS, WEIGHTS
+
+RUNTIMES: Mapping[str, Runtime] = {r.name: r for r in (PyTorch(), OnnxRuntime(), OpenVINO(), TorchScript())}
+"""The runtimes by name."""
+
+
+def formats() -> dict[str, Runtime]:
+    """The runtimes by the format that they write."""
+    return {runtime.format: runtime for runtime in RUNTIMES.values()}
+
+
+def runtime_to_write(path: Path, format: str | None = None) -> Runtime:
+    """Find the runtime of a format, or else that of the path's suffix; a folder means OpenVINO.
+
+    Raises:
+        RegardError: neither is known.
+    """
+    if format is not None:
+        if format not in formats():
+            raise RegardError(
+                f"unknown format {format!r}", expected="one of " + ", ".join(formats()), hint=nearest(format, formats())
+            )
+        return formats()[format]
+    if path.is_dir() or not path.suffix:
+        return RUNTIMES["openvino"]
+    by_suffix = {suffix: runtime for runtime in RUNTIMES.values() for suffix in runtime.suffixes}
+    if path.suffix not in by_suffix:
+        raise RegardError(
+            f"the suffix {path.suffix!r} belongs to no export format",
+            file=path,
+            expected=", ".join(by_suffix) + ", or a folder for OpenVINO",
+            hint=nearest(path.suffix, by_suffix),
+        )
+    return by_suffix[path.suffix]
+
+
+def default_path(model: Path, format: str) -> Path:
+    """Where an export goes without a path: next to the weights, into a run's folder, or here for a model of the zoo."""
+    stem = model / "best" if model.is_dir() else model.with_suffix("") if model.is_file() else Path(model.name)
+    return runtime_to_write(stem, format).default_path(stem)
+
+
+def runtime_to_open(path: Path) -> Runtime | None:
+    """Find the runtime of an exported file; None for weights and graphs, which any runtime may run.
+
+    A ``.pt``, which may be either, counts as weights.
+    """
+    if path.is_dir():
+        return next((r for r in RUNTIMES.values() if (main := r.main_file(path)) != path and main.is_file()), None)
+    if path.suffix in (WEIGHTS, *CHECKPOINTS):
+        return None
+    return next((r for r in RUNTIMES.values() if path.suffix in r.suffixes), None)
