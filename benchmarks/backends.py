@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import torch
 from fresh import in_fresh_process, report
 from kept import Kept, about, ratios, spread, write
+from roofline import compiled as compiled_run
 from roofline import crowd, lower
 from torch import Tensor, nn
 
@@ -31,11 +32,10 @@ import regard
 from regard.config import DEFAULT_RECIPE, DetectSettings
 from regard.geometry.nms import suppress
 from regard.graph.detector import Detector
-from regard.inference.prepare import prepare
-from regard.inference.prepared import Run, has_bfloat16, open_onnxruntime, open_openvino
-from regard.inference.pytorch import open_with_torch
 from regard.nn.heads.yolov5_loss import assign
 from regard.profiling.latency import latencies_in_turn
+from regard.runtimes import open_predictor
+from regard.runtimes.table import RUNTIMES
 from regard.types import Targets
 
 Call: TypeAlias = Callable[[], object]
@@ -71,10 +71,10 @@ def folded_lower(imgsz: int, _: Path) -> Call:
     return partial(lower, _folded(), _images(imgsz))
 
 
-def prepared(imgsz: int, folder: Path, *, open_with: Callable[[Path], Run]) -> Call:
-    """Return the prepared network in a runtime."""
+def in_runtime(imgsz: int, folder: Path, *, runtime: str, bfloat16: bool = False) -> Call:
+    """Return the network compiled for a runtime."""
     pixels = torch.randint(256, (1, 3, imgsz, imgsz), dtype=torch.uint8).numpy()
-    return partial(open_with(folder), pixels)
+    return compiled_run(regard.load(MODEL), runtime, folder, pixels, bfloat16=bfloat16)
 
 
 NETWORKS: dict[str, Callable[[int, Path], Call]] = {
@@ -82,15 +82,15 @@ NETWORKS: dict[str, Callable[[int, Path], Call]] = {
     "PyTorch, folded, channels last": folded,
     "PyTorch, folded, channels last, torch.compile": compiled,
     "PyTorch, folded, channels last, bfloat16": folded_lower,
-    "ONNX Runtime, float32": partial(prepared, open_with=open_onnxruntime),
-    "OpenVINO, float32": partial(prepared, open_with=open_openvino),
-    LOWER: partial(prepared, open_with=partial(open_openvino, lower=True)),
+    "ONNX Runtime, float32": partial(in_runtime, runtime="onnxruntime"),
+    "OpenVINO, float32": partial(in_runtime, runtime="openvino"),
+    LOWER: partial(in_runtime, runtime="openvino", bfloat16=True),
 }
-"""What the network could run in: given the side of the input and the prepared model's folder."""
+"""What the network could run in: given the side of the input and a folder for compiled models."""
 
 
 def _folded() -> Detector:
-    detector = open_with_torch(MODEL, None, "cpu")
+    detector = open_predictor(MODEL, device="cpu", backend="torch")
     assert isinstance(detector, Detector)
     return detector
 
@@ -113,10 +113,9 @@ class Raw(nn.Module):
 
 def measure_networks(imgsz: int, rounds: int, threads: int) -> dict[str, Any]:
     """Return the seconds of each in every round; each in its own process, as pools of threads disturb each other."""
-    names = [name for name in NETWORKS if name != LOWER or has_bfloat16()]
+    names = [name for name in NETWORKS if name != LOWER or RUNTIMES["openvino"].has_bfloat16()]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     with TemporaryDirectory() as folder:
-        prepare(regard.load(MODEL).eval(), MODEL, "onnxruntime", Path(folder))
         for number in range(rounds):
             for name in names[:: -1 if number % 2 else 1]:
                 task = {"name": name, "imgsz": imgsz, "folder": folder}

@@ -34,10 +34,10 @@ from torch import Tensor, nn
 import regard
 from regard.config import TrainSettings
 from regard.graph.detector import Detector
-from regard.inference.choose import open_finder
-from regard.inference.prepared import PreparedFinder
 from regard.nn.fuse import fold_batch_norm
 from regard.profiling.latency import latencies_in_turn
+from regard.runtimes import open_predictor
+from regard.runtimes.base import Session
 from regard.training.precision import resolve
 
 CPU = torch.device("cpu")
@@ -119,12 +119,12 @@ def shipped_inference(detector: Detector, imgsz: int) -> tuple[Callable[[], obje
     with TemporaryDirectory() as folder:
         file = Path(folder) / "weights.safetensors"
         regard.save(detector, file)
-        finder = open_finder(file, device="cpu")
+        predictor = open_predictor(file, device="cpu")
     images = torch.randint(256, (1, 3, imgsz, imgsz), dtype=torch.uint8)
-    if isinstance(finder, PreparedFinder):
-        return partial(finder.run, images.numpy()), "prepared, float32"
-    assert isinstance(finder, Detector)  # regard[fast] is not installed
-    return partial(infer, finder, images.float() / 255, "32"), "PyTorch, 32"
+    if isinstance(predictor, Session):
+        return partial(predictor.run, images.numpy(), predictor.header.outputs), "compiled, float32"
+    assert isinstance(predictor, Detector)  # regard[fast] is not installed
+    return partial(infer, predictor, images.float() / 255, "32"), "PyTorch, 32"
 
 
 def times(case: Case, repeats: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
 from regard.data.images import image_size
 from regard.evaluation.score import score
-from regard.inference.calibrate import load_calibration
+from regard.runtimes.calibrate import load_calibration
 from regard.types import Detections
 
 PEERS = ("yolov5==7.0.14", "ultralytics==8.4.190", "numpy<2.4", "setuptools<81")

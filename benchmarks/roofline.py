@@ -41,10 +41,12 @@ from regard.geometry.nms import suppress
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.graph.spec import IMAGE
-from regard.inference.prepare import prepare
-from regard.inference.prepared import has_bfloat16, open_onnxruntime, open_openvino
 from regard.nn.fuse import fold_batch_norm
 from regard.profiling.latency import latencies_in_turn
+from regard.runtimes.base import Session, SessionOptions
+from regard.runtimes.cache import COMPILED, model_file
+from regard.runtimes.export import write_cached
+from regard.runtimes.table import RUNTIMES
 
 CPU = torch.device("cpu")
 MODEL, IMAGES, BATCH = "yolov5n", 16, 2
@@ -198,19 +200,33 @@ def inference_stages(imgsz: int, folder: Path) -> dict[str, Stage]:
     """Return the network for one image, by PyTorch and prepared."""
     detector = regard.load(MODEL).eval()
     work = {precision: network_work(detector, imgsz, precision) for precision in SIZE_OF}
-    prepare(detector, MODEL, "onnxruntime", folder)
     fold_batch_norm(detector)
     detector.to(memory_format=torch.channels_last)
     images = torch.rand(1, 3, imgsz, imgsz).to(memory_format=torch.channels_last)
     pixels = torch.randint(256, (1, 3, imgsz, imgsz), dtype=torch.uint8).numpy()
     found: dict[str, Stage] = {
         "forward, PyTorch": (partial(detector.raw, images), work["float32"]),
-        "forward, ONNX Runtime": (partial(open_onnxruntime(folder), pixels), work["float32"]),
+        "forward, ONNX Runtime": (compiled(detector, "onnxruntime", folder, pixels), work["float32"]),
         "forward, PyTorch, bfloat16": (partial(lower, detector, images), work["bfloat16"]),
     }
-    if has_bfloat16():
-        found["forward, OpenVINO, bfloat16"] = (partial(open_openvino(folder, lower=True), pixels), work["bfloat16"])
+    if RUNTIMES["openvino"].has_bfloat16():
+        run = compiled(detector, "openvino", folder, pixels, bfloat16=True)
+        found["forward, OpenVINO, bfloat16"] = (run, work["bfloat16"])
     return found
+
+
+def compiled(
+    detector: Detector, runtime: str, folder: Path, pixels: NDArray[np.uint8], *, bfloat16: bool = False
+) -> Callable[[], object]:
+    """Return a run of a network as `regard predict` compiles it, which is made in ``folder`` where it is not there."""
+    entry = folder / runtime
+    file = model_file(entry, RUNTIMES[runtime])
+    if not file.is_file():
+        entry.mkdir()
+        write_cached(detector, MODEL, RUNTIMES[runtime], entry)
+    session = RUNTIMES[runtime].open(file, SessionOptions(bfloat16=bfloat16, compiled=entry / COMPILED))
+    assert isinstance(session, Session)
+    return partial(session.run, pixels, session.header.outputs)
 
 
 def lower(detector: Detector, images: Tensor) -> object:

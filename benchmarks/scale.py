@@ -38,8 +38,8 @@ from regard.config import SaveSettings
 from regard.data.check import check_data
 from regard.data.formats import load_data
 from regard.data.synthetic import SIZE, TASKS, scene
-from regard.inference import open_finder
 from regard.prediction import predict_iter, save_detections
+from regard.runtimes import open_predictor
 
 COUNTS, QUICK_COUNTS = (100, 1000, 20_000), (8, 16, 40)
 MODEL, IMGSZ, BATCH = "odd-one-out", 64, 32
@@ -125,10 +125,11 @@ def val(work: Path, count: int) -> dict[str, float]:
 
 def predict(work: Path, count: int) -> dict[str, float]:
     """Return the seconds of predicting in a folder, tables saved, no pictures."""
-    finder = open_finder(work / "weights" / "best.safetensors", device="cpu", imgsz=IMGSZ)
+    weights = work / "weights" / "best.safetensors"
+    predictor = open_predictor(weights, device="cpu", imgsz=IMGSZ, parallel=True)
 
     def run() -> None:
-        stream = predict_iter(finder, str(work / f"folder-{count}"), imgsz=IMGSZ)
+        stream = predict_iter(predictor, str(work / f"folder-{count}"), imgsz=IMGSZ)
         save_detections(stream, work / "found", SaveSettings(save_images=False))
 
     return {"predict": _timed(run)[0]}

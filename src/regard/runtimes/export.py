@@ -162,9 +162,8 @@ def write_cached(detector: Detector, made_from: str, runtime: Runtime, folder: P
     check_exportable(detector)
     detector = copy.deepcopy(detector).cpu().float().eval()
     stride = detector.max_stride
-    header = header_of(detector, COMPILED_STRIDES * stride, runtime).model_copy(
-        update={"raw": detector.head.raw_export()[1]}
-    )
+    _, raw = detector.head.raw_export() or (None, None)
+    header = header_of(detector, COMPILED_STRIDES * stride, runtime).model_copy(update={"raw": raw})
     file = model_file(folder, runtime)
     runtime.write(fuse(detector), header, file)
     height, width = (n * stride for n in COMPARED_STRIDES)

@@ -30,7 +30,7 @@ class TorchScript(Runtime):
 
         traced = to_torchscript(exported(detector, header), (example(header, TRACED_STRIDES),))
         with quiet():
-            torch.jit.save(traced, path, _extra_files={METADATA_KEY: header.model_dump_json()})  # type: ignore[no-untyped-call]
+            torch.jit.save(traced, path, _extra_files={METADATA_KEY: header.model_dump_json()})
 
     def check_layer(self, layer: nn.Module, inputs: tuple[Any, ...], opset: int | None) -> None:  # noqa: ARG002
         """See `Runtime.check_layer`."""
