@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.ahead import ahead
 from regard.config import SaveSettings
 from regard.errors import RegardError
 from regard.prediction.sources import Frame
+from regard.system.prefetch import prefetch
 from regard.types import Detections
 from regard.visualize.boxes import draw_detections
 
@@ -53,7 +53,7 @@ def save_detections(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _Videos(folder) as videos:
-            for frame, detections in ahead(stream):  # the next are found while one is saved
+            for frame, detections in prefetch(stream):  # the next are found while one is saved
                 stem, suffix = names.of(frame)
                 if files.save_images and frame.video:
                     written += videos.add(frame, draw_detections(frame.image, detections), stem)

@@ -75,7 +75,9 @@ def draw_batch(batch: Batch, names: Sequence[str], file: Path) -> None:
     _write(file, tiles)
 
 
-def draw_predictions(predictor: Predictor, samples: Sequence[Sample], names: Sequence[str], imgsz: int, file: Path) -> None:
+def draw_predictions(
+    predictor: Predictor, samples: Sequence[Sample], names: Sequence[str], imgsz: int, file: Path
+) -> None:
     """Draw a row of labelled images, below it one of what is detected at confidence 0.25, and two more such rows."""
     step = max(len(samples) // (MOST // 2), 1)
     chosen = samples[::step][: MOST // 2]
