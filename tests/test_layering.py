@@ -24,7 +24,6 @@ LEVELS = (
     ("nn",),
     ("config", "geometry"),
     ("types",),
-    ("ahead", "allocator", "folders", "replacing"),  # they move to system
     ("system",),
     ("errors",),
 )

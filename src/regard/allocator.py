@@ -1,5 +1,0 @@
-"""Moved to `regard.system.allocator`."""
-
-from regard.system.allocator import keep_freed_memory
-
-__all__ = ["keep_freed_memory"]
