@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from regard.runtimes.convert import to_torchscript
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.errors import RegardError
-from regard.exporting.convert import to_torchscript
 from regard.nn.attention.core import (
     SCORE_ACTIVATIONS,
     ScoreActivation,
