@@ -21,6 +21,7 @@ from regard.api import predict as api_predict
 from regard.config import DetectSettings
 from regard.data.images import ImageFile
 from regard.errors import RegardError, RegardWarning
+from regard.geometry.nms import suppress
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import parse_spec

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from regard import nms
 from regard.config import DetectSettings
+from regard.geometry import nms
 from regard.graph.detector import Detector
 from regard.runtimes.base import Session
 from regard.runtimes.compare import ALL

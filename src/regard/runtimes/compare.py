@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.letterbox import letterbox
-from regard.nms import suppress
+from regard.geometry.nms import suppress
 from regard.runtimes.base import Float32, Session
 from regard.types import Predictor
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from regard.runtimes.convert import to_torchscript
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,6 +29,7 @@ from regard.nn.attention.core import (
     values_for,
     watch_mixing,
 )
+from regard.runtimes.convert import to_torchscript
 
 
 def test_tokens_stand_in_reading_order() -> None:
