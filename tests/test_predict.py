@@ -172,7 +172,7 @@ def test_an_error_in_one_of_several_streams_arrives() -> None:
 
 def test_a_detector_predicts_in_evaluation_mode_without_gradients() -> None:
     model, modes = regard.load("yolov5n").train(), []
-    model.register_forward_pre_hook(lambda module, _: modes.append((module.training, torch.is_grad_enabled())))
+    model.model[0].register_forward_pre_hook(lambda module, _: modes.append((module.training, torch.is_grad_enabled())))
     predict(model, _scene(64, 64), imgsz=64)
     assert modes == [(False, False)]
     assert model.training
