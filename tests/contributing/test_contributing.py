@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-COPY = re.compile(r"`(tests/contributing/additions/\S+)` -> `(src/regard/\S+)`")
+COPY = re.compile(r"`(tests/\S+)` ->\s`(src/regard/\S+)`")
 DIFF = re.compile(r"```diff\n(.*?)```", re.DOTALL)
 
 
@@ -93,6 +93,28 @@ def drawn(tmp_path: Path) -> Path:
         rows.append(f"{i}.png,{'train' if i < 7 else 'val'},square,{left},{top},{left + 23},{top + 19}")
     (folder / "boxes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
+
+
+def test_an_attention_module_is_one_file_and_one_row(tmp_path: Path) -> None:
+    made = Copy(tmp_path / "copy", "An attention module")
+    assert (len(made.files), len(made.rows)) == (1, 2)  # the import, and the row
+    made.regard("insert", "odd-one-out", "RowAttention", "--after", "p4", "-o", "edited.yaml")
+    assert "RowAttention" in made.regard("cost", "edited.yaml", "--imgsz", "128")
+
+
+def test_a_head_is_at_most_two_files_and_one_row(tmp_path: Path) -> None:
+    made = Copy(tmp_path / "copy", "A detection head")
+    assert (len(made.files), len(made.rows)) == (1, 2)  # the import, and the row
+    made.regard("insert", "odd-one-out", "SE", "--after", "p4", "-o", "edited.yaml")
+    graph = made.folder / "edited.yaml"
+    text = graph.read_text(encoding="utf-8")
+    assert text.count("Detect, [nc, anchors]") == 1, text
+    graph.write_text(text.replace("Detect, [nc, anchors]", "CentreHead, [nc]"), encoding="utf-8")
+    data = "synthetic:context?train=8&val=3&test=0"
+    made.regard("train", "edited.yaml", "--data", data, "--epochs", "1", "--imgsz", "64", "-o", "run")
+    assert "train/focal" in (made.folder / "run" / "results.csv").read_text(encoding="utf-8")
+    made.regard("val", "run", "--data", data, "--imgsz", "64")
+    made.regard("export", "run", "--imgsz", "64", "-o", "detector.onnx")
 
 
 def test_a_data_format_is_one_file_and_one_row(tmp_path: Path, drawn: Path) -> None:
