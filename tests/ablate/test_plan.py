@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from regard.ablate.folder import StudyFolder
 from regard.ablate.plan import Edit, Plan, make_plan, parse_edits, parse_variant, read_plan
 from regard.ablate.variants import apply_insertions, apply_replacements
 from regard.config import DEFAULT_RECIPE
@@ -157,3 +158,11 @@ def test_edits_are_applied_in_order() -> None:
     assert inserted.layer("p4.se").options == {"reduction": 4}
     assert inserted.layer("p4.se").gate is False
     assert apply_replacements(spec, parse_edits("C3TR@p4")).layer("p4").module == "C3TR"
+
+
+def test_the_former_name_of_control_match(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="match is now called control_match"):
+        plan = make_plan({**LEAST, "match": "flops"})
+    assert plan.control_match == "flops"
+    (tmp_path / "study.json").write_text('{"format": 1, "plan": {"match": "flops"}}')
+    assert StudyFolder(tmp_path).read()["plan"] == {"control_match": "flops"}
