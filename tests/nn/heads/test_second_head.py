@@ -18,8 +18,10 @@ from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import parse_spec, read_spec
 from regard.graph.user_modules import import_modules
+from regard.nn.table import LAYERS
+from regard.runtimes.choose import open_predictor
 from regard.types import Predictions
-from regard.weights.detector import replace_classes
+from regard.weights.detector import rebuild, replace_classes
 
 HEAD_FILE = Path(__file__).with_name("centre_head.py")
 DATA = "synthetic:local?train=48&val=8&test=0"
@@ -135,3 +137,21 @@ def test_a_detector_of_one_head_starts_from_the_weights_of_another(trained: Path
         stock.layer("stem").state_dict()["conv.weight"], source.layer("stem").state_dict()["conv.weight"]
     )
     assert type(stock.head) is not type(source.head)
+
+
+def test_in_the_table_a_head_that_decodes_itself_is_compiled(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("regard.graph.build.LAYERS", {**LAYERS, **modules()})
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
+    spec = parse_spec(graph("odd-one-out"), None)
+    detector, _ = rebuild(regard.load(trained, modules=modules()), spec)
+    detector.user_modules = {}
+    regard.save(detector, tmp_path / "a.safetensors")
+    images = np.stack([scene(0, "val", i).read().transpose(2, 0, 1) for i in range(3)])
+    found = open_predictor(tmp_path / "a.safetensors", device="cpu", backend="onnxruntime").predict(images, 0.05)
+    assert sum(map(len, found)) > 3
+    for own, expected in zip(found, detector.predict(images, 0.05), strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-3, atol=1e-3)
