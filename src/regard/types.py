@@ -20,7 +20,7 @@ class Detections:
 
     Attributes:
         boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the original image.
-        scores: (N,) float32 in 0..1, objectness times class probability.
+        scores: (N,) float32 in 0..1, of the class in ``class_ids``.
         class_ids: (N,) int64, indices into ``names``.
         names: class names, index to name.
         image_size: (height, width) of the original image in pixels.

@@ -4,7 +4,7 @@ Grad-CAM (Selvaraju et al., arXiv 1610.02391, equations 1 and 2) is computed for
 a class score: alpha_c = mean over positions of dS / dA_c;  map = relu(sum_c alpha_c A_c).  In addition, gradient times
 activation is computed without averaging, sum_c |dS / dA_c * A_c|, which separates positions that Grad-CAM averages.
 
-S is objectness times class probability of one row of the decoded head, so the map belongs to one box.
+S is the class score of one prediction, so the map belongs to one box.
 """
 
 from __future__ import annotations
