@@ -89,7 +89,7 @@ def test_a_dry_run_keeps_nothing(
         "on this machine, 2 runs in parallel",
         "MiB when all has finished",
         "power to detect a difference of 0.01 ap with 3 seeds:",
-        "if paired differences have a standard deviation of 0.02;",
+        "if paired differences have an SD of 0.02;",
         "measured on this machine; the cluster at desk:7 was not asked",
     ):
         assert words in printed, words

@@ -86,9 +86,7 @@ def power_lines(mde: float, metric: str, seeds: int, alpha: float, tests: int) -
     for spread in SPREADS:
         detected = float(power(mde, spread, np.asarray(seeds), alpha, tests))
         needed = seeds_needed(mde, spread, alpha, tests) or f"over {MOST}"
-        lines.append(
-            f"  {detected:4.0%} if paired differences have a standard deviation of {spread:g}; {needed} seeds give 80%"
-        )
+        lines.append(f"  {detected:4.0%} if paired differences have an SD of {spread:g}; {needed} seeds give 80%")
     return lines
 
 
