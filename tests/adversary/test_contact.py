@@ -1,0 +1,87 @@
+"""Nothing is contacted: every command, with its sockets watched, in a home folder that stays empty but for the cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fuzz import make_corpus
+
+HOOKS = Path(__file__).with_name("hooks")
+SCENES = "synthetic:context?train=4&val=2&test=1"
+QUICK = ("--imgsz", "64")
+TRAINING = ("--data", SCENES, "--imgsz", "32", "--batch", "2", "--epochs", "1")
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "version": ("--version",),
+    "summary": ("summary", "forged.pt"),
+    "cost": ("cost", "tiny.yaml", *QUICK, "--repeats", "1"),
+    "insert": ("insert", "tiny.yaml", "SE", "--after", "p3", "-o", "made.yaml"),
+    "replace": ("replace", "tiny.yaml", "p3", "Conv", "-o", "made.yaml"),
+    "remove": ("remove", "overlay.yaml", "seen", "-o", "made.yaml"),
+    "train": ("train", "tiny.yaml", *TRAINING, "--workers", "1", "-o", "trained"),
+    "resume": ("train", "--resume", "run"),
+    "val": ("val", "run", "--data", SCENES, *QUICK),
+    "val, openvino": ("val", "run", "--data", SCENES, *QUICK, "--backend", "openvino"),
+    "predict": ("predict", "run", "images", "video.avi", *QUICK, "-o", "found"),
+    "predict, openvino": ("predict", "run", "images", *QUICK, "-o", "found", "--backend", "openvino"),
+    "predict an export": ("predict", "exports/model.xml", "images", *QUICK, "-o", "found"),
+    "export onnx": ("export", "run", "-o", "made.onnx", *QUICK),
+    "export openvino": ("export", "run", "-o", "made.xml", *QUICK),
+    "export torchscript": ("export", "run", "-o", "made.torchscript", *QUICK),
+    "attend": ("attend", "run", "images/1.png", *QUICK, "--kind", "gradient", "--layer", "p3", "-o", "seen.png"),
+    "data check": ("data", "check", "yolo"),
+    "demo": ("demo", "-o", "demo", "--help"),
+    "ablate": ("ablate", "--plan", "plan.yaml", "--control", "none", "--seeds", "3,", "-o", "study"),
+    "ablate status": ("ablate", "status", "study"),
+}
+FAST = ("version", "summary", "predict", "predict, openvino", "predict an export", "data check")
+ALLOWED_AT_HOME = {".cache", ".cache/regard"}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("corpus")
+    make_corpus(folder)
+    yield folder
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in COMMANDS]
+)
+def test_no_command_contacts_anyone_or_writes_into_the_home_folder(name: str, corpus: Path, tmp_path: Path) -> None:
+    home, watched = tmp_path / "home", tmp_path / "watched.txt"
+    home.mkdir()
+    dropped = ("XDG_", "REGARD_", "MPL", "TORCH")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    environment |= {"HOME": str(home), "WATCHED": str(watched), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(HOOKS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "regard", *COMMANDS[name]], cwd=corpus, env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert not watched.exists(), watched.read_text()
+    left = {str(path.relative_to(home)) for path in home.rglob("*")}
+    left = {path for path in left if not path.startswith(".cache/regard/")}
+    assert left <= ALLOWED_AT_HOME, sorted(left)
+
+
+def test_the_watch_sees_connections(tmp_path: Path) -> None:
+    """Break it once: a watch that sees nothing would pass everything."""
+    environment = {**os.environ, "WATCHED": str(tmp_path / "watched.txt"), "PYTHONPATH": str(HOOKS)}
+    code = (
+        "import os, socket\n"
+        "if os.fork() == 0:\n"
+        "    socket.socket().connect_ex(('127.0.0.1', 9))\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "try:\n    socket.getaddrinfo('localhost', 80)\nexcept OSError:\n    pass\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    seen = (tmp_path / "watched.txt").read_text()
+    assert "socket.connect" in seen
+    assert "socket.getaddrinfo" in seen
