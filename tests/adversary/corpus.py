@@ -117,6 +117,7 @@ VOC = """\
   </object>
 </annotation>
 """
+DATA = "path: .\ntrain: images/train\nval: images/val\nnc: 2\nnames:\n  0: cat\n  1: dog\n"
 SCENES = "synthetic:context?train=4&val=2&test=1"
 
 
@@ -174,7 +175,9 @@ def make_sets(folder: Path) -> None:
         document = {"images": entries, "annotations": boxes, "categories": categories}
         (coco / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
         (voc / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{i}\n" for i in numbers))
-    (yolo / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnc: 2\nnames:\n  0: cat\n  1: dog\n")
+    (yolo / "data.yaml").write_text(
+        "path: .\ntrain: images/train\nval: images/val\nnc: 2\nnames:\n  0: cat\n  1: dog\n"
+    )
 
 
 def make_models(folder: Path) -> None:

@@ -99,7 +99,8 @@ def main() -> None:
                 faults[case.kind] += 1
                 print(case, flush=True)
                 print("-" * 80, flush=True)
-    print(f"{asked.count} cases of {len(kinds)} kinds from seed {asked.seed}: {sum(faults.values())} faults {dict(faults)}")
+    found = f"{sum(faults.values())} faults {dict(faults)}"
+    print(f"{asked.count} cases of {len(kinds)} kinds from seed {asked.seed}: {found}")
     print(f"exit codes {dict(codes)}; at most {most_seconds:.1f} s and {most_gigabytes:.2f} GB")
     sys.exit(1 if faults else 0)
 

@@ -281,7 +281,7 @@ def hyperparameters(rng: random.Random, folder: Path, corpus: Path) -> Argv:
     if rng.random() < 0.5:
         lines = sound.splitlines()
         sound = "\n".join(rng.sample(lines, rng.randrange(1, len(lines))))
-        sound = re.sub(r"0", lambda found: rng.choice(("0", "-", "9", ".inf")) if rng.random() < 0.1 else "0", sound)
+        sound = re.sub(r"0", lambda _: rng.choice(("0", "-", "9", ".inf")) if rng.random() < 0.1 else "0", sound)
     (folder / "hyp.yaml").write_bytes(_damaged_yaml(rng, sound))
     return ("train", str(corpus / "tiny.yaml"), "--data", "no-such-data", "--hyp", "hyp.yaml")
 

@@ -13,7 +13,17 @@ WORDS: tuple[str, ...] = (
     *("true", "yes", "None", "9" * 5000, "0x" + "f" * 6000, "99999999999999999999", "1_0", "1:30", "0o17", "1e-400"),
     *("[]", "{}", "[[[]]]", "&a [*a]", "*a", "&b", "<<", "!!bool x", "!!int ''", "!!binary x", "!!float x", "!!set {}"),
     *("!!python/object/apply:os.system [id]", "2001-99-99", "'", '"', "\\", "\t", "\r", "\x00", "\x1b[2J", "\x7f"),
-    *("\u202e", "狗", "é", "\U0001f600", "a" * 300, "[bold]", "[/]", "<script>alert(1)</script>", "../../../etc/passwd"),
+    *(
+        "\u202e",
+        "狗",
+        "é",
+        "\U0001f600",
+        "a" * 300,
+        "[bold]",
+        "[/]",
+        "<script>alert(1)</script>",
+        "../../../etc/passwd",
+    ),
     *("/dev/zero", "/dev/stdin", "/proc/self/mem", "~root", "con", "a\nb", "%s%n", "{0}", ":smile:", "\ufeff", "="),
 )
 VALUES: tuple[Any, ...] = (

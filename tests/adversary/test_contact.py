@@ -1,11 +1,10 @@
-"""Nothing is contacted: every command, with its sockets watched, in a home folder that stays empty but for the cache."""
+"""Nothing is contacted: every command, its sockets watched, in a home folder that stays empty but for the cache."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,10 +43,10 @@ ALLOWED_AT_HOME = {".cache", ".cache/regard"}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     make_corpus(folder)
-    yield folder
+    return folder
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from regard.data.files import is_file, read_text
 from regard.data.formats.coco import read as read_coco
 from regard.data.formats.voc import read as read_voc
 from regard.data.formats.yolo import read as read_yolo
 from regard.errors import RegardError
+from regard.system.files import is_file
+from regard.system.loaders import read_text
 
 
 def test_the_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:

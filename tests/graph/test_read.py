@@ -142,7 +142,7 @@ def test_a_base_that_leads_back_is_refused(tmp_path: Path) -> None:
         ("[-1, 1, SPPF, [1024, 5]]", "[-1, 1, SPPF, 1024]", "SPPF", "'args' is 1024"),
         ("[-1, 1, SPPF, [1024, 5]]", "{module: SPPF, arg: [1024]}", "SPPF", "did you mean 'args'"),
         ("[-1, 1, SPPF, [1024, 5]]", "{name: '#3', module: SPPF, args: [1024]}", "SPPF", "cannot be the name"),
-        ("[-1, 1, SPPF, [1024, 5]]", "[-1, 1, SPPF, &a [1024, *a]]", "# YOLOv5", "contains itself"),
+        ("[-1, 1, SPPF, [1024, 5]]", "[-1, 1, SPPF, &a [1024, *a]]", "SPPF", "contains itself"),
         ("[-1, 1, SPPF, [1024, 5]]", "[-1, 1001, SPPF, [1024, 5]]", "SPPF", "'number' is 1001"),
         ("nc: 80", "nc: eighty", "nc", "nc is 'eighty'"),
         ("nc: 80", "nx: 80", "nc", "unknown key 'nx'"),

@@ -22,7 +22,7 @@ from regard.config import Option, Recipe, Settings, TrainSettings, checked, find
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
-    from regard.graph.document import LineOf
+    from regard.system.loaders import LineOf
 
 BASE, NOISE = "base", "noise"
 """Names of the variants that every study may have."""
@@ -260,14 +260,15 @@ def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     Raises:
         RegardError: missing, no YAML, or wrong; with file, line and the nearest valid choice.
     """
-    from regard.data.files import is_file, read_text
     from regard.graph.document import read_document
+    from regard.system.files import is_file
+    from regard.system.loaders import MOST_YAML, read_text
 
     path = Path(file)
     if not is_file(path):
         raise RegardError("there is no such plan", file=path, expected="a YAML file with base, data and insert")
     document, lines = read_document(
-        read_text(path), path, what="not a plan", expected="a mapping with base, data and insert"
+        read_text(path, MOST_YAML), path, what="not a plan", expected="a mapping with base, data and insert"
     )
     values = {name: _located(name, value, path.parent) for name, value in document.items()}
     given = {name: value for name, value in (overrides or {}).items() if value is not None}

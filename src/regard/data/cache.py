@@ -15,7 +15,7 @@ from regard.data.dataset import ImageSource
 from regard.data.images import ImageFile, read_reduced
 from regard.data.letterbox import Image, fit_long_side
 from regard.errors import RegardError
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, is_file
 
 CacheKind = Literal["none", "ram", "disk"]
 
@@ -71,7 +71,7 @@ class DiskCache:
     def read(self, index: int) -> Image:
         """Load an image; see ``ImageStore.read``."""
         source = self.origin.sources[index]
-        if not isinstance(source, ImageFile) or not source.path.is_file():
+        if not isinstance(source, ImageFile) or not is_file(source.path):
             return self.origin.read(index)
         entry = self._entry(source.path)
         cached = _load(entry)

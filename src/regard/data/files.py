@@ -1,4 +1,4 @@
-"""Text files and paths that a data set names: reading them, finding the split in a name, hints for missing paths."""
+"""Paths that a data set names: finding the split in a name, hints for missing paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from regard.data.dataset import Problem, Sample
-from regard.errors import RegardError, nearest
+from regard.errors import nearest
+from regard.system.files import is_folder
 
 SPLITS = ("train", "val", "test")
 
@@ -21,35 +22,6 @@ _SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
-
-
-def read_text(file: Path) -> str:
-    """Read a UTF-8 file and drop the byte order mark that some editors write.
-
-    Raises:
-        RegardError: the file cannot be read or is not UTF-8; the error names the line.
-    """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise RegardError(f"cannot be read: {error.strerror or error}", file=file) from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RegardError(
-            f"cannot be read: {content[error.start : error.start + 1]!r} is not valid UTF-8",
-            file=file,
-            line=content.count(b"\n", 0, error.start) + 1,
-            expected="a text file saved as UTF-8",
-        ) from error
-
-
-def is_file(path: Path) -> bool:
-    """Check for a file without raising an error for names that no file system accepts, such as 5000 letters."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def split_in(name: str) -> str | None:
@@ -75,6 +47,6 @@ def missing_images(paths: Iterable[Path], listed_in: Path) -> list[Problem]:
 
 def nearest_path(path: Path) -> str | None:
     """Suggest a path of a similar name in the same folder as a missing ``path``; None if there is none."""
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         return f"the folder {path.parent} does not exist either"
     return nearest(path.name, (sibling.name for sibling in path.parent.iterdir()))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import ImageSource
 from regard.errors import RegardError
+from regard.system.files import is_file
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Lower-case suffixes of image files."""
@@ -68,7 +69,7 @@ class ImageFile:
         return self._read(next(flag for least, flag in REDUCED if shrink >= least))
 
     def _read(self, flag: int) -> NDArray[np.uint8]:
-        if not self.path.is_file():  # OpenCV would print a warning of its own
+        if not is_file(self.path):  # OpenCV would print a warning of its own
             raise RegardError("the image file does not exist", file=self.path)
         bgr = _decode(self.path, flag)
         if bgr is None:

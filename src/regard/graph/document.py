@@ -1,12 +1,11 @@
 """YAML documents that describe models: reading them with line numbers, checking and writing their values.
 
-Model files are untrusted: only plain values are constructed, and documents that repeat a key, contain themselves or
-ask for absurdly large networks are rejected.
+Model files are untrusted: `regard.system.loaders` reads plain values only, and documents that ask for absurdly large
+networks are rejected here.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,15 +15,13 @@ from typing import Any
 import yaml
 
 from regard.errors import RegardError
+from regard.system.loaders import LineOf, parse_yaml
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 """Numbers such as 1e-5, which YAML 1.1 reads as text."""
 
 MOST_CLASSES, MOST_TIMES, MOST_ANCHORS, MOST_REPEATS = 100_000, 100, 100, 1000
 """Limits beyond any real detector; a typing error above them would ask for more memory than there is."""
-
-LineOf = Mapping[tuple[str, int], int]
-"""Line of each item of each top-level list, and of the key itself at position -1."""
 
 
 def read_document(
@@ -50,57 +47,10 @@ def read_document(
         >>> values["nc"], lines["head", 1], lines["nc", -1]
         (2, 4, 1)
     """
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        _reject_repeated_keys(node, file)
-        document = loader.construct_document(node) if isinstance(node, yaml.MappingNode) else None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        position = getattr(error, "position", len(text))  # set if YAML does not allow a character
-        line = mark.line + 1 if mark else text.count("\n", 0, position) + 1
-        problem = getattr(error, "problem", None) or str(error)
-        raise RegardError(f"not valid YAML: {problem}", file=file, line=line) from error
-    if not isinstance(document, dict) or not isinstance(node, yaml.MappingNode):
+    document, lines = parse_yaml(text, file)
+    if not isinstance(document, dict):
         raise RegardError(what, file=file, line=1, expected=expected)
-    lines = {
-        (key.value, i): item.start_mark.line + 1
-        for key, value in node.value
-        if isinstance(value, yaml.SequenceNode)
-        for i, item in enumerate(value.value)
-    }
-    lines |= {(key.value, -1): key.start_mark.line + 1 for key, _ in node.value}
-    _reject_self_reference(document, file)
     return {str(key): value for key, value in document.items()}, lines
-
-
-def _reject_repeated_keys(root: yaml.Node | None, file: Path | None) -> None:
-    """Reject two equal keys in one mapping: YAML would silently use only the second."""
-    left, known = [root], set[int]()
-    while left:
-        node = left.pop()
-        if id(node) in known:  # reached before by an alias, which may even refer to itself
-            continue
-        known.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            left += node.value
-        elif isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in node.value:
-                left.append(value)
-                if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                    line = key.start_mark.line + 1
-                    raise RegardError(
-                        f"the key {key.value!r} is repeated", file=file, line=line, expected="each key once"
-                    )
-                seen.add(str(key.value))
-
-
-def _reject_self_reference(document: Any, file: Path | None) -> None:
-    try:
-        json.dumps(document, default=str, skipkeys=True)
-    except (ValueError, RecursionError) as error:
-        raise RegardError("the document contains itself (by an anchor & and an alias *)", file=file, line=1) from error
 
 
 def parse_number(

@@ -14,9 +14,11 @@ import yaml
 from regard.errors import RegardError, nearest
 from regard.graph.align import name_layers
 from regard.graph.dialects import native
-from regard.graph.document import MOST_REPEATS, LineOf, parse_anchors, parse_args, parse_number, read_document
+from regard.graph.document import MOST_REPEATS, parse_anchors, parse_args, parse_number, read_document
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.spec import ModelSpec, SourceLocation
+from regard.system.files import is_file
+from regard.system.loaders import MOST_YAML, LineOf, read_text
 
 STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
 """One graph per architecture; the other sizes differ only in depth and width."""
@@ -90,10 +92,10 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
             expected="a model YAML, or one of " + ", ".join(zoo()),
             hint="give weights as a separate option: --weights FILE",
         )
-    if path.is_file():
+    if is_file(path):
         if path.resolve() in above:
             raise RegardError(f"the base {str(source)!r} refers back to itself")
-        return _parse(path.read_text(encoding="utf-8", errors="replace"), path, above)
+        return _parse(read_text(path, MOST_YAML), path, above)
     name = str(source).removesuffix(".yaml")
     if name in zoo():
         text = resources.files("regard").joinpath("models", f"{name}.yaml").read_text(encoding="utf-8")
@@ -168,7 +170,7 @@ def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, abov
 
 def _base(base: Any, file: Path | None) -> str | Path:
     path = file.parent / str(base) if file else Path(str(base))
-    return path if path.is_file() else str(base)
+    return path if is_file(path) else str(base)
 
 
 def _apply(spec: ModelSpec, key: str, edit: Any, file: Path | None, line: int | None) -> ModelSpec:

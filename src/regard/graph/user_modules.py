@@ -14,6 +14,7 @@ from typing import TypeVar
 from torch import nn
 
 from regard.errors import RegardError, nearest
+from regard.system.files import is_file
 
 T = TypeVar("T")
 STAMP = "_regard_stamp"
@@ -99,7 +100,7 @@ def import_file(file: Path) -> ModuleType:
     Raises:
         RegardError: there is no such file, or it raises an error.
     """
-    if not file.is_file():
+    if not is_file(file):
         raise RegardError("no such file", file=file, expected="a Python file, as in my_attention.py:MyBlock")
     module_name, stamp = _module_name(file), (file.absolute(), file.stat().st_mtime_ns)
     known = sys.modules.get(module_name)

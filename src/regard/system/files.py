@@ -51,6 +51,21 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
 
 
+def is_file(path: str | Path) -> bool:
+    """Check for a file without raising an error for names that no file system accepts, such as 5000 letters."""
+    return os.path.isfile(path)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Check for a folder as `is_file` checks for a file."""
+    return os.path.isdir(path)
+
+
+def is_there(path: str | Path) -> bool:
+    """Check for a file or a folder as `is_file` checks for a file."""
+    return os.path.exists(path)
+
+
 def increment_path(parent: Path, name: str) -> Path:
     """Find a free folder: ``parent / name``, or the first of ``name-2``, ``name-3``, ... that does not exist.
 

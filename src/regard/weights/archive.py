@@ -15,6 +15,7 @@ from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from regard.errors import RegardError
+from regard.system.files import is_file
 from regard.weights.paths import missing_file
 
 EXPECTED = "a checkpoint in the format of torch.save since torch 1.6 (a zip archive)"
@@ -69,7 +70,7 @@ def open_archive(path: Path) -> Iterator[TorchArchive]:
     Raises:
         RegardError: the file is missing or of another kind; the message names the kind if it is known.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise missing_file(path)
     with path.open("rb") as file:
         head = file.read(512)

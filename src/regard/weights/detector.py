@@ -16,6 +16,7 @@ from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_gra
 from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import reference_to
 from regard.nn.heads.yolov5 import number_of_classes
+from regard.system.files import is_file, is_folder
 from regard.weights.paths import CHECKPOINTS as CHECKPOINTS
 from regard.weights.paths import RUN_WEIGHTS as RUN_WEIGHTS
 from regard.weights.paths import WEIGHTS as WEIGHTS
@@ -34,7 +35,7 @@ def load_detector(source: str | Path, *, modules: Modules | None = None, allow_m
         RegardError: the file is not found, damaged or of another kind, or needs a user module that was not given.
     """
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         path = weights_of_run(path)
     suffix = path.suffix.lower()
     if suffix == WEIGHTS:
@@ -121,7 +122,7 @@ def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> De
 
 
 def _from_yolov5(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:
-    if not path.is_file():
+    if not is_file(path):
         raise missing_file(path)
     checkpoint = read_yolov5(path)
     spec = spec_from_yolov5(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path)

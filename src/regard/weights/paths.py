@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from regard.errors import RegardError
+from regard.system.files import is_file, is_folder
 
 CHECKPOINTS = (".pt", ".pth")
 WEIGHTS = ".safetensors"
@@ -20,9 +21,9 @@ PUBLISHED = tuple(f"yolov5{size}{levels}.pt" for levels in ("", "6") for size in
 def weights_of(source: str | Path) -> Path | None:
     """Find the file of weights that a path or a run folder refers to; None for a graph or any other file."""
     path = Path(source)
-    if path.is_dir():
-        return next((path / name for name in RUN_WEIGHTS if (path / name).is_file()), None)
-    return path if path.is_file() and path.suffix.lower() in SUFFIXES else None
+    if is_folder(path):
+        return next((path / name for name in RUN_WEIGHTS if is_file(path / name)), None)
+    return path if is_file(path) and path.suffix.lower() in SUFFIXES else None
 
 
 def weights_of_run(folder: Path) -> Path:
@@ -46,11 +47,11 @@ def missing_file(path: Path) -> RegardError:
         yolov5m.pt: no such file
           published by Ultralytics with YOLOv5 release v7.0 as `yolov5m.pt`; regard downloads nothing
     """
-    if path.is_dir():
+    if is_folder(path):
         return RegardError("this is a folder", file=path, expected="a weights file")
     folder = path.parent
-    what = "no such file" if folder.is_dir() else f"no such file, and no folder {str(folder)!r}"
-    present = [file.name for file in folder.glob("*") if file.suffix in SUFFIXES] if folder.is_dir() else []
+    what = "no such file" if is_folder(folder) else f"no such file, and no folder {str(folder)!r}"
+    present = [file.name for file in folder.glob("*") if file.suffix in SUFFIXES] if is_folder(folder) else []
     close = difflib.get_close_matches(path.name, present, n=1, cutoff=0.75)
     hints = [_published(path.name), f"did you mean {close[0]!r}?" if close else None]
     return RegardError(what, file=path, hint="\n  ".join(hint for hint in hints if hint) or None)

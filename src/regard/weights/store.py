@@ -18,7 +18,7 @@ from torch import Tensor
 
 from regard.config import Settings
 from regard.errors import RegardError
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, is_file
 from regard.weights.paths import missing_file
 
 FORMAT_VERSION = 1
@@ -60,7 +60,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightsHeader]:
     Raises:
         RegardError: the file is missing, damaged, of another program, or of a newer format.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise missing_file(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -115,7 +115,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         RegardError: the file is missing or damaged, or contains anything but plain values and tensors.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise missing_file(path)
     try:
         # Any other file would be read as torch's older format, with warnings.

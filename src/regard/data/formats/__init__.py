@@ -12,6 +12,7 @@ from regard.data.dataset import DetectionDataset, keep_classes, merge_classes
 from regard.data.files import nearest_path
 from regard.data.formats import coco, voc, yolo
 from regard.errors import RegardError
+from regard.system.files import is_folder, is_there
 
 
 class Format(Protocol):
@@ -73,9 +74,9 @@ def _read(source: str) -> DetectionDataset:
             return form.read(source)
     path = Path(source)
     expected = ", ".join(form.EXPECTED for form in FORMATS)
-    if not path.exists():
+    if not is_there(path):
         raise RegardError(f"there is no data set {source!r}", expected=expected, hint=nearest_path(path))
-    if not path.is_dir():
+    if not is_folder(path):
         raise RegardError("not a data set in a known format", file=path, expected=expected)
     found = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
     raise RegardError(f"the folder contains {found}, which is no known format", file=path, expected=expected)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.files import is_file, missing_images, read_text, split_in, undivided
+from regard.data.files import missing_images, split_in, undivided
 from regard.data.formats.labels import Label, clean, to_arrays
 from regard.data.images import ImageFile, image_size
 from regard.errors import RegardError
+from regard.system.files import is_file, is_folder
+from regard.system.loaders import read_json
 
 EXPECTED = "a .json or a folder with annotations/*.json (COCO)"
 CONTENT = "COCO JSON: images, annotations, categories"
@@ -37,7 +38,7 @@ class _Document:
 def recognise(source: str) -> bool:
     """Check for a ``.json`` file, or a folder with one in a usual place."""
     path = Path(source)
-    return bool(find_json(path)) if path.is_dir() else path.suffix.lower() == ".json" and is_file(path)
+    return bool(find_json(path)) if is_folder(path) else path.suffix.lower() == ".json" and is_file(path)
 
 
 def read(source: str | Path) -> DetectionDataset:
@@ -55,7 +56,7 @@ def read(source: str | Path) -> DetectionDataset:
         RegardError: a file is not COCO JSON, two files are the same split or differ in categories, no image is found.
     """
     path = Path(source)
-    files = find_json(path) if path.is_dir() else [path]
+    files = find_json(path) if is_folder(path) else [path]
     documents: dict[str, _Document] = {}
     for file in files:
         split = split_in(file.stem) or split_in(file.parent.name) or ""
@@ -89,12 +90,7 @@ def find_json(folder: Path) -> list[Path]:
 
 
 def _parse(file: Path) -> _Document:
-    try:
-        content = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise RegardError(f"not valid JSON: {error.msg}", file=file, line=error.lineno) from error
-    except RecursionError as error:
-        raise RegardError("the lists are nested too deeply", file=file, expected=CONTENT) from error
+    content = read_json(file)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise RegardError(f"there is no list {key!r}", file=file, expected=CONTENT)

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.files import SPLITS, missing_images, read_text, undivided
+from regard.data.files import SPLITS, missing_images, undivided
 from regard.data.formats.labels import Label, clean, to_arrays
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, image_size
 from regard.errors import RegardError, nearest
+from regard.system.files import is_file, is_folder, is_there
+from regard.system.loaders import read_text, read_xml
 
 EXPECTED = "a folder with Annotations/*.xml (VOC)"
 NAME_FILES = ("classes.txt", "labels.txt")
@@ -63,8 +65,8 @@ def read(source: str | Path) -> DetectionDataset:
 def _split_lists(folder: Path) -> dict[str, Path]:
     """Find the text file of each split."""
     main = folder / "ImageSets" / "Main"
-    lists = {split: main / f"{split}.txt" for split in SPLITS if (main / f"{split}.txt").is_file()}
-    if (main / "trainval.txt").is_file():
+    lists = {split: main / f"{split}.txt" for split in SPLITS if is_file(main / f"{split}.txt")}
+    if is_file(main / "trainval.txt"):
         lists = {"train": main / "trainval.txt", **lists}
     return lists
 
@@ -79,7 +81,7 @@ def _stems(file: Path) -> list[str]:
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
     images = folder / "JPEGImages"
-    if not images.is_dir():
+    if not is_folder(images):
         raise RegardError(
             "the folder JPEGImages is missing", file=folder, expected="Annotations, JPEGImages, ImageSets/Main"
         )
@@ -89,19 +91,12 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
 def _parse(folder: Path, stem: str) -> ET.Element | None:
     """Parse the XML file of an image; None if there is none."""
     file = folder / "Annotations" / f"{stem}.xml"
-    try:
-        return ET.parse(file).getroot()
-    except FileNotFoundError:
-        return None
-    except (OSError, LookupError) as error:  # a folder, no permission, an unknown encoding
-        raise RegardError(f"cannot be read: {error}", file=file) from error
-    except ET.ParseError as error:
-        raise RegardError(f"not valid XML: {error.msg}", file=file, line=error.position[0]) from error
+    return read_xml(file) if is_there(file) else None
 
 
 def _names(folder: Path, trees: Iterable[ET.Element | None]) -> tuple[str, ...]:
     for name_file in (folder / name for name in NAME_FILES):
-        if name_file.is_file():
+        if is_file(name_file):
             listed = (line.strip() for line in read_text(name_file).splitlines())
             return tuple(name for name in listed if name)
     roots = [tree for tree in trees if tree is not None]

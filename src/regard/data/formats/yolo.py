@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.files import SPLITS, is_file, missing_images, nearest_path, read_text
+from regard.data.files import SPLITS, missing_images, nearest_path
 from regard.data.formats.labels import Box, Label, clean, to_arrays
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.errors import RegardError
+from regard.system.files import is_file, is_folder, is_there
+from regard.system.loaders import LineOf, read_text, read_yaml
 
 EXPECTED = "a data.yaml or a folder with one (YOLO)"
 SUFFIXES = (".yaml", ".yml")
@@ -30,7 +30,7 @@ def recognise(source: str) -> bool:
         RegardError: a folder contains several such files and none is called data.yaml.
     """
     path = Path(source)
-    return _find_yaml(path) is not None if path.is_dir() else path.suffix.lower() in SUFFIXES and is_file(path)
+    return _find_yaml(path) is not None if is_folder(path) else path.suffix.lower() in SUFFIXES and is_file(path)
 
 
 def read(source: str | Path) -> DetectionDataset:
@@ -44,9 +44,11 @@ def read(source: str | Path) -> DetectionDataset:
     Raises:
         RegardError: the YAML or a label is broken, a folder is missing or empty, or no image has a label file.
     """
-    config = (_find_yaml(Path(source)) if Path(source).is_dir() else None) or Path(source)
-    options = _read_yaml(config)
-    names = _names(options, config)
+    config = (_find_yaml(Path(source)) if is_folder(source) else None) or Path(source)
+    options, lines = read_yaml(config)
+    if not isinstance(options, dict):
+        raise RegardError("there are no settings", file=config, expected="a map with names, train and val")
+    names = _names(options, config, lines)
     splits: dict[str, tuple[Sample, ...]] = {}
     problems: list[Problem] = []
     read: dict[str, tuple[Sample, ...]] = {}
@@ -56,7 +58,7 @@ def read(source: str | Path) -> DetectionDataset:
             continue
         key = repr(entry)
         if key not in read:  # train and val may be the same folder
-            folders = _locate_all(entry, split, options, config, problems)
+            folders = _locate_all(entry, split, options, config, lines.get((split, -1)), problems)
             if not folders:
                 continue
             read[key], found = _read_split(folders, names, split)
@@ -70,7 +72,7 @@ def read(source: str | Path) -> DetectionDataset:
 def _find_yaml(folder: Path) -> Path | None:
     """Find the folder's data.yaml, or the only other YAML file in it that describes a data set."""
     for name in ("data.yaml", "data.yml"):
-        if (folder / name).is_file():
+        if is_file(folder / name):
             return folder / name
     found = [path for path in sorted(folder.glob("*.y*ml")) if _names_a_split(path)]
     if len(found) > 1:
@@ -84,26 +86,13 @@ def _find_yaml(folder: Path) -> Path | None:
 
 def _names_a_split(config: Path) -> bool:
     try:
-        options = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        options, _ = read_yaml(config)
+    except RegardError:
         return False
     return isinstance(options, dict) and "names" in options and any(split in options for split in SPLITS)
 
 
-def _read_yaml(config: Path) -> dict[str, Any]:
-    try:
-        options = yaml.safe_load(read_text(config))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise RegardError(f"not valid YAML: {error.problem}", file=config, line=line) from error
-    except yaml.YAMLError as error:
-        raise RegardError(f"cannot be read: {error}", file=config) from error
-    if not isinstance(options, dict):
-        raise RegardError("there are no settings", file=config, expected="a map with names, train and val")
-    return options
-
-
-def _names(options: Mapping[str, Any], config: Path) -> tuple[str, ...]:
+def _names(options: Mapping[str, Any], config: Path, lines: LineOf) -> tuple[str, ...]:
     """Read the class names in the order of their ids."""
     names = options.get("names")
     if isinstance(names, dict):
@@ -111,7 +100,7 @@ def _names(options: Mapping[str, Any], config: Path) -> tuple[str, ...]:
             raise RegardError(
                 f"the keys of names are {', '.join(map(str, names))}",
                 file=config,
-                line=_line_of("names", config),
+                line=lines.get(("names", -1)),
                 expected=f"0 to {len(names) - 1}, each once",
             )
         names = [names[i] for i in range(len(names))]
@@ -121,28 +110,23 @@ def _names(options: Mapping[str, Any], config: Path) -> tuple[str, ...]:
         )
     odd = next((name for name in names if isinstance(name, bool) or not isinstance(name, str | int | float)), "")
     if odd != "":
-        line = _line_of("names", config)
+        line = lines.get(("names", -1))
         expected = "words; without quotes YAML reads yes, no, on and off as true and false"
         raise RegardError(f"a class is called {odd!r}", file=config, line=line, expected=expected)
     if options.get("nc", len(names)) != len(names):
         raise RegardError(
-            f"nc is {options['nc']}, but there are {len(names)} names", file=config, line=_line_of("nc", config)
+            f"nc is {options['nc']}, but there are {len(names)} names", file=config, line=lines.get(("nc", -1))
         )
     return tuple(str(name) for name in names)
 
 
-def _line_of(key: str, config: Path) -> int | None:
-    lines = read_text(config).splitlines()
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
-
-
 def _locate_all(
-    entry: object, split: str, options: Mapping[str, Any], config: Path, problems: list[Problem]
+    entry: object, split: str, options: Mapping[str, Any], config: Path, line: int | None, problems: list[Problem]
 ) -> list[Path]:
     """Find the folders and lists of a split; a missing test split is only reported, since many sets lack it."""
     entries = entry if isinstance(entry, list) else [entry]
     candidates = [_candidates(str(one), str(options.get("path") or "."), config.parent) for one in entries]
-    found = [next((path for path in paths if path.exists()), None) for paths in candidates]
+    found = [next((path for path in paths if is_there(path)), None) for paths in candidates]
     for one, path, tried in zip(entries, found, candidates, strict=True):
         if path is None and split == "test":
             problems.append(Problem("missing folder", f"{config}: test", str(one), "split left out"))
@@ -150,7 +134,7 @@ def _locate_all(
             raise RegardError(
                 f"{split}: {one} does not exist",
                 file=config,
-                line=_line_of(split, config),
+                line=line,
                 expected="a folder of images or a text file, at one of " + ", ".join(map(str, dict.fromkeys(tried))),
                 hint=nearest_path(tried[0]),
             )
@@ -182,7 +166,7 @@ def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Spli
     for image_id, image in zip(_image_ids(images), images, strict=True):
         label_file = label_path(image)
         labels: list[Label] = []
-        if label_file.is_file():
+        if is_file(label_file):
             labelled += 1
             labels, found = clean(_read_labels(label_file, names))
             problems += found
@@ -213,7 +197,7 @@ def _find_images(sources: list[Path]) -> tuple[list[Path], list[Problem]]:
     images: list[Path] = []
     problems: list[Problem] = []
     for source in sources:
-        if source.is_dir():
+        if is_folder(source):
             files = (path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
             images += sorted(path for path in files if not path.name.startswith("."))
             continue

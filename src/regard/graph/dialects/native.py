@@ -12,8 +12,9 @@ from typing import Any
 
 from regard.errors import RegardError, nearest
 from regard.graph.dialects import yolov5
-from regard.graph.document import MOST_REPEATS, LineOf, flow, parse_anchors, parse_args, parse_number
+from regard.graph.document import MOST_REPEATS, flow, parse_anchors, parse_args, parse_number
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec, SourceLocation, check_name
+from regard.system.loaders import LineOf
 
 GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
 LAYER_KEYS = ("name", *yolov5.FIELDS, "gate")
