@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from regard.errors import RegardError
 from regard.system.allocator import keep_freed_memory
+from regard.system.home import keep_matplotlib_in_cache
+from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
+from regard.system.terminal import never_fail_to_encode, printable
 
 
 def main() -> None:
-    """Run the command line; what the user can correct is printed without a traceback and exits 2."""
-    keep_freed_memory()  # before anything large is loaded
-    from regard.cli import app
-    from regard.cli.messages import show_messages
+    """Run the command line.
 
+    What the user can correct is printed without a traceback and exits 2; what the system did, such as a full disk, in
+    one line and exits 1; Ctrl-C exits 130.
+    """
+    keep_freed_memory()  # before anything large is loaded
+    keep_matplotlib_in_cache()
+    never_fail_to_encode()
+    code: int | str | None = 0
     try:
+        from regard.cli import app
+        from regard.cli.messages import show_messages
+
         show_messages()
         app()
+    except SystemExit as stop:
+        code = stop.code
+        if code == INTERRUPTED:
+            _print_error("stopped")
     except RegardError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        _print_error(f"error: {printable(error)}")
+        code = BAD_INPUT
+    except BaseException as error:
+        word = last_word(error)
+        if word is None:  # a fault of the program
+            raise
+        if word.text:
+            _print_error(word.text if word.code == INTERRUPTED else f"error: {word.text}")
+        code = word.code
+    if (unwritten := flush_output()) and code == 0:
+        _print_error(f"error: standard output: {unwritten}")
+        code = FAILED
+    sys.exit(code)
+
+
+def _print_error(text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from regard.errors import RegardError, RegardWarning
 from regard.runtimes import cache as cache_module
 from regard.runtimes import choose, export, open_predictor
 from regard.runtimes.base import Session, available_threads
-from regard.runtimes.cache import bound, cache_folder, compiled_files, key_of, look_up, make_room, store
+from regard.runtimes.cache import bound, compiled_files, key_of, look_up, make_room, store
 from regard.runtimes.onnxruntime import OnnxRuntime
 from regard.runtimes.openvino import OpenVINO
 from regard.runtimes.table import RUNTIMES
+from regard.system.home import cache_folder
 
 ORT = OnnxRuntime()
 

@@ -10,8 +10,10 @@ import pytest
 USE = """
 import gc, signal, subprocess
 import numpy as np
-import openvino
 from regard.runtimes.openvino import openvino_core
+from regard.system.home import import_openvino
+
+openvino = import_openvino()
 
 def model():
     x = openvino.opset8.parameter([1, 3], np.float32)

@@ -41,9 +41,19 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: BaseException) -> Non
     assert last_word(error) is None
 
 
+def test_a_full_device_behind_standard_output_is_reported() -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "wb") as full:
+        argv = [sys.executable, "-m", "regard", "--version"]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left on device" in done.stderr
+
+
 def test_an_interpreter_whose_reader_has_gone_ends_quietly() -> None:
-    lines = ("from regard.system.last_resort import detach_output", "sys = __import__('sys')", "sys.stdout.write('x')")
-    code = "\n".join((*lines, "detach_output()"))
+    lines = ("from regard.system.last_resort import flush_output", "sys = __import__('sys')", "sys.stdout.write('x')")
+    code = "\n".join((*lines, "flush_output()"))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with subprocess.Popen(["true"], stdin=subprocess.PIPE) as reader:
         reader.wait()

@@ -12,14 +12,13 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-import platformdirs
 from pydantic import Field, ValidationError
 
 from regard.config import Settings
 from regard.runtimes.base import Runtime, file_digest
 from regard.runtimes.header import FORMAT_VERSION
+from regard.system.home import cache_folder
 
-FOLDER_VARIABLE = "REGARD_CACHE"
 LIMIT_VARIABLE = "REGARD_CACHE_MB"
 DEFAULT_MEGABYTES = 2000
 FACTS = "entry.json"
@@ -41,13 +40,6 @@ class Entry(Settings):
     def mixing_flops_at(self, imgsz: int) -> float:
         """FLOPs of attention over pairs of positions at another size, taken to grow with the square of their number."""
         return self.mixing_flops * (imgsz / self.imgsz) ** 4
-
-
-def cache_folder() -> Path:
-    """Where compiled models are kept: ``$REGARD_CACHE``, else ``regard`` in the user's cache folder."""
-    if own := os.environ.get(FOLDER_VARIABLE):
-        return Path(own).expanduser()
-    return platformdirs.user_cache_path("regard", appauthor=False)
 
 
 def size_limit() -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from regard.runtimes.base import INPUT, Float32, Run, Session, SessionOptions, damaged
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
 from regard.runtimes.onnxruntime import OnnxRuntime
+from regard.system.home import import_openvino
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -32,9 +33,7 @@ def openvino_core() -> Any:
     (OpenVINO 2026.4). Where an earlier core has gone first that stack no longer exists, and the next signal, such as
     that of a child that ends, kills the process without a message.
     """
-    import openvino
-
-    return openvino.Core()
+    return import_openvino().Core()
 
 
 class OpenVINO(OnnxRuntime):
@@ -43,14 +42,12 @@ class OpenVINO(OnnxRuntime):
     name, format, suffixes, packages = "openvino", "openvino", (".xml",), ("openvino",)
 
     def write(self, detector: Detector, header: Header, path: Path) -> None:
-        """See `Runtime.write`. ``openvino.convert_model`` would call home (openvino-telemetry); the reader does not."""
-        import openvino
-
+        """See `Runtime.write`."""
         onnx = path.with_suffix(".onnx")
         super().write(detector, header, onnx)
         model = openvino_core().read_model(onnx)
         model.set_rt_info(header.model_dump_json(), METADATA_KEY)
-        openvino.save_model(model, path, compress_to_fp16=False)
+        import_openvino().save_model(model, path, compress_to_fp16=False)
         onnx.unlink()
 
     def open(self, path: Path, options: SessionOptions) -> Session:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import NamedTuple
 
 from regard.system.terminal import printable
@@ -70,13 +71,20 @@ def describe_os_error(error: OSError) -> str:
     return printable(": ".join([" -> ".join(names), reason] if names else [reason]))
 
 
-def detach_output() -> None:
-    """Let the interpreter end without an error where standard output or error can no longer be written."""
+def flush_output() -> str:
+    """Write what is left of standard output and error; what cannot be written is dropped, so that nothing fails later.
+
+    Returns:
+        why it could not be written; empty where it was, or where the reader, such as ``head``, has had enough.
+    """
+    reason = ""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
-        except (OSError, ValueError):
-            try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError) as error:
+            if not isinstance(error, BrokenPipeError):
+                reason = getattr(error, "strerror", None) or str(error)
+            with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            except (OSError, ValueError):
-                continue
+    return reason

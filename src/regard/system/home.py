@@ -1,0 +1,50 @@
+"""The user's cache folder, and what keeps the packages below from writing or reaching anywhere else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+FOLDER_VARIABLE = "REGARD_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where files are kept that can be made again: ``$REGARD_CACHE``, else ``regard`` in the user's cache folder.
+
+    Raises:
+        OSError: the user has no home folder.
+    """
+    if own := os.environ.get(FOLDER_VARIABLE):
+        return Path(os.path.expanduser(own))
+    try:
+        folder = platformdirs.user_cache_path("regard", appauthor=False)
+    except RuntimeError:  # no HOME, and no entry for the user's number; older versions give a path with "~"
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise OSError(errno.ENOENT, f"there is no home folder for a cache; set {FOLDER_VARIABLE}")
+    return folder
+
+
+def keep_matplotlib_in_cache() -> None:
+    """Let matplotlib, when it is imported later, keep its list of fonts in our cache and write nothing elsewhere."""
+    if "MPLCONFIGDIR" not in os.environ and "matplotlib" not in sys.modules:
+        try:
+            os.environ["MPLCONFIGDIR"] = str(cache_folder() / "matplotlib")
+        except OSError:
+            return  # it then finds a temporary folder by itself
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which sends an event to an analytics host on each import.
+
+    The import of the package that sends fails, and OpenVINO uses the stub that it has for that case.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino

@@ -1,0 +1,29 @@
+"""Where regard writes without being asked, and what the packages below it are kept from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from regard.system.home import cache_folder
+
+
+def test_without_a_home_folder_nothing_is_written_into_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REGARD_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the system does not know
+    if sys.platform.startswith("linux"):
+        with pytest.raises(OSError, match="REGARD_CACHE"):
+            cache_folder()
+
+
+def test_matplotlib_keeps_its_fonts_in_the_cache(tmp_path: Path) -> None:
+    code = "import regard.visualize.plots, matplotlib; print(matplotlib.get_configdir())"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MPL")}
+    environment["REGARD_CACHE"] = str(tmp_path / "cache")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(tmp_path / "cache" / "matplotlib")
