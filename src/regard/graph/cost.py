@@ -85,7 +85,7 @@ def _counted(
 ) -> list[tuple[Shapes, Cost]]:
     """Output shapes and costs of parts of a detector, all of which run once and in order."""
     check_imgsz(detector, imgsz)
-    try:  # without memory or arithmetic; a user's own module may not bear it
+    try:  # without memory or arithmetic; a user's own module may not run there
         copied = copy.deepcopy(detector).to("meta", torch.float32)
         return _count(copied, torch.zeros(1, 3, imgsz, imgsz, device="meta"), parts(copied))
     except (RuntimeError, NotImplementedError):

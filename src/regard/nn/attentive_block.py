@@ -1,4 +1,4 @@
-"""Attention and a convolutional feed-forward network with skip connections: z = x + A(BN(x)), y = z + FFN(z)."""
+"""Attention and a convolutional feed-forward network, each added to its input: z = x + A(BN(x)), y = z + FFN(z)."""
 
 from __future__ import annotations
 

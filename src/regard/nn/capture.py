@@ -98,7 +98,7 @@ def attention_modules(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.M
 
 
 def is_attention(module: nn.Module) -> bool:
-    """Check whether a module can compute its attention weights."""
+    """Whether a module has attention weights to show."""
     return callable(getattr(type(module), "attention", None))  # of the class: a submodule may have that name as well
 
 

@@ -34,17 +34,7 @@ from regard.nn.capture import is_attention
 from regard.nn.gate import Gated
 
 _SUMS = ("add", "sub", "rsub", "mul", "div", "pow")
-_POOLINGS = (
-    "mean",
-    "sum",
-    "amax",
-    "amin",
-    "max",
-    "min",
-    "avg_pool2d",
-    "_adaptive_avg_pool2d",
-    "max_pool2d_with_indices",
-)
+_POOLINGS = ("mean", "sum", "amax", "amin", "max", "min", "avg_pool2d", "_adaptive_avg_pool2d")
 _ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "silu", "hardswish", "hardsigmoid", "leaky_relu", "elu", "mish")
 
 PER_ELEMENT = frozenset((*_SUMS, *_POOLINGS, *_ACTIVATIONS))
@@ -190,7 +180,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with self._inside("_in_mixing"), self._inside("_products_alone"):
             if step not in FUSED:
                 return step(*inputs)
-            self._count(_flops_of_fused(*inputs[:3]))  # as if written out, independent of the kernel
+            self._count(_flops_of_fused(*inputs[:3]))  # as if written out, whichever kernel runs
             with self._inside("_uncounted"):
                 return step(*inputs)
 
@@ -337,4 +327,4 @@ def _key(tensor: Tensor) -> int:
 
 
 FUSED = (fused_kernel, _scaled_dot_product_attention)
-"""Steps that count the products of their queries, keys and values, independent of the kernel."""
+"""Steps whose products are those of their queries, keys and values, whichever kernel runs."""

@@ -34,7 +34,7 @@ from regard.types import AttentionMap
 
 
 class MultiScaleDeformable(nn.Module):
-    """Every position of the first map attends to a few points of each map, computed from its own vector.
+    """Every position of the first map attends to a few points of each map, predicted from its own vector.
 
     Args:
         in_channels: channels of each map; the first's are those of the output, a multiple of ``num_heads``.

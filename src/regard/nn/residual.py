@@ -14,7 +14,7 @@ from regard.nn.conv import Conv
 
 
 class ResidualConvolutions(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions with a skip connection.
+    """1x1, 3x3 and 1x1 convolution, to whose result the input is added.
 
     Args:
         in_channels: channels of the input and the output.

@@ -1,4 +1,4 @@
-"""Whether a cheaper variant of an attention row is worth a try, in words, and which."""
+"""Advice in words: whether a cheaper variant of an attention row is worth trying, and which."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORTH_IT = 1.05
 NAMED = 4
 """Variants that an advice names at most."""
 NOT_A_VARIANT = ("channel", "spatial", "channel and spatial", "convolution")
-"""Families that do something else than let a position look at others."""
+"""Families in which positions do not attend to one another."""
 
 
 @dataclass(frozen=True)

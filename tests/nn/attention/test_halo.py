@@ -7,8 +7,8 @@ from near import by_loops, global_under_mask
 
 from regard.errors import RegardError
 from regard.nn.attention.halo import HaloAttention
-from regard.nn.attention.local import LocalAttention
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
+from regard.nn.attention.sliding import LocalAttention
 from regard.nn.attention.window import WindowAttention
 
 

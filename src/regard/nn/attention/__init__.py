@@ -15,32 +15,27 @@ from regard.nn.attention.coordinate import CoordinateAttention
 from regard.nn.attention.core import Attention
 from regard.nn.attention.criss_cross import CrissCrossAttention
 from regard.nn.attention.deformable import DeformableAttention
-from regard.nn.attention.dilated import DilatedNeighborhoodAttention
 from regard.nn.attention.eca import ECA
-from regard.nn.attention.efficient import EfficientAttention
 from regard.nn.attention.em_attention import EMAttention
-from regard.nn.attention.ese import ESE
 from regard.nn.attention.gct import GCT
 from regard.nn.attention.global_context import GlobalContext
 from regard.nn.attention.global_tokens import GlobalTokensAttention
 from regard.nn.attention.halo import HaloAttention
-from regard.nn.attention.linear import LinearAttention, ReLULinearAttention
+from regard.nn.attention.kernel import EfficientAttention, LinearAttention, ReLULinearAttention
 from regard.nn.attention.linformer import Linformer
-from regard.nn.attention.local import LocalAttention
 from regard.nn.attention.lsh import LSHAttention
 from regard.nn.attention.memory_compressed import MemoryCompressedAttention
-from regard.nn.attention.neighborhood import NeighborhoodAttention
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.nystrom import NystromAttention
 from regard.nn.attention.performer import Performer
 from regard.nn.attention.pooled import PooledAttention
 from regard.nn.attention.routing import RoutingAttention
-from regard.nn.attention.scse import ScSE
-from regard.nn.attention.se import SE
+from regard.nn.attention.se import ESE, SE, ScSE
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.sge import SGE
 from regard.nn.attention.simam import SimAM
 from regard.nn.attention.sinkhorn import SinkhornAttention
+from regard.nn.attention.sliding import DilatedNeighborhoodAttention, LocalAttention, NeighborhoodAttention
 from regard.nn.attention.srm import SRM
 from regard.nn.attention.strided import StridedAttention
 from regard.nn.attention.synthesizer import DenseSynthesizer, RandomSynthesizer

@@ -33,9 +33,6 @@ class AreaAttention(ValueConvolution):
         kernel: odd side of the convolution of the values; 0 for none.
         direction: "horizontal" stretches are as wide as the map, "vertical" ones as high.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

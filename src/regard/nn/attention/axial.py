@@ -36,9 +36,6 @@ class AlongAxis(MultiHead):
         num_heads: each works on ``in_channels / num_heads`` channels.
         axis: "row" or "column".
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     def __init__(self, in_channels: int, num_heads: int = 4, axis: str = "row", pos_embed: str = "none") -> None:
@@ -72,9 +69,6 @@ class AxialAttention(Attention):
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
         num_heads: of each of the two layers.
         pos_embed: kind of position of each layer, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(
@@ -114,5 +108,5 @@ class AxialAttention(Attention):
         return AttentionMap("rows", along_column[..., None] * along_rows[:, None, None], ((row, column),))
 
     def attention_mask(self, query: Size, size: Size) -> Tensor:  # noqa: ARG002
-        """That a position sees all others by way of both layers: (H, W), boolean."""
+        """All positions, which are seen by way of both layers: (H, W), boolean."""
         return torch.ones(size, dtype=torch.bool)

@@ -10,7 +10,7 @@ floor(u[y mod 16, x mod 16, n] T / 2^16). So one plan serves maps of every size,
 other processes with the weights; being whole numbers, it survives any change of precision.
 
 Deviations: blocks are squares of the map, near blocks the 8 around; global blocks are spread over the map instead of
-standing at its beginning; a random block that is near or global already is not redrawn.
+standing at its beginning; a random block that is near or global already is not drawn again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PERIOD = 16
 BITS = 16
 """Bits of a random number; products with the number of blocks stay far below 2^63."""
 NEAR = 9
-"""Blocks around one, and itself."""
+"""Number of blocks around a block, with itself."""
 
 
 class BigBirdAttention(MultiHead):
@@ -41,9 +41,6 @@ class BigBirdAttention(MultiHead):
         random_blocks: r, for each block.
         global_blocks: g.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

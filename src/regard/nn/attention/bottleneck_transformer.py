@@ -36,10 +36,7 @@ class RelativeSelfAttention(MultiHead):
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
         num_heads: each works on ``in_channels / num_heads`` channels.
-        reach: largest distance, in rows and columns, up to which offsets are distinguished.
-
-    Raises:
-        RegardError: an option does not fit.
+        reach: rows, and columns, up to which offsets are distinguished.
     """
 
     def __init__(self, in_channels: int, num_heads: int = 4, reach: int = 19) -> None:
@@ -92,10 +89,7 @@ class BottleneckTransformer(Attention):
         in_channels: channels of the input and the output.
         num_heads: of the attention.
         reduction: channels of the input for each one inside.
-        reach: largest distance, in rows and columns, up to which offsets are distinguished.
-
-    Raises:
-        RegardError: an option does not fit.
+        reach: rows, and columns, up to which offsets are distinguished.
     """
 
     card = Card(

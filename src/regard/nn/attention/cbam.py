@@ -1,8 +1,8 @@
 """Convolutional block attention module (Woo et al., 1807.06521, equations 1 to 3).
 
 First channels, then positions:
-    x' = x M_c,  M_c = sigmoid(MLP(mean over positions of x) + MLP(max over positions of x)),  one weight a channel;
-    y = x' M_s,  M_s = sigmoid(conv_kxk([mean over channels of x'; max over channels of x'])),  one a position.
+    x' = x M_c,  M_c = sigmoid(MLP(mean over positions of x) + MLP(max over positions of x)),  one weight per channel;
+    y = x' M_s,  M_s = sigmoid(conv_kxk([mean over channels of x'; max over channels of x'])),  one per position.
 The MLP is that of SE, W2 relu(W1 z), without biases.
 
 Deviations: the convolution has no batch norm, as in the paper; the authors' code has one behind it. Where C < r there
@@ -19,7 +19,7 @@ from regard.types import AttentionMap
 
 
 class CBAM(Attention):
-    """One weight in 0..1 a channel, then one a position, each from means and maxima.
+    """One weight in 0..1 per channel, then one per position, each from means and maxima.
 
     Args:
         in_channels: channels of the input and the output.

@@ -1,13 +1,13 @@
-"""A convolution as attention whose heads attend to one neighbour each (Cordonnier et al., 1911.03584, theorem 1).
+"""Convolution as attention whose heads each attend to one neighbour (Cordonnier et al., 1911.03584, theorem 1).
 
 Head h looks from position q at position k with the weight (lemma 2 and section 3.1, the quadratic encoding)
 
     a_h(q, k) = softmax_k(-alpha_h |(k - q) - centre_h|^2),
 
-a Gaussian around the place ``centre_h`` away from the query, independent of the content of the map. The output matrix
-joins the outputs of the heads: y_q = W [sum_k a_1(q, k) x_k, ..., sum_k a_K(q, k) x_k] + b. For large alpha, head h
-fetches exactly the neighbour at ``centre_h``. With one head for each place of a k x k kernel, this is the convolution,
-and W is its kernel, one block of columns for each place.
+a Gaussian around the place ``centre_h`` away from the query, independent of the map. The heads' outputs are joined by
+the output matrix: y_q = W [sum_k a_1(q, k) x_k, ..., sum_k a_K(q, k) x_k] + b. Let alpha grow and head h fetches just
+the neighbour at ``centre_h``. With one head for each place of a k x k kernel, that is the convolution, and W is its
+kernel, one block of columns for each place.
 
 How exact: the next best neighbour gets exp(-alpha). From alpha = 746 on that is zero in float64 (from 104 on in
 float32), so that with alpha = 1000 a head's weights are exactly 0 and 1, and only the order of sums differs.

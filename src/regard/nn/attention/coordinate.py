@@ -17,11 +17,11 @@ from regard.nn.attention.core import Attention, Card, check_at_least
 from regard.types import AttentionMap
 
 MINIMUM = 8
-"""Hidden channels that there are at least."""
+"""Fewest hidden channels."""
 
 
 class CoordinateAttention(Attention):
-    """For each channel one weight in 0..1 a row and one a column.
+    """One weight in 0..1 per channel and row, and one per channel and column.
 
     Args:
         in_channels: channels of the input and the output.

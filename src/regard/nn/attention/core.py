@@ -62,7 +62,8 @@ class Card:
 class Attention(nn.Module, ABC):
     """Base class of the catalogue. A subclass builds from ``in_channels`` alone; all other arguments are options.
 
-    Costs are counted by ``regard.profiling``, so a module states none.
+    Costs are counted by ``regard.profiling``, so a module states none. Where an option does not fit, the constructor
+    raises a ``RegardError`` that names the nearest valid choice.
 
     Attributes:
         card: its line in the catalogue.

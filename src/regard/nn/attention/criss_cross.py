@@ -29,9 +29,6 @@ class CrissCrossAttention(MultiHead):
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
         num_heads: each works on ``in_channels / num_heads`` channels.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

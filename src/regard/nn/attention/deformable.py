@@ -39,15 +39,12 @@ CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 class DeformableAttention(Attention):
-    """Every position attends to a few points, whose positions are computed from its own vector.
+    """Every position attends to a few points, whose places are predicted from its own vector.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
         num_heads: each works on ``in_channels / num_heads`` channels.
         points: K, for each query and head.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

@@ -18,7 +18,7 @@ from regard.nn.attention.core import Card, Reweighting, check_odd
 
 
 class ECA(Reweighting):
-    """One weight in 0..1 a channel, from the means of its neighbours among the channels.
+    """One weight in 0..1 per channel, from the means of its neighbours among the channels.
 
     Args:
         in_channels: channels of the input and the output.

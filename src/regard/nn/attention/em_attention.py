@@ -4,7 +4,7 @@ Channels fall into groups, which share all layers; in each group of c channels, 
 u = GN(x sigmoid(r) sigmoid(s)), [r, s] = conv_1x1([mean over columns of x, mean over rows of x]), as in coordinate
 attention but without a narrow middle, GN the norm of each channel over its positions;  v = conv_3x3(x).
 Each scale weighs the channels of the other: m_i = softmax(mean(u)) . v_i + softmax(mean(v)) . u_i,
-y_i = x_i sigmoid(m_i), one weight a position and group.
+y_i = x_i sigmoid(m_i), one weight per position and group.
 
 As in the authors' code, the mean of u is taken behind the norm and thus is the norm's offset, the same for every map.
 """
@@ -64,7 +64,7 @@ class EMAttention(Attention):
         lines = torch.cat((x.mean(3, keepdim=True), x.mean(2, keepdim=True).mT), 2)  # rows, then columns
         gates = self.conv1x1(lines).sigmoid()
         gated = x * gates[:, :, :height] * gates[:, :, height:].mT
-        norm = self.norm  # its own forward rejects a single position, of which only the offset would remain
+        norm = self.norm  # whose own forward rejects a single position, of which nothing remains but the offset
         return torch.group_norm(gated, norm.num_groups, norm.weight, norm.bias, norm.eps)
 
     def forward(self, x: Tensor) -> Tensor:

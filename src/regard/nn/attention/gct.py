@@ -18,14 +18,14 @@ from regard.errors import RegardError
 from regard.nn.attention.core import Card, Reweighting
 
 EPSILON = 1e-5
-"""Added below both roots."""
+"""Value added below both roots."""
 
 START = 0.3
 """Standard deviation of what gamma starts from."""
 
 
 class GCT(Reweighting):
-    """One weight in 0..2 a channel, from its norm among those of all channels; three parameters a channel.
+    """One weight in 0..2 per channel, from its norm among those of all channels; three parameters per channel.
 
     Args:
         in_channels: channels of the input and the output; at least 2, as one has none to compete with.

@@ -16,13 +16,13 @@ from regard.nn.attention.core import Attention, Card, check_at_least, check_choi
 from regard.types import AttentionMap
 
 MINIMUM = 8
-"""Hidden units that there are at least."""
+"""Fewest hidden units."""
 
 FUSIONS = ("add", "scale")
 
 
 class GlobalContext(Attention):
-    """What all positions hold, weighed by one learned map, changed by an MLP and given to every position.
+    """Sum of all positions, weighted by one learned map, transformed by an MLP and given to every position.
 
     Args:
         in_channels: channels of the input and the output.

@@ -34,9 +34,6 @@ class GlobalTokensAttention(MultiHead):
         window: odd side w of the square around a query.
         grid: g, for g x g global positions.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

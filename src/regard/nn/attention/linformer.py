@@ -45,9 +45,6 @@ class Linformer(MultiHead):
         rank: k, the number of mixtures.
         side: of the base grid that E and F are learned on; 20 suits the coarsest map of an image of 640.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

@@ -54,9 +54,6 @@ class LSHAttention(MultiHead):
         rounds: hashes, each of which can bring positions together.
         chunk_size: m, positions of a chunk.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

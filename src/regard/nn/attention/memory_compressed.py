@@ -32,7 +32,7 @@ from regard.nn.attention.position import MAP_POSITIONS, check_pos_embed
 class MemoryCompressedAttention(MultiHead):
     """Every position attends to learned summaries of cells of ``reduction`` x ``reduction`` positions.
 
-    ``attention`` spreads the weight of a cell evenly over its positions: it shows the cell, not a position in it.
+    ``attention`` spreads the weight of a cell evenly over its positions: it shows the cell, not what inside it counts.
     Cells that the border cuts have fewer positions, which stand out for it.
 
     Args:
@@ -40,9 +40,6 @@ class MemoryCompressedAttention(MultiHead):
         num_heads: each works on ``in_channels / num_heads`` channels.
         reduction: r, side of a cell; 1 for plain attention.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

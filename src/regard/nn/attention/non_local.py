@@ -37,7 +37,7 @@ FORMS = ("embedded_gaussian", "dot_product")
 
 
 class NonLocal(Attention):
-    """Every position looks at every other in a space of fewer channels; the input is added.
+    """Every position attends to every other in a space of fewer channels; the input is added.
 
     Args:
         in_channels: channels of the input and the output.

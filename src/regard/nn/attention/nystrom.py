@@ -49,9 +49,6 @@ class NystromAttention(ValueConvolution):
         iterations: for the pseudo-inverse.
         kernel: k, odd side of the convolution of the values; 0 for none.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

@@ -1,7 +1,7 @@
 """Attention inside parts of a map: all parts in one call of the fused kernel, what a query does not see masked.
 
 What a query sees is a rectangle, or a grid of rows and columns, so rows and columns are divided apart, each as an
-``Axis``: groups of queries, and the keys that each group meets. Parts are in the batch dimension, next to images
+``Axis``: groups of queries, and the keys that each group meets. Parts stand in the batch dimension, with images next to
 the heads, so that one mask serves all images and heads without being copied.
 
 Gathering a list of keys for every query would be the plain way, and moves as many keys as it multiplies. The queries of
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from regard.nn.attention.core import Size, attention_weights, ceil_div, check_odd, fused_attention, least
+from regard.nn.attention.core import Size, attention_weights, ceil_div, fused_attention
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import LogSpaced, OffsetBias, Relative
 
@@ -194,48 +194,3 @@ class PartitionedAttention(MultiHead):
         heads, down, along, *t = bias.shape
         bias = bias.permute(1, 2, 0, 3, 4, 5, 6).reshape(down * along, 1, heads, t[0] * t[1], t[2] * t[3])
         return bias.expand(-1, batch, -1, -1, -1).flatten(1, 2)
-
-
-SMALL_TILE, LARGE_TILE = 8, 16
-"""Sides of a tile of queries. Of 4, 8, 12 and 16, 8 was fastest for windows of 3, 7 and 13, and 12 or 16 for 21."""
-
-
-class SlidingAttention(PartitionedAttention):
-    """Windows that slide with the query: along each axis a query sees an interval of at most ``window`` positions.
-
-    Tiles of t queries therefore meet t + window - 1 keys.
-
-    Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
-        window: the most positions that an interval holds, odd.
-        pos_embed: kind of position, see ``POSITIONS``.
-        reach: the farthest that a key stands from its query along an axis.
-
-    Raises:
-        RegardError: ``window`` is even or not positive, or as for every ``MultiHead``.
-    """
-
-    def __init__(self, in_channels: int, num_heads: int, window: int, pos_embed: str, reach: int) -> None:
-        check_odd(type(self).__name__, "window", window)
-        super().__init__(in_channels, num_heads, pos_embed, reach)
-        self.window = window
-        self.tile = SMALL_TILE if window < LARGE_TILE else LARGE_TILE
-
-    @abstractmethod
-    def interval(self, positions: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """First and last position that each of some positions of an axis of ``n`` sees.
-
-        The first never falls from one position to the next, and the last is less than ``window`` after it.
-        """
-
-    def axis(self, n: int, device: torch.device) -> Axis:
-        """Divide an axis of ``n`` positions into tiles."""
-        slots = torch.arange(ceil_div(n, self.tile) * self.tile, device=device)
-        queries = slots.clamp(max=n - 1).view(-1, self.tile)
-        first, last = self.interval(queries, n)
-        length = least(self.tile + self.window - 1, n)
-        # Near the end a tile takes keys from further back, so that all tiles have as many and none lies outside.
-        keys = first[:, :1].clamp(max=n - length) + torch.arange(length, device=device)
-        seen = (first[..., None] <= keys[:, None]) & (keys[:, None] <= last[..., None])
-        return Axis.of(queries, keys, seen, slots[:n])

@@ -5,7 +5,7 @@ estimated by the mean over m drawn vectors w that are orthogonal in blocks of d 
 1 / sqrt(m). The w are drawn once, kept in a buffer, and saved with the weights: a copied or reloaded module computes
 the same. They are shared by the heads.
 
-Deviations: the w are not redrawn during training (section 4.2 sometimes does). Instead of the 1e-6 that the authors
+Deviations: the w are not redrawn in training (section 4.2 does, now and then). Instead of the 1e-6 that the authors
 add to every feature, features are scaled so that they cannot all vanish, without changing any weight: each feature by
 its largest value over all keys and back for the queries, then the features of each query by their largest. A sum of
 weights is then at least 1. See ``kernel.py`` for the rest.
@@ -22,7 +22,7 @@ from regard.nn.attention.core import Card, check_at_least
 from regard.nn.attention.kernel import KernelAttention
 
 MINIMUM = 32
-"""Least number of features by default; d log d would be almost none for narrow heads."""
+"""Fewest features where no number is given: d log d is next to nothing for narrow heads."""
 
 
 class Performer(KernelAttention):

@@ -35,7 +35,7 @@ class PooledAttention(MultiHead):
     """Every position attends to cells of ``reduction`` x ``reduction`` positions.
 
     ``attention`` spreads the weight of a cell evenly over its positions. With the mean that is what each position
-    contributes; with the convolution, which mixes a cell's channels, it only shows the cell.
+    contributes; with the convolution, which mixes a cell's channels, it shows the cell alone.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
@@ -43,9 +43,6 @@ class PooledAttention(MultiHead):
         reduction: r, side of a cell; 1 for plain attention.
         pooling: "mean", or "conv" for a convolution and a layer norm.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

@@ -1,4 +1,4 @@
-"""Position embeddings: without them, self-attention does not distinguish permutations of its tokens.
+"""Positions: without them, self-attention does not change with the order of its tokens.
 
 Each kind acts at one of three places: on the map before queries and keys are taken from it (sinusoidal, learned,
 conditional), on queries and keys (rotary), or on the scores (relative, log_cpb). All work at any size of the map.
@@ -79,7 +79,7 @@ class Learned(Position):
 
 
 class Conditional(Position):
-    """A 3 x 3 depth-wise convolution added to the map; zero padding marks the border (2102.10882)."""
+    """A 3 x 3 depth-wise convolution added to the map; zero padding makes the border visible (2102.10882)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Rotary(Position):
 
 
 class OffsetBias(Position):
-    """A bias for each head and each offset of key from query, which subclasses define.
+    """A bias for each head and each offset of key from query; a subclass defines it.
 
     The table of all pairs takes quadratic memory; attention by tiles asks for the offsets that occur instead.
 

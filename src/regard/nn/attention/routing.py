@@ -6,7 +6,7 @@ of sum over j in the cluster of softmax_j(q_i . k_j / sqrt(d)) v_j. A query that
 4 C N^2 / k. With one cluster this is plain attention.
 
 In training the centroids follow the means of what is nearest to them, mu <- decay mu + (1 - decay) (mean of queries +
-mean of keys) / 2, at length 1; a forward pass uses them as they were before it. So in training ``attention`` shows the
+mean of keys) / 2, at length 1; a forward pass uses them as they were before it. So in training ``attention`` gives the
 weights of the pass to come: asked after a pass, it uses the centroids that this pass has moved. In evaluation they
 rest. They are a buffer: saved and copied with the weights, and with several processes the first one's are sent to all
 before each pass, as for batch norm.
@@ -46,9 +46,6 @@ class RoutingAttention(MultiHead):
         clusters: k; the paper advises the square root of N.
         decay: how much of a centroid stays at each step of training.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

@@ -33,7 +33,7 @@ class SelfAttention(Attention):
     Args:
         in_channels: channels of the input and the output.
         qk_dim: d_k, of queries and keys; ``in_channels`` if None.
-        score_activation: what turns scores into weights; see ``SCORE_ACTIVATIONS``.
+        score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.
 
     Raises:
         RegardError: ``qk_dim`` is not positive, or the score activation is unknown.
@@ -90,7 +90,7 @@ class MultiHeadSelfAttention(MultiHead):
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
         num_heads: each works on ``in_channels / num_heads`` channels.
         pos_embed: kind of position, see ``POSITIONS``.
-        score_activation: what turns scores into weights; see ``SCORE_ACTIVATIONS``.
+        score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.
     """
 
     card = Card(

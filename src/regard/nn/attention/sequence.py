@@ -19,7 +19,7 @@ class SingleHeadAttention(nn.Module):
         channels: of a vector of the sequence.
         qk_dim: d_k, of queries and keys; ``channels`` if None.
         value_channels: d_v, of values and output; ``channels`` if None.
-        score_activation: what turns scores into weights; see ``SCORE_ACTIVATIONS``.
+        score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class MultiHeadAttention(nn.Module):
     Args:
         channels: of a vector of the sequence; a multiple of ``num_heads``.
         num_heads: each works on ``channels / heads`` channels.
-        score_activation: what turns scores into weights; see ``SCORE_ACTIVATIONS``.
+        score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.
 
     Raises:
         RegardError: ``num_heads`` does not divide ``channels``.

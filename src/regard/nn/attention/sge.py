@@ -2,7 +2,7 @@
 
 Channels fall into groups. In each, with g the mean of its vectors x_i over positions:
 c_i = g . x_i;  c'_i = (c_i - mean(c)) / std(c) over positions;  y_i = x_i sigmoid(gamma c'_i + beta),
-one gamma and one beta a group. Positions that resemble what the group sees on the whole are kept.
+one gamma and one beta per group. Positions that resemble what the group sees on the whole are kept.
 
 Deviations: 1e-5 is added to the variance instead of the deviation, so that a map of one position, which weighs
 sigmoid(beta), has a gradient. gamma starts at 1, unless ``zero_start`` is set; the paper starts it at 0, by which every
@@ -19,11 +19,11 @@ from regard.nn.attention.core import Attention, Card, check_divides
 from regard.types import AttentionMap
 
 EPSILON = 1e-5
-"""Added to variances."""
+"""Value added to variances."""
 
 
 class SGE(Attention):
-    """One weight in 0..1 for each group of channels at each position; two parameters a group.
+    """One weight in 0..1 for each group of channels at each position; two parameters per group.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``groups``.

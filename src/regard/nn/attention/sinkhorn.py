@@ -4,8 +4,8 @@ R_tu = mean(q in block t) . mean(k in block u) / (sqrt(d) tau);  S = Sinkhorn(ex
 K'_t = sum_u S_tu K_u, V' likewise;  b_i = sum over j in (K_t, K'_t) of softmax_j(q_i . k_j / sqrt(d)) v_j, for i in t.
 
 S is a relaxed permutation of the T blocks: its rows and columns sum to 1 (rows exactly, columns as far as the
-iterations came), and with falling tau each block gets one other block in addition to itself. With one block S = 1, and
-this is plain attention. Cost is 8 C N w^2 for windows of w x w, and 4 C N^2 / w^2 for sorting.
+iterations came), and with falling tau each block gets one block more than itself. With one block S = 1, and this is
+plain attention. Cost is 8 C N w^2 for windows of w x w, and 4 C N^2 / w^2 for sorting.
 
 Deviations: blocks are windows of the map; R comes from queries and keys, so that it suits any number of blocks, where
 the paper learns a layer of T outputs (equation 3); no Gumbel noise, no mixture with plain attention, no causality. Of
@@ -38,7 +38,7 @@ from regard.nn.attention.position import check_pos_embed
 from regard.types import AttentionMap
 
 TINY = 1e-20
-"""The least that a share of a slot counts, below which there is nothing in it."""
+"""Share of a slot below which it counts as empty."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,6 @@ class SinkhornAttention(MultiHead):
         iterations: normalisations of columns and rows.
         temperature: tau; lower comes closer to a permutation.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

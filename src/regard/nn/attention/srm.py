@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from regard.nn.attention.core import Card, Reweighting
 
 EPSILON = 1e-5
-"""Added to variances."""
+"""Value added to variances."""
 
 
 class SRM(Reweighting):
-    """One weight in 0..1 a channel, from the mean and the spread of that channel alone.
+    """One weight in 0..1 per channel, from the mean and the spread of that channel alone.
 
     Args:
         in_channels: channels of the input and the output.

@@ -31,9 +31,6 @@ class StridedAttention(MultiHead):
         num_heads: at least 2; of an odd number one more looks nearby.
         stride: side of a tile, and the step of the far heads along rows and columns.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

@@ -28,16 +28,13 @@ from regard.nn.attention.position import MAP_POSITIONS, check_pos_embed
 
 
 class DenseSynthesizer(MultiHead):
-    """The weights of every position for all others are computed from its own vector.
+    """Every position predicts from its own vector how it weighs all others.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
         num_heads: each works on ``in_channels / num_heads`` channels, and as many hidden units.
         side: of the base grid that weights of positions are learned on.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(
@@ -76,16 +73,13 @@ class DenseSynthesizer(MultiHead):
 
 
 class RandomSynthesizer(MultiHead):
-    """Learned weights between positions, independent of the input.
+    """Positions weigh each other as they have learned to, independently of the input.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
         num_heads: each works on ``in_channels / num_heads`` channels.
         rank: of the learned matrix of each head.
         side: of the base grid that weights of positions are learned on.
-
-    Raises:
-        RegardError: an option does not fit.
     """
 
     card = Card(

@@ -25,7 +25,7 @@ class TransformerBlock(Attention):
         num_heads: each works on ``in_channels / num_heads`` channels.
         mlp_ratio: hidden units of the feed-forward network per channel.
         pos_embed: kind of position, see ``POSITIONS``.
-        score_activation: what turns scores into weights; see ``SCORE_ACTIVATIONS``.
+        score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.
 
     Raises:
         RegardError: an option of the attention does not fit, or ``mlp_ratio`` is not positive.

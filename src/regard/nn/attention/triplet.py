@@ -58,7 +58,7 @@ class TripletAttention(Reweighting):
 
 
 class _PlaneNorm(nn.BatchNorm2d):
-    """Batch norm that bears a single value in training."""
+    """Batch norm that accepts a single value in training."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, M, N) -> (B, 1, M, N)."""
