@@ -25,13 +25,12 @@ from statistics import median
 
 import timm.layers
 import torch
-from regard.nn.attention.dot_product import dot_product_attention
-from regard.nn.attention.tokens import to_map, to_tokens
 from torch import Tensor, nn
 
 import regard
 from regard.errors import RegardError
 from regard.nn.attention import ATTENTION
+from regard.nn.attention.core import attention_weights, to_map, to_tokens
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.table import LAYERS
@@ -52,7 +51,7 @@ class WrittenOut(MultiHeadSelfAttention):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int]) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) each -> (B, heads, N, d)."""
-        return dot_product_attention(q, k, v)[0]
+        return attention_weights(q, k) @ v
 
 
 class OnTokens(nn.Module):

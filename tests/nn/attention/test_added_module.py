@@ -38,7 +38,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     table = package / "__init__.py"
     text = table.read_text()
     text = text.replace(
-        "from regard.nn.attention.scse", f"from regard.nn.attention.row import {NAME}\nfrom regard.nn.attention.scse"
+        "from regard.nn.attention.se ", f"from regard.nn.attention.row import {NAME}\nfrom regard.nn.attention.se "
     )
     table.write_text(text.replace('        "SE": SE,\n', f'        "SE": SE,\n        "{NAME}": {NAME},\n'))
     return {
