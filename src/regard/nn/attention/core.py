@@ -233,7 +233,7 @@ def fused_attention(
     mask = bias if allowed is None else allowed if bias is None else bias.masked_fill(~allowed, -math.inf)
     if mask is not None and 2 < mask.ndim < q.ndim:
         mask = mask[(None,) * (q.ndim - mask.ndim)]  # the kernel takes masks of two dimensions or of all
-    return mixing(fused_kernel, q, k, v, mask, without=values_for(q, v))
+    return mixing(fused_kernel, q, k, v, mask, without=lambda: values_for(q, v))
 
 
 def fused_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -250,7 +250,7 @@ Watch = Callable[[Callable[..., Tensor], tuple[Any, ...], Tensor], Tensor]
 _WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
-def mixing(step: Callable[..., Tensor], *inputs: Any, without: Tensor) -> Tensor:
+def mixing(step: Callable[..., Tensor], *inputs: Any, without: Tensor | Callable[[], Tensor]) -> Tensor:
     """Run ``step(*inputs)``, in which positions exchange values: the part that a cheaper kind of attention replaces.
 
     ``regard cost`` counts the operations inside as mixing, and bounds what a cheaper kind could bring by measuring the
@@ -262,11 +262,13 @@ def mixing(step: Callable[..., Tensor], *inputs: Any, without: Tensor) -> Tensor
     Args:
         step: gives the mixed values.
         inputs: its arguments.
-        without: replaces the result when mixing is left out; of the same shape, and free, such as the values
-            themselves.
+        without: replaces the result when mixing is left out: a tensor of the same shape that costs nothing, such as
+            the values themselves, or what gives one.
     """
     watch = _WATCH.get()
-    return step(*inputs) if watch is None else watch(step, inputs, without)
+    if watch is None:
+        return step(*inputs)
+    return watch(step, inputs, without() if callable(without) else without)
 
 
 @contextmanager

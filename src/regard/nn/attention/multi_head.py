@@ -57,7 +57,7 @@ class MultiHead(Attention):
         """(B, C, H, W) -> (B, C, H, W)."""
         size = (x.shape[2], x.shape[3])
         q, k, v = self.project(x)
-        mixed_bhnd = mixing(self.mix, q, k, v, size, without=values_for(q, v))
+        mixed_bhnd = mixing(self.mix, q, k, v, size, without=lambda: values_for(q, v))
         return self.join(mixed_bhnd, v, size)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
