@@ -206,7 +206,7 @@ def test_wrong_sources_are_explained(tmp_path: Path) -> None:
     with pytest.raises(RegardError, match=r"did you mean 'street.jpg'"):
         predict(backend, tmp_path / "stret.jpg")
     for name in ("empty", "*.png"):
-        with pytest.raises(RegardError, match="no pictures or videos"):
+        with pytest.raises(RegardError, match="no images or videos"):
             predict(backend, str(tmp_path / name))
     for name in ("torn.mp4", "torn.jpg"):
         with pytest.raises(RegardError, match=name):
@@ -234,7 +234,7 @@ def test_a_torn_file_in_a_folder_costs_only_itself(tmp_path: Path) -> None:
     first, last = _write_image(tmp_path / "a.png", _scene(8, 8)), _write_image(tmp_path / "c.png", _scene(8, 8))
     (tmp_path / "b.jpg").write_bytes(b"not a picture")
     for source in (str(tmp_path), str(tmp_path / "*")):
-        with pytest.warns(RegardWarning, match=r"(?s)b\.jpg.*passed over"):
+        with pytest.warns(RegardWarning, match=r"(?s)b\.jpg.*skipped"):
             assert [d.source for d in _many(predict(_FindsWhite(), source))] == [str(first), str(last)]
 
 
@@ -258,8 +258,8 @@ def test_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     assert _one(predict(_FindsWhite(), "https://host/a%20b.png?size=2")).source == "https://host/a%20b.png?size=2"
     for url, message in [
-        ("http://host/torn.jpg", "is not a picture"),
-        ("https://host/none.jpg", "is not a picture"),
+        ("http://host/torn.jpg", "is not an image"),
+        ("https://host/none.jpg", "is not an image"),
         ("https://host/offline.jpg", "no route to host"),
     ]:
         with pytest.raises(RegardError, match=message):

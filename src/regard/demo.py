@@ -30,7 +30,7 @@ ATTENTION = "self-attention=TransformerBlock(num_heads=4, pos_embed=sinusoidal)@
 SEEDS = (0, 1, 2)
 EPOCHS, BATCH, IMGSZ = 5, 16, 128
 MDE = 0.05
-"""Smallest difference in AP50 that matters: a smaller one would say nothing about seeing the whole image."""
+"""Smallest difference in AP50 that matters: a smaller one would not show an effect of seeing the whole image."""
 
 MOST_PARALLEL = 4
 MEASURES = ("ap50", "ap")

@@ -85,7 +85,7 @@ class Predictions(NamedTuple):
 
 
 class Predictor(Protocol):
-    """A detector that is ready to predict, whatever computes it: a `Detector`, or an opened file.
+    """A detector that is ready to predict, on any runtime: a `Detector`, or an opened file.
 
     One that was opened to process several images at a time also has ``streams``: how many threads may call ``predict``.
     """

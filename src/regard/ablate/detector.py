@@ -237,7 +237,7 @@ def with_mosaic(settings: TrainSettings, epochs: int | None) -> TrainSettings:
 
 
 def load_trained(folder: Path, builder: VariantBuilder) -> Detector:
-    """Load the weights of a finished run, of the last or the best epoch as the plan says."""
+    """Load the weights of a finished run, of the last or the best epoch, depending on the plan."""
     return load_detector(folder / f"{builder.plan.epoch}.safetensors", modules=builder.modules)
 
 

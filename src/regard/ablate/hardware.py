@@ -54,7 +54,7 @@ def device_here(device: str) -> str:
 
 
 def describe_device(asked: str) -> str:
-    """Name the device that replaces ``asked`` here, and say so if it is another."""
+    """Choose the device to use instead of ``asked`` on this machine, and report a difference."""
     here = device_here(asked)
     name = f"{here} ({torch.cuda.get_device_name()})" if here == "cuda" else here
     return name if asked in (here, "auto") else f"{name}, as the machine that measured has no {asked}"

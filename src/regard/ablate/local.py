@@ -22,7 +22,7 @@ ATTEMPTS = 3
 """Number of times that a run's process may die without finishing an epoch before the run is given up."""
 
 PAUSE = 0.1
-"""Seconds between looks at the processes."""
+"""Seconds between checks of the processes."""
 
 SPARE = 0.9
 """Fraction of the free memory that runs may fill."""
@@ -42,7 +42,7 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """Executes runs on this machine, several at a time, each in a process of its own.
+    """Executes runs on this machine, several at a time, each in a separate process.
 
     Args:
         slots: the environment added to each of the parallel processes.

@@ -3,7 +3,7 @@
 The command line makes its options of these settings, so slow modules are imported where they are used.
 
 A variant is written as ``MODULE@LAYER``: ``SE@sppf``, ``SE(reduction=8)@sppf``, several at once ``SE@p4+ECA@p5``, with
-a name of its own ``small=SE(reduction=8)@sppf``.
+an explicit name ``small=SE(reduction=8)@sppf``.
 """
 
 from __future__ import annotations

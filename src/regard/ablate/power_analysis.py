@@ -1,6 +1,6 @@
 """What a study will take and could detect, before it starts: its runs, its time, its disk space, its power.
 
-Each variant is trained for two short epochs on a few images, in a process of its own.
+Each variant is trained for two short epochs on a few images, in a separate process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Probe:
 
     Attributes:
         train_seconds: per training image, by variant; those that failed are missing.
-        val_seconds: per image of val, likewise.
+        val_seconds: time per image of val, measured in the same way.
         start_seconds: additional time of a run, to start its process, to load and to write.
         peak_mib: largest memory of a run.
         run_mib: disk space of a finished run, by variant.

@@ -1,4 +1,4 @@
-"""One run in a process of its own: forked from a server on Linux, spawned elsewhere, with one contract for both.
+"""One run in a separate process: forked from a server on Linux, spawned elsewhere, with one contract for both.
 
 ``python -m regard.ablate.processes FOLDER...`` completes the runs in these folders one after the other. With
 ``--serve`` it has everything imported and forks a process for each run that a line on its standard input names; the

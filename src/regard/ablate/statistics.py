@@ -162,7 +162,7 @@ def image_interval(variant: NDArray[np.float64], base: NDArray[np.float64], leve
 
     Args:
         variant: (seeds, draws) the metric on each draw; NaN where a draw has no labelled box.
-        base: likewise, of the same seeds and draws.
+        base: the same for the base, with the same seeds and draws.
         level: of coverage, in 0..1.
 
     Returns:

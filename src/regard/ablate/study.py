@@ -101,7 +101,7 @@ def _execute(study: StudyFolder, document: Document, executor: Executor, console
 def finalize(study: StudyFolder, experiment: Experiment, console: Console) -> StudyRecord:
     """Decide, measure what is left to measure, and write the report; what was done before is not done again.
 
-    What cannot be measured or drawn is missing from the report, which says so; the verdict does not depend on it.
+    What cannot be measured or drawn is missing from the report, with a note; the verdict does not depend on it.
 
     Raises:
         RegardError: seeds had no effect, or a file is damaged.

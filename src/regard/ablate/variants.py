@@ -1,8 +1,8 @@
 """The detectors of a study and their starting points: tensors that variants share have the same values for one seed.
 
 The base is prepared for the data once per seed (classes, anchors, new tensors). Every edit of it takes its tensors from
-there, so a new head or a base without weights starts alike in all variants; only what a variant alone has is drawn for
-it, from a random stream of its own.
+there, so a new head or a base without weights has equal values in all variants; only tensors of a single
+variant are drawn for it, from a separate random stream.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 
 Over all variants of a study, the probability of any false "helps" or "hurts" is at most alpha, and so is that of any
 false "no difference". Variants that could not be tested still count in the correction. Every variant against the base
-is one family of tests; variants against their capacity controls are a second question with a correction of its own.
+is one family of tests; variants against their capacity controls are a second question with a separate correction.
 Controls against the base are shown, not judged.
 """
 
@@ -27,7 +27,7 @@ from regard.ablate.folder import Role, RunRecord, StudyRecord
 from regard.ablate.statistics import Estimate, Float, estimate, holm, power, seeds_needed
 
 SPREAD_LEVEL = 0.9
-"""Coverage of the limits within which the spread of paired differences is taken to lie."""
+"""Coverage of the limits within which the spread of paired differences is assumed to be."""
 
 
 class Verdict(IntEnum):
@@ -153,7 +153,7 @@ class PowerAnalysis:
 
     Attributes:
         sd: standard deviation of paired differences, pooled over the comparisons of variants and capacity controls
-            with the base; NaN if unknown. The noise control has an order of its own, so its differences spread wider.
+            with the base; NaN if unknown. The noise control has another order of images, so its differences vary more.
         power: probability to call a true difference of the MDE at the planned seeds, at the strictest step of Holm's.
         seeds: that would give a power of 0.8; None if not even 1,000 would, or if ``sd`` is NaN.
         seeds_range: the same with ``sd`` at its lower and upper 90 % limit.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli import ablation, model, seeing, training, use
+from regard.cli import ablation, attend, model, training, use
 
 app = typer.Typer(
     name="regard",
@@ -27,7 +27,7 @@ app.command(rich_help_panel="Data and training")(use.val)
 app.command("validate", hidden=True)(use.val)
 app.command(rich_help_panel="Data and training")(use.predict)
 app.command(rich_help_panel="Data and training")(use.export)
-app.command(rich_help_panel="Data and training")(seeing.attend)
+app.command(rich_help_panel="Data and training")(attend.attend)
 data_app.command()(training.check)
 app.command(rich_help_panel="Data and training")(training.demo)
 app.add_typer(ablation.app, name="ablate", rich_help_panel="Experiments")

@@ -1,4 +1,4 @@
-"""Detections as files: annotated pictures and videos, YOLO text, one JSON and one CSV."""
+"""Detections as files: annotated images and videos, YOLO text, one JSON and one CSV."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def save_detections(
 
 
 def yolo_text(detections: Detections, with_score: bool = False) -> str:
-    """Return YOLO label rows: class, centre x, centre y, width, height as fractions of the image, and the score."""
+    """Write YOLO label lines: class, centre x, centre y, width, height as fractions of the image, and the score."""
     height, width = detections.image_size
     x1, y1, x2, y2 = (detections.boxes_xyxy.astype(np.float64) / (width, height, width, height)).T
     columns = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, *([detections.scores] if with_score else [])]
@@ -85,7 +85,7 @@ def yolo_text(detections: Detections, with_score: bool = False) -> str:
 
 
 def as_record(detections: Detections) -> dict[str, Any]:
-    """Return the detections of one image as plain, JSON-ready values; boxes in pixels, left, top, right, bottom."""
+    """Convert the detections of one image to values for JSON; boxes are left, top, right, bottom in pixels."""
     height, width = detections.image_size
     rows = zip(detections.class_ids.tolist(), detections.scores.tolist(), detections.boxes_xyxy.tolist(), strict=True)
     found = [
@@ -111,14 +111,14 @@ def _csv_text(records: list[dict[str, Any]]) -> str:
 
 
 class _Names:
-    """Gives each image or video a file name that no other one has, whatever the case of its letters."""
+    """Gives each image or video a unique file name, also on file systems that ignore case."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
         self._of_video: dict[str, str] = {}
 
     def of(self, frame: Frame) -> tuple[str, str]:
-        """Return (stem, suffix); all frames of a video share a stem."""
+        """Choose (stem, suffix); all frames of a video share a stem."""
         if frame.video:
             if frame.video not in self._of_video:
                 self._of_video[frame.video] = self._free(Path(frame.video).stem)
@@ -137,7 +137,7 @@ class _Names:
 
 
 class _Videos:
-    """Writes the frames of one video after another, each beside its place until it is whole."""
+    """Writes the frames of one video after another, each under a temporary name until it is complete."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -150,16 +150,16 @@ class _Videos:
     def __exit__(self, *error: object) -> None:
         self._finish()
 
-    def add(self, frame: Frame, picture: NDArray[np.uint8], stem: str) -> list[Path]:
-        """Append a frame; return the path of the video when this is its first frame."""
+    def add(self, frame: Frame, image: NDArray[np.uint8], stem: str) -> list[Path]:
+        """Append a frame; list the path of the video if this is its first frame."""
         is_new = stem != self._stem or self._writer is None
         if is_new:
             self._finish()
-            height, width = picture.shape[:2]
+            height, width = image.shape[:2]
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._stem, self._writer = stem, cv2.VideoWriter(str(self._part(stem)), code, frame.fps, (width, height))
         assert self._writer is not None
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         return [self._folder / f"{stem}.mp4"] if is_new else []
 
     def _part(self, stem: str) -> Path:
@@ -176,8 +176,8 @@ def _frame_number(frame: Frame) -> str:
     return frame.source.rpartition("#")[2]
 
 
-def _encode(picture: NDArray[np.uint8], suffix: str) -> bytes:
-    _, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+def _encode(image: NDArray[np.uint8], suffix: str) -> bytes:
+    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return data.tobytes()
 
 

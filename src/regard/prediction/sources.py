@@ -1,4 +1,4 @@
-"""Where pictures come from: files, folders, patterns, URLs, arrays and videos, all as one stream of frames."""
+"""Sources of images: files, folders, glob patterns, URLs, arrays and videos, all as one stream of frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from regard.system.prefetch import prefetch_map
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 DOWNLOAD_SECONDS = 20
 READERS = 2
-"""Threads that decode the pictures of a folder: one is enough for a processor, not for a graphics card."""
+"""Number of threads that decode the images of a folder: one is enough for a CPU, but not for a GPU."""
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 Source: TypeAlias = str | Path | NDArray[np.uint8] | Sequence[str | Path | NDArray[np.uint8]]
@@ -30,13 +30,13 @@ Source: TypeAlias = str | Path | NDArray[np.uint8] | Sequence[str | Path | NDArr
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture to look at.
+    """One image to process.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         source: a path, a URL, ``video.mp4#17`` for the frame 17 (counted from 0) of a video, "" for an array.
-        video: the path of the video that the frame is from, else "".
-        fps: frames a second of that video.
+        video: the path of the video that contains the frame, else "".
+        fps: frames per second of that video.
     """
 
     image: NDArray[np.uint8]
@@ -46,13 +46,13 @@ class Frame:
 
 
 def frames(source: Source) -> Iterator[Frame]:
-    """Yield the pictures of a source one at a time, in sorted order within a folder or pattern.
+    """Yield the images of a source one by one, in sorted order within a folder or pattern.
 
-    What cannot be read in a folder or pattern is passed over with a warning: one torn file is no reason to lose the
-    work on the others.
+    Files in a folder or pattern that cannot be read are skipped with a warning, so that one damaged file does not stop
+    the others.
 
     Raises:
-        RegardError: there is no such file, nothing to look at in a folder, or something that cannot be read.
+        RegardError: the file does not exist or cannot be read, or the folder contains no images or videos.
     """
     if isinstance(source, np.ndarray):
         yield _array_frame(source)
@@ -83,8 +83,8 @@ def holds_one_image(source: Source) -> bool:
 def _array_frame(image: NDArray[np.uint8]) -> Frame:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise RegardError(
-            f"cannot look at an array of shape {image.shape} and type {image.dtype}",
-            expected="an RGB picture as (height, width, 3) uint8",
+            f"cannot process an array of shape {image.shape} and type {image.dtype}",
+            expected="an RGB image as (height, width, 3) uint8",
         )
     return Frame(image, "")
 
@@ -100,11 +100,11 @@ def _named_frames(name: str) -> Iterator[Frame]:
         except RegardError as error:
             if paths == [Path(name)]:
                 raise
-            warnings.warn(f"{error}\n  passed over", RegardWarning, stacklevel=2)
+            warnings.warn(f"{error}\n  skipped", RegardWarning, stacklevel=2)
 
 
 def _read(path: Path) -> Frame | RegardError | None:
-    """Return the picture in a file, or why there is none; None for a video, which is read frame by frame."""
+    """Decode an image file; a failure is a value, and None is a video, which is read frame by frame."""
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return None
     try:
@@ -131,12 +131,12 @@ def _paths(name: str) -> list[Path]:
         raise _nothing_there(name)
     if not found:
         kinds = " ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-        raise RegardError("no pictures or videos found", file=name, expected=f"files that end in {kinds}")
+        raise RegardError("no images or videos found", file=name, expected=f"files that end in {kinds}")
     return found
 
 
 def _nothing_there(name: str) -> RegardError:
-    """Return the error for a source that is neither a file nor a folder."""
+    """Describe a source that is neither a file nor a folder."""
     stream = SCHEME.match(name)
     if stream or name.isdigit() or name.startswith("/dev/video"):
         what = f"{stream[1]} streams are not read" if stream else "cameras are not read"
@@ -169,7 +169,7 @@ def _is_url(name: str) -> bool:
 
 
 def _download(url: str) -> NDArray[np.uint8]:
-    import http.client  # here, because they take 20 ms that pictures in files need not wait for
+    import http.client  # not at the top: the import takes 20 ms, which files do not need
     import urllib.request
 
     try:
@@ -177,10 +177,10 @@ def _download(url: str) -> NDArray[np.uint8]:
             data = response.read()
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise RegardError(f"cannot download {url} ({reason})", hint="save the picture and give its path") from error
+        raise RegardError(f"cannot download {url} ({reason})", hint="save the image and give its path") from error
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if bgr is None:
-        raise RegardError(f"{url} is not a picture", expected="an image file that OpenCV decodes")
+        raise RegardError(f"{url} is not an image", expected="an image file that OpenCV decodes")
     return _to_rgb(bgr)
 
 

@@ -183,11 +183,11 @@ class Runtime:
 
         Args:
             detector: in evaluation mode, on the CPU, in float32.
-            header: goes into the file, and says which outputs the file has; see `regard.runtimes.convert.exported`.
+            header: metadata of the file, which also determines its outputs; see `regard.runtimes.convert.exported`.
             path: the main file.
 
         Raises:
-            Exception: whatever a converter raises for a layer that it cannot convert.
+            Exception: any exception of a converter for a layer that it cannot convert.
         """
         raise NotImplementedError
 
@@ -203,7 +203,7 @@ class Runtime:
         """Convert one layer by itself, to find out which one a converter fails on; does nothing where not defined.
 
         Raises:
-            Exception: whatever the converter raises.
+            Exception: any exception of the converter.
         """
 
     def has_bfloat16(self) -> bool:

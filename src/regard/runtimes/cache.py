@@ -73,8 +73,8 @@ def look_up(key: str) -> tuple[Path, Entry] | None:
             run makes it again.
     """
     folder = cache_folder() / key
-    if (refused := _refusal(key)).is_file():
-        raise UnusableEntryError(refused.read_text(errors="replace"))
+    if (failure := _failure_file(key)).is_file():
+        raise UnusableEntryError(failure.read_text(errors="replace"))
     if not folder.is_dir():
         return None
     try:
@@ -94,14 +94,14 @@ def drop(key: str) -> None:
     shutil.rmtree(cache_folder() / key, ignore_errors=True)
 
 
-def refuse(key: str, reason: str) -> None:
+def record_failure(key: str, reason: str) -> None:
     """Remember that a detector cannot be compiled, so that not every run tries again."""
     with suppress(OSError):
-        _refusal(key).write_text(reason)
+        _failure_file(key).write_text(reason)
 
 
-def _refusal(key: str) -> Path:
-    return cache_folder() / f"{key}.refused.txt"
+def _failure_file(key: str) -> Path:
+    return cache_folder() / f"{key}.failed.txt"
 
 
 def store(key: str, write: Callable[[Path], None]) -> Path:

@@ -2,7 +2,7 @@
 
 On a processor, weights from a file run in ONNX Runtime, or in OpenVINO where only that is installed; in bfloat16, where
 the user's own labelled images allow it, always in OpenVINO. Everything else runs in PyTorch: other devices, graphs
-without weights, the users' own layers (their code may change without the file changing), and whatever cannot be
+without weights, the users' own layers (their code may change without the file changing), and models that cannot be
 compiled. docs/speed.md has the measurements behind this.
 """
 
@@ -30,7 +30,7 @@ from regard.runtimes.cache import (
     key_of,
     look_up,
     model_file,
-    refuse,
+    record_failure,
     store,
 )
 from regard.runtimes.calibrate import calibrate, calibration_file, load_calibration
@@ -70,12 +70,12 @@ def open_predictor(
     modules: Mapping[str, type[nn.Module]] | None = None,
     parallel: bool = False,
 ) -> Predictor:
-    """Open whatever a user may name as a model, in the fastest way that gives the same detections.
+    """Open any file or name of a model in the fastest way that gives the same detections.
 
     Args:
         model: weights, a run folder, an export, or a graph.
         device: "auto", "cpu", "cuda", ...
-        backend: "auto" chooses, or takes what ``REGARD_BACKEND`` says; or the name of a runtime, for weights that run
+        backend: "auto" chooses, unless ``REGARD_BACKEND`` is set; or the name of a runtime, for weights that run
             on the processor.
         precision: "float32", or "auto": lower where that costs at most 0.002 AP on the images of ``calibration``.
         calibration: a labelled data set; without one, "auto" means float32.
@@ -235,7 +235,7 @@ def _compile(weights: Path, key: str, runtime: Runtime) -> tuple[Path, Entry] | 
         store(key, lambda folder: write_cached(detector, str(weights), runtime, folder))
     except OSError:
         raise
-    except Exception as error:  # a converter raises whatever a layer made it fail on
-        refuse(key, reason(error))
+    except Exception as error:  # a converter raises any exception for a layer that it cannot handle
+        record_failure(key, reason(error))
         raise UnusableEntryError(reason(error)) from error
     return look_up(key)

@@ -29,7 +29,7 @@ class Deviation:
         pixels: largest difference of a box's centre or size, in input pixels.
         probability: largest difference of a class score.
         relative: largest relative difference: of a box, in parts of the number or of the largest stride, whichever is
-            more (rounding grows with the cell, however near to 0 the centre lies); of a score, as it is.
+            more (rounding grows with the cell, however close to 0 the centre is); of a score, as it is.
         detections: how many boxes NMS keeps of the file's own boxes; None where no NMS is inside.
         detections_relative: as ``relative``, between these and those of the file; infinite where their number differs.
     """

@@ -50,7 +50,7 @@ def exported(detector: Detector, header: Header, select: Select = select_boxes) 
 
     Args:
         detector: in evaluation mode.
-        header: says whether there is NMS inside, and whether the levels are decoded.
+        header: determines whether NMS is included, and whether the levels are decoded.
         select: what NMS calls; see `regard.runtimes.with_nms.Select`.
     """
     if header.raw:

@@ -48,7 +48,7 @@ def diagnose(detector: Detector, header: Header, runtime: Runtime, error: Except
         layer = detector.layer(name)
         try:
             runtime.check_layer(layer, _inputs_of(detector, layer, header), header.opset)
-        except Exception as own:  # a converter raises whatever a layer made it fail on
+        except Exception as own:  # a converter raises any exception for a layer that it cannot handle
             return RegardError(
                 f"layer {name!r} ({module}) cannot be exported to {runtime.format}: {_named(own)}",
                 hint="use tensor operations only: no numpy, and no choice that depends on a tensor's values",
@@ -67,5 +67,5 @@ def _named(error: BaseException) -> str:
     """Type and first line of the error at the bottom, where one error wraps another."""
     while error.__cause__ is not None:
         error = error.__cause__
-    kind, said = type(error).__name__, reason(error)
-    return said if said == kind else f"{kind}: {said}"
+    kind, text = type(error).__name__, reason(error)
+    return text if text == kind else f"{kind}: {text}"

@@ -157,7 +157,7 @@ def write_cached(detector: Detector, made_from: str, runtime: Runtime, folder: P
 
     Raises:
         RegardError: a layer is known not to be exportable, or the result deviates from PyTorch.
-        Exception: whatever a converter raises for a layer that it cannot handle.
+        Exception: any exception of a converter for a layer that it cannot handle.
     """
     check_exportable(detector)
     detector = copy.deepcopy(detector).cpu().float().eval()
@@ -199,7 +199,7 @@ def write(detector: Detector, header: Header, runtime: Runtime, path: Path) -> N
 
     Args:
         detector: in evaluation mode, on the CPU, in float32.
-        header: goes into the file; says whether NMS goes in too.
+        header: metadata of the file, which also determines whether NMS is included.
         runtime: whose format it is.
         path: the main file.
 
@@ -213,7 +213,7 @@ def write(detector: Detector, header: Header, runtime: Runtime, path: Path) -> N
         raise
     except OSError as error:
         raise RegardError(f"cannot write the file: {error.strerror or error}", file=path) from error
-    except Exception as error:  # a converter raises whatever a layer made it fail on
+    except Exception as error:  # a converter raises any exception for a layer that it cannot handle
         raise diagnose(detector, header, runtime, error) from error
 
 
@@ -228,7 +228,7 @@ def deviations(
     try:
         opened = runtime.open(path, SessionOptions())
         return tuple(compare(detector, opened, images) for images in batches)
-    except Exception as error:  # a runtime raises errors of its own where a graph does not fit the input
+    except Exception as error:  # runtimes raise different exceptions if a graph does not fit the input
         raise RegardError(f"the exported graph does not run: {reason(error)}", hint=_suspects(detector)) from error
 
 

@@ -51,7 +51,7 @@ def parse_header(document: str | None, path: Path) -> Header:
     """
     if not document:
         raise RegardError(
-            "the file does not say what its outputs mean: it was not exported by regard",
+            "the file has no description of its outputs: it was not exported by regard",
             file=path,
             expected="a file written by `regard export`",
         )

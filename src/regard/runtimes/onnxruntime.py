@@ -99,7 +99,7 @@ def _prefix() -> str:
 
 
 def _processor() -> list[str]:
-    """What tells processors with different instructions apart."""
+    """Key that distinguishes processors with different instructions."""
     found = [platform.machine(), platform.processor()]
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
         for line in lines:

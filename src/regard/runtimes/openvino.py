@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from regard.graph.detector import Detector
 
 FILE = "detector.xml"
-"""Name of the graph where the path is a folder; the weights lie next to it as ``.bin``."""
+"""Name of the graph if the path is a folder; the weights are next to it as ``.bin``."""
 
 
 @cache

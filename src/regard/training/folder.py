@@ -117,7 +117,7 @@ def git_state(folder: Path, file: str | None = None) -> dict[str, Any] | None:
 
     Args:
         folder: any folder of a working tree.
-        file: a file in it that must be tracked: an installed package may lie in another project's tree.
+        file: a file in it that must be tracked: an installed package may be in the tree of another project.
     """
 
     def git(*arguments: str) -> str:

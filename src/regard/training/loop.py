@@ -144,7 +144,7 @@ class Trainer:
         settings, fabric = self.settings, self.fabric
         self.loader = self._train_loader()
         self.val_batches = self._val_batches()
-        # Convolutions are faster with channels last, on CPU and GPU alike; the average is laid out as what it follows.
+        # Convolutions are faster with channels last, both on CPUs and GPUs; the average has the same layout.
         self.detector.train().to(memory_format=torch.channels_last)
         self.ema = Ema(self.detector, self.recipe.optim.ema_decay, self.recipe.optim.ema_tau)
         self.model, self.optimizer = self._set_up()

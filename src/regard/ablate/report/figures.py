@@ -272,7 +272,7 @@ def band(runs: Sequence[RunRecord], column: str) -> Band:
 
 
 def curves(bands: Mapping[str, Band], base: str, axis: str) -> list[str]:
-    """Draw the learning curve of each variant in a figure of its own, with the base behind it, on shared axes.
+    """Draw the learning curve of each variant in a separate figure, with the base behind it, on shared axes.
 
     Args:
         bands: of the base and of every variant.
@@ -312,7 +312,7 @@ def _curve(own: Band, base: Band, name: str, axis: str, x: tuple[float, float], 
 
 
 def standing_alone(svg: str) -> str:
-    """A figure of the page as a file of its own, with its light colours on a white ground."""
+    """A figure of the page as a separate file, with its light colours on white."""
     svg = re.sub(r"var\(--(\w+)\)", lambda found: LIGHT[found[1]], svg)
     ground = f'<rect width="100%" height="100%" fill="{LIGHT["ground"]}"/>'
     return re.sub(r"(<svg[^>]*>)", rf"\1{ground}", svg, count=1) + "\n"

@@ -78,7 +78,7 @@ def method_section(study: StudyRecord) -> Section:
         "all tensors that both have, and the budget. The difference within pairs is judged, on val.",
         f'Helps or hurts: a two-sided paired t-test over seeds rejects "no difference" at {alpha} after Holm\'s '
         "correction over the variants. Otherwise, no difference larger than the smallest that matters: two one-sided "
-        f"tests, corrected likewise, reject a difference of {mde} or more at {alpha}. Otherwise: can't tell. "
+        f"tests, corrected in the same way, reject a difference of {mde} or more at {alpha}. Otherwise: can't tell. "
         f"Over all variants together, a false helps or hurts has a probability of at most {alpha}, and so has a "
         "false no difference.",
         f"The {level} interval of a row covers the true difference of that variant with that probability; the wider "

@@ -86,7 +86,7 @@ def _point(text: str) -> tuple[float, float]:
     """Read ``200,150``.
 
     Raises:
-        RegardError: that is no point.
+        RegardError: the text is not a point.
     """
     try:
         x, y = map(float, text.split(","))
