@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "regard"
-FILES = sorted(file for file in SOURCE.rglob("*.py") if file.parent.name != "inference")  # which is being replaced
+FILES = sorted(SOURCE.rglob("*.py"))
 NOT_POSIX = Path(__file__).parent / "not_posix"
 POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "select", "termios", "tty", "pty"}
 
@@ -91,7 +91,8 @@ def _without_encoding(tree: ast.AST) -> Iterator[str]:
         receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        of_module = isinstance(receiver, ast.Name) and receiver.id in ("Image", "os", "webbrowser")
+        owner = ast.unparse(receiver) if receiver else ""
+        of_module = owner in ("Image", "os", "webbrowser", "runtime") or owner.startswith("RUNTIMES")
         if (receiver and name in ("read_text", "write_text")) or (
             name in ("open", "fdopen") and not of_module and not any("b" in mode for mode in modes)
         ):

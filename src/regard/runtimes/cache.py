@@ -74,7 +74,7 @@ def look_up(key: str) -> tuple[Path, Entry] | None:
     """
     folder = cache_folder() / key
     if (failure := _failure_file(key)).is_file():
-        raise UnusableEntryError(failure.read_text(errors="replace"))
+        raise UnusableEntryError(failure.read_text(encoding="utf-8", errors="replace"))
     if not folder.is_dir():
         return None
     try:
@@ -97,7 +97,7 @@ def drop(key: str) -> None:
 def record_failure(key: str, reason: str) -> None:
     """Remember that a detector cannot be compiled, so that not every run tries again."""
     with suppress(OSError):
-        _failure_file(key).write_text(reason)
+        _failure_file(key).write_text(reason, encoding="utf-8")
 
 
 def _failure_file(key: str) -> Path:

@@ -175,7 +175,7 @@ def _open_compiled(
         if measured is None:
             both = (_open_entry(folder, runtime, options), _open_entry(lower_folder, lower, lower_options))
             measured = calibrate(*both, calibration, imgsz)
-            file.write_text(measured.model_dump_json())
+            file.write_text(measured.model_dump_json(), encoding="utf-8")
             LOGGER.info("%s", measured)
         if measured.allows_lower:
             return _open_entry(lower_folder, lower, lower_options)

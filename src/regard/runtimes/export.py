@@ -177,7 +177,7 @@ def write_cached(detector: Detector, made_from: str, runtime: Runtime, folder: P
         imgsz=COMPILED_STRIDES * stride,
         mixing_flops=sum(row.mixing_flops for row in row_costs(detector, COMPILED_STRIDES * stride)),
     )
-    (folder / FACTS).write_text(entry.model_dump_json())
+    (folder / FACTS).write_text(entry.model_dump_json(), encoding="utf-8")
 
 
 def header_of(detector: Detector, imgsz: int, runtime: Runtime, opset: int = DEFAULT.opset) -> Header:

@@ -62,7 +62,7 @@ class OpenVINO(OnnxRuntime):
             config["CACHE_DIR"] = os.fspath(options.compiled)
         try:
             # Reading the model for its ``rt_info`` would take half as long again as opening a compiled one.
-            document = re.search(rf'<{METADATA_KEY} value="([^"]*)"', path.read_text("utf-8"))
+            document = re.search(rf'<{METADATA_KEY} value="([^"]*)"', path.read_text(encoding="utf-8"))
             compiled = openvino_core().compile_model(path, "CPU", config)
         except (RuntimeError, UnicodeDecodeError) as error:
             raise damaged(path, "OpenVINO", error) from error
