@@ -63,6 +63,7 @@ class Copy:
     def run(self, *command: str) -> str:
         """Run Python in the copy and return what it prints."""
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        environment |= {"REGARD_CACHE": str(self.folder / "cache")}
         done = subprocess.run(
             [sys.executable, *command],
             cwd=self.folder,
@@ -124,6 +125,53 @@ def test_a_data_format_is_one_file_and_one_row(tmp_path: Path, drawn: Path) -> N
     assert "square" in found
     made.regard("train", "odd-one-out", "--data", str(drawn), "--epochs", "1", "--imgsz", "64", "-o", "run")
     assert (made.folder / "run" / "best.safetensors").is_file()
+
+
+RUNTIME = """
+import json, sys
+import regard, torch
+from regard.__main__ import main
+
+model = regard.load("odd-one-out")
+generator = torch.Generator().manual_seed(3)
+for module in model.modules():  # so that an untrained detector finds something
+    module.momentum = 1.0
+model.train()(torch.rand(4, 3, 64, 96, generator=generator))
+for conv in model.head.m:
+    conv.bias.data.zero_()
+    conv.weight.data.normal_(0, 0.3, generator=generator)
+regard.save(model, "a.safetensors")
+
+def command(*arguments):
+    sys.argv = ["regard", *arguments]
+    try:
+        main()
+    except SystemExit as stopped:
+        assert not stopped.code, arguments
+
+def predicted(*arguments):
+    command("predict", *arguments, "1.png", "--imgsz", "64", "-o", "found", "--max-det", "9")
+    return [(d["class_id"], round(d["score"], 3)) for d in json.load(open("found/detections.json"))[0]["detections"]]
+
+expected = predicted("a.safetensors", "--backend", "torch")
+assert len({score for _, score in expected}) > 3
+assert predicted("a.safetensors", "--backend", "torch-export") == expected
+for inside in ([], ["--nms", "--max-det", "9"]):
+    command("export", "a.safetensors", "--format", "pt2", "--imgsz", "64", *inside)
+    assert predicted("a.pt2") == expected
+command("val", "a.pt2", "--data", "synthetic:context?train=4&val=2&test=0", "--imgsz", "64", "--format", "json")
+"""
+
+
+def test_a_runtime_is_one_file_and_one_row(tmp_path: Path) -> None:
+    made = Copy(tmp_path / "copy", "A runtime")
+    assert (len(made.files), len(made.rows)) == (1, 2)  # the import, and the row
+    pixels = np.random.default_rng(2).integers(0, 256, (61, 83, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(made.folder / "1.png"), pixels)
+    printed = made.run("-c", RUNTIME)
+    assert printed.count("passed") == 2  # both exports were compared with PyTorch
+    assert '"ap": ' in printed
+    assert len(list((made.folder / "cache").glob("*/model.pt2"))) == 1
 
 
 def test_a_callback_is_one_file(tmp_path: Path) -> None:

@@ -45,6 +45,17 @@ class _RawDetector(nn.Module):
         return tuple(self.detector.raw(images.float() / 255))
 
 
+class _PlainDetector(nn.Module):
+    """A detector whose outputs are a plain tuple, which every format knows."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.detector(images))
+
+
 def exported(detector: Detector, header: Header, select: Select = select_boxes) -> nn.Module:
     """Module whose outputs are those that the header names, in evaluation mode.
 
@@ -55,7 +66,7 @@ def exported(detector: Detector, header: Header, select: Select = select_boxes) 
     """
     if header.raw:
         return _RawDetector(detector).eval()
-    return WithNMS(detector, header.nms, select).eval() if header.nms else detector
+    return (WithNMS(detector, header.nms, select) if header.nms else _PlainDetector(detector)).eval()
 
 
 def example(header: Header, strides: tuple[int, int]) -> Tensor:
