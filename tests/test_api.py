@@ -67,3 +67,12 @@ def test_a_class_that_everyone_has_is_no_module_of_ones_own(layer: type[nn.Modul
     assert edited.spec.layers[10].module == name
     regard.save(edited, tmp_path / "a.safetensors")
     assert regard.load(tmp_path / "a.safetensors").spec.layers[10].module == name
+
+
+def test_former_names_of_types_are_understood_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="LetterboxTransform"):
+        assert regard.types.Placement is regard.types.LetterboxTransform
+    with pytest.warns(DeprecationWarning, match="LetterboxedBatch"):
+        assert regard.types.PlacedBatch is regard.types.LetterboxedBatch
+    with pytest.raises(AttributeError, match="Plaxement"):
+        _ = regard.types.Plaxement

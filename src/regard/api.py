@@ -224,7 +224,11 @@ def resume(
         RegardError: there is no run in ``folder``.
 
     Example:
-        >>> run = regard.resume("runs/train-3")  # doctest: +SKIP
+        >>> model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=4&test=0"
+        >>> settings = {"epochs": 1, "imgsz": 64, "workers": 0, "plots": False}
+        >>> run = regard.train(model, data, folder="runs/first", verbose=False, **settings)
+        >>> regard.resume("runs/first", verbose=False).metrics.images
+        4
     """
     return resume_training(Path(folder), modules=modules, callbacks=callbacks, verbose=verbose)
 

@@ -1,4 +1,4 @@
-"""The values that travel between the rooms: detections, targets, batches, attention maps."""
+"""Values that are passed between packages: detections, predictions, targets, batches and attention maps."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # a prepared detector predicts without torch
+if TYPE_CHECKING:  # a compiled detector predicts without torch
     from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in one image, best score first.
+    """Detections in one image, sorted by descending score.
 
     Attributes:
         boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the original image.
-        scores: (N,) float32 in 0..1, of the class in ``class_ids``.
+        scores: (N,) float32, 0 to 1, for the class in ``class_ids``.
         class_ids: (N,) int64, indices into ``names``.
         names: class names, index to name.
         image_size: (height, width) of the original image in pixels.
-        source: where the image came from: a path, a URL, ``video.mp4#17`` for a frame, "" for an array.
+        source: the source of the image: a path, a URL, ``video.mp4#17`` for a frame, "" for an array.
+
+    Example:
+        >>> boxes = np.array([[10, 20, 80, 70]], np.float32)
+        >>> found = Detections(boxes, np.array([0.8], np.float32), np.array([0]), {0: "cat"}, (90, 120))
+        >>> len(found), found.names[int(found.class_ids[0])]
+        (1, 'cat')
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -112,10 +118,10 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Targets:
-    """The labelled boxes of a batch, one row a box.
+    """Labelled boxes of a batch, one row per box.
 
     Attributes:
-        image_index: (T,) int64, which image of the batch the box belongs to.
+        image_index: (T,) int64, the image of the batch that contains the box.
         class_ids: (T,) int64.
         boxes_cxcywh: (T, 4) float32, centre and size as fractions of the network's input.
     """
@@ -135,12 +141,18 @@ class Targets:
 
 @dataclass(frozen=True)
 class LetterboxTransform:
-    """How an image was placed on the network's input: scaled by ``scale``, then moved by ``pad``.
+    """Transform from an original image to the network's input: multiplication by ``scale``, then addition of ``pad``.
 
     Attributes:
         image_size: (height, width) of the original image in pixels.
         scale: (x, y) input pixels per original pixel.
         pad: (left, top) in input pixels, unrounded.
+
+    Example:
+        >>> transform = LetterboxTransform(image_size=(100, 200), scale=(1.6, 1.6), pad=(0.0, 80.0))
+        >>> x, y = (50 * s + p for s, p in zip(transform.scale, transform.pad))
+        >>> x, y
+        (80.0, 160.0)
     """
 
     image_size: tuple[int, int]
@@ -150,7 +162,7 @@ class LetterboxTransform:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the loader gives to training.
+    """A batch for training.
 
     Attributes:
         images: (B, 3, H, W) uint8, RGB.
@@ -167,12 +179,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class LetterboxedBatch:
-    """What the loader gives to validation.
+    """A batch for validation.
 
     Attributes:
-        images: (B, 3, H, W) uint8, RGB, channels last in memory, as images come and as convolutions are fastest.
-        indices: dataset index of each image, for looking up its record.
-        placements: one per image.
+        images: (B, 3, H, W) uint8, RGB, channels last in memory, as decoded images are and convolutions are fastest.
+        indices: index of each image in the data set.
+        placements: transform of each image from its original size to the batch.
     """
 
     images: NDArray[np.uint8]
@@ -182,7 +194,7 @@ class LetterboxedBatch:
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """The weights that an attention module used for one batch.
+    """Weights that an attention module used for one batch.
 
     Attributes:
         kind: "channel" (B, C), "spatial" (B, H, W), "elements" (B, C, H, W), a weight for each value of the map, or
@@ -194,3 +206,12 @@ class AttentionMap:
     kind: str
     weights: Tensor
     queries: tuple[tuple[int, int], ...] = ()
+
+
+def __getattr__(name: str) -> Any:
+    """Find a class by its former name."""
+    former = {"Placement": "LetterboxTransform", "PlacedBatch": "LetterboxedBatch"}
+    if name in former:
+        warnings.warn(f"regard.types.{name} is now {former[name]}", DeprecationWarning, stacklevel=2)
+        return globals()[former[name]]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
