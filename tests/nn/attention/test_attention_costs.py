@@ -92,6 +92,18 @@ def test_on_the_meta_device_as_in_earnest(name: str, training: bool) -> None:
     assert real.activation_bytes >= x.numel() * 4
 
 
+@pytest.mark.parametrize("pos_embed", ["rotary", "relative", "log_cpb"])
+@pytest.mark.parametrize("name", ["MultiHeadSelfAttention", "HaloAttention"])
+def test_so_with_positions(name: str, pos_embed: str) -> None:
+    """A learned bias makes the real kernel write its weights out in training."""
+    module, x = (
+        build(name, 32, torch.float32, pos_embed=pos_embed).train(),
+        torch.randn(1, 32, 9, 7, requires_grad=True),
+    )
+    real = count(module, x)
+    assert count(module.to("meta"), x.detach().to("meta").requires_grad_()) == real
+
+
 @linear_modules
 def test_flops_grow_in_proportion_where_the_card_says_so(name: str) -> None:
     module = ATTENTION[name](128)
