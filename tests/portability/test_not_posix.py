@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "regard"
-FILES = sorted(SOURCE.rglob("*.py"))
 NOT_POSIX = Path(__file__).parent / "not_posix"
 POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "select", "termios", "tty", "pty"}
+OS_OF_POSIX = re.compile(
+    r"os\.(\w*fork\w*|(get|set)(e|re|res)?[ug]id|[gs]etpgid|getsid|setsid|getpgrp|getgroups|getloadavg|killpg|nice|l?chown|fchmod"
+    r"|mkfifo|mknod|pipe2|posix_\w+|pread|pwrite|readv|writev|sched_\w+|sendfile|f?statvfs|sync|sysconf|uname"
+    r"|wait|wait3|wait4|waitid|W[A-Z]+|O_(NONBLOCK|CLOEXEC|DIRECTORY|NOFOLLOW|DIRECT|SYNC)|memfd_create|splice)"
+)
+SIGNAL_OF_POSIX = re.compile(r"signal\.(SIG(?!INT$|TERM$|ABRT$|_DFL$|_IGN$)\w+|alarm|setitimer|sigwait\w*|pause)")
+USED_WHERE_FOUND = {"ablate/processes.py": {"os.fork"}, "system/resources.py": {"os.sched_getaffinity"}}
+"""What a file takes from POSIX after it has asked whether it is there."""
 
 USE = """
 from pathlib import Path
@@ -34,6 +40,7 @@ if __name__ == "__main__":
     assert len(regard.predict(run.model, [image, image], imgsz=64)) == 2
     regard.export(run.model, "detector.onnx", imgsz=64)
     regard.predict("detector.onnx", image, imgsz=64)
+    regard.validate("detector.onnx", data, imgsz=64, save_json="found.json")
     for backend in ("onnxruntime", "torch"):
         regard.predict("run", image, imgsz=64, backend=backend)
 """
@@ -71,17 +78,31 @@ def test_a_study_on_this_machine(tmp_path: Path) -> None:
     assert len(list((tmp_path / "study").rglob("result.json"))) >= 4
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_nothing_of_posix_is_imported_where_a_module_begins(file: Path) -> None:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    names = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
-    assert not {name.split(".")[0] for name in names} & POSIX_ONLY
+def test_nothing_of_posix_is_imported_where_a_module_begins() -> None:
+    def imported(tree: ast.Module) -> set[str]:
+        names = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+        return {name.split(".")[0] for name in names} & POSIX_ONLY
+
+    assert found_in_files(imported) == {}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_what_is_opened_as_text_names_its_encoding(file: Path) -> None:
-    assert not list(_without_encoding(ast.parse(file.read_text(encoding="utf-8"))))
+def test_what_only_posix_has_is_used_where_it_was_asked_for() -> None:
+    def used(tree: ast.Module) -> set[str]:
+        names = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        return {name for name in names if OS_OF_POSIX.fullmatch(name) or SIGNAL_OF_POSIX.fullmatch(name)}
+
+    assert found_in_files(used) == USED_WHERE_FOUND
+
+
+def test_what_is_opened_as_text_names_its_encoding() -> None:
+    assert found_in_files(lambda tree: set(_without_encoding(tree))) == {}
+
+
+def found_in_files(search: Callable[[ast.Module], set[str]]) -> dict[str, set[str]]:
+    """What a search finds in the syntax tree of each source file, without those in which it finds nothing."""
+    by_file = {file: search(ast.parse(file.read_bytes())) for file in sorted(SOURCE.rglob("*.py"))}
+    return {file.relative_to(SOURCE).as_posix(): found for file, found in by_file.items() if found}
 
 
 def _without_encoding(tree: ast.AST) -> Iterator[str]:

@@ -5,6 +5,8 @@ import multiprocessing
 import os
 from typing import Any
 
+import platformdirs  # noqa: F401 - its part for this system, which a real Windows would not import, asks for a user's id
+
 POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty", "pty"}
 import_module = builtins.__import__
 
@@ -23,6 +25,7 @@ ABSENT = (
     "getuid",
     "geteuid",
     "getgid",
+    "getegid",
     "getpgid",
     "killpg",
     "mkfifo",
