@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # tests contact nobody either
+# Tests that import these packages by themselves contact nobody either.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 Paint = Callable[[Path, int, int], Path]
 

@@ -319,11 +319,11 @@ def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
         save_detections([], tmp_path / "taken", SaveSettings())
 
 
-def test_a_broken_stream_leaves_a_whole_video(tmp_path: Path) -> None:
+def test_a_broken_stream_leaves_what_was_written_as_a_part(tmp_path: Path) -> None:
     sources: list[str | Path | NDArray[np.uint8]] = [_write_video(tmp_path / "walk.mp4"), tmp_path / "missing.jpg"]
     with pytest.raises(RegardError, match="no such file"):
         save_detections(predict_iter(_FindsWhite(), sources, imgsz=96), tmp_path / "out", SaveSettings())
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["walk.mp4"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["walk.part.mp4"]
 
 
 def test_yolov5n_box_for_box(shared: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
         validate,
     )
     from regard.errors import RegardError, RegardWarning
+
+# OpenCV reads these when it is loaded: the largest image that it decodes, in pixels (a file of 600 bytes may claim any
+# size), and silence about what is wrong with a video, for which there are errors of our own.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,15 +56,20 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_command_contacts_anyone_or_writes_into_the_home_folder(name: str, corpus: Path, tmp_path: Path) -> None:
     home, watched = tmp_path / "home", tmp_path / "watched.txt"
     home.mkdir()
-    dropped = ("XDG_", "REGARD_", "MPL", "TORCH")
+    dropped = ("XDG_", "REGARD_", "MPL", "TORCH", "ORT_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     environment |= {"HOME": str(home), "WATCHED": str(watched), "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([str(HOOKS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, "-m", "regard", *COMMANDS[name]], cwd=corpus, env=environment, capture_output=True, check=False
-    )
+    trace = tmp_path / "trace.txt"
+    strace = ["strace", "-f", "-e", "trace=socket,connect", "-o", str(trace)]
+    if not shutil.which("strace") or subprocess.run([*strace, "true"], capture_output=True, check=False).returncode:
+        strace = []  # not installed, or not allowed here
+    argv = [*strace, sys.executable, "-m", "regard", *COMMANDS[name]]
+    done = subprocess.run(argv, cwd=corpus, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert not watched.exists(), watched.read_text()
+    if trace.exists():  # libraries in C++ too
+        assert "AF_INET" not in trace.read_text()
     left = {str(path.relative_to(home)) for path in home.rglob("*")}
     left = {path for path in left if not path.startswith(".cache/regard/")}
     assert left <= ALLOWED_AT_HOME, sorted(left)

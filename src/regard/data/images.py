@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,11 @@ REDUCED = (
     (0, cv2.IMREAD_COLOR),
 )
 """For each of OpenCV's reduced decodings, how many times the long side must be as long as the training size."""
+
+MAX_PIXELS = os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", "2**30")
+"""Largest image that OpenCV decodes; ``regard`` sets the variable before OpenCV is loaded, unless the user has."""
+MAX_BYTES = 2**30
+"""Largest file that is decoded from memory."""
 
 EXIF_ORIENTATION = 0x0112
 """EXIF tag of the camera's orientation: 1 is upright, 5 to 8 swap width and height."""
@@ -76,7 +82,7 @@ class ImageFile:
             raise RegardError(
                 "the file is not an image that OpenCV can decode",
                 file=self.path,
-                expected="one of " + ", ".join(sorted(IMAGE_SUFFIXES)),
+                expected=f"one of {', '.join(sorted(IMAGE_SUFFIXES))}, of up to {MAX_PIXELS} pixels",
             )
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
@@ -93,12 +99,21 @@ def read_reduced(image: ImageSource, imgsz: int) -> NDArray[np.uint8]:
 def _decode(path: Path, flag: int) -> cv2.typing.MatLike | None:
     """Decode to (H, W, 3) BGR, or None; from memory if OpenCV fails on the file (5.0 does for rotated TIFFs)."""
     try:
-        bgr = cv2.imread(str(path), flag)
-        if bgr is None and path.stat().st_size:
+        bgr = cv2.imread(str(path), flag) if is_encodable(path) else None
+        if bgr is None and 0 < path.stat().st_size <= MAX_BYTES:
             bgr = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flag)
     except (cv2.error, OSError):  # for example more pixels than OpenCV accepts
         return None
     return bgr
+
+
+def is_encodable(path: Path) -> bool:
+    """Check that a path is valid UTF-8, as OpenCV needs; its bindings crash the process on any other."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def image_size(image: ImageSource) -> tuple[int, int]:

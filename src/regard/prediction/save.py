@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from regard.config import SaveSettings
 from regard.errors import RegardError
 from regard.prediction.sources import Frame
+from regard.system.files import atomic_write
 from regard.system.prefetch import prefetch
 from regard.types import Detections
 from regard.visualize.boxes import draw_detections
@@ -67,9 +69,9 @@ def save_detections(
                     records.append(as_record(detections))
         if files.save_json:
             text = json.dumps(records, ensure_ascii=False, indent=1)
-            written.append(_write(folder / "detections.json", text.encode()))
+            written.append(_write(folder / "detections.json", _encoded(text)))
         if files.save_csv:
-            written.append(_write(folder / "detections.csv", _csv_text(records).encode()))
+            written.append(_write(folder / "detections.csv", _encoded(_csv_text(records))))
     except OSError as error:
         raise RegardError(f"cannot write here ({error.strerror or error})", file=folder) from error
     return written
@@ -137,39 +139,56 @@ class _Names:
 
 
 class _Videos:
-    """Writes the frames of one video after another, each under a temporary name until it is complete."""
+    """Writes the frames of one video after another, each to a temporary file until it is complete.
+
+    What an exception or Ctrl-C leaves of a video is kept as ``<name>.part.mp4``.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: cv2.VideoWriter | None = None
-        self._stem = ""
+        self._stem, self._frames = "", 0
+        self._part = folder
 
     def __enter__(self) -> _Videos:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._finish()
+    def __exit__(self, kind: object, *error: object) -> None:
+        self._finish(".mp4" if kind is None else ".part.mp4", is_whole=kind is None)
 
     def add(self, frame: Frame, image: NDArray[np.uint8], stem: str) -> list[Path]:
         """Append a frame; list the path of the video if this is its first frame."""
         is_new = stem != self._stem or self._writer is None
         if is_new:
-            self._finish()
+            self._finish(".mp4")
             height, width = image.shape[:2]
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._stem, self._writer = stem, cv2.VideoWriter(str(self._part(stem)), code, frame.fps, (width, height))
+            self._stem, self._frames = stem, 0
+            # A plain name, as FFmpeg takes some for patterns or protocols.
+            self._part = self._folder / f".{secrets.token_hex(8)}.tmp.mp4"
+            self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), frame.fps, (width, height))
+            if not self._writer.isOpened():
+                raise OSError(f"OpenCV cannot write a video of {width} x {height} pixels at {frame.fps:g} per second")
         assert self._writer is not None
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        self._frames += 1
         return [self._folder / f"{stem}.mp4"] if is_new else []
 
-    def _part(self, stem: str) -> Path:
-        return self._folder / f".{stem}.part.mp4"
-
-    def _finish(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
-            os.replace(self._part(self._stem), self._folder / f"{self._stem}.mp4")
-            self._writer = None
+    def _finish(self, suffix: str, *, is_whole: bool = True) -> None:
+        """Check that what was written can be read, which OpenCV does not say by itself, and rename it."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        try:
+            reader = cv2.VideoCapture(str(self._part))
+            there = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
+            reader.release()
+            if is_whole and there < self._frames:
+                raise OSError(f"of {self._frames} frames of {self._stem}.mp4 {max(there, 0)} were written")
+            if there > 0:
+                os.replace(self._part, self._folder / f"{self._stem}{suffix}")
+        finally:
+            self._part.unlink(missing_ok=True)
 
 
 def _frame_number(frame: Frame) -> str:
@@ -177,13 +196,19 @@ def _frame_number(frame: Frame) -> str:
 
 
 def _encode(image: NDArray[np.uint8], suffix: str) -> bytes:
-    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    is_encoded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not is_encoded:
+        raise OSError(f"OpenCV cannot encode an image of {image.shape[1]} x {image.shape[0]} pixels as {suffix}")
     return data.tobytes()
+
+
+def _encoded(text: str) -> bytes:
+    """Encode text in which file names may have bytes that are not UTF-8; those become escapes that JSON knows too."""
+    return text.encode(errors="backslashreplace")
 
 
 def _write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    with atomic_write(path) as file:
+        file.write(data)
     return path

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import os
 import re
+import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +20,14 @@ from numpy.typing import NDArray
 
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.system.files import is_file, is_folder
 from regard.system.prefetch import prefetch_map
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-DOWNLOAD_SECONDS = 20
+DOWNLOAD_SECONDS, DOWNLOAD_BYTES = 20, 64 * 2**20
+"""Time without an answer, and three times that in all; and size, of the body of a URL."""
+FPS, MAX_FPS = 25.0, 1000.0
+"""Frames per second of a video that does not state them, and the most that are believed."""
 READERS = 2
 """Number of threads that decode the images of a folder: one is enough for a CPU, but not for a GPU."""
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -70,7 +78,7 @@ def is_single_image(source: Source) -> bool:
     if not isinstance(source, (str, Path)):
         return False
     name = str(source)
-    return _is_url(name) or (Path(name).is_file() and Path(name).suffix.lower() not in VIDEO_SUFFIXES)
+    return _is_url(name) or (is_file(name) and Path(name).suffix.lower() not in VIDEO_SUFFIXES)
 
 
 def holds_one_image(source: Source) -> bool:
@@ -121,12 +129,12 @@ def _checked(read: Frame | RegardError) -> Frame:
 
 def _paths(name: str) -> list[Path]:
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         return [path]
-    if path.is_dir():
+    if is_folder(path):
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     elif glob.has_magic(name):
-        found = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if p.is_file())
+        found = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if is_file(p))
     else:
         raise _nothing_there(name)
     if not found:
@@ -143,25 +151,41 @@ def _nothing_there(name: str) -> RegardError:
         hint = "record a video and give its path; a camera's frames, as RGB arrays, go to regard.predict in Python"
         return RegardError(f"{name!r}: {what}", expected="files, folders, patterns, or http(s) URLs", hint=hint)
     folder = Path(name).parent
-    neighbours = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    neighbours = [p.name for p in folder.iterdir()] if is_folder(folder) else []
     return RegardError("no such file or folder", file=name, hint=nearest(Path(name).name, neighbours))
 
 
 def _video_frames(path: Path) -> Iterator[Frame]:
-    video = cv2.VideoCapture(str(path))
-    try:
-        fps = video.get(cv2.CAP_PROP_FPS) or 25.0
-        number = 0
+    number = 0
+    with _opened(path) as video:
+        stated = video.get(cv2.CAP_PROP_FPS)
+        fps = stated if 0 < stated <= MAX_FPS else FPS
         while True:
             there_is_more, bgr = video.read()
             if not there_is_more:
                 break
             yield Frame(_to_rgb(bgr), f"{path}#{number}", str(path), fps)
             number += 1
-    finally:
-        video.release()
     if number == 0:
         raise RegardError("cannot read this video", file=path, expected="a format that OpenCV's FFmpeg decodes")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+    """Open a video with FFmpeg alone: OpenCV's other readers take names for patterns and print what they read.
+
+    A link with a plain name stands for the file: FFmpeg takes some names for protocols and numbers, and OpenCV's
+    bindings crash on those that are not UTF-8.
+    """
+    with contextlib.ExitStack() as stack:
+        if os.name == "posix" and not re.fullmatch(r"[\w./ -]+", str(path), re.ASCII):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="regard-"))
+            link = Path(folder, f"video{path.suffix.lower()}")
+            os.symlink(path.absolute(), link)
+            path = link
+        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        stack.callback(video.release)
+        yield video
 
 
 def _is_url(name: str) -> bool:
@@ -173,12 +197,20 @@ def _download(url: str) -> NDArray[np.uint8]:
     import urllib.request
 
     try:
+        end = time.monotonic() + 3 * DOWNLOAD_SECONDS
+        data = b""
         with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
-            data = response.read()
+            while block := response.read1(2**20):
+                data += block
+                if len(data) > DOWNLOAD_BYTES or time.monotonic() > end:
+                    raise ValueError(f"more than {DOWNLOAD_BYTES:,} bytes or {3 * DOWNLOAD_SECONDS} seconds")
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise RegardError(f"cannot download {url} ({reason})", hint="save the image and give its path") from error
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:  # for example more pixels than OpenCV accepts
+        bgr = None
     if bgr is None:
         raise RegardError(f"{url} is not an image", expected="an image file that OpenCV decodes")
     return _to_rgb(bgr)

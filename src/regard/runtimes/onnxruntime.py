@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from regard.runtimes.base import INPUT, Runtime, Session, SessionOptions, damaged, file_digest
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
+from regard.system.home import import_onnxruntime
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,8 +58,7 @@ class OnnxRuntime(Runtime):
 
 
 def _session(path: Path, options: SessionOptions, *, optimised: bool = False, keep: Path | None = None) -> Any:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     chosen = onnxruntime.SessionOptions()
     chosen.intra_op_num_threads = max(options.threads // options.streams, 1)
     chosen.log_severity_level = 3  # errors; warnings report which nodes it placed where, and that a graph is kept
@@ -93,9 +93,7 @@ def _open_kept(path: Path, options: SessionOptions) -> Any:
 
 
 def _prefix() -> str:
-    import onnxruntime
-
-    return hashlib.sha256(json.dumps([onnxruntime.__version__, _processor()]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([import_onnxruntime().__version__, _processor()]).encode()).hexdigest()[:16]
 
 
 def _processor() -> list[str]:

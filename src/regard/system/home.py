@@ -39,6 +39,19 @@ def keep_matplotlib_in_cache() -> None:
             return  # it then finds a temporary folder by itself
 
 
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime without the telemetry that some of its builds have, which keeps a number for this machine.
+
+    The variable is read when its library is loaded; the call is for a program that has loaded it already.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if hasattr(onnxruntime, "disable_telemetry_events"):
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry, which sends an event to an analytics host on each import.
 
