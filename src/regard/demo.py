@@ -14,7 +14,6 @@ from statistics import mean
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from regard.ablate.console import print_verdict
@@ -23,6 +22,7 @@ from regard.ablate.plan import Plan, make_plan
 from regard.ablate.study import run_study
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
 from regard.system.resources import available_cores
+from regard.system.terminal import plain_console
 
 IMAGES = "train=1000&val=200&test=0"
 CONTEXT, LOCAL = f"synthetic:context?{IMAGES}", f"synthetic:local?{IMAGES}"
@@ -90,7 +90,7 @@ def run_demo(folder: Path) -> StudyRecord:
     Raises:
         RegardError: the folder contains another study, or is in use.
     """
-    console, parallel = Console(), min(available_cores(), MOST_PARALLEL)
+    console, parallel = plain_console(), min(available_cores(), MOST_PARALLEL)
     context, local = context_plan(), local_plan()
     console.print(WHAT, highlight=False)
     console.print(

@@ -9,7 +9,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from regard.system.terminal import console, never_fail_to_encode, printable
+from regard.system.terminal import never_fail_to_encode, plain_console, printable
 
 EVIL = "cat\x1b]0;owned\x07\x9b31m[/] [red]:smile:\u202e\r"
 
@@ -23,7 +23,8 @@ def test_control_characters_are_shown() -> None:
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_console_obeys_neither_markup_nor_control_characters(is_terminal: bool) -> None:
     file = io.StringIO()
-    out = console(file=file, force_terminal=is_terminal, width=200, color_system="standard" if is_terminal else None)
+    colours = "standard" if is_terminal else None
+    out = plain_console(file=file, force_terminal=is_terminal, width=200, color_system=colours)
     table = Table(title=EVIL)
     table.add_column(EVIL)
     table.add_row(EVIL, style="bold")

@@ -29,6 +29,7 @@ from regard.ablate.statistics import draw_images, image_interval
 from regard.ablate.trainable import Experiment, Missing
 from regard.ablate.verdict import analyse
 from regard.errors import RegardError
+from regard.system.terminal import plain_console
 
 
 def run_study(
@@ -57,7 +58,7 @@ def run_study(
     Raises:
         RegardError: the plan, the data or a variant is wrong; the folder contains another study, or is in use.
     """
-    study, console = StudyFolder(Path(folder)), console or Console()
+    study, console = StudyFolder(Path(folder)), console or plain_console()
     with study.locked():
         experiment = experiment or _detectors(plan)
         train = plan.train if isinstance(plan, Plan) else {}

@@ -71,15 +71,14 @@ def ablate(
     """
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-
     from regard.ablate import power_analysis
     from regard.ablate.console import epochs_of, print_verdict, study_table
     from regard.ablate.plan import make_plan, read_plan
     from regard.ablate.study import run_study
+    from regard.system.terminal import plain_console
 
     chosen = read_plan(file, plan) if file else make_plan(plan)
-    console = Console()
+    console = plain_console()
     if dry_run:
         power_analysis.dry_run(chosen, console, processes=processes)
         if ray:
@@ -106,14 +105,13 @@ def status(
     """Print the progress of a study."""
     import json
 
-    from rich.console import Console
-
     from regard.ablate.console import epochs_of, metric_so_far, print_lines, study_table
     from regard.ablate.folder import read_study
+    from regard.system.terminal import plain_console
 
     study, epochs = read_study(folder), epochs_of(folder)
     if format == "text":
-        console = Console()
+        console = plain_console()
         console.print(study_table(study, epochs))
         print_lines(console, [f"{run.variant}, seed {run.seed}: {run.error}" for run in study.runs if run.error])
         return

@@ -10,6 +10,7 @@ import typer
 from regard.cli.options import Device, ImageSize, Model, Module, load_model, place
 from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
+from regard.system.terminal import printable
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -67,7 +68,7 @@ def attend(
     point = None if query is None else _point(query)
     view = api.attend(detector, image, layer=layer, query=point, kind=kind, of_class=of_class, imgsz=imgsz)
     suffix = "-gradient" if kind == "gradient" else ""
-    print(f"{view.title}\n{view.save(output or Path(f'{view.layer}{suffix}.png'))}")
+    print(printable(f"{view.title}\n{view.save(output or Path(f'{view.layer}{suffix}.png'))}"))
 
 
 def _list_layers(detector: Detector) -> None:
@@ -76,7 +77,7 @@ def _list_layers(detector: Detector) -> None:
     listed = attention_layers(detector)
     width = max((len(entry.name) for entry in listed), default=0)
     for entry in listed:
-        print(f"{entry.name:{width}}  {entry.module}, {entry.channels} channels, stride {entry.stride}")
+        print(printable(f"{entry.name:{width}}  {entry.module}, {entry.channels} channels, stride {entry.stride}"))
     if not listed:
         print("This model has no attention layer; add one with regard insert.")
     print("--kind gradient works for any layer; regard summary lists them.")

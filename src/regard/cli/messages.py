@@ -9,6 +9,7 @@ import warnings
 from typing import TextIO
 
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.system.terminal import printable
 
 LEVEL_VARIABLE = "REGARD_LOG"
 """Environment variable with the lowest level of the messages that are shown."""
@@ -41,9 +42,9 @@ class _Handler(logging.Handler):
         return _Handler, ()  # for processes that training spawns
 
     def emit(self, record: logging.LogRecord) -> None:
-        from rich.console import Console  # not needed for a command that logs nothing
+        from regard.system.terminal import plain_console  # not needed for a command that logs nothing
 
-        console = Console(stderr=True, soft_wrap=True)
+        console = plain_console(stderr=True, soft_wrap=True)
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         console.print(f"{level}{self.format(record)}", markup=False, highlight=False)
 
@@ -58,6 +59,6 @@ def _show_warning(
 ) -> None:
     """Print the project's own warnings as plain lines, and others as Python does."""
     if issubclass(category, RegardWarning | DeprecationWarning):
-        print(f"warning: {message}", file=sys.stderr)
+        print(printable(f"warning: {message}"), file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")

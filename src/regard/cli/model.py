@@ -23,6 +23,7 @@ from regard.cli.options import (
 )
 from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
+from regard.system.terminal import printable
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -43,15 +44,15 @@ def summary(
     allow_miswired: AllowMiswired = False,
 ) -> None:
     """Print a model's layers with shapes, parameters and FLOPs; report wiring errors."""
-    from rich.console import Console
+    from regard.system.terminal import plain_console
 
     detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     table = detector.summary(imgsz)
     if format == "text":
-        console = Console()
+        console = plain_console()
         console.print(table) if console.width >= 120 else print(table)
     else:
-        print(table.to_json() if format == "json" else table.to_markdown())
+        print(printable(table.to_json() if format == "json" else table.to_markdown()))
 
 
 def cost(
@@ -65,17 +66,16 @@ def cost(
     allow_miswired: AllowMiswired = False,
 ) -> None:
     """Print FLOPs, time and memory of every layer, and how much a cheaper attention could speed up the whole model."""
-    from rich.console import Console
-
     from regard import api
+    from regard.system.terminal import plain_console
 
     detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     report = api.cost(place(detector, device), imgsz=imgsz, repeats=repeats)
     if format == "text":
-        console = Console()
+        console = plain_console()
         console.print(report) if console.width >= 110 else print(report)
     else:
-        print(report.to_json() if format == "json" else report.to_markdown())
+        print(printable(report.to_json() if format == "json" else report.to_markdown()))
 
 
 def insert(
@@ -179,4 +179,4 @@ def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: 
             )
         with atomic_write(output) as file:
             file.write(text.encode())
-    print(f"{output}: {detector.summary().totals}")
+    print(printable(f"{output}: {detector.summary().totals}"))

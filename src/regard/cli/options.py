@@ -102,8 +102,7 @@ def load_model(
     model: str, *, modules: Sequence[str] | None = None, weights: str | None = None, allow_miswired: bool = False
 ) -> Detector:
     """Load a detector; where weights come from another file, report which tensors were loaded."""
-    from rich.console import Console
-
+    from regard.system.terminal import plain_console
     from regard.weights.detector import load_detector, load_matching
 
     classes = modules_of(modules)
@@ -111,7 +110,7 @@ def load_model(
     if weights is None:
         return detector
     detector, report = load_matching(detector, load_detector(weights, modules=classes))
-    Console(stderr=True).print(report)
+    plain_console(stderr=True).print(report)
     return detector
 
 

@@ -12,6 +12,7 @@ from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import AllowMiswired, Module, Weights, callbacks_of, load_model, modules_of
 from regard.config import TrainSettings, checked
 from regard.errors import RegardError, RegardWarning
+from regard.system.terminal import printable
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -49,9 +50,8 @@ def train(
     allow_miswired: AllowMiswired = False,
 ) -> None:
     """Train a detector; the folder of the run keeps weights, results, settings and images."""
-    from rich.console import Console
-
     from regard import api
+    from regard.system.terminal import plain_console
 
     watch: dict[str, Any] = {"callbacks": callbacks_of(callback), "verbose": verbose}
     if resume is not None:
@@ -64,7 +64,7 @@ def train(
             raise RegardError("no model or no data", expected="regard train MODEL --data DATA, or --resume FOLDER")
         detector = _start(model, module, weights, allow_miswired, checked(TrainSettings, settings))
         run = api.train(detector, data, folder=output, **settings, **watch)
-    console = Console()
+    console = plain_console()
     console.print(run.metrics)
     for name, gamma in run.gates.items():
         console.print(f"gate of {name}: {gamma:+.4f}")
@@ -79,7 +79,7 @@ def _start(
 
     torch.manual_seed(settings.seed)  # a model without weights starts from random ones
     detector = load_model(model, modules=modules, weights=weights, allow_miswired=allow_miswired)
-    print(detector.summary(settings.imgsz))
+    print(printable(detector.summary(settings.imgsz)))
     return detector
 
 
@@ -103,14 +103,13 @@ def check(
     sheet: Annotated[Path, typer.Option(help="File for a contact sheet of labelled images.")] = Path("data_check.jpg"),
 ) -> None:
     """List the problems of a data set and how they are handled, and draw labelled images on one sheet."""
-    from rich.console import Console
-
     from regard.data.check import check_data
     from regard.data.formats import load_data
+    from regard.system.terminal import plain_console
     from regard.visualize.contact_sheet import check_suffix, write_contact_sheet
 
     check_suffix(sheet)
     data = load_data(path)
-    Console().print(check_data(data))
+    plain_console().print(check_data(data))
     if write_contact_sheet(data, sheet):
         print(f"contact sheet: {sheet}")

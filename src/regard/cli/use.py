@@ -21,6 +21,7 @@ from regard.config import (
     part_of,
 )
 from regard.errors import RegardError
+from regard.system.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,9 +46,8 @@ def val(
     """Measure a detector, or an exported file, on labelled images by the COCO protocol."""
     import json
 
-    from rich.console import Console
-
     from regard.evaluation import validate
+    from regard.system.terminal import plain_console
 
     asked = checked(ValSettings, settings)
     metrics = validate(_opened(model, module, asked), data, asked)
@@ -58,7 +58,7 @@ def val(
     if format == "json":
         print(json.dumps(metrics.to_dict(), indent=2))
     else:
-        Console().print(metrics)
+        plain_console().print(metrics)
 
 
 @with_settings(settings=PredictSettings, saving=SaveSettings)
@@ -111,7 +111,7 @@ def export(
     module: Module = None,
 ) -> None:
     """Export to ONNX, OpenVINO or TorchScript with dynamic batch and size, and compare the file with PyTorch."""
-    from rich.console import Console
+    from regard.system.terminal import plain_console
 
     asked = checked(ExportSettings, settings)
     example = _example(image, data)
@@ -122,7 +122,7 @@ def export(
 
     path = output or default_path(Path(model), asked.format or "onnx")
     format = asked.format or (None if output else "onnx")
-    Console().print(api.export(detector, path, image=example, **{**settings, "format": format}))
+    plain_console().print(api.export(detector, path, image=example, **{**settings, "format": format}))
 
 
 def _opened(model: str, modules: list[str] | None, settings: ModelSettings, *, parallel: bool = False) -> Predictor:
@@ -157,5 +157,5 @@ def _printed(stream: Iterable[tuple[Frame, Detections]]) -> Iterator[tuple[Frame
             name = found.names[int(class_id)]
             counts[name] = counts.get(name, 0) + 1
         counted = ", ".join(f"{n} {name}" for name, n in counts.items()) or "nothing"
-        print(f"{frame.source}: {counted}")
+        print(printable(f"{frame.source}: {counted}"))
         yield frame, found

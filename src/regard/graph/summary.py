@@ -18,6 +18,7 @@ from regard.graph.detector import Detector
 from regard.graph.dialects.yolov5 import integer_sources
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.gate import Gated
+from regard.system.terminal import plain_console
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Summary:
     strides: tuple[int, ...]
 
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=160, color_system=None)
+        console = plain_console(file=io.StringIO(), width=160, color_system=None)
         console.print(self)
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue().rstrip("\n")

@@ -24,6 +24,7 @@ from regard.profiling.advice import Variant, advise, variants_for
 from regard.profiling.bound import Bound, bounds
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
+from regard.system.terminal import plain_console
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class CostReport:
         return "\n\n".join(parts)
 
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=120, color_system=None)
+        console = plain_console(file=io.StringIO(), width=120, color_system=None)
         console.print(self)
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue().rstrip("\n")

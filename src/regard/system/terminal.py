@@ -31,7 +31,7 @@ def never_fail_to_encode() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def console(**options: Any) -> Console:
+def plain_console(**options: Any) -> Console:
     """Make a rich console that shows text as it is: no markup, no emoji codes, no control characters.
 
     Args:

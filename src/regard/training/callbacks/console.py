@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from regard.system.resources import peak_memory
+from regard.system.terminal import plain_console
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import BatchEnd, EpochEnd, EpochStart, RunEnd, RunFailed
 
@@ -25,7 +26,7 @@ class ConsoleProgress(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console()
+        self.console = console or plain_console()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),  # what the other columns leave
