@@ -367,9 +367,7 @@ def attend(
     """
     if not is_single_image(image):
         next(frames(image), None)  # raises an error of its own if there is no such file
-        raise RegardError(
-            f"{image!r} is not a single image", expected="an image file, URL or (H, W, 3) uint8 RGB array"
-        )
+        raise RegardError(f"{image!r} is not a single image", expected="an image file, a URL or an (H, W, 3) array")
     pixels = next(frames(image)).image
     return attend_to_array(model, pixels, layer=layer, query=query, kind=kind, of_class=of_class, imgsz=imgsz)
 
