@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -295,6 +296,14 @@ def test_saving_gives_every_source_its_own_files(tmp_path: Path) -> None:
     assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
     assert (out / "labels" / "Cat_3.txt").read_text() == ""
     assert sum(1 for _ in frames(out / "cat_4.mp4")) == 5
+
+
+def test_images_of_addresses_get_names_that_windows_accepts(tmp_path: Path) -> None:
+    (image, found), *_ = predict_iter(_FindsWhite(), _write_image(tmp_path / "one.png", _scene(31, 37)), imgsz=64)
+    names = {"a:b*c.jpg?x=1": "a_b_c.jpg", "con.png": "_con.png", "one.": "one.png", "": "image.png"}
+    stream = [(replace(image, source=f"https://somewhere/{name}"), found) for name in names]
+    written = save_detections(stream, tmp_path / "out", SaveSettings(save_json=False, save_csv=False))
+    assert [p.name for p in written] == list(names.values())
 
 
 def test_saved_numbers_are_those_found(tmp_path: Path) -> None:

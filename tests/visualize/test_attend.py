@@ -91,8 +91,8 @@ def test_a_gradient_map_is_in_pixels_of_the_image(model: Detector) -> None:
         ({"layer": "p9", "kind": "gradient"}, "no layer is called 'p9'"),
         ({"layer": "p4.mha", "query": (128, 0)}, "outside the image of 128 x 96"),
         ({"layer": "p4.mha", "kind": "mop"}, "did you mean 'map'"),
-        ({"layer": "p4", "kind": "gradient", "of_class": "class7"}, "no class 'class7'"),
-        ({"layer": "p4", "kind": "gradient", "of_class": 2}, "no class 2"),
+        ({"layer": "p4", "kind": "gradient", "of_class": "class7"}, "unknown class 'class7'"),
+        ({"layer": "p4", "kind": "gradient", "of_class": 2}, "unknown class '2'"),
         ({"layer": 99}, "no row 99"),
     ],
 )

@@ -10,6 +10,7 @@ import typer
 from regard.cli.options import Device, ImageSize, Model, Module, load_model, place
 from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
+from regard.system.files import portable_name
 from regard.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def attend(
     point = None if query is None else _point(query)
     view = api.attend(detector, image, layer=layer, query=point, kind=kind, of_class=of_class, imgsz=imgsz)
     suffix = "-gradient" if kind == "gradient" else ""
-    print(printable(f"{view.title}\n{view.save(output or Path(f'{view.layer}{suffix}.png'))}"))
+    print(printable(f"{view.title}\n{view.save(output or Path(portable_name(f'{view.layer}{suffix}.png')))}"))
 
 
 def _list_layers(detector: Detector) -> None:

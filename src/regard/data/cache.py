@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from regard.data.images import ImageFile, read_reduced
 from regard.data.letterbox import Image, fit_long_side
 from regard.errors import RegardError
 from regard.system.files import atomic_write, is_file
+from regard.system.resources import available_cores
 
 CacheKind = Literal["none", "ram", "disk"]
 
@@ -50,7 +50,7 @@ class RamCache:
     """Reads all images in advance, in threads, so that forked worker processes share their memory."""
 
     def __init__(self, sources: Sequence[ImageSource], imgsz: int) -> None:
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             self.images = list(pool.map(Uncached(sources, imgsz).read, range(len(sources))))
 
     def read(self, index: int) -> Image:

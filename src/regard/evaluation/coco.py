@@ -17,6 +17,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from regard.data.dataset import Sample
+from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.system.files import atomic_write
 from regard.types import Detections
 
@@ -116,8 +117,7 @@ def _ground_truth(detections: Sequence[Detections], records: Sequence[Sample], c
 def pixel_boxes(record: Sample, image_size: tuple[int, int]) -> NDArray[np.float64]:
     """Convert the labelled boxes to (N, 4) left, top, right, bottom in pixels."""
     height, width = image_size
-    centre, size = record.boxes_cxcywh[:, :2], record.boxes_cxcywh[:, 2:]
-    return np.concatenate([centre - size / 2, centre + size / 2], axis=1) * (width, height, width, height)
+    return cxcywh_to_xyxy(record.boxes_cxcywh) * (width, height, width, height)
 
 
 def _mean(precision: NDArray[np.float64]) -> float:

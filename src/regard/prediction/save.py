@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from regard.config import SaveSettings
 from regard.errors import RegardError
+from regard.geometry.boxes import xyxy_to_cxcywh
 from regard.prediction.sources import Frame
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, portable_name
 from regard.system.prefetch import prefetch
 from regard.types import Detections
 from regard.visualize.boxes import draw_detections
@@ -80,9 +81,9 @@ def save_detections(
 def yolo_text(detections: Detections, with_score: bool = False) -> str:
     """Write YOLO label lines: class, centre x, centre y, width, height as fractions of the image, and the score."""
     height, width = detections.image_size
-    x1, y1, x2, y2 = (detections.boxes_xyxy.astype(np.float64) / (width, height, width, height)).T
-    columns = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, *([detections.scores] if with_score else [])]
-    rows = zip(detections.class_ids, zip(*columns, strict=True), strict=True)
+    boxes = xyxy_to_cxcywh(detections.boxes_xyxy.astype(np.float64) / (width, height, width, height))
+    columns = np.column_stack((boxes, detections.scores)) if with_score else boxes
+    rows = zip(detections.class_ids, columns, strict=True)
     return "".join(f"{class_id} {' '.join(f'{value:.6f}' for value in values)}\n" for class_id, values in rows)
 
 
@@ -125,7 +126,10 @@ class _Names:
             if frame.video not in self._of_video:
                 self._of_video[frame.video] = self._free(Path(frame.video).stem)
             return self._of_video[frame.video], ".mp4"
-        path = PurePosixPath(urlsplit(frame.source).path) if "://" in frame.source else Path(frame.source)
+        if "://" in frame.source:  # its name may be one that no file can have; that of a file stays that of its labels
+            path: PurePath = PurePosixPath(portable_name(PurePosixPath(urlsplit(frame.source).path).name or "image"))
+        else:
+            path = Path(frame.source)
         suffix = path.suffix.lower()
         return self._free(path.stem or "image"), suffix if suffix in (".jpg", ".jpeg", ".png", ".webp") else ".png"
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.letterbox import letterbox
+from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.geometry.nms import suppress
 from regard.runtimes.base import Float32, Session
 from regard.types import Predictor
@@ -103,9 +104,8 @@ def _relative(found: Float32, expected: Float32, stride: int) -> Float32:
 
 def _detections(rows: Float32) -> Float32:
     """Turn (n, 4 + nc), with one score each, into (n, 6): left, top, right, bottom, score, class."""
-    low, high = rows[:, :2] - rows[:, 2:4] / 2, rows[:, :2] + rows[:, 2:4] / 2
-    scores = rows[:, 4:]
-    return np.column_stack((low, high, scores.max(axis=1, initial=0), scores.argmax(axis=1))).astype(np.float32)
+    boxes, scores = cxcywh_to_xyxy(rows[:, :4]), rows[:, 4:]
+    return np.column_stack((boxes, scores.max(axis=1, initial=0), scores.argmax(axis=1))).astype(np.float32)
 
 
 def _compare_detections(found: Float32, expected: Float32, stride: int) -> float:

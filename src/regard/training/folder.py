@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.system.files import atomic_write
+from regard.system.resources import available_cores
 from regard.weights.detector import save_detector
 from regard.weights.store import load_state, save_state
 
@@ -103,7 +103,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": platform.machine(),
-        "cpus": os.cpu_count(),
+        "cpus": available_cores(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "git": git_state(Path.cwd()),

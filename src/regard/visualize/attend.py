@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.config import IMGSZ
+from regard.data.dataset import class_index
 from regard.data.letterbox import letterbox_rect, restore_boxes
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
@@ -133,9 +134,8 @@ def attend(
     if kind == "gradient":
         name, module = _any_layer(model, layer)
         at = None if query is None else to_input(query, placement)
-        found: AttentionMap | GradientMap = gradient_map(
-            model, images, module, point=at, class_id=_class_id(of_class, model.names)
-        )
+        class_id = None if of_class is None else class_index(str(of_class), list(model.names.values()))
+        found: AttentionMap | GradientMap = gradient_map(model, images, module, point=at, class_id=class_id)
     elif kind == "map":
         name, module = _attention_layer(model, layer)
         query = query or (placement.image_size[1] / 2, placement.image_size[0] / 2)
@@ -253,18 +253,3 @@ def _any_layer(model: Detector, layer: str | int, also: Iterable[str] = ()) -> t
         )
     name = model.spec.layer(layer).name
     return name, model.layer(name)
-
-
-def _class_id(wanted: str | int | None, names: dict[int, str]) -> int | None:
-    if wanted is None:
-        return None
-    by_name = {name: i for i, name in names.items()}
-    if wanted in by_name:
-        return by_name[str(wanted)]
-    if str(wanted).isdigit() and int(wanted) in names:
-        return int(wanted)
-    raise RegardError(
-        f"the detector has no class {wanted!r}",
-        expected=f"a name, or 0 to {len(names) - 1}",
-        hint=nearest(wanted, by_name),
-    )

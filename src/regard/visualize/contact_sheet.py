@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import DetectionDataset, Sample
 from regard.errors import RegardError
+from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.system.files import atomic_write
 from regard.visualize.boxes import WHITE, Colour, class_colour, draw_boxes, draw_text, text_width
 
@@ -123,8 +124,7 @@ def _tile(image: Image, sample: Sample, names: tuple[str, ...], height: int) -> 
     scale = min(TILE_WIDTH / image.shape[1], height / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    centre, extent = sample.boxes_cxcywh[:, :2], sample.boxes_cxcywh[:, 2:]
-    boxes = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1) * (size * 2)
+    boxes = cxcywh_to_xyxy(sample.boxes_cxcywh) * (size * 2)
     colours = [class_colour(int(class_id)) for class_id in sample.class_ids]
     captions = [_caption(int(class_id), names) for class_id in sample.class_ids]
     labelled = draw_boxes(np.asarray(small, dtype=np.uint8), boxes, captions, colours, letter_height=8)

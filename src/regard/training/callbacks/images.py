@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from regard.config import PREDICT
 from regard.data.dataset import Sample
+from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.prediction import predict
 from regard.system.files import atomic_write
 from regard.training.callbacks.base import Callback
@@ -71,7 +72,7 @@ def draw_batch(batch: Batch, names: Sequence[str], file: Path) -> None:
     for i, image in enumerate(batch.images[:MOST].permute(0, 2, 3, 1).contiguous().numpy()):
         chosen = batch.targets.image_index == i
         boxes, class_ids = batch.targets.boxes_cxcywh[chosen].numpy(), batch.targets.class_ids[chosen].numpy()
-        tiles.append(_drawn(image, _corners(boxes), class_ids, names))
+        tiles.append(_drawn(image, cxcywh_to_xyxy(boxes), class_ids, names))
     _write(file, tiles)
 
 
@@ -87,7 +88,7 @@ def draw_predictions(
         images = [sample.image.read() for sample in row]
         blank = [np.full_like(images[0][:1, :1], GROUND)] * (COLUMNS - len(row) if len(chosen) > COLUMNS else 0)
         for image, sample in zip(images, row, strict=True):
-            labelled = _drawn(image, _corners(sample.boxes_cxcywh), sample.class_ids, names)
+            labelled = _drawn(image, cxcywh_to_xyxy(sample.boxes_cxcywh), sample.class_ids, names)
             tiles.append(_headed(labelled, "labelled"))
         tiles += blank
         for image in images:
@@ -135,11 +136,6 @@ def _write(file: Path, tiles: Sequence[NDArray[np.uint8]], columns: int = COLUMN
     _, encoded = cv2.imencode(".jpg", sheet)
     with atomic_write(file) as out:
         out.write(encoded.tobytes())
-
-
-def _corners(boxes: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Convert (N, 4) centre and size to (N, 4) left, top, right, bottom."""
-    return np.concatenate((boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), axis=1)
 
 
 def _headed(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
