@@ -16,7 +16,7 @@ from regard.ablate.statistics import draw_images, estimate, holm, image_interval
 from regard.ablate.verdict import Verdict, decide
 from regard.data.dataset import Sample
 from regard.evaluation.coco import coco_evaluate
-from regard.evaluation.reweigh import match_classes, weighted_ap
+from regard.evaluation.matching import match_classes, weighted_ap
 from regard.types import Detections
 
 NAN = math.nan

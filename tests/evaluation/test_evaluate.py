@@ -25,7 +25,7 @@ from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
 from regard.evaluation import Metrics, detect, evaluate, save_coco_json, score
 from regard.evaluation.coco import ALL_AREAS, coco_evaluate, pixel_boxes
-from regard.evaluation.matching import judge, overlaps
+from regard.evaluation.matching import match_classes, overlaps
 from regard.types import Detections, LetterboxedBatch, LetterboxTransform
 
 SIZE = (97, 211)
@@ -133,11 +133,11 @@ def test_own_matching_gives_the_ap50_of_coco() -> None:
     many = _random_boxes(rng, 140)  # more than the 100 detections that count
     records.append(_record(many[:40], [0] * 40, [False] * 40))
     detections.append(_found(many, np.linspace(0.01, 0.9, 140).tolist(), [0] * 140))
-    judged, labels = judge(detections, records, 5)
     coco = coco_evaluate(detections, records, 5)
-    for class_id, ((_, right), n) in enumerate(zip(judged, labels.tolist(), strict=True)):
-        if not n:
+    for class_id, own in enumerate(match_classes(detections, records, 5, (0.5,))):
+        if not (n := own.labels.sum()):
             continue
+        right = own.right[0][~own.ignored[0]]
         correct = np.cumsum(right)
         precision = np.maximum.accumulate((correct / np.arange(1, len(right) + 1))[::-1])[::-1]
         at = np.searchsorted(correct / n, np.linspace(0, 1, 101), side="left")

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from regard.evaluation.matching import match, overlaps
-from regard.evaluation.reweigh import IOUS
+from regard.evaluation.matching import IOUS, match, overlaps
 
 
 def _of_pycocotools(

@@ -12,7 +12,7 @@ from regard.ablate.folder import VAL, RunRecord
 from regard.data.dataset import Sample
 from regard.data.images import image_size
 from regard.errors import RegardError
-from regard.evaluation.reweigh import match_classes, weighted_ap
+from regard.evaluation.matching import match_classes, weighted_ap
 from regard.types import Detections
 
 LEVELS = {"ap": slice(None), "ap50": slice(0, 1), "ap75": slice(5, 6)}

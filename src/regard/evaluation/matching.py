@@ -1,8 +1,13 @@
-"""Which detections are right at IoU 0.5: precision and recall against confidence, and the confusion of classes."""
+"""Which detections are right: by class and IoU threshold, what follows from that, and the confusion of classes.
+
+Detections are matched with labels once, as in COCO. Precision, recall, and the AP of a weighted set of images, as a
+bootstrap over images needs it, are sums over the matches.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +17,39 @@ from regard.evaluation.coco import pixel_boxes
 from regard.types import Detections
 
 IOU = 0.5
+IOUS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0, 1, 101)
+MOST = 100
+"""Detections of a class that count in an image."""
 CONFUSION_CONFIDENCE = 0.25
 CONFIDENCE = np.linspace(0, 1, 1001)
+CELLS = 2**22
+"""Weights that are held in memory at a time."""
 
 Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
 
 
-def overlaps(found_xyxy: Float, labelled_xyxy: Float, crowd: NDArray[np.bool_]) -> Float:
+@dataclass(frozen=True)
+class ClassMatches:
+    """The detections of one class in all images, best score first.
+
+    Attributes:
+        images: (D,) int64, the image that each lies in.
+        scores: (D,) float32.
+        right: (T, D) bool, whether it takes a labelled box, for each IoU threshold.
+        ignored: (T, D) bool, whether it lies in a crowd.
+        labels: (images,) int64, labelled boxes that are no crowds.
+    """
+
+    images: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    right: Bool
+    ignored: Bool
+    labels: NDArray[np.int64]
+
+
+def overlaps(found_xyxy: Float, labelled_xyxy: Float, crowd: Bool) -> Float:
     """IoU of detections and labelled boxes; with a crowd, the fraction of the detection inside it, as in COCO."""
     low = np.maximum(found_xyxy[:, None, :2], labelled_xyxy[None, :, :2])
     high = np.minimum(found_xyxy[:, None, 2:], labelled_xyxy[None, :, 2:])
@@ -30,7 +61,7 @@ def overlaps(found_xyxy: Float, labelled_xyxy: Float, crowd: NDArray[np.bool_]) 
     return iou
 
 
-def match(iou: Float, crowd: NDArray[np.bool_], thresholds: Sequence[float] | Float = (IOU,)) -> NDArray[np.int64]:
+def match(iou: Float, crowd: Bool, thresholds: Sequence[float] | Float = (IOU,)) -> NDArray[np.int64]:
     """Assign detections to labelled boxes of their class, as pycocotools does.
 
     Greedy: each detection takes the free box of greatest overlap, and of several equal ones the last; failing that a
@@ -62,50 +93,86 @@ def match(iou: Float, crowd: NDArray[np.bool_], thresholds: Sequence[float] | Fl
     return taken
 
 
-def _last_greatest(iou: Float, least: Float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _last_greatest(iou: Float, least: Float) -> tuple[NDArray[np.int64], Bool]:
     """Find the last of the greatest values of each row, (T,), and whether it reaches ``least``, (T,)."""
     best = iou.shape[1] - 1 - iou[:, ::-1].argmax(axis=1)
     return best, iou[np.arange(len(iou)), best] >= least
 
 
-def judge(
-    detections: Sequence[Detections], records: Sequence[Sample], classes: int
-) -> tuple[list[tuple[NDArray[np.float32], NDArray[np.bool_]]], NDArray[np.int64]]:
-    """Find the true positives, class by class, among the 100 best detections of each image.
-
-    Returns:
-        For each class the scores of all its detections, greatest first, and whether each is right; those that lie in
-        a crowd are left out. And the number of its labelled boxes, (classes,).
-    """
-    scores: list[list[NDArray[np.float32]]] = [[] for _ in range(classes)]
-    right: list[list[NDArray[np.bool_]]] = [[] for _ in range(classes)]
-    labels = np.zeros(classes, dtype=np.int64)
-    for image, record in zip(detections, records, strict=True):
+def match_classes(
+    detections: Sequence[Detections],
+    records: Sequence[Sample],
+    classes: int,
+    thresholds: Sequence[float] | Float = IOUS,
+) -> list[ClassMatches]:
+    """Match the 100 best detections of each class in each record's image with its labels, class by class."""
+    labels = np.zeros((classes, len(records)), dtype=np.int64)
+    parts: list[list[tuple[int, NDArray[np.float32], Bool, Bool]]] = [[] for _ in range(classes)]
+    for index, (image, record) in enumerate(zip(detections, records, strict=True)):
         crowd = _crowd(record)
-        labels += np.bincount(record.class_ids[~crowd], minlength=classes)
+        labels[:, index] = np.bincount(record.class_ids[~crowd], minlength=classes)
         iou = overlaps(image.boxes_xyxy.astype(np.float64), pixel_boxes(record, image.image_size), crowd)
         for class_id in np.unique(image.class_ids):
             found = np.flatnonzero(image.class_ids == class_id)
-            found = found[np.argsort(-image.scores[found], kind="stable")][:100]
+            found = found[np.argsort(-image.scores[found], kind="stable")][:MOST]
             labelled = np.flatnonzero(record.class_ids == class_id)
-            taken = match(iou[np.ix_(found, labelled)], crowd[labelled])[0]
-            is_right = taken >= 0
-            counts = ~is_right
-            counts[is_right] = ~crowd[labelled[taken[is_right]]]
-            scores[class_id].append(image.scores[found][counts])
-            right[class_id].append(is_right[counts])
-    return [_best_first(s, r) for s, r in zip(scores, right, strict=True)], labels
+            taken = match(iou[np.ix_(found, labelled)], crowd[labelled], thresholds)
+            in_crowd = np.append(crowd[labelled], False)[taken]  # -1 reads the value appended
+            parts[class_id].append((index, image.scores[found], (taken >= 0) & ~in_crowd, in_crowd))
+    return [_joined(own, counts, len(thresholds)) for own, counts in zip(parts, labels, strict=True)]
 
 
-def curve(scores: NDArray[np.float32], right: NDArray[np.bool_], labels: int) -> tuple[Float, Float, Float]:
+def curve(own: ClassMatches) -> tuple[Float, Float, Float]:
     """Precision, recall and F1 of one class at each level of `CONFIDENCE`; NaN without labels."""
+    labels = int(own.labels.sum())
     if not labels:
         unknown = np.full(len(CONFIDENCE), np.nan)
         return unknown, unknown, unknown
-    found = np.searchsorted(-scores, -CONFIDENCE, side="right")
-    correct = np.concatenate([[0], np.cumsum(right)])[found]
+    counts = ~own.ignored[0]
+    found = np.searchsorted(-own.scores[counts], -CONFIDENCE, side="right")
+    correct = np.concatenate([[0], np.cumsum(own.right[0][counts])])[found]
     precision = correct / np.maximum(found, 1)
     return precision, correct / labels, 2 * correct / (found + labels)
+
+
+def weighted_ap(
+    matches: Sequence[ClassMatches], weights: NDArray[np.int64], ious: slice = slice(None)
+) -> NDArray[np.float64]:
+    """Compute AP for each row of weights, (B,); NaN if no image with a label has a weight.
+
+    Args:
+        matches: of every class.
+        weights: (B, images), how often each image counts.
+        ious: which of the thresholds 0.50, 0.55 ... 0.95; ``slice(1)`` gives AP50.
+    """
+    by_class = np.stack([_class_ap(own, weights, ious) for own in matches])
+    known = ~np.isnan(by_class)
+    count = known.sum(axis=0)
+    return np.where(known, by_class, 0).sum(axis=0) / np.where(count, count, np.nan)
+
+
+def _class_ap(own: ClassMatches, weights: NDArray[np.int64], ious: slice) -> NDArray[np.float64]:
+    rows = max(CELLS // max(len(own.images), 1), 1)
+    parts = [_rows_ap(own, weights[i : i + rows], ious) for i in range(0, len(weights), rows)]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _rows_ap(own: ClassMatches, weights: NDArray[np.int64], ious: slice) -> NDArray[np.float64]:
+    labels = weights @ own.labels
+    each = weights[:, own.images]
+    counted = np.cumsum(each, axis=1)
+    total = np.zeros(len(weights))
+    right, ignored = own.right[ious], own.ignored[ious]
+    for is_right, is_ignored in zip(right, ignored, strict=True):
+        places = np.flatnonzero(is_right)
+        found = np.cumsum(each[:, places], axis=1)
+        kept = np.cumsum(each * ~is_ignored, axis=1) if is_ignored.any() else counted
+        precision = found / np.maximum(kept[:, places], 1)  # falls between the right ones: only they can be greatest
+        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        recall = found / np.maximum(labels, 1)[:, None]
+        reached = np.searchsorted(RECALLS, recall, side="right")
+        total += (best * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
+    return np.where(labels > 0, total / len(right), np.nan)
 
 
 def confusion_matrix(detections: Sequence[Detections], records: Sequence[Sample], classes: int) -> NDArray[np.int64]:
@@ -140,15 +207,22 @@ def _pair(iou: Float) -> NDArray[np.int64]:
     return found_of
 
 
-def _best_first(
-    scores: list[NDArray[np.float32]], right: list[NDArray[np.bool_]]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    if not scores:
-        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool)
-    all_scores, all_right = np.concatenate(scores), np.concatenate(right)
-    order = np.argsort(-all_scores, kind="stable")
-    return all_scores[order], all_right[order]
+def _joined(
+    parts: Sequence[tuple[int, NDArray[np.float32], Bool, Bool]], labels: NDArray[np.int64], thresholds: int
+) -> ClassMatches:
+    """Join the matches of one class in all images, best score first; those of equal scores in the images' order."""
+    none = np.zeros((thresholds, 0), dtype=bool)
+    scores = np.concatenate([np.zeros(0, np.float32), *(part[1] for part in parts)])
+    images = np.concatenate([np.zeros(0, np.int64), *(np.full(len(part[1]), part[0]) for part in parts)])
+    order = np.argsort(-scores, kind="stable")
+    return ClassMatches(
+        images=images[order],
+        scores=scores[order],
+        right=np.concatenate([none, *(part[2] for part in parts)], axis=1)[:, order],
+        ignored=np.concatenate([none, *(part[3] for part in parts)], axis=1)[:, order],
+        labels=labels,
+    )
 
 
-def _crowd(record: Sample) -> NDArray[np.bool_]:
+def _crowd(record: Sample) -> Bool:
     return np.zeros(len(record.class_ids), dtype=bool) if record.crowd is None else record.crowd

@@ -8,7 +8,7 @@ import numpy as np
 
 from regard.data.dataset import Sample
 from regard.evaluation.coco import IOU_50, IOU_75, LARGE, MEDIUM, SMALL, CocoResult, coco_evaluate
-from regard.evaluation.matching import CONFIDENCE, confusion_matrix, curve, judge
+from regard.evaluation.matching import CONFIDENCE, IOU, confusion_matrix, curve, match_classes
 from regard.evaluation.metrics import ClassMetrics, Curves, Metrics, Speed
 from regard.types import Detections
 
@@ -29,8 +29,9 @@ def score(
         speed: how long it took, to be kept with the rest.
     """
     coco = coco_evaluate(detections, records, len(names))
-    judged, labels = judge(detections, records, len(names))
-    curves = _curves([curve(s, r, n) for (s, r), n in zip(judged, labels.tolist(), strict=True)], coco)
+    matches = match_classes(detections, records, len(names), (IOU,))
+    labels = np.array([own.labels.sum() for own in matches])
+    curves = _curves([curve(own) for own in matches], coco)
     labelled = labels > 0
     level = int(curves.f1[labelled].mean(axis=0).argmax()) if labelled.any() else 0
     at_level = [values[:, level] for values in (curves.precision, curves.recall, curves.f1)]
