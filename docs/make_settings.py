@@ -7,6 +7,7 @@ checkers the keyword arguments of the public functions. A test checks that both 
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
@@ -137,7 +138,7 @@ def keywords_source(kinds: dict[str, type[Settings]]) -> str:
 
 def keywords() -> str:
     """Compose src/regard/config/keywords.py, as ruff formats it."""
-    command = ["ruff", "format", "--stdin-filename", str(KEYWORDS), "-"]
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(KEYWORDS), "-"]
     return subprocess.run(command, input=keywords_source(FUNCTIONS), capture_output=True, text=True, check=True).stdout
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """Prepare nothing that a test does not ask for, and keep nothing in the user's cache."""
     monkeypatch.setenv("REGARD_BACKEND", "torch")
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path_factory.getbasetemp() / "regard-cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_messages() -> Iterator[None]:
+    """Remove the handler of messages that a test of the command line leaves."""
+    logger = logging.getLogger("regard")
+    handlers, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

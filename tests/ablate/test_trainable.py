@@ -84,7 +84,7 @@ def test_what_cannot_be_a_study() -> None:
     for variants in ([], [Variant("a", "variant")], [Variant("a", "base"), Variant("a", "variant")]):
         with pytest.raises(RegardError, match="the base first"):
             Experiment(NoisyNumbers, variants, IMAGES)
-    with pytest.raises(RegardError, match="says nothing about detectors"):
+    with pytest.raises(RegardError, match="does not describe detectors"):
         run_study(StudySettings(), "nowhere")
 
 

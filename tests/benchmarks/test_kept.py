@@ -20,7 +20,7 @@ def test_figures_are_measured_once_and_survive_the_process(tmp_path: Path) -> No
     again = Kept(file, {"imgsz": 64})
     assert again.once("a", measure)["value"] == 7
     assert len(calls) == 1
-    assert list(again.layers) == ["a"]
+    assert list(again.rows) == ["a"]
     assert [f.name for f in file.parent.iterdir()] == ["raw.json"]
 
 

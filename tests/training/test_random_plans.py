@@ -16,7 +16,7 @@ from regard.training.ema import Ema
 
 PLANS = {"LSHAttention": "rotations", "BigBirdAttention": "plan", "Performer": "directions"}
 """Kinds of attention that draw something at random, and the buffer that holds it."""
-SMALL = {"LSHAttention": {"buckets": 4, "stretch": 8}, "BigBirdAttention": {"block": 2}, "Performer": {}}
+SMALL = {"LSHAttention": {"buckets": 4, "chunk_size": 8}, "BigBirdAttention": {"block": 2}, "Performer": {}}
 SIDES = (9, 13)
 
 

@@ -91,7 +91,8 @@ def _module_name(file: Path) -> str:
 
 def user_files() -> list[Path]:
     """List the users' files that this process has imported."""
-    return [module.__dict__[STAMP][0] for module in list(sys.modules.values()) if STAMP in vars(module)]
+    stamps = (getattr(module, "__dict__", {}).get(STAMP) for module in list(sys.modules.values()))
+    return [stamp[0] for stamp in stamps if stamp]  # some packages put objects that are no modules into sys.modules
 
 
 def import_file(file: Path) -> ModuleType:
