@@ -20,14 +20,15 @@ demo: $(STAMP)
 
 test: lint test-fast
 
-# All tests with the default interpreter, then the fast ones with every declared version that is installed.
+# All tests with the default interpreter, then the fast ones with every other declared version that is installed.
 test-all: lint
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n auto
-	@for version in $(VERSIONS); do \
+	@for version in $(filter-out $(VERSION),$(VERSIONS)); do \
 		if python$$version -c '' 2>/dev/null || ls $$HOME/.pyenv/versions/*/bin/python$$version >/dev/null 2>&1; \
 		then $(MAKE) test-fast PYTHON=python$$version || exit 1; \
-		else echo "python$$version: not found, not tested"; fi; \
-	done
+		else missing="$$missing python$$version"; fi; \
+	done; \
+	test -z "$$missing" || echo "not found, so not tested:$$missing"
 
 test-fast: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n auto -m "not slow"
