@@ -18,7 +18,7 @@ from regard.graph.document import MOST_REPEATS, parse_anchors, parse_args, parse
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.spec import ModelSpec, SourceLocation
 from regard.system.files import is_file
-from regard.system.loaders import MOST_YAML, LineOf, read_text
+from regard.system.loaders import MOST_YAML, LineOf, check_keys, read_text
 
 STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
 """One graph per architecture; the other sizes differ only in depth and width."""
@@ -136,15 +136,7 @@ def _plain(value: Any) -> Any:
 
 
 def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
-    for key in document:
-        if key not in OVERLAY_KEYS:
-            raise RegardError(
-                f"unknown key {key!r}",
-                file=file,
-                line=lines.get((key, -1)),
-                expected="one of " + ", ".join(OVERLAY_KEYS),
-                hint=nearest(key, OVERLAY_KEYS),
-            )
+    check_keys(document, OVERLAY_KEYS, lines, file)
     line = lines.get(("base", -1))
     try:
         spec = _read(_base(document["base"], file), (*above, file.resolve()) if file else above)

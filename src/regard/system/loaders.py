@@ -10,13 +10,13 @@ import json
 import re
 import stat
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from regard.errors import RegardError
+from regard.errors import RegardError, nearest
 
 MOST_TEXT, MOST_YAML, MOST_JSON, MOST_XML = 64 * 2**20, 4 * 2**20, 2**30, 16 * 2**20
 """Largest files that are read, in bytes."""
@@ -192,6 +192,20 @@ def _xml_encoding(name: str) -> str:
     if known not in ENCODINGS:
         raise LookupError(f"unknown encoding {name!r}")
     return known
+
+
+def check_keys(
+    document: Mapping[str, Any], known: Sequence[str], lines: LineOf, file: Path | None, *, ignored: Sequence[str] = ()
+) -> None:
+    """Check that a document has no other top-level keys than ``known`` ones and ``ignored`` ones.
+
+    Raises:
+        RegardError: it has; the nearest known key is suggested.
+    """
+    for key in document:
+        if key not in (*known, *ignored):
+            line, expected = lines.get((key, -1)), "one of " + ", ".join(known)
+            raise RegardError(f"unknown key {key!r}", file=file, line=line, expected=expected, hint=nearest(key, known))
 
 
 class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from regard.errors import RegardError, nearest
 from regard.graph.dialects import yolov5
 from regard.graph.document import MOST_REPEATS, flow, parse_anchors, parse_args, parse_number
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec, SourceLocation, check_name
-from regard.system.loaders import LineOf
+from regard.system.loaders import LineOf, check_keys
 
 GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
 LAYER_KEYS = ("name", *yolov5.FIELDS, "gate")
@@ -33,15 +33,7 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
     Raises:
         RegardError: a key, a row or a reference is wrong; the error names file and line.
     """
-    for key in document:
-        if key not in (*GRAPH_KEYS, *IGNORED_KEYS):
-            raise RegardError(
-                f"unknown key {key!r}",
-                file=file,
-                line=lines.get((key, -1)),
-                expected="one of " + ", ".join(GRAPH_KEYS),
-                hint=nearest(key, GRAPH_KEYS),
-            )
+    check_keys(document, GRAPH_KEYS, lines, file, ignored=IGNORED_KEYS)
     raw: list[tuple[Any, bool, int]] = []
     for section in ("backbone", "head"):
         items = document.get(section)
