@@ -9,7 +9,7 @@ from few_images import few_of_coco128
 
 from regard.errors import RegardWarning
 from regard.runtimes import calibrate as calibrate_module
-from regard.runtimes import choose, open_predictor
+from regard.runtimes import open_predictor
 from regard.runtimes.base import Session, SessionOptions
 from regard.runtimes.cache import key_of
 from regard.runtimes.calibrate import Calibration, calibration_file
@@ -46,7 +46,7 @@ def test_measured_once_and_kept_next_to_the_model(
         calls.append(given)
         return Calibration(data=given, split="val", images=3, imgsz=imgsz, ap_float32=0.5, ap_lower=0.5 - loss)
 
-    monkeypatch.setattr(choose, "calibrate", measured)
+    monkeypatch.setattr(calibrate_module, "calibrate", measured)
     opened: list[bool] = []
     original = OpenVINO.open
 
@@ -77,7 +77,7 @@ def test_both_precisions_are_measured_on_the_data(weights: Path, shared: Path, t
     with pytest.MonkeyPatch.context() as patch:
         found: list[Calibration] = []
         original = calibrate_module.calibrate
-        patch.setattr(choose, "calibrate", lambda *a: found.append(original(*a)) or found[0])  # type: ignore[func-returns-value]
+        patch.setattr(calibrate_module, "calibrate", lambda *a: found.append(original(*a)) or found[0])  # type: ignore[func-returns-value]
         open_predictor(weights, device="cpu", backend="onnxruntime", precision="auto", calibration=data, imgsz=320)
     (measured,) = found
     assert (measured.images, measured.split, measured.imgsz) == (5, "val", 320)

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from regard.cli import ablation, attend, model, training, use
+from regard.cli import attend, model, training, use
+
+
+class _Commands(TyperGroup):
+    """The commands; `ablate`, whose many settings take a while to build, is imported only where it is shown or run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), "ablate"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands and "ablate" not in self.commands:
+            from regard.cli import ablation
+
+            experiments = typer.Typer()
+            experiments.add_typer(ablation.app, name="ablate", rich_help_panel="Experiments")
+            group = typer.main.get_command(experiments)
+            assert isinstance(group, TyperGroup)
+            self.add_command(group.commands["ablate"])
+        return super().get_command(ctx, cmd_name)
+
 
 app = typer.Typer(
     name="regard",
+    cls=_Commands,
     help="Add attention anywhere in a YOLO detector by name, keep its weights, and measure whether it helps.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -30,7 +51,6 @@ app.command(rich_help_panel="Data and training")(use.export)
 app.command(rich_help_panel="Data and training")(attend.attend)
 data_app.command()(training.check)
 app.command(rich_help_panel="Data and training")(training.demo)
-app.add_typer(ablation.app, name="ablate", rich_help_panel="Experiments")
 app.add_typer(data_app, name="data", rich_help_panel="Data and training")
 
 

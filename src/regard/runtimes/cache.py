@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from regard import __version__
 from regard.config import Settings
 from regard.runtimes.base import Runtime, file_digest
 from regard.runtimes.header import FORMAT_VERSION
@@ -50,8 +51,8 @@ def size_limit() -> int:
 
 def key_of(weights: Path, runtime: Runtime) -> str:
     """Name of the entry for a weights file: its content (weights and graph), the format, and what writes it."""
-    converters = [version(package) for package in ("regard", "torch", *runtime.converters)]
-    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, runtime.format, *converters]).encode())
+    converters = [version(package) for package in ("torch", *runtime.converters)]
+    digest = hashlib.sha256(json.dumps([__version__, FORMAT_VERSION, runtime.format, *converters]).encode())
     digest.update(file_digest(weights).encode())
     return digest.hexdigest()[:32]
 

@@ -13,6 +13,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,6 @@ from regard.runtimes.cache import (
     record_failure,
     store,
 )
-from regard.runtimes.calibrate import calibrate, calibration_file, load_calibration
 from regard.runtimes.table import RUNTIMES, runtime_to_open
 from regard.system.device import has_cuda_device
 from regard.weights.paths import missing_file, weights_of
@@ -85,6 +85,11 @@ def open_predictor(
 
     Raises:
         RegardError: an unknown choice, a package that is not installed, or a model that cannot be loaded.
+
+    Example:
+        >>> predictor = open_predictor("odd-one-out", backend="torch", device="cpu")
+        >>> predictor.max_stride, predictor.names
+        (16, {0: 'class0', 1: 'class1'})
     """
     backend = os.environ.get(BACKEND_VARIABLE, "auto") if backend == "auto" else backend
     _require_one_of("backend", backend, ("auto", *RUNTIMES))
@@ -169,13 +174,16 @@ def _open_compiled(
         name = runtime.name
         raise UnusableEntryError(f"{name} would write out its attention's scores of all pairs at {imgsz} pixels")
     if calibration and (lower := _lower_precision()):
+        from regard.runtimes.calibrate import calibrate, calibration_file, load_calibration
+
         lower_folder, lower_options = _entry(weights, lower)[0], replace(options, bfloat16=True)
         file = calibration_file(lower_folder, calibration, imgsz)
         measured = load_calibration(file)
         if measured is None:
             both = (_open_entry(folder, runtime, options), _open_entry(lower_folder, lower, lower_options))
             measured = calibrate(*both, calibration, imgsz)
-            file.write_text(measured.model_dump_json(), encoding="utf-8")
+            with suppress(OSError):  # a read-only cache works too
+                file.write_text(measured.model_dump_json(), encoding="utf-8")
             LOGGER.info("%s", measured)
         if measured.allows_lower:
             return _open_entry(lower_folder, lower, lower_options)
