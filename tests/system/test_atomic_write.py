@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ntpath
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from regard.errors import RegardError
@@ -58,6 +61,14 @@ def test_a_portable_name_is_valid_everywhere_and_stays_so(name: str) -> None:
     assert not set(made) & set(FORBIDDEN)
     assert made.split(".")[0].lower() not in ("con", "lpt1")
     assert portable_name(made) == made
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python 3.13 knows the names that Windows reserves")
+def test_a_portable_name_is_none_that_windows_reserves() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(4999):
+        parts = rng.choice(["con", "Nul", "COM¹", "lpt7", "conin$", "a", ".", " ", ":", "?", "\x07", "/"], 5)
+        assert not ntpath.isreserved(portable_name("".join(parts)))
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:

@@ -11,9 +11,7 @@ from typing import IO
 
 from regard.errors import RegardError
 
-RESERVED = frozenset(
-    {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in "123456789")},
-)
+RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {p + i for p in ("com", "lpt") for i in "123456789¹²³"}
 """Names that Windows reserves for devices, with any suffix."""
 
 FORBIDDEN = '<>:"/\\|?*#%'
@@ -88,7 +86,7 @@ def portable_name(name: str) -> str:
     """
     made = "".join("_" if character in FORBIDDEN or ord(character) < 32 else character for character in name)
     made = made.rstrip(" .") or "_"
-    return f"_{made}" if made.split(".")[0].lower() in RESERVED else made
+    return f"_{made}" if made.split(".")[0].rstrip(" ").lower() in RESERVED else made
 
 
 @contextmanager
