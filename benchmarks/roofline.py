@@ -197,7 +197,7 @@ def data_stages(files: Sequence[Path], imgsz: int) -> dict[str, Stage]:
 
 
 def inference_stages(imgsz: int, folder: Path) -> dict[str, Stage]:
-    """Return the network for one image, by PyTorch and prepared."""
+    """Return the network for one image, in PyTorch and compiled."""
     detector = regard.load(MODEL).eval()
     work = {precision: network_work(detector, imgsz, precision) for precision in SIZE_OF}
     fold_batch_norm(detector)
