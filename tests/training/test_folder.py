@@ -71,7 +71,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [(None, "no run in this folder"), ("{", "damaged"), ("[]", "not a mapping")]
+    ("text", "words"), [(None, "no run in this folder"), ("{", "not valid JSON"), ("[]", "not a mapping")]
 )
 def test_a_folder_that_is_no_run(tmp_path: Path, text: str | None, words: str) -> None:
     if text is not None:

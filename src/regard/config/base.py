@@ -77,7 +77,9 @@ def checked(kind: type[S], values: Mapping[str, Any]) -> S:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise RegardError(f"{'.'.join(map(str, first['loc']))} is {first['input']!r}", expected=first["msg"]) from error
+        raise RegardError(
+            f"{'.'.join(map(str, first['loc']))} is {first['input']!r:.200}", expected=first["msg"]
+        ) from error
 
 
 def part_of(settings: Settings, base: type[Settings]) -> dict[str, Any]:

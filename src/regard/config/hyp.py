@@ -8,11 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from regard.config.recipe import DEFAULT_RECIPE, YOLOV5_RECIPE, Recipe
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.system.files import is_file
+from regard.system.loaders import read_yaml
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in (DEFAULT_RECIPE, YOLOV5_RECIPE)})
 
@@ -64,7 +65,7 @@ def find_recipe(source: str | Path) -> Recipe:
     if str(source) in RECIPES:
         return RECIPES[str(source)]
     path = Path(source)
-    if not path.is_file():
+    if not is_file(path):
         raise RegardError(
             f"there is no recipe {str(source)!r}",
             expected="a hyp.yaml file, or one of " + ", ".join(RECIPES),
@@ -97,17 +98,10 @@ def _read_hyp(path: Path) -> Recipe:
 
 def _mapping(path: Path) -> tuple[dict[Any, Any], dict[str, int]]:
     """Read a YAML mapping together with the line number of each key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        document, root = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise RegardError(f"not valid YAML: {error.problem}", file=path, line=line) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RegardError(f"cannot be read: {error}", file=path) from error
-    if not isinstance(document, dict) or not isinstance(root, yaml.MappingNode):
+    document, lines = read_yaml(path)
+    if not isinstance(document, dict):
         raise RegardError("not a hyp.yaml", file=path, expected="a mapping of hyper-parameters")
-    return document, {key.value: key.start_mark.line + 1 for key, _ in root.value}
+    return document, {key: line for (key, item), line in lines.items() if item == -1}
 
 
 _GROUPS = ("augment", "loss", "optim")

@@ -12,12 +12,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from regard.config import TrainSettings, checked
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, is_file
+from regard.system.loaders import read_json_mapping
 from regard.system.resources import available_cores
 from regard.weights.detector import save_detector
 from regard.weights.store import load_state, save_state
+
+MOST_BYTES = 64 * 2**20
+"""Largest run.json that is read."""
 
 PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
 
@@ -82,15 +87,25 @@ def read_config(folder: Path) -> dict[str, Any]:
         RegardError: the folder holds no run, or its ``run.json`` is damaged.
     """
     file = folder / "run.json"
-    if not file.is_file():
+    if not is_file(file):
         raise RegardError("no run in this folder", file=folder, expected="a folder with run.json and state.pt")
+    return read_json_mapping(file, MOST_BYTES)
+
+
+def run_settings(config: Mapping[str, Any], file: Path) -> tuple[TrainSettings, str]:
+    """Check the settings and the source of the data in the configuration of an earlier run.
+
+    Raises:
+        RegardError: a value is missing or wrong; the error names the file.
+    """
+    settings, data = config.get("settings"), config.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    if not isinstance(settings, dict) or not isinstance(source, str):
+        raise RegardError("damaged: it lacks settings, or the source of the data", file=file)
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RegardError(f"damaged: {error}", file=file) from error
-    if not isinstance(config, dict):
-        raise RegardError("damaged: not a mapping", file=file)
-    return config
+        return checked(TrainSettings, settings), source
+    except RegardError as error:
+        raise RegardError(f"damaged: {error.what}", file=file, expected=error.expected) from error
 
 
 def environment() -> dict[str, Any]:

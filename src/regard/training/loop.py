@@ -47,6 +47,7 @@ from regard.training.folder import RunFolder
 from regard.training.optim import build_optimizer, schedule, set_step
 from regard.training.precision import FABRIC
 from regard.training.prepare import fit_classes, fit_head, freeze, freeze_bn_stats, validation_split
+from regard.training.state import checked_state
 from regard.types import LetterboxedBatch, Targets
 
 log = logging.getLogger("regard.training")
@@ -344,22 +345,31 @@ class Trainer:
         rows, settings = self.state.rows, describe(self.settings)
         extra = {"epoch": self.state.epoch, "gates": named_gates(self.averaged), "val_split": self.val_name}
         extra |= {"results": rows[-1] if rows else {}}
-        state = {
+        return Snapshot(self.averaged, settings, extra, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """Collect what resuming needs."""
+        return {
             "epoch": self.state.epoch,
-            "rows": rows,
+            "rows": self.state.rows,
             "best": list(self.state.best),
             "model": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
         }
-        return Snapshot(self.averaged, settings, extra, state)
 
     def _resume(self) -> None:
         folder = RunFolder(self.path)
         if self.fabric.is_global_zero:
             folder.remove_unfinished()
-        state = folder.read_state()
+        state = checked_state(
+            folder.read_state(),
+            self.path / "state.pt",
+            template=self._state(),
+            optimizer=self.optimizer,
+            epochs=self.settings.epochs,
+        )
         self.detector.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state_dict(state["ema"])

@@ -24,13 +24,15 @@ from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
 from regard.profiling.fit import check_attention_fits
 from regard.system.device import choose_device
+from regard.system.files import is_file
 from regard.system.resources import available_cores
 from regard.training.callbacks import Callback, RunEnd, RunFailed
-from regard.training.folder import RunFolder, read_config
+from regard.training.folder import RunFolder, read_config, run_settings
 from regard.training.loop import Trainer, named_gates
 from regard.training.prepare import validation_split
 from regard.training.processes import launch
-from regard.weights.detector import RUN_WEIGHTS, load_detector
+from regard.weights.detector import load_detector
+from regard.weights.paths import weights_of_run
 from regard.weights.store import load_weights
 
 
@@ -82,7 +84,7 @@ def run_training(
     Raises:
         RegardError: the data, the settings or the hardware do not allow it, or the folder holds a run already.
     """
-    if not resume and (folder / "run.json").is_file():
+    if not resume and is_file(folder / "run.json"):
         raise RegardError(
             "there is a run in this folder", file=folder, hint="continue it with --resume, or name another"
         )
@@ -118,8 +120,8 @@ def resume_training(
         RegardError: there is no run, or no state to resume from.
     """
     config = read_config(folder)
-    settings = TrainSettings.model_validate(config["settings"])
-    data = load_data(config["data"]["source"], single_cls=settings.single_cls, classes=settings.classes)
+    settings, source = run_settings(config, folder / "run.json")
+    data = load_data(source, single_cls=settings.single_cls, classes=settings.classes)
     detector = load_detector(folder / "last.safetensors", modules=modules)
     return run_training(detector, data, settings, folder, callbacks=callbacks, verbose=verbose, resume=True)
 
@@ -143,13 +145,13 @@ def _fit(fabric: Fabric, **arguments: Any) -> _Outcome:
 def _finish(trainer: Trainer) -> _Outcome:
     """Measure the best weights, write what is only known at the end, and report it."""
     settings, folder, data = trainer.settings, trainer.path, trainer.data
-    best = next(file for name in RUN_WEIGHTS if (file := folder / name).is_file())
+    best = weights_of_run(folder)
     model = load_detector(best, modules=trainer.detector.user_modules).to(trainer.fabric.device)
     split, records = validation_split(data)
     loader = ValidationLoader(records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=model.max_stride)
     metrics = evaluate(fuse(model).to(memory_format=torch.channels_last), loader, records, data.names)
     gates = named_gates(model)
-    about = {"weights": best.name, "epoch": load_weights(best)[1].extra["epoch"], "split": split}
+    about = {"weights": best.name, "epoch": load_weights(best)[1].extra.get("epoch"), "split": split}
     RunFolder(folder).write_json("metrics.json", {**about, **metrics.to_dict(), "gates": gates})
     state = trainer.state
     trainer.callbacks.emit(

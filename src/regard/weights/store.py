@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -19,7 +17,9 @@ from torch import Tensor
 from regard.config import Settings
 from regard.errors import RegardError
 from regard.system.files import atomic_write, is_file
+from regard.system.loaders import parse_json
 from regard.weights.paths import missing_file
+from regard.weights.unpickle import read_pickle
 
 FORMAT_VERSION = 1
 METADATA_KEY = "regard"
@@ -79,7 +79,7 @@ def _parse_header(path: Path, document: str | None) -> WeightsHeader:
     if document is None:
         raise RegardError("a safetensors file from another program", file=path, expected="weights saved by regard")
     try:
-        values = json.loads(document)
+        values = parse_json(document, None)
         version = values.get("format_version") if isinstance(values, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise RegardError(
@@ -89,8 +89,12 @@ def _parse_header(path: Path, document: str | None) -> WeightsHeader:
                 hint="it was written by a newer version: upgrade regard",
             )
         return WeightsHeader.model_validate(values)
-    except (ValueError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
-        raise RegardError(f"the header in the file is damaged ({error})", file=path) from error
+    except ValidationError as error:
+        raise RegardError(f"the header in the file is damaged ({error.errors()[0]['msg']})", file=path) from error
+    except RegardError as error:
+        if error.file:
+            raise
+        raise RegardError(f"the header in the file is damaged ({error.what})", file=path) from error
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -118,10 +122,10 @@ def load_state(path: Path) -> dict[str, Any]:
     if not is_file(path):
         raise missing_file(path)
     try:
-        # Any other file would be read as torch's older format, with warnings.
-        state = torch.load(path, map_location="cpu", weights_only=True) if zipfile.is_zipfile(path) else None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        raise _bad_state(path, error) from error
+        state = read_pickle(path)
+        _require_plain(state, "it")
+    except (RegardError, TypeError) as error:
+        raise _bad_state(path, getattr(error, "what", error)) from error
     if not isinstance(state, dict):
         raise _bad_state(path, "it does not contain a dictionary")
     return state
