@@ -106,7 +106,9 @@ def _is_row(row: object) -> bool:
 
 
 def _is_value(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or value.bit_length() <= 64  # a longer one is no float
 
 
 def _is_number(value: object) -> bool:
@@ -114,4 +116,4 @@ def _is_number(value: object) -> bool:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and _is_value(value)
