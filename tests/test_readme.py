@@ -140,9 +140,10 @@ def parse(arguments: list[str]) -> None:
     """Check the command and its options without running it."""
     group = commands_of_regard()
     name, *rest = arguments
-    assert name in group.commands, f"there is no command {name!r}"
+    command = group.get_command(None, name)  # asked for, since some are imported only then
+    assert command is not None, f"there is no command {name!r}"
     try:
-        group.commands[name].make_context(name, rest)
+        command.make_context(name, rest)
     except Exception as error:  # of click, which some versions of typer bring with them and others import
         raise AssertionError(f"regard {shlex.join(arguments)}: {error}") from error
 

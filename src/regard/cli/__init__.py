@@ -14,7 +14,7 @@ class _Commands(TyperGroup):
     """The commands; `ablate`, whose many settings take a while to build, is imported only where it is shown or run."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), "ablate"]
+        return list(dict.fromkeys([*super().list_commands(ctx), "ablate"]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.commands and "ablate" not in self.commands:
