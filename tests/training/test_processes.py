@@ -128,12 +128,15 @@ from regard.training.folder import RunFolder
 
 rank, write = os.environ["RANK"], RunFolder.write_json
 
+def say(text):
+    os.write(1, f"{text}\\n".encode())  # in one piece, as both processes write to the same pipe
+
 class Note(regard.Callback):
     def on_run_end(self, event):
-        print(f"rank {rank} ends on {next(event.model.parameters()).device}", flush=True)
+        say(f"rank {rank} ends on {next(event.model.parameters()).device}")
 
 def noted(self, name, document):
-    print(f"rank {rank} writes {name}", flush=True)
+    say(f"rank {rank} writes {name}")
     write(self, name, document)
 
 RunFolder.write_json = noted
@@ -141,7 +144,7 @@ model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=3&test=
 settings = dict(epochs=1, batch=4, imgsz=64, workers=0, plots=False, devices=2, device="cpu", verbose=False)
 run = regard.train(model, data, folder=sys.argv[1], callbacks=[Note()], **settings)
 values = [p.double().sum().item() for p in run.model.parameters()]
-print(f"rank {rank} has {run.metrics.images} {run.metrics.ap!r} {sum(values)!r}", flush=True)
+say(f"rank {rank} has {run.metrics.images} {run.metrics.ap!r} {sum(values)!r}")
 """
 
 
