@@ -32,7 +32,7 @@ regard.validate(model, "data", split=3)  # wrong
 regard.predict(model, "a.jpg", conf=0.5, classes=["cat", 3])
 regard.predict(model, "a.jpg", classes=0.5)  # wrong
 regard.export(model, "a.onnx", nms=True, opset=18, format="onnx")
-regard.export(model, "a.onnx", format="tflite")  # wrong
+regard.export(model, "a.onnx", format=3)  # wrong
 """
 
 

@@ -325,10 +325,10 @@ def export(
     """
     given = dict(settings)
     if isinstance(former := given.pop("settings", None), DetectSettings):
-        warnings.warn("settings=DetectSettings(...) is now conf=..., iou=..., ...", DeprecationWarning, stacklevel=2)
-        given = {**former.model_dump(), **given}
+        warnings.warn("settings=DetectSettings(...) is now conf=..., iou=...", DeprecationWarning, stacklevel=2)
+        given = former.model_dump() | given
     asked = checked(ExportSettings, given)
-    inside = detect_settings(asked, asked.classes)
+    inside = detect_settings(asked, tuple(class_index(c, list(model.names.values())) for c in asked.classes))
     own = asked.model_dump(include={"format", "imgsz", "nms", "opset", "tolerance"})
     return export_detector(model, path, image=image, settings=inside, **own)
 

@@ -296,3 +296,9 @@ def test_more_seeds_settle_more() -> None:
     right = np.array([Verdict.HELPS, Verdict.NO_DIFFERENCE, Verdict.HURTS])
     assert ((many == right).mean(axis=0) > (few == right).mean(axis=0) + 0.2).all()
     assert (few == Verdict.CANT_TELL).mean() > 0.4
+
+
+def test_the_power_is_a_number_far_in_the_tail() -> None:
+    found = power(0.01, 0.0009, np.arange(2, 1001), 0.05, 4)
+    assert not np.isnan(found).any()
+    assert (np.diff(found) >= -1e-9).all()

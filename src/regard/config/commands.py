@@ -112,13 +112,15 @@ class SaveSettings(Settings):
 class ExportSettings(Thresholds):
     """An exported file for another runtime."""
 
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
     format: str | None = Field(
         None,
         description="Format, such as onnx, openvino or torchscript; that of the output's suffix, or onnx, if not given",
     )
     imgsz: ImageSize = IMGSZ
     nms: bool = Field(False, description="Include non-maximum suppression in the file")
-    classes: ClassIndices = ()
+    classes: Classes = ()
     opset: int = Field(18, ge=1, description="Version of the ONNX operator set")
     tolerance: float = Field(1e-4, gt=0, description="Largest relative difference from PyTorch that is accepted")
 

@@ -79,7 +79,7 @@ class ExportKeywords(TypedDict, total=False):
     format: str | None
     imgsz: int
     nms: bool
-    classes: Sequence[int]
+    classes: Sequence[str | int]
     opset: int
     tolerance: float
     conf: float
