@@ -52,6 +52,9 @@ def losses_and_gradients(fabric: Fabric, state: dict[str, Tensor], out: Path) ->
     if fabric.is_global_zero:
         gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         torch.save({"total": total, "gradients": gradients}, out)
+    if fabric.world_size > 1:  # a process that ends while threads of its group still run may abort
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def gated_model() -> Detector:

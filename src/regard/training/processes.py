@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from lightning_fabric import Fabric
 
 from regard.config import TrainSettings
@@ -54,7 +55,11 @@ def _work(
     work: Callable[..., R],
     arguments: dict[str, Any],
 ) -> R:
-    return work(fabric, **arguments)
+    result = work(fabric, **arguments)
+    fabric.barrier()
+    # A process that ends while threads of the process group still run may abort instead of exiting.
+    torch.distributed.destroy_process_group()
+    return result
 
 
 class _Surroundings:
