@@ -6,7 +6,7 @@ from regard.data.formats.labels import Box, Label, clean, to_arrays
 
 
 def _label(box: Box, class_id: int | None = 0) -> Label:
-    return Label("a.txt:3", "cat", class_id, box)
+    return Label("a.txt", "cat", class_id, box, line=3)
 
 
 def test_a_good_box_is_untouched() -> None:
@@ -27,7 +27,7 @@ def test_a_good_box_is_untouched() -> None:
 def test_a_useless_box_is_dropped_and_reported(label: Label, kind: str) -> None:
     kept, problems = clean([label])
     assert kept == []
-    assert [(p.kind, p.place, p.done) for p in problems] == [(kind, "a.txt:3", "box dropped")]
+    assert [(p.kind, p.where, p.done, p.lost) for p in problems] == [(kind, "a.txt:3", "box dropped", True)]
 
 
 def test_a_box_partly_outside_is_clipped() -> None:

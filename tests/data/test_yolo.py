@@ -98,7 +98,7 @@ def test_wrong_boxes_are_recorded_with_file_and_line(yolo_set: Path) -> None:
     label.write_text("2 .5 .5 .1 .1\n\n0 .5 .5 0 .1\n0 .5 .5 .1 .1\n-1 .5 .5 .1 .1\n")
     data = read_yolo(yolo_set / "data.yaml")
     assert len(data.splits["val"][0].class_ids) == 1
-    found = [(problem.kind, problem.place, problem.found[:6]) for problem in data.problems]
+    found = [(problem.kind, problem.where, problem.found[:6]) for problem in data.problems]
     assert found == [
         ("class out of range", f"{label}:1", "class "),
         ("zero-area box", f"{label}:3", "cat: c"),

@@ -86,7 +86,7 @@ class CheckReport:
         table = Table("problem", "count", "example", "handling")
         for kind, count in Counter(problem.kind for problem in self.problems).most_common():
             example = next(problem for problem in self.problems if problem.kind == kind)
-            shown = f"{self._inside(example.place)}: {self._inside(example.found)}"
+            shown = f"{self._inside(example.where)}: {self._inside(example.found)}"
             table.add_row(Text(kind), f"{count:,}", Text(shown, overflow="fold"), Text(example.done))
         return table
 

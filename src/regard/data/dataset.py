@@ -61,15 +61,24 @@ class Problem:
 
     Attributes:
         kind: a short fixed name, such as "zero-area box".
-        place: the file, and the line or object in it.
+        place: the file, and the object in it if it has no lines.
         found: what was found there.
         done: how the loader deals with it, such as "box dropped".
+        line: 1-based line in the file.
+        lost: whether the data set is read without something that it contains: a box, an image, a label file.
     """
 
     kind: str
     place: str
     found: str
     done: str
+    line: int | None = None
+    lost: bool = False
+
+    @property
+    def where(self) -> str:
+        """The place with its line."""
+        return self.place if self.line is None else f"{self.place}:{self.line}"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def undivided(samples: tuple[Sample, ...]) -> dict[str, tuple[Sample, ...]]:
 
 def missing_images(paths: Iterable[Path], listed_in: Path) -> list[Problem]:
     """Report each image that is listed in a file but not on disk."""
-    return [Problem("missing image", str(listed_in), str(path), "image left out") for path in paths]
+    return [Problem("missing image", str(listed_in), str(path), "image left out", lost=True) for path in paths]
 
 
 def nearest_path(path: Path) -> str | None:

@@ -21,12 +21,13 @@ class Label(NamedTuple):
     """One box as it is written in a label file.
 
     Attributes:
-        place: the file, and the line or object in it.
+        place: the file, and the object in it if it has no lines.
         stated_class: the class as written in the file.
         class_id: index into the class names of the data set; None for an unknown class.
         box_cxcywh: centre and size as fractions of the image.
         area: object area in pixels; 0 if the format has none.
         crowd: whether the box encloses a group of objects (COCO ``iscrowd``).
+        line: 1-based line in the file.
     """
 
     place: str
@@ -35,6 +36,7 @@ class Label(NamedTuple):
     box_cxcywh: Box
     area: float = 0.0
     crowd: bool = False
+    line: int | None = None
 
 
 def clean(labels: Sequence[Label]) -> tuple[list[Label], list[Problem]]:
@@ -44,10 +46,10 @@ def clean(labels: Sequence[Label]) -> tuple[list[Label], list[Problem]]:
     outside are clipped. All other boxes are passed on bit for bit.
 
     Example:
-        >>> labels = [Label("a.txt:1", "cat", 0, (0.5, 0.5, 0.2, 0.2)), Label("a.txt:2", "cat", 0, (0.5, 0.5, 0, 0.1))]
+        >>> labels = [Label("a.json", "cat", 0, (0.5, 0.5, 0.2, 0.2)), Label("a.json", "cat", 0, (0.5, 0.5, 0, 0.1))]
         >>> kept, problems = clean(labels)
-        >>> len(kept), problems[0].kind, problems[0].place
-        (1, 'zero-area box', 'a.txt:2')
+        >>> len(kept), problems[0].kind, problems[0].lost
+        (1, 'zero-area box', True)
     """
     kept: list[Label] = []
     problems: list[Problem] = []
@@ -56,7 +58,7 @@ def clean(labels: Sequence[Label]) -> tuple[list[Label], list[Problem]]:
         box, problem = _clip_or_drop(label)
         key = (label.class_id, label.box_cxcywh, label.crowd)
         if box is not None and key in seen:
-            box, problem = None, _dropped("duplicate box", label, _describe(label))
+            box, problem = None, _dropped("duplicate box", label, _describe(label), lost=False)
         seen.add(key)
         if box is not None:
             kept.append(label._replace(box_cxcywh=box))
@@ -88,11 +90,11 @@ def _clip_or_drop(label: Label) -> tuple[Box | None, Problem | None]:
     clipped = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
     if overhang <= ROUNDING:
         return clipped, None
-    return clipped, Problem("box partly outside the image", label.place, _describe(label), "box clipped")
+    return clipped, Problem("box partly outside the image", label.place, _describe(label), "box clipped", label.line)
 
 
-def _dropped(kind: str, label: Label, found: str) -> Problem:
-    return Problem(kind, label.place, found, "box dropped")
+def _dropped(kind: str, label: Label, found: str, *, lost: bool = True) -> Problem:
+    return Problem(kind, label.place, found, "box dropped", label.line, lost)
 
 
 def _describe(label: Label) -> str:

@@ -254,9 +254,8 @@ def _parse(line: str, number: int, file: Path, names: tuple[str, ...]) -> Label:
     stated = int(values[0])
     known = 0 <= stated < len(names)
     box = _bounding_box(values[1:]) if is_polygon else (values[1], values[2], values[3], values[4])
-    return Label(
-        f"{file}:{number}", names[stated] if known else f"{stated} of {len(names)}", stated if known else None, box
-    )
+    name = names[stated] if known else f"{stated} of {len(names)}"
+    return Label(str(file), name, stated if known else None, box, line=number)
 
 
 def _bounding_box(polygon: list[float]) -> Box:
