@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # size), and silence about what is wrong with a video, for which there are errors of our own.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # it prints the names of files as they are
 
 __version__ = "0.1.0"
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,15 @@ def test_a_study_settles_it_once_for_all_its_runs(tmp_path: Path, monkeypatch: p
         run_study(plan, folder, executor=Stopped(), console=Console(quiet=True))
     jobs = [read_json(file)["arguments"]["settings"] for file in sorted(folder.rglob("job.json"))]
     assert [(job["device"], job["precision"], job["workers"]) for job in jobs] == [("cpu", "bf16", 1)] * 2
+    first, second = sorted(folder.rglob("job.json"))
+    untouched, sound = first.stat().st_ino, read_json(second)
+    changed = {**sound, "trainable": {**sound["trainable"], "module": "evil", "file": "evil.py"}}
+    for damage in (changed, {}, None, {**sound, "device": "cuda"}):
+        second.write_text(json.dumps(damage))
+        with pytest.raises(KeyboardInterrupt):
+            run_study(plan, folder, executor=Stopped(), console=Console(quiet=True))
+        assert read_json(second) == sound
+    assert first.stat().st_ino == untouched
     (folder / "runs" / "base" / "seed-0" / "job.json").unlink()
     monkeypatch.setattr(Other, "hardware", Here.hardware)
     with pytest.raises(KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -164,5 +165,14 @@ def test_the_former_name_of_control_match(tmp_path: Path) -> None:
     with pytest.warns(DeprecationWarning, match="match is now called control_match"):
         plan = make_plan({**LEAST, "match": "flops"})
     assert plan.control_match == "flops"
-    (tmp_path / "study.json").write_text('{"format": 1, "plan": {"match": "flops"}}')
-    assert StudyFolder(tmp_path).read()["plan"] == {"control_match": "flops"}
+    settled = {"seeds": [0], "metric": "ap", "alpha": 0.05, "mde": 0.01}
+    entry = {"name": "base", "role": "base", "place": "base", "epochs": 1}
+    document = {
+        "format": 1,
+        "question": "",
+        "variants": [entry],
+        "provenance": {},
+        "plan": {**settled, "match": "flops"},
+    }
+    (tmp_path / "study.json").write_text(json.dumps(document))
+    assert StudyFolder(tmp_path).read()["plan"] == {**settled, "control_match": "flops"}

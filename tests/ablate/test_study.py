@@ -292,5 +292,5 @@ def test_a_folder_without_a_study(tmp_path: Path) -> None:
     with pytest.raises(RegardError, match="no study in this folder"):
         read_study(tmp_path)
     (tmp_path / "study.json").write_text("{")
-    with pytest.raises(RegardError, match="damaged"):
+    with pytest.raises(RegardError, match="not valid JSON"):
         read_study(tmp_path)

@@ -9,7 +9,7 @@ runs/VARIANT/seed-N/         a run folder as of `regard train`, with job.json, l
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock
+from pydantic import BaseModel
 
+from regard.ablate.schema import FailureFile, JobFile, ResultFile, Role, StudyFile, check, read_checked
 from regard.errors import RegardError
-from regard.system.files import exclusive, portable_name
+from regard.system.files import exclusive, is_file, portable_name
+from regard.system.loaders import read_text
 from regard.training.folder import RunFolder
 
 STUDY, JOB, START, RESULT, FAILURE, VAL, LOG, LOCK = (
@@ -36,7 +39,6 @@ STUDY, JOB, START, RESULT, FAILURE, VAL, LOG, LOCK = (
 )
 FORMAT = 1
 
-Role = Literal["base", "variant", "capacity control", "noise control"]
 Status = Literal["waiting", "running", "finished", "failed"]
 Document = dict[str, Any]
 
@@ -177,11 +179,12 @@ class StudyFolder:
             RegardError: there is none, or it is damaged.
         """
         file = self.path / STUDY
-        if not file.is_file():
+        if not is_file(file):
             raise RegardError("no study in this folder", file=self.path, expected="a folder that regard ablate wrote")
         document = read_json(file)
         if document.get("format") != FORMAT:
-            raise RegardError(f"a study of format {document.get('format')}", file=file, expected=f"format {FORMAT}")
+            raise RegardError(f"a study of format {document.get('format')!r:.40}", file=file, expected=f"{FORMAT}")
+        check(document, StudyFile, file)
         if "match" in document["plan"]:  # its name before version 0.2
             document["plan"]["control_match"] = document["plan"].pop("match")
         return document
@@ -266,6 +269,8 @@ def read_study(path: str | Path) -> StudyRecord:
     runs = [
         read_run(entry["name"], seed, folder.run(entry["place"], seed)) for seed in plan["seeds"] for entry in entries
     ]
+    if odd := next((run for run in runs if run.metrics and plan["metric"] not in run.metrics), None):
+        raise RegardError(f"damaged: it has no metric {plan['metric']!r}", file=odd.folder / RESULT)
     return StudyRecord(
         folder=folder.path,
         question=document["question"],
@@ -288,12 +293,12 @@ def read_study(path: str | Path) -> StudyRecord:
 def read_run(variant: str, seed: int, folder: Path) -> RunRecord:
     """Read one run, finished or not."""
     curve = _curve(folder / "results.csv")
-    if (folder / RESULT).is_file():
+    if is_file(folder / RESULT):
         result = read_json(folder / RESULT)
         kept = {key: result[key] for key in ("gates", "seconds", "peak_mib")}
         metrics, per_class = numbers(result["metrics"]), numbers(result["per_class"])
         return RunRecord(variant, seed, "finished", folder, metrics, per_class, curve, **kept)
-    if (folder / FAILURE).is_file():
+    if is_file(folder / FAILURE):
         error = read_json(folder / FAILURE)["error"]
         return RunRecord(variant, seed, "failed", folder, curve=curve, seconds=trained_seconds(curve), error=error)
     status: Status = "running" if is_running(folder) else "waiting"
@@ -311,22 +316,22 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_json(file: Path) -> Document:
-    """Read a mapping from a JSON file.
+    """Read a mapping from a JSON file of a study, checked where its name says what it must contain.
 
     Raises:
         RegardError: it cannot be read, or is damaged.
     """
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RegardError(f"damaged or unreadable: {error}", file=file) from error
-    if not isinstance(document, dict):
-        raise RegardError("damaged: not a mapping", file=file)
-    return document
+    return read_checked(file, SCHEMAS.get(file.name))
+
+
+SCHEMAS: Mapping[str, type[BaseModel]] = {RESULT: ResultFile, FAILURE: FailureFile, JOB: JobFile}
 
 
 def _curve(file: Path) -> list[dict[str, float]]:
-    if not file.is_file():
+    if not is_file(file):
         return []
-    with file.open(newline="", encoding="utf-8") as table:
-        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(table)]
+    try:
+        table = csv.DictReader(io.StringIO(read_text(file), newline=""), restkey="")
+        return [{key: float(value) for key, value in row.items() if value} for row in table]
+    except (csv.Error, ValueError, TypeError) as error:
+        raise RegardError(f"damaged: {error!s:.200}", file=file) from error

@@ -20,6 +20,7 @@ from pydantic import Field, field_validator, model_validator
 
 from regard.config import Option, Recipe, Settings, TrainSettings, checked, find_recipe
 from regard.errors import RegardError
+from regard.system.files import is_there
 
 if TYPE_CHECKING:
     from regard.system.loaders import LineOf
@@ -317,7 +318,9 @@ def _relative(value: Any, folder: Path) -> Any:
         return value
     file, dots, rest = value.partition(".py:")
     there = folder / (f"{file}.py" if dots else file)
-    return f"{there}:{rest}" if dots and there.exists() else str(there) if there.exists() else value
+    if not is_there(there):
+        return value
+    return f"{there}:{rest}" if dots else str(there)
 
 
 def _spellings(entry: str) -> set[str]:

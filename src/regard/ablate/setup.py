@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 
 from regard.ablate.console import print_lines
-from regard.ablate.folder import FAILURE, FORMAT, JOB, Document, StudyFolder, Variant, folder_names, is_over
+from regard.ablate.folder import (
+    FAILURE,
+    FORMAT,
+    JOB,
+    STUDY,
+    Document,
+    StudyFolder,
+    Variant,
+    folder_names,
+    is_over,
+    read_json,
+)
 from regard.ablate.format import power_lines
 from regard.ablate.hardware import Hardware
 from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.power_analysis import count_judged, planned_epochs, probe
-from regard.ablate.trainable import Budget, Experiment, write_run
+from regard.ablate.trainable import Budget, Experiment, describe_job, write_run
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
+from regard.system.files import is_file
 from regard.training.folder import RunFolder, environment
 
 VERSIONS = ("regard", "torch")
@@ -155,8 +169,14 @@ def prepare_runs(study: StudyFolder, document: Document, experiment: Experiment,
     Raises:
         RegardError: a failed run is to be tried again after anything was measured on test.
     """
-    hardware = Hardware(**document["provenance"]["hardware"])
     variants: Mapping[str, Variant] = {variant.name: variant for variant in experiment.variants()}
+    try:
+        hardware = Hardware(**document["provenance"]["hardware"])
+        missing = next((entry["name"] for entry in document["variants"] if entry["name"] not in variants), None)
+    except (TypeError, LookupError) as error:
+        raise RegardError(f"damaged: hardware: {error}", file=study.path / STUDY) from error
+    if missing is not None:
+        raise RegardError(f"damaged: the plan has no variant {missing!r}", file=study.path / STUDY)
     for seed in document["plan"]["seeds"]:
         for known in document["variants"]:
             folder = study.run(known["place"], seed)
@@ -166,5 +186,18 @@ def prepare_runs(study: StudyFolder, document: Document, experiment: Experiment,
                         "test has been measured, so no run can be tried again", hint="start a study in another folder"
                     )
                 (folder / FAILURE).unlink()
-            if not is_over(folder) and not (folder / JOB).is_file():
-                write_run(folder, experiment, variants[known["name"]], seed, Budget(known["epochs"]), hardware)
+            if is_over(folder):
+                continue
+            run = (experiment, variants[known["name"]], seed, Budget(known["epochs"]), hardware)
+            if not is_file(folder / JOB):
+                write_run(folder, *run)
+            elif json.loads(json.dumps(job := describe_job(*run))) != _found(folder / JOB):
+                # A job names modules, which are programs: that of this study counts, not what the file says.
+                RunFolder(folder).write_json(JOB, job)
+
+
+def _found(file: Path) -> Document | None:
+    try:
+        return read_json(file)
+    except RegardError:
+        return None

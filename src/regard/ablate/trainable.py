@@ -193,17 +193,23 @@ def write_run(
     Raises:
         RegardError: the start cannot be built or written.
     """
-    out, arguments = RunFolder(folder), experiment.arguments(variant, seed, budget, hardware, limit)
-    experiment.run(folder, arguments).start(variant.name, seed)
-    job = {
+    out, job = RunFolder(folder), describe_job(experiment, variant, seed, budget, hardware, limit=limit)
+    experiment.run(folder, job["arguments"]).start(variant.name, seed)
+    out.write_json(JOB, job)
+
+
+def describe_job(
+    experiment: Experiment, variant: Variant, seed: int, budget: Budget, hardware: Hardware, *, limit: int = 0
+) -> dict[str, Any]:
+    """Describe a run so that another process can make it; the arguments are those of `write_run`."""
+    return {
         "trainable": describe_trainable(experiment.trainable),
-        "arguments": arguments,
+        "arguments": experiment.arguments(variant, seed, budget, hardware, limit),
         "variant": variant.name,
         "seed": seed,
         "budget": asdict(budget),
         "device": hardware.device,
     }
-    out.write_json(JOB, job)
 
 
 def describe_trainable(kind: type[Trainable]) -> dict[str, str]:

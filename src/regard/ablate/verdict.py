@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri
 
-from regard.ablate.folder import Role, RunRecord, StudyRecord
+from regard.ablate.folder import RunRecord, StudyRecord
+from regard.ablate.schema import Role
 from regard.ablate.statistics import Estimate, Float, estimate, holm, power, seeds_needed
 
 SPREAD_LEVEL = 0.9

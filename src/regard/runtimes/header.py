@@ -23,8 +23,8 @@ class Header(Settings):
     format_version: int = Field(default=FORMAT_VERSION, ge=1)
     regard_version: str
     names: dict[int, str] = Field(description="class id to name")
-    imgsz: int = Field(ge=1, description="side of the input that it was exported for, in pixels; others work too")
-    max_stride: int = Field(ge=1, description="the sides of an input are multiples of this, in pixels")
+    imgsz: int = Field(ge=1, le=2**16, description="side of the exported input in pixels; others work too")
+    max_stride: int = Field(ge=1, le=2**12, description="the sides of an input are multiples of this, in pixels")
     strides: tuple[int, ...] = Field(description="input pixels per cell of each level")
     graph: str = Field(description="the model graph as YAML, anchors included")
     nms: DetectSettings | None = Field(default=None, description="settings of the NMS inside; None without")

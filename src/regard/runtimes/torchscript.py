@@ -51,7 +51,7 @@ class TorchScript(Runtime):
         except (RuntimeError, ValueError) as error:
             raise damaged(path, "TorchScript", error) from error
         content = extra[METADATA_KEY]
-        header = parse_header(content.decode() if isinstance(content, bytes) else content, path)
+        header = parse_header(content.decode(errors="replace") if isinstance(content, bytes) else content, path)
 
         def run(images: NDArray[Any], outputs: Sequence[str]) -> list[Float32]:
             with torch.no_grad():

@@ -22,8 +22,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
-from regard.ablate.folder import Role, RunRecord
+from regard.ablate.folder import RunRecord
 from regard.ablate.format import interval, signed
+from regard.ablate.schema import Role
 from regard.ablate.verdict import Judgement
 
 LIGHT = {

@@ -1,0 +1,116 @@
+"""What the files of a study must contain; anyone may have written or damaged them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from regard.errors import RegardError
+from regard.system.loaders import read_json_mapping
+
+Role = Literal["base", "variant", "capacity control", "noise control"]
+FolderName = Annotated[str, Field(pattern=r"^[\w+-][\w.+-]*$")]
+"""A name without separators, so that no file of a study lies outside its folder."""
+Number = float | None
+"""None is written for NaN."""
+
+MOST_BYTES = 256 * 2**20
+"""Largest file of a study that is read."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Entry(_Part):
+    name: str
+    role: Role
+    controls: str = ""
+    place: FolderName
+    model: str = ""
+    epochs: int = Field(ge=1)
+
+
+class _Plan(_Part):
+    seeds: list[int] = Field(min_length=1)
+    metric: str
+    alpha: float = Field(gt=0, lt=1)
+    mde: float
+
+
+class _Cost(_Part):
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: int
+    flops: int
+    latency_ms: list[float]
+    peak_mib: float
+    bound: float
+    device: str = ""
+
+
+class StudyFile(_Part):
+    """``study.json``."""
+
+    format: int
+    question: str
+    plan: _Plan
+    variants: list[_Entry] = Field(min_length=1)
+    costs: dict[str, _Cost] = {}
+    test: dict[str, dict[Annotated[str, Field(pattern=r"^\d+$")], dict[str, Number]]] = {}
+    provenance: dict[str, Any]
+
+
+class ResultFile(_Part):
+    """``result.json``: ``weights`` is a hash of them."""
+
+    metrics: dict[str, Number]
+    per_class: dict[str, Number]
+    gates: dict[str, float]
+    seconds: float
+    peak_mib: float
+    weights: str = ""
+
+
+class FailureFile(_Part):
+    """``failure.json``."""
+
+    error: str
+
+
+class JobFile(_Part):
+    """``job.json``: how another process makes the run."""
+
+    trainable: dict[str, str]
+    arguments: dict[str, Any]
+    budget: dict[str, Any]
+    device: str
+
+
+def read_checked(file: Path, kind: type[BaseModel] | None) -> dict[str, Any]:
+    """Read a JSON file of a study, as it is, after checking that it contains what ``kind`` requires, if any.
+
+    Raises:
+        RegardError: it cannot be read, is no JSON, or lacks something.
+    """
+    document = read_json_mapping(file, MOST_BYTES)
+    if kind is not None:
+        check(document, kind, file)
+    return document
+
+
+def check(document: Mapping[str, Any], kind: type[BaseModel], file: Path) -> None:
+    """Check what a file contains.
+
+    Raises:
+        RegardError: a value is missing or wrong.
+    """
+    try:
+        kind.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))[:100]
+        raise RegardError(f"damaged: {place}: {first['msg']}", file=file) from error
