@@ -18,8 +18,8 @@ from regard.config import LossSettings
 from regard.errors import RegardError
 from regard.nn.heads.anchors import check_anchors
 from regard.nn.heads.base import ClassChannels, Head, LossContext
-from regard.nn.heads.yolov5_loss import OTHERS, yolov5_loss
-from regard.nn.raw_levels import MARGIN, RawDecoder
+from regard.nn.heads.yolov5_loss import yolov5_loss
+from regard.nn.raw_levels import OTHERS, RawDecoder, centre_and_size, class_scores, least_logit
 from regard.types import Predictions, Targets
 
 VECTOR = 64
@@ -112,8 +112,7 @@ class YOLOv5Head(Head):
     def decode(self, levels: Sequence[Tensor]) -> Predictions:
         """Turn raw outputs into boxes in input pixels and class scores.
 
-        With s = sigmoid(raw): centre = (2 s_xy - 0.5 + cell) * stride, size = (2 s_wh)^2 * anchor.
-        Always in float32: in bfloat16 a box at 640 pixels is off by up to 35.
+        See `regard.nn.raw_levels`. Always in float32: in bfloat16 a box at 640 pixels is off by up to 35.
 
         Args:
             levels: per level (B, A, ny, nx, OTHERS + nc).
@@ -130,18 +129,18 @@ class YOLOv5Head(Head):
             s = level.float().sigmoid()
             level_boxes = _boxes(s, cell, (level_anchors * stride).view(1, per_cell, 1, 1, 2), stride)
             boxes.append(level_boxes.flatten(1, 3))
-            scores.append(_scores(s).flatten(1, 3))
+            scores.append(class_scores(s).flatten(1, 3))
         return Predictions(torch.cat(boxes, 1), torch.cat(scores, 1))
 
     def select(self, levels: Sequence[Tensor], conf: float) -> list[Tensor]:
         """See `Head.select`. No class scores above objectness, so only cells of sufficient objectness are decoded."""
-        least = math.log(conf / (1 - conf)) - MARGIN if 0 < conf < 1 else math.copysign(math.inf, conf - 0.5)
+        least = least_logit(conf)
         images, rows = [], []
         for level, level_anchors, stride in zip(levels, self.anchors.float(), self.strides, strict=True):
             image, anchor, y, x = (level[..., 4].float() > least).nonzero(as_tuple=True)
             s = _sigmoid(level[image, anchor, y, x].float())
             cell = torch.stack((x, y), -1).float()
-            rows.append(torch.cat((_boxes(s, cell, (level_anchors * stride)[anchor], stride), _scores(s)), 1))
+            rows.append(torch.cat((_boxes(s, cell, (level_anchors * stride)[anchor], stride), class_scores(s)), 1))
             images.append(image)
         image, row = torch.cat(images), torch.cat(rows)
         likely = row[:, 4:].amax(1) > conf
@@ -195,8 +194,8 @@ class YOLOv5Head(Head):
 
 def _boxes(s: Tensor, cell: Tensor, anchor_wh: Tensor, stride: int) -> Tensor:
     """Boxes (..., 4) in input pixels from sigmoids (..., OTHERS + nc), cells (..., 2) and anchors in pixels."""
-    centre = (2 * s[..., :2] - 0.5 + cell) * stride
-    return torch.cat((centre, (2 * s[..., 2:4]) ** 2 * anchor_wh), -1)
+    centre, size = centre_and_size(s, anchor_wh)
+    return torch.cat(((centre + cell) * stride, size), -1)
 
 
 def _sigmoid(rows: Tensor) -> Tensor:
@@ -206,10 +205,6 @@ def _sigmoid(rows: Tensor) -> Tensor:
     """
     padding = rows.new_zeros(math.ceil(VECTOR / rows.shape[1]), rows.shape[1])
     return torch.cat((rows, padding)).sigmoid()[: len(rows)]
-
-
-def _scores(s: Tensor) -> Tensor:
-    return s[..., 4:OTHERS] * s[..., OTHERS:]
 
 
 class _Convolutions(nn.Module):

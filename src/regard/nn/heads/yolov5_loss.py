@@ -19,10 +19,8 @@ from regard.config import LossSettings
 from regard.errors import RegardError
 from regard.geometry.iou import ciou
 from regard.nn.heads.base import LossContext
+from regard.nn.raw_levels import OTHERS, centre_and_size
 from regard.types import Targets
-
-OTHERS = 5
-"""Outputs of each anchor before the classes: x, y, width, height, objectness."""
 
 
 def yolov5_loss(
@@ -104,7 +102,8 @@ def _level_sums(raw: Tensor, assigned: Assignment, settings: LossSettings) -> Te
     """Sums of box, objectness and class loss over the assigned predictions and all cells of a level, (3,)."""
     chosen = _at_least_float32(raw[assigned.image, assigned.anchor, assigned.row, assigned.column])  # (P, OTHERS + nc)
     objectness, classes = _at_least_float32(raw[..., 4]), chosen[:, OTHERS:]
-    quality = ciou(_boxes_in_cells(chosen[:, :4], assigned.anchor_wh), assigned.boxes_cxcywh)
+    boxes = torch.cat(centre_and_size(chosen[:, :4].sigmoid(), assigned.anchor_wh), dim=1)
+    quality = ciou(boxes, assigned.boxes_cxcywh)
 
     is_class = F.one_hot(assigned.class_ids, classes.shape[1]).to(classes.dtype)
     is_class = is_class * (1 - settings.label_smoothing) + settings.label_smoothing / 2
@@ -115,12 +114,6 @@ def _level_sums(raw: Tensor, assigned: Assignment, settings: LossSettings) -> Te
             _bce_sum(classes, is_class, settings.cls_positive_weight),
         )
     )
-
-
-def _boxes_in_cells(raw_cxcywh: Tensor, anchor_wh: Tensor) -> Tensor:
-    """Decode (P, 4) raw boxes to cells, the centre relative to the corner of the predicting cell."""
-    s = raw_cxcywh.sigmoid()
-    return torch.cat((2 * s[:, :2] - 0.5, (2 * s[:, 2:]).square() * anchor_wh), dim=1)
 
 
 def _objectness_target(objectness: Tensor, assigned: Assignment, quality: Tensor) -> Tensor:

@@ -1,0 +1,46 @@
+"""One definition of YOLOv5's boxes and scores serves arrays and tensors: they agree with a slow reference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from regard.nn.heads import YOLOv5Head
+from regard.nn.raw_levels import OTHERS, centre_and_size, class_scores, least_logit
+
+
+def test_boxes_and_scores_agree_with_a_loop_for_arrays_and_tensors() -> None:
+    rng = np.random.default_rng(3)
+    s, anchors = rng.random((11, OTHERS + 3)).astype(np.float32), rng.uniform(1, 9, (11, 2)).astype(np.float32)
+    centre, size = centre_and_size(s, anchors)
+    scores = class_scores(s)
+    of_tensors = (*centre_and_size(torch.from_numpy(s), torch.from_numpy(anchors)), class_scores(torch.from_numpy(s)))
+    for found, expected in zip(of_tensors, (centre, size, scores), strict=True):
+        assert torch.equal(found, torch.from_numpy(expected))
+    for i, (x, y, w, h, objectness, *classes) in enumerate(s.tolist()):
+        assert centre[i].tolist() == pytest.approx([2 * x - 0.5, 2 * y - 0.5], abs=1e-6)
+        assert size[i].tolist() == pytest.approx([4 * w * w * anchors[i, 0], 4 * h * h * anchors[i, 1]], rel=1e-6)
+        assert scores[i].tolist() == pytest.approx([objectness * c for c in classes], rel=1e-6)
+
+
+def test_the_decoder_without_torch_agrees_with_the_head() -> None:
+    torch.manual_seed(5)
+    head = YOLOv5Head([3, 5], 7, 2, strides=(8, 16))
+    levels = [level.detach() for level in head.levels([torch.randn(1, 3, 11, 13), torch.randn(1, 5, 5, 7)])]
+    expected = torch.cat(head.decode(levels), 2)[0].numpy()
+    _, decoder = head.raw_export()
+    raw = [level.permute(0, 1, 4, 2, 3).flatten(1, 2)[0].numpy() for level in levels]
+    found = decoder.decode(raw, -1)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_no_probability_above_the_threshold_has_a_smaller_logit() -> None:
+    for conf in (1e-3, 0.25, 0.9):
+        p = math.nextafter(conf, 1)
+        assert math.log(p / (1 - p)) > least_logit(conf) > math.log(conf / (1 - conf)) - 0.01
+    assert least_logit(-1) == least_logit(0) == -math.inf
+    assert least_logit(1) == math.inf
