@@ -72,6 +72,10 @@ class ModelSettings(Settings):
         "float32", description="auto: bfloat16 where it costs at most 0.002 AP on the images of calibration"
     )
     calibration: str | None = Field(None, description="Labelled data set on which precision auto is decided")
+    trust: bool = Field(
+        False,
+        description="Open a TorchScript file that regard did not write for you here: it is a program, and runs",
+    )
 
 
 class ValSettings(ModelSettings, Thresholds):

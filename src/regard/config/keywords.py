@@ -53,6 +53,7 @@ class ValKeywords(TypedDict, total=False):
     backend: str
     precision: Literal["float32", "auto"]
     calibration: str | None
+    trust: bool
     agnostic_nms: bool
 
 
@@ -66,6 +67,7 @@ class PredictKeywords(TypedDict, total=False):
     backend: str
     precision: Literal["float32", "auto"]
     calibration: str | None
+    trust: bool
     conf: float
     iou: float
     max_det: int

@@ -50,6 +50,7 @@ class SessionOptions:
         device: "cpu", or "auto" or "cuda" to allow a GPU.
         compiled: a folder in which the runtime may keep what it compiles for this processor.
         modules: the user's own layers, by name.
+        trust: whether to open a file that is a program, although regard did not write it for this user.
     """
 
     threads: int = field(default_factory=lambda: available_threads())
@@ -58,6 +59,7 @@ class SessionOptions:
     device: str = "cpu"
     compiled: Path | None = None
     modules: Mapping[str, type[nn.Module]] = field(default_factory=dict)
+    trust: bool = False
 
 
 class Session:

@@ -68,6 +68,7 @@ def open_predictor(
     calibration: str | None = None,
     imgsz: int = DEFAULT.imgsz,
     modules: Mapping[str, type[nn.Module]] | None = None,
+    trust: bool = DEFAULT.trust,
     parallel: bool = False,
 ) -> Predictor:
     """Open any file or name of a model in the fastest way that gives the same detections.
@@ -81,6 +82,7 @@ def open_predictor(
         calibration: a labelled data set; without one, "auto" means float32.
         imgsz: size of the input at which precisions are compared.
         modules: the users' own layers, by name.
+        trust: whether to open a TorchScript file that regard did not write for this user.
         parallel: whether to share the processor among several images at a time, where the runtime can.
 
     Raises:
@@ -95,9 +97,8 @@ def open_predictor(
     _require_one_of("backend", backend, ("auto", *RUNTIMES))
     _require_one_of("precision", precision, PRECISIONS)
     threads = available_threads()
-    options = SessionOptions(
-        threads=threads, streams=min(threads, MAX_STREAMS) if parallel else 1, device=device, modules=modules or {}
-    )
+    streams = min(threads, MAX_STREAMS) if parallel else 1
+    options = SessionOptions(threads=threads, streams=streams, device=device, modules=modules or {}, trust=trust)
     path = Path(model)
     if exported := runtime_to_open(path):
         return _open_exported(exported, path, options)
@@ -207,7 +208,7 @@ def _open_entry(folder: Path, runtime: Runtime, options: SessionOptions) -> Pred
     """
     before = compiled_files(folder)
     try:
-        opened = runtime.open(model_file(folder, runtime), replace(options, compiled=folder / COMPILED))
+        opened = runtime.open(model_file(folder, runtime), replace(options, compiled=folder / COMPILED, trust=False))
     except Exception as error:  # the runtimes' errors have no common base
         drop(folder.name)
         raise UnusableEntryError(f"{runtime.name} cannot run it: {reason(error)}") from error

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_STORED, ZipFile
 
 from numpy.typing import NDArray
 
 from regard.runtimes.base import Float32, Runtime, Session, SessionOptions, damaged
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
+from regard.runtimes.programs import read_program, record
+from regard.weights.archive import ZIP_ERRORS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,8 +21,12 @@ if TYPE_CHECKING:
     from regard.graph.detector import Detector
 
 
+MOST_HEADER = 16 * 2**20
+"""Largest header that is read, in bytes."""
+
+
 class TorchScript(Runtime):
-    """``.torchscript`` files, on the processor."""
+    """``.torchscript`` files, on the processor. Opening one runs it: see `regard.runtimes.programs`."""
 
     name, format, suffixes = "torchscript", "torchscript", (".torchscript", ".pt")
 
@@ -31,6 +39,7 @@ class TorchScript(Runtime):
         traced = to_torchscript(exported(detector, header), (example(header, TRACED_STRIDES),))
         with quiet():
             torch.jit.save(traced, path, _extra_files={METADATA_KEY: header.model_dump_json()})
+        record(path.read_bytes(), path)
 
     def check_layer(self, layer: nn.Module, inputs: tuple[Any, ...], opset: int | None) -> None:  # noqa: ARG002
         """See `Runtime.check_layer`."""
@@ -38,20 +47,19 @@ class TorchScript(Runtime):
 
         to_torchscript(layer, inputs)
 
-    def open(self, path: Path, options: SessionOptions) -> Session:  # noqa: ARG002 - PyTorch has its own threads
+    def open(self, path: Path, options: SessionOptions) -> Session:
         """See `Runtime.open`."""
         import torch
 
         from regard.runtimes.convert import quiet
 
-        extra: dict[str, str | bytes] = {METADATA_KEY: ""}
+        header = parse_header(_header(path), path)
+        program = io.BytesIO(read_program(path, "TorchScript", trust=options.trust))
         try:
             with quiet():
-                module = torch.jit.load(path, map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+                module = torch.jit.load(program, map_location="cpu")  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             raise damaged(path, "TorchScript", error) from error
-        content = extra[METADATA_KEY]
-        header = parse_header(content.decode(errors="replace") if isinstance(content, bytes) else content, path)
 
         def run(images: NDArray[Any], outputs: Sequence[str]) -> list[Float32]:
             with torch.no_grad():
@@ -59,3 +67,21 @@ class TorchScript(Runtime):
             return [results[name].numpy() for name in outputs]
 
         return Session(header, run)
+
+
+def _header(path: Path) -> str | None:
+    """Read the header from the archive, where nothing runs; None if there is none.
+
+    Raises:
+        RegardError: the file is damaged.
+    """
+    try:
+        with ZipFile(path) as archive:
+            entry = next((i for i in archive.infolist() if i.filename.endswith(f"/extra/{METADATA_KEY}")), None)
+            if entry is None:
+                return None
+            if entry.compress_type != ZIP_STORED or entry.file_size > MOST_HEADER:
+                raise ValueError("its header is compressed, or too large")
+            return archive.read(entry).decode(errors="replace")
+    except ZIP_ERRORS as error:
+        raise damaged(path, "TorchScript", error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from regard.runtimes.base import Float32, Runtime, Session, SessionOptions, damaged
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
+from regard.runtimes.programs import read_program, record
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -31,16 +33,18 @@ class ExportedProgram(Runtime):
         images, shapes = example(header, EXPORTED_STRIDES), image_shapes(header.max_stride)
         program = torch.export.export(module, (images,), dynamic_shapes=shapes)
         torch.export.save(program, path, extra_files={METADATA_KEY: header.model_dump_json()})
+        record(path.read_bytes(), path)
 
-    def open(self, path: Path, options: SessionOptions) -> Session:  # noqa: ARG002 - PyTorch has its own threads
+    def open(self, path: Path, options: SessionOptions) -> Session:
         """See `Runtime.open`."""
         import torch
 
         import regard.runtimes.with_nms  # noqa: F401 - the operator that a program may call
 
         extra: dict[str, Any] = {METADATA_KEY: ""}
+        content = io.BytesIO(read_program(path, "torch.export", trust=options.trust))
         try:
-            module = torch.export.load(path, extra_files=extra).module()
+            module = torch.export.load(content, extra_files=extra).module()
         except Exception as error:  # it has no error of its own
             raise damaged(path, "torch.export", error) from error
         header = parse_header(extra[METADATA_KEY], path)
