@@ -250,7 +250,7 @@ def val(
         settings: the fields of ``regard.config.ValSettings``.
 
     Raises:
-        RegardError: an unknown or bad setting, no such split, or the classes of model and data differ.
+        RegardError: an unknown or bad setting, no such split, or model and data have no class in common.
 
     Example:
         >>> metrics = regard.val(regard.load("odd-one-out-se"), "synthetic:context?train=0&val=4&test=0", imgsz=128)

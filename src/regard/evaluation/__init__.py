@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import ClassMetrics, Curves, Metrics, Speed
-from regard.evaluation.run import check_classes, detect, evaluate, validate
+from regard.evaluation.run import detect, evaluate, validate
 from regard.evaluation.score import score
 
 __all__ = [
@@ -12,7 +13,7 @@ __all__ = [
     "Curves",
     "Metrics",
     "Speed",
-    "check_classes",
+    "align_classes",
     "detect",
     "evaluate",
     "save_coco_json",

@@ -15,6 +15,7 @@ from regard.data.formats import load_data
 from regard.data.letterbox import to_detections
 from regard.data.validation import ValidationLoader
 from regard.errors import RegardError, nearest
+from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import Metrics, Speed
 from regard.evaluation.score import score
@@ -27,7 +28,7 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
     """Measure a detector on a data set by the COCO protocol; see `regard.val`, which also opens files.
 
     Raises:
-        RegardError: no such split, or the classes of model and data differ.
+        RegardError: no such split, or model and data have no class in common.
     """
     single_cls = settings.single_cls
     loaded = load_data(data, single_cls=single_cls, classes=settings.classes)
@@ -45,7 +46,7 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
         rect=settings.rect,
     )
     if not single_cls:
-        check_classes(predictor, loaded.names)
+        predictor = align_classes(predictor, loaded.names)
     detections, speed = detect(predictor, loader, records, settings=chosen)
     if single_cls:
         detections = [dataclasses.replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
@@ -68,14 +69,13 @@ def evaluate(
         predictor: such as a detector, which is left in the mode that it was in.
         loader: the images, with their letterbox transforms, as `regard.data.validation.ValidationLoader` gives them.
         records: what the loader's indices refer to.
-        names: class names of the data.
+        names: class names of the data, which need not have the detector's order; see `align_classes`.
         settings: by default those with which YOLOv5 measures AP.
 
     Raises:
-        RegardError: the detector and the data differ in the number of classes.
+        RegardError: the detector and the data have no class in common.
     """
-    check_classes(predictor, names)
-    detections, speed = detect(predictor, loader, records, settings=settings)
+    detections, speed = detect(align_classes(predictor, names), loader, records, settings=settings)
     return score(detections, records, names, speed=speed)
 
 
@@ -102,19 +102,6 @@ def detect(
         start = ended
     per_image = 1000 * spent / max(len(found), 1)
     return [found[i] for i in range(len(records))], Speed(*per_image.tolist())
-
-
-def check_classes(predictor: Predictor, names: Sequence[str]) -> None:
-    """Check that a detector and the data have the same number of classes.
-
-    Raises:
-        RegardError: the numbers differ.
-    """
-    if len(predictor.names) != len(names):
-        raise RegardError(
-            f"the detector has {len(predictor.names)} classes and the data have {len(names)}",
-            expected="data labelled with the detector's classes, in its order",
-        )
 
 
 def _split(data: DetectionDataset, split: str) -> Sequence[Sample]:

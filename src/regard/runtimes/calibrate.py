@@ -67,7 +67,7 @@ def calibrate(full: Predictor, lower: Predictor, data: str, imgsz: int) -> Calib
     """Measure both precisions on the first of val, test and train that the data set has, one image at a time.
 
     Raises:
-        RegardError: the data cannot be read, or have other classes than the detector.
+        RegardError: the data cannot be read, or have no class in common with the detector.
     """
     from regard.data.formats import load_data
     from regard.data.validation import ValidationLoader

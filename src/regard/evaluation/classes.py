@@ -1,0 +1,128 @@
+"""Classes of a detector and of a data set, matched by their names."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.errors import RegardError, RegardWarning
+from regard.types import Predictor
+
+MOST_NAMES = 12
+"""Largest number of class names in a message."""
+
+_NUMBERED = re.compile(r"(class|cls|label|object|item)?[ _-]*\d+", re.IGNORECASE)
+
+
+class AlignedClasses:
+    """A predictor whose class scores are arranged as the classes of a data set.
+
+    Args:
+        predictor: the detector.
+        names: class names of the data.
+        sources: for each of them the detector's class, or None for a class that the detector does not know.
+    """
+
+    def __init__(self, predictor: Predictor, names: Sequence[str], sources: Sequence[int | None]) -> None:
+        self._predictor, self._sources = predictor, sources
+        self.names: Mapping[int, str] = dict(enumerate(names))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """As those of the detector."""
+        return self._predictor.strides
+
+    @property
+    def max_stride(self) -> int:
+        """As that of the detector."""
+        return self._predictor.max_stride
+
+    def predict(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
+        """Predict as the detector does; unknown classes score 0, and boxes without a score above ``conf`` are left out.
+
+        Returns:
+            Per image (n, 4 + classes of the data), as ``regard.types.Predictor.predict``.
+        """
+        return [self._arrange(rows, conf) for rows in self._predictor.predict(images, conf)]
+
+    def _arrange(self, rows: NDArray[np.float32], conf: float) -> NDArray[np.float32]:
+        arranged = np.zeros((len(rows), 4 + len(self._sources)), np.float32)
+        arranged[:, :4] = rows[:, :4]
+        for column, source in enumerate(self._sources, 4):
+            if source is not None:
+                arranged[:, column] = rows[:, 4 + source]
+        return arranged[(arranged[:, 4:] > conf).any(axis=1)]
+
+
+def align_classes(predictor: Predictor, names: Sequence[str]) -> Predictor:
+    """Let a detector predict the classes of the data, matched by name regardless of order, capitals, ``_`` and ``-``.
+
+    Classes that only one of them has are reported in a warning: objects of such a class are not measured if the data
+    lack it, and not found if the detector lacks it. Names that are only numbers, such as ``class0``, match by number.
+
+    Args:
+        predictor: the detector; returned as it is if its classes are those of the data, in their order.
+        names: class names of the data.
+
+    Raises:
+        RegardError: they have no class in common.
+
+    Example:
+        >>> import regard
+        >>> model = regard.load("odd-one-out")
+        >>> model.names, dict(align_classes(model, ["Odd", "ordinary"]).names)
+        ({0: 'ordinary', 1: 'odd'}, {0: 'Odd', 1: 'ordinary'})
+    """
+    own = list(predictor.names.values())
+    sources = _sources(own, names)
+    if sources == list(range(len(own))):
+        return predictor
+    unknown = [name for name, source in zip(names, sources, strict=True) if source is None]
+    unused = [name for index, name in enumerate(own) if index not in sources]
+    if len(unknown) == len(names):
+        raise RegardError(
+            f"the detector has {len(own)} classes, {_listed(own)}, and the data have {len(names)}, {_listed(names)}; "
+            "they have none in common",
+            expected="data labelled with classes of the detector",
+            hint="rename the classes in the data; with --single-cls only the boxes are compared",
+        )
+    if unused:
+        what = f"the data have {len(names) - len(unknown)} of the detector's {len(own)} classes: only these count"
+        warnings.warn(f"{what} (not in the data: {_listed(unused)})", RegardWarning, stacklevel=3)
+    if unknown:
+        what = f"the detector does not know {len(unknown)} of the {len(names)} classes of the data"
+        warnings.warn(f"{what}, so their boxes count as missed: {_listed(unknown)}", RegardWarning, stacklevel=3)
+    return AlignedClasses(predictor, names, sources)
+
+
+def _sources(own: Sequence[str], names: Sequence[str]) -> list[int | None]:
+    """For each name the index of the class of the same name in ``own``; of equal names, one each in their order."""
+    if list(own) == list(names):
+        return list(range(len(own)))
+    found: list[int | None] = [None] * len(names)
+    for form in (str, _plain):  # names that are exactly equal come first
+        free: dict[str, list[int]] = {}
+        for index, name in enumerate(own):
+            if index not in found:
+                free.setdefault(form(name), []).append(index)
+        for index, name in enumerate(names):
+            if found[index] is None and free.get(form(name)):
+                found[index] = free[form(name)].pop(0)
+    is_numbered = any(all(_NUMBERED.fullmatch(name) for name in group) for group in (own, names))
+    if is_numbered and len(own) == len(names) and not any(source is not None for source in found):
+        what = f"classes are matched by number: the detector's are {_listed(own)}, the data's {_listed(names)}"
+        warnings.warn(what, RegardWarning, stacklevel=4)
+        return list(range(len(own)))
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
