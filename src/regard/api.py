@@ -348,10 +348,10 @@ def attend(
     Args:
         model: the detector; it runs in evaluation mode, its mode and weights do not change.
         image: an image file, a URL, or an (H, W, 3) uint8 RGB array.
-        layer: name or index of the layer.
-        query: x, y in pixels of the original image; see `regard.visualize.attend.attend`.
-        kind: "map" for the weights that an attention layer used; "gradient" for the dependence of a detection's score
-            on the output of any layer.
+        layer: name or index of the layer; for a "map" an attention layer.
+        query: x, y in pixels of the original image. For a "map" the position whose weights are shown, the centre if
+            None; for "gradient" a point on or near the detection to explain, the best detection if None.
+        kind: "map" for the weights of an attention layer; "gradient" for how a detection's score depends on any layer.
         of_class: for "gradient", consider only detections of this class, given by name or index.
         imgsz: size in pixels to which the long side of the image is scaled.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -55,48 +55,64 @@ def create_study(
         threads: number of threads of each run.
         hardware: of all runs.
         console: for the power and what is measured.
-        measure: whether to measure briefly what a run takes; always done if minutes are the budget.
+        measure: measure briefly what a run takes; always done if minutes are the budget.
 
     Raises:
         RegardError: a variant cannot be built, or seeds do not differ.
     """
     variants = list(experiment.variants())
-    seeds, description = experiment.check_seeds(), experiment.description()
+    provenance = _provenance(experiment, threads, hardware)
     print_lines(console, power_lines(plan.mde, plan.metric, len(plan.seeds), plan.alpha, count_judged(variants)))
-    print_lines(console, description["data"]["overlap"])
+    print_lines(console, provenance["data"]["overlap"])
     measured = None
     if experiment.probe_limit and (measure or getattr(plan, "minutes", None)):
         console.print("measuring what a run takes ...", highlight=False)
         measured = probe(experiment, plan.seeds[0], threads, hardware)
         print_lines(console, measured.failure_lines(), wrap=False, style="red")
     epochs = planned_epochs(plan, experiment, measured)
-    names = folder_names([variant.name for variant in variants])
-    for variant in variants:
-        if text := experiment.model_file(variant):
-            RunFolder(study.path / "models").write(f"{names[variant.name]}.yaml", text)
-    question = plan.question or (
-        f"Does a change of {plan.base} improve it on {plan.data}?" if isinstance(plan, Plan) else ""
-    )
+    names = _write_models(study, experiment)
     document = {
         "format": FORMAT,
-        "question": question or f"Which of {', '.join(v.name for v in variants[1:])} improves {plan.metric}?",
+        "question": _question(plan, variants),
         "plan": describe(plan),
         "variants": [_described(variant, names[variant.name], epochs[variant.name]) for variant in variants],
         "threads": threads,
         "probe": measured.describe() if measured else None,
-        "provenance": {
-            "environment": environment(),
-            "commands": [],
-            "data": description["data"],
-            "seeds": seeds,
-            "controls": description["controls"],
-            "threads": threads,
-            "hardware": vars(hardware),
-            "files": description["files"],
-        },
+        "provenance": provenance,
     }
     study.write(_with_command(document))
     return document
+
+
+def _write_models(study: StudyFolder, experiment: Experiment) -> dict[str, str]:
+    """Write the graph of every variant, and give the name of its folder by its own name."""
+    names = folder_names([variant.name for variant in experiment.variants()])
+    for variant in experiment.variants():
+        if text := experiment.model_file(variant):
+            RunFolder(study.path / "models").write(f"{names[variant.name]}.yaml", text)
+    return names
+
+
+def _provenance(experiment: Experiment, threads: int, hardware: Hardware) -> Document:
+    seeds, description = experiment.check_seeds(), experiment.description()
+    return {
+        "environment": environment(),
+        "commands": [],
+        "data": description["data"],
+        "seeds": seeds,
+        "controls": description["controls"],
+        "threads": threads,
+        "hardware": vars(hardware),
+        "files": description["files"],
+    }
+
+
+def _question(plan: StudySettings, variants: Sequence[Variant]) -> str:
+    if plan.question:
+        return plan.question
+    if isinstance(plan, Plan):
+        return f"Does a change of {plan.base} improve it on {plan.data}?"
+    return f"Which of {', '.join(variant.name for variant in variants[1:])} improves {plan.metric}?"
 
 
 def _described(variant: Variant, place: str, epochs: int) -> Document:

@@ -17,6 +17,17 @@ from regard.errors import RegardError
 if TYPE_CHECKING:
     from regard.ablate.local import Executor
 
+Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="Number of parallel runs; as many as memory and cores allow if not given.")
+]
+Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again, before test is measured.")]
+Resource = Annotated[
+    list[str] | None,
+    typer.Option(help="With --ray: another resource per run, as a100=0.5. May be given several times."),
+]
+Placement = Annotated[Literal["spread", "pack"], typer.Option(help="With --ray: over the nodes, or filling one first.")]
+
 app = typer.Typer(invoke_without_command=True, subcommand_metavar="[status FOLDER]")
 
 
@@ -43,27 +54,17 @@ def ablate(
         Path | None, typer.Option("--plan", help="YAML file with any of the options below.", show_default=False)
     ] = None,
     plan: Given,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")] = Path("runs/ablate"),
+    output: Output = Path("runs/ablate"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what the study would take and could detect.")
     ] = False,
-    processes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of parallel runs; as many as memory and cores allow if not given."),
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try failed runs again, before test is measured.")
-    ] = False,
+    processes: Processes = None,
+    retry_failed: Retry = False,
     ray: Annotated[str | None, typer.Option(help="Run on a Ray cluster: auto, or HOST:PORT.")] = None,
     cpus: Annotated[int, typer.Option(min=1, help="With --ray: cores per run.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="With --ray: GPUs per run; 0.25 lets four share one.")] = 0.0,
-    resource: Annotated[
-        list[str] | None,
-        typer.Option(help="With --ray: another resource per run, as a100=0.5. May be given several times."),
-    ] = None,
-    placement: Annotated[
-        Literal["spread", "pack"], typer.Option(help="With --ray: over the nodes, or filling one first.")
-    ] = "spread",
+    resource: Resource = None,
+    placement: Placement = "spread",
 ) -> None:
     """Find out whether a change improves a model: paired seeds, equal budgets, capacity controls, a verdict.
 

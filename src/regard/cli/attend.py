@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from regard.graph.detector import Detector
 
 
+Query = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y",
+        help="Pixel of the image whose weights are drawn (the centre if not given); with --kind gradient, a "
+        "point on the detection to explain (the best one if not given).",
+        show_default=False,
+    ),
+]
+
+
 def attend(
     model: Model,
     image: Annotated[str | None, typer.Argument(help="Image file or URL.", show_default=False)] = None,
@@ -26,15 +37,7 @@ def attend(
             help="Name or index of the layer; the attention layers are listed if it is not given.", show_default=False
         ),
     ] = None,
-    query: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X,Y",
-            help="Pixel of the image whose weights are drawn (the centre if not given); with --kind gradient, a "
-            "point on the detection to explain (the best one if not given).",
-            show_default=False,
-        ),
-    ] = None,
+    query: Query = None,
     kind: Annotated[
         Literal["map", "gradient"],
         typer.Option(

@@ -36,17 +36,6 @@ def score(
     level = int(curves.f1[labelled].mean(axis=0).argmax()) if labelled.any() else 0
     at_level = [values[:, level] for values in (curves.precision, curves.recall, curves.f1)]
     precision, recall, f1 = (float(values[labelled].mean()) if labelled.any() else float("nan") for values in at_level)
-    per_class = tuple(
-        ClassMetrics(
-            name=name,
-            labels=int(labels[i]),
-            ap=coco.class_ap(i),
-            ap50=coco.class_ap(i, IOU_50),
-            precision=float(curves.precision[i, level]),
-            recall=float(curves.recall[i, level]),
-        )
-        for i, name in enumerate(names)
-    )
     return Metrics(
         ap=coco.ap(),
         ap50=coco.ap(IOU_50),
@@ -59,10 +48,26 @@ def score(
         f1=f1,
         confidence=float(CONFIDENCE[level]),
         images=len(records),
-        per_class=per_class,
+        per_class=_by_class(names, labels.tolist(), coco, curves, level),
         confusion=confusion_matrix(detections, records, len(names)),
         curves=curves,
         speed=speed,
+    )
+
+
+def _by_class(
+    names: Sequence[str], labels: Sequence[int], coco: CocoResult, curves: Curves, level: int
+) -> tuple[ClassMetrics, ...]:
+    return tuple(
+        ClassMetrics(
+            name=name,
+            labels=labels[i],
+            ap=coco.class_ap(i),
+            ap50=coco.class_ap(i, IOU_50),
+            precision=float(curves.precision[i, level]),
+            recall=float(curves.recall[i, level]),
+        )
+        for i, name in enumerate(names)
     )
 
 

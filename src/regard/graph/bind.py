@@ -89,10 +89,7 @@ def bind(
     missing = [k for k, v in signature.options.items() if v is inspect.Parameter.empty and k not in given]
     if missing:
         raise _error(row, spec, f"{row.module} needs {', '.join(missing)}")
-    for name, (chooser, table) in signature.options_of.items():
-        chosen = given.get(chooser, signature.options[chooser])
-        if chosen in table and isinstance(given.get(name), Mapping):
-            given[name] = _renamed(f"{row.module}: {chosen}", given[name], signature_of(table[chosen]))
+    _rename_inside(row, signature, given)
     _reject_other_types(row, signature, given, spec)
     _reject_inside(row, signature, given, spec)
     head = (_channels(signature, in_channels),) if signature.takes_channels else ()
@@ -106,6 +103,14 @@ def bind(
         order = [n for n in (signature.out, signature.repeats, *positions) if n in given]
         return Binding((*head, *(given.pop(n) for n in order), *tail), given, shown, expected_out)
     return Binding(head, given, shown, expected_out)
+
+
+def _rename_inside(row: LayerSpec, signature: Signature, given: dict[str, Any]) -> None:
+    """Replace former names among the options of a class that the layer's own class builds inside."""
+    for name, (chooser, table) in signature.options_of.items():
+        chosen = given.get(chooser, signature.options[chooser])
+        if chosen in table and isinstance(given.get(name), Mapping):
+            given[name] = _renamed(f"{row.module}: {chosen}", given[name], signature_of(table[chosen]))
 
 
 def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_channels: int) -> tuple[Any, ...] | None:

@@ -75,9 +75,17 @@ def build(
         built = _build_row(row, spec, [outputs[name] for name in row.inputs], modules)
         layers.append(built.layer)
         info[row.name], outputs[row.name] = built.info, built.output
-    head = layers[-1]
-    if not isinstance(head, Head):
-        last = spec.layers[-1]
+    head = _head_of(spec, layers[-1])
+    spec = replace(spec, info=info)
+    raise_or_warn(check_levels(spec, head), spec, allow=allow_miswired)
+    used = {row.module: modules[row.module] for row in spec.layers if row.module in modules}
+    return Detector(spec, layers, _class_names(spec, names), used).eval()
+
+
+def _head_of(spec: ModelSpec, layer: nn.Module) -> Head:
+    """Check that the last layer is a detection head for the classes of the graph."""
+    last = spec.layers[-1]
+    if not isinstance(layer, Head):
         raise RegardError(
             f"the last row is {last.module}, which is not a detection head",
             file=last.file or spec.file,
@@ -85,15 +93,17 @@ def build(
             expected="one of " + ", ".join(HEADS) + ", or your own subclass of regard.nn.heads.Head by --module",
             hint=nearest(last.module, HEADS),
         )
-    if head.nc != spec.nc:
+    if layer.nc != spec.nc:
         raise RegardError(
-            f"the detection head states {head.nc} classes and the file {spec.nc}",
-            file=spec.layers[-1].file or spec.file,
-            line=spec.layers[-1].line,
+            f"the detection head states {layer.nc} classes and the file {spec.nc}",
+            file=last.file or spec.file,
+            line=last.line,
             expected="nc as its number of classes, such as [nc, anchors]",
         )
-    spec = replace(spec, info=info)
-    raise_or_warn(check_levels(spec, head), spec, allow=allow_miswired)
+    return layer
+
+
+def _class_names(spec: ModelSpec, names: Mapping[int, str] | None) -> dict[int, str]:
     names = dict(names) if names else {i: f"class{i}" for i in range(spec.nc)}
     if sorted(names) != list(range(spec.nc)):
         raise RegardError(
@@ -101,8 +111,7 @@ def build(
             file=spec.file,
             expected=f"one for each of 0 to {spec.nc - 1}",
         )
-    used = {row.module: modules[row.module] for row in spec.layers if row.module in modules}
-    return Detector(spec, layers, names, used).eval()
+    return names
 
 
 def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Module]:

@@ -31,20 +31,10 @@ def insert(
     name: str | None = None,
     readers: Sequence[str] | None = None,
 ) -> ModelSpec:
-    """Add a layer that reads the layer ``after`` and replaces it for all its readers.
+    """Add a layer that reads the layer ``after`` and replaces it for all its readers; see `regard.insert`.
 
     Every reader of ``after`` reads the new layer, whether it referred to ``after`` by name or by index. All other
-    references keep their layer.
-
-    Args:
-        spec: the graph; it is not changed.
-        module: class name of the new layer.
-        after: name or index of the layer that the new one reads.
-        args: positional arguments in YOLOv5's order.
-        options: arguments by name.
-        gate: whether to put the layer behind a gate that is closed at the start.
-        name: name of the new layer; by default ``<after>.<module>`` in lower case.
-        readers: names of the readers of ``after`` that read the new layer; by default all.
+    references keep their layer. ``spec`` itself does not change; ``args`` are in YOLOv5's order.
 
     Raises:
         RegardError: there is no such layer, the name is taken, or a reader does not read ``after``.

@@ -71,15 +71,11 @@ def open_predictor(
     trust: bool = DEFAULT.trust,
     parallel: bool = False,
 ) -> Predictor:
-    """Open any file or name of a model in the fastest way that gives the same detections.
+    """Open a model in the fastest way that gives the same detections.
 
     Args:
-        model: weights, a run folder, an export, or a graph.
-        device: "auto", "cpu", "cuda", ...
-        backend: "auto" chooses, unless ``REGARD_BACKEND`` is set; or the name of a runtime, for weights that run
-            on the processor.
-        precision: "float32", or "auto": lower where that costs at most 0.002 AP on the images of ``calibration``.
-        calibration: a labelled data set; without one, "auto" means float32.
+        model: a name or a file: weights, a run folder, an export, or a graph.
+        device, backend, precision, calibration: as in `regard.config.ModelSettings`.
         imgsz: size of the input at which precisions are compared.
         modules: the users' own layers, by name.
         trust: whether to open a TorchScript file that regard did not write for this user.
@@ -103,9 +99,8 @@ def open_predictor(
     if exported := runtime_to_open(path):
         return _open_exported(exported, path, options)
     weights, runtime = weights_of(path), _chosen(backend)
-    limit = MAX_MIXING_FLOPS if backend == "auto" else math.inf
-    on_processor = device == "cpu" or (device == "auto" and not has_cuda_device())
-    if weights is not None and runtime is not None and on_processor and not modules:
+    if weights is not None and runtime is not None and _on_processor(device) and not modules:
+        limit = MAX_MIXING_FLOPS if backend == "auto" else math.inf
         if precision == "auto" and calibration is None:
             warnings.warn("--precision auto means float32 without --calibration DATA", RegardWarning, stacklevel=2)
         measured_on = calibration if precision == "auto" else None
@@ -116,6 +111,10 @@ def open_predictor(
     if precision == "auto" and calibration:
         warnings.warn("PyTorch is used, which computes in float32", RegardWarning, stacklevel=2)
     return RUNTIMES["torch"].open(path, options)
+
+
+def _on_processor(device: str) -> bool:
+    return device == "cpu" or (device == "auto" and not has_cuda_device())
 
 
 def _require_one_of(what: str, value: str, known: tuple[str, ...]) -> None:

@@ -105,17 +105,13 @@ def export_detector(
     Args:
         detector: is not changed.
         path: the file; for OpenVINO an ``.xml`` or a folder.
-        format: such as "onnx", "openvino" or "torchscript"; by the suffix where not given.
-        imgsz: side of the input that it is meant for, in pixels, rounded up to the largest stride.
-        nms: whether to put NMS inside.
-        settings: thresholds of that NMS.
-        opset: version of ONNX's operators.
-        image: (H, W, 3) uint8 RGB to compare on; a synthetic scene where not given.
-        tolerance: largest relative difference from PyTorch, as `Deviation` defines it.
+        format, imgsz, nms, opset, tolerance: as in `regard.config.ExportSettings`.
+        settings: thresholds of the NMS.
+        image: (H, W, 3) uint8 RGB to compare on; a synthetic scene if not given.
 
     Raises:
         RegardError: unknown format, a package is not installed, a layer cannot be exported, the file deviates from
-            PyTorch (nothing is left in place then), or it cannot be written.
+            PyTorch (nothing is written then), or it cannot be written.
     """
     start = time.perf_counter()
     require_positive(imgsz=imgsz)
@@ -124,22 +120,14 @@ def export_detector(
     check_exportable(detector)
     runtime.require_packages(writing=True)
     detector = copy.deepcopy(detector).cpu().float().eval()
-    header = header_of(detector, imgsz, runtime, opset)
-    if nms:
-        header = header.model_copy(update={"nms": settings})
+    header = header_of(detector, imgsz, runtime, opset).model_copy(update={"nms": settings if nms else None})
     target = runtime.main_file(path)
     with _scratch_beside(target) as scratch:
         write(detector, header, runtime, scratch / target.name)
         batches = _batches(detector, header.imgsz, scene(0, "test", 0).read() if image is None else image)
-        report = ExportReport(
-            path=path,
-            format=runtime.format,
-            opset=header.opset,
-            file_bytes=sum(file.stat().st_size for file in scratch.iterdir()),
-            deviations=deviations(detector, runtime, scratch / target.name, batches),
-            tolerance=tolerance,
-            seconds=time.perf_counter() - start,
-        )
+        found = deviations(detector, runtime, scratch / target.name, batches)
+        size, seconds = sum(file.stat().st_size for file in scratch.iterdir()), time.perf_counter() - start
+        report = ExportReport(path, runtime.format, header.opset, size, found, tolerance, seconds)
         if not report.passed:
             raise _deviates(report, detector)
         _put_in_place(scratch, target)

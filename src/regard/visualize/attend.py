@@ -101,18 +101,7 @@ def attend(
     of_class: str | int | None = None,
     imgsz: int = IMGSZ,
 ) -> View:
-    """Run the detector on one image and record what ``layer`` attends to.
-
-    Args:
-        model: the detector; it runs in evaluation mode, its mode and weights do not change.
-        image: (H, W, 3) uint8 RGB.
-        layer: name or index. For a "map" it must be an attention layer; see ``attention_layers``.
-        query: x, y in pixels of the original image. For a "map" the position whose weights are shown, the centre if
-            None; for "gradient" a point on or near the detection to explain, the best detection if None.
-        kind: "map" for the weights that the layer used; "gradient" for the dependence of a detection's score on the
-            layer's output.
-        of_class: for "gradient", consider only detections of this class, given by name or index.
-        imgsz: size in pixels to which the long side of the image is scaled.
+    """Run the detector on one (H, W, 3) uint8 RGB image and record what ``layer`` attends to; see `regard.attend`.
 
     Raises:
         RegardError: no such layer or class, a layer without attention, or a query outside the image.

@@ -105,18 +105,14 @@ def transfer(
     """
     rows = match_layers(spec, target.spec)
     wanted = target.state_dict()
-    layer_of, source_layer_of = _layer_names(wanted, target.spec), _layer_names(state, spec)
     channels, reorders = target.head.class_channels(), _reorders(names, target.names)
     head_kept = _what_a_head_keeps(target.head.kept_with_other_classes, names, target.names)
-    kept: list[str] = []
-    moved: dict[str, str] = {}
+    copied: dict[str, str] = {}
     partly: dict[str, str] = {}
     used: set[str] = set()
     for key, tensor in wanted.items():
         _, row, path = key.split(".", 2)
-        if int(row) not in rows:
-            continue
-        source_key = _source_key(state, rows[int(row)], path)
+        source_key = _source_key(state, rows[int(row)], path) if int(row) in rows else None
         if source_key is None:
             continue
         source = state[source_key]
@@ -126,24 +122,20 @@ def transfer(
             continue
         if source.shape == tensor.shape and not (classes and reorders):
             tensor.copy_(source)
-            if source_key == key:
-                kept.append(key)
-            else:
-                moved[key] = source_key
+            copied[key] = source_key
         elif classes and _copy_classes(source, names, tensor, target.names, classes):
             partly[key] = head_kept
         else:
             continue
         used.add(source_key)
-    filled = {*kept, *moved, *partly}
     return TransferReport(
-        tuple(kept),
-        moved,
+        tuple(key for key, source_key in copied.items() if key == source_key),
+        {key: source_key for key, source_key in copied.items() if key != source_key},
         partly,
-        tuple(key for key in wanted if key not in filled),
+        tuple(key for key in wanted if key not in copied and key not in partly),
         tuple(key for key in state if key not in used),
-        layer_of,
-        source_layer_of,
+        _layer_names(wanted, target.spec),
+        _layer_names(state, spec),
     )
 
 
