@@ -75,10 +75,9 @@ def open_predictor(
 
     Args:
         model: a name or a file: weights, a run folder, an export, or a graph.
-        device, backend, precision, calibration: as in `regard.config.ModelSettings`.
+        device, backend, precision, calibration, trust: as in `regard.config.ModelSettings`.
         imgsz: size of the input at which precisions are compared.
         modules: the users' own layers, by name.
-        trust: whether to open a TorchScript file that regard did not write for this user.
         parallel: whether to share the processor among several images at a time, where the runtime can.
 
     Raises:
@@ -95,8 +94,7 @@ def open_predictor(
     threads = available_threads()
     streams = min(threads, MAX_STREAMS) if parallel else 1
     options = SessionOptions(threads=threads, streams=streams, device=device, modules=modules or {}, trust=trust)
-    path = Path(model)
-    if exported := runtime_to_open(path):
+    if exported := runtime_to_open(path := Path(model)):
         return _open_exported(exported, path, options)
     weights, runtime = weights_of(path), _chosen(backend)
     if weights is not None and runtime is not None and _on_processor(device) and not modules:
