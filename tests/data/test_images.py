@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from regard.data.images import ImageFile, image_size, read_reduced
+from regard.data.images import IMAGE_SUFFIXES, ImageFile, exif_orientation, image_size, read_reduced
 from regard.errors import RegardError
 
 
@@ -102,3 +102,19 @@ def test_an_unreadable_image_is_named(tmp_path: Path, content: bytes | None, wor
     assert str(caught.value).startswith(str(file))
     with pytest.raises(RegardError, match=words):
         image_size(ImageFile(file))
+
+
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_does_not_exist_is_upright(tmp_path: Path, orientation: int) -> None:
+    path = _with_orientation(tmp_path / "a.jpg", np.zeros((23, 37, 3), dtype=np.uint8), orientation)
+    with Image.open(path) as opened:
+        assert exif_orientation(opened) == 1
+    assert image_size(ImageFile(path)) == (23, 37)
+
+
+def test_every_suffix_of_an_image_can_be_decoded(tmp_path: Path) -> None:
+    written = {".jfif": ".jpg", ".pnm": ".ppm"}
+    for suffix in sorted(IMAGE_SUFFIXES):
+        file = tmp_path / f"a{written.get(suffix, suffix)}"
+        assert cv2.imwrite(str(file), np.zeros((32, 48) if suffix in (".pbm", ".pgm") else (32, 48, 3), np.uint8))
+        assert ImageFile(file.rename(tmp_path / f"b{suffix}")).read().shape == (32, 48, 3)

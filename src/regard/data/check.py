@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.images import EXIF_ORIENTATION, ImageFile
+from regard.data.images import ImageFile, exif_orientation
 from regard.errors import RegardError
 
 
@@ -218,7 +218,7 @@ def _pillow_check(path: Path) -> tuple[int, str]:
     orientation = 1
     try:
         with Image.open(path) as opened:
-            orientation = int(opened.getexif().get(EXIF_ORIENTATION, 1))
+            orientation = exif_orientation(opened)
             opened.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return orientation, str(error)

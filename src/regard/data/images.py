@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,10 +15,15 @@ from regard.data.dataset import ImageSource
 from regard.errors import RegardError
 from regard.system.files import is_file
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Lower-case suffixes of image files."""
+if TYPE_CHECKING:
+    from PIL import Image
 
-JPEG_SUFFIXES = frozenset({".jpeg", ".jpg"})
+JPEG_SUFFIXES = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
+
+IMAGE_SUFFIXES = JPEG_SUFFIXES | {
+    *(".avif", ".bmp", ".dib", ".gif", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+}
+"""Lower-case suffixes of image files; of an animation the first frame is read."""
 
 REDUCED = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
@@ -33,7 +39,7 @@ MAX_BYTES = 2**30
 """Largest file that is decoded from memory."""
 
 EXIF_ORIENTATION = 0x0112
-"""EXIF tag of the camera's orientation: 1 is upright, 5 to 8 swap width and height."""
+"""EXIF tag of the camera's orientation: 1 is upright, 5 to 8 swap width and height; others do not exist."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +136,19 @@ def image_size(image: ImageSource) -> tuple[int, int]:
     return height, width
 
 
+def exif_orientation(image: Image.Image) -> int:
+    """Look up the camera's orientation, 1 to 8; 1 if the file states none or one that does not exist, such as 0."""
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
 def _header_size(path: Path) -> tuple[int, int] | None:
     """Read the upright size from the header; None if only decoding determines it reliably."""
     from PIL import Image  # not at the top: prediction reads no headers
 
     try:
         with Image.open(path) as header:
-            orientation = header.getexif().get(EXIF_ORIENTATION, 1)
+            orientation = exif_orientation(header)
             width, height = header.size
             if orientation == 1:
                 return height, width

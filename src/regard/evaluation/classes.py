@@ -74,8 +74,9 @@ def align_classes(predictor: Predictor, names: Sequence[str]) -> Predictor:
     Example:
         >>> import regard
         >>> model = regard.load("odd-one-out")
-        >>> model.names, dict(align_classes(model, ["Odd", "ordinary"]).names)
-        ({0: 'ordinary', 1: 'odd'}, {0: 'Odd', 1: 'ordinary'})
+        >>> model.names = {0: "ordinary", 1: "odd"}
+        >>> dict(align_classes(model, ["Odd", "ordinary"]).names)
+        {0: 'Odd', 1: 'ordinary'}
     """
     own = list(predictor.names.values())
     sources = _sources(own, names)
@@ -112,12 +113,18 @@ def _sources(own: Sequence[str], names: Sequence[str]) -> list[int | None]:
         for index, name in enumerate(names):
             if found[index] is None and free.get(form(name)):
                 found[index] = free[form(name)].pop(0)
-    is_numbered = any(all(_NUMBERED.fullmatch(name) for name in group) for group in (own, names))
-    if is_numbered and len(own) == len(names) and not any(source is not None for source in found):
-        what = f"classes are matched by number: the detector's are {_listed(own)}, the data's {_listed(names)}"
-        warnings.warn(what, RegardWarning, stacklevel=4)
-        return list(range(len(own)))
+    if len(own) == len(names) and not any(source is not None for source in found):
+        if _are_numbers(own):  # a model without names of its own
+            return list(range(len(own)))
+        if _are_numbers(names):
+            what = f"classes are matched by number: the detector's are {_listed(own)}, the data's {_listed(names)}"
+            warnings.warn(what, RegardWarning, stacklevel=4)
+            return list(range(len(own)))
     return found
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    return all(_NUMBERED.fullmatch(name) for name in names)
 
 
 def _plain(name: str) -> str:
