@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from regard.data.similar import MOST_BITS, MOST_LEVELS, fingerprint, similar_groups, similar_pairs
+
+Pixels = NDArray[np.uint8]
+
+
+def _photo(seed: int) -> Pixels:
+    areas = np.random.default_rng(seed).integers(0, 256, (11, 13, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(areas, (173, 131), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def _compressed(photo: Pixels) -> Pixels:
+    small = cv2.resize(photo, (113, 89), interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+    return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), dtype=np.uint8)
+
+
+def _plain(seed: int) -> Pixels:
+    """A noisy gray surface with one square."""
+    image = np.random.default_rng(seed).integers(100, 116, (131, 173, 3), dtype=np.uint8)
+    image[17:83, 31 * seed : 31 * seed + 53] = 251
+    return image
+
+
+@pytest.mark.parametrize("draw", [_photo, _plain])
+def test_resized_and_recompressed_images_are_found_and_others_are_not(draw: Callable[[int], Pixels]) -> None:
+    images = [draw(seed) for seed in range(3)]
+    prints = np.stack([fingerprint(image) for image in [*images, *map(_compressed, images)]])
+    assert similar_pairs(prints).tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert similar_groups(prints).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_pairs_connect_what_a_slow_comparison_connects() -> None:
+    generator = np.random.default_rng(7)
+    prints = generator.integers(0, 256, (23, 264), dtype=np.uint8).repeat(9, axis=0)
+    flipped = generator.integers(0, 64, (len(prints), MOST_BITS))
+    bits = np.unpackbits(prints[:, :8], axis=1)
+    np.put_along_axis(bits, flipped, 1 - np.take_along_axis(bits, flipped, axis=1), axis=1)
+    prints[:, :8] = np.packbits(bits, axis=1)
+    prints[::5, 8:] //= 2
+    thumbnails = prints[:, 8:].astype(int)
+    differing = (bits[:, None] != bits[None]).sum(axis=2)
+    alike = (differing <= MOST_BITS) & (np.abs(thumbnails[:, None] - thumbnails[None]).mean(axis=2) <= MOST_LEVELS)
+    group = np.arange(len(prints))
+    for _ in range(len(prints)):
+        group = np.where(alike, group[None], len(prints)).min(axis=1)
+    assert len(set(group)) > 23
+    np.testing.assert_array_equal(similar_groups(prints), np.unique(group, return_inverse=True)[1])
+
+
+def test_no_images_have_no_pairs() -> None:
+    assert similar_pairs(np.zeros((0, 264), dtype=np.uint8)).shape == (0, 2)
+    assert similar_groups(np.zeros((1, 264), dtype=np.uint8)).tolist() == [0]
