@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 import regard
-from regard.config import AugmentSettings
+from regard.config import AugmentSettings, LossSettings
 from regard.data.formats import load_data
 from regard.data.loader import TrainLoader
 from regard.graph.detector import Detector
@@ -45,7 +45,7 @@ def losses_and_gradients(fabric: Fabric, state: dict[str, Tensor], out: Path) ->
     batch = next(loader.epoch(0))
     reduce = identity_reduce if fabric.world_size == 1 else lambda counts: fabric.all_reduce(counts, reduce_op="sum")
     levels = wrapped(batch.images.float() / 255)
-    losses = model.head.criterion(levels, batch.targets, LossContext(image_size=128, sum_over_processes=reduce))
+    losses = model.head.criterion(levels, batch.targets, LossContext(LossSettings(), 128, sum_over_processes=reduce))
     own = total_loss(losses, batch.total_images)
     fabric.backward(own)
     total = fabric.all_reduce(own.detach(), reduce_op="mean")

@@ -224,3 +224,9 @@ def test_parity_with_the_reference(shared: Path, size: int, mode: str) -> None:
     measured = torch.stack([*(loss[name].detach() for name in ("box", "obj", "cls", "total")), norm])
     wanted = torch.tensor([*expected["box_obj_cls"], expected["total"], expected["grad_norm"]])
     torch.testing.assert_close(measured, wanted, rtol=1e-4, atol=0)
+
+
+def test_a_loss_has_no_image_size_of_its_own() -> None:
+    """The default of imgsz is a setting's; a second one would scale the objectness loss in silence."""
+    with pytest.raises(TypeError, match="image_size"):
+        LossContext(LossSettings())  # type: ignore[call-arg]

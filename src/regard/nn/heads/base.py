@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -34,8 +34,8 @@ class LossContext:
             the value and the gradients of one process with all images.
     """
 
-    settings: LossSettings = field(default_factory=LossSettings)
-    image_size: int = 640
+    settings: LossSettings
+    image_size: int
     sum_over_processes: Callable[[Tensor], Tensor] = identity_reduce
 
 
