@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,7 @@ class Predictions(NamedTuple):
         return torch.cat((self.boxes, torch.ones_like(self.boxes[..., :1]), self.scores), dim=-1)
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A detector that is ready to predict, on any runtime: a `Detector`, or an opened file.
 
@@ -201,7 +202,10 @@ class AttentionMap:
             "rows" (B, heads, queries, H, W).
         weights: the tensor of that shape.
         queries: (row, column) of each queried position, for "rows".
+        dimensions: number of dimensions of ``weights`` for each kind.
     """
+
+    dimensions: ClassVar[Mapping[str, int]] = {"channel": 2, "spatial": 3, "elements": 4, "rows": 5}
 
     kind: str
     weights: Tensor

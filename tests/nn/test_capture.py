@@ -10,6 +10,7 @@ from regard.errors import RegardError
 from regard.nn.attention import ATTENTION
 from regard.nn.capture import attention_modules, capture
 from regard.nn.gate import Gated
+from regard.types import AttentionMap
 
 SE, SelfAttention = ATTENTION["SE"], ATTENTION["SelfAttention"]
 
@@ -84,3 +85,29 @@ def test_what_cannot_be_given_is_told() -> None:
     seen.inputs["wrong"] = torch.zeros(1, 8, 2, 2)
     with pytest.raises(RegardError, match="returns a Tensor"):
         seen.map("wrong")
+
+
+class Odd(Wrong):
+    def __init__(self, found: AttentionMap) -> None:
+        super().__init__()
+        self.found = found
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # type: ignore[override]  # noqa: ARG002
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (AttentionMap("chanel", torch.zeros(1, 8)), ["'chanel'", "did you mean 'channel'"]),
+        (AttentionMap("weird", torch.zeros(1, 8)), ["'weird'", "channel, spatial, elements, rows"]),
+        (AttentionMap("rows", torch.zeros(1, 3, 5)), ["'rows'", "(1, 3, 5)", "5 dimensions"]),
+    ],
+)
+def test_a_map_of_no_known_kind_is_rejected(found: AttentionMap, words: list[str]) -> None:
+    with capture([("odd", Odd(found))]) as seen:
+        pass
+    seen.inputs["odd"] = torch.zeros(1, 8, 2, 2)
+    with pytest.raises(RegardError) as error:
+        seen.map("odd")
+    assert all(word in str(error.value) for word in words), error.value

@@ -53,6 +53,13 @@ class Capture:
         if not isinstance(found, AttentionMap):
             what = f"attention() of layer {name!r} returns a {type(found).__name__}"
             raise RegardError(what, expected="regard.types.AttentionMap")
+        kinds = AttentionMap.dimensions
+        if found.kind not in kinds:
+            what = f"attention() of layer {name!r} returns a map of kind {found.kind!r}"
+            raise RegardError(what, expected="one of " + ", ".join(kinds), hint=nearest(found.kind, kinds))
+        if found.weights.ndim != kinds[found.kind]:
+            what = f"attention() of layer {name!r} returns {found.kind!r} weights of shape {tuple(found.weights.shape)}"
+            raise RegardError(what, expected=f"{kinds[found.kind]} dimensions: see regard.types.AttentionMap")
         return found
 
     def maps(self, query: tuple[int, int] | None = None) -> dict[str, AttentionMap]:
