@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import regard
 from regard.graph.detector import Detector
 from regard.training.callbacks import (
     BatchEnd,
+    Callbacks,
     CheckpointSaved,
     EpochEnd,
     EpochStart,
@@ -136,9 +138,79 @@ def test_a_callback_that_raises_is_reported_and_costs_nothing(
     assert (run.folder / "metrics.json").is_file()
     assert record.of(RunEnd)  # those behind it are called
     reports = [entry for entry in caplog.records if entry.name.startswith("regard.") and entry.levelno == logging.ERROR]
-    assert len(reports) == (4 if hook == "on_batch_end" else 1)  # once for each time
+    assert [entry.exc_info is not None for entry in reports] == [True, False][: 1 + (hook == "on_batch_end")]
+    assert all("4 times" in entry.getMessage() for entry in reports[1:])  # four batches, one traceback
     assert reports[0].getMessage().startswith(f"Raise.{hook} failed: ZeroDivisionError: in ")
-    assert reports[0].exc_info is not None
+
+
+class Misspelt(regard.Callback):
+    def on_epoch_finish(self, event: EpochEnd) -> None:
+        """Never called."""
+
+
+class CamelCase(regard.Callback):
+    def onEpochEnd(self, event: EpochEnd) -> None:  # noqa: N802
+        """Never called."""
+
+
+class WithoutEvent(regard.Callback):
+    def on_epoch_end(self) -> None:  # type: ignore[override]
+        """Cannot be called."""
+
+
+class Unrelated:
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Derives from nothing."""
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "words"),
+    [
+        ([3], ["callbacks[0] is 3", "regard.Callback"]),
+        (3, ["callbacks is 3", "a list"]),
+        ("Record", ["callbacks is 'Record'", "a list"]),
+        (Record(), ["callbacks is a Record", "[Record()]"]),
+        ([Record(), Record], ["callbacks[1] is <class", "Record()"]),
+        (Record, ["callbacks is <class", "a list"]),
+        ([Unrelated()], ["callbacks[0] is <", "regard.Callback"]),
+        ([Misspelt()], ["Misspelt.on_epoch_finish", "did you mean 'on_epoch_end'"]),
+        ([CamelCase()], ["CamelCase.onEpochEnd", "did you mean 'on_epoch_end'"]),
+        ([WithoutEvent()], ["WithoutEvent.on_epoch_end", "def on_epoch_end(self, event)"]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_is_no_list_of_callbacks_is_rejected_before_anything_is_done(
+    model: Detector, tmp_path: Path, callbacks: Any, words: list[str], resumed: bool
+) -> None:
+    folder = tmp_path / "run"
+    run = partial(regard.resume, folder) if resumed else partial(regard.train, model, "no-such-data", folder=folder)
+    with pytest.raises(regard.RegardError) as error:
+        run(callbacks=callbacks)
+    assert all(word in str(error.value) for word in words), error.value
+    assert not (tmp_path / "run").exists()
+
+
+def test_each_kind_of_failure_is_reported_once() -> None:
+    class Varied(regard.Callback):
+        def on_batch_end(self, event: BatchEnd) -> None:
+            raise (ZeroDivisionError if event.step % 3 else KeyError)
+
+    empty: Any = None
+    events = [BatchEnd(1, step, 7, empty, {}, 0.1, empty) for step in range(1, 8)]
+    with pytest.MonkeyPatch.context() as patch:
+        lines: list[str] = []
+        patch.setattr("regard.training.callbacks.base.log.exception", lambda *a: lines.append(a[0] % a[1:]))
+        patch.setattr("regard.training.callbacks.base.log.error", lambda *a: lines.append(a[0] % a[1:]))
+        passing = Callbacks([Varied(), Varied()])
+        for event in events:
+            passing.emit(event)
+        assert len(lines) == 4  # two callbacks, two kinds
+        passing.emit(RunFailed(Path(), 1, KeyboardInterrupt()))
+    assert [line.split(" failed ")[1].split(";")[0] for line in lines[4:]] == [
+        *["5 times with ZeroDivisionError"] * 2,
+        *["2 times with KeyError"] * 2,
+    ]
 
 
 def test_an_essential_callback_that_raises_ends_the_run(model: Detector, train: Train) -> None:

@@ -7,7 +7,7 @@ console, so that what is shown is saved.
 
 from __future__ import annotations
 
-from regard.training.callbacks.base import Callback, Callbacks
+from regard.training.callbacks.base import Callback, Callbacks, checked_callbacks
 from regard.training.callbacks.checkpoint import Checkpoint, Snapshot
 from regard.training.callbacks.console import ConsoleProgress
 from regard.training.callbacks.events import (
@@ -41,6 +41,7 @@ __all__ = [
     "RunStart",
     "Snapshot",
     "TensorBoard",
+    "checked_callbacks",
     "standard_callbacks",
 ]
 

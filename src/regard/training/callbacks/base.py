@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from regard.errors import RegardError, nearest
 from regard.training.callbacks.events import (
     BatchEnd,
     CheckpointSaved,
@@ -25,8 +28,8 @@ log = logging.getLogger("regard.training.callbacks")
 class Callback:
     """Base class for what happens during training: override the methods of the events that you need.
 
-    Callbacks run in the first process only. An exception in one is logged, with the names of the callback and the
-    event, and does not end the run.
+    Callbacks run in the first process only. An exception in one does not end the run: it is logged with its traceback
+    when it happens first, and its number at the end. Methods whose names begin with ``on_`` are reserved for events.
 
     Example:
         >>> class PrintLoss(regard.Callback):
@@ -79,6 +82,58 @@ HOOKS: Mapping[type[Event], str] = MappingProxyType(
 )
 
 
+ENDS = (RunEnd, RunFailed)
+"""Events after which no other comes."""
+
+
+def checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    """Check what a user gave as ``callbacks``.
+
+    Raises:
+        RegardError: it is no list, contains something else than instances of `Callback`, or one of them has a method
+            ``on_...`` that no event calls, or one that does not take an event.
+
+    Example:
+        >>> checked_callbacks(Callback())
+        Traceback (most recent call last):
+        regard.errors.RegardError: callbacks is a Callback
+          expected: a list: callbacks=[Callback()]
+    """
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable) or isinstance(callbacks, str | bytes):
+        example = f"{type(callbacks).__name__}()" if isinstance(callbacks, Callback) else "MyCallback()"
+        found = f"a {type(callbacks).__name__}" if isinstance(callbacks, Callback) else repr(callbacks)
+        raise RegardError(f"callbacks is {found}", expected=f"a list: callbacks=[{example}]")
+    listed = tuple(callbacks)
+    for i, callback in enumerate(listed):
+        if not isinstance(callback, Callback):
+            expected = "an instance of a class that derives from regard.Callback"
+            if isinstance(callback, type) and issubclass(callback, Callback):
+                expected = f"an instance: {callback.__name__}()"
+            raise RegardError(f"callbacks[{i}] is {callback!r:.200}", expected=expected)
+        _check_hooks(callback)
+    return listed
+
+
+def _check_hooks(callback: Callback) -> None:
+    owner, hooks = type(callback).__name__, list(HOOKS.values())
+    for name in dir(callback):
+        if not re.match("on_|on[A-Z]", name) or not callable(method := getattr(callback, name)):
+            continue
+        if name not in hooks:
+            raise RegardError(
+                f"{owner}.{name} is called by no event",
+                expected="one of " + ", ".join(hooks),
+                hint=nearest(name, hooks),
+            )
+        try:
+            inspect.signature(method).bind(None)
+        except TypeError as error:
+            what = f"{owner}.{name} cannot be called with an event: {error}"
+            raise RegardError(what, expected=f"def {name}(self, event)") from error
+        except ValueError:  # a builtin without a signature
+            continue
+
+
 class Callbacks:
     """Passes each event to all callbacks, in their order.
 
@@ -87,6 +142,7 @@ class Callbacks:
 
     def __init__(self, callbacks: Iterable[Callback] = ()) -> None:
         self.callbacks = list(callbacks)
+        self._failures: Counter[tuple[int, str, str]] = Counter()
         self._waiting: deque[Event] = deque()
         self._is_busy = False
 
@@ -112,11 +168,22 @@ class Callbacks:
 
     def _pass(self, event: Event) -> None:
         hook = HOOKS[type(event)]
-        for callback in self.callbacks:
+        for i, callback in enumerate(self.callbacks):
             try:
                 getattr(callback, hook)(event)
             except Exception as error:  # the user's code may raise anything
                 if callback.essential:
                     raise
-                name = type(callback).__name__
-                log.exception("%s.%s failed: %s: %s", name, hook, type(error).__name__, error)
+                owner, kind = type(callback).__name__, type(error).__name__
+                self._failures[i, f"{owner}.{hook}", kind] += 1
+                if self._failures[i, f"{owner}.{hook}", kind] == 1:
+                    log.exception("%s.%s failed: %s: %s", owner, hook, kind, error)
+        if isinstance(event, ENDS):
+            self._report_repeated()
+
+    def _report_repeated(self) -> None:
+        """Log how often each failure happened, unless once."""
+        for (_, where, kind), count in self._failures.items():
+            if count > 1:
+                log.error("%s failed %d times with %s; only the first is shown above", where, count, kind)
+        self._failures.clear()
