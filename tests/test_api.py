@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -46,6 +49,47 @@ def test_a_class_of_ones_own_is_inserted_as_it_is(tmp_path: Path) -> None:
         regard.load(tmp_path / "own.safetensors")
     again = regard.load(tmp_path / "own.safetensors", modules={"Halve": Halve})
     assert regard.insert(again, "SE", after="p4").user_modules == {"Halve": Halve}
+
+
+TAKE_A_MODEL: dict[str, Callable[[Any, Path], object]] = {
+    "insert": lambda model, _: regard.insert(model, "SE", after="p4"),
+    "replace": lambda model, _: regard.replace(model, "p4", "C3TR"),
+    "remove": lambda model, _: regard.remove(model, "p4"),
+    "save": lambda model, folder: regard.save(model, folder / "saved.safetensors"),
+    "cost": lambda model, _: regard.cost(model, imgsz=64, repeats=1),
+    "train": lambda model, folder: regard.train(model, TINY, folder=folder / "run", **QUICK),
+    "val": lambda model, _: regard.val(model, TINY, imgsz=64),
+    "predict": lambda model, _: regard.predict(model, np.zeros((61, 97, 3), np.uint8), imgsz=64),
+    "export": lambda model, folder: regard.export(model, folder / "a.torchscript", imgsz=64),
+    "attend": lambda model, _: regard.attend(
+        model, np.zeros((61, 97, 3), np.uint8), layer="p4", kind="gradient", imgsz=64
+    ),
+}
+TINY = "synthetic:context?train=5&val=2&test=0"
+QUICK: Any = {"epochs": 1, "imgsz": 64, "batch": 4, "workers": 0, "plots": False, "verbose": False}
+
+
+@pytest.mark.parametrize("function", TAKE_A_MODEL)
+def test_every_function_takes_a_detector_or_what_load_takes(function: str, tmp_path: Path) -> None:
+    run = TAKE_A_MODEL[function]
+    regard.save(regard.load("odd-one-out"), tmp_path / "own.safetensors")
+    run(tmp_path / "own.safetensors", tmp_path)
+    (tmp_path / "again").mkdir()
+    run("odd-one-out", tmp_path / "again")
+    for wrong in (3, None, nn.ReLU()):
+        with pytest.raises(regard.RegardError, match=r"(?s)the model is .*expected"):
+            run(wrong, tmp_path / "wrong")
+    with pytest.raises(regard.RegardError, match="did you mean 'odd-one-out'"):
+        run("odd-one-outt", tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_training_from_a_name_is_reproducible(tmp_path: Path) -> None:
+    runs = []
+    for name in ("a", "b"):
+        torch.rand(len(name) + len(runs))  # another state of the generator
+        runs.append(regard.train("odd-one-out", TINY, folder=tmp_path / name, seed=7, **QUICK).model)
+    assert all(map(torch.equal, *(model.state_dict().values() for model in runs)))
 
 
 def test_the_catalogue_is_public() -> None:

@@ -76,6 +76,13 @@ def test_a_forgotten_shift_is_refused_with_the_corrected_row(tmp_path: Path) -> 
         (("val", "odd-one-out", "--data", "synthetic:context", "--imgsz", "0"), "imgsz is 0"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--workers", "-1"), "workers is -1"),
         (("export", "odd-one-out", "--max-det", "0"), "max_det is 0"),
+        (("export", "odd-one-out", "--conf", "0.3"), "add --nms"),
+        (("export", "odd-one-out", "--format", "openvino", "-o", "b.onnx"), "is the suffix of onnx"),
+        (
+            ("train", "odd-one-out", "--data", "synthetic:context", "--callback", "none.py:X"),
+            "my_callback.py:MyCallback",
+        ),
+        (("summary", "odd-one-out", "--module", "none.py:X"), "my_layer.py:MyLayer"),
         (("export", "odd-one-out", "--image", "nowhere.jpg"), "the image file does not exist"),
     ],
 )

@@ -159,7 +159,9 @@ def test_a_single_image_has_the_whole_processor(
     monkeypatch: pytest.MonkeyPatch, count: int, parallel: bool, given: Callable[[list[NDArray[np.uint8]]], Source]
 ) -> None:
     opened: list[bool] = []
-    monkeypatch.setattr("regard.api.open_predictor", lambda *_, **way: opened.append(way["parallel"]) or _FindsWhite())
+    monkeypatch.setattr(
+        "regard.api.runs.open_predictor", lambda *_, **way: opened.append(way["parallel"]) or _FindsWhite()
+    )
     regard.predict("file.pt", given(_greys(*range(count))), imgsz=32)
     assert opened == [parallel]
 

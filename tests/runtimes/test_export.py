@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
+import regard
 from regard.api import insert, load, validate
 from regard.api import predict as api_predict
 from regard.config import DetectSettings
@@ -265,6 +267,25 @@ def test_the_format_follows_from_the_path(tmp_path: Path) -> None:
         runtime_to_write(Path("a.tflite"))
     with pytest.raises(RegardError, match=r"(?s)unknown format 'onyx'.*did you mean 'onnx'"):
         runtime_to_write(Path("a"), "onyx")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("b.onnx", {"format": "openvino"}, ["the format is openvino", "'.onnx' is the suffix of onnx"]),
+        ("b.pt", {"format": "onnx"}, ["the format is onnx", "'.pt' is the suffix of torchscript"]),
+        ("b.onnx", {"classes": ["odd"]}, ["without NMS", "classes", "--nms"]),
+        ("b.onnx", {"conf": 0.25, "agnostic_nms": True}, ["without NMS", "conf, agnostic_nms", "--nms"]),
+        ("b.torchscript", {"opset": 18}, ["opset has no effect"]),
+    ],
+)
+def test_settings_that_contradict_each_other_or_have_no_effect_are_rejected(
+    tmp_path: Path, name: str, settings: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(RegardError) as error:
+        regard.export("odd-one-out", tmp_path / name, **settings)
+    assert all(word in str(error.value) for word in words), error.value
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("version", "advice"), [(99, "upgrade regard"), (1, "export it again")])

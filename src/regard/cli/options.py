@@ -84,9 +84,9 @@ def callbacks_of(references: Sequence[str] | None) -> list[Callback]:
         RegardError: no such file or class, or a class that cannot be made without arguments.
     """
     from regard.graph.user_modules import import_classes
-    from regard.training.callbacks import Callback
+    from regard.training.callbacks import Callback, checked_callbacks
 
-    callbacks = []
+    callbacks: list[Callback] = []
     for reference in references or ():
         for name, kind in import_classes([reference], Callback, "callback").items():
             try:
@@ -95,7 +95,7 @@ def callbacks_of(references: Sequence[str] | None) -> list[Callback]:
                 found = f"{name}() raised {type(error).__name__}: {error}"
                 expected = "a callback whose constructor needs no arguments"
                 raise RegardError(found, file=reference.partition(".py:")[0], expected=expected) from error
-    return callbacks
+    return list(checked_callbacks(callbacks))
 
 
 def load_model(

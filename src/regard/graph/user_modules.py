@@ -49,7 +49,7 @@ def import_classes(references: Iterable[str], base: type[T], what: str) -> dict[
     for reference in references:
         path, _, name = reference.partition(".py:")
         file = Path(f"{path}.py" if name else path)
-        classes = _classes_of(file, base)
+        classes = _classes_of(file, base, what)
         own = {key: layer for key, layer in classes.items() if layer.__module__ == _module_name(file)}
         if not own and not name:
             raise RegardError(f"the file defines no {what}", file=file, expected=expected)
@@ -95,14 +95,18 @@ def user_files() -> list[Path]:
     return [stamp[0] for stamp in stamps if stamp]  # some packages put objects that are no modules into sys.modules
 
 
-def import_file(file: Path) -> ModuleType:
+def import_file(file: Path, what: str = "layer") -> ModuleType:
     """Import a user's file, once unless it changes: two imports would make two classes of the same name.
+
+    Args:
+        file: the file.
+        what: what messages call a class in it.
 
     Raises:
         RegardError: there is no such file, or it raises an error.
     """
     if not is_file(file):
-        raise RegardError("no such file", file=file, expected="a Python file, as in my_attention.py:MyBlock")
+        raise RegardError("no such file", file=file, expected=f"a Python file, as in my_{what}.py:My{what.title()}")
     module_name, stamp = _module_name(file), (file.absolute(), file.stat().st_mtime_ns)
     known = sys.modules.get(module_name)
     if known is not None and vars(known).get(STAMP) == stamp:
@@ -127,7 +131,7 @@ def import_file(file: Path) -> ModuleType:
     return module
 
 
-def _classes_of(file: Path, base: type[T]) -> dict[str, type[T]]:
+def _classes_of(file: Path, base: type[T], what: str) -> dict[str, type[T]]:
     """Collect the classes in the namespace of a file that derive from ``base``, imported ones included."""
-    names = vars(import_file(file))
+    names = vars(import_file(file, what))
     return {name: kind for name, kind in names.items() if isinstance(kind, type) and issubclass(kind, base)}

@@ -25,6 +25,7 @@ from regard.profiling.bound import Bound, bounds
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
 from regard.system.terminal import plain_console
+from regard.weights.detector import Model, as_detector
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,11 @@ _ROW_HEADINGS = ("name", "module", "MFLOPs", "share", "mixing", "ms", "share", "
 _BOUND_HEADINGS = ("name", "by FLOPs", "by time", "spread")
 
 
-def cost(detector: Detector, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostReport:
+def cost(detector: Model, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostReport:
     """Measure a detector where it is, for one square image, and bound what a cheaper attention could bring.
 
     Args:
-        detector: on the device that is to be measured.
+        detector: on the device that is to be measured, or what ``regard.load`` takes.
         imgsz: side of the image in pixels.
         repeats: runs that count; times are their medians.
 
@@ -160,6 +161,7 @@ def cost(detector: Detector, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostRe
         64
     """
     require_positive(imgsz=imgsz, repeats=repeats)
+    detector = as_detector(detector)
     costs = row_costs(detector, imgsz)
     device = next(detector.parameters()).device
     images = torch.rand(1, 3, imgsz, imgsz, device=device)

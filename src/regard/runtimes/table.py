@@ -26,17 +26,17 @@ def runtime_to_write(path: Path, format: str | None = None) -> Runtime:
     """Find the runtime of a format, or else that of the path's suffix; a folder means OpenVINO.
 
     Raises:
-        RegardError: neither is known.
+        RegardError: neither is known, or the suffix is that of another format.
     """
+    by_suffix = {suffix: runtime for runtime in RUNTIMES.values() for suffix in runtime.suffixes}
     if format is not None:
-        if format not in formats():
-            raise RegardError(
-                f"unknown format {format!r}", expected="one of " + ", ".join(formats()), hint=nearest(format, formats())
-            )
-        return formats()[format]
+        runtime, other = _runtime_of(format), by_suffix.get(path.suffix)
+        if other and other is not runtime:
+            what = f"the format is {format}, but {path.suffix!r} is the suffix of {other.format}"
+            raise RegardError(what, file=path, expected=f"one of the two, such as {runtime.suffixes[0]!r}")
+        return runtime
     if path.is_dir() or not path.suffix:
         return RUNTIMES["openvino"]
-    by_suffix = {suffix: runtime for runtime in RUNTIMES.values() for suffix in runtime.suffixes}
     if path.suffix not in by_suffix:
         raise RegardError(
             f"the suffix {path.suffix!r} belongs to no export format",
@@ -47,10 +47,17 @@ def runtime_to_write(path: Path, format: str | None = None) -> Runtime:
     return by_suffix[path.suffix]
 
 
+def _runtime_of(format: str) -> Runtime:
+    if format not in formats():
+        expected = "one of " + ", ".join(formats())
+        raise RegardError(f"unknown format {format!r}", expected=expected, hint=nearest(format, formats()))
+    return formats()[format]
+
+
 def default_path(model: Path, format: str) -> Path:
     """Where an export goes without a path: next to the weights, into a run's folder, or here for a model of the zoo."""
     stem = model / "best" if model.is_dir() else model.with_suffix("") if model.is_file() else Path(model.name)
-    return runtime_to_write(stem, format).default_path(stem)
+    return _runtime_of(format).default_path(stem)
 
 
 def runtime_to_open(path: Path) -> Runtime | None:

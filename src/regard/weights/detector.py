@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ from regard.weights.transfer import TransferReport, transfer
 from regard.weights.yolov5 import read_yolov5
 
 Modules = Mapping[str, type[nn.Module]]
+Model: TypeAlias = Detector | str | Path
 
 
 def load_detector(source: str | Path, *, modules: Modules | None = None, allow_miswired: bool = False) -> Detector:
@@ -34,6 +35,8 @@ def load_detector(source: str | Path, *, modules: Modules | None = None, allow_m
     Raises:
         RegardError: the file is not found, damaged or of another kind, or needs a user module that was not given.
     """
+    if not isinstance(source, str | Path):
+        raise RegardError(f"the model is {source!r:.200}", expected="a file, a run folder, or a name of the model zoo")
     path = Path(source)
     if is_folder(path):
         path = weights_of_run(path)
@@ -43,6 +46,15 @@ def load_detector(source: str | Path, *, modules: Modules | None = None, allow_m
     if suffix in CHECKPOINTS:
         return _from_yolov5(path, modules, allow_miswired)
     return build(read_spec(source), modules=modules, allow_miswired=allow_miswired)
+
+
+def as_detector(model: Model) -> Detector:
+    """Load a detector that is given as text or as a path; one that is loaded already is used as it is.
+
+    Raises:
+        RegardError: as for `load_detector`.
+    """
+    return model if isinstance(model, Detector) else load_detector(model)
 
 
 def save_detector(

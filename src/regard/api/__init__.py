@@ -1,0 +1,25 @@
+"""The public functions of `regard`: loading and editing detectors, training, evaluation, prediction and export."""
+
+from __future__ import annotations
+
+from regard.api.models import insert, load, remove, replace, save
+from regard.api.runs import attend, export, predict, resume, train, val, validate
+from regard.profiling.report import cost
+from regard.training.callbacks import Callback
+
+__all__ = [
+    "Callback",
+    "attend",
+    "cost",
+    "export",
+    "insert",
+    "load",
+    "predict",
+    "remove",
+    "replace",
+    "resume",
+    "save",
+    "train",
+    "val",
+    "validate",
+]

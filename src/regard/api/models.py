@@ -1,0 +1,153 @@
+"""Detectors: loaded, edited, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from regard.graph import edit
+from regard.graph.detector import Detector
+from regard.graph.spec import ModelSpec
+from regard.nn.table import graph_name
+from regard.weights.detector import Model, Modules, as_detector, load_detector, load_matching, rebuild, save_detector
+
+
+def load(
+    source: str | Path,
+    modules: Modules | None = None,
+    *,
+    weights: str | Path | None = None,
+    allow_miswired: bool = False,
+) -> Detector:
+    """Load a detector.
+
+    Args:
+        source: a YOLOv5 ``.pt``, a ``.safetensors`` file of this package, a model YAML (YOLOv5's or the native form),
+            an overlay, a run folder, or a name such as ``yolov5n`` from the model zoo. Nothing is downloaded, and no
+            code in the file is executed.
+        modules: your own layers that the model needs, by the name that its graph uses.
+        weights: another file from which all matching tensors are loaded into the graph of ``source``.
+        allow_miswired: warn of wiring errors in the graph instead of raising an error.
+
+    Returns:
+        The detector in evaluation mode; its weights are newly initialised if ``source`` contains only a graph.
+
+    Raises:
+        RegardError: the file is not found, damaged or of another kind, the graph has wiring errors, or the model needs
+            a module that was not given.
+
+    Example:
+        >>> model = regard.load("odd-one-out")
+        >>> model.nc, model.strides
+        (2, (16,))
+    """
+    detector = load_detector(source, modules=modules, allow_miswired=allow_miswired)
+    return load_matching(detector, load_detector(weights, modules=modules))[0] if weights else detector
+
+
+def insert(
+    model: Model,
+    module: str | type[nn.Module],
+    *,
+    after: str | int,
+    options: Mapping[str, Any] | None = None,
+    gate: bool = True,
+    name: str | None = None,
+    readers: Sequence[str] | None = None,
+) -> Detector:
+    """Add a layer after an existing one, in a copy of the detector, and keep all weights.
+
+    The new layer reads the layer ``after`` and replaces it for all its readers; all other references keep their layer.
+    With the gate, which is closed at the start, the outputs of the new detector are bit for bit those of the old one.
+
+    Args:
+        model: the detector, which is not changed, or what ``load`` takes.
+        module: a name from ``regard.nn.attention.ATTENTION``, the name of another layer, or your own class.
+        after: name or index of the layer that the new one reads.
+        options: arguments of the module by name.
+        gate: put the layer behind a gate, y = x + gamma (module(x) - x); the module must keep the shape.
+        name: name of the new layer; by default ``<after>.<module>`` in lower case.
+        readers: names of the readers of ``after`` that read the new layer; by default all.
+
+    Raises:
+        RegardError: there is no such layer, module or option, or the module does not fit.
+
+    Example:
+        >>> model = regard.load("odd-one-out")
+        >>> with_se = regard.insert(model, "SE", after="p4")
+        >>> import torch
+        >>> image = torch.rand(1, 3, 64, 64)
+        >>> torch.equal(with_se(image).boxes, model(image).boxes)
+        True
+    """
+    model = as_detector(model)
+    word, modules = graph_name(module)
+    spec = edit.insert(model.spec, word, after=after, options=options, gate=gate, name=name, readers=readers)
+    return _rebuilt(model, spec, modules)
+
+
+def replace(
+    model: Model,
+    layer: str | int,
+    module: str | type[nn.Module],
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> Detector:
+    """Exchange the module of a layer, in a copy of the detector.
+
+    Tensors of equal name and shape are kept; the other tensors of the layer are newly initialised.
+
+    Args:
+        model: the detector, which is not changed, or what ``load`` takes.
+        layer: name or index of the layer.
+        module: name of a layer class, or your own class.
+        options: arguments of the module by name; by default those of the old layer.
+
+    Raises:
+        RegardError: there is no such layer, module or option, or the module does not fit.
+
+    Example:
+        >>> model = regard.replace(regard.load("odd-one-out"), "p4", "C3TR")
+        >>> type(model.layer("p4")).__name__
+        'C3TR'
+    """
+    model = as_detector(model)
+    word, modules = graph_name(module)
+    return _rebuilt(model, edit.replace_layer(model.spec, layer, word, options=options), modules)
+
+
+def remove(model: Model, layer: str | int) -> Detector:
+    """Delete a layer, in a copy of the detector; its readers read its input instead.
+
+    Raises:
+        RegardError: there is no such layer, or it is the detection head or has several inputs.
+
+    Example:
+        >>> model = regard.insert(regard.load("odd-one-out"), "SE", after="p4")
+        >>> len(regard.remove(model, "p4.se").model) == len(model.model) - 1
+        True
+    """
+    model = as_detector(model)
+    return _rebuilt(model, edit.remove(model.spec, layer), {})
+
+
+def save(model: Model, path: str | Path) -> None:
+    """Write a detector as one ``.safetensors`` file with its graph, class names and anchors.
+
+    Raises:
+        RegardError: the file cannot be written.
+
+    Example:
+        >>> regard.save(regard.load("odd-one-out"), "detector.safetensors")
+        >>> regard.load("detector.safetensors").nc
+        2
+    """
+    save_detector(Path(path), as_detector(model))
+
+
+def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:
+    new, _ = rebuild(model, spec, modules=modules)
+    return new.train(model.training)
