@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from regard.config import DetectSettings
+from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.runtimes.base import Session
 from regard.runtimes.compare import ALL, compare, example_images
@@ -39,7 +40,7 @@ def altered(
 
 def test_each_kind_of_number_is_measured(small: Detector) -> None:
     width = np.stack(small.predict(IMAGES, ALL))[..., 2]
-    measured = compare(small, altered(small, [0, 0, -0.25, 0, 0, 0, 0.125]), IMAGES)
+    measured = compare(small, altered(small, [0, 0, 0.25, 0, 0, 0, 0.125]), IMAGES)
     assert (measured.batch, measured.height, measured.width) == (2, 16, 24)
     assert measured.pixels == pytest.approx(0.25, rel=1e-4)
     assert measured.probability == pytest.approx(0.125, rel=1e-4)
@@ -47,7 +48,8 @@ def test_each_kind_of_number_is_measured(small: Detector) -> None:
     assert measured.within(0.13)
     assert not measured.within(0.12)
     assert compare(small, altered(small), IMAGES).within(0)
-    assert not compare(small, altered(small, [math.nan] * 4 + [0.0] * 3), IMAGES).within(1e9)
+    with pytest.raises(RegardError, match="not finite"):
+        compare(small, altered(small, [math.nan] * 4 + [0.0] * 3), IMAGES)
 
 
 def test_a_small_centre_is_compared_with_the_stride(small: Detector) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +50,16 @@ def least_logit(conf: float) -> float:
     return math.log(conf / (1 - conf)) - MARGIN if 0 < conf < 1 else math.copysign(math.inf, conf - 0.5)
 
 
+_Side: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class RawDecoder(Settings):
     """What decodes the raw levels of an anchor-based head as `regard.nn.heads.YOLOv5Head.decode` does, cell by cell."""
 
     strides: tuple[int, ...] = Field(description="input pixels per cell of each level")
-    anchors: tuple[tuple[tuple[float, float], ...], ...] = Field(description="(levels, A): width, height in strides")
+    anchors: tuple[Annotated[tuple[tuple[_Side, _Side], ...], Field(min_length=1)], ...] = Field(
+        description="(levels, A): width, height in strides"
+    )
 
     def decode(self, levels: Sequence[Float32], conf: float) -> Float32:
         """Decode the cells of one image that may have a class score above ``conf``.
@@ -66,18 +71,19 @@ class RawDecoder(Settings):
             conf: all predictions are kept where it is negative.
 
         Returns:
-            (n, 4 + nc): centre x, centre y, width, height in input pixels, class scores.
+            (n, 4 + nc): centre x, centre y, width, height in input pixels, class scores; those of NaN are kept.
         """
         least = least_logit(conf)
         found = []
         for level, anchors, stride in zip(levels, self.anchors, self.strides, strict=True):
             _, height, width = level.shape
             cells = level.reshape(len(anchors), -1, height, width)
-            anchor, y, x = np.nonzero(cells[:, 4] > least)
-            s = 1 / (1 + np.exp(-cells[anchor, :, y, x].astype(np.float32)))
+            anchor, y, x = np.nonzero(~(cells[:, 4] <= least))
+            with np.errstate(over="ignore"):
+                s = 1 / (1 + np.exp(-cells[anchor, :, y, x].astype(np.float32)))
             corner = np.stack([x, y], axis=1).astype(np.float32)
             anchor_wh = np.array(anchors, dtype=np.float32)[anchor] * np.float32(stride)
             centre, size = centre_and_size(s, anchor_wh)
             found.append(np.concatenate([(centre + corner) * np.float32(stride), size, class_scores(s)], axis=1))
         rows = np.concatenate(found)
-        return rows[(rows[:, 4:] > conf).any(axis=1)]
+        return rows[~(rows[:, 4:] <= conf).all(axis=1)]

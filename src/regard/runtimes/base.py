@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from regard.config import DetectSettings
 from regard.errors import RegardError
 from regard.runtimes.header import Header
+from regard.runtimes.outputs import INPUT as INPUT
+from regard.runtimes.outputs import OutputChecks
 from regard.system.resources import available_cores
 
 if TYPE_CHECKING:
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
     from regard.graph.detector import Detector
     from regard.types import Predictor
-
-INPUT = "images"
-"""Name of the input."""
 
 Float32: TypeAlias = NDArray[np.float32]
 Run: TypeAlias = Callable[[NDArray[Any], Sequence[str]], list[Float32]]
@@ -68,11 +67,12 @@ class Session:
     Args:
         header: of the file.
         run: computes named outputs of the network.
+        file: for messages about what it computes.
         streams: number of threads that may call ``predict`` at the same time.
     """
 
-    def __init__(self, header: Header, run: Run, *, streams: int = 1) -> None:
-        self.header, self.streams = header, streams
+    def __init__(self, header: Header, run: Run, file: Path | None = None, *, streams: int = 1) -> None:
+        self.header, self.file, self.streams = header, file, streams
         self.run = first_call_alone(run) if streams > 1 else run
 
     @property
@@ -97,20 +97,41 @@ class Session:
 
     def without_nms(self) -> Session:
         """The same session, whose ``predict`` gives all boxes although there is NMS inside."""
-        return Session(self.header.model_copy(update={"nms": None}), self.run, streams=self.streams)
+        return Session(self.header.model_copy(update={"nms": None}), self.run, self.file, streams=self.streams)
 
     def predict(self, images: NDArray[np.uint8], conf: float) -> list[Float32]:
-        """See `regard.types.Predictor.predict`."""
+        """See `regard.types.Predictor.predict`.
+
+        Raises:
+            RegardError: the program in the file fails, or computes what its header does not describe.
+        """
         header, images = self.header, _contiguous(images)
+        checks = OutputChecks(header, images, self.file)
         if header.raw:
-            levels = self.run(images, header.outputs)
-            return [header.raw.decode([level[i] for level in levels], conf) for i in range(len(images))]
+            levels = self._compute(images, header.outputs)
+            checks.levels(levels)
+            return [checks.rows(header.raw.decode([level[i] for level in levels], conf)) for i in range(len(images))]
         pixels = images.astype(np.float32) / np.float32(255)
         if header.nms:
-            (detections,) = self.run(pixels, ("detections",))
-            return [_as_predictions(detections[detections[:, 0] == i], len(self.names)) for i in range(len(images))]
-        found = zip(*self.run(pixels, ("boxes", "scores")), strict=True)
-        return [np.concatenate((b, s), axis=1)[(s > conf).any(axis=1)] for b, s in found]
+            (detections,) = self._compute(pixels, ("detections",))
+            checks.detections(detections)
+            per_image = (detections[detections[:, 0] == i] for i in range(len(images)))
+            return [checks.rows(_as_predictions(rows, len(self.names))) for rows in per_image]
+        boxes, scores = self._compute(pixels, ("boxes", "scores"))
+        checks.decoded(boxes, scores)
+        # A NaN is not below the threshold either: it stays, and is found.
+        kept = (~(s <= conf).all(axis=1) for s in scores)
+        return [checks.rows(np.concatenate((b, s), axis=1)[k]) for b, s, k in zip(boxes, scores, kept, strict=True)]
+
+    def _compute(self, images: NDArray[Any], outputs: Sequence[str]) -> list[Float32]:
+        try:
+            results = self.run(images, outputs)
+        except (RegardError, MemoryError):
+            raise
+        except Exception as error:  # the runtimes' errors have no common base
+            what = f"the program in the file fails on images of shape {images.shape}: {reason(error)}"
+            raise RegardError(what, file=self.file) from error
+        return results
 
 
 def _as_predictions(detections: Float32, nc: int) -> Float32:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from regard.config import DetectSettings, Settings
 from regard.errors import RegardError
@@ -16,16 +17,21 @@ METADATA_KEY = "regard"
 FORMAT_VERSION = 2
 """Version 1 had one output of decoded boxes, objectness and class probabilities."""
 
+MOST_STRIDE, MOST_LEVELS, MOST_CLASSES = 2**12, 64, 2**16
+"""Largest stride in pixels, and largest numbers of levels and classes, of a file that is opened."""
+
 
 class Header(Settings):
     """What a program needs to know to use an exported file, and a person to know where it came from."""
 
     format_version: int = Field(default=FORMAT_VERSION, ge=1)
     regard_version: str
-    names: dict[int, str] = Field(description="class id to name")
+    names: dict[int, str] = Field(min_length=1, max_length=MOST_CLASSES, description="class id to name")
     imgsz: int = Field(ge=1, le=2**16, description="side of the exported input in pixels; others work too")
-    max_stride: int = Field(ge=1, le=2**12, description="the sides of an input are multiples of this, in pixels")
-    strides: tuple[int, ...] = Field(description="input pixels per cell of each level")
+    max_stride: int = Field(ge=1, le=MOST_STRIDE, description="the sides of an input are multiples of this, in pixels")
+    strides: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, max_length=MOST_LEVELS, description="input pixels per cell of each level"
+    )
     graph: str = Field(description="the model graph as YAML, anchors included")
     nms: DetectSettings | None = Field(default=None, description="settings of the NMS inside; None without")
     raw: RawDecoder | None = Field(
@@ -34,6 +40,16 @@ class Header(Settings):
         "decodes them itself, from images in 0..1",
     )
     opset: int | None = Field(default=None, description="version of ONNX's operators; None where there are none")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Header:
+        if sorted(self.names) != list(range(len(self.names))):
+            raise ValueError("the class ids are not 0, 1, 2 and so on")
+        if max(self.strides) > self.max_stride:
+            raise ValueError("a stride is above the largest stride")
+        if self.raw and (self.raw.strides != self.strides or len(self.raw.anchors) != len(self.strides)):
+            raise ValueError("the levels of the decoder are not those of the file")
+        return self
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -59,7 +75,10 @@ def parse_header(document: str | None, path: Path) -> Header:
         version = _Version.model_validate_json(document).format_version
         header = Header.model_validate_json(document) if version == FORMAT_VERSION else None
     except ValidationError as error:
-        raise RegardError(f"the header in the file is damaged ({error.errors()[0]['msg']})", file=path) from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))[:80]
+        what = f"the header in the file is damaged ({where}{': ' if where else ''}{first['msg']:.200})"
+        raise RegardError(what, file=path) from error
     if header is None:
         newer = version > FORMAT_VERSION
         raise RegardError(

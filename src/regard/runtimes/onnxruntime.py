@@ -11,18 +11,23 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard.runtimes.base import INPUT, Runtime, Session, SessionOptions, damaged, file_digest
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
+from regard.runtimes.onnx_loops import reject_loops
+from regard.runtimes.outputs import Port, check_ports
 from regard.system.home import import_onnxruntime
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regard.graph.detector import Detector
+
+TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
 class OnnxRuntime(Runtime):
@@ -47,14 +52,30 @@ class OnnxRuntime(Runtime):
 
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `Runtime.open`."""
+        if not options.compiled:
+            reject_loops(path)
         try:
             session = _open_kept(path, options) if options.compiled else _session(path, options)
+            document = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+            inputs, outputs = (_ports(ports) for ports in (session.get_inputs(), session.get_outputs()))
         except Exception as error:  # onnxruntime's errors have no common base
             raise damaged(path, "ONNX", error) from error
-        header = parse_header(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), path)
+        header = parse_header(document, path)
+        check_ports(header, inputs, outputs, path)
         return Session(
-            header, lambda images, outputs: session.run(list(outputs), {INPUT: images}), streams=options.streams
+            header, lambda images, names: session.run(list(names), {INPUT: images}), path, streams=options.streams
         )
+
+
+def _ports(ports: Iterable[Any]) -> dict[str, Port]:
+    """What onnxruntime knows of inputs or outputs; it describes a number as it does an unknown shape."""
+    return {
+        port.name: Port(
+            TYPES.get(port.type, port.type),
+            tuple(size if isinstance(size, int) else None for size in port.shape) if port.shape else None,
+        )
+        for port in ports
+    }
 
 
 def _session(path: Path, options: SessionOptions, *, optimised: bool = False, keep: Path | None = None) -> Any:

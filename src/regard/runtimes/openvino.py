@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from regard.errors import RegardError
 from regard.runtimes.base import INPUT, Float32, Run, Session, SessionOptions, damaged
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
 from regard.runtimes.onnxruntime import OnnxRuntime
+from regard.runtimes.outputs import Port, Shape, check_ports
 from regard.system.home import import_openvino
+from regard.system.loaders import read_text
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
+
+TYPES = {"f32": "float32", "u8": "uint8"}
 
 FILE = "detector.xml"
 """Name of the graph if the path is a folder; the weights are next to it as ``.bin``."""
@@ -63,12 +68,18 @@ class OpenVINO(OnnxRuntime):
             config["CACHE_DIR"] = os.fspath(options.compiled)
         try:
             # Reading the model for its ``rt_info`` would take half as long again as opening a compiled one.
-            document = re.search(rf'<{METADATA_KEY} value="([^"]*)"', path.read_text(encoding="utf-8"))
+            text = read_text(path)
+            if loop := re.search(r"""type\s*=\s*["']Loop\b""", text):
+                line = text.count("\n", 0, loop.start()) + 1
+                raise RegardError("the program has a loop, which may never end", file=path, line=line)
+            document = re.search(rf'<{METADATA_KEY} value="([^"]*)"', text)
             compiled = openvino_core().compile_model(path, "CPU", config)
-        except (RuntimeError, UnicodeDecodeError) as error:
+            inputs, outputs = _ports(compiled.inputs), _ports(compiled.outputs)
+        except RuntimeError as error:
             raise damaged(path, "OpenVINO", error) from error
         header = parse_header(html.unescape(document[1]) if document else None, path)
-        return Session(header, _run(compiled), streams=options.streams)
+        check_ports(header, inputs, outputs, path)
+        return Session(header, _run(compiled), path, streams=options.streams)
 
     def has_bfloat16(self) -> bool:
         """See `Runtime.has_bfloat16`."""
@@ -81,6 +92,22 @@ class OpenVINO(OnnxRuntime):
     def default_path(self, stem: Path) -> Path:
         """See `Runtime.default_path`: a folder."""
         return stem.with_name(f"{stem.name}_openvino")
+
+
+def _ports(ports: Iterable[Any]) -> dict[str, Port]:
+    return {port.get_any_name(): Port(_type_of(port), _shape_of(port)) for port in ports}
+
+
+def _type_of(port: Any) -> str:
+    name: str = port.get_element_type().get_type_name()
+    return TYPES.get(name, name)
+
+
+def _shape_of(port: Any) -> Shape | None:
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return None
+    return tuple(None if size.is_dynamic else size.get_length() for size in shape)
 
 
 def _run(compiled: Any) -> Run:

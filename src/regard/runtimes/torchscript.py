@@ -66,7 +66,7 @@ class TorchScript(Runtime):
                 results = dict(zip(header.outputs, module(torch.from_numpy(images)), strict=True))
             return [results[name].numpy() for name in outputs]
 
-        return Session(header, run)
+        return Session(header, run, path)
 
 
 def _header(path: Path) -> str | None:

@@ -54,4 +54,4 @@ class ExportedProgram(Runtime):
                 results = dict(zip(header.outputs, module(torch.from_numpy(images)), strict=True))
             return [results[name].numpy() for name in outputs]
 
-        return Session(header, run)
+        return Session(header, run, path)
