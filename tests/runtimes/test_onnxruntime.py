@@ -92,4 +92,4 @@ def test_where_nothing_can_be_written_the_model_itself_is_opened(entry: Path, mo
     opened = read(monkeypatch)
     open_entry(entry)
     assert opened == [entry.name]
-    assert not list(entry.rglob(".making-*"))
+    assert not list(entry.rglob(".*"))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import ntpath
+import os
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from regard.errors import RegardError
-from regard.system.files import FORBIDDEN, atomic_write, exclusive, increment_path, portable_name
+from regard.system.files import FORBIDDEN, atomic_write, claim_folder, portable_name
+from regard.system.locks import exclusive
 
 
 def test_a_finished_write_takes_the_place(tmp_path: Path) -> None:
@@ -45,11 +50,90 @@ def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     assert caught.value.file == path
 
 
+def test_what_is_planted_at_the_target_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    other, link = tmp_path / "other.txt", tmp_path / "link.txt"
+    other.write_text("another's")
+    link.symlink_to(other)
+    with atomic_write(link) as file:
+        file.write(b"new")
+    assert other.read_text() == "another's"
+    assert link.read_bytes() == b"new"
+    assert not link.is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(RegardError, match="cannot write the file") as caught, atomic_write(tmp_path / name):
+            pass
+        assert caught.value.file == tmp_path / name
+    assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
+
+
+def test_an_error_of_a_file_that_is_read_is_not_blamed_on_the_one_that_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "out.txt") as file:
+        file.write((tmp_path / "input.txt").read_bytes())
+    assert caught.value.filename == str(tmp_path / "input.txt")
+    assert os.listdir(tmp_path) == []
+
+
 def test_the_next_folder_is_the_first_free_one(tmp_path: Path) -> None:
-    assert increment_path(tmp_path, "train") == tmp_path / "train"
-    for name in ("train", "train-2"):
-        (tmp_path / name).mkdir()
-    assert increment_path(tmp_path, "train") == tmp_path / "train-3"
+    for name in ("train", "train-2", "train-3"):
+        with claim_folder(None, tmp_path / "runs" / "train") as folder:
+            assert folder == tmp_path / "runs" / name
+            assert folder.is_dir()
+            (folder / "a.txt").touch()
+
+
+def test_an_empty_folder_is_removed_after_an_error_and_one_that_was_there_is_not(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for given in (None, tmp_path / "new", tmp_path / "there"):
+        with pytest.raises(ValueError), claim_folder(given, tmp_path / "train"):
+            raise ValueError
+    assert os.listdir(tmp_path) == ["there"]
+    with pytest.raises(ValueError), claim_folder(tmp_path / "new"):
+        raise ValueError((tmp_path / "new" / "a.txt").touch())
+    assert (tmp_path / "new" / "a.txt").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for given, default in ((tmp_path / "file" / "a", tmp_path), (None, tmp_path / "file" / "train")):
+        with pytest.raises(RegardError, match="cannot write here"), claim_folder(given, default):
+            pass
+
+
+def claim(start: Any, parent: Path, given: Path | None, names: Any) -> None:
+    start.wait()
+    try:
+        with claim_folder(given, parent / "train") as folder:
+            names.put(folder.name)
+            start.wait()
+    except RegardError:
+        names.put("")
+        start.wait()
+
+
+@pytest.mark.parametrize("given", [None, "out"])
+def test_commands_that_start_together_never_share_a_folder(tmp_path: Path, given: str | None) -> None:
+    """Each of three processes claims at the same moment; of a folder that was named one gets it."""
+    context, count = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn"), 3
+    for k in range(20 if sys.platform == "linux" and given is None else 2):
+        parent = tmp_path / str(k)
+        parent.mkdir()
+        start, names = context.Barrier(count), context.Queue()
+        arguments = (start, parent, parent / given if given else None, names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the process has threads, which do nothing now
+            processes = [context.Process(target=claim, args=arguments) for _ in range(count)]
+            for process in processes:
+                process.start()
+        found = sorted(names.get() for _ in processes)
+        for process in processes:
+            process.join()
+        assert found == (["", "", given] if given else ["train", "train-2", "train-3"])
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from regard.graph.spec import LayerSpec
 from regard.profiling.bound import bounds
 from regard.profiling.latency import latencies_in_turn
 from regard.profiling.memory import LiveBytes
+from regard.system.scratch import scratch_folder
 from regard.training.folder import RunFolder
 from regard.training.run import describe_data, fingerprint, resume_training, run_training
 from regard.types import Detections
@@ -206,7 +207,7 @@ class DetectorExperiment(Experiment):
         Each is of the first finished seed, on the val image with most boxes; the query is the centre of its largest.
         """
         figures = []
-        with missing.unless_done("attention maps"), tempfile.TemporaryDirectory() as temporary:
+        with missing.unless_done("attention maps"), scratch_folder(Path(tempfile.gettempdir())) as temporary:
             sample = max(self.samples()[0], key=lambda sample: len(sample.class_ids))
             image = sample.image.read()
             query = _centre_of_largest(sample, image.shape[:2])
@@ -219,7 +220,7 @@ class DetectorExperiment(Experiment):
                         seed, run = next(iter(study.finished(variant.name).items()))
                         detector = load_trained(run.folder, self.builder)
                         view = attend(detector, image, layer=name, query=query, imgsz=self.plan.imgsz)
-                        file = view.save(Path(temporary) / "map.png")
+                        file = view.save(temporary / "map.png")
                         figures.append((f"{variant.name}, seed {seed}: {view.title}", file.read_bytes()))
         return figures
 

@@ -23,11 +23,12 @@ from pydantic import BaseModel
 
 from regard.ablate.schema import FailureFile, JobFile, ResultFile, Role, StudyFile, check, read_checked
 from regard.errors import RegardError
-from regard.system.files import exclusive, is_file, portable_name
+from regard.system.files import claim_folder, is_file, portable_name
 from regard.system.loaders import read_text
+from regard.system.locks import LOCK, exclusive
 from regard.training.folder import RunFolder
 
-STUDY, JOB, START, RESULT, FAILURE, VAL, LOG, LOCK = (
+STUDY, JOB, START, RESULT, FAILURE, VAL, LOG = (
     "study.json",
     "job.json",
     "start.safetensors",
@@ -35,7 +36,6 @@ STUDY, JOB, START, RESULT, FAILURE, VAL, LOG, LOCK = (
     "failure.json",
     "val.json",
     "log.txt",
-    ".lock",
 )
 FORMAT = 1
 
@@ -204,19 +204,13 @@ class StudyFolder:
         Raises:
             RegardError: another command has locked it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            with exclusive(self.path / LOCK):
-                yield
-        except BlockingIOError as error:
-            raise RegardError(
-                "another command works on this study", file=self.path, hint="see it with `regard ablate status`"
-            ) from error
+        with claim_folder(self.path):
+            yield
 
 
 @contextmanager
 def locked_run(folder: Path) -> Iterator[None]:
-    """Lock a run's folder, after waiting for the process that has locked it."""
+    """Lock a run's folder, after waiting for the process that has locked it; the file stays, as it dates the start."""
     with FileLock(folder / LOCK):
         yield
 

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from regard.ablate.console import duration, print_lines
 from regard.ablate.detector import DetectorExperiment
-from regard.ablate.folder import FAILURE, LOCK, LOG, RESULT, Variant, read_json, read_run
+from regard.ablate.folder import FAILURE, LOG, RESULT, Variant, read_json, read_run
 from regard.ablate.format import power_lines
 from regard.ablate.hardware import Hardware, free_gpus, hardware_here
 from regard.ablate.local import local_slots, thread_environment
@@ -26,7 +26,9 @@ from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.processes import SpawnedProcess
 from regard.ablate.trainable import Budget, Experiment, write_run
 from regard.errors import RegardError
+from regard.system.locks import LOCK
 from regard.system.resources import available_cores
+from regard.system.scratch import scratch_folder
 
 EPOCHS = 2
 """Epochs of the measurement; the last one counts."""
@@ -86,8 +88,8 @@ class Probe:
 def probe(experiment: Experiment, seed: int, threads: int, hardware: Hardware) -> Probe:
     """Measure every variant; the runs are not kept."""
     variants = experiment.variants()
-    with tempfile.TemporaryDirectory(prefix="regard-probe-") as temporary:
-        folders = {variant.name: Path(temporary) / str(i) for i, variant in enumerate(variants)}
+    with scratch_folder(Path(tempfile.gettempdir())) as temporary:
+        folders = {variant.name: temporary / str(i) for i, variant in enumerate(variants)}
         for variant in variants:
             folder, limit = folders[variant.name], experiment.probe_limit
             write_run(folder, experiment, variant, seed, Budget(EPOCHS), hardware, limit=limit)

@@ -37,8 +37,9 @@ from regard.prediction.sources import Source, frames, holds_one_image, is_single
 from regard.runtimes import open_predictor
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
-from regard.system.files import increment_path
+from regard.system.files import claim_folder
 from regard.training.callbacks import Callback, checked_callbacks
+from regard.training.folder import read_config
 from regard.training.run import Run, resume_training, run_training
 from regard.types import Detections, Predictor
 from regard.visualize.attend import Kind, View
@@ -59,8 +60,7 @@ def train(
 ) -> Run:
     """Train a copy of ``model`` and load the weights of its best epoch.
 
-    The class names come from the data; where they differ from the model's, the head is replaced, and its tensors for
-    boxes, objectness and classes of equal name are kept.
+    The class names come from the data; where they differ, the head is replaced, and its tensors of equal name are kept.
 
     Example:
         >>> model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=4&test=0"
@@ -84,8 +84,8 @@ def train(
         torch.manual_seed(asked.seed)  # a model without weights starts from random ones
         model = as_detector(model)
     loaded = load_data(data, single_cls=asked.single_cls, classes=asked.classes)
-    place = Path(folder) if folder else increment_path(Path("runs"), "train")
-    return run_training(model, loaded, asked, place, callbacks=callbacks, verbose=verbose)
+    with claim_folder(folder, Path("runs", "train")) as place:
+        return run_training(model, loaded, asked, place, callbacks=callbacks, verbose=verbose)
 
 
 def resume(
@@ -114,7 +114,9 @@ def resume(
         4
     """
     watching = checked_callbacks(callbacks)
-    return resume_training(Path(folder), modules=modules, callbacks=watching, verbose=verbose)
+    read_config(Path(folder))  # before anything is made there
+    with claim_folder(folder) as place:
+        return resume_training(place, modules=modules, callbacks=watching, verbose=verbose)
 
 
 @accepts(ValSettings)

@@ -52,9 +52,11 @@ def val(
     asked = checked(ValSettings, settings)
     metrics = validate(_opened(model, module, asked), data, asked)
     if plots:
+        from regard.system.files import claim_folder
         from regard.visualize.plots import plot_metrics
 
-        plot_metrics(metrics, plots)
+        with claim_folder(plots):
+            plot_metrics(metrics, plots)
     if format == "json":
         print(json.dumps(metrics.to_dict(), indent=2))
     else:
@@ -77,16 +79,16 @@ def predict(
     """Detect objects in images, folders, videos or URLs, and save the results."""
     from regard.data.dataset import class_index
     from regard.prediction import holds_one_image, predict_iter, save_detections
-    from regard.system.files import increment_path
+    from regard.system.files import claim_folder
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
     predictor = _opened(model, module, asked, parallel=not holds_one_image(source))
     names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))
     stream = predict_iter(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
-    folder = output or increment_path(Path("runs"), "predict")
-    written = save_detections(_printed(stream), folder, files)
-    print(f"{len(written)} files in {folder}")
+    with claim_folder(output, Path("runs", "predict")) as folder:
+        written = save_detections(_printed(stream), folder, files)
+        print(f"{len(written)} files in {folder}")
 
 
 @with_settings(settings=ExportSettings)

@@ -6,8 +6,8 @@ import csv
 import io
 import json
 import os
-import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,8 +22,9 @@ from regard.geometry.boxes import xyxy_to_cxcywh
 from regard.prediction.sources import Frame
 from regard.system.files import atomic_write, portable_name
 from regard.system.prefetch import prefetch
+from regard.system.scratch import scratch_folder
 from regard.types import Detections
-from regard.visualize.boxes import draw_detections
+from regard.visualize.boxes import draw_detections, encode_image
 
 CSV_COLUMNS = ("source", "class_id", "name", "score", "x1", "y1", "x2", "y2")
 
@@ -53,29 +54,37 @@ def save_detections(
     folder, names = Path(folder), _Names()
     written: list[Path] = []
     records: list[dict[str, Any]] = []
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with _Videos(folder) as videos:
-            for frame, detections in prefetch(stream):  # the next are found while one is saved
-                stem, suffix = names.of(frame)
+    with _Videos(folder) as videos:
+        for frame, detections in prefetch(stream):  # the next are found while one is saved
+            stem, suffix = names.of(frame)
+            with _writing(folder):
                 if files.save_images and frame.video:
                     written += videos.add(frame, draw_detections(frame.image, detections), stem)
                 elif files.save_images:
-                    encoded = _encode(draw_detections(frame.image, detections), suffix)
+                    encoded = encode_image(draw_detections(frame.image, detections), suffix)
                     written.append(_write(folder / f"{stem}{suffix}", encoded))
                 if files.save_txt or files.save_conf:
                     name = stem + (f"_{_frame_number(frame)}" if frame.video else "") + ".txt"
                     written.append(_write(folder / "labels" / name, yolo_text(detections, files.save_conf).encode()))
-                if files.save_json or files.save_csv:
-                    records.append(as_record(detections))
-        if files.save_json:
-            text = json.dumps(records, ensure_ascii=False, indent=1)
-            written.append(_write(folder / "detections.json", _encoded(text)))
-        if files.save_csv:
-            written.append(_write(folder / "detections.csv", _encoded(_csv_text(records))))
+            if files.save_json or files.save_csv:
+                records.append(as_record(detections))
+    if files.save_json:
+        text = json.dumps(records, ensure_ascii=False, indent=1)
+        written.append(_write(folder / "detections.json", _encoded(text)))
+    if files.save_csv:
+        written.append(_write(folder / "detections.csv", _encoded(_csv_text(records))))
+    return written
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Name the folder in errors of the system; those of the images that are read name their own files."""
+    try:
+        yield
     except OSError as error:
         raise RegardError(f"cannot write here ({error.strerror or error})", file=folder) from error
-    return written
 
 
 def yolo_text(detections: Detections, with_score: bool = False) -> str:
@@ -145,7 +154,7 @@ class _Names:
 class _Videos:
     """Writes the frames of one video after another, each to a temporary file until it is complete.
 
-    What an exception or Ctrl-C leaves of a video is kept as ``<name>.part.mp4``.
+    What an exception or Ctrl-C leaves of a video is kept as ``<name>.part.mp4``, until the whole one is there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -153,12 +162,14 @@ class _Videos:
         self._writer: cv2.VideoWriter | None = None
         self._stem, self._frames = "", 0
         self._part = folder
+        self._scratch = ExitStack()
 
     def __enter__(self) -> _Videos:
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:
-        self._finish(".mp4" if kind is None else ".part.mp4", is_whole=kind is None)
+        with self._scratch:
+            self._finish(".mp4" if kind is None else ".part.mp4", is_whole=kind is None)
 
     def add(self, frame: Frame, image: NDArray[np.uint8], stem: str) -> list[Path]:
         """Append a frame; list the path of the video if this is its first frame."""
@@ -168,7 +179,7 @@ class _Videos:
             height, width = image.shape[:2]
             self._stem, self._frames = stem, 0
             # A plain name, as FFmpeg takes some for patterns or protocols.
-            self._part = self._folder / f".{secrets.token_hex(8)}.tmp.mp4"
+            self._part = self._scratch.enter_context(scratch_folder(self._folder)) / "video.mp4"
             self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), frame.fps, (width, height))
             if not self._writer.isOpened():
                 raise OSError(f"OpenCV cannot write a video of {width} x {height} pixels at {frame.fps:g} per second")
@@ -183,7 +194,7 @@ class _Videos:
             return
         self._writer.release()
         self._writer = None
-        try:
+        with _writing(self._folder), self._scratch:
             reader = cv2.VideoCapture(str(self._part))
             there = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
             reader.release()
@@ -191,19 +202,12 @@ class _Videos:
                 raise OSError(f"of {self._frames} frames of {self._stem}.mp4 {max(there, 0)} were written")
             if there > 0:
                 os.replace(self._part, self._folder / f"{self._stem}{suffix}")
-        finally:
-            self._part.unlink(missing_ok=True)
+                if is_whole:
+                    (self._folder / f"{self._stem}.part.mp4").unlink(missing_ok=True)
 
 
 def _frame_number(frame: Frame) -> str:
     return frame.source.rpartition("#")[2]
-
-
-def _encode(image: NDArray[np.uint8], suffix: str) -> bytes:
-    is_encoded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not is_encoded:
-        raise OSError(f"OpenCV cannot encode an image of {image.shape[1]} x {image.shape[0]} pixels as {suffix}")
-    return data.tobytes()
 
 
 def _encoded(text: str) -> bytes:

@@ -22,6 +22,7 @@ from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.system.files import is_file, is_folder
 from regard.system.prefetch import prefetch_map
+from regard.system.scratch import scratch_folder
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 DOWNLOAD_SECONDS, DOWNLOAD_BYTES = 20, 64 * 2**20
@@ -179,8 +180,8 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     """
     with contextlib.ExitStack() as stack:
         if os.name == "posix" and not re.fullmatch(r"[\w./ -]+", str(path), re.ASCII):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="regard-"))
-            link = Path(folder, f"video{path.suffix.lower()}")
+            folder = stack.enter_context(scratch_folder(Path(tempfile.gettempdir())))
+            link = folder / f"video{path.suffix.lower()}"
             os.symlink(path.absolute(), link)
             path = link
         video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)

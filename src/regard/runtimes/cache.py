@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
@@ -16,9 +15,12 @@ from pydantic import Field, ValidationError
 
 from regard import __version__
 from regard.config import Settings
+from regard.errors import RegardError
 from regard.runtimes.base import Runtime, file_digest
 from regard.runtimes.header import FORMAT_VERSION
+from regard.system.files import atomic_write
 from regard.system.home import cache_folder
+from regard.system.scratch import is_scratch, scratch_folder, scratch_path, sweep
 
 LIMIT_VARIABLE = "REGARD_CACHE_MB"
 DEFAULT_MEGABYTES = 2000
@@ -92,13 +94,20 @@ def look_up(key: str) -> tuple[Path, Entry] | None:
 
 def drop(key: str) -> None:
     """Remove an entry, if it can be."""
-    shutil.rmtree(cache_folder() / key, ignore_errors=True)
+    _remove(cache_folder() / key)
+
+
+def _remove(entry: Path) -> None:
+    """Remove a folder; if the process is killed meanwhile, the next one finds the rest under a temporary name."""
+    with suppress(OSError):
+        entry = entry.rename(scratch_path(entry.parent))
+    shutil.rmtree(entry, ignore_errors=True)
 
 
 def record_failure(key: str, reason: str) -> None:
     """Remember that a detector cannot be compiled, so that not every run tries again."""
-    with suppress(OSError):
-        _failure_file(key).write_text(reason, encoding="utf-8")
+    with suppress(OSError, RegardError), atomic_write(_failure_file(key)) as file:
+        file.write(reason.encode())
 
 
 def _failure_file(key: str) -> Path:
@@ -118,8 +127,9 @@ def store(key: str, write: Callable[[Path], None]) -> Path:
     parent = cache_folder()
     parent.mkdir(parents=True, exist_ok=True)
     target = parent / key
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=parent) as scratch:
-        made = Path(scratch) / "entry"
+    sweep(parent)
+    with scratch_folder(parent) as scratch:
+        made = scratch / "entry"
         made.mkdir()
         write(made)
         try:
@@ -147,12 +157,22 @@ def bound(entry: Path) -> None:
 
 def make_room(parent: Path, limit: int, keep: str) -> None:
     """Remove the least recently used entries until ``limit`` bytes are not exceeded; ``keep`` stays in any case."""
-    entries = [e for e in parent.iterdir() if e.is_dir() and not e.name.startswith(".") and (e / FACTS).is_file()]
-    sizes = {e: sum(f.stat().st_size for f in e.rglob("*") if f.is_file()) for e in entries}
-    total = sum(sizes.values())
+    sweep(parent, deep=True)
+    entries = [e for e in parent.iterdir() if not e.name.startswith(".") and (e / FACTS).is_file()]
+    sizes = {e: _bytes_in(e) for e in entries}
+    total = sum(sizes.values()) + sum(_bytes_in(e) for e in parent.iterdir() if is_scratch(e.name))
     for entry in sorted(entries, key=lambda e: e.stat().st_mtime):
         if total <= limit:
             return
         if entry.name != keep:
-            shutil.rmtree(entry, ignore_errors=True)
+            _remove(entry)
             total -= sizes[entry]
+
+
+def _bytes_in(folder: Path) -> int:
+    """Size of all files in a folder, from which other processes may remove some meanwhile."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total

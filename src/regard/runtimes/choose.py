@@ -36,6 +36,8 @@ from regard.runtimes.cache import (
 )
 from regard.runtimes.table import RUNTIMES, runtime_to_open
 from regard.system.device import has_cuda_device
+from regard.system.files import atomic_write
+from regard.system.last_resort import is_passing
 from regard.weights.paths import missing_file, weights_of
 
 if TYPE_CHECKING:
@@ -180,8 +182,8 @@ def _open_compiled(
         if measured is None:
             both = (_open_entry(folder, runtime, options), _open_entry(lower_folder, lower, lower_options))
             measured = calibrate(*both, calibration, imgsz)
-            with suppress(OSError):  # a read-only cache works too
-                file.write_text(measured.model_dump_json(), encoding="utf-8")
+            with suppress(OSError, RegardError), atomic_write(file) as content:  # a read-only cache works too
+                content.write(measured.model_dump_json().encode())
             LOGGER.info("%s", measured)
         if measured.allows_lower:
             return _open_entry(lower_folder, lower, lower_options)
@@ -242,6 +244,7 @@ def _compile(weights: Path, key: str, runtime: Runtime) -> tuple[Path, Entry] | 
     except OSError:
         raise
     except Exception as error:  # a converter raises any exception for a layer that it cannot handle
-        record_failure(key, reason(error))
+        if not is_passing(error) and not isinstance(error, ImportError):
+            record_failure(key, reason(error))
         raise UnusableEntryError(reason(error)) from error
     return look_up(key)

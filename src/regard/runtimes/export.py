@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,10 @@ from regard.runtimes.compare import Deviation, compare, example_images
 from regard.runtimes.diagnose import check_exportable, diagnose, user_layers
 from regard.runtimes.header import Header
 from regard.runtimes.table import runtime_to_write
+from regard.system.files import atomic_write
+from regard.system.last_resort import is_passing
+from regard.system.locks import exclusive
+from regard.system.scratch import LOCK_SUFFIX, PREFIX, scratch_folder
 
 DEFAULT = ExportSettings()
 
@@ -165,7 +169,8 @@ def write_cached(detector: Detector, made_from: str, runtime: Runtime, folder: P
         imgsz=COMPILED_STRIDES * stride,
         mixing_flops=sum(row.mixing_flops for row in row_costs(detector, COMPILED_STRIDES * stride)),
     )
-    (folder / FACTS).write_text(entry.model_dump_json(), encoding="utf-8")
+    with atomic_write(folder / FACTS) as facts:
+        facts.write(entry.model_dump_json().encode())
 
 
 def header_of(detector: Detector, imgsz: int, runtime: Runtime, opset: int = DEFAULT.opset) -> Header:
@@ -193,15 +198,14 @@ def write(detector: Detector, header: Header, runtime: Runtime, path: Path) -> N
 
     Raises:
         RegardError: the converter cannot handle the detector, and the layer is named where one of the user's own is
-            at fault; the opset is not available; or the file cannot be written.
+            at fault; or the opset is not available.
+        OSError: the file cannot be written.
     """
     try:
         runtime.write(detector, header, path)
-    except RegardError:
-        raise
-    except OSError as error:
-        raise RegardError(f"cannot write the file: {error.strerror or error}", file=path) from error
     except Exception as error:  # a converter raises any exception for a layer that it cannot handle
+        if isinstance(error, RegardError) or is_passing(error):
+            raise
         raise diagnose(detector, header, runtime, error) from error
 
 
@@ -217,6 +221,8 @@ def deviations(
         opened = runtime.open(path, SessionOptions(trust=True))
         return tuple(compare(detector, opened, images) for images in batches)
     except Exception as error:  # runtimes raise different exceptions if a graph does not fit the input
+        if is_passing(error):
+            raise
         raise RegardError(f"the exported graph does not run: {reason(error)}", hint=_suspects(detector)) from error
 
 
@@ -225,11 +231,10 @@ def _scratch_beside(target: Path) -> Iterator[Path]:
     """Make a folder on the same file system, so that what is written in it can be renamed; removed afterwards."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent)
+        with scratch_folder(target.parent) as scratch:
+            yield scratch
     except OSError as error:
         raise RegardError(f"cannot write the file: {error.strerror or error}", file=target) from error
-    with scratch as folder:
-        yield Path(folder)
 
 
 def _batches(detector: Detector, side: int, image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -261,10 +266,11 @@ def _suspects(detector: Detector) -> str | None:
 
 
 def _put_in_place(scratch: Path, target: Path) -> None:
-    """Move the files, the main one last, so that it never exists without its weights."""
+    """Move the files, the main one last; that of an earlier export goes first, so that it never has others' weights."""
     files = sorted(scratch.iterdir(), key=lambda file: file.name == target.name)
-    try:
+    lock = target.with_name(f"{PREFIX}{sha256(target.name.encode()).hexdigest()[:16]}{LOCK_SUFFIX}")
+    with exclusive(lock, seconds=60) if len(files) > 1 else nullcontext():
+        if len(files) > 1:
+            target.unlink(missing_ok=True)
         for file in files:
             os.replace(file, target.with_name(file.name))
-    except OSError as error:
-        raise RegardError(f"cannot write the file: {error.strerror or error}", file=target) from error

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from regard.runtimes.header import METADATA_KEY, Header, parse_header
 from regard.runtimes.onnx_loops import reject_loops
 from regard.runtimes.outputs import Port, check_ports
 from regard.system.home import import_onnxruntime
+from regard.system.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,8 +105,8 @@ def _open_kept(path: Path, options: SessionOptions) -> Any:
             file.unlink()
     with suppress(Exception):  # such as a full disk
         folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as scratch:
-            made = Path(scratch) / path.name
+        with scratch_folder(folder) as scratch:
+            made = scratch / path.name
             session = _session(path, options, keep=made)
             made.replace(folder / f"{prefix}-{file_digest(made)}.onnx")
         return session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -51,7 +52,10 @@ class OpenVINO(OnnxRuntime):
         super().write(detector, header, onnx)
         model = openvino_core().read_model(onnx)
         model.set_rt_info(header.model_dump_json(), METADATA_KEY)
-        import_openvino().save_model(model, path, compress_to_fp16=False)
+        try:
+            import_openvino().save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as error:  # all that it says is "iostream error"
+            raise OSError(errno.EIO, "OpenVINO could not write it; is the disk full?", os.fspath(path)) from error
         onnx.unlink()
 
     def open(self, path: Path, options: SessionOptions) -> Session:

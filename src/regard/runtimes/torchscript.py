@@ -37,9 +37,11 @@ class TorchScript(Runtime):
         from regard.runtimes.convert import TRACED_STRIDES, example, exported, quiet, to_torchscript
 
         traced = to_torchscript(exported(detector, header), (example(header, TRACED_STRIDES),))
+        content = io.BytesIO()  # torch ends the process where it writes to a full disk itself
         with quiet():
-            torch.jit.save(traced, path, _extra_files={METADATA_KEY: header.model_dump_json()})
-        record(path.read_bytes(), path)
+            torch.jit.save(traced, content, _extra_files={METADATA_KEY: header.model_dump_json()})
+        path.write_bytes(content.getbuffer())
+        record(content.getvalue(), path)
 
     def check_layer(self, layer: nn.Module, inputs: tuple[Any, ...], opset: int | None) -> None:  # noqa: ARG002
         """See `Runtime.check_layer`."""

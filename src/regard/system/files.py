@@ -1,21 +1,26 @@
-"""Files that are written whole or not at all, locks, and folders and names for results."""
+"""Files that are written whole or not at all, and folders and names for results."""
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from regard.errors import RegardError
+from regard.system.locks import LOCK, exclusive
+from regard.system.scratch import scratch_path, sweep
 
 RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {p + i for p in ("com", "lpt") for i in "123456789¹²³"}
 """Names that Windows reserves for devices, with any suffix."""
 
 FORBIDDEN = '<>:"/\\|?*#%'
 """Characters that a file name cannot hold on Windows, or that change the meaning of an address in a browser."""
+
+TIDY_SECONDS = 2.0
+"""How long a folder may be locked by a process that only removes what was left in it."""
 
 
 @contextmanager
@@ -35,14 +40,18 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         >>> path.read_text()
         'whole'
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = scratch_path(path.parent)
     try:
-        with temporary.open("wb") as file:
+        if is_there(path) and not is_file(path):  # a device, which root could replace, or a folder
+            raise OSError(errno.EINVAL, "there is something else than a file")
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        if error.filename not in (None, str(temporary)):  # an error of another file, such as one that is read
+            raise
         raise RegardError(f"cannot write the file: {error.strerror or error}", file=path) from error
     finally:
         with suppress(OSError):  # renamed, never created, or in a folder that cannot be written
@@ -64,17 +73,68 @@ def is_there(path: str | Path) -> bool:
     return os.path.exists(path)
 
 
-def increment_path(parent: Path, name: str) -> Path:
-    """Find a free folder: ``parent / name``, or the first of ``name-2``, ``name-3``, ... that does not exist.
+@contextmanager
+def claim_folder(given: str | Path | None, default: Path = Path("runs")) -> Iterator[Path]:
+    """Own a folder until the block ends: no two commands ever work in the same one.
+
+    What a killed command left in it, or in the folders before it, is removed. A folder that was made here and is still
+    empty after an error is removed too.
+
+    Args:
+        given: the folder, which may exist.
+        default: the folder if none was given: this one, or the first of ``default-2``, ``default-3``, ... that does
+            not exist.
+
+    Raises:
+        RegardError: another command works in the folder, or it cannot be written.
 
     Example:
-        >>> increment_path(Path("no-such-folder"), "train").name
-        'train'
+        >>> import tempfile
+        >>> runs = Path(tempfile.mkdtemp())
+        >>> with claim_folder(None, runs / "train") as one, claim_folder(None, runs / "train") as other:
+        ...     (one / "a.txt").touch()
+        ...     print(one.name, other.name)
+        train train-2
     """
-    path, k = parent / name, 2
-    while path.exists():
-        path, k = parent / f"{name}-{k}", k + 1
-    return path
+    path = Path(given) if given else default
+    is_new = False
+    with ExitStack() as held:
+        try:
+            if given:
+                is_new = not is_there(path)
+                path.mkdir(parents=True, exist_ok=True)
+            else:
+                path, is_new = _new_folder(default), True
+            was_killed = is_there(path / LOCK)
+            held.enter_context(exclusive(path / LOCK, seconds=TIDY_SECONDS))
+            sweep(path, deep=was_killed)
+        except BlockingIOError as error:
+            raise RegardError("another command works in this folder", file=path, hint="name another one") from error
+        except OSError as error:
+            raise RegardError(f"cannot write here ({error.strerror or error})", file=path) from error
+        try:
+            yield path
+        finally:
+            held.close()
+            if is_new:
+                with suppress(OSError):  # it is not empty
+                    path.rmdir()
+
+
+def _new_folder(default: Path) -> Path:
+    """Make the first folder of a numbered name that does not exist, and tidy those of killed commands before it."""
+    default.parent.mkdir(parents=True, exist_ok=True)
+    path, k = default, 2
+    while True:
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if is_there(path / LOCK):
+                with suppress(OSError), exclusive(path / LOCK):  # else a command works there
+                    sweep(path, deep=True)
+            path, k = default.with_name(f"{default.name}-{k}"), k + 1
+        else:
+            return path
 
 
 def portable_name(name: str) -> str:
@@ -87,24 +147,3 @@ def portable_name(name: str) -> str:
     made = "".join("_" if character in FORBIDDEN or ord(character) < 32 else character for character in name)
     made = made.rstrip(" .") or "_"
     return f"_{made}" if made.split(".")[0].rstrip(" ").lower() in RESERVED else made
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock on the file ``path`` until the block ends; the system releases it when the process ends.
-
-    Raises:
-        BlockingIOError: another process holds it.
-        OSError: the file cannot be created.
-    """
-    from filelock import FileLock, Timeout  # it takes 40 ms, which a process that only predicts need not wait for
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BlockingIOError(f"{path} is locked by another process") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -57,6 +57,21 @@ def last_word(error: BaseException) -> LastWord | None:
     return None
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether an error, or one that caused it, comes from the system, so that it may not come again.
+
+    Example:
+        >>> is_passing(MemoryError()), is_passing(ValueError("no such operator"))
+        (True, False)
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if last_word(cause):
+            return True
+        cause = cause.__cause__
+    return False
+
+
 def describe_os_error(error: OSError) -> str:
     """Describe an error of the operating system, with the file concerned.
 

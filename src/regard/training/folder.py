@@ -65,11 +65,6 @@ class RunFolder:
         """
         return load_state(self.path / "state.pt")
 
-    def remove_unfinished(self) -> None:
-        """Remove the unfinished files of a killed process."""
-        for path in self.path.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
-
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write a JSON file."""
         self.write(name, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -361,8 +361,6 @@ class Trainer:
 
     def _resume(self) -> None:
         folder = RunFolder(self.path)
-        if self.fabric.is_global_zero:
-            folder.remove_unfinished()
         state = checked_state(
             folder.read_state(),
             self.path / "state.pt",

@@ -44,6 +44,31 @@ REFERENCE_HEIGHT = 21.0
 """Height of a capital letter of ``FONT`` at scale 1, in pixels."""
 
 
+def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> bytes:
+    """Encode an (H, W, 3) uint8 RGB image as the content of a file with a suffix such as ".png".
+
+    Args:
+        image: to encode.
+        suffix: of the format.
+        quality: of a JPEG, 0 to 100.
+
+    Raises:
+        OSError: OpenCV cannot encode it, for example as the format does not hold so many pixels.
+
+    Example:
+        >>> encode_image(np.zeros((2, 3, 3), np.uint8), ".png")[1:4]
+        b'PNG'
+    """
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
+    try:
+        is_encoded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
+    except cv2.error:
+        is_encoded = False
+    if not is_encoded:
+        raise OSError(f"OpenCV cannot encode an image of {image.shape[1]} x {image.shape[0]} pixels as {suffix}")
+    return data.tobytes()
+
+
 def draw_detections(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
     """Draw boxes with class names and scores on a copy of an (H, W, 3) uint8 RGB image.
 

@@ -12,7 +12,7 @@ from regard.data.dataset import DetectionDataset, Sample
 from regard.errors import RegardError
 from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.system.files import atomic_write
-from regard.visualize.boxes import WHITE, Colour, class_colour, draw_boxes, draw_text, text_width
+from regard.visualize.boxes import WHITE, Colour, class_colour, draw_boxes, draw_text, encode_image, text_width
 
 COLUMNS, ROWS = 5, 4
 TILE_WIDTH = 380
@@ -45,13 +45,13 @@ def write_contact_sheet(data: DetectionDataset, file: Path) -> Path | None:
     tiles = _tiles(data)
     if not tiles:
         return None
-    _, encoded = cv2.imencode(file.suffix.lower(), cv2.cvtColor(_compose(data, tiles), cv2.COLOR_RGB2BGR))
     try:
+        encoded = encode_image(_compose(data, tiles), file.suffix.lower())
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RegardError(f"cannot write the contact sheet: {error.strerror or error}", file=file) from error
     with atomic_write(file) as stream:
-        stream.write(encoded.tobytes())
+        stream.write(encoded)
     return file
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -109,8 +110,10 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         TypeError: ``state`` contains a value that ``load_state`` could not read.
     """
     _require_plain(state, "state")
+    content = io.BytesIO()  # torch may end the process where it writes to a full disk itself
+    torch.save(state, content)
     with atomic_write(path) as file:
-        torch.save(state, file)
+        file.write(content.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:

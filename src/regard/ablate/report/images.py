@@ -17,7 +17,7 @@ from regard.data.dataset import Sample
 from regard.evaluation.coco import pixel_boxes
 from regard.evaluation.matching import confusion_matrix
 from regard.types import Detections
-from regard.visualize.boxes import class_colour, draw_boxes
+from regard.visualize.boxes import class_colour, draw_boxes, encode_image
 
 CONFIDENCE = 0.25
 LONG_SIDE = 320
@@ -119,15 +119,10 @@ def _drawn(sample: Sample, found: Sequence[Detections], names: Sequence[str]) ->
         ids, scores = detections.class_ids[sure], detections.scores[sure]
         captions = [f"{names[c]} {score:.2f}" for c, score in zip(ids, scores, strict=True)]
         drawn.append(_with_boxes(small, detections.boxes_xyxy[sure] * factor, ids, captions))
-    return [_encoded(image) for image in drawn]
+    return [encode_image(image, ".jpg", QUALITY) for image in drawn]
 
 
 def _with_boxes(
     image: Pixels, boxes: NDArray[np.floating], class_ids: NDArray[np.int64], captions: Sequence[str]
 ) -> Pixels:
     return draw_boxes(image, boxes, captions, [class_colour(int(c)) for c in class_ids], letter_height=LETTERS)
-
-
-def _encoded(image: Pixels) -> bytes:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return data.tobytes()

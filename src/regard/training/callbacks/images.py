@@ -19,7 +19,7 @@ from regard.system.files import atomic_write
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import BatchEnd, RunEnd, RunStart
 from regard.types import Batch, Predictor
-from regard.visualize.boxes import class_colour, draw_boxes, draw_text
+from regard.visualize.boxes import class_colour, draw_boxes, draw_text, encode_image
 from regard.visualize.plots import plot_metrics, plot_training
 
 MOST = 16
@@ -132,10 +132,9 @@ def _drawn(
 
 
 def _write(file: Path, tiles: Sequence[NDArray[np.uint8]], columns: int = COLUMNS) -> None:
-    sheet = cv2.cvtColor(_grid(tiles, columns), cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", sheet)
+    encoded = encode_image(_grid(tiles, columns), ".jpg")
     with atomic_write(file) as out:
-        out.write(encoded.tobytes())
+        out.write(encoded)
 
 
 def _headed(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
