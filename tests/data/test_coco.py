@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from regard.data.dataset import DetectionDataset
+from regard.data.formats import load_data
 from regard.data.formats.coco import read as read_coco
 from regard.errors import RegardError
 
@@ -50,6 +55,7 @@ def test_images_in_a_folder_named_like_the_file_go_first(tmp_path: Path, coco_fi
         paint(tmp_path / "images" / split / "a.png", 10, 20)
     coco_file.rename(coco_file.with_name("instances_val.json"))
     (tmp_path / "images/a.png").unlink()
+    (tmp_path / "images/b.png").rename(tmp_path / "images/train/b.png")  # of another split
     data = read_coco(tmp_path)
     assert [record.image.name for record in data.splits["val"]] == [str(tmp_path / "images/val/a.png")]
     assert [problem.kind for problem in data.problems] == ["missing image"]
@@ -100,16 +106,38 @@ def test_a_size_that_is_none_is_read(coco_file: Path, coco_content: dict[str, An
 @pytest.mark.parametrize(
     ("key", "entry", "words"),
     [
-        ("annotations", {"image_id": 11, "category_id": 3, "bbox": [1, 2, 3]}, r"annotations\[2\] has bbox"),
-        ("annotations", {"image_id": 11, "category_id": 3}, r"annotations\[2\] has bbox None"),
-        ("annotations", {"image_id": 11, "bbox": [1, 2, 3, 4]}, r"annotations\[2\] has category_id None"),
-        ("annotations", {"category_id": 3, "bbox": [1, 2, 3, 4]}, r"annotations\[2\] has image_id None"),
-        ("images", {"id": 11, "file_name": "c.png"}, r"images\[2\] has the same id 11 as another"),
+        ("annotations", {"image_id": 11, "category_id": 3, "bbox": [1, 2, 3]}, r"bbox is \[1, 2, 3\]"),
+        ("annotations", {"image_id": 11, "category_id": 3}, "bbox is None"),
+        ("annotations", {"image_id": 11, "category_id": 3, "segmentation": {"counts": "x"}}, "bbox is None"),
+        ("annotations", {"image_id": 11, "bbox": [1, 2, 3, 4]}, "category_id is None"),
+        ("annotations", {"category_id": 3, "bbox": [1, 2, 3, 4]}, "there is no image_id"),
+        ("annotations", 7, "category_id is None"),
         ("images", {"id": 12}, r"images\[2\] has no file_name"),
-        ("categories", {"id": 3, "name": "cow"}, "two have the same id"),
+        ("images", {"file_name": "a.png"}, r"images\[2\] has no id"),
     ],
 )
-def test_a_broken_entry_is_named(
+def test_a_broken_entry_is_left_out_and_reported(
+    coco_file: Path, coco_content: dict[str, Any], key: str, entry: object, words: str
+) -> None:
+    coco_content[key].append(entry)
+    coco_file.write_text(json.dumps(coco_content))
+    data = read_coco(coco_file)
+    assert [len(sample.class_ids) for sample in data.splits["train"]] == [2, 0]
+    (problem,) = data.problems
+    assert problem.lost
+    assert problem.place.startswith(str(coco_file))
+    assert re.search(words, problem.found)
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "words"),
+    [
+        ("images", {"id": 11, "file_name": "c.png"}, r"images\[2\] has the same id 11 as another"),
+        ("categories", {"id": 3, "name": "cow"}, "two have the same id"),
+        ("categories", {"name": "cow"}, "two have the same id"),
+    ],
+)
+def test_ids_that_are_not_unique_are_errors(
     coco_file: Path, coco_content: dict[str, Any], key: str, entry: dict[str, Any], words: str
 ) -> None:
     coco_content[key].append(entry)
@@ -117,6 +145,97 @@ def test_a_broken_entry_is_named(
     with pytest.raises(RegardError, match=words) as caught:
         read_coco(coco_file)
     assert caught.value.file == coco_file
+
+
+def _rewrite(coco_file: Path, content: dict[str, Any], change: Callable[[dict[str, Any]], object]) -> DetectionDataset:
+    for key in ("images", "annotations"):
+        for entry in content[key]:
+            change(entry)
+    coco_file.write_text(json.dumps(content))
+    return load_data(coco_file.parent.parent)
+
+
+def _text_ids(entry: dict[str, Any]) -> None:
+    entry |= {key: f"p{entry[key]}" for key in ("id", "image_id") if key in entry}
+
+
+def _mixed_ids(entry: dict[str, Any]) -> None:
+    entry |= {"id": str(entry["id"])} | {key: float(entry[key]) for key in ("image_id", "category_id") if key in entry}
+
+
+def _polygons(entry: dict[str, Any]) -> None:
+    if "bbox" in entry:
+        x, y, w, h = entry.pop("bbox")
+        entry["segmentation"] = [[x, y, x + w / 2, y, x, y + h / 3], [x + w, y + h, x + w, y, x + w / 5, y + h]]
+
+
+@pytest.mark.parametrize(
+    ("change", "ids"), [(_text_ids, [0, 1]), (_mixed_ids, [11, 5]), (_polygons, [11, 5])], ids=lambda c: str(c)[:20]
+)
+def test_ids_of_any_kind_and_polygons(
+    coco_file: Path, coco_content: dict[str, Any], change: Callable[[dict[str, Any]], object], ids: list[int]
+) -> None:
+    data = _rewrite(coco_file, coco_content, change)
+    first, second = data.splits["train"]
+    np.testing.assert_allclose(first.boxes_cxcywh, [[0.35, 0.3, 0.5, 0.4], [0.5, 0.5, 1, 1]], rtol=1e-12)
+    np.testing.assert_array_equal(first.class_ids, [1, 0])
+    assert ([first.image_id, second.image_id], data.category_ids) == (ids, (3, 7))
+    assert first.crowd is not None
+    np.testing.assert_array_equal(first.crowd, [False, True])
+    assert data.problems == ()
+
+
+@pytest.mark.parametrize("folder", [r"images\\", r"C:\\data\\images\\", "/home/me/pets/images/", "/x/IMAGES/"])
+def test_paths_of_other_systems(coco_file: Path, coco_content: dict[str, Any], folder: str) -> None:
+    for entry in coco_content["images"]:
+        entry["file_name"] = folder + entry["file_name"]
+    coco_file.write_text(json.dumps(coco_content))
+    data = read_coco(coco_file)
+    assert [len(sample.class_ids) for sample in data.splits["train"]] == [2, 0]
+    assert not any(problem.lost for problem in data.problems)
+    assert bool(data.problems) == (not folder.startswith("images"))
+
+
+def test_two_entries_never_share_an_image_that_was_found_by_its_name(
+    coco_file: Path, coco_content: dict[str, Any]
+) -> None:
+    for entry, folder in zip(coco_content["images"], ("x", "y"), strict=True):
+        entry["file_name"] = f"/{folder}/a.png"
+    coco_file.write_text(json.dumps(coco_content))
+    data = read_coco(coco_file)
+    assert [len(sample.class_ids) for sample in data.splits["train"]] == [2]
+    assert [p.found for p in data.problems if p.kind == "missing image"] == [str(Path("/y/a.png"))]
+
+
+def test_images_of_another_split_are_not_taken(tmp_path: Path, coco_file: Path, paint: Any) -> None:
+    for split, name in (("train", "a"), ("train", "b"), ("val", "b")):
+        paint(tmp_path / split / f"{name}.png", 10, 20)
+    shutil.rmtree(tmp_path / "images")
+    coco_file.rename(coco_file.with_name("instances_val.json"))
+    data = read_coco(tmp_path)
+    assert [sample.image.name for sample in data.splits["val"]] == [str(tmp_path / "val/b.png")]
+    assert [problem.kind for problem in data.problems] == ["missing image"]
+
+
+def test_stray_json_is_ignored(coco_file: Path) -> None:
+    root = coco_file.parent.parent
+    (coco_file.parent / "instances_settings.json").write_text("{}")
+    (root / "annotations/classes.json").write_text('["cat"]')
+    (root / "config.json").write_text('{"images": [')
+    assert len(load_data(root).splits["train"]) == 2
+    moved = coco_file.rename(root / "train.json")
+    shutil.rmtree(coco_file.parent)
+    assert len(load_data(root).splits["train"]) == 2
+    moved.rename(root / "images/_annotations.coco.json")
+    assert len(next(iter(load_data(root).splits.values()))) == 2
+
+
+def test_images_that_no_file_lists_are_reported_as_lost(coco_file: Path, paint: Any) -> None:
+    extra = paint(coco_file.parent.parent / "images/c.png", 10, 20)
+    assert [(p.kind, p.place, p.lost) for p in load_data(coco_file.parent.parent).problems] == [
+        ("unlisted image", str(extra), True)
+    ]
+    assert load_data(coco_file).problems == ()  # a single file is not the whole data set
 
 
 @pytest.mark.parametrize(
