@@ -118,7 +118,13 @@ def test_a_size_that_is_not_the_images(voc_set: Path, paint: Callable[[Path, int
 def test_overlapping_splits_are_one_problem(shared: Path) -> None:
     report = check_data(load_data(shared / "data/coco128"))
     assert [p.found for p in report.problems if p.kind == "splits overlap"] == ["128 images of val are also in train"]
-    counts = {"missing label": 2, "splits overlap": 1, "grayscale image": 1, "class without boxes": 9}
+    counts = {
+        "missing label": 2,
+        "label without image": 2,
+        "splits overlap": 1,
+        "grayscale image": 1,
+        "class without boxes": 9,
+    }
     assert _kinds(report) == counts
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regard.data.formats.yolo import label_path
 from regard.data.formats.yolo import read as read_yolo
+from regard.data.formats.yolo_samples import label_path
 from regard.data.images import ImageFile
 from regard.errors import RegardError
 
@@ -36,12 +36,25 @@ def test_boxes_classes_and_names(yolo_set: Path) -> None:
         YAML.replace("path: .\n", "").replace("images/", "../images/"),
         YAML.replace("images/train", "train.txt"),
         YAML + "test:\n",
+        YAML.replace("[cat, dog]", "{'0': cat, '1': dog}"),
+        YAML.replace("[cat, dog]", "cat, dog"),
+        YAML.replace("[cat, dog]", "pets.names") + "nc: '2'\n",
+        YAML.replace("images/", "images\\"),
+        YAML.replace("path: .", "path: ../datasets/inner"),
     ],
-    ids=["names map", "nc", "no path", "list", "path off", "exported one folder up", "txt", "empty test"],
+    ids=[
+        *("names map", "nc", "no path", "list", "path off", "exported one folder up", "txt", "empty test"),
+        *("keys are text", "names are text", "names in a file", "backslashes", "path as Ultralytics resolves it"),
+    ],
 )
 def test_spellings_of_the_same_set(yolo_set: Path, text: str) -> None:
     (yolo_set / "train.txt").write_text(f"./images/train/a.png\n\n{yolo_set}/images/train/b.png\n")
+    (yolo_set / "pets.names").write_text("cat\ndog\n")
     (yolo_set / "data.yaml").write_text(text)
+    if "inner" in text:
+        (yolo_set / "datasets/inner").mkdir(parents=True)
+        for kind in ("images", "labels"):
+            (yolo_set / kind).rename(yolo_set / "datasets/inner" / kind)
     data = read_yolo(yolo_set / "data.yaml")
     assert data.names == ("cat", "dog")
     assert {split: len(records) for split, records in data.splits.items()} == {"train": 2, "val": 1}
@@ -112,9 +125,9 @@ def test_wrong_boxes_are_recorded_with_file_and_line(yolo_set: Path) -> None:
 def test_a_broken_line_is_named(yolo_set: Path, line: str) -> None:
     label = yolo_set / "labels/train/a.txt"
     label.write_text(f"0 .5 .5 .1 .1\n{line}\n")
-    with pytest.raises(RegardError, match="broken label") as caught:
-        read_yolo(yolo_set / "data.yaml")
-    assert (caught.value.file, caught.value.line) == (label, 2)
+    data = read_yolo(yolo_set / "data.yaml")
+    assert len(data.splits["train"][0].class_ids) == 1
+    assert [(problem.where, problem.lost) for problem in data.problems] == [(f"{label}:2", True)]
 
 
 @pytest.mark.parametrize(
@@ -143,8 +156,9 @@ def test_a_wrong_yaml_is_named(yolo_set: Path, text: str, line: int | None, word
 
 
 def test_labels_that_are_nowhere_are_an_error(yolo_set: Path) -> None:
-    (yolo_set / "labels/val/c.txt").rename(yolo_set / "labels/val/d.txt")
-    with pytest.raises(RegardError, match="none of the 1 val images has a label file"):
+    for label in yolo_set.glob("labels/*/*.txt"):
+        label.rename(label.with_suffix(".text"))
+    with pytest.raises(RegardError, match="none of the 3 train and val images has a label file"):
         read_yolo(yolo_set / "data.yaml")
 
 
@@ -163,3 +177,56 @@ def test_listed_names_that_are_no_paths_are_missing_images(yolo_set: Path) -> No
     data = read_yolo(yolo_set / "data.yaml")
     assert len(data.splits["train"]) == 1
     assert [problem.kind for problem in data.problems] == ["missing image", "missing image"]
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("/content/pets-1/images/train", "/content/pets-1/images/val"),
+        (r"C:\pets\images\train", r"C:\pets\images\val"),
+        ("Images/train", "Images/VAL"),
+        ("images/train", "images/valid"),
+        ("images/train", "/content/images/validation"),
+    ],
+)
+def test_paths_that_lie_elsewhere_are_found_with_a_notice(yolo_set: Path, train: str, val: str) -> None:
+    (yolo_set / "data.yaml").write_text(f"train: {train}\nval: {val}\nnames: [cat, dog]\n")
+    data = read_yolo(yolo_set / "data.yaml")
+    assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 2, "val": 1}
+    assert {(problem.kind, problem.lost) for problem in data.problems} == {("moved path", False)}
+
+
+def test_an_end_that_any_folder_has_is_no_split(yolo_set: Path) -> None:
+    (yolo_set / "data.yaml").write_text("train: images/train\nval: /content/pets/images\nnames: [cat, dog]\n")
+    with pytest.raises(RegardError, match="val: /content/pets/images does not exist"):
+        read_yolo(yolo_set / "data.yaml")
+
+
+def test_lists_of_another_machine_are_read_with_one_notice(yolo_set: Path) -> None:
+    (yolo_set / "train.txt").write_text("/home/me/images/train/a.png\nD:\\data\\images\\train\\b.png\n")
+    (yolo_set / "data.yaml").write_text(YAML.replace("images/train", "train.txt"))
+    data = read_yolo(yolo_set / "data.yaml")
+    assert [len(sample.class_ids) for sample in data.splits["train"]] == [2, 0]
+    assert [(problem.kind, problem.place) for problem in data.problems] == [("moved path", str(yolo_set / "train.txt"))]
+
+
+def test_classes_without_names_are_numbered_with_a_notice(yolo_set: Path) -> None:
+    (yolo_set / "data.yaml").write_text("train: images/train\nval: images/val\nnc: 3\n")
+    data = read_yolo(yolo_set / "data.yaml")
+    assert data.names == ("class0", "class1", "class2")
+    assert [problem.kind for problem in data.problems] == ["no class names"]
+
+
+def test_a_yaml_in_the_encoding_of_another_system(yolo_set: Path) -> None:
+    (yolo_set / "data.yaml").write_text(YAML.replace("cat, dog", "猫, 狗"), encoding="gbk")
+    data = read_yolo(yolo_set / "data.yaml")
+    assert data.names == ("猫", "狗")
+    assert [problem.kind for problem in data.problems] == ["file in another encoding"]
+
+
+@pytest.mark.parametrize("shape", ["17", "[17]", "[17, two]", "[0, 2]", "[true, 2]"])
+def test_a_wrong_kpt_shape_is_named(yolo_set: Path, shape: str) -> None:
+    (yolo_set / "data.yaml").write_text(YAML + f"kpt_shape: {shape}\n")
+    with pytest.raises(RegardError, match="kpt_shape is") as caught:
+        read_yolo(yolo_set / "data.yaml")
+    assert caught.value.line == 5

@@ -63,7 +63,7 @@ def resolve(
         end = names[start:]
         for base in bases if end else ():
             path = base.joinpath(*end)
-            found = path if is_there(path) else _in_any_spelling(base, end, listings)
+            found = path if is_there(path) else in_any_spelling(base, end, listings)
             if found is not None:
                 return Located(found, _note(found, base, end, is_shortened=bool(start or pure.anchor)))
     return None
@@ -76,26 +76,29 @@ def _note(found: Path, base: Path, end: Sequence[str], *, is_shortened: bool) ->
     return "" if inner == "/".join(end) else f"found as {inner}"
 
 
-def _in_any_spelling(base: Path, names: Sequence[str], listings: Listings) -> Path | None:
+def in_any_spelling(base: Path, names: Sequence[str], listings: Listings) -> Path | None:
+    """Find the path below ``base`` with these names, regardless of capitals and Unicode form; None if there is none."""
     if not names:
         return base
-    entries = _list(base, listings).get(_plain(names[0]), ())
-    found = (_in_any_spelling(base / entry, names[1:], listings) for entry in entries)
+    entries = list_folder(base, listings).get(plain(names[0]), ())
+    found = (in_any_spelling(base / entry, names[1:], listings) for entry in entries)
     return next((path for path in found if path is not None), None)
 
 
-def _list(folder: Path, listings: Listings) -> dict[str, list[str]]:
+def list_folder(folder: Path, listings: Listings) -> dict[str, list[str]]:
+    """Names in a folder by their plain form; empty if it cannot be listed."""
     if folder not in listings:
         listings[folder] = {}
         try:
             for entry in sorted(os.listdir(folder)):
-                listings[folder].setdefault(_plain(entry), []).append(entry)
+                listings[folder].setdefault(plain(entry), []).append(entry)
         except (OSError, ValueError):  # no folder, or a name that no file system accepts
             pass
     return listings[folder]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Form of a name that does not depend on capitals and on how Unicode composes letters."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -36,7 +36,9 @@ FORMATS: tuple[Format, ...] = (yolo, voc, coco, synthetic)
 """Formats in the order in which they are tried; a folder that contains files of two formats is read as the first."""
 
 
-def load_data(source: str | Path, *, single_cls: bool = False, classes: Sequence[str] = ()) -> DetectionDataset:
+def load_data(
+    source: str | Path, *, single_cls: bool = False, classes: Sequence[str] = (), first_class: int = 0
+) -> DetectionDataset:
     """Load the data set at ``source`` and recognise its format.
 
     A file is recognised by its suffix: ``.yaml`` is YOLO, ``.json`` is COCO. A folder is YOLO if it contains a
@@ -53,6 +55,7 @@ def load_data(source: str | Path, *, single_cls: bool = False, classes: Sequence
         single_cls: assign all boxes to class 0, "item" (a data set with one class keeps its name).
         classes: names or ids of the classes to keep; boxes of other classes are dropped, ids and names do not change.
             Applied before ``single_cls``.
+        first_class: class id in YOLO label files that the first name belongs to.
 
     Raises:
         RegardError: the source does not exist, its format is not recognised, or a file is broken.
@@ -62,16 +65,20 @@ def load_data(source: str | Path, *, single_cls: bool = False, classes: Sequence
         >>> data.format, data.names, len(data.splits["train"])
         ('synthetic', ('circle', 'square'), 4)
     """
-    data = _read(os.path.expanduser(source))
+    data = _read(os.path.expanduser(source), first_class)
     if classes:
         data = keep_classes(data, classes)
     return merge_classes(data) if single_cls else data
 
 
-def _read(source: str) -> DetectionDataset:
+def _read(source: str, first_class: int) -> DetectionDataset:
     for form in FORMATS:
         if form.recognise(source):
-            return form.read(source)
+            if not first_class:
+                return form.read(source)
+            if form is yolo:
+                return yolo.read(source, first_class=first_class)
+            raise RegardError(f"first_class is {first_class}", file=source, expected="0: these are no YOLO label files")
     path = Path(source)
     expected = ", ".join(form.EXPECTED for form in FORMATS)
     if not is_there(path):

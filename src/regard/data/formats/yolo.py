@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.files import SPLITS, missing_images, nearest_path
-from regard.data.formats.labels import Box, Label, clean, to_arrays
-from regard.data.images import IMAGE_SUFFIXES, ImageFile
+from regard.data.dataset import DetectionDataset, Problem
+from regard.data.files import SPLITS, missing_images, nearest_path, split_in
+from regard.data.formats.yolo_rows import RowReader
+from regard.data.formats.yolo_samples import read_samples
+from regard.data.images import IMAGE_SUFFIXES
+from regard.data.paths import Listings, Located, files_below, resolve
+from regard.data.text import read_text_of_any_system
 from regard.errors import RegardError
-from regard.system.files import is_file, is_folder, is_there
-from regard.system.loaders import LineOf, read_text, read_yaml
+from regard.system.files import is_file, is_folder
+from regard.system.loaders import MOST_YAML, LineOf, parse_yaml, read_text
 
 EXPECTED = "a data.yaml or a folder with one (YOLO)"
 SUFFIXES = (".yaml", ".yml")
-BOX_VALUES = 5
-"""Values of a line with a box; a line of seven values or more, and an odd number of them, is a polygon."""
-
-Split = tuple[tuple[Sample, ...], list[Problem]]
+MOST_CLASSES = 100_000
 
 
 def recognise(source: str) -> bool:
@@ -33,40 +33,53 @@ def recognise(source: str) -> bool:
     return _find_yaml(path) is not None if is_folder(path) else path.suffix.lower() in SUFFIXES and is_file(path)
 
 
-def read(source: str | Path) -> DetectionDataset:
+def read(source: str | Path, *, first_class: int = 0) -> DetectionDataset:
     """Read the data set that a data.yaml, or the one in a folder, describes.
 
-    ``names`` is a list, or a map from 0, 1, 2, ... to names. ``train``, ``val`` and ``test`` are each a folder
-    (searched with its subfolders), a text file of image paths, or a list of these, relative to ``path``, which is
-    relative to the YAML file. The label file of an image is found by replacing the last ``images`` of its path by
-    ``labels``; an image without a label file is kept as background. A polygon (segmentation) becomes its bounding box.
+    ``names`` is a list, a map from 0, 1, 2, ... to names, a file of names, or text with commas; with only ``nc``
+    classes are called class0, class1, ... ``train``, ``val`` and ``test`` are each a folder (searched with its
+    subfolders), a text file of image paths, or a list of these, relative to ``path``, which is relative to the YAML
+    file. Paths of other machines and systems are found by their end; see `regard.data.paths.resolve`. For label files
+    see `regard.data.formats.yolo_samples.LabelLocator`; an image without one is kept as background. A polygon
+    (segmentation) becomes its bounding box; with ``kpt_shape`` the box of a row with keypoints is used.
+
+    Args:
+        source: the YAML file or its folder.
+        first_class: class id in the label files that the first name belongs to.
 
     Raises:
-        RegardError: the YAML or a label is broken, a folder is missing or empty, or no image has a label file.
+        RegardError: the YAML is broken, a folder is missing or empty, or no image has a label file.
     """
     config = (_find_yaml(Path(source)) if is_folder(source) else None) or Path(source)
-    options, lines = read_yaml(config)
+    options, lines, problems = _read_config(config)
     if not isinstance(options, dict):
         raise RegardError("there are no settings", file=config, expected="a map with names, train and val")
-    names = _names(options, config, lines)
-    splits: dict[str, tuple[Sample, ...]] = {}
-    problems: list[Problem] = []
-    read: dict[str, tuple[Sample, ...]] = {}
+    names = _names(options, config, lines, problems)
+    locator = _Locator(config, str(options.get("path") or "."), problems)
+    images: dict[str, list[Path]] = {}
+    read: dict[str, list[Path]] = {}
     for split in SPLITS:
         entry = options.get(split)
         if not entry:
             continue
         key = repr(entry)
         if key not in read:  # train and val may be the same folder
-            folders = _locate_all(entry, split, options, config, lines.get((split, -1)), problems)
+            folders = locator.locate_all(entry, split, lines.get((split, -1)))
             if not folders:
                 continue
-            read[key], found = _read_split(folders, names, split)
-            problems += found
-        splits[split] = read[key]
-    if not splits:
+            read[key] = locator.find_images(folders, split)
+        images[split] = read[key]
+    if not images:
         raise RegardError("no images are named", file=config, expected="train: FOLDER, and the same for val and test")
-    return DetectionDataset(names, splits, "yolo", str(config), tuple(problems))
+    reader = RowReader(names, first_class, _kpt_shape(options, config, lines))
+    splits, found = read_samples(images, reader, config)
+    return DetectionDataset(names, splits, "yolo", str(config), (*problems, *found))
+
+
+def _read_config(config: Path) -> tuple[Any, LineOf, list[Problem]]:
+    text, note = read_text_of_any_system(config, MOST_YAML)
+    options, lines = parse_yaml(text, config)
+    return options, lines, [Problem("file in another encoding", str(config), note, "used")] if note else []
 
 
 def _find_yaml(folder: Path) -> Path | None:
@@ -86,24 +99,33 @@ def _find_yaml(folder: Path) -> Path | None:
 
 def _names_a_split(config: Path) -> bool:
     try:
-        options, _ = read_yaml(config)
+        options = _read_config(config)[0]
     except RegardError:
         return False
     return isinstance(options, dict) and "names" in options and any(split in options for split in SPLITS)
 
 
-def _names(options: Mapping[str, Any], config: Path, lines: LineOf) -> tuple[str, ...]:
+def _names(options: Mapping[str, Any], config: Path, lines: LineOf, problems: list[Problem]) -> tuple[str, ...]:
     """Read the class names in the order of their ids."""
     names = options.get("names")
+    nc = options.get("nc")
+    nc = int(nc) if isinstance(nc, str) and nc.isdecimal() else nc
+    if isinstance(names, str):
+        names = _names_in_text(names, config)
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+        keys = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in names.items()}
+        if sorted(keys, key=str) != sorted(range(len(names)), key=str):
             raise RegardError(
                 f"the keys of names are {', '.join(map(str, names))}",
                 file=config,
                 line=lines.get(("names", -1)),
                 expected=f"0 to {len(names) - 1}, each once",
             )
-        names = [names[i] for i in range(len(names))]
+        names = [keys[i] for i in range(len(keys))]
+    if names is None and isinstance(nc, int) and 0 < nc < MOST_CLASSES:
+        names = numbered_names(nc)
+        found = f"nc: {nc}, but no names"
+        problems.append(Problem("no class names", str(config), found, f"called {names[0]} to {names[-1]}"))
     if not isinstance(names, list) or not names:
         raise RegardError(
             "there are no class names", file=config, expected="names: [cat, dog], or a map {0: cat, 1: dog}"
@@ -113,153 +135,140 @@ def _names(options: Mapping[str, Any], config: Path, lines: LineOf) -> tuple[str
         line = lines.get(("names", -1))
         expected = "words; without quotes YAML reads yes, no, on and off as true and false"
         raise RegardError(f"a class is called {odd!r}", file=config, line=line, expected=expected)
-    if options.get("nc", len(names)) != len(names):
-        raise RegardError(
-            f"nc is {options['nc']}, but there are {len(names)} names", file=config, line=lines.get(("nc", -1))
-        )
+    if nc is not None and nc != len(names):
+        raise RegardError(f"nc is {nc}, but there are {len(names)} names", file=config, line=lines.get(("nc", -1)))
     return tuple(str(name) for name in names)
 
 
-def _locate_all(
-    entry: object, split: str, options: Mapping[str, Any], config: Path, line: int | None, problems: list[Problem]
-) -> list[Path]:
-    """Find the folders and lists of a split; a missing test split is only reported, since many sets lack it."""
-    entries = entry if isinstance(entry, list) else [entry]
-    candidates = [_candidates(str(one), str(options.get("path") or "."), config.parent) for one in entries]
-    found = [next((path for path in paths if is_there(path)), None) for paths in candidates]
-    for one, path, tried in zip(entries, found, candidates, strict=True):
-        if path is None and split == "test":
-            problems.append(Problem("missing folder", f"{config}: test", str(one), "split left out"))
-        elif path is None:
-            raise RegardError(
-                f"{split}: {one} does not exist",
-                file=config,
-                line=line,
-                expected="a folder of images or a text file, at one of " + ", ".join(map(str, dict.fromkeys(tried))),
-                hint=nearest_path(tried[0]),
-            )
-    return [path for path in found if path is not None]
+def _names_in_text(text: str, config: Path) -> list[str]:
+    """Names in a file with one per line, or in the text itself, separated by commas."""
+    located = resolve(text, [config.parent, Path()]) if text.strip() else None
+    if located is not None and is_file(located.path):
+        return read_names(located.path)[0]
+    return [name.strip() for name in text.strip("[]").split(",") if name.strip()]
 
 
-def _candidates(entry: str, root: str, base: Path) -> list[Path]:
-    """List the paths that an entry may mean, the most likely first.
+def read_names(file: Path) -> tuple[list[str], str]:
+    """Read a file with one class name per line; the note is that of `read_text_of_any_system`."""
+    text, note = read_text_of_any_system(file)
+    return [line.strip() for line in text.splitlines() if line.strip()], note
 
-    In addition to the rules of the format, ``path`` is tried from the working directory, and the entry from the folder
-    of the YAML file, with and without its leading ``../``: exported data sets are often off by one folder.
+
+def numbered_names(count: int) -> list[str]:
+    """Names for classes without any: class0, class1, ..."""
+    return [f"class{index}" for index in range(count)]
+
+
+def _kpt_shape(options: Mapping[str, Any], config: Path, lines: LineOf) -> tuple[int, int] | None:
+    """Read the number of keypoints and of the values of each."""
+    shape = options.get("kpt_shape")
+    if shape is None:
+        return None
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n < 1000 for n in shape):
+        line = lines.get(("kpt_shape", -1))
+        raise RegardError(f"kpt_shape is {shape!r:.80}", file=config, line=line, expected="[keypoints, 2 or 3]")
+    return shape[0], shape[1]
+
+
+@dataclass
+class _Locator:
+    """Finds what a YAML file names and reports what is elsewhere.
+
+    ``path`` is tried from the folder of the YAML file and from the working directory, and the entries from ``path``
+    and from the folder of the YAML file: exported data sets are often off by one folder.
     """
-    inner = entry
-    while inner.startswith("../"):
-        inner = inner[3:]
-    here = [Path(root) / entry] if root != "." else []
-    return [base / root / entry, *here, base / entry, base / inner]
+
+    config: Path
+    root: str
+    problems: list[Problem]
+    listings: Listings = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        base = self.config.parent
+        located = resolve(self.root, [base, Path()], listings=self.listings) if self.root != "." else None
+        here = [Path(self.root)] if self.root != "." else []
+        self.bases = [base / self.root, *here, *([located.path] if located else []), base]
+
+    def locate_all(self, entry: object, split: str, line: int | None) -> list[Path]:
+        """Find the folders and lists of a split; a missing test split is only reported, since many sets lack it."""
+        found = []
+        for one in map(str, entry if isinstance(entry, list) else [entry]):
+            located = self._locate(one, split)
+            if located is not None:
+                if located.note:
+                    self.problems.append(Problem("moved path", f"{self.config}: {split}", one, located.note))
+                found.append(located.path)
+            elif split == "test":
+                self.problems.append(Problem("missing folder", f"{self.config}: test", one, "split left out"))
+            else:
+                tried = [base / one for base in self.bases]
+                raise RegardError(
+                    f"{split}: {one} does not exist",
+                    file=self.config,
+                    line=line,
+                    expected="a folder of images or a text file, at one of "
+                    + ", ".join(map(str, dict.fromkeys(tried))),
+                    hint=nearest_path(tried[0]),
+                )
+        return found
+
+    def _locate(self, entry: str, split: str) -> Located | None:
+        """Find an entry; a generic name such as ``images`` alone is no evidence for a moved one."""
+        is_generic = split_in(entry.replace("\\", "/").rpartition("/")[2]) is None
+        located = resolve(entry, self.bases, shortest=1 + is_generic, listings=self.listings)
+        return located or self._locate_synonym(entry, split)
+
+    def _locate_synonym(self, entry: str, split: str) -> Located | None:
+        """Find a folder with another word for the split, such as ``validate`` for ``valid``."""
+        parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        for index in (i for i, part in enumerate(parts) if split_in(part) == split):
+            for base in self.bases:
+                above = resolve("/".join(parts[:index]) or ".", [base], listings=self.listings)
+                if above is None or not is_folder(above.path):
+                    continue
+                for other in sorted(above.path.iterdir()):
+                    path = other.joinpath(*parts[index + 1 :])
+                    if split_in(other.name) == split and is_folder(path):
+                        return Located(path, f"{path} used instead")
+        return None
+
+    def find_images(self, sources: list[Path], split: str) -> list[Path]:
+        """List the images of a split.
+
+        Raises:
+            RegardError: there are none.
+        """
+        images: list[Path] = []
+        for source in sources:
+            images += images_below(source) if is_folder(source) else self._listed(source)
+        if not images:
+            where = ", ".join(map(str, sources))
+            expected = "files " + " ".join(sorted(IMAGE_SUFFIXES))
+            raise RegardError(f"there are no images for {split}", file=where, expected=expected)
+        return images
+
+    def _listed(self, file: Path) -> list[Path]:
+        """Read a list of images: COCO's are relative to the list, Darknet's to the working directory."""
+        if file.suffix.lower() != ".txt":
+            raise RegardError("neither a folder nor a .txt list of images", file=file)
+        images, found = listed_images(file, [file.parent, Path(), *self.bases], self.listings)
+        self.problems += found
+        return images
 
 
-def _read_split(sources: list[Path], names: tuple[str, ...], split: str) -> Split:
-    images, problems = _find_images(sources)
-    where = ", ".join(map(str, sources))
-    if not images:
-        raise RegardError(
-            f"there are no images for {split}", file=where, expected="files " + " ".join(sorted(IMAGE_SUFFIXES))
-        )
-    samples: list[Sample] = []
-    labelled = 0
-    for image_id, image in zip(_image_ids(images), images, strict=True):
-        label_file = label_path(image)
-        labels: list[Label] = []
-        if is_file(label_file):
-            labelled += 1
-            labels, found = clean(_read_labels(label_file, names))
-            problems += found
-        else:
-            problems.append(Problem("missing label", str(image), f"no {label_file}", "kept as background"))
-        boxes, class_ids = to_arrays(labels)
-        samples.append(Sample(ImageFile(image), boxes, class_ids, image_id))
-    if not labelled and split != "test":
-        raise RegardError(
-            f"none of the {len(images)} {split} images has a label file",
-            file=where,
-            expected=f"labels such as {label_path(images[0])}",
-        )
-    return tuple(samples), problems
+def images_below(folder: Path) -> list[Path]:
+    """List the images in a folder and its subfolders, sorted."""
+    return [path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
-def _image_ids(images: Sequence[Path]) -> list[int]:
-    """Use the numbers in the file names, as in COCO, so that saved results match COCO's label file.
-
-    If a name is not a number, or two numbers are equal, the ids are the positions in the split.
-    """
-    stems = [image.stem for image in images]
-    ids = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
-    return ids if len(set(ids)) == len(images) else list(range(len(images)))
-
-
-def _find_images(sources: list[Path]) -> tuple[list[Path], list[Problem]]:
-    images: list[Path] = []
-    problems: list[Problem] = []
-    for source in sources:
-        if is_folder(source):
-            files = (path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-            images += sorted(path for path in files if not path.name.startswith("."))
-            continue
-        if source.suffix.lower() != ".txt":
-            raise RegardError("neither a folder nor a .txt list of images", file=source)
-        listed = [line.strip() for line in read_text(source).splitlines() if line.strip()]
-        # COCO's lists contain "./images/a.jpg", relative to the list; Darknet's are relative to the working directory.
-        choices = [(source.parent / line, Path(line)) for line in listed]
-        paths = [there if is_file(there) or not is_file(here) else here for there, here in choices]
-        images += [path for path in paths if is_file(path)]
-        problems += missing_images((path for path in paths if not is_file(path)), source)
+def listed_images(file: Path, bases: Sequence[Path], listings: Listings) -> tuple[list[Path], list[Problem]]:
+    """Find the images that a text file lists, one path per line, and report those that are missing or elsewhere."""
+    lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    found = [resolve(line, bases, listings=listings) for line in lines]
+    images = [one.path for one in found if one and is_file(one.path)]
+    missing = [Path(line) for line, one in zip(lines, found, strict=True) if not one or not is_file(one.path)]
+    problems = missing_images(missing, file)
+    moved = [(line, one.note) for line, one in zip(lines, found, strict=True) if one and one.note]
+    if moved:
+        problems.append(Problem("moved path", str(file), f"{moved[0][0]} and {len(moved) - 1} others", moved[0][1]))
     return images, problems
-
-
-def label_path(image: Path) -> Path:
-    """Path of the label file of an image.
-
-    Example:
-        >>> label_path(Path("coco/images/train/7.jpg")).as_posix()
-        'coco/labels/train/7.txt'
-    """
-    parts = list(image.parts)
-    for index in range(len(parts) - 2, -1, -1):
-        if parts[index] == "images":
-            parts[index] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
-
-
-def _read_labels(file: Path, names: tuple[str, ...]) -> list[Label]:
-    lines = read_text(file).splitlines()
-    return [_parse(line, number, file, names) for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _parse(line: str, number: int, file: Path, names: tuple[str, ...]) -> Label:
-    """Parse one line.
-
-    Raises:
-        RegardError: the line is not ``class cx cy w h`` or a polygon.
-    """
-    words = line.split()
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = []
-    is_polygon = len(values) > BOX_VALUES + 1 and len(values) % 2 == 1
-    if not (len(values) == BOX_VALUES or is_polygon) or not all(map(math.isfinite, values)) or values[0] % 1:
-        raise RegardError(
-            f"broken label {line.strip()[:60]!r}",
-            file=file,
-            line=number,
-            expected="class cx cy w h: a whole number and four fractions of the image (or class x1 y1 x2 y2 x3 y3 ...)",
-        )
-    stated = int(values[0])
-    known = 0 <= stated < len(names)
-    box = _bounding_box(values[1:]) if is_polygon else (values[1], values[2], values[3], values[4])
-    name = names[stated] if known else f"{stated} of {len(names)}"
-    return Label(str(file), name, stated if known else None, box, line=number)
-
-
-def _bounding_box(polygon: list[float]) -> Box:
-    """Bounding box of a polygon x1 y1 x2 y2 ..."""
-    left, right = min(polygon[::2]), max(polygon[::2])
-    top, bottom = min(polygon[1::2]), max(polygon[1::2])
-    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top

@@ -1,0 +1,213 @@
+"""Samples of YOLO data sets: images with their label files, wherever these are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from regard.data.dataset import Problem, Sample
+from regard.data.formats.labels import clean, to_arrays
+from regard.data.formats.yolo_rows import RowReader, look_like_corners, look_like_keypoints
+from regard.data.images import IMAGE_SUFFIXES, ImageFile
+from regard.data.paths import Listings, in_any_spelling, list_folder, plain
+from regard.errors import RegardError
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
+LABEL_FOLDERS = ("labels", "label")
+UNREAD_SUFFIXES = frozenset(
+    (".arw", ".cr2", ".dng", ".eps", ".heic", ".heif", ".ico", ".jxl", ".nef", ".pdf", ".psd", ".raw", ".svg", ".tga")
+)
+"""Images that OpenCV does not decode."""
+
+Splits = dict[str, tuple[Sample, ...]]
+
+
+def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source: Path) -> tuple[Splits, list[Problem]]:
+    """Read the label files of the images of every split.
+
+    Args:
+        images: image files of each split; the same files give the same tuple of samples.
+        reader: how their rows are read.
+        source: the data set, for problems of all of it.
+
+    Raises:
+        RegardError: no image has a label file.
+    """
+    locator = LabelLocator([path for paths in images.values() for path in paths])
+    splits, problems = _read_all(images, reader, locator)
+    if reader.kpt_shape is None and look_like_keypoints(reader.long_rows):
+        reader.has_unknown_keypoints = True
+        splits, problems = _read_all(images, reader, locator)
+    if not locator.has_labels:
+        first = next(path for paths in images.values() for path in paths)
+        count = sum(len(paths) for paths in images.values())
+        which = " and ".join(images)
+        raise RegardError(
+            f"none of the {count} {which} images has a label file",
+            file=source,
+            expected=f"labels such as {label_path(first)}",
+        )
+    return splits, [*_set_problems(reader, source), *problems, *locator.problems()]
+
+
+def _read_all(
+    images: Mapping[str, Sequence[Path]], reader: RowReader, locator: LabelLocator
+) -> tuple[Splits, list[Problem]]:
+    splits: Splits = {}
+    problems: list[Problem] = []
+    read: dict[tuple[Path, ...], tuple[Sample, ...]] = {}
+    for split, paths in images.items():
+        key = tuple(paths)
+        if key not in read:  # train and val may be the same images
+            samples = []
+            for image_id, image in zip(image_ids(paths), paths, strict=True):
+                sample, found = _sample(image, image_id, reader, locator)
+                samples.append(sample)
+                problems += found
+            read[key] = tuple(samples)
+        splits[split] = read[key]
+    return splits, problems
+
+
+def _sample(image: Path, image_id: int, reader: RowReader, locator: LabelLocator) -> tuple[Sample, list[Problem]]:
+    file = locator.find(image)
+    if file is None:
+        problem = Problem("missing label", str(image), f"no {label_path(image)}", "kept as background")
+        return Sample(ImageFile(image), *to_arrays([]), image_id), [problem]
+    stated, faults = reader.read(file)
+    labels, problems = clean(stated)
+    return Sample(ImageFile(image), *to_arrays(labels), image_id), [*faults, *problems]
+
+
+def _set_problems(reader: RowReader, source: Path) -> list[Problem]:
+    """Report what only all rows together show."""
+    problems = []
+    count = len(reader.names)
+    if reader.first_class == 0 and reader.ids is not None and reader.ids[0] == 1 and reader.ids[1] == count:
+        found = f"ids 1 to {count} for {count} classes, which seem to start at 1"
+        done = "read as they are, so names are wrong; --first-class 1 shifts them"
+        problems.append(Problem("ids from 1", str(source), found, done, lost=True))
+    if look_like_corners(reader.boxes):
+        found = "boxes seem to be left, top, right, bottom"
+        done = "read as centre and size, which they should be"
+        problems.append(Problem("corners instead of centre and size", str(source), found, done, lost=True))
+    return problems
+
+
+def image_ids(images: Sequence[Path]) -> list[int]:
+    """Use the numbers in the file names, as in COCO, so that saved results match COCO's label file.
+
+    If a name is not a number, or two numbers are equal, the ids are the positions in the split.
+    """
+    stems = [image.stem for image in images]
+    ids = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
+    return ids if len(set(ids)) == len(images) else list(range(len(images)))
+
+
+def label_path(image: Path) -> Path:
+    """Path where the label file of an image should be.
+
+    Example:
+        >>> label_path(Path("coco/images/train/7.jpg")).as_posix()
+        'coco/labels/train/7.txt'
+    """
+    parts = list(image.parts)
+    for index in range(len(parts) - 2, -1, -1):
+        if parts[index] == "images":
+            parts[index] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+class LabelLocator:
+    """Finds label files: of each folder of images the first folder of labels that contains one for any of them.
+
+    Tried are the folder's path with ``images`` replaced by ``labels`` (the last such name first), the folder itself,
+    ``labels`` in it, and ``labels`` next to it, with or without its name; capitals do not matter.
+
+    Args:
+        images: all images of the data set.
+    """
+
+    def __init__(self, images: Sequence[Path]) -> None:
+        self._listings: Listings = {}
+        self._files: dict[Path, dict[str, Path]] = {}
+        stems: dict[Path, set[str]] = {}
+        for image in images:
+            stems.setdefault(image.parent, set()).update((plain(image.stem), plain(image.name)))
+        self._chosen = {folder: self._choose(folder, names) for folder, names in stems.items()}
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any image has a label file."""
+        return any(folder is not None for folder in self._chosen.values())
+
+    def find(self, image: Path) -> Path | None:
+        """Label file of an image; its suffix may have capitals, or follow that of the image."""
+        folder = self._chosen.get(image.parent)
+        if folder is None:
+            return None
+        if f"{image.stem}.txt" in list_folder(folder, self._listings).get(plain(f"{image.stem}.txt"), ()):
+            return folder / f"{image.stem}.txt"
+        files = self._texts(folder)
+        return files.get(plain(image.stem)) or files.get(plain(image.name))
+
+    def problems(self) -> list[Problem]:
+        """Report label files without an image, and images of formats that are not read."""
+        stems: dict[Path, set[str]] = {}
+        problems: list[Problem] = []
+        for images, labels in self._chosen.items():
+            texts = self._texts(labels) if labels else {}
+            for name in (name for names in list_folder(images, self._listings).values() for name in names):
+                path = images / name
+                suffix, stem = path.suffix.lower(), plain(path.stem)
+                is_image = suffix in IMAGE_SUFFIXES
+                if suffix in UNREAD_SUFFIXES and not name.startswith("."):
+                    done = "image left out: convert it to JPEG or PNG"
+                    problems.append(Problem("unknown image format", str(path), suffix, done, lost=stem in texts))
+                if labels and (is_image or suffix in UNREAD_SUFFIXES):
+                    stems.setdefault(labels, set()).update((stem, plain(name)))
+        for labels, known in stems.items():
+            orphans = [
+                path for stem, path in self._texts(labels).items() if stem not in known and _begins_with_row(path)
+            ]
+            done = "not used"
+            problems += [
+                Problem("label without image", str(path), "no image of this name", done, lost=True) for path in orphans
+            ]
+        return problems
+
+    def _choose(self, folder: Path, stems: set[str]) -> Path | None:
+        return next((path for path in self._candidates(folder) if not stems.isdisjoint(self._texts(path))), None)
+
+    def _candidates(self, folder: Path) -> list[Path]:
+        found: list[Path | None] = []
+        parts = folder.parts
+        for index in range(len(parts) - 1, -1, -1):
+            if plain(parts[index]) in IMAGE_FOLDERS:
+                base = Path(*parts[:index])
+                found += [in_any_spelling(base, (name, *parts[index + 1 :]), self._listings) for name in LABEL_FOLDERS]
+        found.append(folder)
+        for name in LABEL_FOLDERS:
+            found.append(in_any_spelling(folder, (name,), self._listings))
+            found.append(in_any_spelling(folder.parent, (name, folder.name), self._listings))
+            found.append(in_any_spelling(folder.parent, (name,), self._listings))
+        return [path for path in found if path is not None]
+
+    def _texts(self, folder: Path) -> dict[str, Path]:
+        """Text files of a folder by their stem, in plain spelling."""
+        if folder not in self._files:
+            names = (name for names in list_folder(folder, self._listings).values() for name in names)
+            texts = (folder / name for name in names if name.lower().endswith(".txt") and not name.startswith("."))
+            self._files[folder] = {plain(path.stem): path for path in texts}
+        return self._files[folder]
+
+
+def _begins_with_row(file: Path) -> bool:
+    """Check whether a text file begins as a label file does: with five numbers or more in a line."""
+    try:
+        with file.open(encoding="utf-8-sig") as opened:
+            words = opened.readline(4096).split()
+        return len(words) > 4 and bool([float(word) for word in words])
+    except (OSError, ValueError):
+        return False

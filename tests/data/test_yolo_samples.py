@@ -1,0 +1,117 @@
+"""Where label files are found, what lies without its counterpart, and what all rows together show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from regard.data.dataset import Problem
+from regard.data.formats import load_data
+from regard.data.formats.yolo_samples import LabelLocator
+
+Paint = Callable[[Path, int, int], Path]
+
+
+def _kinds(problems: tuple[Problem, ...]) -> list[tuple[str, str, bool]]:
+    return [(problem.kind, Path(problem.place).name, problem.lost) for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("images/train/a.jpg", "labels/train/a.txt"),
+        ("images/train/a.jpg", "labels/train/a.TXT"),
+        ("Images/Train/A.JPG", "labels/train/a.txt"),
+        ("images/train/a.jpg", "images/train/a.txt"),
+        ("images/a/images/a.jpg", "labels/a/images/a.txt"),
+        ("JPEGImages/a.jpg", "labels/a.txt"),
+        ("train/a.jpg", "train/labels/a.txt"),
+        ("train/a.jpg", "labels/train/a.txt"),
+        ("img/a.jpg", "Label/a.txt"),
+        ("train/a.jpg", "train/a.jpg.txt"),
+    ],
+)
+def test_labels_are_found(tmp_path: Path, image: str, label: str) -> None:
+    for name in (image, label):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "labels").mkdir(exist_ok=True)
+    locator = LabelLocator([tmp_path / image])
+    assert locator.has_labels
+    assert locator.find(tmp_path / image) == tmp_path / label
+    assert locator.find((tmp_path / image).with_name("b.jpg")) is None
+
+
+def test_labels_without_images_and_images_that_cannot_be_read_are_reported(yolo_set: Path) -> None:
+    (yolo_set / "labels/train/x.txt").write_text("0 .5 .5 .1 .1\n")
+    (yolo_set / "labels/train/classes.txt").write_text("cat\ndog\n")
+    (yolo_set / "labels/train/list.txt").write_text("images/train/a.png\n")
+    (yolo_set / "images/train/y.heic").touch()
+    (yolo_set / "labels/train/y.txt").write_text("0 .5 .5 .1 .1\n")
+    (yolo_set / "images/val/z.heic").touch()
+    assert sorted(_kinds(load_data(yolo_set).problems)) == [
+        ("label without image", "x.txt", True),
+        ("unknown image format", "y.heic", True),
+        ("unknown image format", "z.heic", False),
+    ]
+
+
+def test_images_that_a_list_leaves_out_are_no_missing_images(yolo_set: Path) -> None:
+    (yolo_set / "train.txt").write_text("images/train/a.png\n")
+    (yolo_set / "data.yaml").write_text("train: train.txt\nval: images/val\nnames: [cat, dog]\n")
+    assert load_data(yolo_set).problems == ()
+
+
+def test_images_in_linked_folders_are_read(yolo_set: Path) -> None:
+    for kind in ("images", "labels"):
+        (yolo_set / "elsewhere").mkdir(exist_ok=True)
+        (yolo_set / kind / "train").rename(yolo_set / "elsewhere" / kind)
+        (yolo_set / kind / "train").mkdir()
+        (yolo_set / kind / "train/link").symlink_to(yolo_set / "elsewhere" / kind)
+    data = load_data(yolo_set)
+    assert [len(sample.class_ids) for sample in data.splits["train"]] == [2, 0]
+    assert data.problems == ()
+
+
+def test_a_split_without_labels_is_background(yolo_set: Path) -> None:
+    (yolo_set / "labels/val/c.txt").unlink()
+    data = load_data(yolo_set)
+    assert len(data.splits["val"][0].class_ids) == 0
+    assert _kinds(data.problems) == [("missing label", "c.png", False)]
+
+
+def test_ids_that_start_at_1_are_reported_and_shifted_when_asked(yolo_set: Path) -> None:
+    (yolo_set / "labels/train/a.txt").write_text("1 .5 .5 .1 .1\n2 .5 .5 .1 .1\n")
+    (yolo_set / "labels/val/c.txt").write_text("2 .5 .5 .1 .1\n")
+    assert ("ids from 1", "data.yaml", True) in _kinds(load_data(yolo_set).problems)
+    data = load_data(yolo_set, first_class=1)
+    assert data.problems == ()
+    assert [sample.class_ids.tolist() for split in data.splits.values() for sample in split] == [[0, 1], [], [1]]
+    (yolo_set / "labels/val/c.txt").write_text("0 .5 .5 .1 .1\n")
+    assert [kind for kind, *_ in _kinds(load_data(yolo_set).problems)] == ["class out of range"]
+
+
+def test_keypoints_are_boxes_with_kpt_shape_and_reported_without(yolo_set: Path) -> None:
+    rows = "".join(f"0 0.{x} 0.4 0.2 0.3 0.{x} 0.5 2 0 0 0\n" for x in (3, 5, 7))
+    for name in ("train/a", "val/c"):
+        (yolo_set / f"labels/{name}.txt").write_text(rows)
+    data = load_data(yolo_set)
+    assert {kind for kind, *_ in _kinds(data.problems)} == {"keypoints without kpt_shape"}
+    assert len(data.problems) == 6
+    config = yolo_set / "data.yaml"
+    config.write_text(config.read_text() + "kpt_shape: [2, 3]\n")
+    data = load_data(yolo_set)
+    assert data.problems == ()
+    assert data.splits["val"][0].boxes_cxcywh.tolist() == [
+        [0.3, 0.4, 0.2, 0.3],
+        [0.5, 0.4, 0.2, 0.3],
+        [0.7, 0.4, 0.2, 0.3],
+    ]
+
+
+def test_boxes_by_their_corners_are_reported(yolo_set: Path) -> None:
+    (yolo_set / "labels/train/a.txt").write_text("0 .1 .1 .3 .4\n1 .6 .5 .9 .8\n")
+    (yolo_set / "labels/val/c.txt").write_text("1 .6 .7 .9 .8\n")
+    assert _kinds(load_data(yolo_set).problems)[0] == ("corners instead of centre and size", "data.yaml", True)
