@@ -13,6 +13,7 @@ from regard import demo
 from regard.ablate.hardware import Hardware, hardware_here
 from regard.ablate.processes import run_job
 from regard.ablate.study import run_study
+from regard.ablate.trainable import Job
 from regard.ablate.variants import VariantBuilder
 
 NAMES = ["base", "self-attention", "control of self-attention"]
@@ -21,10 +22,10 @@ NAMES = ["base", "self-attention", "control of self-attention"]
 class Here:
     """Executes runs in this process, which spares the start of nine others."""
 
-    def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
-        for folder in folders:
-            run_job(folder)
-            yield folder
+    def run(self, jobs: Sequence[Job]) -> Generator[Path, None, None]:
+        for job in jobs:
+            run_job(job)
+            yield job.folder
 
     def hardware(self, train: Mapping[str, Any]) -> Hardware:
         return hardware_here(train)

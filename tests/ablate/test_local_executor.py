@@ -21,6 +21,7 @@ from regard.ablate.folder import StudyFolder, is_running, locked_run, read_json,
 from regard.ablate.local import Attempts, LocalExecutor, describe_death, local_slots
 from regard.ablate.processes import SpawnedProcess
 from regard.ablate.study import run_study
+from regard.ablate.trainable import Job
 from regard.errors import RegardError
 
 PLAN = """\
@@ -156,8 +157,8 @@ class Dying:
         self.codes = list(codes)
         self.closed = False
 
-    def start(self, folder: Path) -> Mortal:
-        return Mortal(self.codes.pop(0), folder)
+    def start(self, job: Job) -> Mortal:
+        return Mortal(self.codes.pop(0), job.folder)
 
     def close(self) -> None:
         self.closed = True
@@ -170,7 +171,7 @@ LEARN = "open('results.csv', 'a').write('1,1\\n'); " + DIE
 def test_a_run_whose_process_keeps_dying_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Dying(DIE, DIE, DIE)
     monkeypatch.setattr(local, "process_source", lambda _: source)
-    assert list(LocalExecutor([{}, {}]).run([tmp_path])) == [tmp_path]
+    assert list(LocalExecutor([{}, {}]).run([Job(tmp_path, "")])) == [tmp_path]
     assert source.closed
     assert "killed 3 times in one epoch; probably out of memory" in read_json(tmp_path / "failure.json")["error"]
     assert "code 7" in describe_death(7)
@@ -180,14 +181,14 @@ def test_a_run_whose_process_keeps_dying_is_given_up(tmp_path: Path, monkeypatch
 def test_a_run_that_gets_on_between_deaths_is_not_given_up(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("epoch,train_seconds\n")
     finish = "open('result.json', 'w').write('{}')"
-    Attempts(tmp_path, Dying(LEARN, DIE, LEARN, DIE, LEARN, finish)).wait()
+    Attempts(Job(tmp_path, ""), Dying(LEARN, DIE, LEARN, DIE, LEARN, finish)).wait()
     assert not (tmp_path / "failure.json").exists()
 
 
 def test_a_worker_ends_with_who_started_it_and_waits_for_another(tmp_path: Path) -> None:
-    prepared(tmp_path / "run")
+    job = prepared(tmp_path / "run")
     with locked_run(tmp_path / "run"):
-        process = SpawnedProcess([tmp_path / "run"], {"OMP_NUM_THREADS": "1"})
+        process = SpawnedProcess([job], {"OMP_NUM_THREADS": "1"})
         time.sleep(0.5)
         assert process.stdin is not None
         process.stdin.close()  # as the system does when the process that holds the other end is gone

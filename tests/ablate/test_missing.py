@@ -16,11 +16,11 @@ from tiny_studies import Here, tiny_plan
 
 from regard.ablate import detector
 from regard.ablate.detector import DetectorExperiment, DetectorTrainable
-from regard.ablate.folder import read_json, read_study
+from regard.ablate.folder import read_study
 from regard.ablate.hardware import Hardware
 from regard.ablate.report import Extras, write_report
 from regard.ablate.study import image_intervals, run_study
-from regard.ablate.trainable import Missing
+from regard.ablate.trainable import Job, Missing, digest_of
 
 
 def test_an_exception_is_noted_and_the_rest_goes_on() -> None:
@@ -84,12 +84,14 @@ def test_a_head_without_the_device_of_the_runs_measures_on_what_it_has(
         def hardware(self, _: Mapping[str, Any]) -> Hardware:
             return Hardware("cuda", "32", 0)
 
-        def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
-            for folder in folders:
-                job = read_json(folder / "job.json")
-                job["arguments"]["settings"]["device"] = "cpu"
-                (folder / "job.json").write_text(json.dumps(job))
-            yield from super().run(folders)
+        def run(self, jobs: Sequence[Job]) -> Generator[Path, None, None]:
+            changed = []
+            for job in jobs:
+                document = job.read()
+                document["arguments"]["settings"]["device"] = "cpu"
+                (job.folder / "job.json").write_text(json.dumps(document))
+                changed.append(Job(job.folder, digest_of(document)))
+            yield from super().run(changed)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     study = run_study(plan, tmp_path / "study", executor=Elsewhere(), console=Console(quiet=True))

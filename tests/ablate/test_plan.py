@@ -32,7 +32,7 @@ def test_a_file_is_read_with_paths_beside_it(tmp_path: Path) -> None:
         "base: yolov5n\nweights: yolov5n.pt\ndata: elsewhere\ninsert: SE@sppf\nmodel: [yolov5s]\n"
         "module: [mine.py:Block]\nseeds: [3, 7]\nminutes: 2\n",
     )
-    plan = read_plan(file, {"imgsz": 320, "noise": None})
+    plan = read_plan(file, {"imgsz": 320, "noise": None}, trust=True)
     assert plan == make_plan(
         {
             "base": "yolov5n",
@@ -48,6 +48,15 @@ def test_a_file_is_read_with_paths_beside_it(tmp_path: Path) -> None:
     )
     assert plan.names == ("SE@sppf", "yolov5s")
     assert plan.planned_epochs is None
+
+
+def test_the_modules_of_a_file_are_not_imported_unless_it_is_trusted_or_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").touch()
+    file = written(tmp_path, "base: yolov5n\ndata: here\nnoise: true\nmodule: mine.py:Block\n")
+    with pytest.raises(RegardError, match=r":4: .*mine\.py:Block.*\n.*\n.*--trust-plan"):
+        read_plan(file)
+    assert read_plan(file, {"module": ["own.py"]}).module == ("own.py",)
+    assert read_plan(file, trust=True).module == (f"{tmp_path / 'mine.py'}:Block",)
 
 
 def test_defaults() -> None:

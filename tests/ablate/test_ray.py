@@ -111,4 +111,4 @@ def test_a_run_has_to_fit_on_one_node() -> None:
 
 
 def test_a_node_that_cannot_see_the_folder_says_so(tmp_path: Path) -> None:
-    assert "must be shared under the same path" in complete(str(tmp_path / "nowhere"), str(tmp_path), {})
+    assert "must be shared under the same path" in complete(str(tmp_path / "nowhere"), "", str(tmp_path), {})

@@ -56,7 +56,7 @@ def test_one_process_after_another_does_what_this_one_does(tmp_path: Path, serve
 def test_a_fork_that_is_killed_tells_how_and_another_follows(tmp_path: Path, server: ForkServer) -> None:
     run = prepared(tmp_path / "run")
     assert ended(server.start(prepared(tmp_path / "first"))) == 0  # imports, which may start processes, are over
-    with locked_run(run):  # it waits for its folder
+    with locked_run(run.folder):  # it waits for its folder
         fork = server.start(run)
         assert server.process is not None
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
@@ -65,14 +65,14 @@ def test_a_fork_that_is_killed_tells_how_and_another_follows(tmp_path: Path, ser
         os.kill(int(children.read_text()), signal.SIGKILL)
         assert ended(fork) == -signal.SIGKILL
     assert ended(server.start(run)) == 0
-    assert (run / "result.json").is_file()
+    assert (run.folder / "result.json").is_file()
 
 
 @pytest.mark.parametrize("how", ["stopped", "server killed", "starter gone"])
 def test_a_fork_ends_with_what_it_belongs_to(tmp_path: Path, server: ForkServer, how: str) -> None:
     run = prepared(tmp_path / "run", epochs=1000)
     fork = server.start(run)
-    until(lambda: is_running(run))
+    until(lambda: is_running(run.folder))
     process = server.process
     assert process is not None
     assert process.stdin is not None
@@ -82,19 +82,19 @@ def test_a_fork_ends_with_what_it_belongs_to(tmp_path: Path, server: ForkServer,
         process.kill()
     else:
         process.stdin.close()  # as the system does when the process that holds the other end is gone
-    until(lambda: not is_running(run))
+    until(lambda: not is_running(run.folder))
     if how == "server killed":
         assert ended(fork) == -signal.SIGKILL
         server.start(run)  # from a new one
-        until(lambda: is_running(run))
-    assert not (run / "result.json").exists()
+        until(lambda: is_running(run.folder))
+    assert not (run.folder / "result.json").exists()
 
 
 def test_what_goes_wrong_before_there_is_a_fork_is_in_the_log(tmp_path: Path) -> None:
     run = prepared(tmp_path / "run")
     server = ForkServer({"PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path)})
     assert ended(server.start(run)) != 0
-    assert "Python" in (run / "log.txt").read_text()
+    assert "Python" in (run.folder / "log.txt").read_text()
     server.close()
     server.close()
 

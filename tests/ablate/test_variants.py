@@ -111,8 +111,7 @@ def test_runs_of_one_seed_see_the_same_batches(tmp_path: Path, monkeypatch: pyte
     variants = {variant.name: variant for variant in experiment.variants()}
     for name, seed in (("base", 0), ("SE(reduction=4)@p4", 0), ("noise", 0), ("base", 5)):
         hardware = Hardware("cpu", "32", 0)
-        write_run(tmp_path / f"{name}-{seed}", experiment, variants[name], seed, Budget(1), hardware)
-        run_job(tmp_path / f"{name}-{seed}")
+        run_job(write_run(tmp_path / f"{name}-{seed}", experiment, variants[name], seed, Budget(1), hardware))
     base, variant, noise, other = seen
     assert base == variant
     assert len(base) == 4

@@ -11,7 +11,7 @@ from regard.ablate.folder import StudyRecord, read_json
 from regard.ablate.hardware import Hardware, hardware_here
 from regard.ablate.plan import Plan, make_plan
 from regard.ablate.processes import run_job
-from regard.ablate.trainable import Budget, write_run
+from regard.ablate.trainable import Budget, Job, write_run
 from regard.config import AugmentSettings, OptimSettings, Recipe
 
 DATA = "synthetic:context?train=13&val=5&test=3"
@@ -36,11 +36,10 @@ def tiny_plan(**changes: Any) -> Plan:
     return make_plan({**FAST, "insert": ["SE(reduction=4)@p4"], **changes})
 
 
-def prepared(folder: Path, seed: int = 0, epochs: int = 1) -> Path:
+def prepared(folder: Path, seed: int = 0, epochs: int = 1) -> Job:
     """Write a run of the base that has not begun."""
     experiment = DetectorExperiment(tiny_plan(control="none"))
-    write_run(folder, experiment, experiment.variants()[0], seed, Budget(epochs), Hardware("cpu", "32", 0))
-    return folder
+    return write_run(folder, experiment, experiment.variants()[0], seed, Budget(epochs), Hardware("cpu", "32", 0))
 
 
 class Here:
@@ -53,11 +52,11 @@ class Here:
     def __init__(self) -> None:
         self.given: list[str] = []
 
-    def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
-        for folder in folders:
-            self.given.append(f"{folder.parent.name}/{folder.name}")
-            run_job(folder)
-            yield folder
+    def run(self, jobs: Sequence[Job]) -> Generator[Path, None, None]:
+        for job in jobs:
+            self.given.append(f"{job.folder.parent.name}/{job.folder.name}")
+            run_job(job)
+            yield job.folder
 
     def hardware(self, train: Mapping[str, Any]) -> Hardware:
         return hardware_here(train)

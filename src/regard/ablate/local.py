@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from regard.ablate.folder import FAILURE, LOG, is_over, read_run
 from regard.ablate.hardware import Hardware, hardware_here
 from regard.ablate.processes import ForkServer, SpawnedProcesses, process_source
+from regard.ablate.trainable import Job
 from regard.errors import RegardError
 from regard.system.resources import available_cores, available_memory
 from regard.training.folder import RunFolder
@@ -31,10 +32,10 @@ SPARE = 0.9
 class Executor(Protocol):
     """Completes runs."""
 
-    def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
+    def run(self, jobs: Sequence[Job]) -> Generator[Path, None, None]:
         """Execute every run and yield its folder when it has finished or failed; closing it stops the others.
 
-        All state is in the folders, so interrupted runs continue when the same folders are given again.
+        All state is in the folders, so interrupted runs continue when the same jobs are given again.
         """
 
     def hardware(self, train: Mapping[str, Any]) -> Hardware:
@@ -51,16 +52,16 @@ class LocalExecutor:
     def __init__(self, slots: Sequence[Mapping[str, str]]) -> None:
         self.slots = list(slots)
 
-    def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
+    def run(self, jobs: Sequence[Job]) -> Generator[Path, None, None]:
         """Execute runs; see ``Executor``."""
-        sources = [process_source(slot) for slot in self.slots[: len(folders)]]
-        waiting, free = deque(folders), sources.copy()
+        sources = [process_source(slot) for slot in self.slots[: len(jobs)]]
+        waiting, free = deque(jobs), sources.copy()
         running: list[tuple[Path, Attempts, ProcessSource]] = []
         try:
             while waiting or running:
                 while waiting and free:
-                    source, folder = free.pop(0), waiting.popleft()
-                    running.append((folder, Attempts(folder, source), source))
+                    source, job = free.pop(0), waiting.popleft()
+                    running.append((job.folder, Attempts(job, source), source))
                 time.sleep(PAUSE)
                 for entry in [e for e in running if e[1].is_over()]:
                     running.remove(entry)
@@ -81,18 +82,18 @@ class Attempts:
     """The process of one run, started again if it dies without a result.
 
     Args:
-        folder: of the run.
+        job: what to complete.
         source: of its processes.
     """
 
-    def __init__(self, folder: Path, source: ProcessSource) -> None:
-        self.folder, self.source = folder, source
+    def __init__(self, job: Job, source: ProcessSource) -> None:
+        self.job, self.folder, self.source = job, job.folder, source
         self.deaths = 0
         self._start()
 
     def _start(self) -> None:
         self.epochs = self._epochs()
-        self.process = self.source.start(self.folder)
+        self.process = self.source.start(self.job)
 
     def is_over(self) -> bool:
         """Whether the run has ended; a dead process is replaced, or the run given up."""

@@ -251,15 +251,17 @@ def make_plan(values: Mapping[str, Any], *, file: Path | None = None, lines: Lin
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
 
 
-def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None) -> Plan:
+def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None, *, trust: bool = False) -> Plan:
     """Read a plan from a YAML file. Paths in it are relative to its folder, if something exists there.
 
     Args:
         file: a mapping of the fields of ``Plan``; a list of one may be written without brackets.
         overrides: fields that replace the file's, if they are not None.
+        trust: whether the modules that the file names, which are programs, may be imported.
 
     Raises:
-        RegardError: missing, no YAML, or wrong; with file, line and the nearest valid choice.
+        RegardError: missing, no YAML, or wrong; with file, line and the nearest valid choice. Or it names modules, is
+            not trusted, and ``overrides`` names no others.
     """
     from regard.graph.document import read_document
     from regard.system.files import is_file
@@ -273,6 +275,15 @@ def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     )
     values = {name: _located(name, value, path.parent) for name, value in document.items()}
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    if (named := values.get("module")) and not trust and "module" not in given:
+        what = ", ".join(map(str, named)) if isinstance(named, list) else repr(named)
+        raise RegardError(
+            f"the plan names code that would run: {what:.200}",
+            file=path,
+            line=lines.get(("module", -1)),
+            expected="modules that are named on the command line, with --module",
+            hint="if you trust the plan: --trust-plan (in Python: read_plan(..., trust=True))",
+        )
     return make_plan({**values, **given}, file=path, lines=lines)
 
 

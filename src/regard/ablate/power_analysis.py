@@ -90,11 +90,10 @@ def probe(experiment: Experiment, seed: int, threads: int, hardware: Hardware) -
     variants = experiment.variants()
     with scratch_folder(Path(tempfile.gettempdir())) as temporary:
         folders = {variant.name: temporary / str(i) for i, variant in enumerate(variants)}
-        for variant in variants:
-            folder, limit = folders[variant.name], experiment.probe_limit
-            write_run(folder, experiment, variant, seed, Budget(EPOCHS), hardware, limit=limit)
+        budget, limit = Budget(EPOCHS), experiment.probe_limit
+        jobs = [write_run(folders[v.name], experiment, v, seed, budget, hardware, limit=limit) for v in variants]
         began = time.time()  # as files are dated
-        process = SpawnedProcess(list(folders.values()), thread_environment(threads))
+        process = SpawnedProcess(jobs, thread_environment(threads))
         try:
             process.wait()
         finally:

@@ -1,8 +1,9 @@
 """One run in a separate process: forked from a server on Linux, spawned elsewhere, with one contract for both.
 
-``python -m regard.ablate.processes FOLDER...`` completes the runs in these folders one after the other. With
-``--serve`` it has everything imported and forks a process for each run that a line on its standard input names; the
-exit code of each fork is a line on its standard output. Importing takes longer than some epochs, a fork no time.
+``python -m regard.ablate.processes FOLDER DIGEST...`` completes these jobs one after the other. With ``--serve`` it has
+everything imported and forks a process for each job that a line on its standard input names; the exit code of each fork
+is a line on its standard output. Importing takes longer than some epochs, a fork no time. Modules are never imported
+from the working folder, which may hold anybody's files.
 
 Every process ends with the one that started it, however that ends: its standard input is a pipe from there, which the
 system closes then. Its output goes to the run's ``log.txt``. A run ends with ``result.json`` or ``failure.json``.
@@ -28,7 +29,6 @@ import torch
 
 from regard.ablate.folder import (
     FAILURE,
-    JOB,
     LOG,
     RESULT,
     START,
@@ -36,31 +36,31 @@ from regard.ablate.folder import (
     Document,
     is_over,
     locked_run,
-    read_json,
     read_run,
 )
 from regard.ablate.hardware import device_here
-from regard.ablate.trainable import Budget, Trainable, describe_failure, load_trainable
+from regard.ablate.trainable import Budget, Job, Trainable, describe_failure, load_trainable
 from regard.system.allocator import keep_freed_memory
 from regard.system.resources import peak_memory
 from regard.training.folder import RunFolder
 
 MIB = 2**20
 SERVE = "--serve"
+COMMAND = (sys.executable, "-P", "-m", "regard.ablate.processes")
 
 
 class SpawnedProcess(subprocess.Popen[bytes]):
-    """A new Python process that completes runs one after the other; its output goes to the log of the first.
+    """A new Python process that completes jobs one after the other; its output goes to the log of the first.
 
     Args:
-        folders: of the runs.
+        jobs: what to complete.
         environment: added to this process's.
     """
 
-    def __init__(self, folders: Sequence[Path], environment: Mapping[str, str]) -> None:
-        with (folders[0] / LOG).open("ab") as log:
+    def __init__(self, jobs: Sequence[Job], environment: Mapping[str, str]) -> None:
+        with (jobs[0].folder / LOG).open("ab") as log:
             super().__init__(
-                [sys.executable, "-m", "regard.ablate.processes", *map(str, folders)],
+                [*COMMAND, *(text for job in jobs for text in (str(job.folder), job.digest))],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -86,9 +86,9 @@ class SpawnedProcesses:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
 
-    def start(self, folder: Path) -> SpawnedProcess:
+    def start(self, job: Job) -> SpawnedProcess:
         """Start a process that completes the run."""
-        return SpawnedProcess([folder], self.environment)
+        return SpawnedProcess([job], self.environment)
 
     def close(self) -> None:
         """Nothing runs between runs."""
@@ -105,13 +105,13 @@ class ForkServer:
         self.environment = environment
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, folder: Path) -> ForkedProcess:
+    def start(self, job: Job) -> ForkedProcess:
         """Start a process that completes the run, and the server itself if it does not run."""
         if self.process is None or self.process.poll() is not None:
             self.close()
-            with (folder / LOG).open("ab") as log:  # for what fails before there is a fork
+            with (job.folder / LOG).open("ab") as log:  # for what fails before there is a fork
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "regard.ablate.processes", SERVE],
+                    [*COMMAND, SERVE],
                     bufsize=0,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -119,7 +119,7 @@ class ForkServer:
                     env={**os.environ, **self.environment},
                 )
         with suppress(BrokenPipeError):  # if it has just died, its fork reports it
-            _pipe(self.process.stdin).write(json.dumps(str(folder)).encode() + b"\n")
+            _pipe(self.process.stdin).write(json.dumps([str(job.folder), job.digest]).encode() + b"\n")
         return ForkedProcess(self.process)
 
     def close(self) -> None:
@@ -175,14 +175,15 @@ def kill_tree(pid: int) -> None:
                 child.kill()
 
 
-def run_job(folder: Path) -> None:
-    """Complete the run in ``folder``, or do nothing if it has ended."""
+def run_job(job: Job) -> None:
+    """Complete a run, or do nothing if it has ended."""
+    folder = job.folder
     with locked_run(folder):
         if is_over(folder):
             return
         out = RunFolder(folder)
         try:
-            result = _train_and_evaluate(folder, read_json(folder / JOB))
+            result = _train_and_evaluate(folder, job.read())
         except Exception as error:  # an error of a variant is its result; the other runs continue
             traceback.print_exc()
             out.write_json(FAILURE, {"error": describe_failure(error)})
@@ -247,7 +248,8 @@ def serve() -> None:
         child = os.fork()
         if not child:
             os.close(writer)
-            _run_fork(Path(json.loads(line)), lifeline)
+            folder, digest = json.loads(line)
+            _run_fork(Job(Path(folder), digest), lifeline)
             return
         os.close(lifeline)
         _, status = os.waitpid(child, 0)
@@ -258,12 +260,12 @@ def serve() -> None:
             os._exit(1)
 
 
-def _run_fork(folder: Path, lifeline: int) -> None:
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+def _run_fork(job: Job, lifeline: int) -> None:
+    log = os.open(job.folder / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(log, descriptor)
     end_with(sys.stdin.fileno(), lifeline)
-    run_job(folder)
+    run_job(job)
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
@@ -272,14 +274,14 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def main() -> None:
-    """Complete the runs named on the command line, or serve forks."""
+    """Complete the jobs named on the command line, or serve forks."""
     keep_freed_memory()
     if sys.argv[1:] == [SERVE]:
         serve()
         return
     end_with(sys.stdin.fileno())
-    for folder in sys.argv[1:]:
-        run_job(Path(folder))
+    for folder, digest in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        run_job(Job(Path(folder), digest))
 
 
 if __name__ == "__main__":

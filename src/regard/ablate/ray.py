@@ -18,6 +18,7 @@ from regard.ablate.folder import FAILURE, JOB, is_over
 from regard.ablate.hardware import Hardware, hardware_here
 from regard.ablate.local import Attempts, thread_environment
 from regard.ablate.processes import SpawnedProcesses
+from regard.ablate.trainable import Job
 from regard.errors import RegardError
 from regard.training.folder import RunFolder
 
@@ -61,11 +62,13 @@ class RayExecutor:
         self.ray = _connected(address)
         _check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], resources)
 
-    def run(self, folders: Sequence[Path]) -> Generator[Path, None, None]:
+    def run(self, jobs: Sequence[Job]) -> Generator[Path, None, None]:
         """Execute runs; see `regard.ablate.local.Executor`."""
         task = self._task(complete)
         environment = thread_environment(self.resources.cpus)
-        waiting = {task.remote(str(folder.absolute()), os.getcwd(), environment): folder for folder in folders}
+        waiting = {
+            task.remote(str(job.folder.absolute()), job.digest, os.getcwd(), environment): job.folder for job in jobs
+        }
         try:
             while waiting:
                 done, _ = self.ray.wait(list(waiting), num_returns=1, timeout=1.0)
@@ -114,11 +117,12 @@ class RayExecutor:
             RunFolder(folder).write_json(FAILURE, {"error": problem})
 
 
-def complete(folder: str, working_folder: str, environment: dict[str, str]) -> str:
+def complete(folder: str, digest: str, working_folder: str, environment: dict[str, str]) -> str:
     """Complete one run on this node and return what prevented it, or "".
 
     Args:
         folder: of the run.
+        digest: of its job.
         working_folder: that paths of data and weights are relative to.
         environment: added to the process's.
     """
@@ -126,7 +130,7 @@ def complete(folder: str, working_folder: str, environment: dict[str, str]) -> s
         node = platform.node()
         return f"the study's folder cannot be seen on the node {node}: it must be shared under the same path"
     os.chdir(working_folder)
-    Attempts(Path(folder), SpawnedProcesses(environment)).wait()
+    Attempts(Job(Path(folder), digest), SpawnedProcesses(environment)).wait()
     return ""
 
 

@@ -26,7 +26,7 @@ from regard.ablate.format import power_lines
 from regard.ablate.hardware import Hardware
 from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.power_analysis import count_judged, planned_epochs, probe
-from regard.ablate.trainable import Budget, Experiment, describe_job, write_run
+from regard.ablate.trainable import Budget, Experiment, Job, describe_job, digest_of, write_run
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
 from regard.system.files import is_file
@@ -179,12 +179,17 @@ def _with_command(document: Document) -> Document:
     return document
 
 
-def prepare_runs(study: StudyFolder, document: Document, experiment: Experiment, *, retry_failed: bool) -> None:
+def prepare_runs(study: StudyFolder, document: Document, experiment: Experiment, *, retry_failed: bool) -> list[Job]:
     """Write the start and the job of every run that has none; seed by seed, as each seed has one base.
 
+    Returns:
+        The runs that have not ended.
+
     Raises:
-        RegardError: a failed run is to be tried again after anything was measured on test.
+        RegardError: a failed run is to be tried again after anything was measured on test, or there are links in the
+            folder.
     """
+    jobs = []
     variants: Mapping[str, Variant] = {variant.name: variant for variant in experiment.variants()}
     try:
         hardware = Hardware(**document["provenance"]["hardware"])
@@ -196,20 +201,34 @@ def prepare_runs(study: StudyFolder, document: Document, experiment: Experiment,
     for seed in document["plan"]["seeds"]:
         for known in document["variants"]:
             folder = study.run(known["place"], seed)
+            _reject_links(folder)
             if retry_failed and (folder / FAILURE).is_file():
                 if document.get("test"):
                     raise RegardError(
                         "test has been measured, so no run can be tried again", hint="start a study in another folder"
                     )
                 (folder / FAILURE).unlink()
-            if is_over(folder):
-                continue
             run = (experiment, variants[known["name"]], seed, Budget(known["epochs"]), hardware)
-            if not is_file(folder / JOB):
+            job = describe_job(*run)
+            if not is_file(folder / JOB) and not is_over(folder):
                 write_run(folder, *run)
-            elif json.loads(json.dumps(job := describe_job(*run))) != _found(folder / JOB):
+            elif json.loads(json.dumps(job)) != _found(folder / JOB):
                 # A job names modules, which are programs: that of this study counts, not what the file says.
                 RunFolder(folder).write_json(JOB, job)
+            if not is_over(folder):
+                jobs.append(Job(folder, digest_of(job)))
+    return jobs
+
+
+def _reject_links(folder: Path) -> None:
+    """Check that nothing that is written into a run's folder, such as its log, goes to a file elsewhere.
+
+    Raises:
+        RegardError: there is a link.
+    """
+    inside = folder.iterdir() if folder.is_dir() else ()
+    if link := next((path for path in (folder.parent, folder, *inside) if path.is_symlink()), None):
+        raise RegardError("there is a link in the study's folder", file=link, expected="the file or folder itself")
 
 
 def _found(file: Path) -> Document | None:

@@ -6,7 +6,7 @@ however that ended, and repeats no finished run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from regard.ablate.console import print_lines, progress
 from regard.ablate.detector import DetectorExperiment
-from regard.ablate.folder import JOB, RESULT, VAL, Document, StudyFolder, StudyRecord, is_over, read_json, read_study
+from regard.ablate.folder import JOB, RESULT, VAL, Document, StudyFolder, StudyRecord, read_json, read_study
 from regard.ablate.hardware import device_here, free_gpus, hardware_here
 from regard.ablate.local import Executor, LocalExecutor, local_slots
 from regard.ablate.plan import Plan, StudySettings
@@ -26,7 +26,7 @@ from regard.ablate.power_analysis import shared_threads
 from regard.ablate.report import Extras, write_report
 from regard.ablate.setup import create_study, open_study, prepare_runs
 from regard.ablate.statistics import draw_images, image_interval
-from regard.ablate.trainable import Experiment, Missing
+from regard.ablate.trainable import Experiment, Job, Missing
 from regard.ablate.verdict import analyse
 from regard.errors import RegardError
 from regard.system.terminal import plain_console
@@ -69,9 +69,9 @@ def run_study(
             threads = threads or shared_threads(len(experiment.variants()), len(plan.seeds), processes)
             measure = executor is None and processes is None
             document = create_study(study, plan, experiment, threads, hardware, console, measure=measure)
-        prepare_runs(study, document, experiment, retry_failed=retry_failed)
+        jobs = prepare_runs(study, document, experiment, retry_failed=retry_failed)
         executor = executor or LocalExecutor(_slots(document, processes))
-        _execute(study, document, executor, console)
+        _execute(jobs, study, document["plan"]["metric"], executor, console)
         return finalize(study, experiment, console)
 
 
@@ -88,13 +88,11 @@ def _slots(document: Document, processes: int | None) -> list[dict[str, str]]:
     return local_slots(peak, document["threads"], processes, free_gpus(device))
 
 
-def _execute(study: StudyFolder, document: Document, executor: Executor, console: Console) -> None:
+def _execute(jobs: Sequence[Job], study: StudyFolder, metric: str, executor: Executor, console: Console) -> None:
     """Complete every run, showing progress."""
-    folders = [study.run(known["place"], seed) for seed in document["plan"]["seeds"] for known in document["variants"]]
-    left = [folder for folder in folders if not is_over(folder)]
-    if not left:
+    if not jobs:
         return
-    with progress(study.path, console, document["plan"]["metric"]) as show, closing(executor.run(left)) as ended:
+    with progress(study.path, console, metric) as show, closing(executor.run(jobs)) as ended:
         for folder in ended:
             show(folder)
 

@@ -6,6 +6,7 @@ budget and measured on a split can be studied in the same way, with the same pai
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regard.ablate.folder import JOB, VAL, CostRecord, RunRecord, StudyRecord, Variant
+from regard.ablate.folder import JOB, VAL, CostRecord, RunRecord, StudyRecord, Variant, read_json
 from regard.ablate.hardware import Hardware
 from regard.data.dataset import Sample
 from regard.errors import RegardError
@@ -37,6 +38,36 @@ class Budget:
     """
 
     epochs: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is to be completed, by whichever process.
+
+    Attributes:
+        folder: of the run.
+        digest: hash of the job that is to be found there. It names code, so that one that somebody else has put in its
+            place is not carried out.
+    """
+
+    folder: Path
+    digest: str
+
+    def read(self) -> dict[str, Any]:
+        """Read the job.
+
+        Raises:
+            RegardError: it is damaged, or another.
+        """
+        document = read_json(self.folder / JOB)
+        if digest_of(document) != self.digest:
+            raise RegardError("this is not the job that the study wrote", file=self.folder / JOB)
+        return document
+
+
+def digest_of(job: Mapping[str, Any]) -> str:
+    """Hash of the content of a job."""
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(job)), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -178,7 +209,7 @@ def write_run(
     hardware: Hardware,
     *,
     limit: int = 0,
-) -> None:
+) -> Job:
     """Write the start of a run and then its job, with which any process can complete it.
 
     Args:
@@ -196,6 +227,7 @@ def write_run(
     out, job = RunFolder(folder), describe_job(experiment, variant, seed, budget, hardware, limit=limit)
     experiment.run(folder, job["arguments"]).start(variant.name, seed)
     out.write_json(JOB, job)
+    return Job(folder, digest_of(job))
 
 
 def describe_job(
@@ -218,20 +250,22 @@ def describe_trainable(kind: type[Trainable]) -> dict[str, str]:
 
 
 def load_trainable(reference: Mapping[str, str]) -> type[Trainable]:
-    """Find the class that ``describe_trainable`` described: by its module's name, else by its file.
+    """Find the class that ``describe_trainable`` described: by its module's name, else by its file. Both run code.
 
     Raises:
         RegardError: neither is there.
     """
-    name = reference["module"]
+    name, file = reference["module"], Path(reference["file"])
     try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        spec = importlib.util.spec_from_file_location(name, reference["file"])
-        if spec is None or spec.loader is None or not Path(reference["file"]).is_file():
-            raise RegardError(
-                f"the module {name!r} of a run cannot be imported", file=Path(reference["file"])
-            ) from error
+        module = None if name == "__main__" else importlib.import_module(name)
+    except ImportError:
+        module = None
+    if module is None:
+        name = "regard_main" if name == "__main__" else name
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None or not file.is_file():
+            raise RegardError(f"the module {name!r} of a run cannot be imported", file=file)
+        sys.path.append(str(file.parent.absolute()))  # so that it can import files next to it, as when it is run
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     kind: type[Trainable] = getattr(module, reference["name"])

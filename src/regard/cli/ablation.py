@@ -53,6 +53,9 @@ def ablate(
     file: Annotated[
         Path | None, typer.Option("--plan", help="YAML file with any of the options below.", show_default=False)
     ] = None,
+    trust_plan: Annotated[
+        bool, typer.Option("--trust-plan", help="Import the modules that the file of --plan names: they are programs.")
+    ] = False,
     plan: Given,
     output: Output = Path("runs/ablate"),
     dry_run: Annotated[
@@ -78,7 +81,7 @@ def ablate(
     from regard.ablate.study import run_study
     from regard.system.terminal import plain_console
 
-    chosen = read_plan(file, plan) if file else make_plan(plan)
+    chosen = read_plan(file, plan, trust=trust_plan) if file else make_plan(plan)
     console = plain_console()
     if dry_run:
         power_analysis.dry_run(chosen, console, processes=processes)
