@@ -5,16 +5,31 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from regard.__main__ import main
+
+TINY = "synthetic:context?train=5&val=2&test=0"
+
 
 def regard(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "regard", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def exit_code(*arguments: str) -> int:
+    """Run a command in this process."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(sys, "argv", ["regard", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+    return int(stop.value.code or 0)
 
 
 def test_help_names_every_command_and_imports_no_torch() -> None:
@@ -93,6 +108,32 @@ def test_what_a_user_can_cause_exits_2_without_a_traceback(
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "odd-one-out", "--data", TINY, "--epochs", "1", "--workers", "0", "-o"),
+        ("val", "odd-one-out", "--data", TINY, "--imgsz", "64", "--plots"),
+        ("predict", "odd-one-out", "grey.png", "-o"),
+        ("ablate", "--base", "odd-one-out", "--data", TINY, "--noise", "--seeds", "2", "--epochs", "1", "-o"),
+        ("demo", "-o"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.parametrize("place", ["taken", "taken/below"])
+def test_a_file_in_the_place_of_a_folder_is_one_clear_error(
+    arguments: tuple[str, ...], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("mine")
+    assert cv2.imwrite("grey.png", np.full((61, 97), 114, np.uint8))
+    assert exit_code(*arguments, place) == 2
+    printed = capfd.readouterr()
+    assert "error: taken: is a file\n  expected: a folder" in printed.err
+    assert "epoch" not in printed.out  # before anything was computed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grey.png", "taken"]
+    assert (tmp_path / "taken").read_text() == "mine"
 
 
 def test_an_export_lies_beside_its_weights_and_predicts(tmp_path: Path) -> None:

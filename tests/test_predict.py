@@ -326,7 +326,7 @@ def test_saved_numbers_are_those_found(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(RegardError, match="cannot write here"):
+    with pytest.raises(RegardError, match="is a file"):
         save_detections([], tmp_path / "taken", SaveSettings())
 
 

@@ -21,6 +21,7 @@ from regard.ablate.folder import RunRecord, StudyRecord
 from regard.ablate.plan import Plan, make_plan
 from regard.ablate.study import run_study
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
+from regard.system.files import check_folder
 from regard.system.resources import available_cores
 from regard.system.terminal import plain_console
 
@@ -90,6 +91,7 @@ def run_demo(folder: Path) -> StudyRecord:
     Raises:
         RegardError: the folder contains another study, or is in use.
     """
+    check_folder(folder)
     console, parallel = plain_console(), min(available_cores(), MOST_PARALLEL)
     context, local = context_plan(), local_plan()
     console.print(WHAT, highlight=False)

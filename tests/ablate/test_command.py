@@ -16,9 +16,10 @@ from rich.console import Console
 from tiny_studies import DATA, Here, tiny_plan
 
 from regard.__main__ import main
-from regard.ablate.folder import StudyRecord
+from regard.ablate.folder import LOCK, StudyFolder, StudyRecord
 from regard.ablate.ray import RunResources
 from regard.ablate.study import run_study
+from regard.errors import RegardError
 
 ASKED = ("--base", "odd-one-out", "--data", DATA, "--imgsz", "64", "--batch", "4")
 
@@ -71,7 +72,18 @@ def test_mistakes_are_told_in_a_message(
     printed = capsys.readouterr().err
     assert told in printed
     assert "Traceback" not in printed
-    assert not list((tmp_path / "runs").rglob("*.json"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_that_never_begins_leaves_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "new/study"):
+        folder = StudyFolder(tmp_path / name)
+        with folder.locked():
+            with pytest.raises(RegardError, match="another command works"), folder.locked():
+                pass
+            assert (folder.path / LOCK).is_file()  # not the one of the command that was turned away
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
 def test_a_dry_run_keeps_nothing(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from regard.errors import RegardError
-from regard.system.files import FORBIDDEN, atomic_write, claim_folder, portable_name
+from regard.system.files import FORBIDDEN, atomic_write, check_folder, claim_folder, make_folder, portable_name
 from regard.system.locks import exclusive
 
 
@@ -101,7 +101,7 @@ def test_an_empty_folder_is_removed_after_an_error_and_one_that_was_there_is_not
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for given, default in ((tmp_path / "file" / "a", tmp_path), (None, tmp_path / "file" / "train")):
-        with pytest.raises(RegardError, match="cannot write here"), claim_folder(given, default):
+        with pytest.raises(RegardError, match="is a file"), claim_folder(given, default):
             pass
 
 
@@ -160,3 +160,22 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         pass
     with exclusive(tmp_path / "a.lock"):
         pass
+
+
+def test_a_folder_is_made_unless_a_file_is_in_its_place(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b") == make_folder(tmp_path / "a" / "b")
+    (tmp_path / "a" / "file").write_text("mine")
+    for place in (tmp_path / "a" / "file", tmp_path / "a" / "file" / "b" / "c"):
+        for function in (check_folder, make_folder):
+            with pytest.raises(RegardError, match="is a file") as caught:
+                function(place)
+            assert caught.value.file == tmp_path / "a" / "file"
+        with pytest.raises(RegardError, match="is a file"), claim_folder(place):
+            pass
+    assert not check_folder(tmp_path / "c").exists()
+
+
+def test_a_claimed_folder_that_stays_empty_leaves_no_trace(tmp_path: Path) -> None:
+    with claim_folder(tmp_path / "a" / "b" / "c"), claim_folder(None, tmp_path / "runs" / "train"):
+        pass
+    assert not list(tmp_path.iterdir())

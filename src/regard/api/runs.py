@@ -37,7 +37,7 @@ from regard.prediction.sources import Source, frames, holds_one_image, is_single
 from regard.runtimes import open_predictor
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
-from regard.system.files import claim_folder
+from regard.system.files import check_folder, claim_folder
 from regard.training.callbacks import Callback, checked_callbacks
 from regard.training.folder import read_config
 from regard.training.run import Run, resume_training, run_training
@@ -80,6 +80,7 @@ def train(
         RegardError: an unknown or bad setting, or data or hardware that do not allow it.
     """
     asked, callbacks = checked(TrainSettings, settings), checked_callbacks(callbacks)
+    check_folder(Path(folder or "runs"))
     if not isinstance(model, Detector):
         torch.manual_seed(asked.seed)  # a model without weights starts from random ones
         model = as_detector(model)

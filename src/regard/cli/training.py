@@ -12,6 +12,7 @@ from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import AllowMiswired, Module, Weights, callbacks_of, load_model, modules_of
 from regard.config import TrainSettings, checked
 from regard.errors import RegardError, RegardWarning
+from regard.system.files import check_folder
 from regard.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def train(
     else:
         if model is None or data is None:
             raise RegardError("no model or no data", expected="regard train MODEL --data DATA, or --resume FOLDER")
+        if output:
+            check_folder(output)
         detector = _start(model, module, weights, allow_miswired, checked(TrainSettings, settings))
         run = api.train(detector, data, folder=output, **settings, **watch)
     console = plain_console()

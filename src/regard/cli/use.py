@@ -21,6 +21,7 @@ from regard.config import (
     part_of,
 )
 from regard.errors import RegardError
+from regard.system.files import check_folder, claim_folder
 from regard.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ def val(
     from regard.system.terminal import plain_console
 
     asked = checked(ValSettings, settings)
+    if plots:
+        check_folder(plots)
     metrics = validate(_opened(model, module, asked), data, asked)
     if plots:
-        from regard.system.files import claim_folder
         from regard.visualize.plots import plot_metrics
 
         with claim_folder(plots):
@@ -79,9 +81,9 @@ def predict(
     """Detect objects in images, folders, videos or URLs, and save the results."""
     from regard.data.dataset import class_index
     from regard.prediction import holds_one_image, predict_iter, save_detections
-    from regard.system.files import claim_folder
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
+    check_folder(output or Path("runs"))
     predictor = _opened(model, module, asked, parallel=not holds_one_image(source))
     names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))

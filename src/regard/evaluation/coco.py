@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Sample
 from regard.geometry.boxes import cxcywh_to_xyxy
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, make_folder
 from regard.types import Detections
 
 ALL_AREAS, SMALL, MEDIUM, LARGE = range(4)
@@ -91,7 +91,7 @@ def save_coco_json(
     classes = 1 + max((int(d.class_ids.max()) for d in detections if len(d)), default=0)
     rows = coco_rows(detections, [r.image_id for r in records], category_ids or range(classes))
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_write(path) as file:
         file.write(json.dumps(rows).encode())
     return path

@@ -20,7 +20,7 @@ from regard.config import SaveSettings
 from regard.errors import RegardError
 from regard.geometry.boxes import xyxy_to_cxcywh
 from regard.prediction.sources import Frame
-from regard.system.files import atomic_write, portable_name
+from regard.system.files import atomic_write, make_folder, portable_name
 from regard.system.prefetch import prefetch
 from regard.system.scratch import scratch_folder
 from regard.types import Detections
@@ -55,7 +55,7 @@ def save_detections(
     written: list[Path] = []
     records: list[dict[str, Any]] = []
     with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     with _Videos(folder) as videos:
         for frame, detections in prefetch(stream):  # the next are found while one is saved
             stem, suffix = names.of(frame)
@@ -216,7 +216,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_write(path) as file:
         file.write(data)
     return path

@@ -29,7 +29,7 @@ from regard.runtimes.compare import Deviation, compare, example_images
 from regard.runtimes.diagnose import check_exportable, diagnose, user_layers
 from regard.runtimes.header import Header
 from regard.runtimes.table import runtime_to_write
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, make_folder
 from regard.system.last_resort import is_passing
 from regard.system.locks import exclusive
 from regard.system.scratch import LOCK_SUFFIX, PREFIX, scratch_folder
@@ -230,7 +230,7 @@ def deviations(
 def _scratch_beside(target: Path) -> Iterator[Path]:
     """Make a folder on the same file system, so that what is written in it can be renamed; removed afterwards."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with scratch_folder(target.parent) as scratch:
             yield scratch
     except OSError as error:

@@ -73,12 +73,38 @@ def is_there(path: str | Path) -> bool:
     return os.path.exists(path)
 
 
+def check_folder(path: Path) -> Path:
+    """Check that ``path`` is a folder, or could become one.
+
+    Raises:
+        RegardError: it, or what should be a folder above it, is a file.
+
+    Example:
+        >>> check_folder(Path("no-such-folder")).name
+        'no-such-folder'
+    """
+    there = next((place for place in (path, *path.parents) if is_there(place)), path)
+    if is_there(there) and not is_folder(there):
+        raise RegardError("is a file", file=there, expected="a folder, or a name that is not taken")
+    return path
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, and those above it, where it does not exist.
+
+    Raises:
+        RegardError: a file has its name, or that of a folder above it.
+    """
+    check_folder(path).mkdir(parents=True, exist_ok=True)
+    return path
+
+
 @contextmanager
 def claim_folder(given: str | Path | None, default: Path = Path("runs")) -> Iterator[Path]:
     """Own a folder until the block ends: no two commands ever work in the same one.
 
-    What a killed command left in it, or in the folders before it, is removed. A folder that was made here and is still
-    empty after an error is removed too.
+    What a killed command left in it, or in the folders before it, is removed. Folders that were made here and are still
+    empty at the end are removed too.
 
     Args:
         given: the folder, which may exist.
@@ -97,14 +123,14 @@ def claim_folder(given: str | Path | None, default: Path = Path("runs")) -> Iter
         train train-2
     """
     path = Path(given) if given else default
-    is_new = False
+    made = [place for place in (path, *path.parents) if not is_there(place)]
     with ExitStack() as held:
         try:
             if given:
-                is_new = not is_there(path)
-                path.mkdir(parents=True, exist_ok=True)
+                make_folder(path)
             else:
-                path, is_new = _new_folder(default), True
+                path = _new_folder(default)
+                made = [path, *(place for place in made if place != default)]
             was_killed = is_there(path / LOCK)
             held.enter_context(exclusive(path / LOCK, seconds=TIDY_SECONDS))
             sweep(path, deep=was_killed)
@@ -116,14 +142,14 @@ def claim_folder(given: str | Path | None, default: Path = Path("runs")) -> Iter
             yield path
         finally:
             held.close()
-            if is_new:
-                with suppress(OSError):  # it is not empty
-                    path.rmdir()
+            with suppress(OSError):  # it is not empty
+                for place in made:
+                    place.rmdir()
 
 
 def _new_folder(default: Path) -> Path:
     """Make the first folder of a numbered name that does not exist, and tidy those of killed commands before it."""
-    default.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(default.parent)
     path, k = default, 2
     while True:
         try:

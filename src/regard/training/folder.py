@@ -15,7 +15,7 @@ from typing import Any
 from regard.config import TrainSettings, checked
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.system.files import atomic_write, is_file
+from regard.system.files import atomic_write, is_file, make_folder
 from regard.system.loaders import read_json_mapping
 from regard.system.resources import available_cores
 from regard.weights.detector import save_detector
@@ -36,7 +36,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
 
     def write_config(self, detector: Detector, config: Mapping[str, Any]) -> None:
         """Write ``model.yaml`` and ``run.json`` (settings, seed, versions, git state, command)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from regard.data.dataset import DetectionDataset, Sample
 from regard.errors import RegardError
 from regard.geometry.boxes import cxcywh_to_xyxy
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, make_folder
 from regard.visualize.boxes import WHITE, Colour, class_colour, draw_boxes, draw_text, encode_image, text_width
 
 COLUMNS, ROWS = 5, 4
@@ -47,7 +47,7 @@ def write_contact_sheet(data: DetectionDataset, file: Path) -> Path | None:
         return None
     try:
         encoded = encode_image(_compose(data, tiles), file.suffix.lower())
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
     except OSError as error:
         raise RegardError(f"cannot write the contact sheet: {error.strerror or error}", file=file) from error
     with atomic_write(file) as stream:

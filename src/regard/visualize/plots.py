@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from regard.evaluation.metrics import Metrics
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, make_folder
 
 BLUE, ORANGE, INK, PALE = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")
@@ -112,7 +112,7 @@ def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
 
 def plot_metrics(metrics: Metrics, folder: Path) -> None:
     """Save ``pr_curve.png``, ``f1_curve.png`` and ``confusion.png`` in ``folder``, which is made if necessary."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     plot_pr_curve(metrics, folder / "pr_curve.png")
     plot_f1_curve(metrics, folder / "f1_curve.png")
     plot_confusion(metrics, folder / "confusion.png")
@@ -205,6 +205,6 @@ def saved_figure(path: str | Path, inches: tuple[float, float]) -> Iterator[Figu
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=inches, dpi=200, layout="constrained")
         yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with atomic_write(path) as file:
             figure.savefig(file, format="png")

@@ -26,7 +26,7 @@ from regard.ablate.report.tables import (
 from regard.ablate.trainable import Missing
 from regard.ablate.verdict import Results, analyse
 from regard.data.dataset import Sample
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, make_folder
 
 PAGE = "report.html"
 FAILED = "These steps failed, each by itself. The verdict does not depend on them."
@@ -66,7 +66,7 @@ def write_report(study: StudyRecord, extras: Extras | None = None) -> Path:
         RegardError: the folder cannot be written to.
     """
     document = build(study, extras or Extras())
-    study.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(study.folder)
     files = {"results.csv": to_csv(study), **figure_files(document)}
     files |= {"report.md": to_markdown(document), PAGE: to_html(document)}
     for name, text in files.items():
