@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from regard.errors import RegardError, nearest
 from regard.graph.bind import Binding, bind, positional_form
+from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
 from regard.graph.lint import check_levels, check_references, raise_or_warn
 from regard.graph.signature import Signature, signature_of
@@ -26,6 +27,11 @@ from regard.nn.table import LAYERS
 
 PROBE = 256
 """Side of the image on which shapes are measured; a multiple of every stride in use."""
+
+MOST_BLOCKS = 1000
+"""Number of blocks of a graph: its rows, each with its repeats."""
+MOST_MAPS = 2**29
+"""Number of values of the outputs of all rows on that image."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +77,38 @@ def build(
         )
     layers: list[nn.Module] = []
     info: dict[str, LayerInfo] = {}
-    for row in spec.layers:
-        built = _build_row(row, spec, [outputs[name] for name in row.inputs], modules)
-        layers.append(built.layer)
-        info[row.name], outputs[row.name] = built.info, built.output
+    _check_blocks(spec)
+    with Bounded():
+        for row in spec.layers:
+            built = _build_row(row, spec, [outputs[name] for name in row.inputs], modules)
+            layers.append(built.layer)
+            info[row.name], outputs[row.name] = built.info, built.output
+            _check_maps(row, spec, outputs)
     head = _head_of(spec, layers[-1])
     spec = replace(spec, info=info)
     raise_or_warn(check_levels(spec, head), spec, allow=allow_miswired)
     used = {row.module: modules[row.module] for row in spec.layers if row.module in modules}
     return Detector(spec, layers, _class_names(spec, names), used).eval()
+
+
+def _check_blocks(spec: ModelSpec) -> None:
+    blocks = 0
+    for row in spec.layers:
+        blocks += _repeats(row, spec)
+        if blocks > MOST_BLOCKS:
+            what = f"the rows up to {row.name!r} have {blocks:,} blocks, repeats included"
+            raise RegardError(what, file=row.file or spec.file, line=row.line, expected=f"at most {MOST_BLOCKS:,}")
+
+
+def _check_maps(row: LayerSpec, spec: ModelSpec, outputs: Mapping[str, Tensor | list[Tensor]]) -> None:
+    values = sum(output.numel() for output in outputs.values() if isinstance(output, Tensor))
+    if values > MOST_MAPS:
+        what = f"the outputs up to {row.name!r} have {values:,} values on an image of {PROBE} x {PROBE} pixels"
+        raise RegardError(what, file=row.file or spec.file, line=row.line, expected=f"at most {MOST_MAPS:,}")
+
+
+def _repeats(row: LayerSpec, spec: ModelSpec) -> int:
+    return max(round(row.number * spec.depth_multiple), 1) if row.number > 1 else row.number
 
 
 def _head_of(spec: ModelSpec, layer: nn.Module) -> Head:
@@ -165,7 +194,7 @@ def _build_row(
 ) -> Built:
     maps = [x for x in inputs if isinstance(x, Tensor)]
     in_channels = [x.shape[1] for x in maps]
-    repeats = max(round(row.number * spec.depth_multiple), 1) if row.number > 1 else row.number
+    repeats = _repeats(row, spec)
     with _at(row, spec, modules):
         if len(maps) != len(inputs):
             raise RegardError("it reads the detection head, which has no map as its output")

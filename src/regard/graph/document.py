@@ -21,6 +21,7 @@ NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 """Numbers such as 1e-5, which YAML 1.1 reads as text."""
 
 MOST_CLASSES, MOST_TIMES, MOST_ANCHORS, MOST_REPEATS = 100_000, 100, 100, 1000
+MOST_ROWS, MOST_SOURCES = 2000, 200
 """Limits beyond any real detector; a typing error above them would ask for more memory than there is."""
 
 

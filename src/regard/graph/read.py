@@ -14,7 +14,7 @@ import yaml
 from regard.errors import RegardError, nearest
 from regard.graph.align import name_layers
 from regard.graph.dialects import native
-from regard.graph.document import MOST_REPEATS, parse_anchors, parse_args, parse_number, read_document
+from regard.graph.document import MOST_REPEATS, MOST_ROWS, parse_anchors, parse_args, parse_number, read_document
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.spec import ModelSpec, SourceLocation
 from regard.system.files import is_file
@@ -25,6 +25,9 @@ STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
 
 NO_GRAPHS = (".pt", ".pth", ".safetensors", ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
 """Suffixes of files with weights or exported models, which contain no YAML."""
+
+MOST_BASES = 20
+"""Number of overlays, each based on the next."""
 
 OVERLAY_KEYS = ("base", "nc", "depth_multiple", "width_multiple", "anchors", "insert", "replace", "remove")
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -95,6 +98,8 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
     if is_file(path):
         if path.resolve() in above:
             raise RegardError(f"the base {str(source)!r} refers back to itself")
+        if len(above) >= MOST_BASES:
+            raise RegardError("too many overlays, each based on the next", expected=f"at most {MOST_BASES}")
         return _parse(read_text(path, MOST_YAML), path, above)
     name = str(source).removesuffix(".yaml")
     if name in zoo():
@@ -155,6 +160,9 @@ def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, abov
     for key in document:
         if key in ("insert", "replace", "remove"):
             edits = document[key] if isinstance(document[key], list) else [document[key]]
+            if len(edits) > MOST_ROWS:
+                what, line = f"{len(edits):,} edits in {key}", lines.get((key, MOST_ROWS))
+                raise RegardError(what, file=file, line=line, expected=f"at most {MOST_ROWS:,}")
             for i, edit in enumerate(edits):
                 spec = _apply(spec, key, edit, file, lines.get((key, i), lines.get((key, -1))))
     return spec

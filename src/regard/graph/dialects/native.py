@@ -12,7 +12,7 @@ from typing import Any
 
 from regard.errors import RegardError, nearest
 from regard.graph.dialects import yolov5
-from regard.graph.document import MOST_REPEATS, flow, parse_anchors, parse_args, parse_number
+from regard.graph.document import MOST_REPEATS, MOST_ROWS, MOST_SOURCES, flow, parse_anchors, parse_args, parse_number
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec, SourceLocation, check_name
 from regard.system.loaders import LineOf, check_keys
 
@@ -41,6 +41,8 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
             found = "is missing" if items is None else "is not a list"
             raise RegardError(f"{section!r} {found}", file=file, line=lines.get((section, -1)), expected="rows")
         raw += [(item, section == "head", lines.get((section, i), 0)) for i, item in enumerate(items)]
+    if len(raw) > MOST_ROWS:
+        raise RegardError(f"{len(raw):,} rows", file=file, line=raw[MOST_ROWS][2], expected=f"at most {MOST_ROWS:,}")
     layers = _resolve([_parse_layer(item, head, line, i, file) for i, (item, head, line) in enumerate(raw)], file)
     return ModelSpec(
         layers=tuple(layers),
@@ -80,10 +82,11 @@ def _parse_layer(item: Any, head: bool, line: int, index: int, file: Path | None
     sources = keyed.get("from", -1)
     sources = tuple(sources) if isinstance(sources, list) else (sources,)
     number, module, gate = keyed.get("number", 1), keyed["module"], keyed.get("gate")
-    if not sources or not all(isinstance(s, int | str) and not isinstance(s, bool) for s in sources):
-        raise RegardError(
-            f"'from' is {keyed.get('from')!r}", file=file, line=line, expected="an index, a name or a list"
-        )
+    if not 0 < len(sources) <= MOST_SOURCES or any(
+        isinstance(s, bool) or not isinstance(s, int | str) for s in sources
+    ):
+        expected = f"an index, a name, or a list of at most {MOST_SOURCES}"
+        raise RegardError(f"'from' is {keyed.get('from')!r:.200}", file=file, line=line, expected=expected)
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MOST_REPEATS:
         expected = f"a whole number from 1 to {MOST_REPEATS}"
         raise RegardError(f"'number' is {number!r}", file=file, line=line, expected=expected)
