@@ -1,6 +1,6 @@
 """Write what is generated from the settings: `python docs/make_settings.py`.
 
-It writes docs/settings.md, with one table per group of settings, and src/regard/config/keywords.py, which tells type
+It writes docs/settings.md, with one table per group of settings, and src/regard/config/keywords.py, which informs type
 checkers the keyword arguments of the public functions. A test checks that both are current.
 """
 
@@ -126,7 +126,7 @@ def _table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 def keywords_source(kinds: dict[str, type[Settings]]) -> str:
-    """Write one ``TypedDict`` per settings class, which is what type checkers know of its keyword arguments."""
+    """Write one ``TypedDict`` per settings class, from which type checkers read its keyword arguments."""
     blocks = []
     for name, kind in kinds.items():
         rows = [f"    {field}: {keyword_type(info.annotation)}" for field, info in fields_of(kind).items()]

@@ -1,7 +1,7 @@
 """Draw the figures of the tutorial into docs/images/tutorial/: `python docs/make_tutorial_figures.py`.
 
-They show what the tutorial's blocks compute, from the same picture and the package's own modules, and hold no words, so
-that the pages of all languages share them.
+They show what the tutorial's blocks compute, from the same image and the package's modules, and contain no words, so that
+the pages of all languages share them.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from regard.visualize.attend import View
 from regard.visualize.attention_figure import draw_map, mark_query, panels_of
 from regard.visualize.plots import BLUE, INK, ORANGE, PALE
 
-PICTURES = Path(__file__).resolve().parent / "images" / "tutorial"
-PICTURE = PICTURES / "cells.png"
+IMAGES = Path(__file__).resolve().parent / "images" / "tutorial"
+IMAGE = IMAGES / "cells.png"
 
 ROWS, COLUMNS, CELL = 12, 14, 16
-"""The picture's cells, and their side in pixels."""
+"""The image's cells, and their side in pixels."""
 NUCLEUS, RED_CELL, GROUND, RIM = (9, 6), (5, 3), (6, 8), (5, 11)
 """(row, column) of the cells that the tutorial asks from."""
 HUE = torch.tensor([[2.0, 2, 0], [0, -4, 0], [-2, 2, 0]])
@@ -55,7 +55,7 @@ Cell = tuple[int, int]
 def main() -> None:
     """Draw every figure."""
     for name, draw in FIGURES.items():
-        path = PICTURES / name
+        path = IMAGES / name
         write(draw(), path)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
@@ -67,23 +67,23 @@ def write(figure: Figure, path: Path) -> None:
     Image.open(drawn).convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
-def read_picture() -> NDArray[np.uint8]:
-    """Return the picture, (192, 224, 3) RGB."""
-    image = cv2.imread(str(PICTURE))
+def read_image() -> NDArray[np.uint8]:
+    """The image, (192, 224, 3) RGB."""
+    image = cv2.imread(str(IMAGE))
     assert image is not None
     return np.asarray(image[:, :, ::-1], dtype=np.uint8)
 
 
 def colour_map() -> Tensor:
-    """Return the cells' mean colours less the picture's, in units of 32: (1, 3, 12, 14), chapter 3."""
-    pixels = torch.from_numpy(read_picture().copy()).float()
+    """The cells' mean colours less the image's, in units of 32: (1, 3, 12, 14), chapter 3."""
+    pixels = torch.from_numpy(read_image().copy()).float()
     cells = pixels.reshape(ROWS, CELL, COLUMNS, CELL, 3).mean(dim=(1, 3))
     return ((cells - cells.mean(dim=(0, 1))) / 32).permute(2, 0, 1)[None]
 
 
 def feature_map() -> Tensor:
-    """Return colour and contrast of the cells, each of mean 0 and spread 1: (1, 4, 12, 14), chapter 4."""
-    pixels = torch.from_numpy(read_picture().copy()).float()
+    """Colour and contrast of the cells, each of mean 0 and spread 1: (1, 4, 12, 14), chapter 4."""
+    pixels = torch.from_numpy(read_image().copy()).float()
     tiles = pixels.reshape(ROWS, CELL, COLUMNS, CELL, 3)
     contrast = pixels.mean(-1).reshape(ROWS, CELL, COLUMNS, CELL).std(dim=(1, 3))
     a = torch.cat((tiles.mean(dim=(1, 3)), contrast[..., None]), -1).reshape(-1, 4)
@@ -92,7 +92,7 @@ def feature_map() -> Tensor:
 
 @torch.no_grad()
 def with_matrices(kind: type[Attention], queries_and_keys: Tensor, **options: Any) -> MultiHead:
-    """Return a multi-head module whose queries and keys are made by one matrix; values and output stay as they are."""
+    """A multi-head module whose queries and keys are made by one matrix; values and output stay as they are."""
     channels = len(queries_and_keys)
     module = kind(channels, **options).eval()
     assert isinstance(module, MultiHead)
@@ -104,7 +104,7 @@ def with_matrices(kind: type[Attention], queries_and_keys: Tensor, **options: An
 
 
 def canvas(columns: int, rows: int, width: float, height: float) -> tuple[Figure, NDArray[np.object_]]:
-    """Return a figure of panels without axes; sizes of a panel in inches."""
+    """A figure of panels without axes; sizes of a panel in inches."""
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
     panels = np.asarray(figure.subplots(rows, columns, squeeze=False), dtype=object)
     for axes in panels.flat:
@@ -113,7 +113,7 @@ def canvas(columns: int, rows: int, width: float, height: float) -> tuple[Figure
 
 
 def view(found: AttentionMap, query: Cell, image: NDArray[np.uint8]) -> View:
-    """Return weights as something that can be drawn over ``image``."""
+    """Weights as something that can be drawn over ``image``."""
     size = (image.shape[0], image.shape[1])
     centre = ((query[1] + 0.5) * CELL, (query[0] + 0.5) * CELL)
     return View("", "", found, image, LetterboxTransform(size, (1.0, 1.0), (0.0, 0.0)), size, centre, {})
@@ -122,25 +122,25 @@ def view(found: AttentionMap, query: Cell, image: NDArray[np.uint8]) -> View:
 def draw_row(
     axes: Any, found: AttentionMap, query: Cell, panel: int = 0, image: NDArray[np.uint8] | None = None
 ) -> None:
-    """Draw weights over the paled picture: of panel 0 the mean of the heads, of panel h those of head h."""
-    shown = view(found, query, read_picture() if image is None else image)
+    """Draw weights over the faded image: of panel 0 the mean of the heads, of panel h those of head h."""
+    shown = view(found, query, read_image() if image is None else image)
     draw_map(axes, shown, panels_of(found)[panel])
     mark_query(axes, shown, 5)
 
 
-def draw_picture(axes: Any, queries: Sequence[Cell] = (), image: NDArray[np.uint8] | None = None) -> None:
-    """Draw the picture with rings at the queries."""
-    shown = read_picture() if image is None else image
+def draw_image(axes: Any, queries: Sequence[Cell] = (), image: NDArray[np.uint8] | None = None) -> None:
+    """Draw the image with rings at the queries."""
+    shown = read_image() if image is None else image
     axes.imshow(shown, interpolation="nearest")
     for query in queries:
         mark_query(axes, view(AttentionMap("rows", torch.zeros(1)), query, shown), 5)
 
 
 def grid() -> Figure:
-    """Return the picture under the grid of its cells."""
+    """The image under the grid of its cells."""
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axes = figure.subplots()
-    draw_picture(axes)
+    draw_image(axes)
     axes.set_xticks(np.arange(COLUMNS) * CELL + CELL / 2 - 0.5, [*map(str, range(COLUMNS))], fontsize=8)
     axes.set_yticks(np.arange(ROWS) * CELL + CELL / 2 - 0.5, [*map(str, range(ROWS))], fontsize=8)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
@@ -150,7 +150,7 @@ def grid() -> Figure:
 
 
 def indices() -> Figure:
-    """Return the head's references by number, before and after a row is inserted at 10, two of them left behind."""
+    """The head's references by number, before and after a row is inserted at 10, two of them left behind."""
     plain = regard.load("yolov5n").spec
     edited = regard.insert(regard.load("yolov5n"), "SE", after="sppf", gate=False).spec
     figure, panels = canvas(2, 1, 3.7, 5.6)
@@ -180,7 +180,7 @@ def indices() -> Figure:
 
 
 def _numbers(spec: ModelSpec, reader: int) -> list[int]:
-    """Return the references of a row that an integer YAML says by number, not by -1."""
+    """The references of a row that an integer YAML says by number, not by -1."""
     read = [spec.index(name) for name in spec.layers[reader].inputs]
     return read[1:] if read[0] == reader - 1 else read
 
@@ -196,10 +196,10 @@ def _arrow(axes: Any, source: int, target: int, colour: str, dashes: str) -> Non
 
 @torch.no_grad()
 def queries() -> Figure:
-    """Return three queries, and their weights with the identity and with ``HUE``."""
+    """Three queries, and their weights with the identity and with ``HUE``."""
     figure, panels = canvas(3, 3, 2.2, 1.95)
     for column, query in enumerate((NUCLEUS, RED_CELL, GROUND)):
-        draw_picture(panels[0, column], [query])
+        draw_image(panels[0, column], [query])
         for row, matrix in enumerate((torch.eye(3), HUE), 1):
             module = with_matrices(MultiHeadSelfAttention, matrix, num_heads=1)
             draw_row(panels[row, column], module.attention(colour_map(), query), query)
@@ -208,10 +208,10 @@ def queries() -> Figure:
 
 @torch.no_grad()
 def heads() -> Figure:
-    """Return one query and what two heads give their weight to."""
+    """One query and what two heads give their weight to."""
     figure, panels = canvas(3, 1, 2.4, 2.1)
     found = with_matrices(MultiHeadSelfAttention, 2 * torch.eye(4), num_heads=2).attention(feature_map(), RIM)
-    draw_picture(panels[0, 0], [RIM])
+    draw_image(panels[0, 0], [RIM])
     for head, axes in enumerate(panels[0, 1:], 1):
         draw_row(axes, found, RIM, head)
     return figure
@@ -219,27 +219,27 @@ def heads() -> Figure:
 
 @torch.no_grad()
 def shuffled() -> Figure:
-    """Return the picture and its shuffled cells, and the weights of the same query in both."""
+    """The image and its shuffled cells, and the weights of the same query in both."""
     order = torch.randperm(ROWS * COLUMNS, generator=torch.Generator().manual_seed(0))
     x = feature_map()
     mixed = x.flatten(2)[:, :, order].reshape(x.shape)
-    tiles = read_picture().reshape(ROWS, CELL, COLUMNS, CELL, 3).transpose(0, 2, 1, 3, 4).reshape(-1, CELL, CELL, 3)
+    tiles = read_image().reshape(ROWS, CELL, COLUMNS, CELL, 3).transpose(0, 2, 1, 3, 4).reshape(-1, CELL, CELL, 3)
     image = tiles[order.numpy()].reshape(ROWS, COLUMNS, CELL, CELL, 3).transpose(0, 2, 1, 3, 4)
     image = image.reshape(ROWS * CELL, COLUMNS * CELL, 3)
     place = int((order == NUCLEUS[0] * COLUMNS + NUCLEUS[1]).nonzero())
     moved = divmod(place, COLUMNS)
     module = with_matrices(MultiHeadSelfAttention, 2 * torch.eye(4), num_heads=2)
     figure, panels = canvas(4, 1, 1.9, 1.7)
-    draw_picture(panels[0, 0], [NUCLEUS])
+    draw_image(panels[0, 0], [NUCLEUS])
     draw_row(panels[0, 1], module.attention(x, NUCLEUS), NUCLEUS)
-    draw_picture(panels[0, 2], [moved], image)
+    draw_image(panels[0, 2], [moved], image)
     draw_row(panels[0, 3], module.attention(mixed, moved), moved, image=image)
     return figure
 
 
 @torch.no_grad()
 def shifts() -> Figure:
-    """Return where nine heads look around one query, sharp on the left, soft on the right."""
+    """Where nine heads look around one query, sharp on the left, soft on the right."""
     figure, panels = canvas(7, 3, 0.9, 0.9)
     for start, alpha in ((0, 1000.0), (4, 1.0)):
         weights = ConvolutionAsAttention(1, kernel=3, alpha=alpha).attention(torch.zeros(1, 1, 7, 7), (3, 3)).weights
@@ -251,7 +251,7 @@ def shifts() -> Figure:
 
 
 def share() -> Figure:
-    """Return the share of the N^2 products in yolov5n's work, by level and size of the input."""
+    """The share of the N^2 products in yolov5n's work, by level and size of the input."""
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axes = figure.subplots()
     for i, (level, colour) in enumerate(zip(LEVELS, (BLUE, ORANGE, PALE), strict=True)):
@@ -281,7 +281,7 @@ VARIANTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 @torch.no_grad()
 def variants() -> Figure:
-    """Return the weights of one query, mean of two heads, under six kinds of attention."""
+    """The weights of one query, mean of two heads, under six kinds of attention."""
     figure, panels = canvas(3, 2, 2.2, 1.95)
     for axes, (name, options) in zip(panels.flat, VARIANTS, strict=True):
         module = with_matrices(ATTENTION[name], 2 * torch.eye(4), num_heads=2, **options)
@@ -290,7 +290,7 @@ def variants() -> Figure:
 
 
 def interval() -> Figure:
-    """Return three paired differences, their mean and its 95 % interval, and the band of what does not matter."""
+    """Three paired differences, their mean and its 95 % interval, and the band of what does not matter."""
     found = judge({"": dict(enumerate(BCCD))}, alpha=0.05, mde=MDE)[""]
     figure = Figure(figsize=(6, 1.3), layout="constrained")
     axes = figure.subplots()

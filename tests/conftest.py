@@ -22,10 +22,10 @@ Paint = Callable[[Path, int, int], Path]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real images, weights and reference numbers beside the checkout."""
+    """The folder of real images, weights and reference numbers next to the checkout."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "README.md").is_file():
-        pytest.skip("needs the folder shared/ (real images, weights, reference numbers) beside the checkout")
+        pytest.skip("needs the folder shared/ (real images, weights, reference numbers) next to the checkout")
     return folder
 
 
@@ -53,7 +53,7 @@ def _seed() -> None:
 
 @pytest.fixture
 def paint() -> Paint:
-    """A function that writes a picture of (height, width) pixels, different for each path."""
+    """A function that writes an image of (height, width) pixels, different for each path."""
 
     def write(path: Path, height: int, width: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,16 +43,16 @@ def test_the_lines_of_the_blocks_are_up_to_date(maker: ModuleType) -> None:
         assert shown.get(name, [])[: len(maker.BLOCK_HEADINGS)] == maker.block_row(name), "run: docs/make_catalogue.py"
 
 
-def test_the_page_has_no_line_too_many_and_a_small_picture_for_each(maker: ModuleType) -> None:
+def test_the_page_has_no_line_too_many_and_a_small_image_for_each(maker: ModuleType) -> None:
     page = (DOCS / "catalogue.md").read_text(encoding="utf-8")
     assert set(_table(page)) == {*ATTENTION, *maker.BLOCKS}
     for name in ATTENTION:
-        picture = maker.PICTURES / f"{name}.png"
-        assert f"({picture.relative_to(DOCS)})" in page or f'"{picture.relative_to(DOCS)}"' in page
-        assert 500 < picture.stat().st_size < 40_000, name
+        image = maker.IMAGES / f"{name}.png"
+        assert f"({image.relative_to(DOCS)})" in page or f'"{image.relative_to(DOCS)}"' in page
+        assert 500 < image.stat().st_size < 40_000, name
 
 
-def test_the_same_module_gives_the_same_picture(maker: ModuleType, tmp_path: Path) -> None:
+def test_the_same_module_gives_the_same_image(maker: ModuleType, tmp_path: Path) -> None:
     for i in range(2):
         maker.draw("SelfAttention", ATTENTION["SelfAttention"], tmp_path / f"{i}.png")
     assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()

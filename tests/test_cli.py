@@ -56,7 +56,7 @@ def test_an_edit_written_as_integers_reads_as_the_same_edit(tmp_path: Path) -> N
     assert regard("summary", written).returncode == 0
 
 
-def test_a_forgotten_shift_is_refused_with_the_corrected_row(tmp_path: Path) -> None:
+def test_a_forgotten_shift_is_rejected_with_the_corrected_row(tmp_path: Path) -> None:
     edited = tmp_path / "se.yaml"
     regard("insert", "yolov5n", "SE", "--after", "sppf", "--no-gate", "--yolov5", "-o", edited)
     edited.write_text(edited.read_text().replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 14], 1, Concat, [1]]"))
@@ -70,7 +70,7 @@ def test_a_forgotten_shift_is_refused_with_the_corrected_row(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("summary", "yolov5q"), "did you mean"),
         (("summary", "yolov5n.pt"), "regard downloads nothing"),
@@ -102,11 +102,11 @@ def test_a_forgotten_shift_is_refused_with_the_corrected_row(tmp_path: Path) -> 
     ],
 )
 def test_what_a_user_can_cause_exits_2_without_a_traceback(
-    arguments: tuple[str, ...], told: str, tmp_path: Path
+    arguments: tuple[str, ...], reported: str, tmp_path: Path
 ) -> None:
     done = regard(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert told in done.stderr
+    assert reported in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -136,7 +136,7 @@ def test_a_file_in_the_place_of_a_folder_is_one_clear_error(
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-def test_an_export_lies_beside_its_weights_and_predicts(tmp_path: Path) -> None:
+def test_an_export_is_next_to_its_weights_and_predicts(tmp_path: Path) -> None:
     folder = tmp_path / "run.1"
     folder.mkdir()
     done = regard("insert", "odd-one-out", "SE", "--after", "p4", "-o", folder / "best.safetensors")

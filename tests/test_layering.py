@@ -109,6 +109,6 @@ def test_data_knows_neither_layers_nor_graphs() -> None:
 
 
 def test_no_two_test_files_share_a_name() -> None:
-    """Without packages in tests/, pytest imports the second of two such files as the first, and refuses to run it."""
+    """Without packages in tests/, pytest imports the second of two such files as the first, and rejects to run it."""
     names = [file.name for file in Path(__file__).parent.rglob("test_*.py")]
     assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})

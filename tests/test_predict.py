@@ -185,7 +185,7 @@ def test_files_folders_patterns_and_sequences(tmp_path: Path) -> None:
     scene = _scene(64, 96, (10, 10, 50, 50))
     first, second = _write_image(tmp_path / "a.png", scene), _write_image(tmp_path / "b.JPG", scene)
     _write_video(tmp_path / "c.mp4")
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     backend = _FindsWhite()
     assert _one(predict(backend, first)).source == str(first)
     assert [d.source for d in _many(predict(backend, str(tmp_path / "*.png")))] == [str(first)]
@@ -204,7 +204,7 @@ def test_wrong_sources_are_explained(tmp_path: Path) -> None:
     _write_image(tmp_path / "street.jpg", _scene(8, 8))
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn.mp4").write_bytes(b"not a video")
-    (tmp_path / "torn.jpg").write_bytes(b"not a picture")
+    (tmp_path / "torn.jpg").write_bytes(b"not an image")
     backend = _FindsWhite()
     with pytest.raises(RegardError, match=r"did you mean 'street.jpg'"):
         predict(backend, tmp_path / "stret.jpg")
@@ -219,7 +219,7 @@ def test_wrong_sources_are_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "reported"),
     [
         ("0", "cameras are not read"),
         ("/dev/video7", "cameras are not read"),
@@ -228,27 +228,27 @@ def test_wrong_sources_are_explained(tmp_path: Path) -> None:
         ("http://host:port/street.jpg", "cannot download"),
     ],
 )
-def test_what_is_no_file_is_refused_by_its_kind(source: str, told: str) -> None:
-    with pytest.raises(RegardError, match=told):
+def test_what_is_no_file_is_rejected_by_its_kind(source: str, reported: str) -> None:
+    with pytest.raises(RegardError, match=reported):
         predict(_FindsWhite(), source)
 
 
 def test_a_torn_file_in_a_folder_costs_only_itself(tmp_path: Path) -> None:
     first, last = _write_image(tmp_path / "a.png", _scene(8, 8)), _write_image(tmp_path / "c.png", _scene(8, 8))
-    (tmp_path / "b.jpg").write_bytes(b"not a picture")
+    (tmp_path / "b.jpg").write_bytes(b"not an image")
     for source in (str(tmp_path), str(tmp_path / "*")):
         with pytest.warns(RegardWarning, match=r"(?s)b\.jpg.*skipped"):
             assert [d.source for d in _many(predict(_FindsWhite(), source))] == [str(first), str(last)]
 
 
 @pytest.mark.parametrize("wrong", [{"imgsz": 0}, {"batch": 0}, {"imgsz": -32}])
-def test_sizes_below_one_are_refused(wrong: dict[str, int]) -> None:
+def test_sizes_below_one_are_rejected(wrong: dict[str, int]) -> None:
     with pytest.raises(RegardError, match=r"(imgsz|batch) is (0|-32)\n  expected: a positive whole number"):
         predict(_FindsWhite(), _scene(8, 8), **wrong)
 
 
 def test_urls(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: dict[str, bytes] = {"http://host/torn.jpg": b"not a picture", "https://host/none.jpg": b""}
+    answers: dict[str, bytes] = {"http://host/torn.jpg": b"not an image", "https://host/none.jpg": b""}
     _, data = cv2.imencode(".png", _scene(64, 96, (10, 10, 50, 50)))
     answers["https://host/a%20b.png?size=2"] = data.tobytes()
 
@@ -269,14 +269,14 @@ def test_urls(monkeypatch: pytest.MonkeyPatch) -> None:
             predict(_FindsWhite(), url)
 
 
-def test_drawing_leaves_the_picture_alone() -> None:
+def test_drawing_leaves_the_image_alone() -> None:
     scene = _scene(96, 160, (60, 40, 120, 90))
     before = scene.copy()
-    picture = draw_detections(scene, _one(predict(_FindsWhite(), scene)))
+    drawn = draw_detections(scene, _one(predict(_FindsWhite(), scene)))
     np.testing.assert_array_equal(scene, before)
-    assert picture.shape == scene.shape
-    assert (picture[40:90, 60] != before[40:90, 60]).any(axis=1).all()  # the left edge
-    np.testing.assert_array_equal(picture[50:80, 70:110], before[50:80, 70:110])  # the inside
+    assert drawn.shape == scene.shape
+    assert (drawn[40:90, 60] != before[40:90, 60]).any(axis=1).all()  # the left edge
+    np.testing.assert_array_equal(drawn[50:80, 70:110], before[50:80, 70:110])  # the inside
 
 
 def test_saving_gives_every_source_its_own_files(tmp_path: Path) -> None:
@@ -291,8 +291,8 @@ def test_saving_gives_every_source_its_own_files(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
     stream = predict_iter(_FindsWhite(), sources, imgsz=96)
     written = save_detections(stream, out, SaveSettings(save_txt=True))
-    pictures = ["Cat_3.jpg", "cat.png", "cat_2.png", "cat_4.mp4", "image.png"]
-    assert sorted(p.name for p in out.iterdir()) == sorted([*pictures, "labels", "detections.csv", "detections.json"])
+    images = ["Cat_3.jpg", "cat.png", "cat_2.png", "cat_4.mp4", "image.png"]
+    assert sorted(p.name for p in out.iterdir()) == sorted([*images, "labels", "detections.csv", "detections.json"])
     labels = ["Cat_3", "cat", "cat_2", *(f"cat_4_{i}" for i in range(5)), "image"]
     assert sorted(p.stem for p in (out / "labels").iterdir()) == sorted(labels)
     assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())

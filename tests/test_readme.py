@@ -1,10 +1,10 @@
 """The README and the pages in docs/ are run as they stand: every ``sh`` and ``python`` block, in order, page by page.
 
-Each page has a folder of its own with small real inputs under the names that the pages use: ``yolov5n.pt`` (published
+Each page has a separate folder with small real inputs under the names that the pages use: ``yolov5n.pt`` (published
 where ``shared`` has it, else fresh weights), ``path/to/data`` (drawn discs and squares in YOLO form), ``street.jpg``
 and ``cells.png``. A block whose first line is a comment with a file's name, such as ``# street.yaml``, is that file.
 The ``python`` blocks of a page share their names, as the cells of a notebook do. A ``text`` block is what the block
-before it has to print, ``...`` standing for anything; where it begins with ``error:``, the command has to be refused.
+before it has to print, ``...`` standing for anything; where it begins with ``error:``, the command has to be rejected.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from test_layering import LEVELS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 RUN = [page for page in PAGES if not page.name.endswith(".zh-TW.md")]
-"""Pages in Chinese have the code of the English ones, which test_tutorial.py holds."""
+"""Pages in Chinese have the code of the English ones, which test_tutorial.py checks."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ([\w.-]+\.(?:py|ya?ml))\n")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
@@ -82,25 +82,25 @@ def run_page(text: str, *, slow: bool) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for block, after in pairwise([*blocks(text), Block("", "")]):
         expected = after.text if after.language == "text" and block.language in ("sh", "python") else None
-        printed = run_block(block, names, slow=slow, refused=(expected or "").startswith("error:"))
+        printed = run_block(block, names, slow=slow, rejected=(expected or "").startswith("error:"))
         if expected is not None and printed is not None:
             assert agree(printed, expected), f"after\n{block.text}\nthe page has\n{expected}\nprinted was\n{printed}"
 
 
-def run_block(block: Block, names: dict[str, Any], *, slow: bool, refused: bool) -> str | None:
+def run_block(block: Block, names: dict[str, Any], *, slow: bool, rejected: bool) -> str | None:
     """Run one block and return what it printed; None where that says nothing, as it was not, or not all, run."""
     if block.file:
         Path(block.file).write_text(block.text)
         return None
     printed = io.StringIO()
-    told = shortened(block.text) == block.text
+    reported = shortened(block.text) == block.text
     with redirect_stdout(printed), redirect_stderr(printed):
         if block.language == "sh":
             for words in commands(block):
-                told &= run_command(words, slow=slow, code=2 if refused else 0)
+                reported &= run_command(words, slow=slow, code=2 if rejected else 0)
         elif block.language == "python":
             exec(compile(shortened(block.text), "python block", "exec"), names)
-    return printed.getvalue() if told else None
+    return printed.getvalue() if reported else None
 
 
 def agree(printed: str, expected: str) -> bool:
@@ -114,7 +114,7 @@ def _pattern(line: str) -> str:
 
 
 def run_command(words: list[str], *, slow: bool, code: int = 0) -> bool:
-    """Run one command in this process (starting torch anew for each would take minutes); return whether it was run."""
+    """Run one command in this process (starting torch again for each would take minutes); return whether it was run."""
     if words[0] in NOT_RUN:
         return False
     assert words[0] == "regard", f"what runs {words[0]!r}?"
@@ -161,7 +161,7 @@ def shortened(text: str) -> str:
 
 
 def scene(generator: np.random.Generator) -> tuple[np.ndarray, str]:
-    """Return a picture of a disc and a square, and its labels."""
+    """Return an image of a disc and a square, and its labels."""
     image = np.full((120, 160, 3), 114, np.uint8)
     rows = []
     for class_id in range(2):

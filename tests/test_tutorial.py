@@ -57,11 +57,11 @@ def test_the_contents_lead_to_the_chapters(page: Path) -> None:
 
 
 def test_every_figure_is_small_and_shown(maker: ModuleType) -> None:
-    files = {path.name for path in maker.PICTURES.iterdir()}
-    assert files == {*maker.FIGURES, maker.PICTURE.name}
+    files = {path.name for path in maker.IMAGES.iterdir()}
+    assert files == {*maker.FIGURES, maker.IMAGE.name}
     assert set(FIGURE.findall(ENGLISH.read_text(encoding="utf-8"))) == set(maker.FIGURES)
     for name in files:
-        assert 1_000 < (maker.PICTURES / name).stat().st_size < LARGEST, name
+        assert 1_000 < (maker.IMAGES / name).stat().st_size < LARGEST, name
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_every_figure_is_small_and_shown(maker: ModuleType) -> None:
 def test_a_figure_is_what_the_code_draws(maker: ModuleType, tmp_path: Path, name: str) -> None:
     file = f"{name}.png"
     maker.write(maker.FIGURES[file](), tmp_path / file)
-    difference = np.abs(_small(tmp_path / file) - _small(maker.PICTURES / file)).mean()
+    difference = np.abs(_small(tmp_path / file) - _small(maker.IMAGES / file)).mean()
     assert difference < 1.5, "run: python docs/make_tutorial_figures.py"  # other versions draw letters differently
 
 

@@ -1,4 +1,4 @@
-"""Images that are both trained on and measured on are found, and told wherever the verdict is."""
+"""Images that are both trained on and measured on are found, and reported with the verdict."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def undivided_data(folder: Path) -> Path:
 
 def test_a_study_says_so_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    told = "all 7 images of val are also trained on"
+    reported = "all 7 images of val are also trained on"
     plan = tiny_plan(data=str(undivided_data(tmp_path / "data")), control="none", seeds=[0])
     printed = io.StringIO()
     study = run_study(plan, tmp_path / "study", executor=Here(), console=Console(file=printed, width=200))
-    assert told in printed.getvalue()
-    assert told in str(build(study, Extras()).sections[0])
+    assert reported in printed.getvalue()
+    assert reported in str(build(study, Extras()).sections[0])
     nothing = Probe({"base": 1.0}, {"base": 1.0}, 1.0, 1.0, {}, 1.0, {})
     monkeypatch.setattr("regard.ablate.power_analysis.probe", lambda *_: nothing)
     dry_run(plan, Console(file=printed, width=200), processes=1)
-    assert printed.getvalue().count(told) == 2
+    assert printed.getvalue().count(reported) == 2
 
 
 def test_the_report_of_a_study_whose_splits_are_apart(tmp_path: Path) -> None:

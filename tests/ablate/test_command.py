@@ -1,4 +1,4 @@
-"""``regard ablate`` and ``regard ablate status``: what they print, and what they refuse with exit code 2."""
+"""``regard ablate`` and ``regard ablate status``: what they print, and what they reject with exit code 2."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def regard(*arguments: str | Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ((), "the plan has no 'base'"),
         (("--base", "odd-one-out", "--data", DATA), "there is nothing to compare"),
@@ -60,9 +60,9 @@ def regard(*arguments: str | Path) -> int:
         (("status", "nowhere"), "no study in this folder"),
     ],
 )
-def test_mistakes_are_told_in_a_message(
+def test_mistakes_are_reported_in_a_message(
     arguments: tuple[str, ...],
-    told: str,
+    reported: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -70,7 +70,7 @@ def test_mistakes_are_told_in_a_message(
     monkeypatch.chdir(tmp_path)
     assert regard("ablate", *arguments) == 2
     printed = capsys.readouterr().err
-    assert told in printed
+    assert reported in printed
     assert "Traceback" not in printed
     assert not list(tmp_path.iterdir())
 
@@ -102,7 +102,7 @@ def test_a_dry_run_keeps_nothing(
         "MiB when all has finished",
         "power to detect a difference of 0.01 ap with 3 seeds:",
         "if paired differences have an SD of 0.02;",
-        "measured on this machine; the cluster at desk:7 was not asked",
+        "measured on this machine, not on the cluster at desk:7",
     ):
         assert words in printed, words
     assert "test split" not in printed

@@ -22,7 +22,7 @@ from regard.errors import RegardError
 
 
 @pytest.mark.parametrize(
-    ("asked", "has_gpu", "here", "told"),
+    ("asked", "has_gpu", "here", "reported"),
     [
         ("cpu", True, "cpu", "cpu"),
         ("auto", False, "cpu", "cpu"),
@@ -33,13 +33,13 @@ from regard.errors import RegardError
     ],
 )
 def test_the_device_of_a_machine(
-    asked: str, has_gpu: bool, here: str, told: str, monkeypatch: pytest.MonkeyPatch
+    asked: str, has_gpu: bool, here: str, reported: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Card 7")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert device_here(asked) == here
-    assert describe_device(asked) == told
+    assert describe_device(asked) == reported
 
 
 def test_what_auto_means_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_a_study_settles_it_once_for_all_its_runs(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(("gpus", "device"), [(0.0, "cpu"), (0.25, "cuda")])
-def test_a_cluster_tells_what_a_node_with_the_runs_resources_has(
+def test_a_cluster_reports_what_a_node_with_the_runs_resources_has(
     gpus: float, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, Any]] = []

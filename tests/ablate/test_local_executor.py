@@ -191,7 +191,7 @@ def test_a_worker_ends_with_who_started_it_and_waits_for_another(tmp_path: Path)
         process = SpawnedProcess([job], {"OMP_NUM_THREADS": "1"})
         time.sleep(0.5)
         assert process.stdin is not None
-        process.stdin.close()  # as the system does when the process that holds the other end is gone
+        process.stdin.close()  # as the system does when the process at the other end is gone
         assert process.wait(60) == 1
     assert not (tmp_path / "run" / "run.json").exists()
     process.stop()

@@ -23,7 +23,7 @@ from regard.ablate.study import image_intervals, run_study
 from regard.ablate.trainable import Job, Missing, digest_of
 
 
-def test_an_exception_is_noted_and_the_rest_goes_on() -> None:
+def test_an_exception_is_noted_and_the_others_continue() -> None:
     missing = Missing(["more"])
     with missing.unless_done("costs of A"):
         raise ZeroDivisionError("by zero\nand more")
@@ -34,11 +34,11 @@ def test_an_exception_is_noted_and_the_rest_goes_on() -> None:
         raise KeyboardInterrupt
 
 
-def test_the_report_is_written_whatever_fails_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_written_although_earlier_steps_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
 
     def broken(*_: object, **__: object) -> None:
-        raise ValueError("no picture")
+        raise ValueError("no image")
 
     monkeypatch.setattr("regard.ablate.detector.attend", broken)
     evaluate = DetectorTrainable.evaluate
@@ -63,8 +63,8 @@ def test_the_report_is_written_whatever_fails_before(tmp_path: Path, monkeypatch
     report = (tmp_path / "study" / "report.md").read_text()
     for line in (
         "costs of SE(reduction=4)@p4: ArithmeticError: nobody counted",
-        "attention map of p4.se in SE(reduction=4)@p4: ValueError: no picture",
-        "test of base, seed 0: ValueError: no picture",
+        "attention map of p4.se in SE(reduction=4)@p4: ValueError: no image",
+        "test of base, seed 0: ValueError: no image",
     ):
         assert f"missing from the report: {line}" in printed.getvalue()
         assert line.partition(": ")[2] in report
@@ -96,8 +96,8 @@ def test_a_head_without_the_device_of_the_runs_measures_on_what_it_has(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     study = run_study(plan, tmp_path / "study", executor=Elsewhere(), console=Console(quiet=True))
     assert study.test["base"][0].keys() == study.runs[0].metrics.keys()
-    told = "Latencies on cpu, as the machine that measured has no cuda are medians"
-    assert told in (tmp_path / "study" / "report.md").read_text()
+    reported = "Latencies on cpu, as the machine that measured has no cuda are medians"
+    assert reported in (tmp_path / "study" / "report.md").read_text()
 
 
 def test_damaged_detections_cost_their_sections_alone(tmp_path: Path) -> None:

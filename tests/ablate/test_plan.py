@@ -24,7 +24,7 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
-def test_a_file_is_read_with_paths_beside_it(tmp_path: Path) -> None:
+def test_a_file_is_read_with_paths_next_to_it(tmp_path: Path) -> None:
     (tmp_path / "yolov5n.pt").touch()
     (tmp_path / "mine.py").touch()
     file = written(
@@ -70,7 +70,7 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "told"),
+    ("text", "line", "reported"),
     [
         ("base: a\ndata: b\nisnert: [SE@p4]\n", 3, "did you mean 'insert'"),
         ("base: a\ndata: b\ninsert:\n  - SE@p4\n  - SEp4\n", 5, "'SEp4' is not an edit"),
@@ -92,11 +92,11 @@ def test_defaults() -> None:
         ("base: [\n", 2, "not valid YAML"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, line: int | None, told: str) -> None:
+def test_what_is_wrong_is_reported_with_its_line(tmp_path: Path, text: str, line: int | None, reported: str) -> None:
     file = written(tmp_path, text)
     with pytest.raises(RegardError) as caught:
         read_plan(file)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert caught.value.line == line
     assert caught.value.file == file
 
@@ -133,7 +133,7 @@ def test_what_is_written_is_read(text: str, edits: list[Edit]) -> None:
 
 
 @pytest.mark.parametrize("text", ["SE", "@p4", "SE@", "SE(reduction=8@p4", "SE@p4@p5", "8@p4", "SE@p4+", "SE p4"])
-def test_what_says_no_edit_is_refused(text: str) -> None:
+def test_what_says_no_edit_is_rejected(text: str) -> None:
     with pytest.raises(RegardError, match="is not an edit"):
         parse_edits(text)
 
@@ -151,7 +151,7 @@ def test_a_variant_may_have_a_name_of_its_own(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["=SE@p4", "a b=SE@p4", "a=b=SE@p4", "small=", "8=SE@p4"])
-def test_what_is_no_name_is_refused(text: str) -> None:
+def test_what_is_no_name_is_rejected(text: str) -> None:
     with pytest.raises(RegardError, match="is not an edit"):
         parse_variant(text)
 

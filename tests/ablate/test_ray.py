@@ -99,12 +99,12 @@ def test_a_run_has_to_fit_on_one_node() -> None:
     nodes = [{"CPU": 2.0}, {"CPU": 2.0, "desk": 1.0}, {"CPU": 1.0, "GPU": 1.0}]
     _check_room(nodes, RunResources(cpus=2, resources={"desk": 0.5}))
     _check_room(nodes, RunResources(gpus=0.25))
-    for asked, told in (
+    for asked, reported in (
         (RunResources(cpus=3), "asks for 3 CPU, and no node of the cluster has more than 2"),
         (RunResources(resources={"table": 1}), "asks for 1 table, and no node of the cluster has more than 0"),
         (RunResources(cpus=2, gpus=1), "no node of the cluster has 2 CPU and 1 GPU together"),
     ):
-        with pytest.raises(RegardError, match=told):
+        with pytest.raises(RegardError, match=reported):
             _check_room(nodes, asked)
     with pytest.raises(RegardError, match="more than 0"):
         _check_room([], RunResources())

@@ -53,7 +53,7 @@ def test_one_process_after_another_does_what_this_one_does(tmp_path: Path, serve
     assert read_json(tmp_path / "there-0" / "result.json")["weights"] != there["weights"]
 
 
-def test_a_fork_that_is_killed_tells_how_and_another_follows(tmp_path: Path, server: ForkServer) -> None:
+def test_a_fork_that_is_killed_reports_how_and_another_follows(tmp_path: Path, server: ForkServer) -> None:
     run = prepared(tmp_path / "run")
     assert ended(server.start(prepared(tmp_path / "first"))) == 0  # imports, which may start processes, are over
     with locked_run(run.folder):  # it waits for its folder
@@ -81,7 +81,7 @@ def test_a_fork_ends_with_what_it_belongs_to(tmp_path: Path, server: ForkServer,
     elif how == "server killed":
         process.kill()
     else:
-        process.stdin.close()  # as the system does when the process that holds the other end is gone
+        process.stdin.close()  # as the system does when the process at the other end is gone
     until(lambda: not is_running(run.folder))
     if how == "server killed":
         assert ended(fork) == -signal.SIGKILL

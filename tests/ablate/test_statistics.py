@@ -251,7 +251,7 @@ def test_false_differences(variants: int, seeds: int) -> None:
 
 
 @pytest.mark.parametrize(("variants", "seeds"), SIZES)
-def test_false_differences_beside_real_ones(variants: int, seeds: int) -> None:
+def test_false_differences_next_to_real_ones(variants: int, seeds: int) -> None:
     """Real effects are often found, which loosens the thresholds of the rest; a wrong sign is an error too."""
     effects = np.where(np.arange(variants) % 2, 0.05, 0.0)
     verdicts = decide(simulate(effects, seeds), ALPHA, MDE)

@@ -1,4 +1,4 @@
-"""A whole study in small: its order, what it keeps, what it repeats, what it refuses."""
+"""A whole study in small: its order, what it keeps, what it repeats, what it rejects."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def test_a_study_is_decided_then_tested_and_never_repeats_a_run(
     plan, executor = tiny_plan(), Here()
     printed = io.StringIO()
     study = run_study(plan, tmp_path / "study", executor=executor, console=Console(file=printed, width=120))
-    told = printed.getvalue()
-    assert told.startswith("power to detect a difference of 0.01 ap with 2 seeds:\n   18% if paired differences")
-    assert told.count("\nSE-reduction-4-p4 seed-") == 2
+    reported = printed.getvalue()
+    assert reported.startswith("power to detect a difference of 0.01 ap with 2 seeds:\n   18% if paired differences")
+    assert reported.count("\nSE-reduction-4-p4 seed-") == 2
     names = ["base", "SE(reduction=4)@p4", "control of SE(reduction=4)@p4"]
     assert [variant.name for variant in study.variants] == names
     assert [(run.seed, run.variant) for run in study.runs] == [(seed, name) for seed in (0, 1) for name in names]
@@ -93,10 +93,10 @@ def test_a_study_is_decided_then_tested_and_never_repeats_a_run(
     assert outcome(run_study(plan, tmp_path / "study", executor=again, console=Console(quiet=True))) == before
     assert again.given == []
     assert len(read_study(tmp_path / "study").provenance["commands"]) == 2
-    check_refusals(tmp_path / "study")
+    check_rejections(tmp_path / "study")
 
 
-def check_refusals(folder: Path) -> None:
+def check_rejections(folder: Path) -> None:
     with pytest.raises(RegardError, match="another study is in this folder: mde was"):
         run_study(tiny_plan(mde=0.02), folder, executor=Here())
     with StudyFolder(folder).locked(), pytest.raises(RegardError, match="another command works"):
@@ -120,7 +120,7 @@ def check_refusals(folder: Path) -> None:
         run_study(tiny_plan(), folder, executor=Here())
 
 
-def test_what_fails_is_told_in_its_row_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_what_fails_is_reported_in_its_row_and_the_others_continue(tmp_path: Path) -> None:
     modules = tmp_path / "broken.py"
     modules.write_text(BROKEN)
     plan = tiny_plan(
@@ -249,7 +249,7 @@ def test_minutes_need_a_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert epochs_of(tmp_path / "study") == {"base": 6, "SE(reduction=4)@p4": 6}  # 180 s / (13 images of 2 s)
 
 
-def test_a_study_is_told_while_it_runs(tmp_path: Path) -> None:
+def test_a_study_is_reported_while_it_runs(tmp_path: Path) -> None:
     plan = tiny_plan(control="none", epochs=3, seeds=[0])
 
     class Stopped(Here):

@@ -118,7 +118,7 @@ def test_a_name_of_ones_own_is_explained(study: StudyRecord) -> None:
     assert not any("ECA" in line for line in build(named, Extras()).details)
 
 
-def test_the_level_of_the_base_is_told(study: StudyRecord) -> None:
+def test_the_level_of_the_base_is_reported(study: StudyRecord) -> None:
     values = [run.metrics["ap"] for run in study.runs if run.variant == "base"]
     assert f"the base reaches {sum(values) / 5:.3f}" in build(study, Extras()).details
     assert not any("reaches" in line for line in build(unfinished(study), Extras()).details)
@@ -126,10 +126,10 @@ def test_the_level_of_the_base_is_told(study: StudyRecord) -> None:
 
 def test_no_power_is_certain(study: StudyRecord) -> None:
     sections = build(replace(study, mde=0.3), Extras()).sections
-    told = str(next(section for section in sections if section.title == "Power"))
-    assert "at least 99 %" in told
-    assert "'> 0.99'" in told
-    assert "1.00" not in told
+    reported = str(next(section for section in sections if section.title == "Power"))
+    assert "at least 99 %" in reported
+    assert "'> 0.99'" in reported
+    assert "1.00" not in reported
 
 
 def test_a_measure_that_no_run_has_is_left_out(page: Page, study: StudyRecord) -> None:
@@ -146,7 +146,7 @@ def test_names_are_no_markup(html: str, page: Page) -> None:
 
 
 def test_the_page_needs_nothing_else(html: str, page: Page) -> None:
-    """Nothing is loaded, from the network or from beside."""
+    """Nothing is loaded, from the network or from other files."""
     loaded = [value for _, name, value in page.attributes if name in ("src", "href", "srcset", "data", "action")]
     assert loaded
     assert all(re.match(r"data:image/(png|jpeg);base64,", value) for value in loaded)
@@ -187,7 +187,7 @@ def test_markdown_has_the_same_tables_and_its_charts(study: StudyRecord, html: s
     for chart in charts:
         file = study.folder / chart
         assert ElementTree.parse(file).getroot().tag.endswith("svg")
-        # Whatever page shows it and whatever draws it: on a white ground, in colours that need no variables.
+        # On every page and in every viewer: on a white ground, in colours that need no variables.
         assert '<rect width="100%" height="100%" fill="#ffffff"/>' in file.read_text()
         assert "var(" not in file.read_text()
     assert html
@@ -212,7 +212,7 @@ def test_csv_has_every_run(study: StudyRecord, html: str) -> None:
     assert html
 
 
-def test_the_choice_of_the_best_epoch_is_told(study: StudyRecord) -> None:
+def test_the_choice_of_the_best_epoch_is_reported(study: StudyRecord) -> None:
     assert "chosen on val" not in to_html(build(study, Extras()))
     chosen = to_html(build(replace(study, plan={**study.plan, "epoch": "best"}), Extras()))
     assert "of each run's best epoch, chosen on val itself" in Page(chosen).text
@@ -220,14 +220,14 @@ def test_the_choice_of_the_best_epoch_is_told(study: StudyRecord) -> None:
 
 
 def test_curves_that_cannot_be_drawn_say_why(study: StudyRecord) -> None:
-    def told(of: StudyRecord) -> str:
+    def reported(of: StudyRecord) -> str:
         return str(next(section for section in build(of, Extras()).sections if section.title == "Learning curves"))
 
-    assert "Runs record AP of large objects only at their end" in told(replace(study, metric="ap_large"))
-    assert "No finished run has any" in told(unfinished(study))
+    assert "Runs record AP of large objects only at their end" in reported(replace(study, metric="ap_large"))
+    assert "No finished run has any" in reported(unfinished(study))
 
 
-def test_a_peak_that_all_share_is_told_once(study: StudyRecord) -> None:
+def test_a_peak_that_all_share_is_reported_once(study: StudyRecord) -> None:
     def costs(of: StudyRecord) -> str:
         return str(next(section for section in build(of, Extras()).sections if section.title == "Cost and gain"))
 
@@ -264,7 +264,7 @@ def test_a_study_of_the_noise_alone(tmp_path: Path) -> None:
 
 
 def test_detections_come_back_as_they_were(study: StudyRecord) -> None:
-    """The AP of what was read is that of what was written, and the interval over images holds the difference."""
+    """The AP of what was read is that of what was written, and the interval over images contains the difference."""
     data = small_data()
     records = data.splits["val"]
     sizes = image_sizes(records)
@@ -300,7 +300,7 @@ def test_each_image_has_its_own_detections(tmp_path: Path) -> None:
     "text",
     ["{", '[{"image_id": 1}]', '[{"image_id": 99, "category_id": 0, "score": 1, "bbox": [0, 0, 1, 1]}]', "[1]"],
 )
-def test_damaged_detections_are_told(tmp_path: Path, text: str) -> None:
+def test_damaged_detections_are_reported(tmp_path: Path, text: str) -> None:
     run = replace(fake_study(tmp_path).runs[0], folder=tmp_path)
     with pytest.raises(RegardError, match=r"val\.json"):
         read_detections(run, [(128, 128)], ["a"])

@@ -31,7 +31,7 @@ ASKED = ["SE(reduction=4)@p4", "MultiHeadSelfAttention@p3"]
 
 @pytest.fixture
 def base(tmp_path: Path) -> str:
-    """A trained detector for other classes than the data's, so that its head has to begin anew."""
+    """A trained detector for other classes than the data's, so that its head has to begin again."""
     overlay = tmp_path / "seven.yaml"
     overlay.write_text("base: odd-one-out\nnc: 7\n")
     torch.manual_seed(11)
@@ -75,7 +75,7 @@ def test_a_start_is_the_same_each_time_and_another_for_another_seed(base: str) -
     one, other = VariantBuilder(plan), VariantBuilder(plan)
     assert len(other.variants) == 5
     for variant in one.variants:
-        torch.rand(5)  # whatever was drawn before
+        torch.rand(5)  # any earlier draw
         assert same(one.start(variant, 2), other.start(variant, 2))
         assert not same(one.start(variant, 2), other.start(variant, 1)), variant.name
     kept = by_layer(one.base(1))["p3.cv1.conv.weight"]
@@ -129,7 +129,7 @@ def test_the_noise_control_differs_in_its_order_alone() -> None:
     assert order_seed(variants["SE(reduction=4)@p4"], 1) == 1 == order_seed(DetectorVariant("base", "base"), 1)
 
 
-def test_seeds_that_change_nothing_are_refused(tmp_path: Path) -> None:
+def test_seeds_that_change_nothing_are_rejected(tmp_path: Path) -> None:
     still = AugmentSettings(mosaic=0, translate=0, scale=0, fliplr=0, hsv_h=0, hsv_s=0, hsv_v=0)
     recipe = PLAIN.model_copy(update={"augment": still})
     weights = tmp_path / "whole.safetensors"

@@ -56,7 +56,7 @@ def test_a_variant_without_pairs_still_counts_in_the_correction() -> None:
     assert both["lost"].reason
 
 
-def test_pairs_are_told_by_seed() -> None:
+def test_pairs_are_matched_by_seed() -> None:
     judgement = judge({"SE": {5: 1.0, 2: 2.0}, "ECA": {3: 1.0}}, alpha=0.05, mde=0.1)["SE"]
     assert judgement.seeds == (2, 5)
     assert judgement.differences == (2.0, 1.0)
@@ -107,7 +107,7 @@ def test_a_metric_that_is_unknown_is_no_pair() -> None:
 
 
 def test_the_control_is_no_variant() -> None:
-    """It takes no part in the correction, and the variant is also held against it."""
+    """It takes no part in the correction, and the variant is also compared with it."""
     study = small([0.3, 0.3, 0.3], [0.33, 0.331, 0.329], [0.331, 0.330, 0.332])
     results = analyse(study)
     assert set(results.judgements) == set(results.beyond) == {"SE"}
@@ -118,7 +118,7 @@ def test_the_control_is_no_variant() -> None:
     assert sentences(study, results)[1].startswith("SE differs by less than 0.01 from plain convolutions")
 
 
-def test_spread_is_pooled_and_tells_the_seeds_to_come() -> None:
+def test_spread_is_pooled_and_gives_the_seeds_to_come() -> None:
     """Differences .01 .02 .03 (sd .01) and .01 .01 .04 (variance .0003) pool to sqrt(.0002)."""
     results = analyse(small([0.3] * 3, [0.31, 0.32, 0.33], [0.31, 0.31, 0.34]))
     assert results.power.sd == pytest.approx(math.sqrt(0.0002))

@@ -1,4 +1,4 @@
-"""Studies that take seconds, and an executor that needs no process of its own."""
+"""Studies that take seconds, and an executor that needs no separate process."""
 
 from __future__ import annotations
 

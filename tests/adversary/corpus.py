@@ -122,7 +122,7 @@ SCENES = "synthetic:context?train=4&val=2&test=1"
 
 
 def image(seed: int) -> np.ndarray:
-    """A picture of 40 x 48 pixels."""
+    """An image of 40 x 48 pixels."""
     return np.random.default_rng(seed).integers(0, 256, (40, 48, 3), dtype=np.uint8)
 
 

@@ -35,7 +35,7 @@ class Case:
 
 
 def make_corpus(folder: Path, *, study: bool = False) -> None:
-    """Make the sound files, in a process of its own."""
+    """Make the sound files, in a separate process."""
     script = Path(__file__).with_name("corpus.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     argv = [sys.executable, str(script), str(folder), *(["--study"] if study else [])]

@@ -166,7 +166,7 @@ def _any_place(rng: random.Random, root: list[Any]) -> tuple[Any, Any]:
 
 
 def as_json(value: Any) -> bytes:
-    """Write JSON, with whatever JSON lacks as Python writes it."""
+    """Write JSON, with values that JSON lacks as Python writes them."""
     try:
         return json.dumps(value, indent=1).encode(errors="surrogatepass")
     except (ValueError, RecursionError):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import backends
 
 
-def test_the_page_holds_each_against_the_plain_form_and_tells_of_crowds() -> None:
+def test_the_page_compares_each_with_the_plain_form_and_states_the_cost_of_crowds() -> None:
     machine = {"processor": "x86_64, 2 cores", "threads": 2, "torch": "2", "regard": "0"}
     networks = {backends.PLAIN: [0.02, 0.04, 0.09], "other": [0.01, 0.01, 0.03]}
     crowds = {"suppress 2000": [0.003], "suppress 30": [0.001], "assign 2000": [0.005], "assign 30": [0.0004]}

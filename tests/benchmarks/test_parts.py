@@ -31,7 +31,7 @@ def test_the_average_tensor_by_tensor() -> None:
     assert average[1].num_batches_tracked == 7
 
 
-def test_the_page_tells_the_median_of_paired_ratios() -> None:
+def test_the_page_states_the_median_of_paired_ratios() -> None:
     machine = {"processor": "x86_64, 2 cores", "threads": 2, "torch": "2", "regard": "0"}
     row = {"before": [0.2, 0.4, 0.9], "after": [0.1, 0.1, 0.3], "load_before": 0.5}
     document = {"date": "2026-01-01", "machine": machine, "rows": {"a step: x": row}}

@@ -21,7 +21,7 @@ MACHINE = {"processor": "x86_64, 2 cores", "threads": 2, "torch": "2", "regard":
 RATES = Rates(float32=100.0, bfloat16=400.0, copied=10.0, megapixels=5.0)
 
 
-def test_each_layer_is_held_against_the_limit_that_binds_it() -> None:
+def test_each_layer_is_compared_with_the_limit_that_binds_it() -> None:
     work = Work(flops=(500.0, 100.0), moved=(20.0, 30.0))
     assert least(work, RATES) == (5 + 3, "float32 products")  # 5 against 2 seconds, 1 against 3
     lower = Work(flops=(500.0, 100.0), moved=(20.0, 30.0), precision="bfloat16")

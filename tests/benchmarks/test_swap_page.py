@@ -53,7 +53,7 @@ def test_an_error_is_a_factor_in_either_direction() -> None:
     assert error([place("p3", {"A": [4.0], "B": [1.0], "C": [2.0]})], "by_flops") == pytest.approx(2)
 
 
-def test_words_say_where_it_matters_and_what_the_advice_was_worth() -> None:
+def test_words_say_where_it_matters_and_how_often_the_advice_was_right() -> None:
     where, advice, predictions = sentences(ROWS)
     assert "at yolov5n P3 at 640 (3.00x, Quick). **It does not** at yolov5n P5 at 640 (1.06x, Quick)." in where
     assert "does at 1 of 2 places, at 1 of them rightly, and is silent at 0 where a swap pays" in advice
@@ -71,7 +71,7 @@ def test_what_was_not_foretold_has_no_error(tmp_path: Path) -> None:
     draw(document, tmp_path / "swap.png")
 
 
-def test_page_and_picture_have_every_swap(tmp_path: Path) -> None:
+def test_page_and_image_have_every_swap(tmp_path: Path) -> None:
     rows = {str(i): row for i, row in enumerate(ROWS)}
     rows["2"] = place("p4", {"Slow": [1.0]}, skipped={"Greedy": "would hold 40.0 GiB"})
     machine = {"processor": "x86_64, 2 cores", "threads": 2, "torch": "2", "regard": "0"}

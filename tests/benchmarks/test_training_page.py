@@ -1,4 +1,4 @@
-"""The page of training beside a peer: ratios by seed, paired differences, and the time to the peer's AP."""
+"""The page of training compared with a peer: ratios by seed, paired differences, and the time to the peer's AP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line prints beside its results: log messages by level, warnings, and a user's callback."""
+"""What the command line prints in addition to its results: log messages by level, warnings, and a user's callback."""
 
 from __future__ import annotations
 

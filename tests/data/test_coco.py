@@ -241,14 +241,16 @@ def test_images_that_no_file_lists_are_reported_as_lost(coco_file: Path, paint: 
 @pytest.mark.parametrize(
     ("text", "line"), [('{\n"images": [,]}', 2), ("[]", None), ('{"images": []}', None), ("[" * 100_000, None)]
 )
-def test_other_json_is_refused(coco_file: Path, text: str, line: int | None) -> None:
+def test_other_json_is_rejected(coco_file: Path, text: str, line: int | None) -> None:
     coco_file.write_text(text)
     with pytest.raises(RegardError) as caught:
         read_coco(coco_file)
     assert (caught.value.file, caught.value.line) == (coco_file, line)
 
 
-def test_two_files_of_one_split_and_other_categories_are_refused(coco_file: Path, coco_content: dict[str, Any]) -> None:
+def test_two_files_of_one_split_and_other_categories_are_rejected(
+    coco_file: Path, coco_content: dict[str, Any]
+) -> None:
     twin = coco_file.with_name("instances_train2.json")
     twin.write_text(coco_file.read_text())
     with pytest.raises(RegardError, match="both are train"):

@@ -25,7 +25,7 @@ def test_coco_by_folder_and_file(coco_file: Path) -> None:
     assert load_data(coco_file).format == "coco"
 
 
-def test_a_yaml_of_another_name_is_found_and_two_are_refused(yolo_set: Path) -> None:
+def test_a_yaml_of_another_name_is_found_and_two_are_rejected(yolo_set: Path) -> None:
     (yolo_set / "data.yaml").rename(yolo_set / "pets.yaml")
     (yolo_set / "hyp.yaml").write_text("lr0: 0.01\n")
     assert load_data(yolo_set).source == str(yolo_set / "pets.yaml")
@@ -41,7 +41,7 @@ def test_classes_are_kept_before_they_are_merged(yolo_set: Path) -> None:
     np.testing.assert_array_equal(data.splits["train"][0].class_ids, [0])
 
 
-def test_what_is_not_a_data_set_is_refused(yolo_set: Path) -> None:
+def test_what_is_not_a_data_set_is_rejected(yolo_set: Path) -> None:
     with pytest.raises(RegardError, match="no data set") as caught:
         load_data(yolo_set / "data.yml")
     assert caught.value.hint == "did you mean 'data.yaml'?"

@@ -74,7 +74,7 @@ def test_exif_turns_the_image_upright(tmp_path: Path, orientation: int) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_the_size_agrees_with_the_pixels_whatever_opencv_turns(tmp_path: Path, suffix: str, orientation: int) -> None:
+def test_the_size_agrees_with_the_pixels_however_opencv_rotates(tmp_path: Path, suffix: str, orientation: int) -> None:
     file = ImageFile(_with_orientation(tmp_path / f"a{suffix}", np.zeros((23, 37, 3), dtype=np.uint8), orientation))
     assert image_size(file) == file.read().shape[:2]
 

@@ -73,7 +73,7 @@ def test_rect_size(image_size: tuple[int, int], imgsz: int, stride: int, expecte
 def test_a_short_side_that_is_rounded_down_onto_a_multiple_of_the_stride_keeps_the_long_one(
     height: int, width: int
 ) -> None:
-    image = noise(height, width)  # 513 * 0.5 = 256.5 rows become 256, beside 320 columns
+    image = noise(height, width)  # 513 * 0.5 = 256.5 rows become 256, with 320 columns
     placed, placement = letterbox_rect(image, 320, 32)
     halves = (320, 256) if width > height else (256, 320)
     np.testing.assert_array_equal(placed, cv2.resize(image, halves, interpolation=cv2.INTER_LINEAR))
@@ -100,7 +100,7 @@ def test_odd_padding_goes_right_and_below_while_the_pad_stays_unrounded() -> Non
     assert placement == LetterboxTransform((37, 53), (1.0, 1.0), (3.5, 1.5))
 
 
-def test_enlarging_is_bilinear_and_can_be_refused() -> None:
+def test_enlarging_is_bilinear_and_can_be_disabled() -> None:
     image = noise(11, 7)
     placed, placement = letterbox(image, (22, 23))
     np.testing.assert_array_equal(placed[:, 4:18], cv2.resize(image, (14, 22), interpolation=cv2.INTER_LINEAR))

@@ -105,7 +105,7 @@ def test_a_last_batch_too_small_for_all_processes_is_left_out(records: tuple[Sam
         train_loader(())
 
 
-def test_an_image_is_varied_anew_each_epoch(records: tuple[Sample, ...]) -> None:
+def test_an_image_is_varied_in_each_epoch(records: tuple[Sample, ...]) -> None:
     loader = train_loader(records[:1])
     (first,), (second,) = loader.epoch(0), loader.epoch(1)
     assert not torch.equal(first.images, second.images)

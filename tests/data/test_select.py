@@ -30,7 +30,7 @@ def test_keeping_a_class_leaves_ids_names_and_images(data: DetectionDataset, nam
 
 
 @pytest.mark.parametrize(("name", "hint"), [("dgo", "did you mean 'dog'?"), ("2", None), ("-1", None)])
-def test_an_unknown_class_is_refused(data: DetectionDataset, name: str, hint: str | None) -> None:
+def test_an_unknown_class_is_rejected(data: DetectionDataset, name: str, hint: str | None) -> None:
     with pytest.raises(RegardError, match=f"unknown class '{name}'") as caught:
         keep_classes(data, [name])
     assert caught.value.hint == hint

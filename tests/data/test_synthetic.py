@@ -67,30 +67,30 @@ def test_boxes_are_tight_around_what_is_drawn() -> None:
 
 def test_objects_are_as_designed() -> None:
     scenes = _scenes(300)
-    for picture in scenes:
-        assert 3 <= len(picture.sides) <= 5
-        assert picture.sides.min() >= 15
-        assert picture.sides.max() <= 24
-        assert picture.corners.min() >= 0
-        assert (picture.corners + picture.sides[:, None]).max() <= 128
-        centres = picture.corners + picture.sides[:, None] / 2
+    for drawn in scenes:
+        assert 3 <= len(drawn.sides) <= 5
+        assert drawn.sides.min() >= 15
+        assert drawn.sides.max() <= 24
+        assert drawn.corners.min() >= 0
+        assert (drawn.corners + drawn.sides[:, None]).max() <= 128
+        centres = drawn.corners + drawn.sides[:, None] / 2
         for i in range(len(centres)):
             for j in range(i):
                 gap = np.abs(centres[i] - centres[j]).max()
-                assert gap > (picture.sides[i] + picture.sides[j]) / 2 + 5
-    squares = np.concatenate([picture.is_square for picture in scenes])
+                assert gap > (drawn.sides[i] + drawn.sides[j]) / 2 + 5
+    squares = np.concatenate([drawn.is_square for drawn in scenes])
     assert 0.45 < squares.mean() < 0.55
 
 
 def test_one_object_has_another_colour_and_any_colour_may_be_odd() -> None:
     odd: Counter[int] = Counter()
-    for picture in _scenes(300):
-        nearest = np.abs(picture.colours[:, None] - COLOURS[None]).max(axis=2)
+    for drawn in _scenes(300):
+        nearest = np.abs(drawn.colours[:, None] - COLOURS[None]).max(axis=2)
         assert nearest.min(axis=1).max() <= 18
         kinds = nearest.argmin(axis=1)
-        assert len(set(kinds[~picture.is_odd])) == 1
-        assert kinds[picture.is_odd] != kinds[~picture.is_odd][0]
-        odd[int(kinds[picture.is_odd][0])] += 1
+        assert len(set(kinds[~drawn.is_odd])) == 1
+        assert kinds[drawn.is_odd] != kinds[~drawn.is_odd][0]
+        odd[int(kinds[drawn.is_odd][0])] += 1
     assert sorted(odd) == [0, 1, 2]
     assert min(odd.values()) > 70
 
@@ -116,6 +116,6 @@ def test_the_ground_is_grey_shaded_and_noisy() -> None:
         ("synthetic:local?train=0&val=0&test=0", "no images"),
     ],
 )
-def test_wrong_names_are_refused(source: str, words: str) -> None:
+def test_wrong_names_are_rejected(source: str, words: str) -> None:
     with pytest.raises(RegardError, match=words):
         synthetic(source)

@@ -280,7 +280,7 @@ def test_evaluate_restores_boxes_and_order() -> None:
     assert metrics.speed is not None
 
 
-def test_only_the_next_batch_is_made_while_one_is_looked_at() -> None:
+def test_only_the_next_batch_is_made_while_one_is_processed() -> None:
     made: list[int] = []
 
     def batches() -> Iterator[LetterboxedBatch]:

@@ -135,7 +135,7 @@ def test_no_box_is_no_trouble() -> None:
 
 
 def _crowd(objects: int, *, in_a_column: bool) -> tuple[Floats, Indices]:
-    """Ten boxes on each object; the objects share one picture, so they shrink as they grow in number."""
+    """Ten boxes on each object; the objects share one image, so they shrink as they grow in number."""
     rng = np.random.default_rng(0)
     side = np.array([64, 640 / objects] if in_a_column else [640 / objects**0.5] * 2)
     extent = (20, 640) if in_a_column else (640, 640)

@@ -81,7 +81,7 @@ class HandRow:
 
 @dataclass(frozen=True)
 class HandGraph:
-    """An integer YAML; rows are written from line 6 on, one a line, the head after a line of its own."""
+    """An integer YAML; rows are written from line 6 on, one per line, the head after a separate line."""
 
     rows: tuple[HandRow, ...]
     anchors: Any

@@ -72,7 +72,7 @@ class Typed(Same):
         super().__init__(c1, ratio, sizes, kind, wrongly, share, layer)
 
 
-class Untold(Same):
+class Unstated(Same):
     def __init__(self, c1: int, ratio: Nowhere = 16) -> None:  # type: ignore[name-defined]  # noqa: F821
         super().__init__(c1, ratio)
 
@@ -122,7 +122,7 @@ class NoChannels(nn.Module):
         super().__init__()
 
 
-CLASSES = (Ours, Open, Theirs, Wider, Typed, Untold, Quits, SpatialOnly, Stacked, Needy, Total, Pair, NoChannels)
+CLASSES = (Ours, Open, Theirs, Wider, Typed, Unstated, Quits, SpatialOnly, Stacked, Needy, Total, Pair, NoChannels)
 MODULES: dict[str, type[nn.Module]] = {c.__name__: c for c in CLASSES}
 MODEL = """\
 nc: 7
@@ -164,10 +164,10 @@ def test_what_a_users_constructor_is_called_with(row: str, seen: object) -> None
     assert detector(row).layer(2).seen == seen
 
 
-def test_options_of_the_stated_types_are_taken_and_untold_ones_are_not_checked() -> None:
+def test_options_of_the_stated_types_are_taken_and_unstated_ones_are_not_checked() -> None:
     detector("[-1, 1, Typed, [128, 4, {sizes: [3, 5], kind: mean, share: 1}]]")
     detector("[-1, 1, Typed, {wrongly: None, layer: None}]")
-    assert detector("[-1, 1, Untold, [128, word]]").layer(2).seen == ((32, "word"), {})
+    assert detector("[-1, 1, Unstated, [128, word]]").layer(2).seen == ((32, "word"), {})
 
 
 def test_a_repeated_module_reads_its_own_output() -> None:
@@ -228,14 +228,14 @@ def test_classes_of_torch(row: str, channels: int) -> None:
         ("[-1, 1, Detect, [nc, anchors]]", "reads the detection head|too"),
     ],
 )
-def test_what_does_not_fit_is_refused_at_its_line(row: str, message: str) -> None:
+def test_what_does_not_fit_is_rejected_at_its_line(row: str, message: str) -> None:
     with pytest.raises(RegardError, match=message) as caught:
         detector(row)
     assert caught.value.file == FILE
     assert caught.value.line in (7, 9)
 
 
-def test_a_head_for_other_classes_than_the_file_says_is_refused() -> None:
+def test_a_head_for_other_classes_than_the_file_says_is_rejected() -> None:
     with pytest.raises(RegardError, match="states 3 classes and the file 7") as caught:
         build(parse_spec(MODEL.replace("[nc, anchors]", "[3, anchors]").replace("ROW", "[-1, 1, C3, [64]]"), FILE))
     assert caught.value.line == 9

@@ -166,7 +166,7 @@ def test_an_insertion_is_written_as_people_write_it_by_hand() -> None:
         assert inputs(parse_spec(text, FILE)) == inputs(spec)
 
 
-def test_a_gated_row_is_refused_in_the_integer_form_unless_ungated() -> None:
+def test_a_gated_row_is_rejected_in_the_integer_form_unless_ungated() -> None:
     spec = build(insert(read_spec("yolov5n"), "SE", after="sppf")).spec
     with pytest.raises(RegardError, match=r"'sppf.se' is gated.*\n.*--ungated"):
         spec.to_yolov5_yaml()
@@ -174,7 +174,7 @@ def test_a_gated_row_is_refused_in_the_integer_form_unless_ungated() -> None:
     assert parse_spec(spec.to_yaml(), FILE).layer("sppf.se").gate is True
 
 
-def test_a_later_row_that_reads_the_image_is_refused_in_the_integer_form() -> None:
+def test_a_later_row_that_reads_the_image_is_rejected_in_the_integer_form() -> None:
     text = read_spec("yolov5n").to_yaml().replace("p2: [-1,", "extra: [image, 1, Conv, [8, 4, 4]]\n  - p2: [-1,")
     spec = parse_spec(text.replace("p2: [-1,", "p2: [p2.down,"), FILE)
     with pytest.raises(RegardError, match="'extra' reads the image"):

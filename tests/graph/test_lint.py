@@ -37,7 +37,7 @@ PAIRS = list(itertools.combinations_with_replacement(POSITIONS, 2))
 
 
 @pytest.mark.parametrize("after", POSITIONS)
-def test_an_insertion_with_nothing_shifted_is_refused_and_its_corrections_are_right(after: int) -> None:
+def test_an_insertion_with_nothing_shifted_is_rejected_and_its_corrections_are_right(after: int) -> None:
     wrong = insert_by_hand(N, [after], lambda _place, _x: 0)
     found = check_references(wrong.spec)
     assert found
@@ -46,7 +46,7 @@ def test_an_insertion_with_nothing_shifted_is_refused_and_its_corrections_are_ri
 
 
 @pytest.mark.parametrize("after", POSITIONS)
-def test_every_subset_of_stale_references_is_refused_and_its_corrections_are_right(after: int) -> None:
+def test_every_subset_of_stale_references_is_rejected_and_its_corrections_are_right(after: int) -> None:
     right = insert_by_hand(N, [after], all_follow([after])).spec
     assert check_references(right) == []
     places = [place for place, x in N.references if x > after and place[0] > after]
@@ -61,12 +61,12 @@ def test_every_subset_of_stale_references_is_refused_and_its_corrections_are_rig
         assert parse_spec(corrected(wrong.text, found), FILE) == right, stale
 
 
-def test_every_pair_of_insertions_with_nothing_shifted_is_refused() -> None:
+def test_every_pair_of_insertions_with_nothing_shifted_is_rejected() -> None:
     for pair in PAIRS:
         assert check_references(insert_by_hand(N, pair, lambda _place, _x: 0).spec), pair
 
 
-def test_pairs_of_insertions_with_some_references_shifted_too_little_are_refused() -> None:
+def test_pairs_of_insertions_with_some_references_shifted_too_little_are_rejected() -> None:
     draw = random.Random(0)
     tried = 0
     for pair in draw.sample(PAIRS, 150):
@@ -108,7 +108,7 @@ def test_other_stock_shapes_are_compared_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("removed", [i for i in POSITIONS if N.rows[i].module != "Concat"])
-def test_a_removal_with_a_reference_left_behind_is_refused(removed: int) -> None:
+def test_a_removal_with_a_reference_left_behind_is_rejected(removed: int) -> None:
     rows = tuple(row for i, row in enumerate(N.rows) if i != removed)
     places = [(i - (i > removed), k) for (i, k), x in N.references if x >= removed and i != removed]
 
@@ -226,14 +226,14 @@ def test_edits_by_name_of_an_integer_file_are_sound() -> None:
             assert check_references(edit.remove(once, row.name)) == [], row.name
 
 
-def test_swapped_detection_levels_are_refused_with_the_corrected_row() -> None:
+def test_swapped_detection_levels_are_rejected_with_the_corrected_row() -> None:
     with pytest.raises(RegardError, match=r"not in the order") as caught:
         build(parse_spec(STOCK_N.replace("[17, 20, 23]", "[20, 17, 23]"), FILE))
     assert caught.value.line == line_of("[17, 20, 23]")
     assert "corrected row: [[17, 20, 23], 1, Detect, [nc, anchors]]" in str(caught.value)
 
 
-def test_swapped_levels_are_refused_where_anchors_are_to_be_fitted() -> None:
+def test_swapped_levels_are_rejected_where_anchors_are_to_be_fitted() -> None:
     graph = zoo_graph("yolov5n-p2")
     swapped = graph.text.replace("[21, 24, 27, 30]", "[24, 21, 27, 30]")
     with pytest.raises(RegardError, match=r"not sorted") as caught:
@@ -241,13 +241,13 @@ def test_swapped_levels_are_refused_where_anchors_are_to_be_fitted() -> None:
     assert "corrected row: [[21, 24, 27, 30], 1, Detect, [nc, anchors]]" in str(caught.value)
 
 
-def test_two_levels_of_one_stride_are_refused() -> None:
+def test_two_levels_of_one_stride_are_rejected() -> None:
     text = STOCK_N.replace("[[17, 20, 23]", "[-1, 1, nn.Upsample, [None, 2, nearest]],\n   [[17, 20, 24]")
     with pytest.raises(RegardError, match=r"two detection levels have the same stride: .* 8, .* 16, .* 16"):
         build(parse_spec(text, FILE))
 
 
-def test_anchors_of_another_stride_are_refused() -> None:
+def test_anchors_of_another_stride_are_rejected() -> None:
     text = STOCK_N.replace("[17, 20, 23]", "[20, 23]").replace("  - [116,90, 156,198, 373,326]  # P5/32\n", "")
     with pytest.raises(RegardError, match=r"has stride 16, but anchors for stride 8"):
         build(parse_spec(text, FILE))
@@ -258,14 +258,14 @@ def test_check_levels_of_a_sound_detector_is_empty() -> None:
     assert check_levels(detector.spec, detector.head) == []
 
 
-def test_a_row_that_nobody_reads_is_refused() -> None:
+def test_a_row_that_nobody_reads_is_rejected() -> None:
     text = STOCK_N.replace("   [[17, 20, 23]", "   [4, 1, Conv, [64, 1, 1]],\n   [[17, 20, 23]")
     (found, *others) = check_references(parse_spec(text, FILE))
     assert "nothing reads layer" in found.what
     assert {sign.row.module for sign in (found, *others)} <= {"Concat", "Conv"}
 
 
-def test_a_concat_of_unequal_sizes_is_refused() -> None:
+def test_a_concat_of_unequal_sizes_is_rejected() -> None:
     with pytest.raises(RegardError, match=r"Concat combines maps of different sizes: .*16.*, p5.* 32") as caught:
         build(parse_spec(STOCK_N.replace("[[-1, 6], 1, Concat", "[[-1, 8], 1, Concat"), FILE))
     assert caught.value.line == line_of("[[-1, 6], 1, Concat")

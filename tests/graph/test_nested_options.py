@@ -70,7 +70,7 @@ def test_written_and_read_again(args: str, form: str, dialect: str, tmp_path: Pa
     ],
 )
 @pytest.mark.parametrize("form", ["row", "overlay"])
-def test_refused_as_those_of_the_row_itself(args: str, said: str, expected: str, form: str, tmp_path: Path) -> None:
+def test_rejected_as_those_of_the_row_itself(args: str, said: str, expected: str, form: str, tmp_path: Path) -> None:
     spec = with_row(args) if form == "row" else with_overlay(args, tmp_path)
     with pytest.raises(RegardError) as caught:
         build(spec)

@@ -38,7 +38,7 @@ def test_the_zoos_overlay_is_gated() -> None:
     assert (row.gate, row.options) == (True, {"reduction": 16})
 
 
-def test_an_overlay_on_a_file_beside_it(tmp_path: Path) -> None:
+def test_an_overlay_on_a_file_next_to_it(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(STOCK_N)
     (tmp_path / "over.yaml").write_text("base: mine.yaml\ninsert: {after: 14, module: SE, gate: false}\n")
     assert read_spec(tmp_path / "over.yaml").layer(15).name == "head.p4_lateral.se"
@@ -113,13 +113,13 @@ def test_a_replaced_row_that_cannot_be_built_is_named_where_it_was_replaced() ->
     assert (caught.value.file, caught.value.line) == (FILE, 3)
 
 
-def test_a_graph_without_rows_is_refused() -> None:
+def test_a_graph_without_rows_is_rejected() -> None:
     with pytest.raises(RegardError, match="there are no rows") as caught:
         build(parse_spec("backbone: []\nhead: []\n", FILE))
     assert caught.value.file == FILE
 
 
-def test_a_base_that_leads_back_is_refused(tmp_path: Path) -> None:
+def test_a_base_that_leads_back_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: b.yaml\n")
     (tmp_path / "b.yaml").write_text("base: a.yaml\n")
     with pytest.raises(RegardError, match="refers back"):
@@ -164,7 +164,7 @@ def test_wrong_rows_say_where(old: str, new: str, words: str, message: str) -> N
 @pytest.mark.parametrize(
     "text", ["", "[]", "just words", "backbone: []", "backbone: 3\nhead: []", "\x00", "a: [", "[" * 3000]
 )
-def test_what_is_no_model_is_refused(text: str) -> None:
+def test_what_is_no_model_is_rejected(text: str) -> None:
     with pytest.raises(RegardError) as caught:
         build(parse_spec(text, FILE))
     assert caught.value.file == FILE
@@ -194,15 +194,15 @@ def test_mutations_of_a_stock_file_never_end_in_another_exception() -> None:
     draw = random.Random(0)
     native = read_spec("yolov5n").to_yaml()
     small = (STOCK_N.replace("0.25", "0.0625"), native.replace("0.25", "0.0625"), OVERLAY)
-    refused = built = 0
+    rejected = built = 0
     for round_ in range(300):
         text = _mutated(small[round_ % 3], draw)
         if max(map(int, re.findall(r"\d+", text))) > 3000:
             continue  # a network too large to be built in a test
         error = _error_of(text)
         assert error is None or (error.file is not None and error.line), (text, error)
-        refused, built = refused + (error is not None), built + (error is None)
-    assert refused > 100
+        rejected, built = rejected + (error is not None), built + (error is None)
+    assert rejected > 100
     assert built > 20
 
 

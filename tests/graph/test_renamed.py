@@ -40,10 +40,10 @@ head:
     ],
 )
 def test_old_names_in_a_graph(module: str, old: str, new: str) -> None:
-    with pytest.warns(DeprecationWarning, match="is now called") as told:
+    with pytest.warns(DeprecationWarning, match="is now called") as reported:
         first = build(parse_spec(GRAPH.format(module=module, options=old), None))
     second = build(parse_spec(GRAPH.format(module=module, options=new), None))
-    assert len({str(warning.message) for warning in told}) == old.count(":") - old.count("attention:") - old.count(
+    assert len({str(warning.message) for warning in reported}) == old.count(":") - old.count("attention:") - old.count(
         "options:"
     )
     second.load_state_dict(first.state_dict())
@@ -65,10 +65,10 @@ def test_old_names_in_python_and_in_saved_graphs(tmp_path: Path) -> None:
 
 def test_a_layer_keeps_an_option_that_is_its_own() -> None:
     assert with_new_names("Own", {"ratio": 2, "other": 1}, ["ratio", "reduction"]) == {"ratio": 2, "other": 1}
-    assert with_new_names("Own", {"ratio": 2}, ["width"]) == {"ratio": 2}  # left to be refused
+    assert with_new_names("Own", {"ratio": 2}, ["width"]) == {"ratio": 2}  # left to be rejected
 
 
-def test_both_names_at_once_are_refused() -> None:
+def test_both_names_at_once_are_rejected() -> None:
     with pytest.raises(RegardError, match="'ratio' and 'reduction' are the same"):
         with_new_names("SE", {"ratio": 2, "reduction": 4}, ["reduction"])
 

@@ -102,7 +102,7 @@ def test_flops_of_se_and_its_gate_by_hand() -> None:
     assert row.parameters == 2 * 64 * hidden + 1
 
 
-def test_an_unsuitable_image_size_is_refused() -> None:
+def test_an_unsuitable_image_size_is_rejected() -> None:
     with pytest.raises(RegardError, match=r"image size 100\n.*multiple of 32 up to 65536, such as 96"):
         build(read_spec("yolov5n")).summary(100)
 

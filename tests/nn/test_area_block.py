@@ -38,7 +38,7 @@ def test_it_is_inserted_by_name() -> None:
     assert edited.layer("p4.a2c2f").module.m[0].attend.areas == 2
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="mlp_ratio 0 is not positive"):
         A2C2f(16, mlp_ratio=0)
     with pytest.raises(RegardError, match="num_heads 4 does not divide 5 channels"):

@@ -71,7 +71,7 @@ def test_in_place_of_c3_all_its_weights_are_kept() -> None:
     assert all(torch.equal(tensor, new[name]) for name, tensor in old.items())
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="unknown attention 'CBMA'") as caught:
         C3Attention(8, 8, "CBMA")
     assert "CBAM" in str(caught.value.hint)

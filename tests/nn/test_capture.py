@@ -75,7 +75,7 @@ def test_hooks_are_gone_afterwards_and_the_last_run_counts() -> None:
     assert not any(module._forward_pre_hooks for module in net.modules())
 
 
-def test_what_cannot_be_given_is_told() -> None:
+def test_what_cannot_be_given_is_reported() -> None:
     with capture([("se", SE(8)), ("wrong", Wrong())]) as seen:
         pass
     with pytest.raises(RegardError, match=r"no attention layer 'es'"):

@@ -58,7 +58,7 @@ class ByHandMarked(Own):
 
 
 class ByTorchsModule(nn.Module):
-    """In evaluation mode torch would take a path of its own, which tells no counter anything."""
+    """In evaluation mode torch would take its own fast path, which no counter sees."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ def test_nothing_stays_changed_after_an_error() -> None:
 
 
 def test_activations_are_those_of_the_kernel_that_runs() -> None:
-    """Quadratic memory where weights are held, linear where the fused kernel runs, on the meta device too."""
+    """Quadratic memory where weights are stored, linear where the fused kernel runs, on the meta device too."""
     grown = {}
     for kind in (ByTorch, ByHand):
         small, large = (count_on_map(kind(), CHANNELS, 20 * n, 20).activation_bytes for n in (1, 4))

@@ -11,7 +11,7 @@ from regard.nn.fuse import fuse
 def test_a_folded_copy_answers_alike_and_the_original_stays() -> None:
     layer, x = Conv(3, 5, 3).double(), torch.randn(2, 3, 7, 11, dtype=torch.float64)
     for _ in range(3):
-        layer(x)  # statistics of its own
+        layer(x)  # its own statistics
     layer.eval()
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     copy = fuse(layer)

@@ -20,7 +20,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def trained(module: M) -> M:
-    """Give every batch norm statistics and weights of its own, so that none can be left out unseen."""
+    """Give every batch norm different statistics and weights, so that none can be left out unseen."""
     for m in module.modules():
         if isinstance(m, nn.BatchNorm2d):
             for tensor in (m.running_mean, m.weight.data, m.bias.data):
@@ -71,7 +71,7 @@ def test_conv_by_loops() -> None:
     assert layer.conv.bias is None
 
 
-def test_conv_pads_half_the_kernel_unless_told() -> None:
+def test_conv_pads_half_the_kernel_by_default() -> None:
     x = torch.zeros(1, 3, 16, 16)
     assert Conv(3, 5, 6, 2, 2)(x).shape == (1, 5, 8, 8)
     assert Conv(3, None, 5)(x).shape == (1, 3, 16, 16)

@@ -150,7 +150,7 @@ def test_parts_of_stretches_by_hand() -> None:
     close(overlaps(4, 4, torch.zeros(0).double()), torch.eye(4).double())
 
 
-def test_a_query_outside_is_refused() -> None:
+def test_a_query_outside_is_rejected() -> None:
     with pytest.raises(RegardError, match=r"query \(4, 0\) lies outside the map"):
         stirred([8, 5]).attention(some_maps((4, 6), (8, 12)), (4, 0))
 
@@ -180,7 +180,7 @@ def test_it_reads_three_levels_of_a_graph() -> None:
     assert all(x.isfinite().all() for x in detector(torch.rand(1, 3, 64, 96)))
 
 
-def test_a_picture_looks_a_query_up_on_the_first_map() -> None:
+def test_an_image_looks_a_query_up_on_the_first_map() -> None:
     torch.manual_seed(0)
     detector = build(parse_spec(MODEL, "model.yaml"))
     name = detector.spec.layers[3].name
@@ -200,14 +200,14 @@ def test_without_mixing_the_values_of_the_first_map_are_passed_on() -> None:
     assert count(layer, maps).mixing_flops == gone
 
 
-def test_its_bound_is_told() -> None:
+def test_its_bound_is_reported() -> None:
     detector = build(parse_spec(MODEL, "model.yaml")).eval()
     report = regard.cost(detector, imgsz=64, repeats=2)
     assert [bound.row for bound in report.bounds] == [detector.spec.layers[3].name]
     assert report.bounds[0].by_flops > 1.1
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="reads no map"):
         MultiScaleDeformable([])
     with pytest.raises(RegardError, match="num_heads 4 does not divide 6 channels"):

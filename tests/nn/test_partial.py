@@ -42,6 +42,6 @@ def test_it_is_inserted_by_name() -> None:
     assert edited.layer("p4.c2psa").module.m[0].attend.num_heads == 2
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="num_heads 4 does not divide 12 channels into multiples of 2"):
         C2PSA(24)

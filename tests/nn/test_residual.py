@@ -28,7 +28,7 @@ def test_the_formulas_count_what_there_is(channels: int, hidden: int) -> None:
     assert residual_flops(channels, hidden, 7, 11) == counter.get_total_flops()
 
 
-def test_a_width_that_is_no_width_is_refused() -> None:
+def test_a_width_that_is_no_width_is_rejected() -> None:
     with pytest.raises(RegardError, match="hidden 0"):
         ResidualConvolutions(5, 0)
     assert [ResidualConvolutions(c).hidden for c in (1, 3, 8, 30)] == [1, 1, 2, 7]

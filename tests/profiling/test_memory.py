@@ -58,7 +58,7 @@ WRITTEN_OUT = {"pos_embed": "relative"}  # in training: N x N scores
         ),
     ],
 )
-def test_attention_that_cannot_fit_is_refused_with_what_to_use(
+def test_attention_that_cannot_fit_is_rejected_with_what_to_use(
     module: str, options: dict[str, object], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = regard.insert(regard.load("yolov5n"), module, after="p3", options=options)

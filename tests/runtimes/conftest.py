@@ -73,7 +73,7 @@ def excite() -> Excite:
 
 @pytest.fixture(scope="session")
 def noise() -> NDArray[np.uint8]:
-    """A picture to compare on, (37, 53, 3)."""
+    """A image to compare on, (37, 53, 3)."""
     return np.random.default_rng(5).integers(0, 256, (37, 53, 3), dtype=np.uint8)
 
 

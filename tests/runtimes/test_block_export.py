@@ -46,7 +46,7 @@ def test_exported(block: str, name: str, tmp_path: Path, excite: Callable[[Detec
     assert [(d.height, d.width) for d in report.deviations] == [(32, 32), (16, 20)]
 
 
-def test_attention_inside_that_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_inside_that_cannot_be_exported_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SGE, "card", dataclasses.replace(SGE.card, obstacle="it sorts by value", instead="SE"))
     with pytest.raises(RegardError, match=r"\(SGE\) cannot be exported: it sorts by value") as caught:
         export_detector(detector_with("C3Attention, {attention: SGE}"), tmp_path / "a.onnx")

@@ -132,7 +132,7 @@ def test_boxes_are_decoded_in_float32_though_the_network_ran_in_bfloat16(weights
 
 
 def run_without(modules: set[str], arguments: list[str]) -> str:
-    """Return what a command in a process of its own prints, having checked that it imports none of the modules."""
+    """Return what a command in a separate process prints, having checked that it imports none of the modules."""
     code = f"import sys; sys.argv = {['regard', *arguments]!r}\nfrom regard.__main__ import main\n"
     code += f"try: main()\nfinally: assert not (found := {modules!r} & set(sys.modules)), found"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Attention of which it is known that it cannot be exported is refused before any work."""
+"""Attention of which it is known that it cannot be exported is rejected before any work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sorting(SE):
 
 @pytest.mark.parametrize("gate", [False, True])
 @pytest.mark.parametrize("name", ["a.onnx", "a.torchscript", "a_openvino"])
-def test_refused_before_any_work(
+def test_rejected_before_any_work(
     small: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, gate: bool
 ) -> None:
     edited = insert(small, Sorting, after="attention", gate=gate, name="mine")
@@ -48,12 +48,12 @@ def test_no_nearest_is_no_hint(small: Detector, tmp_path: Path, monkeypatch: pyt
 def test_the_command_says_so_and_exits_2(
     small: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(small, tmp_path / "small.safetensors")  # it holds an SE
+    save(small, tmp_path / "small.safetensors")  # it contains an SE
     monkeypatch.setattr(SE, "card", Sorting.card)
     monkeypatch.setattr(sys, "argv", ["regard", "export", str(tmp_path / "small.safetensors")])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2
-    told = capsys.readouterr().err
-    assert "error: layer 'attention' (SE) cannot be exported: it sorts by value" in told
+    reported = capsys.readouterr().err
+    assert "error: layer 'attention' (SE) cannot be exported: it sorts by value" in reported
     assert [file.name for file in tmp_path.iterdir()] == ["small.safetensors"]

@@ -131,7 +131,9 @@ def test_openvino(small: Detector, tmp_path: Path, noise: Image) -> None:
     assert_same_answers(small, folder / "detector.xml", SIZES[:1])
 
 
-def test_settings_that_suppression_inside_cannot_serve_are_told(small: Detector, tmp_path: Path, noise: Image) -> None:
+def test_settings_that_suppression_inside_cannot_serve_are_reported(
+    small: Detector, tmp_path: Path, noise: Image
+) -> None:
     path = tmp_path / "a.torchscript"
     export_detector(small, path, imgsz=64, image=noise, nms=True, settings=INSIDE)
     with pytest.warns(RegardWarning, match=r"(?s)conf 0\.1 \(asked for: 0\.01\), classes \(0, 2\).*without --nms"):

@@ -1,4 +1,4 @@
-"""Keeping freed memory spares a process the page faults of getting it anew."""
+"""Keeping freed memory spares a process the page faults of getting it again."""
 
 from __future__ import annotations
 

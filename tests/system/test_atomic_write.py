@@ -155,7 +155,7 @@ def test_a_portable_name_is_none_that_windows_reserves() -> None:
         assert not ntpath.isreserved(portable_name("".join(parts)))
 
 
-def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+def test_a_lock_belongs_to_one_at_a_time(tmp_path: Path) -> None:
     with exclusive(tmp_path / "a.lock"), pytest.raises(BlockingIOError), exclusive(tmp_path / "a.lock"):
         pass
     with exclusive(tmp_path / "a.lock"):

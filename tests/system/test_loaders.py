@@ -1,4 +1,4 @@
-"""Loaders of untrusted text: plain values or one error with a line, whatever the file contains."""
+"""Loaders of untrusted text: plain values or one error with a line, for any content."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_layers_are_frozen_by_name_number_and_part(model: Detector, names: tuple
     assert learning(model) == [name for name in layers if name not in frozen]
 
 
-def test_what_cannot_be_frozen_is_refused(model: Detector) -> None:
+def test_what_cannot_be_frozen_is_rejected(model: Detector) -> None:
     with pytest.raises(RegardError, match="did you mean 'backbone'"):
         freeze(model, ["backbon"])
     with pytest.raises(RegardError, match="every layer is frozen"):

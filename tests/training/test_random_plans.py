@@ -15,7 +15,7 @@ from regard.nn.attention import ATTENTION
 from regard.training.ema import Ema
 
 PLANS = {"LSHAttention": "rotations", "BigBirdAttention": "plan", "Performer": "directions"}
-"""Kinds of attention that draw something at random, and the buffer that holds it."""
+"""Kinds of attention that draw something at random, and the buffer that contains it."""
 SMALL = {"LSHAttention": {"buckets": 4, "chunk_size": 8}, "BigBirdAttention": {"block": 2}, "Performer": {}}
 SIDES = (9, 13)
 
@@ -35,7 +35,7 @@ class Branches(nn.Module):
 
 
 def two_steps(fabric: Fabric, folder: Path) -> None:
-    """Two steps on four images, by however many processes there are, each of which drew plans of its own."""
+    """Two steps on four images, by however many processes there are, each of which drew its own plans."""
     torch.set_num_threads(1)
     torch.manual_seed(100 + fabric.global_rank)
     model = Branches()
@@ -88,7 +88,7 @@ def test_a_plan_survives_files_copies_and_averages(name: str, tmp_path: Path) ->
     for _ in range(3):
         average.update(detector)
     regard.save(detector, tmp_path / "a.safetensors")
-    torch.manual_seed(4)  # a plan drawn anew would be another
+    torch.manual_seed(4)  # a plan drawn again would be another
     with torch.no_grad():
         expected = detector(images)
         for other in (regard.load(tmp_path / "a.safetensors").eval(), copy.deepcopy(detector), average.model):

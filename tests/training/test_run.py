@@ -67,6 +67,6 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     assert all(torch.equal(whole["ema"]["model"][key], broken["ema"]["model"][key]) for key in whole["model"])
 
 
-def test_an_unknown_setting_is_refused_by_name(model: Detector, tmp_path: Path) -> None:
+def test_an_unknown_setting_is_rejected_by_name(model: Detector, tmp_path: Path) -> None:
     with pytest.raises(regard.RegardError, match="did you mean 'epochs'"):
         trained(model, tmp_path, epoch=1)

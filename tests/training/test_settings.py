@@ -58,7 +58,7 @@ def test_frozen_layers_stay_as_they_were_to_the_bit(model: Detector, train: Trai
     assert frozen == {name for name in before if name.split(".")[1] in rows} | {"model.7.anchors"}
 
 
-def test_held_batch_norm_learns_without_its_statistics(model: Detector, train: Train) -> None:
+def test_frozen_batch_norm_learns_without_its_statistics(model: Detector, train: Train) -> None:
     after = state_of(train(model, freeze_batchnorm=True))["model"]
     same = {name for name, tensor in model.state_dict().items() if torch.equal(after[name], tensor)}
     assert {name for name in after if "running_" in name or "num_batches" in name} <= same
@@ -113,7 +113,7 @@ def test_a_run_stops_when_nothing_gets_better(model: Detector, train: Train, fit
     run = train(model, epochs=9, patience=2)
     assert [float(row["val/ap"]) for row in table(run)] == [0.1, 0.4, 0.3, 0.4]  # equal is not better
     assert json.loads((run.folder / "metrics.json").read_text())["epoch"] == 2
-    again = regard.resume(run.folder)  # as after a kill while the last pictures were drawn
+    again = regard.resume(run.folder)  # as after a kill while the last images were drawn
     assert len(table(again)) == 4
 
 
@@ -162,7 +162,7 @@ def yolo_set(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk"])
-def test_a_cache_changes_nothing_and_disk_lies_beside_the_run(
+def test_a_cache_changes_nothing_and_disk_is_next_to_the_run(
     model: Detector, train: Train, tmp_path: Path, cache: str
 ) -> None:
     data = yolo_set(tmp_path / "data")

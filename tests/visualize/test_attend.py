@@ -84,7 +84,7 @@ def test_a_gradient_map_is_in_pixels_of_the_image(model: Detector) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         ({"layer": "p4.mah"}, "did you mean 'p4.mha'"),
         ({"layer": "p4"}, r"no attention to show[\s\S]*p3.se, p4.mha, p3.late[\s\S]*--kind gradient"),
@@ -96,19 +96,19 @@ def test_a_gradient_map_is_in_pixels_of_the_image(model: Detector) -> None:
         ({"layer": 99}, "no row 99"),
     ],
 )
-def test_mistakes_are_told(model: Detector, options: dict[str, object], told: str) -> None:
-    with pytest.raises(regard.RegardError, match=told):
+def test_mistakes_are_reported(model: Detector, options: dict[str, object], reported: str) -> None:
+    with pytest.raises(regard.RegardError, match=reported):
         regard.attend(model, IMAGE, imgsz=128, **options)  # type: ignore[arg-type]
 
 
-def test_one_picture_at_a_time(model: Detector, tmp_path: Path) -> None:
+def test_one_image_at_a_time(model: Detector, tmp_path: Path) -> None:
     with pytest.raises(regard.RegardError, match="no such file"):
         regard.attend(model, tmp_path / "none.jpg", layer="p4.mha")
     with pytest.raises(regard.RegardError, match="not a single image"):
         regard.attend(model, [IMAGE, IMAGE], layer="p4.mha")
 
 
-def test_the_command_lists_draws_and_refuses(saved: tuple[str, str], tmp_path: Path) -> None:
+def test_the_command_lists_draws_and_rejects(saved: tuple[str, str], tmp_path: Path) -> None:
     weights, image = saved
     run = CliRunner().invoke
     listed = run(app, ["attend", weights]).stdout
@@ -119,13 +119,13 @@ def test_the_command_lists_draws_and_refuses(saved: tuple[str, str], tmp_path: P
     assert done.exit_code == 0, done.exception
     assert str(out) in done.stdout
     assert cv2.imread(str(out)).shape[0] > 500
-    for arguments, told in (
+    for arguments, reported in (
         (["--layer", "p4.mha", "--query", "100"], "is not a point"),
         (["--layer", "p4.mha", "-o", "x.gif"], "expected: .png"),
     ):
         error = run(app, ["attend", weights, image, *arguments]).exception
         assert isinstance(error, regard.RegardError)
-        assert told in str(error)
+        assert reported in str(error)
     assert "no image is given" in str(run(app, ["attend", weights, "--layer", "p4.mha"]).exception)
 
 

@@ -59,7 +59,7 @@ def test_names_in_other_scripts_and_many_classes(yolo_set: Path) -> None:
         assert write_contact_sheet(load_data(yolo_set), yolo_set / "sheet.png").is_file()
 
 
-def test_other_kinds_of_file_are_refused(yolo_set: Path) -> None:
+def test_other_kinds_of_file_are_rejected(yolo_set: Path) -> None:
     with pytest.raises(RegardError, match=r"\.png or \.jpg"):
         write_contact_sheet(load_data(yolo_set), yolo_set / "sheet.pdf")
 

@@ -20,7 +20,7 @@ def test_a_small_box_is_drawn_above_a_large_one() -> None:
     assert tuple(drawn[30, 20]) == (255, 0, 0)
 
 
-def test_a_caption_stays_inside_the_picture() -> None:
+def test_a_caption_stays_inside_the_image() -> None:
     image = np.zeros((61, 83, 3), dtype=np.uint8)
     drawn = draw_boxes(image, np.array([[75.0, 0.0, 82.0, 60.0]]), ["cat"], [(0, 200, 0)], letter_height=8)
     tag = drawn[:13, 83 - text_width("cat", 8) - 4 : 74]

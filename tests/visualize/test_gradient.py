@@ -85,7 +85,7 @@ def test_the_detector_is_left_as_it_was(detector: Detector) -> None:
         detector.eval().requires_grad_(True)
 
 
-def test_a_layer_on_which_the_box_does_not_rest_is_refused() -> None:
+def test_a_layer_on_which_the_box_does_not_rest_is_rejected() -> None:
     model = regard.load("yolov5n")
     with torch.no_grad():
         model.head.m[0].bias.view(3, -1)[:, 4] = 3.0  # found at stride 8, for certain

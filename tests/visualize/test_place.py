@@ -47,7 +47,7 @@ def test_the_cell_is_drawn_over_the_pixel(point: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("point", [(-1, 0), (53, 0), (0, 37), (0, float("nan"))])
-def test_a_point_outside_is_refused(point: tuple[float, float]) -> None:
+def test_a_point_outside_is_rejected(point: tuple[float, float]) -> None:
     with pytest.raises(RegardError, match="outside the image of 53 x 37"):
         check_point(point, (37, 53))
     assert check_point((52, 36), (37, 53)) == (52, 36)

@@ -1,4 +1,4 @@
-"""Every picture is drawn for few, many, one and no classes, and shows the data it was given."""
+"""Every image is drawn for few, many, one and no classes, and shows the data it was given."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _metrics(classes: int, labelled: int) -> Metrics:
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing half-written beside it
+    assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing half-written next to it
     return np.asarray(cv2.imread(str(path)), dtype=np.uint8)
 
 
@@ -52,9 +52,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
 def test_curves_are_drawn(plot: object, classes: int, labelled: int, tmp_path: Path) -> None:
     assert callable(plot)
     path = plot(_metrics(classes, labelled), tmp_path / "new" / "curve.png")
-    picture = _read(path)
-    assert min(picture.shape[:2]) > 600
-    mean_line = (np.abs(picture.astype(int) - BLUE_BGR).sum(axis=2) < 12).sum()
+    drawn = _read(path)
+    assert min(drawn.shape[:2]) > 600
+    mean_line = (np.abs(drawn.astype(int) - BLUE_BGR).sum(axis=2) < 12).sum()
     assert (mean_line > 1000) == (labelled > 0)
 
 
@@ -70,8 +70,8 @@ def test_confusion_is_drawn(classes: int, tmp_path: Path) -> None:
 def test_training_curves_are_drawn(tmp_path: Path) -> None:
     falling = [1 / (epoch + 1) for epoch in range(11)]
     table = {"epoch": [*range(1, 12)], "train/box": falling, "val/box": falling, "AP": falling, "lr": [math.nan] * 11}
-    picture = _read(plot_training(table, tmp_path / "a" / "results.png"))
-    assert picture.shape[1] == pytest.approx(2 * 2.6 * 200, abs=2)  # panels for box and AP; lr is never known
+    drawn = _read(plot_training(table, tmp_path / "a" / "results.png"))
+    assert drawn.shape[1] == pytest.approx(2 * 2.6 * 200, abs=2)  # panels for box and AP; lr is never known
 
 
 @pytest.mark.parametrize("table", [{}, {"epoch": [1.0], "train/box": [0.5]}, {"AP": [0.1, math.nan, 0.3]}])

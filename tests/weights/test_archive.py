@@ -1,4 +1,4 @@
-"""Files that are no torch zip checkpoint are refused by what they look like."""
+"""Files that are no torch zip checkpoint are rejected by what they look like."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from regard.weights.archive import open_archive
 Forge = Callable[..., Path]
 
 
-def refusal(path: Path) -> str:
+def rejection(path: Path) -> str:
     with pytest.raises(RegardError) as caught, open_archive(path) as archive:
         archive.read("data/0")
     assert str(path) in str(caught.value)
@@ -52,37 +52,37 @@ def legacy() -> bytes:
 def test_says_what_the_file_looks_like(content: bytes, look: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    assert look in refusal(path)
+    assert look in rejection(path)
 
 
 def test_the_older_format_says_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "old.pt").write_bytes(legacy())
-    assert "save it again with torch.save" in refusal(tmp_path / "old.pt")
+    assert "save it again with torch.save" in rejection(tmp_path / "old.pt")
 
 
 def test_truncated(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(101)}, tmp_path / "whole.pt")
     whole = (tmp_path / "whole.pt").read_bytes()
     (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
-    assert "truncated or damaged" in refusal(tmp_path / "half.pt")
+    assert "truncated or damaged" in rejection(tmp_path / "half.pt")
 
 
 def test_torchscript(forge: Forge) -> None:
-    assert "TorchScript" in refusal(forge(b"N.", **{"constants.pkl": b"N."}))
+    assert "TorchScript" in rejection(forge(b"N.", **{"constants.pkl": b"N."}))
 
 
 def test_another_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.pt", "w") as archive:
         archive.writestr("word/document.xml", "")
-    assert "no data.pkl" in refusal(tmp_path / "other.pt")
+    assert "no data.pkl" in rejection(tmp_path / "other.pt")
 
 
-def test_a_bomb_is_refused_before_it_is_inflated(forge: Forge) -> None:
-    assert "compressed members" in refusal(forge(b"N.", zipfile.ZIP_DEFLATED, data__0=bytes(10_000_000)))
+def test_a_bomb_is_rejected_before_it_is_inflated(forge: Forge) -> None:
+    assert "compressed members" in rejection(forge(b"N.", zipfile.ZIP_DEFLATED, data__0=bytes(10_000_000)))
 
 
 def test_a_missing_member(forge: Forge) -> None:
-    assert "has no member 'data/0'" in refusal(forge(b"N."))
+    assert "has no member 'data/0'" in rejection(forge(b"N."))
 
 
 def test_a_member_twice(forge: Forge) -> None:
@@ -90,7 +90,7 @@ def test_a_member_twice(forge: Forge) -> None:
     with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
         warnings.simplefilter("ignore")
         archive.writestr("archive/data/0", b"5678")
-    assert "same name" in refusal(path)
+    assert "same name" in rejection(path)
 
 
 def test_members_that_claim_more_than_the_file(forge: Forge) -> None:
@@ -100,13 +100,13 @@ def test_members_that_claim_more_than_the_file(forge: Forge) -> None:
     start = data.index(entry, data.index(entry) + 1)
     data[start + 20 : start + 28] = struct.pack("<II", 2**31, 2**31)  # compressed and plain size in the directory
     path.write_bytes(data)
-    assert "larger than the file" in refusal(path)
+    assert "larger than the file" in rejection(path)
 
 
 def test_changed_numbers_are_noticed(forge: Forge) -> None:
     path = forge(b"N.", data__0=b"1234")
     path.write_bytes(path.read_bytes().replace(b"1234", b"1235"))
-    assert "damaged" in refusal(path)
+    assert "damaged" in rejection(path)
 
 
 def test_reads_a_member_whole(forge: Forge) -> None:

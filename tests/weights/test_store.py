@@ -1,4 +1,4 @@
-"""The project's own files: read back as written, refused when they are anything else."""
+"""The project's own files: read back as written, rejected when they are anything else."""
 
 from __future__ import annotations
 

@@ -324,7 +324,7 @@ def test_random_damage_is_one_clear_error(tmp_path: Path) -> None:
     torch.save({"a": torch.arange(7), "b": [torch.randn(3, 5).half()], "c": OrderedDict(d="e")}, whole)
     random.seed(0)
     path = tmp_path / "damaged.pt"
-    refused = 0
+    rejected = 0
     for trial in range(300):
         data = bytearray(whole.getvalue())
         if trial % 3 == 0:
@@ -332,8 +332,8 @@ def test_random_damage_is_one_clear_error(tmp_path: Path) -> None:
         for _ in range(trial % 3):
             data[random.randrange(len(data))] ^= 1 << random.randrange(8)
         path.write_bytes(data)
-        refused += isinstance(outcome(path), str)
-    assert 100 <= refused < 300
+        rejected += isinstance(outcome(path), str)
+    assert 100 <= rejected < 300
 
 
 def test_random_damage_inside_the_pickle(forge: Forge) -> None:

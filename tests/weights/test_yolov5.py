@@ -197,7 +197,7 @@ def test_a_plain_state_dict(wrapped: bool, define: Define, tmp_path: Path) -> No
 def test_models_of_other_kinds(dotted: str, yaml_file: str | None, said: str, define: Define, tmp_path: Path) -> None:
     model = model_of(define, dotted)
     model.yaml = {**GRAPH, "yaml_file": yaml_file} if yaml_file else GRAPH
-    refused({"model": model, "ema": None}, said, tmp_path)
+    rejected({"model": model, "ema": None}, said, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_models_of_other_kinds(dotted: str, yaml_file: str | None, said: str, de
 def test_heads_of_other_kinds(head: str, said: str, define: Define, tmp_path: Path) -> None:
     model = model_of(define)
     model.model.append(define(head)())
-    refused(model, said, tmp_path)
+    rejected(model, said, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_heads_of_other_kinds(head: str, said: str, define: Define, tmp_path: Pa
     ],
 )
 def test_contents_of_other_kinds(content: object, said: str, tmp_path: Path) -> None:
-    refused(content, said, tmp_path)
+    rejected(content, said, tmp_path)
 
 
 def test_graphs_and_modules_without_end(define: Define, tmp_path: Path) -> None:
@@ -241,14 +241,14 @@ def test_graphs_and_modules_without_end(define: Define, tmp_path: Path) -> None:
     for _ in range(40):
         doubled = [doubled, doubled]
     model.yaml = {**GRAPH, "head": doubled}
-    refused(model, "graph is nested or repeated too often", tmp_path)
+    rejected(model, "graph is nested or repeated too often", tmp_path)
     model = model_of(define)
     model.model[1].itself = nn.Sequential()
     model.model[1].itself._modules["0"] = model.model[1]
-    refused(model, "modules are nested or repeated too often", tmp_path)
+    rejected(model, "modules are nested or repeated too often", tmp_path)
 
 
-def refused(content: object, said: str, folder: Path) -> None:
+def rejected(content: object, said: str, folder: Path) -> None:
     path = folder / "other.pt"
     torch.save(content, path)
     with pytest.raises(RegardError) as caught:
@@ -271,7 +271,7 @@ def test_random_damage_is_one_clear_error(define: Define, tmp_path: Path) -> Non
     pickled = next(name for name in members if name.endswith("data.pkl"))
     honest = members[pickled]
     random.seed(2)
-    refused = 0
+    rejected = 0
     for _ in range(300):
         data = bytearray(honest)
         data[random.randrange(len(data))] ^= 1 << random.randrange(8)
@@ -281,5 +281,5 @@ def test_random_damage_is_one_clear_error(define: Define, tmp_path: Path) -> Non
         try:
             read_yolov5(path)
         except RegardError:
-            refused += 1
-    assert 50 < refused < 300
+            rejected += 1
+    assert 50 < rejected < 300

@@ -1,4 +1,4 @@
-"""Checks of data and seeds before a study: what may change or coincide without anybody noticing."""
+"""Checks before a study: changed files, seeds without an effect, images in several splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_seeds(builder: VariantBuilder) -> dict[str, str]:
     """Hash the base's starting point and the first batch of each seed; no two may be equal.
 
     Raises:
-        RegardError: two seeds would give the same run, such as one image without augmentation would.
+        RegardError: two seeds would give the same run, for example with one image and no augmentation.
     """
     plan, seen = builder.plan, dict[str, int]()
     for seed in plan.seeds:
@@ -71,7 +71,7 @@ def checksum(data: DetectionDataset) -> str:
 
 
 def overlap_lines(data: DetectionDataset) -> list[str]:
-    """State how many images of val and of test are also used for training, a sentence each; empty if there are none."""
+    """State how many images of val and of test are also used for training, one sentence each; empty if none are."""
     lines = []
     for split in ("val", "test"):
         samples = data.splits.get(split, ())

@@ -52,7 +52,7 @@ def print_lines(console: Console, lines: list[str], *, wrap: bool = True, style:
 
 
 def print_verdict(study: StudyRecord, console: Console) -> None:
-    """Print the results, a sentence each, the seeds still needed, and the path of the report."""
+    """Print one sentence per result, the number of seeds still needed, and the path of the report."""
     results = analyse(study)
     lines = sentences(study, results)
     if any(judgement.verdict is Verdict.CANT_TELL for judgement in results.judgements.values()):

@@ -1,4 +1,4 @@
-"""Detectors as the subject of a study: how a run of one is started, trained, measured, costed and shown."""
+"""Detectors as the subject of a study: starting, training and evaluating a run, its costs and its attention maps."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DetectorTrainable:
         plan: the study's plan, JSON-ready.
         settings: `TrainSettings` of the run, JSON-ready, with nothing left for its machine to decide.
         limit: number of images used of each split; 0 uses all.
-        builder: of the plan's variants; made of the plan if None.
+        builder: builds the variants of the plan; created from the plan if None.
     """
 
     def __init__(

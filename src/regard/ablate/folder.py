@@ -45,11 +45,11 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the things that a study compares.
+    """One variant of a study.
 
     Attributes:
         name: unique in the study, such as ``SE@sppf``; the base comes first.
-        role: what it is there for. Variants are judged; controls are shown next to them.
+        role: its purpose. Variants are judged; controls are shown next to them.
         controls: for a capacity control, the variant that it has the capacity of.
         note: a remark, such as how close the capacities are.
         model: the file that describes it, relative to the study's folder; "" if there is none.

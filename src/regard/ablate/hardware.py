@@ -1,4 +1,4 @@
-"""The hardware that all runs of a study compute on, settled once when it begins."""
+"""The hardware of all runs of a study, determined once when the study begins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regard.training.precision import Precision, resolve
 
 @dataclass(frozen=True)
 class Hardware:
-    """What "auto" means to a study, so that the runs of a pair never differ in it.
+    """What "auto" means in a study; determined once, so that the runs of a pair do not differ.
 
     Attributes:
         device: "cpu", "cuda" or "mps".

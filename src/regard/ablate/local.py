@@ -20,7 +20,7 @@ from regard.training.folder import RunFolder
 ProcessSource = ForkServer | SpawnedProcesses
 
 ATTEMPTS = 3
-"""Number of times that a run's process may die without finishing an epoch before the run is given up."""
+"""Number of times that the process of a run may die without finishing an epoch before the run fails."""
 
 PAUSE = 0.1
 """Seconds between checks of the processes."""

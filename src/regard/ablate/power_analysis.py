@@ -1,4 +1,4 @@
-"""What a study will take and could detect, before it starts: its runs, its time, its disk space, its power.
+"""Estimates before a study starts: its number of runs, time, disk space and statistical power.
 
 Each variant is trained for two short epochs on a few images, in a separate process.
 """

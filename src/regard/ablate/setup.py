@@ -1,4 +1,4 @@
-"""How a study is set up, or opened again: what is settled once, and the start and the job of each run."""
+"""Setting up a study, or opening it again: what is determined once, and the start and the job of each run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def create_study(
     *,
     measure: bool,
 ) -> Document:
-    """Settle all that must not change during a study, and write it.
+    """Determine everything that must not change during a study, and write it.
 
     Args:
         study: the folder.
@@ -134,7 +134,7 @@ def open_study(study: StudyFolder, plan: StudySettings, experiment: Experiment, 
         study: the folder.
         plan: the settings.
         experiment: what is compared.
-        hardware: of all runs, for a study that has not settled it.
+        hardware: of all runs, for a study whose file does not contain it.
 
     Raises:
         RegardError: its plan, its data or a file that the plan names has changed.

@@ -1,4 +1,4 @@
-"""What a study asks of the thing that it compares: a `Trainable` for each run, and an `Experiment` that makes them.
+"""The interface of what a study compares: a `Trainable` for each run, and an `Experiment` that creates them.
 
 A detector is one implementation (`regard.ablate.detector`). Anything that can be started from a seed, trained for a
 budget and measured on a split can be studied in the same way, with the same pairing, statistics, resuming and report.
@@ -108,7 +108,7 @@ class Trainable(Protocol):
 
 
 class Experiment:
-    """What a study compares: its variants, and how a run of each is made. Subclasses add what they can.
+    """What a study compares: its variants, and how their runs are created. Subclasses override what they support.
 
     Args:
         trainable: class of the runs, at the top level of a module, so that another process can import it.

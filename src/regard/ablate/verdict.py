@@ -155,7 +155,7 @@ class PowerAnalysis:
     Attributes:
         sd: standard deviation of paired differences, pooled over the comparisons of variants and capacity controls
             with the base; NaN if unknown. The noise control has another order of images, so its differences vary more.
-        power: probability to call a true difference of the MDE at the planned seeds, at the strictest step of Holm's.
+        power: probability of detecting a true difference of the MDE with the planned seeds, at Holm's strictest step.
         seeds: that would give a power of 0.8; None if not even 1,000 would, or if ``sd`` is NaN.
         seeds_range: the same with ``sd`` at its lower and upper 90 % limit.
     """

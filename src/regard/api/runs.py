@@ -256,7 +256,7 @@ def attend(
         ('channel', (1, 64))
     """
     if not is_single_image(image):
-        next(frames(image), None)  # raises an error of its own if there is no such file
+        next(frames(image), None)  # raises an error if there is no such file
         raise RegardError(f"{image!r} is not a single image", expected="an image file, a URL or an (H, W, 3) array")
     pixels = next(frames(image)).image
     model = as_detector(model)

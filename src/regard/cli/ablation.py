@@ -1,4 +1,4 @@
-"""The commands that find out whether a change improves a model: ablate, ablate status."""
+"""The commands `ablate` and `ablate status`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ Resource = Annotated[
     list[str] | None,
     typer.Option(help="With --ray: another resource per run, as a100=0.5. May be given several times."),
 ]
-Placement = Annotated[Literal["spread", "pack"], typer.Option(help="With --ray: over the nodes, or filling one first.")]
+Placement = Annotated[
+    Literal["spread", "pack"],
+    typer.Option(help="With --ray: spread the runs over the nodes, or fill one node first."),
+]
 
 app = typer.Typer(invoke_without_command=True, subcommand_metavar="[status FOLDER]")
 
@@ -59,7 +62,7 @@ def ablate(
     plan: Given,
     output: Output = Path("runs/ablate"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print what the study would take and could detect.")
+        bool, typer.Option("--dry-run", help="Only print what the study would need and detect.")
     ] = False,
     processes: Processes = None,
     retry_failed: Retry = False,
@@ -86,7 +89,7 @@ def ablate(
     if dry_run:
         power_analysis.dry_run(chosen, console, processes=processes)
         if ray:
-            console.print(f"all of this was measured on this machine; the cluster at {ray} was not asked", markup=False)
+            console.print(f"all of this was measured on this machine, not on the cluster at {ray}", markup=False)
         return
     study = run_study(
         chosen,

@@ -6,7 +6,7 @@ A command takes the fields of a settings class by `with_settings`::
     def train(model: Model, *, settings: Given) -> None:
         run = TrainSettings(**settings)
 
-``settings`` then holds only what the user gave, so that a file may supply the rest.
+``settings`` then contains only what the user gave, so that a file may supply the other values.
 """
 
 from __future__ import annotations

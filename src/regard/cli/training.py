@@ -89,7 +89,7 @@ def _start(
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for its two studies.")] = Path("runs/demo"),
 ) -> None:
-    """Run a small study on drawn images: does a layer that sees the whole image help? A few minutes; resumable."""
+    """Run a small study on drawn images: does a layer that sees the whole image help? It takes a few minutes."""
     from regard.demo import run_demo
 
     run_demo(output)

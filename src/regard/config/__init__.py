@@ -1,4 +1,4 @@
-"""Every setting and its default, in one place; options, signatures and documentation are generated from here."""
+"""All settings and their defaults, in one place; options, signatures and documentation are generated from here."""
 
 from __future__ import annotations
 

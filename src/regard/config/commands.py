@@ -31,7 +31,7 @@ Iou = Annotated[
     Option(flags=("--iou", "--iou-thres")),
 ]
 MaxDet = Annotated[int, Field(ge=1, description="Largest number of detections per image")]
-MultiLabel = Annotated[bool, Field(description="Let every class above the threshold make a detection of its own")]
+MultiLabel = Annotated[bool, Field(description="Make a separate detection for every class above the threshold")]
 ClassIndices = Annotated[tuple[int, ...], Field(description="Indices of the classes to keep; empty keeps all")]
 
 

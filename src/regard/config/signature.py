@@ -1,4 +1,4 @@
-"""Settings as keyword arguments: what ``inspect.signature`` and ``help`` show, and what type checkers know.
+"""Settings as keyword arguments: for ``inspect.signature``, ``help`` and type checkers.
 
 `accepts` puts the fields of a settings class into the signature and the docstring of a function that takes
 ``**settings``. Type checkers read `regard.config.keywords` instead, which docs/make_settings.py writes from the same

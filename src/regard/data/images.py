@@ -81,7 +81,7 @@ class ImageFile:
         return self._read(next(flag for least, flag in REDUCED if shrink >= least))
 
     def _read(self, flag: int) -> NDArray[np.uint8]:
-        if not is_file(self.path):  # OpenCV would print a warning of its own
+        if not is_file(self.path):  # otherwise OpenCV would print a warning
             raise RegardError("the image file does not exist", file=self.path)
         bgr = _decode(self.path, flag)
         if bgr is None:

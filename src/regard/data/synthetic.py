@@ -96,8 +96,8 @@ def scene(seed: int, split: str, index: int, colours: int = 3) -> Scene:
     """Lay out one scene of the data set; only the first ``colours`` of the four colours are used.
 
     Example:
-        >>> picture = scene(seed=0, split="train", index=7)
-        >>> picture.name, picture.read().shape, int(picture.is_odd.sum())
+        >>> image = scene(seed=0, split="train", index=7)
+        >>> image.name, image.read().shape, int(image.is_odd.sum())
         ('synthetic/0/train/00007', (128, 128, 3), 1)
     """
     rng = _generator(seed, split, index, _LAYOUT)

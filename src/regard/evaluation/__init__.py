@@ -1,4 +1,4 @@
-"""What a detector is worth on labelled images."""
+"""Evaluation of a detector on labelled images."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Average precision by the COCO protocol, through faster-coco-eval, and detections as a COCO results file.
 
 Lin et al., Microsoft COCO, arXiv:1405.0312; the protocol is that of pycocotools: greedy matching by score, crowds
-neither right nor wrong, 10 IoU thresholds, 101 recall levels, the 100 best detections of an image and class.
+neither correct nor wrong, 10 IoU thresholds, 101 recall levels, the 100 best detections per image and class.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def save_coco_json(
     """Write a COCO results file with the data set's own image ids.
 
     Args:
-        path: where to; replaced when it is there.
+        path: the file; an existing one is replaced.
         detections: of each record.
         records: give the image ids.
         category_ids: the ids of the classes in the data set's COCO file; by default their indices.

@@ -1,4 +1,4 @@
-"""Which detections are right: by class and IoU threshold, what follows from that, and the confusion of classes.
+"""Matching of detections with labels by class and IoU threshold, precision and recall, and the confusion of classes.
 
 Detections are matched with labels once, as in COCO. Precision, recall, and the AP of a weighted set of images, as a
 bootstrap over images needs it, are sums over the matches.
@@ -24,7 +24,7 @@ MOST = 100
 CONFUSION_CONFIDENCE = 0.25
 CONFIDENCE = np.linspace(0, 1, 1001)
 CELLS = 2**22
-"""Weights that are held in memory at a time."""
+"""Number of weights in memory at a time."""
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""What an evaluation measured, as plain values that print as a table."""
+"""Results of an evaluation, as plain values that print as a table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Curves:
-    """Data for plots, at IoU 0.5, one row a class; NaN where the data have no box of it.
+    """Data for plots, at IoU 0.5, one row per class; NaN where the data have no box of it.
 
     Attributes:
         confidence: (T,) thresholds from 0 to 1.
@@ -58,7 +58,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Speed:
-    """Milliseconds an image, on average.
+    """Average milliseconds per image.
 
     Attributes:
         preprocess: waiting for the loader, moving to the device, scaling to 0..1.
@@ -73,11 +73,11 @@ class Speed:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a detector is worth on a set of labelled images.
+    """Metrics of a detector on a set of labelled images.
 
-    AP follows the COCO protocol (101 recall levels, 100 best detections an image and class). Precision, recall and F1
+    AP follows the COCO protocol (101 recall levels, 100 best detections per image and class). Precision, recall and F1
     are means over the classes that the data have, at IoU 0.5 and at the one confidence, of 0, 0.001 ... 1, where the
-    mean F1 is greatest. Measures without any labelled box to measure on are NaN.
+    mean F1 is greatest. Metrics without any labelled box are NaN.
 
     Attributes:
         ap: mean over IoU 0.50, 0.55 ... 0.95, the headline number of COCO.
@@ -86,12 +86,12 @@ class Metrics:
         ap_small: `ap` of objects below 32 x 32 pixels of area.
         ap_medium: from 32 x 32 to 96 x 96.
         ap_large: above.
-        precision: the part of detections that are right.
-        recall: the part of labelled boxes that are found.
+        precision: fraction of the detections that are correct.
+        recall: fraction of the labelled boxes that are detected.
         f1: mean of the harmonic means of the two, class by class.
-        confidence: where these three are taken.
+        confidence: threshold at which these three are computed.
         images: number of images.
-        per_class: one entry a class, in the order of their indices.
+        per_class: one entry per class, in the order of their indices.
         confusion: (classes + 1, classes + 1) counts at confidence 0.25 and IoU 0.5; rows are what is labelled,
             columns the detected class; the last row and column are background.
         curves: precision and recall against confidence and each other.
@@ -148,7 +148,7 @@ class Metrics:
         text += f". Precision, recall and F1 at confidence {self.confidence:.3f}."
         if self.speed:
             s = self.speed
-            text += f"\nms an image: preprocess {s.preprocess:.1f}, network {s.network:.1f}, NMS {s.nms:.1f}"
+            text += f"\nms per image: preprocess {s.preprocess:.1f}, network {s.network:.1f}, NMS {s.nms:.1f}"
         return text
 
 

@@ -1,4 +1,4 @@
-"""A detector measured over a whole set of labelled images."""
+"""Evaluation of a detector on a whole set of labelled images."""
 
 from __future__ import annotations
 

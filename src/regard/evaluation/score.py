@@ -1,4 +1,4 @@
-"""From detections and labels to `Metrics`: no files, no printing, quick enough for every epoch of a training."""
+"""From detections and labels to `Metrics`, fast enough for every epoch of a training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def score(
     """Measure detections against labels.
 
     Args:
-        detections: what was found in each record's image, with its ``image_size``.
+        detections: those of each record's image, with its ``image_size``.
         records: the labelled images, in the same order.
         names: class names by class id; no detection or label may have another class.
         speed: how long it took, to be kept with the rest.

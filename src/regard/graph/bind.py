@@ -1,6 +1,6 @@
 """From the arguments of a layer in a graph to the call of its constructor, and back to YOLOv5's positional form.
 
-Only this file knows YOLOv5's convention: output channels come first and unscaled, the options follow in order.
+Only this file depends on YOLOv5's convention: output channels come first and unscaled, the options follow in order.
 """
 
 from __future__ import annotations

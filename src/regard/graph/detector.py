@@ -61,7 +61,7 @@ class Detector(nn.Module):
 
     @property
     def spec(self) -> ModelSpec:
-        """The graph, with the values that the head holds now, such as its anchors."""
+        """The graph, with the current values of the head, such as its anchors."""
         return replace(self._spec, **self.head.graph_values())
 
     @spec.setter

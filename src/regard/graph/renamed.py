@@ -24,7 +24,7 @@ RENAMED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def with_new_names(module: str, options: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Options of a layer by the names that it knows, with a ``DeprecationWarning`` for each old name.
+    """Options of a layer by their current names, with a ``DeprecationWarning`` for each old name.
 
     A layer that still has an option of an old name, such as a user's own, keeps it.
 

@@ -6,7 +6,7 @@ scale s for each channel that starts from 0.01. Each block is z = x + A(BN(x)), 
 its 7 x 7 position perceiver, and the FFN two convolutions of ratio 2 (section 3.4).
 
 Written from the paper, which leaves open where batch norm stands: here before the attention, and in the convolutions.
-Published weights do not fit. Where the block changes the number of channels there is no sum.
+Published weights cannot be loaded. Where the block changes the number of channels there is no sum.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FIRST_SCALE = 0.01
 
 
 class A2C2f(nn.Module):
-    """Blocks of area attention one after another, all of whose maps are joined.
+    """Consecutive blocks of area attention, whose maps are all concatenated.
 
     Args:
         in_channels: channels of the input.

@@ -9,7 +9,7 @@ from regard.nn.conv import Conv, batch_norm
 
 
 class AttentiveBlock(nn.Module):
-    """What C2PSA and A2C2f stack, each with its own attention.
+    """The block that C2PSA and A2C2f repeat, each with a different attention.
 
     Args:
         attention: keeps the number of channels.

@@ -1,7 +1,7 @@
 """C3 with any attention of the catalogue in its bottlenecks: `C3Attention: {attention: CBAM}`.
 
 After the cross-stage-partial block (Wang et al., 1911.11929, as in YOLOv5): half of the channels pass a stack of
-bottlenecks, y = x + A(F(x)), F the two convolutions of the bottleneck and A the attention, which stands where SE stands
+bottlenecks, y = x + A(F(x)), F the two convolutions of the bottleneck and A the attention, which is placed as SE is
 in a residual block (1709.01507, figure 3): behind the convolutions and before the sum.
 """
 
@@ -49,7 +49,7 @@ class C3Attention(C3):
         groups: groups of their 3x3 convolutions.
         expansion: hidden channels as a fraction of the output's; the attention works on these.
         options: of the attention, by name.
-        repeats: bottlenecks in the stack, each with attention of its own.
+        repeats: bottlenecks in the stack, each with separate attention.
 
     Raises:
         RegardError: there is no such attention, it has no such option, or the hidden channels do not suit it.

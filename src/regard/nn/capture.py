@@ -37,8 +37,8 @@ class Capture:
 
         Args:
             name: of an attention layer.
-            query: (row, column) of the position whose row of weights is wanted, on the layer's map, the first if it
-                reads several; the centre if None.
+            query: (row, column) of the position whose weights are computed, on the layer's map, the first if it reads
+                several; the centre if None.
 
         Raises:
             RegardError: no attention layer has this name, it has not run, or ``query`` lies outside its map.

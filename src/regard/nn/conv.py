@@ -1,4 +1,4 @@
-"""Convolution with batch norm and activation, and the layers that only move or join feature maps."""
+"""Convolution with batch norm and activation, and layers that only rearrange or concatenate feature maps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Conv(nn.Module):
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; as many as the input where not given.
+        out_channels: channels of the output; as many as the input if not given.
         kernel_size: side of the square kernel.
         stride: step in pixels.
-        padding: zeros on each side; half the kernel where not given, which keeps the size at stride 1.
-        groups: channel groups that do not see each other.
+        padding: zeros on each side; half the kernel if not given, which keeps the size at stride 1.
+        groups: number of channel groups, which are convolved separately.
         activation: whether SiLU follows.
     """
 
@@ -86,7 +86,7 @@ class Focus(nn.Module):
 
 
 class Concat(nn.Module):
-    """Several maps of one size joined, on channels by default.
+    """Concatenation of several maps of one size, along the channels by default.
 
     Args:
         in_channels: channels of each input.

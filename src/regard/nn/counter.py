@@ -93,7 +93,7 @@ class FusedFunctions(TorchFunctionMode):
 
 
 class WithoutMixing(nn.Module):
-    """A layer that runs as it is, but for its mixing: values are passed on as they are.
+    """A layer that runs without its mixing: values are passed on unchanged.
 
     Args:
         module: the layer; nothing in it has to be declared.
@@ -109,7 +109,7 @@ class WithoutMixing(nn.Module):
 
 
 def forward_without_mixing(module: nn.Module, *inputs: Any) -> Any:
-    """Run a module as it is, but for its mixing: what no cheaper kind of attention could be faster than."""
+    """Run a module without its mixing: no cheaper kind of attention could be faster."""
 
     def leave_out(_step: Callable[..., Tensor], _inputs: tuple[Any, ...], without: Tensor) -> Tensor:
         return without
@@ -200,7 +200,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _keep(self, tensor: Tensor) -> Tensor:
         if _key(tensor) not in self._kept:
-            self._kept[_key(tensor)] = tensor  # held, so that no storage is used twice
+            self._kept[_key(tensor)] = tensor  # kept, so that no storage is used twice
             self.activation_bytes += tensor.untyped_storage().nbytes()
         return tensor
 

@@ -17,7 +17,7 @@ class Gated(nn.Module):
         module: the gated module; its output has its input's shape.
 
     Attributes:
-        gamma: the gate, a scalar; trained without weight decay and with a learning rate of its own.
+        gamma: the gate, a scalar; trained without weight decay and with a separate learning rate.
     """
 
     def __init__(self, module: nn.Module) -> None:

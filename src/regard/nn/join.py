@@ -1,4 +1,4 @@
-"""Feature maps joined on their channels, with gradients that lie densely in memory."""
+"""Concatenation of feature maps along channels, with gradients that are dense in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHORT = 64
 def join(maps: Sequence[Tensor]) -> Tensor:
     """[(B, C_i, H, W)] -> (B, sum C_i, H, W): ``torch.cat`` on channels, faster to train on a processor.
 
-    The gradient that ``torch.cat`` hands back to a map is a slice of the whole. With channels last its dense runs are
+    The gradient that ``torch.cat`` passes back to a map is a slice of the whole. With channels last its dense runs are
     only as long as the map has channels, and below a vector's length PyTorch's kernels go element by element: the
     backward pass of SiLU is then up to twelve times as slow (bfloat16, 16 channels), and a copy costs far less.
     """
@@ -32,7 +32,7 @@ def _with_dense_gradient(x: Tensor) -> Tensor:
 
 
 class _DenseGradient(torch.autograd.Function):
-    """Its input, whose gradient is copied into one piece."""
+    """The identity, whose gradient is copied to contiguous memory."""
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ b_q = W_o [sum_l sum_k A_hlqk v_hl(phi_l(p_q) + D_hlqk) for h in heads], with we
 all levels. Queries are the positions of the first map; phi_l takes the middle of a cell to the same place of the image
 on level l; offsets D count in positions of that level. The rest is as in ``regard.nn.attention.deformable``.
 
-Deviations: queries are a map; maps may have different channels, each with a projection of its values of its own, where
-the paper brings all to 256 channels before. The map is the output; the input is not added.
+Deviations: queries are a map; maps may differ in channels, each with a separate projection of its values, where
+the paper first projects all of them to 256 channels. The map is the output; the input is not added.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MultiScaleDeformable(nn.Module):
 
     Args:
         in_channels: channels of each map; the first's are those of the output, a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels[0] / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels[0] / num_heads`` channels.
         points: of each query, head and map.
 
     Raises:

@@ -6,7 +6,7 @@ y = z + FFN(z), with queries and keys half as wide as values and batch norm for 
 1x1 convolution. C2PSA stacks the blocks, where YOLOv10 has one.
 
 Written from the papers, which leave open the ratio of the FFN (here 2) and where batch norm stands (here before the
-attention, and in the FFN's convolutions). Published weights do not fit.
+attention, and in the FFN's convolutions). Published weights cannot be loaded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class HalfKeyAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of twice ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels of values.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels of values.
     """
 
     def __init__(self, in_channels: int, num_heads: int = 4) -> None:

@@ -1,4 +1,4 @@
-"""Plain residual convolutions, whose width can be set to any capacity: what an attention module is compared with.
+"""Plain residual convolutions of any width, used as the capacity control of an attention module.
 
 The bottleneck of ResNet (He et al., 1512.03385, figure 5, right): y = x + W3 f(W2 f(W1 x)), with W1 and W3 1x1
 convolutions and W2 a 3x3 one on ``hidden`` channels. Deviations: SiLU for ReLU as everywhere in YOLOv5, and nothing
@@ -18,7 +18,7 @@ class ResidualConvolutions(nn.Module):
 
     Args:
         in_channels: channels of the input and the output.
-        hidden: channels between the convolutions; a quarter of the input's where not given.
+        hidden: channels between the convolutions; a quarter of the input's if not given.
 
     Raises:
         RegardError: ``hidden`` is not positive.

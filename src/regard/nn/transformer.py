@@ -2,7 +2,7 @@
 
 Every position of the map is a token. Deviations from the published encoder, kept so that checkpoints fit:
 the position term is a linear layer of the tokens themselves, there is no normalisation and no activation,
-and the projections q, k, v stand before those that ``nn.MultiheadAttention`` has of its own.
+and the projections q, k, v precede those inside ``nn.MultiheadAttention``.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def predict_iter(
     """Yield each frame, in order, with its detections; see `predict`.
 
     The next frames are read while the detector computes, and a predictor that was opened for several images at a time
-    gets them; a few, and no more, are held in memory.
+    gets them; only a few are kept in memory.
     """
     require_positive(imgsz=imgsz, batch=batch)
     warn_of_nms_inside(predictor, settings)

@@ -39,8 +39,8 @@ def save_detections(
     Sources with the same base name get numbers (``cat.jpg``, ``cat_2.jpg``), so that none replaces another.
 
     Args:
-        stream: frames with what was found in them.
-        folder: made where it does not exist.
+        stream: frames with their detections.
+        folder: created if it does not exist.
         files: which files to write: an annotated image per image and an mp4 per video; ``labels/<name>.txt`` per
             frame in YOLO form (class, then centre and size as fractions), empty where nothing was found; all
             detections, in pixels, as ``detections.json`` and ``detections.csv``.
@@ -211,7 +211,7 @@ def _frame_number(frame: Frame) -> str:
 
 
 def _encoded(text: str) -> bytes:
-    """Encode text in which file names may have bytes that are not UTF-8; those become escapes that JSON knows too."""
+    """Encode text in which file names may have bytes that are not UTF-8; those are escaped, as JSON allows."""
     return text.encode(errors="backslashreplace")
 
 

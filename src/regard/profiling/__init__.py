@@ -1,4 +1,4 @@
-"""What a detector's attention costs in time, memory and FLOPs, and whether a cheaper variant could matter."""
+"""Time, memory and FLOPs of a detector's attention, and whether a cheaper variant could matter."""
 
 from regard.nn.counter import Cost, count, count_on_map, forward_without_mixing
 

@@ -1,4 +1,4 @@
-"""Advice in words: whether a cheaper variant of an attention row is worth trying, and which."""
+"""Advice: whether a cheaper variant of an attention layer could speed up the model, and which."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from regard.nn.counter import count_on_map
 from regard.profiling.bound import Bound
 
 WORTH_IT = 1.05
-"""Times as fast that the whole model has to be able to become before a swap is advised."""
+"""Least possible speed-up of the whole model for which a replacement is advised."""
 NAMED = 4
-"""Variants that an advice names at most."""
+"""Largest number of variants that an advice names."""
 NOT_A_VARIANT = ("channel", "spatial", "channel and spatial", "convolution")
 """Families in which positions do not attend to one another."""
 
@@ -63,12 +63,12 @@ def variants_for(attention: Sequence[nn.Module], shape: tuple[int, ...], now: in
 
 
 def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
-    """State whether a replacement could be worth it.
+    """State whether a replacement could speed up the model.
 
     Args:
         bound: of the row.
         share: of the mixing in the model's FLOPs, 0..1.
-        variants: from ``variants_for``; None for a block with attention of its own, which takes no other.
+        variants: from ``variants_for``; None for a block whose attention cannot be exchanged.
     """
     head = f"{bound.row}: its mixing is {share:.1%} of the model's FLOPs."
     best = max(bound.by_time, bound.by_flops)

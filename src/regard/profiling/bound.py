@@ -1,4 +1,4 @@
-"""What the best cheaper variant of an attention row could bring to the whole model (Amdahl, 1967).
+"""Largest speed-up of the whole model by a cheaper variant of an attention layer (Amdahl, 1967).
 
 A variant replaces the mixing: the products of queries, keys and values, N^2 of them in plain self-attention. If mixing
 cost nothing, the model would still do everything else, so total / (total - mixing) is more than any variant can reach:

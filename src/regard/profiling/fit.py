@@ -1,4 +1,4 @@
-"""Whether attention of quadratic memory fits into the machine, asked before training starts."""
+"""Check before training that attention of quadratic memory fits into the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from regard.profiling.advice import NAMED, variants_for
 from regard.profiling.memory import available_bytes
 
 MUCH_LESS = 4
-"""Times less memory that a variant has to take to be named."""
+"""A variant is suggested if it needs at least this many times less memory."""
 
 
 def check_attention_fits(detector: Detector, imgsz: int, batch: int, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""How long a detector and each of its rows take: medians over repeats, variants taken in turn in one run."""
+"""Latency of a detector and of each of its rows: medians over repeats, variants taken in turn in one run."""
 
 from __future__ import annotations
 

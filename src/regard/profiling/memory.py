@@ -1,4 +1,4 @@
-"""How much memory a forward pass holds, measured, and how much there is."""
+"""Measured memory of a forward pass, and the memory available."""
 
 from __future__ import annotations
 

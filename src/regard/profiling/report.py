@@ -1,4 +1,4 @@
-"""The report of `regard cost`: every row's FLOPs, time and memory, and what a cheaper attention could bring."""
+"""The report of `regard cost`: FLOPs, time and memory of every row, and the bound for cheaper attention."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CostRow:
         flops: for one image; a multiplication and an addition count as two.
         mixing_flops: the part in which attention multiplies queries, keys and values.
         milliseconds: measured, the median over repeats, for one image.
-        peak_mib: most memory held beyond what was there when the row began, in MiB, measured for one image.
+        peak_mib: peak memory beyond what was allocated when the row began, in MiB, measured for one image.
     """
 
     name: str
@@ -54,8 +54,8 @@ class CostReport:
     """What a detector costs.
 
     Attributes:
-        rows: one a layer.
-        bounds: of every row that mixes: what any cheaper variant could bring.
+        rows: one per layer.
+        bounds: of every row that mixes: the largest speed-up by any cheaper variant.
         variants: cheaper modules of the catalogue for these rows, by the row's name; None for a block whose
             attention is its own, such as C2PSA.
         advice: the same in words.
@@ -118,7 +118,7 @@ class CostReport:
             f", {mixing / self.flops:.1%} of them mixing by attention" if mixing else ", no attention that mixes"
         )
         return (
-            f"{self.flops / 1e9:.1f} GFLOPs{attention}; {self.milliseconds:.1f} ms an image at {self.imgsz} px "
+            f"{self.flops / 1e9:.1f} GFLOPs{attention}; {self.milliseconds:.1f} ms per image at {self.imgsz} px "
             f"on {self.device}"
         )
 
@@ -144,7 +144,7 @@ _BOUND_HEADINGS = ("name", "by FLOPs", "by time", "spread")
 
 
 def cost(detector: Model, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostReport:
-    """Measure a detector where it is, for one square image, and bound what a cheaper attention could bring.
+    """Measure a detector on its device for one square image, and bound the speed-up by cheaper attention.
 
     Args:
         detector: on the device that is to be measured, or what ``regard.load`` takes.

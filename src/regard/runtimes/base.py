@@ -157,7 +157,7 @@ def first_call_alone(run: Run) -> Run:
     """Let several threads call ``run``, but none before the first call has ended.
 
     On their first call bindings fill static variables. In OpenVINO's (2026.4) a second thread that comes meanwhile
-    waits for that while it holds Python's lock, which the first one needs, and both wait for ever.
+    waits for that while it has Python's lock, which the first one needs, and both wait forever.
     """
     lock, is_open = threading.Lock(), threading.Event()
 

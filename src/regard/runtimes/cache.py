@@ -46,7 +46,7 @@ class Entry(Settings):
 
 
 def size_limit() -> int:
-    """Number of bytes that the cache may hold: ``$REGARD_CACHE_MB`` megabytes, or 2,000."""
+    """Largest size of the cache in bytes: ``$REGARD_CACHE_MB`` megabytes, or 2,000."""
     asked = os.environ.get(LIMIT_VARIABLE, "")
     return (int(asked) if asked.isdigit() else DEFAULT_MEGABYTES) * 1_000_000
 

@@ -1,4 +1,4 @@
-"""What a lower precision costs on the user's own labelled images; measured once, and kept."""
+"""Loss of AP by a lower precision on the user's labelled images; measured once and cached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from regard.config import Settings
 from regard.types import Predictor
 
 MAX_AP_LOSS = 0.002
-"""AP that a lower precision may cost at most."""
+"""Largest loss of AP that a lower precision may cause."""
 
 SPLITS = ("val", "test", "train")
 
@@ -22,8 +22,8 @@ class Calibration(Settings):
 
     Attributes:
         data: the data set.
-        split: the part of it that was measured on.
-        images: how many images that has.
+        split: the split that was used.
+        images: number of images in it.
         imgsz: size of the input in pixels.
         ap_float32: AP by the COCO protocol.
         ap_lower: the same in the lower precision.

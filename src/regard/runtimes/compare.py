@@ -1,4 +1,4 @@
-"""How far an exported file is from PyTorch: the largest difference of any number, on an image."""
+"""Deviation of an exported file from PyTorch: the largest difference of any number, on an image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Deviation:
         probability: largest difference of a class score.
         relative: largest relative difference: of a box, in parts of the number or of the largest stride, whichever is
             more (rounding grows with the cell, however close to 0 the centre is); of a score, as it is.
-        detections: how many boxes NMS keeps of the file's own boxes; None where no NMS is inside.
+        detections: number of the file's boxes that NMS keeps; None without NMS inside.
         detections_relative: as ``relative``, between these and those of the file; infinite where their number differs.
     """
 
@@ -96,7 +96,7 @@ def compare(expected: Predictor, found: Predictor, images: NDArray[np.uint8]) ->
 
 
 def _relative(found: Float32, expected: Float32, stride: int) -> Float32:
-    """Differences of the same shape; the first four columns hold numbers in pixels, the others stay as they are."""
+    """Differences of the same shape; the first four columns are in pixels, the others are used unchanged."""
     difference = np.abs(found - expected)
     difference[..., :4] /= np.maximum(np.abs(expected[..., :4]), stride)
     return difference

@@ -46,7 +46,7 @@ class _RawDetector(nn.Module):
 
 
 class _PlainDetector(nn.Module):
-    """A detector whose outputs are a plain tuple, which every format knows."""
+    """A detector whose outputs are a plain tuple, which every format supports."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which layer keeps a detector from being exported: known beforehand, or found after a converter failed."""
+"""Find the layer that prevents an export: before the conversion if it is known, else after a converter failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regard.runtimes.header import Header
 
 
 def check_exportable(detector: Detector) -> None:
-    """Check that no layer holds attention of which it is known that it cannot be exported.
+    """Check that no layer contains attention that is known not to be exportable.
 
     Raises:
         RegardError: one does; why, and the nearest module that can be exported.

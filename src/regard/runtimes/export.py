@@ -46,7 +46,7 @@ COMPARED_STRIDES = (5, 7)
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and how far it is from PyTorch; it prints as a table.
+    """What was written, and its deviation from PyTorch; it prints as a table.
 
     Attributes:
         path: the file or folder.

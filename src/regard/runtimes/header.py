@@ -1,4 +1,4 @@
-"""The header inside every exported file: what its numbers mean, and where it came from."""
+"""The header inside every exported file: the meaning of its outputs, and its origin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_STRIDE, MOST_LEVELS, MOST_CLASSES = 2**12, 64, 2**16
 
 
 class Header(Settings):
-    """What a program needs to know to use an exported file, and a person to know where it came from."""
+    """What is needed to use an exported file, and to see where it came from."""
 
     format_version: int = Field(default=FORMAT_VERSION, ge=1)
     regard_version: str

@@ -1,4 +1,4 @@
-"""PyTorch itself, made fast where nothing can be lost by it: batch norms fused into convolutions, channels last."""
+"""PyTorch itself, with batch norms fused into convolutions and channels last in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PyTorch(Runtime):
         from regard.weights.detector import save_detector
 
         if header.nms:
-            raise RegardError("a .safetensors holds weights and a graph, without NMS", hint="leave out --nms")
+            raise RegardError("a .safetensors file contains weights and a graph, without NMS", hint="leave out --nms")
         save_detector(path, detector)
 
     def open(self, path: Path, options: SessionOptions) -> Detector:

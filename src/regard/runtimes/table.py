@@ -1,4 +1,4 @@
-"""All runtimes. The row of a new one goes here; nothing else needs to know it."""
+"""All runtimes. A new runtime needs one row here and no other change."""
 
 from __future__ import annotations
 

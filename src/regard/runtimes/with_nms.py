@@ -45,7 +45,7 @@ class WithNMS(nn.Module):
 
         Returns:
             (M, 7): image index, left, top, right, bottom in input pixels, score, class index; by image, then best
-            score first. And all boxes (B, N, 4) and class scores (B, N, nc), for those who want other thresholds.
+            score first. And all boxes (B, N, 4) and class scores (B, N, nc), for other thresholds.
         """
         predictions = self.detector(images)
         return self._detections(*predictions), *predictions
@@ -64,7 +64,7 @@ class WithNMS(nn.Module):
         return torch.cat(columns, 1)[order]
 
     def _kept_scores(self, scores: Tensor) -> Tensor:
-        """(B, N, nc) -> (B, nc, N), 0 for the classes that a box does not count for."""
+        """(B, N, nc) -> (B, nc, N), 0 for the classes that are left out for a box."""
         scores = scores.transpose(1, 2)
         if not self.settings.multi_label:
             classes = torch.arange(scores.shape[1], device=scores.device).view(1, -1, 1)
@@ -84,7 +84,7 @@ def best_of_each_image(image: Tensor, scores: Tensor, images: int, limit: int) -
     best_first = scores.sort(descending=True).indices
     image = image[best_first]
     position = torch.arange(image.shape[0], device=image.device)
-    by_image = (image * image.shape[0] + position).sort().indices  # keys of their own, as ONNX has no stable sort
+    by_image = (image * image.shape[0] + position).sort().indices  # unique keys, as ONNX has no stable sort
     image = image[by_image]
     count = (image[:, None] == torch.arange(images, device=image.device)).sum(0)  # (images,)
     rank = position - (count.cumsum(0) - count)[image]

@@ -1,1 +1,1 @@
-"""The operating system, in one place: files, folders, devices, cores, memory, threads. Nothing here knows detectors."""
+"""The operating system: files, folders, devices, cores, memory, threads. Nothing here depends on detectors."""

@@ -1,4 +1,4 @@
-"""What the C library does with freed memory. A program sets it once for itself; importing the package never does."""
+"""Reuse of freed memory by the C library. Only the command line sets it; importing the package does not."""
 
 from __future__ import annotations
 

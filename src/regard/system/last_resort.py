@@ -1,4 +1,4 @@
-"""The last resort of a program: one line for what the system does, where nothing closer to it had a better word."""
+"""The last resort of a program: one line for errors of the system that were not described where they occurred."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from regard.system.terminal import printable
 
 BAD_INPUT, FAILED, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
-"""Exit codes: what the user can correct, what the system did, Ctrl-C, and a reader such as ``head`` that went away."""
+"""Exit codes: an error that the user can correct, an error of the system, Ctrl-C, and a closed pipe (``head``)."""
 
 _OUT_OF_MEMORY = re.compile(
     r"can.t allocate memory|not enough memory|out of memory|std::bad_alloc|Cannot allocate memory|"
@@ -30,7 +30,7 @@ class LastWord(NamedTuple):
 
 
 def last_word(error: BaseException) -> LastWord | None:
-    """Describe in one line what the system did: memory, disk, rights, encodings, signals, pipes, killed workers.
+    """Describe an error of the system in one line: memory, disk, rights, encodings, signals, pipes, killed workers.
 
     None for everything else: that is a fault of the program, for which a traceback is right.
 

@@ -1,4 +1,4 @@
-"""Text from files on a terminal: control characters are shown, never obeyed, and square brackets are no markup."""
+"""Text from files on a terminal: control characters are shown, not executed, and square brackets are not markup."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class RunFolder:
         return file
 
     def write_state(self, state: dict[str, Any]) -> Path:
-        """Write ``state.pt``, which holds all that resuming needs; the file is returned."""
+        """Write ``state.pt``, which contains everything that resuming needs; the file is returned."""
         file = self.path / "state.pt"
         save_state(file, state)
         return file
@@ -79,7 +79,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read the configuration of an earlier run.
 
     Raises:
-        RegardError: the folder holds no run, or its ``run.json`` is damaged.
+        RegardError: the folder contains no run, or its ``run.json`` is damaged.
     """
     file = folder / "run.json"
     if not is_file(file):

@@ -136,7 +136,7 @@ class Trainer:
         return detector
 
     def _say(self, message: str) -> None:
-        """Log a message once, however many processes there are."""
+        """Log a message in the first process only."""
         if self.fabric.is_global_zero:
             log.info("%s", message)
 
@@ -341,7 +341,7 @@ class Trainer:
         return is_stalled
 
     def _snapshot(self) -> Snapshot:
-        """Take what a checkpoint holds."""
+        """Collect the contents of a checkpoint."""
         rows, settings = self.state.rows, describe(self.settings)
         extra = {"epoch": self.state.epoch, "gates": named_gates(self.averaged), "val_split": self.val_name}
         extra |= {"results": rows[-1] if rows else {}}

@@ -23,12 +23,12 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm
 
 @dataclass(frozen=True)
 class Step:
-    """What holds for one batch of the training.
+    """The rates for one batch of the training.
 
     Attributes:
         lr: learning rate of each group of parameters.
         momentum: SGD's momentum, AdamW's beta1.
-        accumulate: how many batches one update of the weights gathers.
+        accumulate: number of batches per update of the weights.
     """
 
     lr: Mapping[Group, float]
@@ -72,7 +72,7 @@ def build_optimizer(model: nn.Module, settings: OptimSettings, batch: int, *, sc
     Args:
         model: the model, already on its device.
         settings: which optimiser, and its numbers.
-        batch: images a step over all processes. With a nominal batch, decay grows with the images that an update
+        batch: images per step over all processes. With a nominal batch, decay grows with the images that an update
             gathers, relative to it.
         scaled: whether gradients come multiplied by a scale, as they do in float16.
     """
@@ -99,10 +99,10 @@ def schedule(step: int, steps_per_epoch: int, epochs: int, settings: OptimSettin
 
     Args:
         step: which batch.
-        steps_per_epoch: batches an epoch.
+        steps_per_epoch: batches per epoch.
         epochs: epochs of the whole run.
         settings: the numbers named above.
-        batch: images a step over all processes.
+        batch: images per step over all processes.
     """
     progress = min(step / (steps_per_epoch * epochs), 1.0)
     fallen = progress if settings.schedule == "linear" else (1 - math.cos(math.pi * progress)) / 2

@@ -54,7 +54,7 @@ class Run:
 
 
 class _Outcome:
-    """What the first process finds out at the end, for the others. No dataclass: Fabric would look into it."""
+    """Results that the first process determines at the end, for the others. No dataclass: Fabric would look into it."""
 
     def __init__(self, weights: Path, metrics: Metrics, gates: dict[str, float]) -> None:
         self.weights, self.metrics, self.gates = weights, metrics, gates
@@ -82,7 +82,7 @@ def run_training(
         resume: continue from the folder's ``state.pt``.
 
     Raises:
-        RegardError: the data, the settings or the hardware do not allow it, or the folder holds a run already.
+        RegardError: the data, the settings or the hardware do not allow it, or the folder already contains a run.
     """
     if not resume and is_file(folder / "run.json"):
         raise RegardError(

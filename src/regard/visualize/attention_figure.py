@@ -61,7 +61,7 @@ def save_figure(view: View, path: Path) -> Path:
 
 
 def channels_of(found: AttentionMap | GradientMap) -> NDArray[np.floating] | None:
-    """Weight of each channel, (C,), averaged over positions; None if the channels have no weights of their own."""
+    """Weight of each channel, (C,), averaged over positions; None if there is no weight per channel."""
     if isinstance(found, GradientMap) or found.kind not in ("channel", "elements"):
         return None
     return np.asarray(found.weights[0].unsqueeze(1).flatten(1).mean(1).numpy())

@@ -46,7 +46,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], header: WeightsHeader)
 
     Raises:
         RegardError: the file cannot be written.
-        TypeError: the header holds a value that is not JSON.
+        TypeError: the header contains a value that is not JSON.
     """
     document = json.dumps(header.model_dump(), ensure_ascii=False)
     # Each is copied, as the format rejects tensors that share memory.

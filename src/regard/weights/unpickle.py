@@ -193,7 +193,7 @@ class _Machine:
             self.buffers[key] = bytearray(self.archive.read(f"data/{key}"))
         buffer = self.buffers[key]
         if not 0 <= numel * dtype.itemsize <= len(buffer):
-            raise ValueError(f"storage {key!r} should hold {numel} numbers, but has {len(buffer)} bytes")
+            raise ValueError(f"storage {key!r} should contain {numel} numbers, but has {len(buffer)} bytes")
         return torch.frombuffer(buffer, dtype=dtype, count=numel) if numel else torch.empty(0, dtype=dtype)
 
 

@@ -19,7 +19,7 @@ def recognise(source: str) -> bool:
 
 
 def read(source: str) -> DetectionDataset:
-    """Read the table; images lie beside it."""
+    """Read the table; images are next to it."""
     folder = Path(source)
     with (folder / "boxes.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -45,7 +45,7 @@ class ExportedProgram(Runtime):
         content = io.BytesIO(read_program(path, "torch.export", trust=options.trust))
         try:
             module = torch.export.load(content, extra_files=extra).module()
-        except Exception as error:  # it has no error of its own
+        except Exception as error:  # it raises no error itself
             raise damaged(path, "torch.export", error) from error
         header = parse_header(extra[METADATA_KEY], path)
 

@@ -42,7 +42,7 @@ def some(channels: int = 16, size: tuple[int, int] = (5, 7), batch: int = 3) -> 
 
 
 class Operators(TorchDispatchMode):
-    """Writes down which operators ran, and how many elements the largest tensor that one of them gave holds."""
+    """Writes down which operators ran, and the number of elements of the largest tensor that they returned."""
 
     def __init__(self) -> None:
         super().__init__()

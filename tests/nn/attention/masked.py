@@ -1,4 +1,4 @@
-"""Plain attention to the whole map under an explicit mask: what every sparse kind is held against."""
+"""Plain attention to the whole map under an explicit mask: the reference of every sparse kind."""
 
 from __future__ import annotations
 

@@ -62,5 +62,5 @@ def test_the_tests_of_all_modules_take_it_up(environment: dict[str, str]) -> Non
     """Contract, map, costs and export to ONNX and OpenVINO, with the formulas of its card."""
     files = [str(HERE / f"test_{what}.py") for what in ("contract", "attention_maps", "attention_costs")]
     export = f"{HERE / 'test_attention_export.py'}::test_exported[{NAME}]"
-    told = run(environment, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", *files, export, "-k", NAME)
-    assert int(told.split(" passed")[0].split()[-1]) > 40
+    reported = run(environment, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", *files, export, "-k", NAME)
+    assert int(reported.split(" passed")[0].split()[-1]) > 40

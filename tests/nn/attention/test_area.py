@@ -59,7 +59,7 @@ def test_the_convolution_sees_the_values_of_the_whole_map() -> None:
     )
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="kernel 4 is not odd"):
         AreaAttention(8, kernel=4)
     with pytest.raises(RegardError, match="did you mean 'vertical'"):

@@ -13,7 +13,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from regard.nn.attention import ATTENTION
 
 SIZES = [(2, (9, 13)), (3, (17, 10)), (5, (8, 8)), (1, (14, 21)), (2, (5, 6))]
-"""The last two may compile anew: torch treats one as a case of its own, be it one image or one window."""
+"""The last two may compile again: torch treats one image, or one window, as a special case."""
 
 NOT_ONE_IMAGE = "DilatedNeighborhoodAttention"
 """For one image of symbolic size inductor's ``simplify_index_in_vec_range`` was given 40 minutes and did not end (torch

@@ -121,7 +121,7 @@ def test_quadratic_cost_is_not_called_linear(name: str) -> None:
 
 @lean_modules
 @pytest.mark.parametrize("training", [False, True])
-def test_nothing_quadratic_is_held(name: str, training: bool) -> None:
+def test_nothing_quadratic_is_stored(name: str, training: bool) -> None:
     """Four times the positions: about four times the largest tensor. N x N weights would take sixteen times."""
     module = build(name, dtype=torch.float32).train(training)
     largest = []

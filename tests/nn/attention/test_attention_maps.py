@@ -82,7 +82,7 @@ def test_rows_are_how_the_output_changes_with_the_values(name: str, size: tuple[
     x = torch.randn(2, 16, *size, dtype=torch.float64)
     q, k, v = (t.detach() for t in module.project(x))
     if v.shape[2] != math.prod(size):
-        return  # values are pooled before they are mixed; the module's own test holds its map
+        return  # values are pooled before they are mixed; the module's own test checks its map
     v.requires_grad_()
     mixed = module.mix(q, k, v, size)
     for row, column in queries_of(size):

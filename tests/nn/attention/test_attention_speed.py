@@ -95,7 +95,7 @@ for name, side in json.loads(sys.argv[1]):
     module(torch.randn(1, 128, 8, 8))  # libraries load what they need
     x = torch.randn(1, 128, side, side)
     with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the peak starts anew
+        file.write("5")  # the peak starts again
     before = status("VmRSS")
     module(x)
     grown[name] = status("VmHWM") - before

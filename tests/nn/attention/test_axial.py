@@ -54,7 +54,7 @@ def test_the_keys_by_hand() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3)])
 def test_the_map_is_how_output_depends_on_values_through_both_layers(size: tuple[int, int]) -> None:
-    """With W_o of both layers and W_v of the second the identity, and one head, the map holds all of the mixing."""
+    """With W_o of both layers and W_v of the second the identity, and one head, the map contains all of the mixing."""
     module, x = AxialAttention(6, 1).double(), torch.randn(2, 6, *size, dtype=torch.float64)
     with torch.no_grad():
         for layer in (module.rows, module.columns):
@@ -78,7 +78,7 @@ def test_the_map_is_a_product_of_columns_and_the_mean_of_rows() -> None:
         close(found[:, r], down[:, r, None] * across)
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="did you mean 'column'"):
         AlongAxis(4, axis="colum")
     with pytest.raises(RegardError, match="cannot use 'relative'"):

@@ -70,7 +70,7 @@ def test_random_blocks_lie_on_any_map_and_are_spread_over_it(blocks: tuple[int, 
         assert float(found.double().std() / count) == pytest.approx(12**-0.5, abs=0.05)
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="global_blocks 0 is too small"):
         BigBirdAttention(8, global_blocks=0)
     with pytest.raises(RegardError, match="block 0 is too small"):

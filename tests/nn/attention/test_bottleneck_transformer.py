@@ -51,7 +51,7 @@ def test_by_loops_beyond_the_reach_too(size: tuple[int, int]) -> None:
 
 
 def written_out(module: RelativeSelfAttention, x: Tensor) -> Tensor:
-    """Return the output with every vector of an offset of keys from queries, and every weight, held in memory."""
+    """Return the output with every vector of an offset of keys from queries, and every weight, kept in memory."""
     size, most = (x.shape[2], x.shape[3]), module.reach
     rows, columns = (t.flatten() for t in torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij"))
     down, along = ((t[None] - t[:, None]).clamp(-most, most) + most for t in (rows, columns))
@@ -78,7 +78,7 @@ def test_equals_the_written_out_form_and_its_gradients(size: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_no_weight_of_a_pair_is_held(training: bool) -> None:
+def test_no_weight_of_a_pair_is_stored(training: bool) -> None:
     """Longer vectors grow with N (H + W): eight times for four times the positions; N x N would be sixteen times."""
     module, sides = RelativeSelfAttention(8, 2).train(training), (24, 48)
     largest = []
@@ -114,7 +114,7 @@ def test_channels_inside() -> None:
     assert BottleneckTransformer(64, 2, reduction=2).attn.in_channels == 32
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="reduction 0 is too small"):
         BottleneckTransformer(8, reduction=0)
     with pytest.raises(RegardError, match="reach -1 is too small"):

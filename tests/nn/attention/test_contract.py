@@ -56,15 +56,15 @@ def test_images_of_a_batch_are_independent(name: str, size: tuple[int, int]) -> 
 
 @every_module
 @pytest.mark.parametrize("channels", CHANNELS)
-def test_any_channels_or_a_clear_refusal(name: str, channels: int) -> None:
-    refusal = None
+def test_any_channels_or_a_clear_error(name: str, channels: int) -> None:
+    rejection = None
     try:
         module = build(name, channels)
     except RegardError as error:
-        refusal = error
-    if refusal:
-        assert str(channels) in refusal.what
-        assert re.search(r"\d", f"{refusal.expected} {refusal.hint}"), "names no choice that is valid"
+        rejection = error
+    if rejection:
+        assert str(channels) in rejection.what
+        assert re.search(r"\d", f"{rejection.expected} {rejection.hint}"), "names no choice that is valid"
         return
     x = some(channels)
     y = module(x)
@@ -75,7 +75,7 @@ def test_any_channels_or_a_clear_refusal(name: str, channels: int) -> None:
 @every_module
 @pytest.mark.parametrize("channels", [1, 3, 8, 15, 16, 30])
 def test_no_gate_is_constant(name: str, channels: int) -> None:
-    """Weights differ from image to image, whatever the number of channels, unless they are fixed by nature."""
+    """Weights differ from image to image, for any number of channels, unless they are fixed by nature."""
     try:
         module = build(name, channels)
     except RegardError:

@@ -86,7 +86,7 @@ def test_approaches_the_convolution_as_fast_as_the_next_best_neighbour_fades() -
         ({"kernel_size": 3, "padding": (1, 2), "dilation": (1, 2)}, "same dilation"),
     ],
 )
-def test_other_convolutions_are_refused(options: dict[str, Any], said: str) -> None:
+def test_other_convolutions_are_rejected(options: dict[str, Any], said: str) -> None:
     with pytest.raises(RegardError) as error:
         ConvolutionAsAttention.from_conv(nn.Conv2d(2, 2, **options))
     assert said in str(error.value)

@@ -28,7 +28,7 @@ def test_every_weight_is_of_its_row_times_of_its_column() -> None:
     assert (ranks == 1).all()
 
 
-def test_rows_and_columns_are_told_apart() -> None:
+def test_rows_and_columns_are_distinguished() -> None:
     block, x = CoordinateAttention(5).eval().double(), torch.randn(2, 5, 7, 3, dtype=torch.float64)
     turned = block(x.transpose(2, 3)).transpose(2, 3)
     assert not torch.allclose(turned, block(x), atol=1e-3)

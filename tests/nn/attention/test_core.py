@@ -140,7 +140,7 @@ def test_only_the_softmax_sums_to_one() -> None:
     assert all((sums[name] - 1).abs().min() > 1e-3 for name in SCORE_ACTIVATIONS if name != "softmax")
 
 
-def test_an_unknown_name_is_told_its_nearest() -> None:
+def test_the_nearest_name_is_suggested() -> None:
     with pytest.raises(RegardError, match="unknown score_activation 'softmx'") as caught:
         choose_score_activation("softmx")
     assert "squared_relu" in str(caught.value.expected)
@@ -253,10 +253,10 @@ def test_rounding_up() -> None:
 
 
 def test_mixing_is_handed_to_the_watch_and_to_nobody_after_it() -> None:
-    values, told = torch.randn(2, 3), []
+    values, reported = torch.randn(2, 3), []
 
     def watch(step: Callable[..., Tensor], inputs: tuple[Tensor, ...], without: Tensor) -> Tensor:
-        told.append((step, inputs))
+        reported.append((step, inputs))
         return without
 
     def fail() -> None:
@@ -266,7 +266,7 @@ def test_mixing_is_handed_to_the_watch_and_to_nobody_after_it() -> None:
 
     with pytest.raises(KeyError):
         fail()
-    assert told == [(torch.neg, (values,))]
+    assert reported == [(torch.neg, (values,))]
     assert torch.equal(mixing(torch.neg, values, without=values), -values)
 
 

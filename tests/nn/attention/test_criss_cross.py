@@ -49,6 +49,6 @@ def test_two_passes_join_any_two_positions() -> None:
     assert (rows @ rows > 0).all()
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="cannot use 'relative' positions"):
         CrissCrossAttention(8, pos_embed="relative")

@@ -93,7 +93,7 @@ def test_half_way_between_two_positions_is_their_mean() -> None:
     assert module.attention(x, (1, 4)).weights.sum() == 0.5  # half of the point is outside
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="points 0 is too small"):
         DeformableAttention(8, points=0)
     with pytest.raises(RegardError, match="num_heads 3 does not divide 8 channels"):

@@ -49,7 +49,7 @@ def test_a_zero_start_is_the_identity_and_says_what_that_means() -> None:
     assert (GCT(8)(x) - x).abs().mean() > 0.01
 
 
-def test_one_channel_is_refused() -> None:
+def test_one_channel_is_rejected() -> None:
     with pytest.raises(RegardError, match=r"1 channel has no other[\s\S]*2 channels or more"):
         GCT(1)
 

@@ -45,7 +45,7 @@ def test_the_keys_by_hand() -> None:
     assert all((r, c) in keys_of(module, (r, c), size) for r in range(8) for c in range(5))
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="the nearest is 7"):
         GlobalTokensAttention(8, window=6)
     with pytest.raises(RegardError, match="grid 0 is too small"):

@@ -71,7 +71,7 @@ def test_the_keys_by_hand() -> None:
     assert keys_of(module, (4, 7), (5, 8)) == {(r, c) for r in (2, 3, 4) for c in (5, 6, 7)}
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="block 0 is too small"):
         HaloAttention(8, block=0)
     with pytest.raises(RegardError, match="halo -1 is too small"):

@@ -82,7 +82,7 @@ def test_autocast_does_not_reach_the_sums(kind: type[KernelAttention]) -> None:
 
 
 @every_kernel
-def test_relative_positions_are_refused(kind: type[KernelAttention]) -> None:
+def test_relative_positions_are_rejected(kind: type[KernelAttention]) -> None:
     with pytest.raises(RegardError, match=r"'relative' positions\n.*none, sinusoidal, learned, conditional, rotary"):
         kind(32, pos_embed="relative")
 
@@ -104,7 +104,7 @@ def test_relu_equals_timm() -> None:
     block.out.weight.data = peer.proj.conv.weight.data.flatten(1)
     block.out.bias.data = peer.proj.conv.bias.data
     x = torch.randn(2, 24, 7, 5, dtype=torch.float64)
-    torch.testing.assert_close(block(x), peer(x), rtol=0, atol=1e-5)  # the peer's sums are float32 whatever its input
+    torch.testing.assert_close(block(x), peer(x), rtol=0, atol=1e-5)  # the peer's sums are float32 for any input
 
 
 def test_elu_by_hand() -> None:

@@ -87,7 +87,7 @@ def test_the_row_is_what_every_value_contributes() -> None:
     close(module(x)[:, :, 4, 1], torch.einsum("bn,bnc->bc", row, values))
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="rank 0 is too small"):
         Linformer(8, rank=0)
     with pytest.raises(RegardError, match="side 0 is too small"):

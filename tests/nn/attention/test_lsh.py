@@ -92,7 +92,7 @@ def test_drawn_once_saved_and_copied() -> None:
     assert not any(p is module.rotations for p in module.parameters())
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="LSHAttention: 5 buckets"):
         LSHAttention(8, buckets=5)
     with pytest.raises(RegardError, match="rounds 0 is too small"):

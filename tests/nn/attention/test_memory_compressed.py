@@ -85,7 +85,7 @@ def test_float32() -> None:
     close(found, module.double()(x.double()).float(), 1e-5)
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="reduction 0 is too small"):
         MemoryCompressedAttention(8, reduction=0)
     with pytest.raises(RegardError, match="cannot use 'rotary'"):

@@ -1,4 +1,4 @@
-"""What kinds of multi-head attention share, shown on a kind of its own: each token sees itself and what stands left."""
+"""What kinds of multi-head attention share, shown on a test class: each token sees itself and what is to its left."""
 
 from __future__ import annotations
 

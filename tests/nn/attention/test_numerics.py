@@ -109,7 +109,7 @@ def test_evaluation_repeats_bit_by_bit(name: str) -> None:
     module, x = build(name, dtype=torch.float32), torch.randn(2, 16, 13, 9)
     first = module(x)
     state = copy.deepcopy(module.state_dict())
-    torch.rand(7)  # whatever is drawn in between
+    torch.rand(7)  # any draw in between
     assert torch.equal(module(x), first)
     assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
 

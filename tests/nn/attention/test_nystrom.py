@@ -145,7 +145,7 @@ def test_the_inverse_of_a_singular_matrix_is_moores_and_penroses() -> None:
         close(found, expected, 1e-6 * max(1.0, expected.abs().max().item()))
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="grid 0 is too small"):
         NystromAttention(8, grid=0)
     with pytest.raises(RegardError, match="iterations 0 is too small"):

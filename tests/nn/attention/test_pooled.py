@@ -12,7 +12,7 @@ from regard.nn.attention.self_attention import MultiHeadSelfAttention
 
 
 def cells_by_slicing(x: Tensor, r: int) -> Tensor:
-    """(B, C, H, W) -> (B, cells, C), the mean of what each cell holds."""
+    """(B, C, H, W) -> (B, cells, C), the mean of each cell."""
     height, width = x.shape[2:]
     corners = [(i, j) for i in range(0, height, r) for j in range(0, width, r)]
     return torch.stack([x[:, :, i : i + r, j : j + r].mean((2, 3)) for i, j in corners], 1)
@@ -102,7 +102,7 @@ def test_equals_timm() -> None:
     close(module(x).flatten(2).transpose(1, 2), peer(x.flatten(2).transpose(1, 2), (6, 4)))
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="reduction 0 is too small"):
         PooledAttention(8, reduction=0)
     with pytest.raises(RegardError, match="unknown pooling 'max'"):

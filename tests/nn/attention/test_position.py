@@ -32,7 +32,7 @@ def test_sinusoid_by_hand() -> None:
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
-def test_sinusoidal_tells_the_row_in_the_first_half_and_the_column_in_the_second() -> None:
+def test_sinusoidal_encodes_the_row_in_the_first_half_and_the_column_in_the_second() -> None:
     found = Sinusoidal(8).on_map(torch.zeros(2, 8, 3, 5))
     for row in range(3):
         for column in range(5):
@@ -50,7 +50,7 @@ def test_learned_is_the_table_at_its_own_size_and_interpolated_at_others() -> No
     ramp = torch.arange(5, dtype=torch.float64)
     with torch.no_grad():
         position.table.copy_(ramp.expand(1, 3, 5, 5))
-    # cell centres at (i + 1/2) / 10 of the width: half way between the table's, and held at its ends
+    # cell centres at (i + 1/2) / 10 of the width: half way between the table's, and constant at its ends
     between = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4]
     found = position.on_map(torch.zeros(1, 3, 2, 10, dtype=torch.float64))[0, 0]
     torch.testing.assert_close(found, torch.tensor([between] * 2, dtype=torch.float64), rtol=0, atol=1e-12)

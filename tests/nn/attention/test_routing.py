@@ -113,7 +113,7 @@ def test_an_empty_batch_in_training_moves_nothing() -> None:
     close(module.centroids, before, 1e-6)
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="clusters 0 is too small"):
         RoutingAttention(8, clusters=0)
     with pytest.raises(RegardError, match=r"decay 1\.5"):

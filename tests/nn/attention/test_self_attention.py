@@ -101,7 +101,7 @@ def test_rows_sum_to_one() -> None:
         torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-12)
 
 
-def test_quadratic_memory_is_told() -> None:
+def test_quadratic_memory_is_reported() -> None:
     assert SelfAttention(8).note == MultiHeadSelfAttention(16, pos_embed="rotary").note == ""
     assert "relu is written out" in SelfAttention(8, score_activation="relu").note
     assert "sigmoid is written out" in MultiHeadSelfAttention(8, score_activation="sigmoid").note

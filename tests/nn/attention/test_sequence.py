@@ -91,7 +91,7 @@ def test_one_head_with_an_output_matrix_is_the_single_head() -> None:
     torch.testing.assert_close(several(a)[1][:, 0], weights, rtol=0, atol=1e-12)
 
 
-def test_order_tells_nothing_and_duplicates_change_nothing() -> None:
+def test_order_has_no_effect_and_duplicates_change_nothing() -> None:
     layer, a = MultiHeadAttention(6, 2).double(), torch.randn(2, 5, 6, dtype=torch.float64)
     order = torch.randperm(5)
     torch.testing.assert_close(layer(a[:, order])[0], layer(a)[0][:, order], rtol=0, atol=1e-12)

@@ -90,7 +90,7 @@ def test_equal_blocks_are_sorted_to_themselves_and_others_alike() -> None:
     close(module(x.repeat(1, 1, 3, 2)), module(x).repeat(1, 1, 3, 2))
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="temperature 0 is not positive"):
         SinkhornAttention(8, temperature=0)
     with pytest.raises(RegardError, match="iterations 0 is too small"):

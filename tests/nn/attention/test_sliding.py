@@ -46,7 +46,7 @@ def test_grows_from_the_query_alone_to_plain_attention() -> None:
     torch.testing.assert_close(alone(x).flatten(2), alone.out(v.transpose(1, 2).flatten(2)).transpose(1, 2))
 
 
-def test_an_even_window_is_refused() -> None:
+def test_an_even_window_is_rejected() -> None:
     with pytest.raises(RegardError, match="window 6 is not odd") as error:
         LocalAttention(8, 2, 6)
     assert "the nearest is 7" in str(error.value)
@@ -96,7 +96,7 @@ def test_is_plain_attention_where_the_kernel_covers_the_map() -> None:
         assert torch.allclose(block(x), plain(x), rtol=0, atol=1e-12) == (kernel >= 5)
 
 
-def test_an_even_kernel_is_refused() -> None:
+def test_an_even_kernel_is_rejected() -> None:
     with pytest.raises(RegardError, match="kernel 4 is not odd"):
         NeighborhoodAttention(8, 2, 4)
 
@@ -161,7 +161,7 @@ def test_the_keys_by_hand() -> None:
     assert keys_of(module, (1, 0), (9, 2)) == {(r, 0) for r in (1, 3, 5)}
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="dilation 0 is too small"):
         DilatedNeighborhoodAttention(8, dilation=0)
     with pytest.raises(RegardError, match="kernel 4 is not odd"):

@@ -34,7 +34,7 @@ def test_two_layers_join_any_two_positions() -> None:
     near, far = rows.double()
     whole_tiles = (torch.arange(7)[:, None] < 6) & (torch.arange(8) < 6)
     hops = (near @ far)[whole_tiles.flatten()]
-    assert (hops > 0).all()  # a full tile holds one position of every residue class
+    assert (hops > 0).all()  # a full tile contains one position of every residue class
 
 
 def test_of_an_odd_number_of_heads_one_more_looks_nearby() -> None:
@@ -44,7 +44,7 @@ def test_of_an_odd_number_of_heads_one_more_looks_nearby() -> None:
     assert reach[:, 2, 2].tolist() == [False, False, False, True, True]
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="one head cannot look"):
         StridedAttention(6, 1)
     with pytest.raises(RegardError, match="stride 0 is too small"):

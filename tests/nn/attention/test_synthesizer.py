@@ -85,7 +85,7 @@ def test_dense_weights_come_from_the_query_and_random_ones_from_nothing() -> Non
         assert (near > 0) == of_query
 
 
-def test_refusals() -> None:
+def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="DenseSynthesizer: side 0 is too small"):
         DenseSynthesizer(8, side=0)
     with pytest.raises(RegardError, match="rank 0 is too small"):

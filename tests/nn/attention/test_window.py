@@ -107,6 +107,6 @@ def test_what_fills_up_leaves_gradients_finite(kind: Kind) -> None:
 
 
 @both
-def test_a_window_that_holds_nothing_is_refused(kind: Kind) -> None:
+def test_an_empty_window_is_rejected(kind: Kind) -> None:
     with pytest.raises(RegardError, match="window 0 is too small"):
         kind(8, 2, 0)

@@ -90,7 +90,7 @@ def test_good_anchors_are_kept() -> None:
     assert check.recall == check.recall_before == 1
 
 
-def test_bad_anchors_are_fitted_anew() -> None:
+def test_bad_anchors_are_fitted_again() -> None:
     boxes = clustered(np.array([[3.0, 3.0], [5.0, 2.5], [600.0, 40.0]]))
     check = check_anchors(boxes, STOCK)
     assert check.refitted

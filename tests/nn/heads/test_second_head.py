@@ -1,4 +1,4 @@
-"""A second head, from a file of its own, through everything that a detector does."""
+"""A second head, from a separate file, through everything that a detector does."""
 
 from __future__ import annotations
 

@@ -47,31 +47,31 @@ def test_labels_show_the_batch_with_its_boxes(tmp_path: Path, count: int, grid: 
     targets = Targets(torch.tensor([0]), torch.tensor([1]), boxes)
     batch = Batch(torch.full((count, 3, 32, 32), 200, dtype=torch.uint8), targets, tuple(range(count)), count)
     draw_batch(batch, ["a", "b"], tmp_path / "labels.jpg")
-    picture = read(tmp_path / "labels.jpg")
+    sheet = read(tmp_path / "labels.jpg")
     rows, columns = grid
-    assert picture.shape == (rows * (TILE + GAP) - GAP, columns * (TILE + GAP) - GAP, 3)
+    assert sheet.shape == (rows * (TILE + GAP) - GAP, columns * (TILE + GAP) - GAP, 3)
     colour = class_colour(1)
-    assert near(picture[TILE // 4, TILE // 4 + 40 : TILE * 3 // 4], colour).all()  # upper edge, right of the caption
-    assert near(picture[TILE // 4 + 20 : TILE * 3 // 4, TILE * 3 // 4], colour).all()  # right edge
-    assert near(picture[TILE // 2, TILE // 2], (200, 200, 200)).all()
+    assert near(sheet[TILE // 4, TILE // 4 + 40 : TILE * 3 // 4], colour).all()  # upper edge, right of the caption
+    assert near(sheet[TILE // 4 + 20 : TILE * 3 // 4, TILE * 3 // 4], colour).all()  # right edge
+    assert near(sheet[TILE // 2, TILE // 2], (200, 200, 200)).all()
     if count > 1:
-        assert not near(picture[:TILE, TILE + GAP : 2 * TILE], colour).any()  # the second image has no box
+        assert not near(sheet[:TILE, TILE + GAP : 2 * TILE], colour).any()  # the second image has no box
 
 
 def test_images_of_all_shapes_keep_theirs(tmp_path: Path, model: Detector) -> None:
     records = [record(60, 120), record(120, 60), record(80, 80)]
     draw_predictions(model, records, ["a", "b"], 64, tmp_path / "predictions.jpg")
-    picture = read(tmp_path / "predictions.jpg")
-    tile_height = (picture.shape[0] - GAP) // 2
-    assert picture.shape[1] == 3 * (TILE + GAP) - GAP
-    tall = picture[:tile_height, TILE + GAP : 2 * TILE + GAP]
+    sheet = read(tmp_path / "predictions.jpg")
+    tile_height = (sheet.shape[0] - GAP) // 2
+    assert sheet.shape[1] == 3 * (TILE + GAP) - GAP
+    tall = sheet[:tile_height, TILE + GAP : 2 * TILE + GAP]
     inside = tall[:, : TILE // 2]
     assert near(inside[-20:, :], (200, 200, 200)).all()
     assert near(tall[:, TILE // 2 + 8 :], (GROUND, GROUND, GROUND)).all()  # twice as high as wide
-    wide = picture[:tile_height, :TILE]
+    wide = sheet[:tile_height, :TILE]
     assert near(wide[-100:], (GROUND, GROUND, GROUND)).all()
-    assert near(picture[:tile_height], class_colour(1)).sum() > 1000
-    assert not near(picture[tile_height:], class_colour(1)).any()  # an untrained model detects nothing at 0.25
+    assert near(sheet[:tile_height], class_colour(1)).sum() > 1000
+    assert not near(sheet[tile_height:], class_colour(1)).any()  # an untrained model detects nothing at 0.25
 
 
 def test_of_many_images_some_are_shown(tmp_path: Path, model: Detector, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ class AreaAttention(ValueConvolution):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         areas: number of stretches; 1 is attention to the whole map.
         kernel: odd side of the convolution of the values; 0 for none.
         direction: "horizontal" stretches are as wide as the map, "vertical" ones as high.

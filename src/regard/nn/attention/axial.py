@@ -1,7 +1,7 @@
 """Axial attention (Ho et al., Axial Transformers, 1912.12180, section 3): attention along one axis at a time.
 
 u_rc = W_o [sum_c' softmax_c'(q_rc . k_rc' / sqrt(d)) v_rc'], along rows; then y = the same of u along columns, with
-matrices of its own, as the paper stacks them: two layers of cost N (H + W) let every position see every other one.
+separate matrices, as the paper stacks them: two layers of cost N (H + W) connect every position with every other one.
 
 Deviations: no residual connection, normalisation and feed-forward part around each of the two layers (the gate of an
 insertion serves as residual of both), so that their product is attention in itself; positions are an option.
@@ -33,7 +33,7 @@ class AlongAxis(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         axis: "row" or "column".
         pos_embed: kind of position, see ``POSITIONS``; not relative.
     """

@@ -36,7 +36,7 @@ class BigBirdAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         block: side b of a block.
         random_blocks: r, for each block.
         global_blocks: g.

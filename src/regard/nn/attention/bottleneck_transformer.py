@@ -5,7 +5,7 @@ middle, where ResNet's bottleneck has a 3x3 convolution, attention to the whole 
 b_i = sum_j softmax_j((q_i . k_j + q_i . (r_h(j - i) + r_w(j - i))) / sqrt(d)) v_j, one learned vector for each offset
 of rows and one for each of columns, shared by the heads (1906.05909). Offsets beyond ``reach`` share the farthest.
 
-Neither weights nor products with positions are held as N x N: the score is one product of longer vectors,
+Neither weights nor products with positions are stored as N x N: the score is one product of longer vectors,
 q_i . k_j + q_i . r_h(row_j - row_i) + q_i . r_w(column_j - column_i) = [q_i; a_i; b_i] . [k_j; row_j; column_j], with
 a_i the products of q_i with the vectors of all H rows, b_i with those of all W columns, and row_j, column_j one-hot. So
 the fused kernel serves forward and backward; memory grows with N (H + W), operations with N^2 (d + H + W). The paper
@@ -35,7 +35,7 @@ class RelativeSelfAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         reach: rows, and columns, up to which offsets are distinguished.
     """
 
@@ -63,7 +63,7 @@ class RelativeSelfAttention(MultiHead):
         columns = (on_map.transpose(2, 3) @ self.vectors(self.columns, width).mT).transpose(2, 3)  # (B, heads, H, W, W)
         queries = torch.cat((q, rows.flatten(2, 3), columns.flatten(2, 3)), -1)
         keys = torch.cat((k, one_hot_places(size, k).expand(*k.shape[:2], -1, -1)), -1)
-        values = F.pad(v, (0, height + width))  # the kernel wants values as wide as keys
+        values = F.pad(v, (0, height + width))  # the kernel requires values as wide as keys
         return F.scaled_dot_product_attention(queries, keys, values, scale=1 / math.sqrt(d))[..., :d]
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:

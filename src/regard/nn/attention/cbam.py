@@ -5,7 +5,7 @@ First channels, then positions:
     y = x' M_s,  M_s = sigmoid(conv_kxk([mean over channels of x'; max over channels of x'])),  one per position.
 The MLP is that of SE, W2 relu(W1 z), without biases.
 
-Deviations: the convolution has no batch norm, as in the paper; the authors' code has one behind it. Where C < r there
+Deviations: the convolution has no batch norm, as in the paper; the authors' code has one after it. Where C < r there
 is one hidden unit. Where values are equal, the gradient of their maximum is shared evenly among them.
 """
 

@@ -13,8 +13,8 @@ How exact: the next best neighbour gets exp(-alpha). From alpha = 746 on that is
 float32), so that with alpha = 1000 a head's weights are exactly 0 and 1, and only the order of sums differs.
 
 The border: a convolution pads with zeros, so keys stand not on the map alone but also on a ring of zero vectors
-round it, as wide as the farthest centre at the start. A head whose neighbour lies off the map looks at the ring and
-fetches zero. (Without the ring it would look at the nearest position of the map: "replicate" padding.)
+round it, as wide as the farthest centre at the start. A head whose neighbour lies outside the map attends to the ring
+and gets zero. (Without the ring it would attend to the nearest position of the map: "replicate" padding.)
 
 Cost: a Gaussian of a 2-D offset is a product of two of one axis, and so is its softmax over a rectangle. Rows and
 columns are mixed one after the other, exactly, in N (H + W) for each head, where pairs would take N^2.

@@ -2,7 +2,7 @@
 
 Scaled dot-product attention (Vaswani et al., 1706.03762, equation 1): b_i = sum_j a_ij v_j with
 a_i = softmax_j(q_i . k_j / sqrt(d_k)). ``attention_weights`` writes a_ij out; ``fused_attention`` gives b_i by a
-fused kernel, which never holds the N x N weights. ``mixing`` marks the products of queries, keys and values, so that
+fused kernel, which never stores the N x N weights. ``mixing`` marks the products of queries, keys and values, so that
 ``regard.profiling`` can count them and measure a network without them.
 
 Tokens are in reading order: token ``row * W + column`` is the position (row, column).
@@ -43,9 +43,9 @@ class Card:
         parameters: number of learned values with default options, such as ``"4 * C**2 + 4 * C"``.
         flops: operations per image, such as ``"8 * N * C**2 + 4 * N**2 * C"``; "" where no formula is known.
         peers: independent implementations that tests prove it equal to, such as ``("torch.nn.MultiheadAttention",)``.
-        linear: whether its cost grows in proportion to the number of positions.
+        linear: whether its cost is proportional to the number of positions.
         obstacle: why it cannot be exported, "" if it can.
-        instead: name of the nearest module that can be exported, where this one cannot.
+        instead: name of the nearest module that can be exported, if this one cannot.
     """
 
     family: str
@@ -69,7 +69,7 @@ class Attention(nn.Module, ABC):
         card: its line in the catalogue.
         in_channels: channels of the input.
         out_channels: channels of the output.
-        note: remark on this instance for `regard summary`, "" for none.
+        note: remark on this instance for `regard summary`, or "".
     """
 
     card: ClassVar[Card]
@@ -90,8 +90,8 @@ class Attention(nn.Module, ABC):
 
         Args:
             x: (B, C, H, W).
-            query: (row, column) of the position whose row of weights is wanted, where weights depend on one; the
-                centre if None.
+            query: (row, column) of the position whose weights are computed, where they depend on one; the centre if
+                None.
         """
 
 
@@ -125,7 +125,7 @@ def to_map(tokens: Tensor, size: Size) -> Tensor:
 
 
 def split_heads(tokens_bnc: Tensor, num_heads: int) -> Tensor:
-    """(B, N, C) -> (B, heads, N, C / heads); a view whose last dimension stays contiguous, as fused kernels want."""
+    """(B, N, C) -> (B, heads, N, C / heads); a view whose last dimension stays contiguous, as fused kernels require."""
     batch, tokens, channels = tokens_bnc.shape
     return tokens_bnc.view(batch, tokens, num_heads, channels // num_heads).transpose(1, 2)
 
@@ -176,7 +176,7 @@ SCORE_ACTIVATIONS: Mapping[str, ScoreActivation] = MappingProxyType(
 
 
 def choose_score_activation(name: str) -> ScoreActivation:
-    """Look a score activation up.
+    """Look up a score activation.
 
     Raises:
         RegardError: there is none of this name.
@@ -282,19 +282,19 @@ def watch_mixing(watch: Watch) -> Iterator[None]:
 
 
 def values_for(queries: Tensor, values: Tensor) -> Tensor:
-    """One value per query where nothing is mixed: (..., N, d_k), (..., M, d_v) -> (..., N, d_v), a view."""
+    """One value per query without mixing: (..., N, d_k), (..., M, d_v) -> (..., N, d_v), a view."""
     n = queries.shape[-2]
     return values if values.shape[-2] == n else values[..., :1, :].expand(*values.shape[:-2], n, values.shape[-1])
 
 
 def no_autocast(like: Tensor) -> AbstractContextManager[object]:
-    """Context in which what is written in float32 stays in float32, on the device of ``like``."""
+    """Context without autocast, in which float32 stays float32, on the device of ``like``."""
     device = like.device.type
     return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)  # meta has no autocast
 
 
 def check_query(query: Size | None, size: Size) -> Size:
-    """Position that is asked about, the centre if None.
+    """Position of the query, the centre if None.
 
     Raises:
         RegardError: it lies outside the map.
@@ -359,13 +359,13 @@ def check_odd(owner: str, option: str, value: int) -> None:
 
 
 def check_divides(channels: int, parts: int, name: str = "num_heads", multiple: int = 1) -> None:
-    """Check that ``channels`` fall into equal ``parts``.
+    """Check that ``channels`` can be divided into equal ``parts``.
 
     Args:
         channels: to be divided.
         parts: number of heads or groups.
         name: of the option that states ``parts``.
-        multiple: what the channels of each part have to be a multiple of.
+        multiple: the channels of each part have to be a multiple of this.
 
     Raises:
         RegardError: they do not; the nearest number of parts that works is named.

@@ -27,7 +27,7 @@ class CrissCrossAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
     """
 

@@ -5,8 +5,8 @@ from the query's own position p_q, in positions of the map, with weights A = sof
 positions are bilinear, and zero outside of the map: ``attention`` gives the implied weights of positions, which sum to
 less than 1 where a point lies outside. Cost and memory grow with N alone.
 
-As in section A.4, W_d, W_a and b_a start from zero, and b_d so that the points of each head are in a direction of
-its own, 1 .. K positions away.
+As in section A.4, W_d, W_a and b_a start from zero, and b_d so that the points of each head are in a different
+direction, 1 .. K positions away.
 
 Deviations: queries are the map itself. Values are gathered at the four corners of each point rather than by
 ``grid_sample``, whose gradient does not repeat on GPUs.
@@ -43,7 +43,7 @@ class DeformableAttention(Attention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         points: K, for each query and head.
     """
 

@@ -4,7 +4,7 @@ z_c = mean over positions of x_c;  y_c = x_c sigmoid(sum_i w_i z_{c+i}), a convo
 k = |log2(C) / gamma + b / gamma|_odd: the odd number nearest, the larger one of two.
 
 Deviation: k is at least 3, as in the authors' code; the formula gives 1 for less than 8 channels, and then no channel
-would look at another. Beyond the first and the last channel are zeros.
+would depend on another. Beyond the first and the last channel are zeros.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class GCT(Reweighting):
     """One weight in 0..2 per channel, from its norm among those of all channels; three parameters per channel.
 
     Args:
-        in_channels: channels of the input and the output; at least 2, as one has none to compete with.
+        in_channels: channels of the input and the output; at least 2, as channels compete.
         zero_start: whether gamma starts at zero, as in the paper; for use without a gate.
 
     Raises:

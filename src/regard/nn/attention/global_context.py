@@ -1,7 +1,7 @@
 """Global context block (Cao et al., 1904.11492, equation 5): non-local attention with one row for all queries.
 
 alpha_j = softmax_j(W_k x_j);  z = W_v2 relu(LN(W_v1 sum_j alpha_j x_j));  y_i = x_i + z  ("add", as in the paper),
-or y_i = x_i sigmoid(z)  ("scale", a variant). With "add" the block has a residual connection of its own.
+or y_i = x_i sigmoid(z)  ("scale", a variant). With "add" the block contains a residual connection.
 
 Deviations: W_v2 does not start at 0, as it does in the authors' code: behind the closed gate of an insertion, a block
 that starts as the identity would give the gate no gradient, nor the gate the block. There are at least 8 hidden

@@ -7,9 +7,9 @@ The global tokens are positions of the map, chosen by a regular grid of g x g: r
 columns likewise, for a = 0 .. g - 1; on maps of fewer than g rows or columns all of them. Their number does not grow
 with the map, which keeps the cost linear in N.
 
-Deviations: windows are squares around the query, cut off at the border; global attention has no projections of its
-own (the paper starts them as copies of the local ones), so that with all positions global this is plain attention;
-no dilation.
+Deviations: windows are squares around the query, cut off at the border; global attention has no separate
+projections (the paper starts them as copies of the local ones), so that with all positions global this is plain
+attention; no dilation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class GlobalTokensAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         window: odd side w of the square around a query.
         grid: g, for g x g global positions.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
@@ -97,12 +97,12 @@ class GlobalTokensAttention(MultiHead):
 
 @dataclass(frozen=True)
 class GlobalLines:
-    """The rows, or the columns, that hold global positions.
+    """The rows, or the columns, with global positions.
 
     Attributes:
         at: (g,) index of each, in order; repeated where the map has fewer than g.
         first: (g,) False for a repetition.
-        chosen: (n,) whether a line holds global positions.
+        chosen: (n,) whether a line has global positions.
         rank: (n,) which of ``at`` a chosen line is.
     """
 

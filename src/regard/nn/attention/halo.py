@@ -23,7 +23,7 @@ class HaloAttention(PartitionedAttention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         block: side of a block of queries.
         halo: rows and columns that are seen on each side of a block.
         pos_embed: kind of position, see ``POSITIONS``.

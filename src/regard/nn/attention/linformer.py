@@ -41,7 +41,7 @@ class Linformer(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         rank: k, the number of mixtures.
         side: of the base grid that E and F are learned on; 20 suits the coarsest map of an image of 640.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.

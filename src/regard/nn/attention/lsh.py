@@ -1,8 +1,8 @@
-"""Attention among positions of like hash (Kitaev et al., Reformer, 2001.04451, section 2; equations 4 to 6, A.1).
+"""Attention among positions of equal hash (Kitaev et al., Reformer, 2001.04451, section 2; equations 4 to 6, A.1).
 
 h(x) = argmax([x R; -x R]), R of d x (buckets / 2) normal values: vectors at a small angle share a bucket as a rule.
-Positions are sorted by bucket, and in a bucket by place, and cut into chunks of m. A query sees what is of its own
-bucket and stands in its own chunk or the one before. This is done in several rounds, each with another R:
+Positions are sorted by bucket, and in a bucket by place, and cut into chunks of m. A query attends to keys of its own
+bucket in its own chunk or the preceding one. This is done in several rounds, each with another R:
 b_i = sum over j seen in any round of softmax_j(q_i . k_j / sqrt(d)) v_j, each key once. Keys are the queries, scaled to
 length 1. Cost grows with N. With one bucket nothing is sorted or cut, and this is plain attention on those keys.
 
@@ -13,7 +13,7 @@ As s_ii is the largest score of query i, the weights of all rounds are exp(s_ij 
 sums over rounds need no softmax that goes before. Scores are written out, 2 m for each position, head and round.
 
 Deviations: a query sees itself, which the paper avoids for language models; no causality; the number of buckets and m
-are options of their own, where the paper has m = 2 N / buckets, which grows with the map.
+are separate options, where the paper has m = 2 N / buckets, which grows with the map.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ FILLING = -2
 
 
 class LSHAttention(MultiHead):
-    """Every position sees those near it in an order in which similar vectors stand together.
+    """Every position attends to its neighbours in an order in which similar vectors are close to each other.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         buckets: an even number, or 1.
-        rounds: hashes, each of which can bring positions together.
+        rounds: number of hashes.
         chunk_size: m, positions of a chunk.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
     """
@@ -148,7 +148,7 @@ class LSHAttention(MultiHead):
         # in the chunk before, a bucket's number is one less; before the first stands the last, which never fits
         unseen = group[..., None] != torch.cat((group.roll(1, 2) + 1, group), -1)[..., None, :]
         times = [_sees(other).to(q.dtype) for other in others] or [torch.zeros_like(unseen, dtype=q.dtype)]
-        # in place: of large maps, to ask for fresh memory takes longer than to fill it
+        # in place: for large maps, allocating memory takes longer than filling it
         less = reduce(torch.add, times).log1p_().add_(own).masked_fill_(unseen, torch.inf)
         weights = (q @ _with_previous(k).mT).sub_(less).exp_()
         return (weights @ _with_previous(v)).flatten(2, 3), weights.sum(-1, keepdim=True).flatten(2, 3)

@@ -3,7 +3,7 @@
 b_i = W_o [sum_m softmax_m(q_hi . k'_hm / sqrt(d)) v'_hm],  k' = conv(k), v' = conv(v), with r x r kernels of stride r,
 r = 3 as in the paper: a ninth of the keys on a map, where it is a third in the paper's text. r = 1 is plain attention.
 
-Deviations: two dimensions; each head convolves its own channels; keys and values have kernels of their own; cells at
+Deviations: two dimensions; each head convolves its own channels; keys and values have separate kernels; cells at
 the border see zeros beyond; no masking of what comes later, as maps have no order.
 """
 
@@ -32,12 +32,12 @@ from regard.nn.attention.position import MAP_POSITIONS, check_pos_embed
 class MemoryCompressedAttention(MultiHead):
     """Every position attends to learned summaries of cells of ``reduction`` x ``reduction`` positions.
 
-    ``attention`` spreads the weight of a cell evenly over its positions: it shows the cell, not what inside it counts.
-    Cells that the border cuts have fewer positions, which stand out for it.
+    ``attention`` spreads the weight of a cell evenly over its positions: it shows the cell, not the positions in it
+    that matter. Positions in cells that are cut by the border have larger weights, as these cells have fewer positions.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         reduction: r, side of a cell; 1 for plain attention.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
     """
@@ -77,7 +77,7 @@ class MemoryCompressedAttention(MultiHead):
         return split_heads(q, self.num_heads), k, v
 
     def compressed(self, conv: nn.Module, tokens: Tensor, size: Size) -> Tensor:
-        """(B, H * W, C) -> (B, cells, C), whose last dimension is contiguous, as the fused kernel wants."""
+        """(B, H * W, C) -> (B, cells, C), whose last dimension is contiguous, as the fused kernel requires."""
         height, width = size
         r = self.reduction
         padding = (0, ceil_div(width, r) * r - width, 0, ceil_div(height, r) * r - height)

@@ -1,8 +1,8 @@
-"""Base classes of multi-head attention on maps; a kind of attention states who sees whom, and computes just that.
+"""Base classes of multi-head attention on maps; a subclass states which positions attend to which, and computes it.
 
 q, k, v = tokens W + b, split over the heads (Vaswani et al., 1706.03762, section 3.2.2); each head mixes the values of
-the tokens that it may see; W_o joins the heads. A subclass gives ``mix``, the fast path, and ``attention_mask``, the
-pattern of who sees whom as plain data. Maps and tests use the pattern, so that fast path and pattern prove each other.
+the tokens that it may see; W_o joins the heads. A subclass defines ``mix``, the fast path, and ``attention_mask``, the
+pattern of attention as plain data. Attention maps and tests use the pattern, and tests compare the two.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from regard.types import AttentionMap
 
 
 class MultiHead(Attention):
-    """Projections, heads and positions; see the subclasses for who sees whom.
+    """Projections, heads and positions; subclasses define which positions attend to which.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         pos_embed: kind of position, see ``POSITIONS``.
 
     Raises:
@@ -101,7 +101,7 @@ class ValueConvolution(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         kernel: odd side of the convolution; 0 for none.
         pos_embed: kind of position, see ``POSITIONS``.
 

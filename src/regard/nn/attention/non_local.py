@@ -4,7 +4,7 @@ y_i = 1 / C(x) sum_j f(x_i, x_j) g(x_j);  z_i = W_z y_i + x_i, with theta, phi a
 "embedded_gaussian": f = exp(theta_i . phi_j), C(x) = sum_j f: softmax attention without the factor 1 / sqrt(d);
 "dot_product": f = theta_i . phi_j, C(x) = N: linear cost, since sum_j phi_j g_j is the same for every i.
 
-The block has a residual connection of its own. Deviations: W_z starts at random unless ``zero_start`` is set; the
+The block contains a residual connection. Deviations: W_z starts at random unless ``zero_start`` is set; the
 paper starts it (or the batch norm behind it, of which there is none here) at zero, so that the block begins as the
 identity. Behind the closed gate of an insertion such a block could not learn: neither the gate nor W_z would get any
 gradient. There is no subsampling of the keys; see the pooled kinds. Sums over N run in float32 at least.
@@ -103,7 +103,7 @@ class NonLocal(Attention):
 
 
 def _softmax_mix(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-    """(B, N, d) each -> (B, N, d), by the fused kernel, which wants a dimension for heads."""
+    """(B, N, d) each -> (B, N, d), by the fused kernel, which requires a dimension for heads."""
     return F.scaled_dot_product_attention(theta[:, None], phi[:, None], g[:, None], scale=1.0)[:, 0]
 
 

@@ -1,15 +1,15 @@
 """Nyström attention (Xiong et al., Nyströmformer, 2102.03902, equations 7, 11 and 13): attention through landmarks.
 
 b_i = W_o [(F A^+ B v)_i + (P * v)_i],  F = softmax(Q K'^T / sqrt(d)), A = softmax(Q' K'^T / sqrt(d)),
-B = softmax(Q' K^T / sqrt(d)), where the m landmarks Q', K' are means of queries and keys over segments. A^+ comes of
+B = softmax(Q' K^T / sqrt(d)), where the m landmarks Q', K' are means of queries and keys over segments. A^+ is found by
 Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4, six times, from Z = A^T / (|A|_1 |A|_inf). P is a depth-wise
 convolution of the values. Where every position is a landmark and A^+ is exact, this is plain attention.
 
-Neither F nor B is ever held: B v, then F (A^+ B v), are two calls of the fused kernel. All is computed in float32 at
-least, which the iterations need.
+Neither F nor B is ever stored: B v, then F (A^+ B v), are two calls of the fused kernel. Everything is computed in
+float32 or float64, which the iterations need.
 
 Deviations: segments are the cells of a grid that divides the map as evenly as it can, of g x g cells for every map;
-along an axis shorter than g, neighbouring cells are the same position, and the pseudo-inverse sees to the double ones.
+along an axis shorter than g, neighbouring cells are the same position, and the pseudo-inverse handles the duplicates.
 Z starts from the norms of its own matrix; the authors' code takes the largest of the batch, by which images would
 depend on each other. P is k x k with weights for each channel.
 """
@@ -44,7 +44,7 @@ class NystromAttention(ValueConvolution):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         grid: g, landmarks along each axis; the map's larger side makes every position one.
         iterations: for the pseudo-inverse.
         kernel: k, odd side of the convolution of the values; 0 for none.
@@ -125,7 +125,7 @@ def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
 def means_of_stretches(n: int, count: int, like: Tensor) -> Tensor:
     """Matrix that takes the means over ``count`` stretches of n positions, as equal as can be: (count, n).
 
-    Stretches do not overlap; where there are more of them than positions, several hold the same one.
+    Stretches do not overlap; where there are more of them than positions, several contain the same one.
     """
     numbers = torch.arange(count, device=like.device)
     starts = numbers * n // count

@@ -1,4 +1,4 @@
-"""Attention inside parts of a map: all parts in one call of the fused kernel, what a query does not see masked.
+"""Attention inside parts of a map: all parts in one call of the fused kernel, with a mask of what a query attends to.
 
 What a query sees is a rectangle, or a grid of rows and columns, so rows and columns are divided apart, each as an
 ``Axis``: groups of queries, and the keys that each group meets. Parts stand in the batch dimension, with images next to
@@ -148,7 +148,7 @@ class PartitionedAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         pos_embed: kind of position, see ``POSITIONS``.
         reach: the farthest that a key stands from its query along an axis.
     """

@@ -30,7 +30,7 @@ class Performer(KernelAttention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on d = ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of d = ``in_channels / num_heads`` channels.
         features: m, of each head; d log d as the paper advises, at least 32, if None.
         pos_embed: kind of position, see ``POSITIONS``; not relative ones, which need the scores of all pairs.
 

@@ -4,8 +4,8 @@ b_i = W_o [sum_m softmax_m(q_i . k_m / sqrt(d)) v_m], with k and v from R(x), a 
 R the mean over cells of r x r (as PVTv2's, 2106.13797), or PVT's own Norm(W_s * x), an r x r convolution of stride r
 and a layer norm. r = 1 is plain attention, as in the paper.
 
-Deviations: cells at the border hold what there is: the mean is over positions of the map alone, and the convolution
-sees zeros beyond. PVTv2 pools to a fixed 7 x 7 and adds a convolution and a GELU; here the cell is fixed.
+Deviations: cells at the border contain fewer positions: the mean is over positions of the map alone, and the
+convolution sees zeros beyond. PVTv2 pools to a fixed 7 x 7 and adds a convolution and a GELU; here the cell is fixed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PooledAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         reduction: r, side of a cell; 1 for plain attention.
         pooling: "mean", or "conv" for a convolution and a layer norm.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
@@ -111,6 +111,6 @@ def spread(of_cells: Tensor, r: int, size: Size) -> Tensor:
 
 
 def _counts(n: int, r: int, like: Tensor) -> Tensor:
-    """How many of ``n`` positions each cell of ``r`` holds: (ceil(n / r),), in the dtype of ``like``."""
+    """Number of the ``n`` positions in each cell of ``r``: (ceil(n / r),), in the dtype of ``like``."""
     starts = torch.arange(ceil_div(n, r), device=like.device) * r
     return (n - starts).clamp(max=r).to(like.dtype)

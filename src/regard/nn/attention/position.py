@@ -169,7 +169,7 @@ class Relative(OffsetBias):
     Offsets beyond ``reach`` share the bias of the farthest one.
 
     Args:
-        num_heads: each has biases of its own.
+        num_heads: number of heads; each has separate biases.
         reach: steps along an axis up to which offsets are distinguished.
         step: rows, and columns, in a step.
     """
@@ -198,7 +198,7 @@ class LogSpaced(OffsetBias):
     narrow types.
 
     Args:
-        num_heads: each has biases of its own.
+        num_heads: number of heads; each has separate biases.
         reach: steps along an axis that become 1.
         step: rows, and columns, in a step.
         hidden: width of the network.
@@ -250,7 +250,7 @@ PAIR_FREE_POSITIONS = (*MAP_POSITIONS, "rotary")
 
 
 def check_pos_embed(owner: str, pos_embed: str, choices: Sequence[str] = PAIR_FREE_POSITIONS) -> None:
-    """Check that a kind of attention that never holds all pairs can use these positions.
+    """Check that a kind of attention that never stores all pairs can use these positions.
 
     Raises:
         RegardError: it cannot; those that it can use are named.
@@ -276,5 +276,5 @@ def _check_multiple_of_four(kind: str, channels: int) -> None:
     if channels % 4:
         low = math.floor(channels / 4) * 4
         nearest_ = f"{low} or {low + 4}" if low else "4"
-        what = f"{kind} positions need sines and cosines of rows and columns, and {channels} channels do not hold them"
+        what = f"{kind} positions need sines and cosines of rows and columns, which do not fit into {channels} channels"
         raise RegardError(what, expected=f"a multiple of 4 channels, such as {nearest_}")

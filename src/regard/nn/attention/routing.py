@@ -38,11 +38,11 @@ from regard.types import AttentionMap
 
 
 class RoutingAttention(MultiHead):
-    """Every position attends within the clusters of like vectors that took it.
+    """Every position attends within the clusters of similar vectors that it belongs to.
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels, with clusters of its own.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels, with separate clusters.
         clusters: k; the paper advises the square root of N.
         decay: how much of a centroid stays at each step of training.
         pos_embed: kind of position, see ``POSITIONS``; not relative.

@@ -1,8 +1,8 @@
 """Every position of a map attends to every other (Vaswani et al., 1706.03762, section 3.2; on maps as 1711.07971).
 
 b_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j over all N = H W positions, by the fused kernel: N^2 time, but no N x N
-memory. Other normalisers than the softmax, and the learned bias of relative positions in training, are written out
-and take N^2 memory. Deviation: no dropout and no residual connection; the gate of an insertion serves as one.
+memory. Score activations other than the softmax, and the learned bias of relative positions in training, are written
+out and take N^2 memory. Deviation: no dropout and no residual connection; the gate of an insertion serves as one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from regard.types import AttentionMap
 
 
 class SelfAttention(Attention):
-    """One head; the three matrices W_q, W_k, W_v are all there is to learn.
+    """One head; only the three matrices W_q, W_k, W_v are learned.
 
     Args:
         in_channels: channels of the input and the output.
@@ -64,7 +64,7 @@ class SelfAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        q, k, v = (t[:, None] for t in self.project(x))  # (B, 1, N, d): the kernel wants heads
+        q, k, v = (t[:, None] for t in self.project(x))  # (B, 1, N, d): the kernel requires heads
         mixed = mixing(fused_attention, q, k, v, self.activation, without=v)
         return to_map(mixed[:, 0], (x.shape[2], x.shape[3]))
 
@@ -88,7 +88,7 @@ class MultiHeadSelfAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         pos_embed: kind of position, see ``POSITIONS``.
         score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.
     """

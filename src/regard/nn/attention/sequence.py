@@ -1,8 +1,8 @@
-"""Self-attention on a sequence of vectors, as it is taught (Vaswani et al., 1706.03762, section 3.2).
+"""Self-attention on a sequence of vectors, as in textbooks (Vaswani et al., 1706.03762, section 3.2).
 
-One head: q = a W_q, k = a W_k, v = a W_v, and b_i = sum_j softmax_j(q_i . k_j / sqrt(d_k)) v_j, where the three
-matrices are all there is to learn. Several heads do the same on their own share of the channels; a last matrix W_o
-mixes what they found. Deviation: weights are stored transposed, as ``nn.Linear`` does.
+One head: q = a W_q, k = a W_k, v = a W_v, and b_i = sum_j softmax_j(q_i . k_j / sqrt(d_k)) v_j, where only the three
+matrices are learned. Several heads do the same, each on a part of the channels; a last matrix W_o
+mixes their outputs. Deviation: weights are stored transposed, as ``nn.Linear`` does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MultiHeadAttention(nn.Module):
 
     Args:
         channels: of a vector of the sequence; a multiple of ``num_heads``.
-        num_heads: each works on ``channels / heads`` channels.
+        num_heads: number of heads, each of ``channels / num_heads`` channels.
         score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.
 
     Raises:

@@ -2,7 +2,7 @@
 
 Channels fall into groups. In each, with g the mean of its vectors x_i over positions:
 c_i = g . x_i;  c'_i = (c_i - mean(c)) / std(c) over positions;  y_i = x_i sigmoid(gamma c'_i + beta),
-one gamma and one beta per group. Positions that resemble what the group sees on the whole are kept.
+one gamma and one beta per group. Positions that resemble the mean of the group are kept.
 
 Deviations: 1e-5 is added to the variance instead of the deviation, so that a map of one position, which weighs
 sigmoid(beta), has a gradient. gamma starts at 1, unless ``zero_start`` is set; the paper starts it at 0, by which every
@@ -27,7 +27,7 @@ class SGE(Attention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``groups``.
-        groups: of channels, each with a map of its own.
+        groups: number of groups of channels, each with a separate map.
         zero_start: whether gamma starts at zero, as in the paper.
 
     Raises:

@@ -19,7 +19,7 @@ from regard.nn.attention.core import Card, Reweighting, least
 
 
 class SimAM(Reweighting):
-    """One weight in 0.62..1 for each value; nothing to learn.
+    """One weight in 0.62..1 for each value; no learned parameters.
 
     Args:
         in_channels: channels of the input and the output.

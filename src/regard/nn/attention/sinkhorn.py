@@ -79,7 +79,7 @@ class SinkhornAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         window: side of a window.
         iterations: normalisations of columns and rows.
         temperature: tau; lower comes closer to a permutation.

@@ -8,8 +8,8 @@ b_i = sum over j in A(i) of softmax_j(q_i . k_j / sqrt(d) + B(i, j)) v_j, where 
 * neighborhood (Hassani et al., 2204.07143, equations 1 to 3): the k x k positions nearest to i; the square is moved
   inwards at the border, so that every query sees k x k keys, and self-attention is reached as soon as k covers the map;
 * dilated (Hassani and Shi, DiNAT, 2209.15001, equations 4 to 6): the k x k nearest among those whose row and column
-  differ from i's by multiples of the dilation d. The map falls into d x d interleaved maps, each with neighborhood
-  attention of its own: the field is d times as wide at the same cost, and B counts offsets in steps of d.
+  differ from i's by multiples of the dilation d. The map falls into d x d interleaved maps, each with separate
+  neighborhood attention: the field is d times as wide at the same cost, and B counts offsets in steps of d.
 
 Deviations: B, a learned bias for each head and offset of key from query, is there with positions "relative" only; the
 local square slides with the query, where 1802.05751 gives the queries of a block the same keys; on a map, or an
@@ -41,8 +41,8 @@ class SlidingAttention(PartitionedAttention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
-        window: the most positions that an interval holds, odd.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        window: largest number of positions in an interval, odd.
         pos_embed: kind of position, see ``POSITIONS``.
         reach: the farthest that a key stands from its query along an axis.
 
@@ -80,7 +80,7 @@ class LocalAttention(SlidingAttention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         window: side of the square, odd.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is a bias for each place in the square.
 
@@ -116,7 +116,7 @@ class NeighborhoodAttention(SlidingAttention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         kernel: side of the square, odd.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is the paper's bias.
 
@@ -157,7 +157,7 @@ class DilatedNeighborhoodAttention(NeighborhoodAttention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         kernel: side of the square, in steps of ``dilation``, odd.
         dilation: rows, and columns, from one key to the next; 1 is neighborhood attention.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is the paper's bias.

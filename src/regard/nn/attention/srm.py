@@ -1,13 +1,13 @@
 """Style-based recalibration (Lee et al., SRM, 1903.10829, equations 1 to 6).
 
-t_c = [mu_c, sigma_c], mean and standard deviation over positions;  z_c = w_c . t_c, a layer of two weights for each
-channel of its own;  y_c = x_c sigmoid(BN(z))_c.
+t_c = [mu_c, sigma_c], mean and standard deviation over positions;  z_c = w_c . t_c, two separate weights for each
+channel;  y_c = x_c sigmoid(BN(z))_c.
 
 Deviations: 1e-5 is added to the variance, so that a map of one position has a gradient. The weights w start at random,
-where the authors' code has 0, by which all channels would weigh the same. A batch norm over one image knows no
-variance: in training such a batch is normalised by the running statistics and leaves them as they are, as the
-authors' code would stop. In training, images of a larger batch depend on each other. Half-precision input is weighed
-in float32, since sums of squares overflow.
+where the authors' code has 0, by which all channels would weigh the same. A batch norm over one image has no
+variance: in training such a batch is normalised by the running statistics and leaves them unchanged, where the
+authors' code raises an error. In training, images of a larger batch depend on each other. Half-precision input is
+weighed in float32, since sums of squares overflow.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ the other heads:        A(r, c) = {(r', c'): r' mod s = r mod s, c' mod s = c mo
 b_i = sum over j in A(i) of softmax_j(q_i . k_j / sqrt(d)) v_j.
 
 Deviations: no causality, as maps have no order. The stride is one of rows and columns alike rather than of the
-reading order, which would make the pattern depend on the map's width; the paper notes that its strided pattern wants
+reading order, which would make the pattern depend on the map's width; the paper notes that its strided pattern suits
 data "with a structure that aligns with the stride". The near half sees the tile that the query lies in (as A1 of the
 paper's fixed pattern) rather than the l latest positions. Cost is least, 8 C N^1.5, at s = N^(1/4).
 """

@@ -2,7 +2,7 @@
 
 b_i = W_o [sum_j softmax_j(F_h(i)_j) v_hj]. Dense: F_h(i) = W2_h relu(W1_h x_i + b1_h) + b2_h, from the query alone, one
 output for each position j. Random: F_h(i)_j = r1_hi . r2_hj, learned and the same for every input (the factorised
-form, R = R1 R2^T; at rank N it holds every matrix R of the plain random form).
+form, R = R1 R2^T; at rank N it includes every matrix R of the plain random form).
 
 The paper's N is fixed. Here what is learned for each position, the columns of W2 and b2, or r1 and r2, is learned on a
 base grid of side x side positions, as a field over the map, and on a map of another size interpolated along both axes
@@ -11,7 +11,7 @@ finely on larger maps, so that the weights keep their shape and each grows small
 positions; on smaller maps detail of the fields is skipped, and retraining is wise.
 
 F is a product of what belongs to i and what belongs to j, which the fused kernel takes as queries and keys: b2 is one
-channel more, in which every query is 1. So no N x N weights are held. Deviation: biases of values and of W_o.
+channel more, in which every query is 1. So no N x N weights are stored. Deviation: biases of values and of W_o.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DenseSynthesizer(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels, and as many hidden units.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels, and as many hidden units.
         side: of the base grid that weights of positions are learned on.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
     """
@@ -77,7 +77,7 @@ class RandomSynthesizer(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         rank: of the learned matrix of each head.
         side: of the base grid that weights of positions are learned on.
     """

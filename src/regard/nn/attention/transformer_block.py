@@ -22,7 +22,7 @@ class TransformerBlock(Attention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         mlp_ratio: hidden units of the feed-forward network per channel.
         pos_embed: kind of position, see ``POSITIONS``.
         score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.

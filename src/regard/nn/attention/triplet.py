@@ -6,9 +6,9 @@ y = x (a^(C,W) + a^(H,C) + a^(H,W)) / 3.
 
 The authors turn the map so that the axis comes first; here only the pooled maps are. Convolutions along channels see
 neighbouring numbers, and zeros beyond the first and the last. Where values are equal, the gradient of their maximum is
-shared evenly among them. In training, the batch norms make images of a batch depend on each other. One value knows no
-variance: a plane of one place, of one image, is normalised in training by the running statistics and leaves them as
-they are, as in ``regard.nn.attention.srm``.
+shared evenly among them. In training, the batch norms make images of a batch depend on each other. A single value
+has no variance: a plane of one position, of one image, is normalised in training by the running statistics and leaves
+them unchanged, as in ``regard.nn.attention.srm``.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class WindowAttention(PartitionedAttention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         window: side of a window.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
 
@@ -58,13 +58,13 @@ class WindowAttention(PartitionedAttention):
     def axis(self, n: int, device: torch.device) -> Axis:
         """Divide an axis of ``n`` positions."""
         end = ceil_div(n, self.window) * self.window
-        shift = self.shift * least((n - 1) // self.window, 1)  # none where one window holds the axis
+        shift = self.shift * least((n - 1) // self.window, 1)  # none where one window covers the axis
         slots = torch.arange(end, device=device)
         rolled = torch.where(slots < end - shift, slots + shift, slots + shift - end)
         region = (rolled - shift + self.window) // self.window  # what is rolled round falls into region 0
         real = rolled < n
         places, region, real = (t.view(-1, self.window) for t in (rolled.clamp(max=n - 1), region, real))
-        # What only fills up sees all that is real: a query that sees nothing would have no softmax.
+        # Padding attends to all real positions: a query that attends to nothing would have no softmax.
         seen = real[:, None] & ((region[:, :, None] == region[:, None]) | ~real[:, :, None])
         positions = slots[:n]
         back = torch.where(positions < shift, positions - shift + end, positions - shift)
@@ -76,7 +76,7 @@ class ShiftedWindowAttention(WindowAttention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
         window: side of a window.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
 

@@ -35,7 +35,7 @@ class XCA(Attention):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: each works on ``in_channels / num_heads`` channels, at least 2.
+        num_heads: number of heads, each of ``in_channels / num_heads`` channels, at least 2.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
 
     Raises:

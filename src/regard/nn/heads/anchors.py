@@ -1,7 +1,7 @@
-"""Anchors that suit a data set: how many boxes they reach, and a fit where they reach too few.
+"""Anchors that suit a data set: the fraction of boxes that they match, and a fit if they match too few.
 
 The fit is k-means over widths and heights (YOLO9000, arXiv:1612.08242, section 2), then a (1+1) evolution strategy on
-the matching rule itself, which k-means does not know.
+the matching rule itself, which k-means does not consider.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every detection head is asked for: the graph, the training loop and the runtimes know nothing else about it."""
+"""The contract of a detection head; the graph, the training loop and the runtimes depend on nothing else."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Head(nn.Module, ABC):
         nc: number of classes.
         strides: input pixels per cell of each level, in the order of the levels.
         losses: names of the losses that ``criterion`` computes, in the order in which they are shown.
-        kept_with_other_classes: what the rows of a tensor before the classes stand for, for messages.
+        kept_with_other_classes: meaning of the rows of a tensor before the classes, for messages.
     """
 
     multi_input: ClassVar[bool] = True
@@ -78,7 +78,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, levels: Sequence[Tensor]) -> Predictions:
-        """Turn raw outputs into boxes in input pixels and class scores, in float32 whatever their precision.
+        """Turn raw outputs into boxes in input pixels and class scores, always in float32.
 
         The levels follow in order, each with the same number of predictions per cell.
         """
@@ -103,7 +103,7 @@ class Head(nn.Module, ABC):
     def select(self, levels: Sequence[Tensor], conf: float) -> list[Tensor]:
         """Decode the predictions of each image of which some class scores above ``conf``.
 
-        Heads that can tell likely cells before decoding override this; the results are those of ``decode``.
+        Heads that can select likely cells before decoding override this; the results are those of ``decode``.
 
         Returns:
             For each image (n, 4 + nc): centre x, centre y, width, height in input pixels, class scores.
@@ -134,7 +134,7 @@ class Head(nn.Module, ABC):
         return {}
 
     def graph_values(self) -> dict[str, Any]:
-        """Values at the top of a model graph that this head holds now, by key: the anchors of YOLOv5."""
+        """Current values of the keys at the top of a model graph that belong to this head, such as anchors."""
         return {}
 
     def prefers_own(self, key: str, source: Tensor) -> bool:  # noqa: ARG002

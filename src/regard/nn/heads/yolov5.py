@@ -23,7 +23,7 @@ from regard.nn.raw_levels import OTHERS, RawDecoder, centre_and_size, class_scor
 from regard.types import Predictions, Targets
 
 VECTOR = 64
-"""At least the float32 numbers that a processor's vector instructions take at once."""
+"""Upper bound of the number of float32 values in one vector instruction of a processor."""
 
 PRIOR_IMAGE, PRIOR_OBJECTS, PRIOR_CLASS = 640, 8, 0.6
 
@@ -152,7 +152,7 @@ class YOLOv5Head(Head):
         return yolov5_loss(levels, targets, self.anchors, self.strides, context)
 
     def fit_to(self, sizes: NDArray[np.float64], *, settings: LossSettings, seed: int) -> str:
-        """Choose anchors that suit the boxes, where the present ones reach too few of them; see `Head.fit_to`."""
+        """Fit the anchors to the boxes if the present ones match too few of them; see `Head.fit_to`."""
         strides = torch.tensor(self.strides, dtype=torch.float32).view(-1, 1, 1)
         pixels = (self.anchors.cpu() * strides).double().numpy()
         check = check_anchors(sizes, pixels, threshold=settings.anchor_threshold, seed=seed)

@@ -26,7 +26,7 @@ from regard.types import Targets
 def yolov5_loss(
     levels: Sequence[Tensor], targets: Targets, anchors: Tensor, strides: Sequence[int], context: LossContext
 ) -> dict[str, Tensor]:
-    """Compute the losses ``box``, ``obj`` and ``cls`` of a batch, in float32 or better whatever the raw precision.
+    """Compute the losses ``box``, ``obj`` and ``cls`` of a batch, in float32 or float64 for any raw precision.
 
     Every element of the raw objectness is reached, so a batch without any box trains too. The objectness gain is
     scaled by (image size / 640)^2.
@@ -55,7 +55,7 @@ def yolov5_loss(
 
 
 def level_balance(strides: Sequence[int]) -> tuple[float, ...]:
-    """Weight of the objectness loss of each level: the finer, the more, whatever the order of the levels.
+    """Weight of the objectness loss of each level: larger for finer levels, in any order of the levels.
 
     Three and four levels as in YOLOv5; five continue its decrease by a factor of four; a single one weighs 1.
 
@@ -215,8 +215,8 @@ def _cells(centres: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     own = torch.ones_like(left_up[:, :1])
     block, chosen = torch.cat((own, left_up, right_down), dim=1).T.nonzero(as_tuple=True)
 
-    # A neighbour is the cell that holds the centre moved by half a cell. A centre exactly on a border between cells is
-    # near both of them: the far one is then its own cell again, and never a cell that its prediction cannot reach.
+    # A neighbour is the cell that contains the centre moved by half a cell. A centre exactly on a border between cells
+    # is near both of them: the far one is then its own cell again, and never a cell that its prediction cannot reach.
     moves = centres.new_tensor(((0, 0), (-0.5, 0), (0, -0.5), (0.5, 0), (0, 0.5)))
     cells = (centres[chosen] + moves[block]).floor().clamp(min=0)
     return chosen, torch.minimum(cells, size - 1).long()

@@ -140,7 +140,7 @@ class RunEnd:
         epoch: number of the last epoch.
         rows: the results of all epochs.
         model: the detector with the best weights, on the device of the first process.
-        weights: the file that holds them.
+        weights: the file that contains them.
         metrics: of these weights on the validation split.
         gates: the value of every gate by the name of its layer.
         reason: why the run ended before its last epoch; "" if it did not.

@@ -1,4 +1,4 @@
-"""Pictures show the data they were given, for every kind of map."""
+"""Images show the data they were given, for every kind of map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _view(found: AttentionMap | GradientMap) -> View:
 
 def _save(view: View, path: Path) -> NDArray[np.int64]:
     view.save(path)
-    assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing half-written beside it
+    assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing half-written next to it
     return np.asarray(cv2.imread(str(path)), dtype=np.int64)
 
 
@@ -86,6 +86,6 @@ def test_extreme_shapes_are_drawn(size: tuple[int, int], tmp_path: Path) -> None
     View("x", "X", found, image, placement, (64, 64), (0.0, 0.0), {}).save(tmp_path / "x.png")
 
 
-def test_another_format_is_refused(tmp_path: Path) -> None:
+def test_another_format_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(RegardError, match=r"expected: \.png"):
         _view(AttentionMap("channel", torch.rand(1, 3))).save(tmp_path / "x.jpg")
