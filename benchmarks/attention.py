@@ -1,8 +1,8 @@
-"""Time and memory of every attention module and block at P3, P4 and P5 of yolov5n, s and m, beside peers.
+"""Time and memory of every attention module and block at P3, P4 and P5 of yolov5n, s and m, compared with peers.
 
     python benchmarks/attention.py --threads 2 --out docs/results
 
-The blocks hold attention: C3TR, C2PSA, A2C2f, and C3Attention around the base, beside plain C3; MultiScaleDeformable
+The blocks contain attention: C3TR, C2PSA, A2C2f, and C3Attention around the base, next to plain C3; MultiScaleDeformable
 reads all three levels. All modules of one place run in turn, one after another in every repeat, so that a change in the
 machine's speed meets all alike; times are medians, with the ratio to ``MultiHeadSelfAttention`` as the median of
 paired ratios. Peak memory is that of tensors alive in a forward pass beyond the input (scratch inside kernels, and all
@@ -47,7 +47,7 @@ SLOPE_CHANNELS = 128
 
 
 class WrittenOut(MultiHeadSelfAttention):
-    """The same attention with its N x N weights held in memory, as it is taught."""
+    """The same attention with its N x N weights stored in memory, as in textbooks."""
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int]) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) each -> (B, heads, N, d)."""
@@ -112,7 +112,7 @@ class Row:
 
 
 def modules(model: str, level: str, channels: int) -> dict[str, nn.Module]:
-    """Return every module of the catalogue that takes so many channels, the blocks, and the peers."""
+    """Every module of the catalogue that takes so many channels, the blocks, and the peers."""
     found: dict[str, nn.Module] = {"MultiScaleDeformable": OfAllLevels(model, level)}
     for name in BLOCKS:
         build: Callable[[int], nn.Module] = LAYERS[name]
@@ -130,7 +130,7 @@ def modules(model: str, level: str, channels: int) -> dict[str, nn.Module]:
 
 
 def measure(model: str, level: str, channels: int, side: int, repeats: int) -> list[Row]:
-    """Return one row a module."""
+    """One row per module."""
     found = modules(model, level, channels)
     x = torch.randn(1, channels, side, side)
     forward = latencies_in_turn([lambda m=m: m(x) for m in found.values()], CPU, repeats)
@@ -155,14 +155,14 @@ def _step(module: nn.Module, x: Tensor) -> None:
 
 
 def peak(module: nn.Module, x: Tensor) -> float:
-    """Return the most memory of a forward pass beyond its input, in MiB."""
+    """The most memory of a forward pass beyond its input, in MiB."""
     with torch.no_grad(), LiveBytes() as mode:
         module(x)
     return mode.peak / 2**20
 
 
 def slopes(repeats: int) -> dict[str, float]:
-    """Return the log-log slope of forward time over positions, of modules that claim linear cost."""
+    """The log-log slope of forward time over positions, of modules that claim linear cost."""
     linear = {name: kind(SLOPE_CHANNELS).eval() for name, kind in ATTENTION.items() if kind.card.linear}
     inputs = [torch.randn(1, SLOPE_CHANNELS, side, side) for side in SLOPE_SIDES]
     found = {}
@@ -181,7 +181,7 @@ def _slope(x: list[float], y: list[float]) -> float:
 
 
 def page(rows: list[Row], slope: Mapping[str, float], about: str) -> str:
-    """Return the results as Markdown."""
+    """The results as Markdown."""
     lines = [f"# What attention costs, {date.today()}", "", about, ""]
     for model in dict.fromkeys(row.model for row in rows):
         for level in LEVELS:

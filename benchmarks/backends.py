@@ -1,11 +1,11 @@
-"""What `regard predict` could run a network in, in turn, and what crowds cost: the measurements behind docs/speed.md.
+"""What `regard predict` could run a network in, in turn, and what many objects cost: the measurements behind docs/speed.md.
 
     python benchmarks/backends.py --out docs/results
     python benchmarks/backends.py --quick --out /tmp/backends
 
 yolov5n for one image, without decoding and NMS: PyTorch plain, folded and channels last, compiled, in bfloat16; ONNX
-Runtime and OpenVINO in float32 and OpenVINO in bfloat16. Then the suppression of ten boxes an object and the assignment
-of labels to anchors, for a growing number of objects in one image. Writes ``backends.json`` (what it holds is not
+Runtime and OpenVINO in float32 and OpenVINO in bfloat16. Then the suppression of ten boxes per object and the assignment
+of labels to anchors, for a growing number of objects in one image. Writes ``backends.json`` (what it contains is not
 measured again) and ``backends.md``.
 """
 
@@ -51,28 +51,28 @@ GRIDS = ((80, 80), (40, 40), (20, 20))
 
 
 def plain(imgsz: int, _: Path) -> Call:
-    """Return the network as it was loaded."""
+    """The network as it was loaded."""
     return partial(regard.load(MODEL).eval().raw, torch.rand(1, 3, imgsz, imgsz))
 
 
 def folded(imgsz: int, _: Path) -> Call:
-    """Return the network as `regard predict` runs it in PyTorch."""
+    """The network as `regard predict` runs it in PyTorch."""
     return partial(_folded().raw, _images(imgsz))
 
 
 def compiled(imgsz: int, _: Path) -> Call:
-    """Return the same, compiled."""
+    """The same, compiled."""
     network: nn.Module = torch.compile(Raw(_folded()))
     return partial(network, _images(imgsz))
 
 
 def folded_lower(imgsz: int, _: Path) -> Call:
-    """Return the same, not compiled, in bfloat16."""
+    """The same, not compiled, in bfloat16."""
     return partial(lower, _folded(), _images(imgsz))
 
 
 def in_runtime(imgsz: int, folder: Path, *, runtime: str, bfloat16: bool = False) -> Call:
-    """Return the network compiled for a runtime."""
+    """The network compiled for a runtime."""
     pixels = torch.randint(256, (1, 3, imgsz, imgsz), dtype=torch.uint8).numpy()
     return compiled_run(regard.load(MODEL), runtime, folder, pixels, bfloat16=bfloat16)
 
@@ -112,7 +112,7 @@ class Raw(nn.Module):
 
 
 def measure_networks(imgsz: int, rounds: int, threads: int) -> dict[str, Any]:
-    """Return the seconds of each in every round; each in its own process, as pools of threads disturb each other."""
+    """The seconds of each in every round; each in its own process, as pools of threads disturb each other."""
     names = [name for name in NETWORKS if name != LOWER or RUNTIMES["openvino"].has_bfloat16()]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     with TemporaryDirectory() as folder:
@@ -125,13 +125,13 @@ def measure_networks(imgsz: int, rounds: int, threads: int) -> dict[str, Any]:
 
 
 def measure_network(name: str, imgsz: int, folder: str) -> dict[str, float]:
-    """Return the median seconds of a network that runs again and again."""
+    """The median seconds of a network that runs again and again."""
     call = NETWORKS[name](imgsz, Path(folder))
     return {"seconds": median(latencies_in_turn([call], CPU, CALLS)[0])}
 
 
 def measure_crowds(counts: tuple[int, ...], repeats: int) -> dict[str, Any]:
-    """Return the seconds of suppression and of assignment for each number of objects."""
+    """The seconds of suppression and of assignment for each number of objects."""
     settings = DetectSettings(max_det=max(counts))
     anchors = regard.load(MODEL).head.get_buffer("anchors")
     functions = [partial(suppress, crowd(n), settings) for n in counts]
@@ -145,13 +145,13 @@ def measure_crowds(counts: tuple[int, ...], repeats: int) -> dict[str, Any]:
 
 
 def page(document: dict[str, Any], command: str) -> str:
-    """Return the figures as Markdown."""
+    """The figures as Markdown."""
     lines = [
-        "# What a network could run in, and what crowds cost",
+        "# Runtimes for a network, and what many objects cost",
         "",
         f"{about(document)} Command: `{command}`.",
         "",
-        f"yolov5n, one image, the network alone, each in a process of its own (median of {CALLS} calls), in turn in",
+        f"yolov5n, one image, the network alone, each in a separate process (median of {CALLS} calls), in turn in",
         "every round. *Times as fast* is as the plain form: the median of paired rounds, least and greatest.",
     ]
     for name, row in document["rows"].items():

@@ -1,10 +1,10 @@
-"""Fine-tune YOLOv5n on a data set with and without SE, and YOLOv5 beside it, and score all by one evaluator.
+"""Fine-tune YOLOv5n on a data set with and without SE, and YOLOv5, and evaluate all with one evaluator.
 
     python benchmarks/bccd.py --data ../shared/data/bccd --weights ../shared/weights/yolov5n.pt --work runs/bccd \
         --peer PATH/TO/OTHER/ENVIRONMENT/bin/yolov5 --page docs/results/bccd.md
 
 Runs that are finished in ``--work`` are not repeated. Settings were chosen on val; test is only reported. The peer is
-the ``yolov5`` package in an environment of its own, run by its own commands with its own defaults, on the same images
+the ``yolov5`` package in a separate environment, run by its own commands with its own defaults, on the same images
 and boxes written as YOLO files; its detections (``--save-json``) are scored by ours.
 """
 
@@ -48,7 +48,7 @@ class Study:
         work: where runs are kept.
         epochs: of each run.
         imgsz: side of the input in pixels.
-        batch: images a step.
+        batch: images per step.
         threads: for each process.
     """
 
@@ -61,7 +61,7 @@ class Study:
     threads: int
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of every process of the study."""
+        """The environment of every process of the study."""
         return os.environ | {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
 
 
@@ -95,7 +95,7 @@ def train_peer(study: Study, peer: Path, seed: int) -> dict[str, Result]:
 
 
 def peer_environment(study: Study) -> dict[str, str]:
-    """Return what the peer's commands need in their environment."""
+    """What the peer's commands need in their environment."""
     home = study.work / "home"
     give_font(home / ".config" / "Ultralytics")
     # It opens its checkpoint as a full pickle.
@@ -103,7 +103,7 @@ def peer_environment(study: Study) -> dict[str, str]:
 
 
 def peer_training(study: Study, peer: Path, seed: int, epochs: int, folder: Path) -> list[str]:
-    """Return YOLOv5's command that trains into ``folder``, with its defaults; write the data as it reads them."""
+    """YOLOv5's command that trains into ``folder``, with its defaults; write the data as it reads them."""
     options = ("--weights", study.weights, "--epochs", epochs, "--batch-size", study.batch, "--seed", seed)
     return [str(peer), "train", *_peer_common(study, folder), *map(str, options), "--name", "train"]
 
@@ -157,7 +157,7 @@ def write_yolo(data: DetectionDataset, folder: Path) -> Path:
 
 
 def score_rows(rows: Sequence[dict[str, object]], records: Sequence[Sample], names: Sequence[str]) -> Result:
-    """Return AP and AP50 of detections in a COCO results file whose image ids are file stems."""
+    """AP and AP50 of detections in a COCO results file whose image ids are file stems."""
     found: dict[str, list[tuple[list[float], float, int]]] = {}
     for row in rows:
         found.setdefault(str(row["image_id"]), []).append((row["bbox"], row["score"], row["category_id"]))  # type: ignore[arg-type]
@@ -175,7 +175,7 @@ def _detections(record: Sample, found: dict[str, list[tuple[list[float], float, 
 
 
 def finished(study: Study, name: str, seed: int, train: Callable[[], dict[str, Result]]) -> dict[str, Result]:
-    """Return the metrics of a run, from its file where it is finished."""
+    """The metrics of a run, from its file where it is finished."""
     path = study.work / f"{name}-{seed}.json"
     if not path.exists():
         results = train()
@@ -184,13 +184,13 @@ def finished(study: Study, name: str, seed: int, train: Callable[[], dict[str, R
 
 
 def page(study: Study, results: dict[str, list[dict[str, Result]]]) -> str:
-    """Return the results as Markdown."""
+    """The results as Markdown."""
     seeds = len(next(iter(results.values())))
     lines = [
         f"# {study.data.name}: fine-tuning from {study.weights.name}",
         "",
         f"{date.today()}, {study.epochs} epochs, {study.imgsz} px, batch {study.batch}, seeds 0 to {seeds - 1}, "
-        f"{study.threads} thread(s) a process, {platform.machine()}, regard {regard.__version__}. COCO protocol, one "
+        f"{study.threads} thread(s) per process, {platform.machine()}, regard {regard.__version__}. COCO protocol, one "
         "evaluator for all; mean and standard deviation over seeds, then each seed.",
         "",
         "| detector | split | AP50 | AP | AP50 of each seed | AP of each seed |",

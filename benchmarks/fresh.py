@@ -1,4 +1,4 @@
-"""A part of a benchmark in a process of its own, and how much memory that took."""
+"""A part of a benchmark in a separate process, and how much memory that took."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def report(result: Mapping[str, Any]) -> None:
 
 
 def memory(what: str) -> float:
-    """Return the resident memory of this process in MB: "VmRSS" now, "VmHWM" the most so far.
+    """The resident memory of this process in MB: "VmRSS" now, "VmHWM" the most so far.
 
     Not ``ru_maxrss``, which a process inherits from the one that started it.
     """
@@ -44,7 +44,7 @@ def memory(what: str) -> float:
 
 
 def forget_peak() -> None:
-    """Start "VmHWM" anew from what is resident now, where the system allows it."""
+    """Reset "VmHWM" to what is resident now, where the system allows it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -20,11 +20,11 @@ Figures = dict[str, Any]
 
 
 class Kept:
-    """The figures that a file holds, and a way to add to them.
+    """The figures in a file, and a way to add to them.
 
     Args:
-        file: made where it does not exist.
-        settings: what the figures depend on, beside the machine and the versions.
+        file: created if it does not exist.
+        settings: what the figures depend on, in addition to the machine and the versions.
 
     Raises:
         SystemExit: the file's figures were measured with other settings, on another machine or in other versions.
@@ -46,7 +46,7 @@ class Kept:
         return self.document["rows"]
 
     def once(self, name: str, measure: Callable[[], Figures]) -> Figures:
-        """Return the figures of that name, measured and written now if they are not there."""
+        """The figures of that name, measured and written now if they are not there."""
         if name not in self.rows:
             load = os.getloadavg()[0]
             self.rows[name] = measure() | {"load_before": round(load, 2)}
@@ -56,7 +56,7 @@ class Kept:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a file beside its place and rename it."""
+    """Write a temporary file and rename it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")
     part.write_text(text)
@@ -64,7 +64,7 @@ def write(file: Path, text: str) -> None:
 
 
 def machine() -> dict[str, str | int]:
-    """Return what figures of time depend on, whatever is measured."""
+    """What figures of time depend on, for any measurement."""
     return {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -74,13 +74,13 @@ def machine() -> dict[str, str | int]:
 
 
 def processor() -> str:
-    """Return the kind of processor, what it multiplies bfloat16 with where it can, and how many cores there are."""
+    """The kind of processor, what it multiplies bfloat16 with where it can, and how many cores there are."""
     lower = "".join(f" with {name}" for name in bfloat16_products())
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{lower}, {os.cpu_count()} cores"
 
 
 def about(document: Mapping[str, Any]) -> str:
-    """Return one line on where and when the figures of a document were measured, and how busy the machine was."""
+    """One line on where and when the figures of a document were measured, and how busy the machine was."""
     m = document["machine"]
     loads = [row["load_before"] for row in document["rows"].values()]
     cores = int(str(m["processor"]).split(", ")[1].split()[0])
@@ -91,10 +91,10 @@ def about(document: Mapping[str, Any]) -> str:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Return the paired ratios of two series that were measured in turn."""
+    """The paired ratios of two series that were measured in turn."""
     return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return the median with the least and the greatest value."""
+    """The median with the least and the greatest value."""
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"

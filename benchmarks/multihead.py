@@ -1,4 +1,4 @@
-"""yolov5n with our multi-head self-attention beside the same block on ``torch.nn.MultiheadAttention``.
+"""yolov5n with our multi-head self-attention compared with the same block on ``torch.nn.MultiheadAttention``.
 
     python benchmarks/multihead.py --out docs/results
     python benchmarks/multihead.py --quick --out /tmp/multihead
@@ -8,7 +8,7 @@ weights, and with ``need_weights=False``. Inference is one image, without decodi
 images: forward, loss, backward, optimiser. *Equal precision*: only the block differs. *As shipped*: ours as
 `regard predict` and `regard train` run it by default; theirs in float32 and PyTorch's own order of memory, for
 inference with batch norms folded, as YOLOv5 runs. Times are taken in turn in one process; memory each in a process of
-its own, the peak beyond what was there before the first run. Writes ``multihead.json`` (what it holds is not measured
+its own, the peak beyond what was there before the first run. Writes ``multihead.json`` (what it contains is not measured
 again) and ``multihead.md``.
 """
 
@@ -52,7 +52,7 @@ class WithWeights(OnTokens):
 
 
 class WithoutWeights(OnTokens):
-    """Four heads of torch's, told that nobody needs the weights."""
+    """Four heads of torch's, called with ``need_weights=False``."""
 
     def __init__(self, in_channels: int) -> None:
         peer = nn.MultiheadAttention(in_channels, 4, batch_first=True)
@@ -83,13 +83,13 @@ class Case(NamedTuple):
 
 
 def network(side: str, level: str) -> Detector:
-    """Return yolov5n with the block after a layer, in evaluation mode."""
+    """Yolov5n with the block after a layer, in evaluation mode."""
     torch.manual_seed(0)
     return regard.insert(regard.load("yolov5n"), SIDES[side], after=level).eval()
 
 
 def prepare(case: Case, side: str) -> tuple[Callable[[], object], str]:
-    """Return what is timed, and in words how it runs."""
+    """What is timed, and in words how it runs."""
     precision, theirs_as_shipped = case.precision, False
     detector = network(side, case.level)
     if precision == "shipped":
@@ -115,7 +115,7 @@ def infer(detector: Detector, images: Tensor, precision: str) -> object:
 
 
 def shipped_inference(detector: Detector, imgsz: int) -> tuple[Callable[[], object], str]:
-    """Return a run of the network as `regard predict` opens it from a file with weights."""
+    """A run of the network as `regard predict` opens it from a file with weights."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "weights.safetensors"
         regard.save(detector, file)
@@ -128,7 +128,7 @@ def shipped_inference(detector: Detector, imgsz: int) -> tuple[Callable[[], obje
 
 
 def times(case: Case, repeats: int) -> dict[str, Any]:
-    """Return the times of all sides, in turn."""
+    """The times of all sides, in turn."""
     prepared = {side: prepare(case, side) for side in SIDES}
     found = latencies_in_turn([run for run, _ in prepared.values()], CPU, repeats)
     how = {side: words for side, (_, words) in prepared.items()}
@@ -136,7 +136,7 @@ def times(case: Case, repeats: int) -> dict[str, Any]:
 
 
 def peak(case: Case, side: str) -> dict[str, float]:
-    """Return the peak of resident memory over two runs in MB, in this process, beyond what was there before."""
+    """The peak of resident memory over two runs in MB, in this process, beyond what was there before."""
     run, _ = prepare(case, side)
     forget_peak()
     before = memory("VmRSS")
@@ -146,7 +146,7 @@ def peak(case: Case, side: str) -> dict[str, float]:
 
 
 def measure(case: Case, repeats: int, threads: int) -> dict[str, Any]:
-    """Return times and peaks of all sides."""
+    """Times and peaks of all sides."""
     environment, arguments = {"OMP_NUM_THREADS": str(threads)}, ["--threads", str(threads)]
     tasks = {side: {"case": list(case), "side": side} for side in SIDES}
     peaks = {side: in_fresh_process(Path(__file__), task, arguments, environment) for side, task in tasks.items()}

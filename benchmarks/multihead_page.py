@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 
 def page(document: Mapping[str, Any], command: str) -> str:
-    """Return the results as Markdown."""
+    """The results as Markdown."""
     rows = list(document["rows"].values())
     lines = [
         "# Multi-head self-attention in yolov5n, ours and PyTorch's",
@@ -29,7 +29,7 @@ def page(document: Mapping[str, Any], command: str) -> str:
         f"The whole network at {document['settings']['imgsz']} px with the block after one layer, 4 heads, gated: one",
         "image in inference, a training step of two. A ratio is ours / theirs, below 1 where ours needs less: of times",
         "the median of paired runs, least and greatest; of memory the peak beyond what was there before the first run,",
-        "each in a process of its own. Theirs is `torch.nn.MultiheadAttention` as called by default, which returns",
+        "each in a separate process. Theirs is `torch.nn.MultiheadAttention` as called by default, which returns",
         "the weights, and with `need_weights=False`.",
         "",
     ]
@@ -41,7 +41,7 @@ def page(document: Mapping[str, Any], command: str) -> str:
 
 
 def _how(rows: list[Row]) -> list[str]:
-    """Say how both sides run, where that differs."""
+    """Describe how both sides run, where that differs."""
     said = {}
     for row in rows:
         ours, *theirs = row["how"].values()

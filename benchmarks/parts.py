@@ -1,4 +1,4 @@
-"""What each change to training is worth alone: the part before and after it, in turn.
+"""The effect of each change to training alone: the part before and after it, in turn.
 
     python benchmarks/parts.py --data ../shared/data/bccd --out docs/results
     python benchmarks/parts.py --quick --out /tmp/parts
@@ -57,7 +57,7 @@ class Part:
 
 
 def steps(batch: int, imgsz: int) -> list[Part]:
-    """Return a whole training step in other orders of memory and precisions."""
+    """A whole training step in other orders of memory and precisions."""
     plain, last = torch.contiguous_format, torch.channels_last
 
     def step(lower: bool, order: torch.memory_format) -> Callable[[], object]:
@@ -73,7 +73,7 @@ def steps(batch: int, imgsz: int) -> list[Part]:
 
 
 def images(files: Sequence[Path], imgsz: int) -> list[Part]:
-    """Return the reading of a few images, as the first epoch does it, and every one without a cache."""
+    """The reading of a few images, as the first epoch does it, and every one without a cache."""
     sources = [ImageFile(path) for path in files]
     reduced = Uncached(sources, imgsz)
 
@@ -89,7 +89,7 @@ def images(files: Sequence[Path], imgsz: int) -> list[Part]:
 
 
 def updates() -> list[Part]:
-    """Return what follows the gradients: the optimiser and the average of the weights."""
+    """What follows the gradients: the optimiser and the average of the weights."""
     model = regard.load(MODEL)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-8)
@@ -118,7 +118,7 @@ def one_by_one(average: nn.Module, model: nn.Module) -> None:
 
 
 def validation(batch: int, imgsz: int) -> list[Part]:
-    """Return the network's pass of a validation."""
+    """The network's pass of a validation."""
     plain = regard.load(MODEL).eval()
     folded = copy.deepcopy(plain)
     fold_batch_norm(folded)
@@ -130,19 +130,19 @@ def validation(batch: int, imgsz: int) -> list[Part]:
 
 
 def measure(part: Part, repeats: int) -> dict[str, Any]:
-    """Return the seconds of both sides, in turn."""
+    """The seconds of both sides, in turn."""
     before, after = latencies_in_turn([part.before, part.after], CPU, repeats)
     return {"before": before, "after": after}
 
 
 def page(document: dict[str, Any], command: str) -> str:
-    """Return the figures as Markdown."""
+    """The figures as Markdown."""
     lines = [
         "# Training, part by part",
         "",
         f"{about(document)} Command: `{command}`.",
         "",
-        "Each change alone against the plain way, in turn; the ratio is before / after, the median of paired runs,",
+        "Each change alone compared with the plain way, in turn; the ratio is before / after, the median of paired runs,",
         "least and greatest.",
         "",
         "| part: what was changed | before, ms | after, ms | ratio |",

@@ -3,7 +3,7 @@
     python benchmarks/peers.py --env PATH/TO/PEERS --data ../shared/data/coco128 \
         --weights ../shared/weights/yolov5n.pt --work runs/peers --page docs/results/peers.md
 
-``--env`` is a Python environment with the packages `yolov5` and `ultralytics`; it is made where it does not exist. Both
+``--env`` is a Python environment with the packages `yolov5` and `ultralytics`; it is created if it does not exist. Both
 sides run as whole processes by their own commands and defaults, on the same images, weights and threads; DATA is also
 what ``--precision auto`` is calibrated on. The time per image is the difference between 2 N and N images, divided by N,
 so that starting up does not count; it has everything in it: reading, letterbox, network, NMS, printing. Rounds that are
@@ -87,11 +87,11 @@ class Bench:
     images: int
 
     def ours(self, *arguments: object) -> list[str]:
-        """Return a command of ours."""
+        """A command of ours."""
         return [sys.executable, "-m", "regard", *map(str, arguments)]
 
     def theirs(self, *arguments: object) -> list[str]:
-        """Return a command of the peer's."""
+        """A command of the peer's."""
         return [str(self.peer), *map(str, arguments), "--device", "cpu"]
 
     def run(self, command: list[str]) -> dict[str, float | str]:
@@ -114,7 +114,7 @@ class Bench:
         return used | {"printed": text}
 
     def predict(self, whose: str, source: Path, size: int, *extra: object, save: bool = False) -> list[str]:
-        """Return the command of a side that predicts, with or without saving pictures."""
+        """The command of a side that predicts, with or without saving images."""
         if whose == "ultralytics":
             python = self.peer.with_name("python")
             return [str(python), "-c", ULTRALYTICS, str(self.threads), str(source), str(size)]
@@ -131,13 +131,13 @@ class Bench:
         )
 
     def fresh(self, name: str) -> Path:
-        """Return an empty place for output."""
+        """An empty place for output."""
         folder = self.work / f"out-{name}"
         shutil.rmtree(folder, ignore_errors=True)
         return folder
 
     def links(self, count: int) -> Path:
-        """Return a folder of that many images: links to those of the data set, again and again."""
+        """A folder of that many images: links to those of the data set, again and again."""
         folder = self.work / f"images-{count}"
         if not folder.is_dir():
             folder.mkdir()
@@ -149,12 +149,12 @@ class Bench:
 
 
 def records_of(data: DetectionDataset) -> list[Sample]:
-    """Return the labelled images of the split that validation takes."""
+    """The labelled images of the split that validation takes."""
     return list(data.splits.get("val") or next(iter(data.splits.values())))
 
 
 def make_environment(folder: Path) -> Path:
-    """Return the peer's command, its environment made where it is not there."""
+    """The peer's command, its environment created if it does not exist."""
     command = folder / "bin" / "yolov5"
     if not command.exists():
         venv.create(folder, with_pip=True)
@@ -163,7 +163,7 @@ def make_environment(folder: Path) -> Path:
 
 
 def per_image(bench: Bench, whose: str, size: int, *extra: object) -> dict[str, float]:
-    """Return milliseconds per image of the whole path, and what the peer's own line says of its parts."""
+    """Milliseconds per image of the whole path, and the parts that the peer itself prints."""
     count = bench.images
     done = [bench.run(bench.predict(whose, bench.links(n), size, *extra)) for n in (count, 2 * count)]
     value, cpu = (1000 * (float(done[1][key]) - float(done[0][key])) / count for key in ("seconds", "cpu"))
@@ -174,19 +174,19 @@ def per_image(bench: Bench, whose: str, size: int, *extra: object) -> dict[str, 
 
 
 def whole(bench: Bench, command: list[str]) -> dict[str, float]:
-    """Return seconds and peak memory of a whole process."""
+    """Seconds and peak memory of a whole process."""
     done = bench.run(command)
     return {"value": float(done["seconds"]), "cpu": float(done["cpu"]), "megabytes": float(done["megabytes"])}
 
 
 def first_run(bench: Bench) -> dict[str, float]:
-    """Return seconds and peak memory of our first run, which prepares the model."""
+    """Seconds and peak memory of our first run, which compiles the model."""
     shutil.rmtree(bench.work / "cache", ignore_errors=True)
     return whole(bench, bench.predict("ours", bench.links(1), 640))
 
 
 def validation(bench: Bench, whose: str, save: Path | None = None) -> list[str]:
-    """Return the command of either side that validates, one image at a time."""
+    """The command of either side that validates, one image at a time."""
     if whose == "ours":
         saving = ["--save-json", save] if save else []
         return bench.ours("val", bench.weights, "--data", bench.data, "--imgsz", 640, "--batch", 1, *saving)
@@ -231,7 +231,7 @@ def _rows(file: Path, image: Path) -> np.ndarray:
 
 
 def average_precision(bench: Bench) -> dict[str, float]:
-    """Return AP of both sides' detections, by one evaluator."""
+    """AP of both sides' detections, by one evaluator."""
     data = load_data(bench.data)
     bench.run(validation(bench, "ours", bench.work / "ours.json"))
     bench.run(validation(bench, "theirs", bench.work))
@@ -257,7 +257,7 @@ def _ap(rows: list[dict[str, Any]], records: list[Sample], names: tuple[str, ...
 
 
 def precisions(bench: Bench) -> dict[str, float]:
-    """Return AP in float32 and bfloat16 as ``--precision auto`` measures it, 0 where there is no bfloat16."""
+    """AP in float32 and bfloat16 as ``--precision auto`` measures it, 0 where there is no bfloat16."""
     bench.run(bench.predict("ours", bench.links(1), 640, "--precision", "auto", "--calibration", bench.data))
     kept = [load_calibration(file) for file in (bench.work / "cache").glob("*/calibration-*.json")]
     measured = kept[0] if kept else None
@@ -268,7 +268,7 @@ def precisions(bench: Bench) -> dict[str, float]:
 
 
 def rows_of(bench: Bench) -> dict[str, tuple[str, Callable[[str], dict[str, float]]]]:
-    """Return the rows of the table: name -> (unit, measurement of one side)."""
+    """The rows of the table: name -> (unit, measurement of one side)."""
     first = next(iter(sorted(bench.links(1).iterdir())))
     lower = ("--precision", "auto", "--calibration", bench.data)
     auto = {"ours": lower, "theirs": ()}
@@ -280,7 +280,7 @@ def rows_of(bench: Bench) -> dict[str, tuple[str, Callable[[str], dict[str, floa
         "predict, 640, --precision auto": ("ms", lambda whose: per_image(bench, whose, 640, *auto[whose])),
         "cold process, first result": ("s", lambda whose: whole(bench, bench.predict(whose, first, 640, save=True))),
         f"validation of {bench.data.name}, whole process": ("s", lambda whose: whole(bench, validation(bench, whose))),
-        "folder of 1,000 images, pictures saved": (
+        "folder of 1,000 images, images saved": (
             "s",
             lambda whose: whole(bench, bench.predict(whose, folder, 640, save=True)),
         ),
@@ -294,7 +294,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--env", "--data", "--weights", "--work"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="where the table goes, its raw values beside it")
+    parser.add_argument("--page", type=Path, help="where the table goes, its raw values next to it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="measure only rows with this in their names")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -308,7 +308,7 @@ def main() -> None:
     state = bench.work / "rounds.json"
     kept = json.loads(state.read_text()) if state.is_file() else {"found": {}, "rounds": {}}
     checks: dict[str, Callable[[], dict[str, float]]] = {
-        "first run ever, with preparing": lambda: first_run(bench),
+        "first run ever, with compiling": lambda: first_run(bench),
         "detections at 640": lambda: agreement(bench, 640),
         "detections at 320": lambda: agreement(bench, 320),
         "AP on the data by one evaluator": lambda: average_precision(bench),
@@ -328,7 +328,7 @@ def main() -> None:
                 runs.append({whose: measure(whose) for whose in order} | {"load": {"before": os.getloadavg()[0]}})
                 print(number, name, unit, runs[-1], flush=True)
                 state.write_text(json.dumps(kept, indent=1))
-    setting = f"{bench.weights.name} on {bench.data.name}; {processor()}, {bench.threads} threads a process"
+    setting = f"{bench.weights.name} on {bench.data.name}; {processor()}, {bench.threads} threads per process"
     units = {name: unit for name, (unit, _) in rows.items()}
     text = page(f"{PEERS[0]} and {PEERS[1]}", setting, bench.images, units, kept)
     print(text)

@@ -10,14 +10,14 @@ from typing import Any
 import regard
 
 BUSY = 3.0
-"""Load average above which other work was running beside the benchmark's own, which makes up to 2.6 on two cores."""
+"""Load average above which other work was running in addition to the benchmark, which makes up to 2.6 on two cores."""
 
 
 def page(peers: str, setting: str, images: int, units: Mapping[str, str], kept: Mapping[str, Any]) -> str:
-    """Return the results as Markdown.
+    """The results as Markdown.
 
     Args:
-        peers: names and versions of what was measured beside us.
+        peers: names and versions of what was compared.
         setting: weights and machine.
         images: N, for times per image.
         units: of each row of the table.
@@ -27,7 +27,7 @@ def page(peers: str, setting: str, images: int, units: Mapping[str, str], kept: 
     loads = [run["load"]["before"] for runs in rounds.values() for run in runs]
     busy = ", so other work was running" if max(loads) > BUSY else ""
     lines = [
-        f"# regard {regard.__version__} beside {peers}, {date.today()}",
+        f"# regard {regard.__version__} compared with {peers}, {date.today()}",
         "",
         f"{setting},",
         "both sides in turn in every round. A ratio is theirs / ours: the median over the rounds, least and greatest;",
@@ -55,7 +55,7 @@ def _checks(found: Mapping[str, Mapping[str, float]]) -> list[str]:
         "Ultralytics cannot open YOLOv5's checkpoints: in its rows theirs is its own yolov5n, untrained, which finds",
         "nothing, on as many threads (left to itself it takes one on two cores).",
         "",
-        f"- First run ever, which prepares the model: {found['first run ever, with preparing']['value']:.1f} s.",
+        f"- First run ever, which compiles the model: {found['first run ever, with compiling']['value']:.1f} s.",
     ]
     for size in (640, 320):
         seen = found[f"detections at {size}"]
@@ -68,8 +68,8 @@ def _checks(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     lines.append(f"- AP of both by one evaluator: ours {ap['ours']:.5f}, theirs {ap['theirs']:.5f}.")
     measured = found["--precision auto"]
     used = "bfloat16" if measured["lower"] else "float32"
-    told = f"AP {measured['float32']:.4f} in float32, {measured['bfloat16']:.4f} in bfloat16"
-    return [*lines, f"- `--precision auto` used {used}" + (f": {told}." if measured["float32"] else ".")]
+    measures = f"AP {measured['float32']:.4f} in float32, {measured['bfloat16']:.4f} in bfloat16"
+    return [*lines, f"- `--precision auto` used {used}" + (f": {measures}." if measured["float32"] else ".")]
 
 
 def _line(name: str, unit: str, pairs: list[tuple[float, float]], cpu: str) -> str:

@@ -26,7 +26,7 @@ Document = Mapping[str, Any]
 
 
 def page_of(folder: Path) -> str:
-    """Return the page, with a section for each of the raw files that lie in a folder."""
+    """The page, with a section for each of the raw files that lie in a folder."""
     found = {name: json.loads((folder / name).read_text()) for name in (SCALE, ROOFLINE) if (folder / name).is_file()}
     lines = ["# Performance: growth with the data, several processes, and the machine's limits", ""]
     if SCALE in found:
@@ -38,7 +38,7 @@ def page_of(folder: Path) -> str:
 
 
 def scale_section(document: Document) -> list[str]:
-    """Return the cost of an image at each count."""
+    """The cost of an image at each count."""
     settings = document["settings"]
     counts: list[int] = settings["counts"]
     lines = [
@@ -46,10 +46,10 @@ def scale_section(document: Document) -> list[str]:
         "",
         about(document) + " Command: `python benchmarks/scale.py`.",
         "",
-        f"Drawn scenes as JPEGs of 128 px; {settings['model']} at {settings['imgsz']} px, so that what is around",
-        "the network shows. One process, no cache of images, each stage and count in a fresh process after a warm-up",
-        f"on {counts[0]} images: milliseconds an image, and the most memory of the process. What a stage needs once,",
-        "however few the images, is in the left columns too.",
+        f"Drawn scenes as JPEGs of 128 px; {settings['model']} at {settings['imgsz']} px, so that the work outside the",
+        "network is visible. One process, no cache of images, each stage and count in a fresh process after a warm-up",
+        f"on {counts[0]} images: milliseconds per image, and the most memory of the process. What a stage needs once,",
+        "for any number of images, is included in the left columns too.",
         "",
         "| stage |"
         + "".join(f" {n:,} images, ms |" for n in counts)
@@ -77,7 +77,7 @@ def _has(row: Document, key: str, count: int) -> bool:
 
 
 def processes_section(document: Document) -> list[str]:
-    """Return how much two processes train beside one."""
+    """How much two processes train compared with one."""
     rows = [row for name, row in document["rows"].items() if name.startswith("ddp")]
     if not rows:
         return []
@@ -89,21 +89,21 @@ def processes_section(document: Document) -> list[str]:
         "## Two processes",
         "",
         f"yolov5n, {count} images at {imgsz} px, batch 32, each process with half the cores as threads, no loader",
-        f"processes; images a second in training epochs, {len(rows)} round(s) in turn. Efficiency is the rate over",
-        "twice that of one process, the median of paired rounds, least and greatest. Two runs beside each other,",
-        "which know nothing of one another, show what the machine allows.",
+        f"processes; images per second in training epochs, {len(rows)} round(s) in turn. Efficiency is the rate over",
+        "twice that of one process, the median of paired rounds, least and greatest. Two separate runs,",
+        "which do not communicate, show what the machine allows.",
         "",
         "| what | images/s | efficiency |",
         "|---|--:|---|",
         f"| one process | {median(one):.1f} | 1 |",
         f"| two processes, one training | {median(two):.1f} | {spread(efficiency)} |",
-        f"| two runs beside each other | {median(beside):.1f} | {spread(limit)} |",
+        f"| two separate runs | {median(beside):.1f} | {spread(limit)} |",
         "",
     ]
 
 
 def roofline_section(document: Document) -> list[str]:
-    """Return each stage beside the limit of the machine that binds it."""
+    """Each stage with the limit of the machine that bounds it."""
     limits, stages = document["rows"]["limits"], document["rows"]["stages"]["stages"]
     lines = [
         "## Distance from the machine's limits",

@@ -5,7 +5,7 @@
 
 Limits: large matrix products in float32 and bfloat16, copying memory, and OpenCV decoding JPEGs from memory. Stages: an
 image file read, letterboxed, yolov5n in PyTorch and as `regard predict` runs it, a training step's forward pass, loss
-and backward pass, and suppression among a crowd. All run in turn in every repeat, so that each repeat holds a stage
+and backward pass, and suppression with many objects. All run in turn in every repeat, so that each repeat contains a stage
 against the limits of the same moment. Without ``--data`` images are drawn. Writes ``performance-roofline.json`` (not
 measured again while it is there) and ``performance.md``.
 """
@@ -92,7 +92,7 @@ class Rates:
 
 
 def least(work: Work, rates: Rates) -> tuple[float, str]:
-    """Return the seconds that work takes at the limits, and which limit has the greater part of them."""
+    """The seconds that work takes at the limits, and which limit has the greater part of them."""
     if work.megapixels:
         return work.megapixels / rates.megapixels, "JPEG decoding"
     by_flops = [flops / getattr(rates, work.precision) for flops in work.flops]
@@ -103,7 +103,7 @@ def least(work: Work, rates: Rates) -> tuple[float, str]:
 
 
 def network_work(detector: Detector, imgsz: int, precision: str, *, batch: int = 1, passes: int = 1) -> Work:
-    """Return what a network has to do: the FLOPs of each row; its inputs and weights read, its output written.
+    """What a network has to do: the FLOPs of each row; its inputs and weights read, its output written.
 
     Args:
         detector: the network.
@@ -129,7 +129,7 @@ def _values(shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 def image_files(data: Path | None, folder: Path) -> list[Path]:
-    """Return image files of a data set, or drawn ones of 640 x 480 pixels, as JPEGs."""
+    """Image files of a data set, or drawn ones of 640 x 480 pixels, as JPEGs."""
     if data:
         records = next(iter(load_data(data).splits.values()))
         return [Path(record.image.name) for record in records if record.image.name.lower().endswith((".jpg", ".jpeg"))][
@@ -156,7 +156,7 @@ Stage = tuple[Callable[[], object], Work]
 
 
 def limits(side: int, megabytes: int, files: Sequence[Path]) -> tuple[dict[str, Callable[[], object]], Rates]:
-    """Return what is run to measure the limits, and how much of each that is."""
+    """What is run to measure the limits, and how much of each that is."""
     a, b = torch.randn(2, side, side)
     low_a, low_b = a.bfloat16(), b.bfloat16()
     source = torch.zeros(megabytes * 2**20, dtype=torch.uint8)
@@ -176,7 +176,7 @@ def _megapixels(files: Sequence[Path]) -> float:
 
 
 def data_stages(files: Sequence[Path], imgsz: int) -> dict[str, Stage]:
-    """Return reading, placing and suppressing."""
+    """Reading, placing and suppressing."""
     images = [ImageFile(file).read() for file in files]
     moved = float(sum(image.size for image in images) + len(images) * 3 * imgsz**2)
     rows = crowd(CROWD)
@@ -197,7 +197,7 @@ def data_stages(files: Sequence[Path], imgsz: int) -> dict[str, Stage]:
 
 
 def inference_stages(imgsz: int, folder: Path) -> dict[str, Stage]:
-    """Return the network for one image, in PyTorch and compiled."""
+    """The network for one image, in PyTorch and compiled."""
     detector = regard.load(MODEL).eval()
     work = {precision: network_work(detector, imgsz, precision) for precision in SIZE_OF}
     fold_batch_norm(detector)
@@ -218,7 +218,7 @@ def inference_stages(imgsz: int, folder: Path) -> dict[str, Stage]:
 def compiled(
     detector: Detector, runtime: str, folder: Path, pixels: NDArray[np.uint8], *, bfloat16: bool = False
 ) -> Callable[[], object]:
-    """Return a run of a network as `regard predict` compiles it, which is made in ``folder`` where it is not there."""
+    """A run of a network as `regard predict` compiles it, which is made in ``folder`` where it is not there."""
     entry = folder / runtime
     file = model_file(entry, RUNTIMES[runtime])
     if not file.is_file():
@@ -236,7 +236,7 @@ def lower(detector: Detector, images: Tensor) -> object:
 
 
 def training_stages(imgsz: int) -> dict[str, Stage]:
-    """Return the parts of a training step, one after another, in both precisions."""
+    """The parts of a training step, one after another, in both precisions."""
     found: dict[str, Stage] = {}
     for precision in SIZE_OF:
         detector = regard.load(MODEL)
@@ -254,14 +254,14 @@ def training_stages(imgsz: int) -> dict[str, Stage]:
 
 
 def measure(files: Sequence[Path], imgsz: int, repeats: int, side: int, megabytes: int) -> dict[str, Any]:
-    """Return the figures of limits and stages."""
+    """The figures of limits and stages."""
     with TemporaryDirectory() as folder:
         inference = inference_stages(imgsz, Path(folder))
         stages = data_stages(files, imgsz) | inference | training_stages(imgsz)
         runs, amounts = limits(side, megabytes, files)
         named: list[tuple[str, Callable[[], object]]] = [*runs.items()]
         for name, (run, _) in stages.items():
-            # Each runtime has threads of its own, which go on waiting for work a while: its second call counts.
+            # Each runtime has separate threads, which go on waiting for work a while: its second call counts.
             named += [(name, run)] * (2 if name in inference else 1)
         timed = latencies_in_turn([run for _, run in named], CPU, repeats)
     spent = {name: times for (name, _), times in zip(named, timed, strict=True)}
@@ -277,7 +277,7 @@ def measure(files: Sequence[Path], imgsz: int, repeats: int, side: int, megabyte
 
 
 def words_of(rates: Sequence[dict[str, float]]) -> dict[str, str]:
-    """Return the limits as text."""
+    """The limits as text."""
     middle = {key: median(rate[key] for rate in rates) for key in rates[0]}
     return {
         "float32 products": f"{middle['float32'] / 1e9:,.0f} GFLOP/s",

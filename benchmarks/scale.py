@@ -4,11 +4,11 @@
     python benchmarks/scale.py --quick --work /tmp/scale --out /tmp/performance
 
 Scenes of `regard.data.synthetic` are written as small JPEGs with YOLO labels. The detector is the small odd-one-out at
-64 pixels, so that what is around the network shows. Every stage and count runs in a process of its own, after a warm-up
+64 pixels, so that what is around the network shows. Every stage and count runs in a separate process, after a warm-up
 on the smallest count: checking the data, loading labels, a training epoch and what is around it (one process, no
-cache), validation, and prediction in a folder without saving pictures. Then yolov5n is trained by one process and by
-two, each of half the cores in threads, and by two runs beside each other that know nothing of one another: what the
-machine allows. Writes ``performance-scale.json`` (what it holds is not measured again) and ``performance.md``.
+cache), validation, and prediction in a folder without saving images. Then yolov5n is trained by one process and by
+two, each of half the cores in threads, and by two separate runs that do not communicate: what the
+machine allows. Writes ``performance-scale.json`` (what it contains is not measured again) and ``performance.md``.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def write_set(work: Path, counts: Sequence[int]) -> None:
 
 
 def label_of(work: Path, index: int) -> Path:
-    """Return the label file of an image; it is written last."""
+    """The label file of an image; it is written last."""
     return work / "labels" / f"{index:06}.txt"
 
 
@@ -93,7 +93,7 @@ def write_list(file: Path, indices: Iterable[int]) -> None:
 
 
 def trained(work: Path, count: int) -> Path:
-    """Return weights that find something, so that there is as much to suppress and to score as in real use."""
+    """Weights that find something, so that there is as much to suppress and to score as in real use."""
     folder = work / "weights"
     if not (folder / "metrics.json").is_file():
         epochs = 6 if count >= COUNTS[1] else 1
@@ -102,13 +102,13 @@ def trained(work: Path, count: int) -> Path:
 
 
 def check(work: Path, count: int) -> dict[str, float]:
-    """Return the seconds of checking a data set, and of loading its labels alone."""
+    """The seconds of checking a data set, and of loading its labels alone."""
     seconds, _ = _timed(lambda: load_data(work / f"check-{count}.yaml"))
     return {"load": seconds, "check": _timed(lambda: check_data(load_data(work / f"check-{count}.yaml")))[0]}
 
 
 def train(work: Path, count: int) -> dict[str, float]:
-    """Return the seconds of a training epoch, and of all around it without validation."""
+    """The seconds of a training epoch, and of all around it without validation."""
     folder = work / f"train-{count}-{os.getpid()}-{time.monotonic_ns()}"
     data = work / f"train-{count}.yaml"
     seconds, _ = _timed(lambda: regard.train(regard.load(MODEL), data, folder=folder, epochs=1, **QUIET))
@@ -118,13 +118,13 @@ def train(work: Path, count: int) -> dict[str, float]:
 
 
 def val(work: Path, count: int) -> dict[str, float]:
-    """Return the seconds of validation."""
+    """The seconds of validation."""
     weights = work / "weights" / "best.safetensors"
     return {"val": _timed(lambda: regard.validate(weights, work / f"val-{count}.yaml", imgsz=IMGSZ))[0]}
 
 
 def predict(work: Path, count: int) -> dict[str, float]:
-    """Return the seconds of predicting in a folder, tables saved, no pictures."""
+    """The seconds of predicting in a folder, tables saved, no images."""
     weights = work / "weights" / "best.safetensors"
     predictor = open_predictor(weights, device="cpu", imgsz=IMGSZ, parallel=True)
 
@@ -150,7 +150,7 @@ def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def run_stage(work: Path, stage: str, count: int, smallest: int) -> dict[str, Any]:
-    """Return the seconds of each repeat, and the most memory in MB that the process had since the warm-up."""
+    """The seconds of each repeat, and the most memory in MB that the process had since the warm-up."""
     STAGES[stage](work, smallest)
     forget_peak()
     runs = [STAGES[stage](work, count) for _ in range(REPEATS.get(count, 1))]
@@ -158,13 +158,13 @@ def run_stage(work: Path, stage: str, count: int, smallest: int) -> dict[str, An
 
 
 def results(folder: Path) -> list[dict[str, str]]:
-    """Return the table of a training run."""
+    """The table of a training run."""
     with (folder / "results.csv").open() as file:
         return list(csv.DictReader(file))
 
 
 def ddp(work: Path, count: int, imgsz: int) -> dict[str, float]:
-    """Return images a second by one process, by two, and by two runs beside each other (both together)."""
+    """Images per second by one process, by two, and by two separate runs (both together)."""
     threads = max((os.cpu_count() or 1) // 2, 1)
     found = {}
     for name, devices, runs in (("one", 1, 1), ("two", 2, 1), ("beside", 1, 2)):

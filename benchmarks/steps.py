@@ -12,13 +12,13 @@ from regard.training.optim import build_optimizer
 from regard.types import Targets
 
 BOXES = 8
-"""Labelled boxes an image."""
+"""Labelled boxes per image."""
 
 
 class Step:
     """Forward pass, loss, backward pass and optimiser, to be called in this order.
 
-    Gradients are on whatever the caller has set, as clocks run everything without.
+    Gradients are enabled in any case, as clocks run everything without.
 
     Args:
         detector: trained in place, in channels-last order unless ``order`` says otherwise.

@@ -9,7 +9,7 @@ other module of the catalogue in which positions attend to others, or by those t
 those of `regard cost`: the bound of any variant (mixing costs nothing, by FLOPs and by time), the ratio of the FLOPs of
 the whole network, and its time with the time of the layer exchanged. The measured time is that of the whole network on
 one image, as PyTorch runs it, without decoding and NMS, as in `regard cost`. At one position all networks run in turn
-in every repeat; each position has a process of its own, so that it finds memory in the same state. Writes ``swap.json``
+in every repeat; each position has a separate process, so that it finds memory in the same state. Writes ``swap.json``
 (a position that it contains is not measured again), ``swap.md`` and ``swap.png``.
 """
 

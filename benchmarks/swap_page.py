@@ -1,4 +1,4 @@
-"""The page and the picture of ``swap.py``, from its raw figures."""
+"""The page and the figure of ``swap.py``, from its raw figures."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from regard.profiling.advice import WORTH_IT
 
 FLOAT32 = 4
 TRAINING = 2
-"""Times the memory of inference that a training step holds: the weights' gradients and the scores' beside them."""
+"""Times the memory of inference that a training step needs: also the gradients of the weights and the scores."""
 COLOURS = {"p3": "tab:red", "p4": "tab:orange", "p5": "tab:blue"}
 MARKS = {"yolov5n": "o", "yolov5s": "s"}
-FORETOLD = {"by_flops": "by FLOPs", "by_time": "by the time of the row alone"}
+PREDICTIONS = {"by_flops": "by FLOPs", "by_time": "by the time of the row alone"}
 
 Row = Mapping[str, Any]
 
 
 def written_out(row: Row) -> str:
-    """Return what scores and weights, N x N for each head, would take if they were held, and whether they could be."""
+    """What scores and weights, N x N for each head, would take if they were stored, and whether they fit."""
     needed = 2 * row["heads"] * row["positions"] ** 2 * FLOAT32
     word = ""
     if needed > row["free_bytes"]:
@@ -36,21 +36,21 @@ def written_out(row: Row) -> str:
 
 
 def best(row: Row) -> tuple[str, Row]:
-    """Return the variant that made the whole network fastest."""
+    """The variant that made the whole network fastest."""
     return max(row["variants"].items(), key=lambda item: median(item[1]["measured"]))
 
 
 def error(rows: Sequence[Row], key: str) -> float:
-    """Return by what factor a prediction was off, in the median over all swaps: 1 is exact."""
-    told = [v for row in rows for v in row["variants"].values() if v[key] is not None]
-    off = [abs(math.log(v[key] / median(v["measured"]))) for v in told]
+    """By what factor a prediction was off, in the median over all swaps: 1 is exact."""
+    predicted = [v for row in rows for v in row["variants"].values() if v[key] is not None]
+    off = [abs(math.log(v[key] / median(v["measured"]))) for v in predicted]
     return math.exp(median(off))
 
 
 def sentences(rows: Sequence[Row]) -> list[str]:
-    """Return in words where a cheaper variant matters, where not, and what the predictions were worth."""
+    """In words where a cheaper variant matters, where not, and how accurate the predictions were."""
     best_of = [best(row) for row in rows]
-    was = [pays(variant) for _, variant in best_of]
+    was = [is_faster(variant) for _, variant in best_of]
     words = [
         f"{_place(row)} ({median(v['measured']):.2f}x, {name})" for row, (name, v) in zip(rows, best_of, strict=True)
     ]
@@ -60,24 +60,24 @@ def sentences(rows: Sequence[Row]) -> list[str]:
         f"median, and faster in every repeat) at {', '.join(matters) or 'none of the places'}. **It does not** at "
         f"{', '.join(not_so) or 'none of them'}.",
     ]
-    told = [max(median(row["bound_time"]), row["bound_flops"]) >= WORTH_IT for row in rows]
+    predicted = [max(median(row["bound_time"]), row["bound_flops"]) >= WORTH_IT for row in rows]
     lines.append(
-        f"`regard cost` advises a swap where either bound is at least {WORTH_IT:.2f}x: it does at {sum(told)} of "
-        f"{len(rows)} places, at {sum(t and w for t, w in zip(told, was, strict=True))} of them rightly, and is silent "
-        f"at {sum(w and not t for t, w in zip(told, was, strict=True))} where a swap pays."
+        f"`regard cost` advises a swap where either bound is at least {WORTH_IT:.2f}x: it does at {sum(predicted)} of "
+        f"{len(rows)} places, at {sum(t and w for t, w in zip(predicted, was, strict=True))} of them rightly, and does not "
+        f"at {sum(w and not t for t, w in zip(predicted, was, strict=True))} where a swap makes the model faster."
     )
     above = [v for row in rows for v in row["variants"].values() if _exceeds(row, v)]
     count = sum(len(row["variants"]) for row in rows)
     lines.append(
-        f"Of {count} swaps the speed-up foretold by FLOPs is off by a factor of {error(rows, 'by_flops'):.2f} in the "
+        f"Of {count} swaps the speed-up predicted by FLOPs is off by a factor of {error(rows, 'by_flops'):.2f} in the "
         f"median, that by the row's own time by {error(rows, 'by_time'):.2f}; {len(above)} went beyond the bound by "
         "time (their least ratio above its greatest)."
     )
     return lines
 
 
-def pays(variant: Row) -> bool:
-    """Tell whether a variant made the whole network faster in every repeat, and by enough in the median."""
+def is_faster(variant: Row) -> bool:
+    """Whether a variant made the whole network faster in every repeat, and by enough in the median."""
     return median(variant["measured"]) >= WORTH_IT and min(variant["measured"]) > 1
 
 
@@ -90,22 +90,22 @@ def _place(row: Row) -> str:
 
 
 def page(document: Mapping[str, Any], command: str) -> str:
-    """Return the results as Markdown."""
+    """The results as Markdown."""
     rows = list(document["rows"].values())
     lines = [
-        "# Global attention exchanged for cheaper variants: foretold and measured",
+        "# Global attention replaced by cheaper variants: predicted and measured",
         "",
         about(document) + f" Command: `{command}`.",
         "",
         *(line for sentence in sentences(rows) for line in (sentence, "")),
-        "![Measured against foretold speed-up](swap.png)",
+        "![Measured and predicted speed-up](swap.png)",
         "",
-        "A gated `MultiHeadSelfAttention` (4 heads) stands after the layer and is exchanged there; all else stays.",
+        "A gated `MultiHeadSelfAttention` (4 heads) is placed after the layer and is replaced there; everything else stays.",
         "One image, float32, PyTorch as `regard cost` runs it. A speed-up is the whole network's time with global",
         "attention over that with the variant: the median of paired runs, least and greatest. The bound leaves the",
         "mixing out and nothing else. *By FLOPs* is the network's FLOPs before over after; *by time* exchanges the",
         "measured time of the row alone (- where that alone took longer than the network,",
-        "as when memory runs short). The fused kernel never holds N x N: the column says what it would take to write",
+        "as when memory runs short). The fused kernel never stores N x N: the column says what it would take to write",
         "it out, and whether that would fit into the memory that was free.",
         "",
         "## Places",
@@ -129,13 +129,13 @@ def page(document: Mapping[str, Any], command: str) -> str:
 def _swaps(row: Row) -> list[str]:
     place = f"| {row['model']} {row['level'].upper()} | {row['imgsz']} |"
     lines = [
-        f"{place} {name} | {v['milliseconds']:.1f} | {v['by_flops']:.2f} | {_told(v)} | {spread(v['measured'])} |"
+        f"{place} {name} | {v['milliseconds']:.1f} | {v['by_flops']:.2f} | {_predicted_by_time(v)} | {spread(v['measured'])} |"
         for name, v in sorted(row["variants"].items(), key=lambda item: -median(item[1]["measured"]))
     ]
     return lines + [f"{place} {name} | | | | not measured: {why} |" for name, why in row["skipped"].items()]
 
 
-def _told(variant: Row) -> str:
+def _predicted_by_time(variant: Row) -> str:
     return "-" if variant["by_time"] is None else f"{variant['by_time']:.2f}"
 
 
@@ -143,14 +143,14 @@ def draw(document: Mapping[str, Any], file: Path) -> None:
     """Write the measured speed-ups over both predictions."""
     rows = list(document["rows"].values())
     figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
-    for axes, (key, words) in zip(panels, FORETOLD.items(), strict=True):
+    for axes, (key, words) in zip(panels, PREDICTIONS.items(), strict=True):
         for row in rows:
-            told = [v for v in row["variants"].values() if v[key] is not None]
-            x, y = [v[key] for v in told], [median(v["measured"]) for v in told]
+            predicted = [v for v in row["variants"].values() if v[key] is not None]
+            x, y = [v[key] for v in predicted], [median(v["measured"]) for v in predicted]
             look = {"color": COLOURS[row["level"]], "marker": MARKS[row["model"]]}
             axes.scatter(x, y, s=12 + row["imgsz"] / 20, alpha=0.6, linewidths=0, **look)
         axes.axline((1, 1), (2, 2), color="grey", linewidth=0.8)
-        axes.set(xscale="log", yscale="log", xlabel=f"speed-up foretold {words}")
+        axes.set(xscale="log", yscale="log", xlabel=f"predicted speed-up {words}")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
             axis.set_major_formatter(FormatStrFormatter("%g"))

@@ -53,7 +53,7 @@ def ours(study: Study, bench: Bench, seed: int) -> Run:
 
 
 def validations(folder: Path) -> list[tuple[float, float, float]]:
-    """Return of every epoch in a TensorBoard log the time of day in seconds, AP and AP50."""
+    """Of every epoch in a TensorBoard log the time of day in seconds, AP and AP50."""
     log = EventAccumulator(str(folder)).Reload()
     ap, ap50 = (log.Scalars(f"val/{name}") for name in ("ap", "ap50"))
     return [(a.wall_time, a.value, b.value) for a, b in zip(ap, ap50, strict=True)]
@@ -71,18 +71,18 @@ def _kept(used: dict[str, float | str]) -> Run:
 
 
 def seconds_to(run: Run, goal: Result) -> float | None:
-    """Return the seconds from the start of our process to the first epoch that has both the AP and the AP50."""
+    """The seconds from the start of our process to the first epoch that has both the AP and the AP50."""
     return next((s for s, ap, ap50 in run["epochs"] if ap >= goal["ap"] and ap50 >= goal["ap50"]), None)
 
 
 def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
-    """Return the results as Markdown."""
+    """The results as Markdown."""
     mine, peers = runs["ours"], runs["theirs"]
     loads = [run["load"] for side in runs.values() for run in side]
     machine = f"{processor()}, torch {torch.__version__.split('+')[0]}"
     command = f"Command: `python benchmarks/training.py --seeds {len(mine)}`."
     lines = [
-        f"# Training on {study.data.name}: regard {regard.__version__} beside YOLOv5 ({PEERS[0]}), {date.today()}",
+        f"# Training on {study.data.name}: regard {regard.__version__} compared with YOLOv5 ({PEERS[0]}), {date.today()}",
         "",
         f"{study.weights.name}, {images} training images, {study.imgsz} px, batch {study.batch},",
         f"{study.epochs} epochs, seeds 0 to {len(mine) - 1}, {study.threads} threads on {machine}.",
@@ -92,7 +92,7 @@ def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
         "| what | ours | theirs | ratio, median | least to greatest |",
         "|---|--:|--:|--:|---|",
         _row("seconds", mine, peers, "seconds", inverse=False),
-        _row("images a second, whole process", mine, peers, "pace", inverse=True, images=images * study.epochs),
+        _row("images per second, whole process", mine, peers, "pace", inverse=True, images=images * study.epochs),
         _row("peak memory of the main process, MB", mine, peers, "megabytes", inverse=False),
         "",
         *[line for run in runs.get("long", []) for line in (*_to_the_goal(mine, run), "")],
@@ -120,7 +120,7 @@ def _to_the_goal(mine: list[Run], long: Run) -> list[str]:
 
 
 def _differences(mine: list[Run], peers: list[Run]) -> list[str]:
-    """Return the paired differences of AP with their interval, where there are several seeds."""
+    """The paired differences of AP with their interval, where there are several seeds."""
     if len(mine) < 2:
         return []
     lines = ["", "AP less YOLOv5's, paired by seed, with the 95 % interval of paired t:"]
@@ -152,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--data", "--weights", "--work", "--peer"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="where the table goes, its raw values beside it")
+    parser.add_argument("--page", type=Path, help="where the table goes, its raw values next to it")
     for name, default in (("--seeds", 5), ("--epochs", 15), ("--imgsz", 320), ("--batch", 16)):
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--threads", type=int, default=os.cpu_count())

@@ -1,7 +1,7 @@
 """Draw the figures of the tutorial into docs/images/tutorial/: `python docs/make_tutorial_figures.py`.
 
-They show what the tutorial's blocks compute, from the same image and the package's modules, and contain no words, so that
-the pages of all languages share them.
+They show what the tutorial's blocks compute, from the same image and the package's modules, and contain no words, so
+that the pages of all languages share them.
 """
 
 from __future__ import annotations

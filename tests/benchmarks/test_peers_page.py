@@ -15,7 +15,7 @@ def test_a_ratio_is_the_median_of_rounds_measured_in_turn() -> None:
     }
     detections = {"detections": 7, "without_counterpart": 2, "pixels": 0.25, "score": 0.001}
     found = {
-        "first run ever, with preparing": {"value": 3.21},
+        "first run ever, with compiling": {"value": 3.21},
         "detections at 640": detections,
         "detections at 320": detections | {"detections": 11},
         "AP on the data by one evaluator": {"ours": 0.5, "theirs": 0.25},

@@ -78,7 +78,7 @@ def test_efficiency_is_the_rate_over_twice_that_of_one() -> None:
     rows = {"ddp 0": {"one": 10.0, "two": 15.0, "beside": 18.0}, "ddp 1": {"one": 20.0, "two": 36.0, "beside": 40.0}}
     lines = processes_section({"settings": {"ddp": [96, 320]}, "rows": rows})
     assert "| two processes, one training | 25.5 | 0.82 (0.75 to 0.90) |" in lines
-    assert "| two runs beside each other | 29.0 | 0.95 (0.90 to 1.00) |" in lines
+    assert "| two separate runs | 29.0 | 0.95 (0.90 to 1.00) |" in lines
 
 
 def test_the_page_is_made_of_what_is_there(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import swap
-from swap_page import best, draw, error, page, pays, sentences, written_out
+from swap_page import best, draw, error, page, is_faster, sentences, written_out
 
 from regard.nn.attention import ATTENTION
 
@@ -41,12 +41,12 @@ def test_scores_and_weights_of_all_heads_are_counted_as_if_written_out(positions
     assert written_out(place("p3", {}, positions=positions)) == text
 
 
-def test_a_swap_pays_only_if_every_repeat_was_faster() -> None:
+def test_a_swap_counts_as_faster_only_if_every_repeat_was_faster() -> None:
     name, variant = best(ROWS[0])
     assert name == "Quick"
-    assert pays(variant)
-    assert not pays(best(ROWS[1])[1])  # 1.06 in the median, but 0.95 once
-    assert not pays({"measured": [1.01, 1.02, 1.03]})
+    assert is_faster(variant)
+    assert not is_faster(best(ROWS[1])[1])  # 1.06 in the median, but 0.95 once
+    assert not is_faster({"measured": [1.01, 1.02, 1.03]})
 
 
 def test_an_error_is_a_factor_in_either_direction() -> None:
@@ -56,12 +56,12 @@ def test_an_error_is_a_factor_in_either_direction() -> None:
 def test_words_say_where_it_matters_and_how_often_the_advice_was_right() -> None:
     where, advice, predictions = sentences(ROWS)
     assert "at yolov5n P3 at 640 (3.00x, Quick). **It does not** at yolov5n P5 at 640 (1.06x, Quick)." in where
-    assert "does at 1 of 2 places, at 1 of them rightly, and is silent at 0 where a swap pays" in advice
+    assert "does at 1 of 2 places, at 1 of them rightly, and does not at 0 where a swap is_faster" in advice
     assert "Of 4 swaps" in predictions
-    assert "; 1 went beyond the bound" in predictions  # 3.0 at P3, where no more than 1.6 was foretold
+    assert "; 1 went beyond the bound" in predictions  # 3.0 at P3, where no more than 1.6 was predicted
 
 
-def test_what_was_not_foretold_has_no_error(tmp_path: Path) -> None:
+def test_what_was_not_predicted_has_no_error(tmp_path: Path) -> None:
     row = place("p3", {"A": [4.0], "B": [3.0]})
     row["variants"]["B"]["by_time"] = None
     assert error([row], "by_time") == pytest.approx(4 / 1.5)
