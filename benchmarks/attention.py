@@ -2,7 +2,7 @@
 
     python benchmarks/attention.py --threads 2 --out docs/results
 
-The blocks contain attention: C3TR, C2PSA, A2C2f, and C3Attention around the base, next to plain C3; MultiScaleDeformable
+The blocks contain attention: C3TR, C2PSA, A2C2f, and C3Attention around the base, next to C3; MultiScaleDeformable
 reads all three levels. All modules of one place run in turn, one after another in every repeat, so that a change in the
 machine's speed meets all alike; times are medians, with the ratio to ``MultiHeadSelfAttention`` as the median of
 paired ratios. Peak memory is that of tensors alive in a forward pass beyond the input (scratch inside kernels, and all

@@ -1,10 +1,10 @@
-"""What `regard predict` could run a network in, in turn, and what many objects cost: the measurements behind docs/speed.md.
+"""The runtimes for `regard predict`, and the cost of many objects: the measurements behind docs/speed.md.
 
     python benchmarks/backends.py --out docs/results
     python benchmarks/backends.py --quick --out /tmp/backends
 
 yolov5n for one image, without decoding and NMS: PyTorch plain, folded and channels last, compiled, in bfloat16; ONNX
-Runtime and OpenVINO in float32 and OpenVINO in bfloat16. Then the suppression of ten boxes per object and the assignment
+Runtime and OpenVINO in float32 and OpenVINO in bfloat16. Then the suppression of ten boxes per object and assignment
 of labels to anchors, for a growing number of objects in one image. Writes ``backends.json`` (what it contains is not
 measured again) and ``backends.md``.
 """

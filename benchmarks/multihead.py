@@ -8,8 +8,8 @@ weights, and with ``need_weights=False``. Inference is one image, without decodi
 images: forward, loss, backward, optimiser. *Equal precision*: only the block differs. *As shipped*: ours as
 `regard predict` and `regard train` run it by default; theirs in float32 and PyTorch's own order of memory, for
 inference with batch norms folded, as YOLOv5 runs. Times are taken in turn in one process; memory each in a process of
-its own, the peak beyond what was there before the first run. Writes ``multihead.json`` (what it contains is not measured
-again) and ``multihead.md``.
+its own, the peak beyond what was there before the first run. Writes ``multihead.json`` (not measured again while it
+is there) and ``multihead.md``.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 
 Limits: large matrix products in float32 and bfloat16, copying memory, and OpenCV decoding JPEGs from memory. Stages: an
 image file read, letterboxed, yolov5n in PyTorch and as `regard predict` runs it, a training step's forward pass, loss
-and backward pass, and suppression with many objects. All run in turn in every repeat, so that each repeat contains a stage
-against the limits of the same moment. Without ``--data`` images are drawn. Writes ``performance-roofline.json`` (not
+and backward pass, and suppression with many objects. All run in turn in every repeat, so that a stage and the
+limits are measured at the same time. Without ``--data`` images are drawn. Writes ``performance-roofline.json`` (not
 measured again while it is there) and ``performance.md``.
 """
 

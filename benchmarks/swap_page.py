@@ -63,8 +63,8 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     predicted = [max(median(row["bound_time"]), row["bound_flops"]) >= WORTH_IT for row in rows]
     lines.append(
         f"`regard cost` advises a swap where either bound is at least {WORTH_IT:.2f}x: it does at {sum(predicted)} of "
-        f"{len(rows)} places, at {sum(t and w for t, w in zip(predicted, was, strict=True))} of them rightly, and does not "
-        f"at {sum(w and not t for t, w in zip(predicted, was, strict=True))} where a swap makes the model faster."
+        f"{len(rows)} places, at {sum(t and w for t, w in zip(predicted, was, strict=True))} of them rightly, and does "
+        f"not at {sum(w and not t for t, w in zip(predicted, was, strict=True))} where a swap makes the model faster."
     )
     above = [v for row in rows for v in row["variants"].values() if _exceeds(row, v)]
     count = sum(len(row["variants"]) for row in rows)
@@ -100,7 +100,7 @@ def page(document: Mapping[str, Any], command: str) -> str:
         *(line for sentence in sentences(rows) for line in (sentence, "")),
         "![Measured and predicted speed-up](swap.png)",
         "",
-        "A gated `MultiHeadSelfAttention` (4 heads) is placed after the layer and is replaced there; everything else stays.",
+        "A gated `MultiHeadSelfAttention` (4 heads) is placed after the layer and is replaced there; all else stays.",
         "One image, float32, PyTorch as `regard cost` runs it. A speed-up is the whole network's time with global",
         "attention over that with the variant: the median of paired runs, least and greatest. The bound leaves the",
         "mixing out and nothing else. *By FLOPs* is the network's FLOPs before over after; *by time* exchanges the",
@@ -129,13 +129,13 @@ def page(document: Mapping[str, Any], command: str) -> str:
 def _swaps(row: Row) -> list[str]:
     place = f"| {row['model']} {row['level'].upper()} | {row['imgsz']} |"
     lines = [
-        f"{place} {name} | {v['milliseconds']:.1f} | {v['by_flops']:.2f} | {_predicted_by_time(v)} | {spread(v['measured'])} |"
+        f"{place} {name} | {v['milliseconds']:.1f} | {v['by_flops']:.2f} | {_by_time(v)} | {spread(v['measured'])} |"
         for name, v in sorted(row["variants"].items(), key=lambda item: -median(item[1]["measured"]))
     ]
     return lines + [f"{place} {name} | | | | not measured: {why} |" for name, why in row["skipped"].items()]
 
 
-def _predicted_by_time(variant: Row) -> str:
+def _by_time(variant: Row) -> str:
     return "-" if variant["by_time"] is None else f"{variant['by_time']:.2f}"
 
 

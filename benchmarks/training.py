@@ -82,7 +82,8 @@ def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
     machine = f"{processor()}, torch {torch.__version__.split('+')[0]}"
     command = f"Command: `python benchmarks/training.py --seeds {len(mine)}`."
     lines = [
-        f"# Training on {study.data.name}: regard {regard.__version__} compared with YOLOv5 ({PEERS[0]}), {date.today()}",
+        f"# Training on {study.data.name}: regard {regard.__version__} compared with YOLOv5 ({PEERS[0]}), "
+        f"{date.today()}",
         "",
         f"{study.weights.name}, {images} training images, {study.imgsz} px, batch {study.batch},",
         f"{study.epochs} epochs, seeds 0 to {len(mine) - 1}, {study.threads} threads on {machine}.",

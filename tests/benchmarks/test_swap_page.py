@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import swap
-from swap_page import best, draw, error, page, is_faster, sentences, written_out
+from swap_page import best, draw, error, is_faster, page, sentences, written_out
 
 from regard.nn.attention import ATTENTION
 
