@@ -56,7 +56,7 @@ def test_an_error_is_a_factor_in_either_direction() -> None:
 def test_words_say_where_it_matters_and_how_often_the_advice_was_right() -> None:
     where, advice, predictions = sentences(ROWS)
     assert "at yolov5n P3 at 640 (3.00x, Quick). **It does not** at yolov5n P5 at 640 (1.06x, Quick)." in where
-    assert "does at 1 of 2 places, at 1 of them rightly, and does not at 0 where a swap is_faster" in advice
+    assert "does at 1 of 2 places, at 1 of them rightly, and does not at 0" in advice
     assert "Of 4 swaps" in predictions
     assert "; 1 went beyond the bound" in predictions  # 3.0 at P3, where no more than 1.6 was predicted
 
