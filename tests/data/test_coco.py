@@ -44,10 +44,9 @@ def test_a_folder_gives_a_split_for_each_file(coco_file: Path, coco_content: dic
     assert {split: len(records) for split, records in data.splits.items()} == {"train": 2, "val": 1}
 
 
-def test_a_file_without_split_in_its_name_is_both(coco_file: Path) -> None:
+def test_a_file_without_split_in_its_name_is_undivided(coco_file: Path) -> None:
     data = read_coco(coco_file.rename(coco_file.with_name("labels.json")))
-    assert list(data.splits) == ["train", "val"]
-    assert data.splits["train"] is data.splits["val"]
+    assert list(data.splits) == ["all"]
 
 
 def test_images_in_a_folder_named_like_the_file_go_first(tmp_path: Path, coco_file: Path, paint: Any) -> None:

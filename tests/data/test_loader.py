@@ -204,8 +204,23 @@ def test_rect_training_batches_like_shapes(records: tuple[Sample, ...]) -> None:
         assert sum(len(batch.targets) for batch in epoch) == sum(len(one.class_ids) for one in records)
 
 
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_an_unreadable_image_costs_a_warning(
+    records: tuple[Sample, ...], cache: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = (replace(records[0], image=BrokenImage("street.jpg")), *records[1:3])
+    loader = train_loader(broken, settings=STILL, cache=cache, workers=0)
+    batches = [batch for epoch in range(2) for batch in loader.epoch(epoch)]
+    assert [record.getMessage()[:10] for record in caplog.records] == ["street.jpg"]  # once
+    for batch in batches:
+        for row, index in enumerate(batch.indices):
+            boxes = int((batch.targets.image_index == row).sum())
+            assert boxes == (0 if index == 0 else len(records[index].class_ids))
+            assert bool((batch.images[row] == 114).all()) == (index == 0)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_image_is_one_clear_error(records: tuple[Sample, ...], workers: int) -> None:
+def test_many_unreadable_images_are_one_clear_error(records: tuple[Sample, ...], workers: int) -> None:
     broken = (replace(records[0], image=BrokenImage("street.jpg")),)
     with pytest.raises(RegardError) as caught:
         list(train_loader(broken, workers=workers).epoch(0))

@@ -66,10 +66,14 @@ def test_an_empty_validation_set_has_no_batches() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_unreadable_image_is_one_clear_error_in_its_place(records: tuple[Sample, ...], workers: int) -> None:
-    broken = (records[0], replace(records[1], image=BrokenImage("street.jpg")), records[2])
-    batches = iter(ValidationLoader(broken, imgsz=64, batch=1, workers=workers, rect=False))
+def test_unreadable_images_cost_a_warning_each_until_there_are_too_many(
+    records: tuple[Sample, ...], workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tuple(replace(records[k], image=BrokenImage(name)) for k, name in enumerate(("yard.jpg", "street.jpg")))
+    batches = iter(ValidationLoader((records[2], *broken), imgsz=64, batch=1, workers=workers, rect=False))
     assert next(batches).indices == (0,)
+    assert (next(batches).images == 114).all()
+    assert "yard.jpg: the file is not an image" in caplog.text
     with pytest.raises(RegardError, match=r"^street.jpg: the file is not an image$"):
         next(batches)
 

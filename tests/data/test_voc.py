@@ -44,12 +44,13 @@ def test_trainval_serves_where_there_is_no_train(voc_set: Path) -> None:
     assert {split: len(records) for split, records in read_voc(voc_set).splits.items()} == {"train": 2, "test": 1}
 
 
-def test_without_lists_everything_is_train_and_val(voc_set: Path) -> None:
+def test_without_lists_everything_is_undivided(voc_set: Path) -> None:
     for file in (voc_set / "ImageSets/Main").iterdir():
         file.unlink()
     splits = read_voc(voc_set).splits
-    assert [Path(record.image.name).stem for record in splits["train"]] == ["a", "b"]
-    assert splits["train"] is splits["val"]
+    assert {name: [Path(record.image.name).stem for record in records] for name, records in splits.items()} == {
+        "all": ["a", "b"]
+    }
 
 
 @pytest.mark.parametrize("width", ["0", "-20", "wide", "inf", "nan", ""])

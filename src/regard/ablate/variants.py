@@ -22,7 +22,6 @@ from torch import nn
 from regard.ablate.folder import Variant
 from regard.ablate.plan import BASE, NOISE, Edit, Plan, model_name, parse_variant
 from regard.data.dataset import DetectionDataset
-from regard.data.formats import load_data
 from regard.graph import edit as graph_edit
 from regard.graph.cost import GATE_FLOPS, RowCost, row_costs
 from regard.graph.detector import Detector
@@ -30,7 +29,7 @@ from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import import_modules
 from regard.nn.gate import Gated
 from regard.nn.residual import residual_flops, residual_parameters
-from regard.training.prepare import fit_classes, fit_head, validation_split
+from regard.training.prepare import fit_classes, fit_head, load_training_data
 from regard.weights.detector import load_detector, load_matching, rebuild
 from regard.weights.paths import SUFFIXES
 
@@ -77,8 +76,7 @@ class VariantBuilder:
         self.plan = plan
         self.modules: Mapping[str, type[nn.Module]] = import_modules(plan.module)
         settings = plan.settings(0, 1)
-        self.data: DetectionDataset = load_data(plan.data, single_cls=settings.single_cls, classes=settings.classes)
-        validation_split(self.data)
+        self.data: DetectionDataset = load_training_data(plan.data, settings)
         self._base: tuple[int, Detector] | None = None
         self._controls: dict[str, Control] = {}
 

@@ -27,7 +27,6 @@ from regard.config import (
 from regard.config.keywords import ExportKeywords, PredictKeywords, TrainKeywords, ValKeywords
 from regard.config.signature import accepts
 from regard.data.dataset import class_index
-from regard.data.formats import load_data
 from regard.errors import RegardError
 from regard.evaluation import Metrics
 from regard.evaluation import validate as run_validation
@@ -40,6 +39,7 @@ from regard.runtimes.table import runtime_to_write
 from regard.system.files import check_folder, claim_folder
 from regard.training.callbacks import Callback, checked_callbacks
 from regard.training.folder import read_config
+from regard.training.prepare import load_training_data
 from regard.training.run import Run, resume_training, run_training
 from regard.types import Detections, Predictor
 from regard.visualize.attend import Kind, View
@@ -84,7 +84,7 @@ def train(
     if not isinstance(model, Detector):
         torch.manual_seed(asked.seed)  # a model without weights starts from random ones
         model = as_detector(model)
-    loaded = load_data(data, single_cls=asked.single_cls, classes=asked.classes)
+    loaded = load_training_data(data, asked)
     with claim_folder(folder, Path("runs", "train")) as place:
         return run_training(model, loaded, asked, place, callbacks=callbacks, verbose=verbose)
 
@@ -92,6 +92,7 @@ def train(
 def resume(
     folder: str | Path,
     *,
+    data: str | Path | None = None,
     modules: Modules | None = None,
     callbacks: Sequence[Callback] = (),
     verbose: bool = True,
@@ -100,12 +101,13 @@ def resume(
 
     Args:
         folder: folder of the run.
+        data: where the run's data set is now, if it has moved.
         modules: your own layers that the model needs.
         callbacks: as for ``train``; those of the earlier process are not restored.
         verbose: print the progress.
 
     Raises:
-        RegardError: there is no run in ``folder``.
+        RegardError: there is no run in ``folder``, or its data set is not found or has changed.
 
     Example:
         >>> model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=4&test=0"
@@ -117,7 +119,7 @@ def resume(
     watching = checked_callbacks(callbacks)
     read_config(Path(folder))  # before anything is made there
     with claim_folder(folder) as place:
-        return resume_training(place, modules=modules, callbacks=watching, verbose=verbose)
+        return resume_training(place, data=data, modules=modules, callbacks=watching, verbose=verbose)
 
 
 @accepts(ValSettings)

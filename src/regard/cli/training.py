@@ -36,7 +36,10 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Continue the run in this folder; no other option is needed.", show_default=False),
+        typer.Option(
+            help="Continue the run in this folder; only --data is needed, if the data set has moved.",
+            show_default=False,
+        ),
     ] = None,
     callback: Annotated[
         list[str] | None,
@@ -59,7 +62,7 @@ def train(
         if settings:
             given = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
             warnings.warn(f"a resumed run keeps its settings: {given} has no effect", RegardWarning, stacklevel=1)
-        run = api.resume(resume, modules=modules_of(module), **watch)
+        run = api.resume(resume, data=data, modules=modules_of(module), **watch)
     else:
         if model is None or data is None:
             raise RegardError("no model or no data", expected="regard train MODEL --data DATA, or --resume FOLDER")

@@ -147,7 +147,7 @@ def _example(image: Path | None, data: str | None) -> NDArray[np.uint8] | None:
     if data is None:
         return None
     splits = load_data(data).splits
-    records = next((splits[name] for name in ("val", "test", "train") if splits.get(name)), ())
+    records = next((splits[name] for name in ("val", "test", "all", "train") if splits.get(name)), ())
     if not records:
         raise RegardError("the data set has no images", file=data)
     return records[0].image.read()

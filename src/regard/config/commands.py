@@ -21,6 +21,9 @@ ImageSize = Annotated[int, Field(ge=1, description=IMAGE_SIZE_HELP), Option(flag
 Classes = Annotated[
     tuple[str, ...], Field(description="Classes to keep, by name or index, as in person,car or 0,2; empty keeps all")
 ]
+FirstClass = Annotated[
+    int, Field(ge=0, description="Class id in YOLO label files that the first name belongs to: 1 if ids start at 1")
+]
 SingleClass = Annotated[bool, Field(description="Treat all objects as one class")]
 Conf = Annotated[
     float, Field(ge=0, le=1, description="Smallest score of a detection"), Option(flags=("--conf", "--conf-thres"))
@@ -87,6 +90,7 @@ class ValSettings(ModelSettings, Thresholds):
     rect: bool = Field(True, description="Pad each batch only as much as necessary")
     single_cls: SingleClass = False
     classes: Classes = ()
+    first_class: FirstClass = 0
     save_json: Path | None = Field(None, description="Write the detections to this file in COCO's results format")
     conf: Conf = 0.001
     iou: Iou = 0.6
@@ -161,6 +165,11 @@ class TrainSettings(Settings):
     autoanchor: bool = Field(True, description="Fit the anchors to the data if they match too few boxes")
     single_cls: SingleClass = False
     classes: Classes = ()
+    val_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Fraction of the images that are validated on, for data that name no val split"
+    )
+    split_seed: int = Field(0, ge=0, description="Seed of the choice of these images")
+    first_class: FirstClass = 0
     val_every: int = Field(1, ge=1, description="Number of epochs between validations")
     plots: bool = Field(True, description="Draw labelled batches, predictions and curves")
     recipe: Annotated[Recipe, BeforeValidator(_recipe), Option(flags=("--recipe", "--hyp"))] = Field(

@@ -29,6 +29,9 @@ class TrainKeywords(TypedDict, total=False):
     autoanchor: bool
     single_cls: bool
     classes: Sequence[str | int]
+    val_fraction: float
+    split_seed: int
+    first_class: int
     val_every: int
     plots: bool
     recipe: str | Path | Recipe
@@ -43,6 +46,7 @@ class ValKeywords(TypedDict, total=False):
     rect: bool
     single_cls: bool
     classes: Sequence[str | int]
+    first_class: int
     save_json: str | Path | None
     conf: float
     iou: float

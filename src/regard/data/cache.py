@@ -51,11 +51,27 @@ class RamCache:
 
     def __init__(self, sources: Sequence[ImageSource], imgsz: int) -> None:
         with ThreadPoolExecutor(available_cores()) as pool:
-            self.images = list(pool.map(Uncached(sources, imgsz).read, range(len(sources))))
+            self.images = list(pool.map(_Attempt(Uncached(sources, imgsz)), range(len(sources))))
 
     def read(self, index: int) -> Image:
         """Load an image; see ``ImageStore.read``."""
-        return self.images[index]
+        image = self.images[index]
+        if isinstance(image, RegardError):
+            raise image
+        return image
+
+
+class _Attempt:
+    """Reads an image, or returns the error."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+
+    def __call__(self, index: int) -> Image | RegardError:
+        try:
+            return self._store.read(index)
+        except RegardError as error:
+            return error
 
 
 class DiskCache:
@@ -113,7 +129,7 @@ def open_store(sources: Sequence[ImageSource], imgsz: int, cache: CacheKind, fol
         folder: where the "disk" cache is written; the other kinds write nothing.
 
     Raises:
-        RegardError: the "disk" cache has no folder, or an image for the "ram" cache cannot be read.
+        RegardError: the "disk" cache has no folder.
     """
     if cache == "ram":
         return RamCache(sources, imgsz)

@@ -106,7 +106,7 @@ def check_data(data: DetectionDataset) -> CheckReport:
         >>> report.splits["train"].images, report.problems
         (3, ())
     """
-    problems = [*data.problems, *_image_problems(data), *_set_problems(data)]
+    problems = [*data.problems, *_image_problems(data), *set_problems(data)]
     splits = {split: _count(samples, len(data.names)) for split, samples in data.splits.items()}
     return CheckReport(data.source, data.format, data.names, splits, tuple(problems))
 
@@ -121,10 +121,8 @@ def _image_problems(data: DetectionDataset) -> list[Problem]:
     """Open each image once, even if it is in several splits, and find duplicates."""
     first_split: dict[str, str] = {}
     samples: list[Sample] = []
-    problems: list[Problem] = []
+    problems = overlaps(data)
     for split, members in data.splits.items():
-        shared = Counter(first_split.get(sample.image.name) for sample in members)
-        problems += [_overlap(data, split, other, count) for other, count in shared.items() if other]
         for sample in members:
             if sample.image.name not in first_split:
                 first_split[sample.image.name] = split
@@ -137,9 +135,18 @@ def _image_problems(data: DetectionDataset) -> list[Problem]:
     return problems + _duplicates(contents, first_split)
 
 
-def _overlap(data: DetectionDataset, split: str, other: str, count: int) -> Problem:
-    done = f"kept; {split} scores say nothing about new images" if split != "train" else "kept"
-    return Problem("splits overlap", data.source, f"{count} images of {split} are also in {other}", done)
+def overlaps(data: DetectionDataset) -> list[Problem]:
+    """Report splits that have images in common with an earlier one."""
+    first_split: dict[str, str] = {}
+    problems = []
+    for split, samples in data.splits.items():
+        shared = Counter(first_split.setdefault(sample.image.name, split) for sample in samples)
+        for other, count in shared.items():
+            if other != split:
+                done = f"kept; {split} scores say nothing about new images" if split != "train" else "kept"
+                found = f"{count} images of {split} are also in {other}"
+                problems.append(Problem("splits overlap", data.source, found, done))
+    return problems
 
 
 def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str]) -> list[Problem]:
@@ -157,12 +164,13 @@ def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str
     return problems
 
 
-def _set_problems(data: DetectionDataset) -> list[Problem]:
+def set_problems(data: DetectionDataset) -> list[Problem]:
+    """Report splits and classes without boxes, and class names that are there twice."""
     problems = []
     counts = {split: _count(samples, len(data.names)) for split, samples in data.splits.items()}
     for split, count in counts.items():
         if not sum(count.boxes):
-            problems.append(Problem("empty set", data.source, f"{split} has no boxes", "no training or evaluation"))
+            problems.append(Problem("empty set", data.source, f"{split} has no boxes", "its AP is undefined"))
     for name, times in Counter(data.names).items():
         if times > 1:
             problems.append(Problem("repeated class name", data.source, f"{times} classes are {name!r}", "all kept"))

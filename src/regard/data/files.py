@@ -12,6 +12,9 @@ from regard.system.files import is_folder
 
 SPLITS = ("train", "val", "test")
 
+UNDIVIDED = "all"
+"""The only split of a data set that names none; `regard.data.split.divide` divides it for training."""
+
 _SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -39,8 +42,8 @@ def split_in(name: str) -> str | None:
 
 
 def undivided(samples: tuple[Sample, ...]) -> dict[str, tuple[Sample, ...]]:
-    """Use the same samples for training and for validation, for sources that name no split."""
-    return {"train": samples, "val": samples}
+    """Keep all samples as one split, for sources that name none."""
+    return {UNDIVIDED: samples}
 
 
 def missing_images(paths: Iterable[Path], listed_in: Path) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from regard.system.files import is_file
 
 if TYPE_CHECKING:
     from PIL import Image
+
+log = logging.getLogger("regard.data")
 
 JPEG_SUFFIXES = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 
@@ -100,6 +103,31 @@ def read_reduced(image: ImageSource, imgsz: int) -> NDArray[np.uint8]:
         RegardError: the image cannot be read.
     """
     return image.read_reduced(imgsz) if isinstance(image, ImageFile) else image.read()
+
+
+class ReadFailures:
+    """Warns of each image that cannot be read, and gives up if there are too many.
+
+    Args:
+        total: number of images. A hundredth of them may fail, or up to ten that are at most half of them.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._most = max(total // 100, min(total // 2, 10))
+        self._failed: set[str] = set()
+
+    def add(self, name: str, error: RegardError) -> None:
+        """Record that the image ``name`` cannot be read, and is replaced by an empty one.
+
+        Raises:
+            RegardError: ``error``, if too many images cannot be read.
+        """
+        if name in self._failed:
+            return
+        self._failed.add(name)
+        if len(self._failed) > self._most:
+            raise error
+        log.warning("%s: %s; an empty image is used instead", name, error.what)
 
 
 def _decode(path: Path, flag: int) -> cv2.typing.MatLike | None:

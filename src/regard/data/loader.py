@@ -15,6 +15,8 @@ from regard.config import AugmentSettings
 from regard.data.augment import LabelledImage, augment
 from regard.data.cache import CacheKind, open_store
 from regard.data.dataset import Sample
+from regard.data.images import ReadFailures
+from regard.data.letterbox import GREY
 from regard.data.validation import BatchPlan, aspect_batches
 from regard.errors import RegardError
 from regard.types import Batch, Targets
@@ -42,7 +44,7 @@ class TrainLoader:
         stride: with ``rect``, the sides of the input are multiples of it.
 
     Raises:
-        RegardError: there are more processes than images or than images per batch; or the cache cannot read an image.
+        RegardError: there are more processes than images or than images per batch, or the disk cache has no folder.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class TrainLoader:
             mosaic: False disables mosaic and mixup, as some recipes do in the last epochs.
 
         Raises:
-            RegardError: an image cannot be read.
+            RegardError: many images cannot be read; a few are replaced by empty ones, with a warning.
         """
         self._plan[:] = self._make_plan(epoch, combine=mosaic and self._rect_batches is None)
         yield from _raise_errors(self._loader)
@@ -121,7 +123,8 @@ class _TrainingSet(Dataset[Batch | RegardError]):
     ) -> None:
         self._store = open_store([sample.image for sample in samples], imgsz, cache, cache_dir)
         self._labels = [_labels(sample) for sample in samples]
-        self._settings, self._seed = settings, seed
+        self._names, self._failures = [sample.image.name for sample in samples], ReadFailures(len(samples))
+        self._settings, self._seed, self._imgsz = settings, seed, imgsz
 
     def __getitem__(self, plan: BatchPlan) -> Batch | RegardError:
         try:
@@ -135,8 +138,13 @@ class _TrainingSet(Dataset[Batch | RegardError]):
         return augment(index, self._read, len(self._labels), plan.size, self._settings, rng, combine=plan.combine)
 
     def _read(self, index: int) -> LabelledImage:
-        image = self._store.read(index)
         boxes, class_ids = self._labels[index]
+        try:
+            image = self._store.read(index)
+        except RegardError as error:
+            self._failures.add(self._names[index], error)
+            image = np.full((self._imgsz, self._imgsz, 3), GREY, dtype=np.uint8)
+            boxes, class_ids = boxes[:0], class_ids[:0]
         return LabelledImage(image, boxes * _corner_sizes(image.shape), class_ids)
 
 

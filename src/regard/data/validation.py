@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from regard.data.dataset import Sample
-from regard.data.images import image_size
-from regard.data.letterbox import aspect_order, letterbox_validation, validation_sizes
+from regard.data.images import ReadFailures, image_size
+from regard.data.letterbox import GREY, aspect_order, letterbox_validation, validation_sizes
+from regard.errors import RegardError
 from regard.system.prefetch import prefetch_map
 from regard.types import LetterboxedBatch
 
@@ -64,6 +65,7 @@ class ValidationLoader:
                 BatchPlan(tuple(range(start, min(start + batch, len(samples)))), (side, side)) for start in starts
             ]
         self._samples, self._imgsz, self._workers = tuple(samples), imgsz, workers
+        self._failures = ReadFailures(len(samples))
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -72,7 +74,7 @@ class ValidationLoader:
         """Yield the batches.
 
         Raises:
-            RegardError: an image cannot be read.
+            RegardError: many images cannot be read; a few are replaced by empty ones, with a warning.
         """
         yield from prefetch_map(self._make, self._plan, self._workers) if self._workers else map(self._make, self._plan)
 
@@ -80,7 +82,13 @@ class ValidationLoader:
         pixels = np.empty((len(plan.indices), *plan.size, 3), dtype=np.uint8)
         placements = []
         for row, index in zip(pixels, plan.indices, strict=True):
-            row[:], placement = letterbox_validation(self._samples[index].image.read(), self._imgsz, plan.size)
+            source = self._samples[index].image
+            try:
+                image = source.read()
+            except RegardError as error:
+                self._failures.add(source.name, error)
+                image = np.full((*plan.size, 3), GREY, dtype=np.uint8)
+            row[:], placement = letterbox_validation(image, self._imgsz, plan.size)
             placements.append(placement)
         return LetterboxedBatch(pixels.transpose(0, 3, 1, 2), plan.indices, tuple(placements))
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
+import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from regard.config import EVALUATE, DetectSettings, ValSettings, detect_settings
 from regard.data.dataset import DetectionDataset, Sample
+from regard.data.files import UNDIVIDED
 from regard.data.formats import load_data
 from regard.data.letterbox import to_detections
+from regard.data.problems import drop_unreadable, report_problems
 from regard.data.validation import ValidationLoader
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, RegardWarning, nearest
 from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import Metrics, Speed
@@ -31,8 +34,13 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
         RegardError: no such split, or model and data have no class in common.
     """
     single_cls = settings.single_cls
-    loaded = load_data(data, single_cls=single_cls, classes=settings.classes)
-    records = _split(loaded, settings.split)
+    loaded = load_data(data, single_cls=single_cls, classes=settings.classes, first_class=settings.first_class)
+    split, records = _split(loaded, settings.split)
+    opened = drop_unreadable(replace(loaded, splits={split: records}))
+    report_problems(replace(loaded, problems=opened.problems))
+    records = opened.splits[split]
+    if not any(len(record.class_ids) for record in records):
+        warnings.warn(f"{settings.split} has no boxes, so AP is undefined", RegardWarning, stacklevel=2)
     kept = tuple(sorted({int(i) for record in records for i in record.class_ids})) if settings.classes else ()
     chosen = detect_settings(settings, kept)
     chosen = chosen.model_copy(update={"agnostic_nms": settings.agnostic_nms or single_cls})
@@ -49,7 +57,7 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
         predictor = align_classes(predictor, loaded.names)
     detections, speed = detect(predictor, loader, records, settings=chosen)
     if single_cls:
-        detections = [dataclasses.replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
+        detections = [replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
     if settings.save_json:
         save_coco_json(settings.save_json, detections, records, loaded.category_ids)
     return score(detections, records, loaded.names, speed=speed)
@@ -104,7 +112,12 @@ def detect(
     return [found[i] for i in range(len(records))], Speed(*per_image.tolist())
 
 
-def _split(data: DetectionDataset, split: str) -> Sequence[Sample]:
+def _split(data: DetectionDataset, split: str) -> tuple[str, tuple[Sample, ...]]:
+    if split == "val" and UNDIVIDED in data.splits:
+        count = len(data.splits[UNDIVIDED])
+        what = f"the data set has no split, so all {count} images are measured, also those that a model was trained on"
+        warnings.warn(what, RegardWarning, stacklevel=3)
+        return UNDIVIDED, data.splits[UNDIVIDED]
     if not data.splits.get(split):
         raise RegardError(
             f"the data set has no split {split!r}",
@@ -112,4 +125,4 @@ def _split(data: DetectionDataset, split: str) -> Sequence[Sample]:
             expected="one of " + ", ".join(data.splits),
             hint=nearest(split, data.splits),
         )
-    return data.splits[split]
+    return split, data.splits[split]

@@ -14,7 +14,7 @@ from regard.types import Predictor
 MAX_AP_LOSS = 0.002
 """Largest loss of AP that a lower precision may cause."""
 
-SPLITS = ("val", "test", "train")
+SPLITS = ("val", "test", "all", "train")
 
 
 class Calibration(Settings):
@@ -64,7 +64,7 @@ def load_calibration(file: Path) -> Calibration | None:
 
 
 def calibrate(full: Predictor, lower: Predictor, data: str, imgsz: int) -> Calibration:
-    """Measure both precisions on the first of val, test and train that the data set has, one image at a time.
+    """Measure both precisions on the first of val, test, all and train that the data set has, one image at a time.
 
     Raises:
         RegardError: the data cannot be read, or have no class in common with the detector.

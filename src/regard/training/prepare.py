@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,10 @@ from torch import nn
 
 from regard.config import TrainSettings
 from regard.data.dataset import DetectionDataset, Sample
+from regard.data.formats import load_data
 from regard.data.images import image_size
+from regard.data.problems import drop_unreadable, report_problems
+from regard.data.split import divide
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.weights.detector import replace_classes
@@ -23,6 +27,21 @@ def fit_classes(detector: Detector, data: DetectionDataset) -> tuple[Detector, T
     if detector.names == names:
         return detector, None
     return replace_classes(detector, names)
+
+
+def load_training_data(source: str | Path, settings: TrainSettings) -> DetectionDataset:
+    """Load the data of a training: unreadable images are left out, val is chosen if none is named, problems are logged.
+
+    Raises:
+        RegardError: the data cannot be read, have no train split or no boxes in it.
+    """
+    data = load_data(source, single_cls=settings.single_cls, classes=settings.classes, first_class=settings.first_class)
+    data = divide(drop_unreadable(data), settings.val_fraction, settings.split_seed)
+    report_problems(data)
+    validation_split(data)
+    if not any(len(sample.class_ids) for sample in data.splits["train"]):
+        raise RegardError("train has no boxes", file=data.source, expected="labelled objects")
+    return data
 
 
 def fit_head(detector: Detector, samples: Sequence[Sample], settings: TrainSettings) -> str | None:

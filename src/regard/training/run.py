@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from torch import nn
 
 from regard.config import TrainSettings
 from regard.data.dataset import DetectionDataset
-from regard.data.formats import load_data
+from regard.data.synthetic import PREFIX
 from regard.data.validation import ValidationLoader
 from regard.errors import RegardError
 from regard.evaluation import Metrics, evaluate
@@ -24,12 +25,12 @@ from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
 from regard.profiling.fit import check_attention_fits
 from regard.system.device import choose_device
-from regard.system.files import is_file
+from regard.system.files import is_file, is_there
 from regard.system.resources import available_cores
 from regard.training.callbacks import Callback, RunEnd, RunFailed
 from regard.training.folder import RunFolder, read_config, run_settings
 from regard.training.loop import Trainer, named_gates
-from regard.training.prepare import validation_split
+from regard.training.prepare import load_training_data, validation_split
 from regard.training.processes import launch
 from regard.weights.detector import load_detector
 from regard.weights.paths import weights_of_run
@@ -110,6 +111,7 @@ def run_training(
 def resume_training(
     folder: Path,
     *,
+    data: str | Path | None = None,
     modules: Mapping[str, type[nn.Module]] | None = None,
     callbacks: Sequence[Callback] = (),
     verbose: bool = True,
@@ -117,13 +119,25 @@ def resume_training(
     """Continue the run in ``folder`` exactly where its last finished epoch left it.
 
     Raises:
-        RegardError: there is no run, or no state to resume from.
+        RegardError: there is no run, no state to resume from, or ``data`` is another data set than the run's.
     """
     config = read_config(folder)
     settings, source = run_settings(config, folder / "run.json")
-    data = load_data(source, single_cls=settings.single_cls, classes=settings.classes)
+    if data is None and not source.startswith(PREFIX) and not is_there(source):
+        what = f"the run's data set {source} does not exist"
+        raise RegardError(what, file=folder / "run.json", hint="name where it is now: --data PATH")
+    loaded = load_training_data(data or source, settings)
+    _check_same_data(config["data"], describe_data(loaded), folder / "run.json")
     detector = load_detector(folder / "last.safetensors", modules=modules)
-    return run_training(detector, data, settings, folder, callbacks=callbacks, verbose=verbose, resume=True)
+    return run_training(detector, loaded, settings, folder, callbacks=callbacks, verbose=verbose, resume=True)
+
+
+def _check_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], file: Path) -> None:
+    """Check that a run continues with the classes, and the numbers of images and boxes, that it began with."""
+    for key in ("names", "splits"):
+        if key in earlier and earlier[key] != now[key]:
+            what = f"the run's data had {key} {earlier[key]}, and those of {now['source']} are {now[key]}"
+            raise RegardError(what, file=file, expected="the same data set")
 
 
 def _fit(fabric: Fabric, **arguments: Any) -> _Outcome:
@@ -170,12 +184,13 @@ def _finish(trainer: Trainer) -> _Outcome:
 
 
 def describe_data(data: DetectionDataset) -> dict[str, Any]:
-    """Describe the source and the size of the data, as values for JSON."""
+    """Describe the source, as an absolute path, and the size of the data, as values for JSON."""
     counts = {
         split: {"images": len(records), "boxes": sum(len(record.class_ids) for record in records)}
         for split, records in data.splits.items()
     }
-    return {"source": data.source, "format": data.format, "names": list(data.names), "splits": counts}
+    source = data.source if data.source.startswith(PREFIX) else os.path.abspath(data.source)
+    return {"source": source, "format": data.format, "names": list(data.names), "splits": counts}
 
 
 def fingerprint(detector: Detector) -> dict[str, Any]:

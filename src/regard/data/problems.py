@@ -1,0 +1,77 @@
+"""What is done about the problems of a data set before it is used: one line per kind, images left out, errors."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from regard.data.check import overlaps, set_problems
+from regard.data.dataset import DetectionDataset, Problem, Sample
+from regard.data.images import image_size
+from regard.errors import RegardError
+
+log = logging.getLogger("regard.data")
+
+
+def report_problems(data: DetectionDataset) -> None:
+    """Log the problems of labels and of the set as a whole, a line per kind; images are not opened.
+
+    Raises:
+        RegardError: no split has a box.
+    """
+    lines = problem_lines([*data.problems, *overlaps(data), *set_problems(data)])
+    if not any(len(sample.class_ids) for samples in data.splits.values() for sample in samples):
+        lost = problem_lines(problem for problem in data.problems if problem.lost)
+        raise RegardError(
+            "the data set has no boxes", file=data.source, expected="labelled objects", hint="\n  ".join(lost) or None
+        )
+    for line in lines:
+        log.info("data: %s", line)
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """Describe problems in a line per kind, the most frequent first, each with an example.
+
+    Example:
+        >>> problem_lines([Problem("zero-area box", "a.txt", "size (0, 0)", "box dropped", k) for k in (3, 5)])
+        ['2 x zero-area box, such as a.txt:3: size (0, 0) (box dropped)']
+    """
+    examples: dict[str, Problem] = {}
+    counts: Counter[str] = Counter()
+    for problem in problems:
+        examples.setdefault(problem.kind, problem)
+        counts[problem.kind] += 1
+    return [
+        f"{count} x {kind}, such as {one.where}: {one.found} ({one.done})"
+        if count > 1
+        else f"{kind}: {one.where}: {one.found} ({one.done})"
+        for kind, count in counts.most_common()
+        for one in (examples[kind],)
+    ]
+
+
+def drop_unreadable(data: DetectionDataset) -> DetectionDataset:
+    """Leave out the images that cannot be opened and record each as a problem; only their headers are read."""
+    unique = {sample.image.name: sample for samples in data.splits.values() for sample in samples}
+    with ThreadPoolExecutor() as pool:
+        found = [problem for problem in pool.map(_open, unique.values()) if problem]
+    if not found:
+        return data
+    names = {problem.place for problem in found}
+    kept: dict[int, tuple[Sample, ...]] = {}
+    for samples in data.splits.values():
+        if id(samples) not in kept:  # train and val may be the same samples
+            kept[id(samples)] = tuple(sample for sample in samples if sample.image.name not in names)
+    splits = {split: kept[id(samples)] for split, samples in data.splits.items()}
+    return replace(data, splits=splits, problems=(*data.problems, *found))
+
+
+def _open(sample: Sample) -> Problem | None:
+    try:
+        image_size(sample.image)
+    except RegardError as error:
+        return Problem("unreadable image", sample.image.name, error.what, "image left out", lost=True)
+    return None

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from regard.data.dataset import Problem
+from regard.data.formats import load_data
+from regard.data.problems import drop_unreadable, problem_lines, report_problems
+from regard.errors import RegardError
+
+
+def test_each_kind_is_one_line_with_an_example() -> None:
+    problems = [
+        Problem("a", "x.txt", "first", "kept", 3),
+        Problem("b", "y", "other", "gone"),
+        Problem("b", "z", "", ""),
+    ]
+    assert problem_lines(problems) == ["2 x b, such as y: other (gone)", "a: x.txt:3: first (kept)"]
+
+
+def test_problems_are_logged(yolo_set: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (yolo_set / "labels/train/b.txt").write_text("7 .5 .5 .1 .1\n")
+    (yolo_set / "labels/val/c.txt").write_text("")
+    report_problems(load_data(yolo_set))
+    text = caplog.text
+    for words in ("class out of range", "b.txt:1", "val has no boxes", "2 x class without boxes"):
+        assert words in text
+
+
+def test_a_set_without_boxes_is_an_error_with_what_was_lost(yolo_set: Path) -> None:
+    for label in yolo_set.glob("labels/*/*.txt"):
+        label.write_text("0 80 60 24 20\n")
+    with pytest.raises(RegardError, match="no boxes") as caught:
+        report_problems(load_data(yolo_set))
+    assert "3 x pixels instead of fractions" in str(caught.value)
+
+
+def test_unreadable_images_are_left_out(yolo_set: Path) -> None:
+    data = load_data(yolo_set)
+    assert drop_unreadable(data) is data
+    (yolo_set / "images/train/b.png").write_bytes(b"no image")
+    kept = drop_unreadable(data)
+    assert [sample.image.name[-5:] for sample in kept.splits["train"]] == ["a.png"]
+    assert kept.splits["val"] == data.splits["val"]
+    assert [(problem.kind, problem.lost) for problem in kept.problems] == [("unreadable image", True)]
