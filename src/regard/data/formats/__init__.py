@@ -10,7 +10,7 @@ from typing import Protocol
 from regard.data import synthetic
 from regard.data.dataset import DetectionDataset, keep_classes, merge_classes
 from regard.data.files import nearest_path
-from regard.data.formats import coco, voc, yolo
+from regard.data.formats import coco, foreign, voc, yolo
 from regard.errors import RegardError
 from regard.system.files import is_folder, is_there
 
@@ -32,7 +32,7 @@ class Format(Protocol):
         """
 
 
-FORMATS: tuple[Format, ...] = (yolo, voc, coco, synthetic)
+FORMATS: tuple[Format, ...] = (yolo, voc, coco, foreign, synthetic)
 """Formats in the order in which they are tried; a folder that contains files of two formats is read as the first."""
 
 
@@ -85,5 +85,9 @@ def _read(source: str, first_class: int) -> DetectionDataset:
         raise RegardError(f"there is no data set {source!r}", expected=expected, hint=nearest_path(path))
     if not is_folder(path):
         raise RegardError("not a data set in a known format", file=path, expected=expected)
+    named = foreign.name_unreadable(path)
+    if named is not None:
+        what = f"the data set is {named}, which only its own tools read"
+        raise RegardError(what, file=path, expected="an export as COCO, YOLO or Pascal VOC")
     found = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
     raise RegardError(f"the folder contains {found}, which is no known format", file=path, expected=expected)

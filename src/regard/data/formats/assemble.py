@@ -58,6 +58,7 @@ class Entry:
         found: path of the image where the format determines it.
         has_label: whether there is an annotation of the image; an image without is kept as background and reported.
         is_broken: whether its annotation cannot be read; the image is then left out.
+        alternatives: other names that the image may have.
     """
 
     file: Path
@@ -70,6 +71,7 @@ class Entry:
     found: Path | None = None
     has_label: bool = True
     is_broken: bool = False
+    alternatives: tuple[str, ...] = ()
 
 
 class ImageFinder:
@@ -92,14 +94,14 @@ class ImageFinder:
         if entry.found is not None:
             return entry.found, ""
         bases = self._bases[entry.file]
-        located = resolve(entry.image, bases, listings=self._listings)
-        if located is not None and is_file(located.path):
-            return located.path, located.note
-        stem = entry.image.replace("\\", "/").rpartition("/")[2]
-        suffix = os.path.splitext(stem)[1].lower()
-        if by_stem or suffix not in IMAGE_SUFFIXES:
-            return self._by_stem(stem[: -len(suffix)] if suffix in IMAGE_SUFFIXES else stem, bases), ""
-        return None, ""
+        for name in (entry.image, *entry.alternatives):
+            located = resolve(name, bases, listings=self._listings)
+            if located is not None and is_file(located.path):
+                return located.path, located.note
+        stems = (name.replace("\\", "/").rpartition("/")[2] for name in (entry.image, *entry.alternatives))
+        plain = [_without_suffix(name) for name in stems if by_stem or _without_suffix(name) == name]
+        found = (self._by_stem(stem, bases) for stem in plain)
+        return next((path for path in found if path is not None), None), ""
 
     def prepare(self, file: Path, entries: Sequence[Entry]) -> None:
         """Order the folders to search for the images of an annotation file: first the one that has some of them.
@@ -153,6 +155,11 @@ def images_in(folder: Path) -> list[Path]:
     return [folder / name for name in names if _is_image(name)]
 
 
+def _without_suffix(name: str) -> str:
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else name
+
+
 def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
@@ -169,6 +176,7 @@ def assemble(
     problems: Iterable[Problem] = (),
     whole: bool = True,
     by_stem: bool = False,
+    background: bool = False,
 ) -> DetectionDataset:
     """Find the images, turn boxes into fractions of them, and sort them into splits.
 
@@ -186,6 +194,7 @@ def assemble(
         problems: what was found before.
         whole: whether the entries are all of the data set, so that other images next to theirs are reported.
         by_stem: whether an image may have another suffix than stated.
+        background: whether other images next to those of the entries are kept as background instead of left out.
 
     Raises:
         RegardError: no image is found.
@@ -200,6 +209,9 @@ def assemble(
             file=source,
             expected="images next to the annotation files, or in images/ next to their folder",
         )
+    if background:
+        others = (Entry(path, path.name, found=path, has_label=False) for path in _others(located.found))
+        located.found += [(entry.file, entry) for entry in others]
     splits: dict[str, list[Sample]] = defaultdict(list)
     for split, members in _divide(located.found, root).items():
         for path, entry in (one for one in members if not one[1].is_broken):
@@ -303,8 +315,11 @@ def _label(shape: Shape, file: Path, scale: tuple[float, float], ids: Mapping[st
 
 
 def _unlisted(found: Sequence[tuple[Path, Entry]]) -> list[Problem]:
-    used = {path for path, _ in found}
-    folders = dict.fromkeys(path.parent for path in used)
-    others = [path for folder in folders for path in images_in(folder) if path not in used]
     what = "in no list or annotation file"
-    return [Problem("unlisted image", str(path), what, "image left out", lost=True) for path in others]
+    return [Problem("unlisted image", str(path), what, "image left out", lost=True) for path in _others(found)]
+
+
+def _others(found: Sequence[tuple[Path, Entry]]) -> list[Path]:
+    """Images in the same folders that no entry is about."""
+    used = {path for path, _ in found}
+    return [path for folder in sorted({path.parent for path in used}) for path in images_in(folder) if path not in used]

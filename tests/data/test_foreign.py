@@ -1,0 +1,372 @@
+"""Each foreign format is written here for two small images, and read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regard.data.dataset import DetectionDataset
+from regard.data.formats import load_data
+from regard.data.formats.foreign import name_unreadable
+from regard.errors import RegardError
+
+Paint = Callable[[Path, int, int], Path]
+WIDTH, HEIGHT = 131, 97
+BOXES = {"a": [("dog", 2, 3, 19, 41), ("cat", 5, 7, 113, 71)], "b": [("cat", 11, 13, 37, 89)]}
+"""Class, left, top, right and bottom in pixels."""
+
+
+def _json(file: Path, content: Any) -> None:
+    _text(file, json.dumps(content))
+
+
+def _text(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def _table(file: Path, header: str, row: Callable[..., tuple[Any, ...]]) -> None:
+    text = io.StringIO()
+    rows = [row(stem, *box) for stem, boxes in BOXES.items() for box in boxes]
+    csv.writer(text).writerows([*([header.split(",")] if header else []), *rows])
+    _text(file, text.getvalue())
+
+
+def labelme(root: Path) -> None:
+    for stem, boxes in BOXES.items():
+        shapes = [
+            {"label": n, "points": [[r, t], [x, b]], "shape_type": "rectangle"} for n, x, t, r, b in boxes
+        ]  # any two opposite corners
+        sizes = {"imageHeight": HEIGHT, "imageWidth": WIDTH}
+        _json(root / f"{stem}.json", {"imageData": None, **sizes, "imagePath": f"..\\x\\{stem}.jpg", "shapes": shapes})
+
+
+def labelme_polygons(root: Path) -> None:
+    for stem, boxes in BOXES.items():
+        shapes = [
+            {"label": n, "points": [[x, t], [r, (t + b) / 2], [x + 1, b]], "shape_type": "polygon"}
+            for n, x, t, r, b in boxes
+        ]
+        _json(root / f"json/{stem}.json", {"shapes": shapes, "imagePath": f"old-{stem}.png"})
+
+
+def via(root: Path) -> None:
+    regions = {
+        stem: [
+            {
+                "shape_attributes": {"name": "rect", "x": x, "y": t, "width": r - x, "height": b - t},
+                "region_attributes": {"colour": "red", "class": n},
+            }
+            for n, x, t, r, b in boxes
+        ]
+        for stem, boxes in BOXES.items()
+    }
+    images = {f"{stem}99": {"filename": f"{stem}.png", "regions": own} for stem, own in regions.items()}
+    _json(root / "project.json", {"_via_settings": {}, "_via_img_metadata": images})
+
+
+def via_1(root: Path) -> None:
+    content = {
+        stem: {
+            "filename": f"{stem}.png",
+            "regions": {
+                str(k): {
+                    "shape_attributes": {"name": "polygon", "all_points_x": [x, r, x], "all_points_y": [b, b, t]},
+                    "region_attributes": {"type": {n: True, "other": False}},
+                }
+                for k, (n, x, t, r, b) in enumerate(boxes)
+            },
+        }
+        for stem, boxes in BOXES.items()
+    }
+    _json(root / "via.json", content)
+
+
+def via_csv(root: Path) -> None:
+    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
+        shape = {"name": "ellipse", "cx": (x + r) / 2, "cy": (t + b) / 2, "rx": (r - x) / 2, "ry": (b - t) / 2}
+        return f"{stem}.png", 7, "{}", 1, 0, json.dumps(shape), json.dumps({"name": n})
+
+    header = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
+    _table(root / "via.csv", header, row)
+
+
+def _percent(x: int, t: int, r: int, b: int) -> dict[str, float]:
+    box = {"x": x / WIDTH, "y": t / HEIGHT, "width": (r - x) / WIDTH, "height": (b - t) / HEIGHT}
+    return {key: 100 * value for key, value in box.items()}
+
+
+def label_studio(root: Path) -> None:
+    tasks = [
+        {
+            "data": {"image": f"/data/upload/3/0a1b2c3d-{stem}.png"},
+            "annotations": [
+                {"was_cancelled": True, "result": [{"value": {"choices": ["x"]}}]},
+                {"result": [{"value": {**_percent(*box), "rotation": 0, "rectanglelabels": [n]}} for n, *box in boxes]},
+            ],
+        }
+        for stem, boxes in BOXES.items()
+    ]
+    _json(root / "export.json", tasks)
+
+
+def label_studio_min(root: Path) -> None:
+    tasks = [
+        {
+            "image": f"/data/local-files/?d=pets%2F{stem}.png",
+            "label": [
+                {  # turned by a right angle around its upper left corner, so width and height change places
+                    "x": 100 * r / WIDTH,
+                    "y": 100 * t / HEIGHT,
+                    "width": 100 * (b - t) / WIDTH,
+                    "height": 100 * (r - x) / HEIGHT,
+                    "rotation": 90,
+                    "rectanglelabels": [n],
+                    "original_width": WIDTH,
+                    "original_height": HEIGHT,
+                }
+                for n, x, t, r, b in boxes
+            ],
+        }
+        for stem, boxes in BOXES.items()
+    ]
+    _json(root / "min.json", tasks)
+
+
+def create_ml(root: Path) -> None:
+    images = [
+        {
+            "image": f"{stem}.png",
+            "annotations": [
+                {"label": n, "coordinates": {"x": (x + r) / 2, "y": (t + b) / 2, "width": r - x, "height": b - t}}
+                for n, x, t, r, b in boxes
+            ],
+        }
+        for stem, boxes in BOXES.items()
+    ]
+    _json(root / "_annotations.createml.json", images)
+
+
+def supervisely(root: Path) -> None:
+    _json(root / "meta.json", {"classes": [{"title": "cat"}, {"title": "dog"}]})
+    for stem, boxes in BOXES.items():
+        objects = [
+            {"classTitle": n, "points": {"exterior": [[x, t], [r, b]], "interior": []}} for n, x, t, r, b in boxes
+        ]
+        _json(root / f"ann/{stem}.png.json", {"size": {"height": HEIGHT, "width": WIDTH}, "objects": objects})
+
+
+def hugging_face(root: Path) -> None:
+    rows = [
+        {
+            "file_name": f"{stem}.png",
+            "objects": {"bbox": [[x, t, r - x, b - t] for _, x, t, r, b in boxes], "category": [n for n, *_ in boxes]},
+        }
+        for stem, boxes in BOXES.items()
+    ]
+    _text(root / "metadata.jsonl", "\n".join(map(json.dumps, rows)))
+
+
+def cvat(root: Path) -> None:
+    shapes = {
+        "a": '<box label="dog" xtl="2" ytl="3" xbr="19" ybr="41"/><polygon label="cat" points="5,7;113,9;7,71"/>',
+        "b": '<tag label="good"/><ellipse label="cat" cx="24" cy="51" rx="13" ry="38"/>',
+    }
+    images = (f'<image name="d/{s}.png" width="{WIDTH}" height="{HEIGHT}">{own}</image>' for s, own in shapes.items())
+    _text(root / "annotations.xml", f"<annotations><version>1.1</version>{''.join(images)}</annotations>")
+
+
+def tensorflow(root: Path) -> None:
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    _table(root / "labels.csv", header, lambda s, n, *box: (f"{s}.png", WIDTH, HEIGHT, n, *box))
+
+
+def open_images(root: Path) -> None:
+    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
+        return (
+            stem,
+            "xclick",
+            {"dog": "/m/0bt9lr", "cat": "/m/01yrx"}[n],
+            1,
+            x / WIDTH,
+            r / WIDTH,
+            t / HEIGHT,
+            b / HEIGHT,
+            0,
+        )
+
+    _table(root / "boxes.csv", "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf", row)
+    _text(root / "class-descriptions-boxable.csv", "/m/01yrx,cat\n/m/0bt9lr,dog\n")
+
+
+def retina_net(root: Path) -> None:
+    _table(root / "annotations.csv", "", lambda s, n, *box: (f"data/{s}.png", *box, n))
+
+
+def make_sense(root: Path) -> None:
+    header = "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height"
+
+    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
+        return n, x, t, r - x, b - t, f"{stem}.png", WIDTH, HEIGHT
+
+    _table(root / "labels.csv", header, row)
+
+
+def wheat(root: Path) -> None:
+    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
+        return stem, WIDTH, HEIGHT, f"[{x}.0, {t}.0, {r - x}.0, {b - t}.0]", n
+
+    _table(root / "train.csv", "image_id,width,height,bbox,class", row)
+
+
+def keras_yolo(root: Path) -> None:
+    numbers = {"cat": 0, "dog": 1}
+    lines = [
+        " ".join([f"{stem}.png", *(f"{x},{t},{r},{b},{numbers[n]}" for n, x, t, r, b in boxes)])
+        for stem, boxes in BOXES.items()
+    ]
+    _text(root / "_annotations.txt", "\n".join(lines))
+    _text(root / "_classes.txt", "cat\ndog\n")
+
+
+def dota(root: Path) -> None:
+    for stem, boxes in BOXES.items():
+        rows = [f"{x} {t}.0 {r} {t} {r} {b} {x} {b} {n} 1" for n, x, t, r, b in boxes]
+        _text(root / f"labelTxt/{stem}.txt", "\n".join(["imagesource:GoogleEarth", "gsd:0.5", *rows]))
+
+
+def kitti(root: Path) -> None:
+    for stem, boxes in BOXES.items():
+        rows = [f"{n} 0.00 0 -1.5 {x}.00 {t} {r} {b} 1 1 1 0 0 0 0" for n, x, t, r, b in boxes]
+        _text(root / f"label_2/{stem}.txt", "\n".join(rows))
+
+
+FORMATS = (
+    *(labelme, labelme_polygons, via, via_1, via_csv, label_studio, label_studio_min, create_ml, supervisely),
+    *(hugging_face, cvat, tensorflow, open_images, retina_net, make_sense, wheat, keras_yolo, dota, kitti),
+)
+
+
+def _check(data: DetectionDataset) -> None:
+    assert data.names == ("cat", "dog")
+    (samples,) = {id(samples): samples for samples in data.splits.values()}.values()
+    assert len(samples) == 2
+    for sample in samples:
+        boxes = BOXES[Path(sample.image.name).stem]
+        assert [data.names[k] for k in sample.class_ids] == [name for name, *_ in boxes]
+        corners = np.array([box for _, *box in boxes]) / [WIDTH, HEIGHT, WIDTH, HEIGHT]
+        expected = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1)
+        np.testing.assert_allclose(sample.boxes_cxcywh, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("write", FORMATS, ids=lambda write: write.__name__)
+@pytest.mark.parametrize("folder", ["images", "."])
+def test_the_boxes_are_those_that_were_written(tmp_path: Path, paint: Paint, write: Any, folder: str) -> None:
+    for stem in BOXES:
+        paint(tmp_path / folder / f"{stem}.png", HEIGHT, WIDTH)
+    write(tmp_path)
+    data = load_data(tmp_path)
+    _check(data)
+    assert not any(problem.lost for problem in data.problems)
+
+
+def test_visdrone_has_names_and_regions_to_ignore(tmp_path: Path, paint: Paint) -> None:
+    paint(tmp_path / "VisDrone2019-DET-val/images/a.jpg", HEIGHT, WIDTH)
+    _text(
+        tmp_path / "VisDrone2019-DET-val/annotations/a.txt", "5,7,11,13,1,4,0,0\n1,2,3,4,0,0,0,0\n5,7,11,13,1,1,0,1,\n"
+    )
+    data = load_data(tmp_path)
+    assert (data.format, data.names, list(data.splits)) == ("visdrone", ("car", "pedestrian"), ["val"])
+    np.testing.assert_array_equal(data.splits["val"][0].class_ids, [0, 1])
+    assert [(p.kind, p.line, p.lost) for p in data.problems] == [("ignored region", 2, False)]
+
+
+@pytest.mark.parametrize(("train", "val"), [("train", "valid"), ("train_set", "val")])
+def test_splits_come_from_the_names_of_files_or_folders(tmp_path: Path, paint: Paint, train: str, val: str) -> None:
+    header = "filename,xmin,ymin,xmax,ymax,class\n"
+    for split, stem in ((train, "a"), (val, "b")):
+        paint(tmp_path / split / f"{stem}.png", HEIGHT, WIDTH)
+        _text(tmp_path / split / "_annotations.csv", f"{header}{stem}.png,1,2,30,40,cat\n")
+    assert {split: len(samples) for split, samples in load_data(tmp_path).splits.items()} == {"train": 1, "val": 1}
+    for split in (train, val):
+        (tmp_path / split / "_annotations.csv").rename(tmp_path / f"{split}_labels.csv")
+    assert {split: len(samples) for split, samples in load_data(tmp_path).splits.items()} == {"train": 1, "val": 1}
+
+
+def test_every_bad_row_is_reported_and_the_others_are_read(tmp_path: Path, paint: Paint) -> None:
+    paint(tmp_path / "a.png", HEIGHT, WIDTH)
+    rows = ["a.png,1,2,30,40,cat", "a.png,1,two,30,40,cat", "a.png,1,2,nan,40,cat", "a.png,1", "c.png,1,2,3,4,cat"]
+    _text(tmp_path / "labels.csv", "\n".join(["filename,xmin,ymin,xmax,ymax,class", *rows]))
+    data = load_data(tmp_path)
+    (samples,) = data.splits.values() if len(data.splits) == 1 else [data.splits["train"]]
+    assert [len(sample.class_ids) for sample in samples] == [1]
+    assert [(p.kind, p.line) for p in data.problems if p.lost] == [
+        *(("broken label", line) for line in (3, 4, 5)),
+        ("missing image", None),
+    ]
+
+
+def test_images_without_a_file_are_background_where_each_image_has_one(tmp_path: Path, paint: Paint) -> None:
+    for stem in ("a", "b", "c", "d"):
+        paint(tmp_path / f"{stem}.png", HEIGHT, WIDTH)
+    labelme(tmp_path)
+    (tmp_path / "b.json").write_text('{"shapes": [')
+    data = load_data(tmp_path)
+    assert [(p.kind, Path(p.place).name) for p in data.problems] == [
+        ("unreadable label file", "b.json"),
+        ("missing label", "c.png"),
+        ("missing label", "d.png"),
+    ]
+    samples = next(iter(data.splits.values()))
+    assert [Path(sample.image.name).stem for sample in samples] == ["a", "c", "d"]
+
+
+def test_images_that_a_table_does_not_list_are_reported_as_lost(tmp_path: Path, paint: Paint) -> None:
+    for stem in ("a", "b", "c"):
+        paint(tmp_path / f"{stem}.png", HEIGHT, WIDTH)
+    tensorflow(tmp_path)
+    (problem,) = load_data(tmp_path).problems
+    assert (problem.kind, problem.place, problem.lost) == ("unlisted image", str(tmp_path / "c.png"), True)
+
+
+def test_numbers_without_names_get_names_and_a_notice(tmp_path: Path, paint: Paint) -> None:
+    for stem in BOXES:
+        paint(tmp_path / f"{stem}.png", HEIGHT, WIDTH)
+    keras_yolo(tmp_path)
+    (tmp_path / "_classes.txt").unlink()
+    data = load_data(tmp_path)
+    assert data.names == ("class0", "class1")
+    assert [p.kind for p in data.problems] == ["no class names"]
+
+
+def test_one_file_is_a_data_set(tmp_path: Path, paint: Paint) -> None:
+    for stem in BOXES:
+        paint(tmp_path / f"{stem}.png", HEIGHT, WIDTH)
+    via(tmp_path)
+    _check(load_data(tmp_path / "project.json"))
+
+
+def test_without_objects_or_images_there_is_no_data_set(tmp_path: Path, paint: Paint) -> None:
+    labelme(tmp_path)
+    with pytest.raises(RegardError, match="none of the 2 images"):
+        load_data(tmp_path)
+    paint(tmp_path / "a.png", HEIGHT, WIDTH)
+    for stem in BOXES:
+        _json(tmp_path / f"{stem}.json", {"shapes": [], "imagePath": "a.png"})
+    with pytest.raises(RegardError, match="no annotation contains an object"):
+        load_data(tmp_path)
+
+
+def test_formats_of_other_tools_are_named(tmp_path: Path) -> None:
+    assert name_unreadable(tmp_path) is None
+    _text(tmp_path / "train/cats.tfrecord", "")
+    assert name_unreadable(tmp_path) == "TFRecord"
+    with pytest.raises(RegardError, match="TFRecord"):
+        load_data(tmp_path)
