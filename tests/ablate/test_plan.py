@@ -83,7 +83,7 @@ def test_defaults() -> None:
         ("base: a\ndata: b\ninsert: [SE@p4]\n\ntrain: {seed: 3}\n", 5, "anything but seed"),
         ("base: a\ndata: b\ninsert: [SE@p4]\ntrain: {lr: 3}\n", 4, "unknown setting 'lr'"),
         ("base: a\ndata: b\ninsert: [SE@p4]\ntrain: {device: 1}\n", 4, "device auto, cpu, cuda, mps"),
-        ("base: a\ndata: b\ninsert: [SE@p4]\nalpha: 2\n", 4, "less than 0.5"),
+        ("base: a\ndata: b\ninsert: [SE@p4]\nalpha: 2\n", 4, "below 0.5"),
         ("base: a\ndata: b\ninsert: [SE@p4]\nepochs: 3\nminutes: 3\n", None, "several budgets"),
         ("base: a\ninsert: [SE@p4]\n", None, "the plan has no 'data'"),
         ("base: a\ndata: b\n", None, "nothing to compare"),

@@ -43,6 +43,9 @@ EDIT = re.compile(r"(?P<module>[^\W\d][\w.]*)\s*(\((?P<options>.*)\))?\s*@\s*(?P
 NAMED = re.compile(r"\s*(?P<name>[^\W\d][\w.-]*)\s*=(?P<edits>.*\S.*)", re.DOTALL)
 EXPECTED_EDIT = "MODULE@LAYER, with options in brackets: SE@sppf, SE(reduction=8)@sppf or SE@p4+ECA@p5"
 
+MOST_SEEDS = 10_000
+"""Largest number of seeds that is counted out."""
+
 
 class StudySettings(Settings):
     """The settings of every study, of detectors or of something else."""
@@ -59,7 +62,11 @@ class StudySettings(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_to_list(cls, value: Any) -> Any:
-        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value > MOST_SEEDS:  # which a mistake would take all memory for
+                raise ValueError(f"at most {MOST_SEEDS} seeds")
+            return tuple(range(value))
+        return value
 
     @field_validator("seeds")
     @classmethod

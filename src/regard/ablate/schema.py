@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from regard.config.faults import first_fault
 from regard.errors import RegardError
 from regard.system.loaders import read_json_mapping
 
@@ -111,6 +112,5 @@ def check(document: Mapping[str, Any], kind: type[BaseModel], file: Path) -> Non
     try:
         kind.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))[:100]
-        raise RegardError(f"damaged: {place}: {first['msg']}", file=file) from error
+        fault = first_fault(error)
+        raise RegardError(f"damaged: {fault.what}", file=file, expected=fault.expected) from error

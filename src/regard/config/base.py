@@ -7,13 +7,19 @@ import types
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from regard.config.faults import first_fault
 from regard.errors import RegardError, nearest
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
 BOUNDS = ("ge", "gt", "le", "lt", "min_length")
 
@@ -33,7 +39,17 @@ class Option:
     repeat: bool = False
 
 
-class Settings(BaseModel):
+class _Explained(ModelMetaclass):
+    """Turns pydantic's errors into ``RegardError`` where a group of settings is made by a call."""
+
+    def __call__(self, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            raise first_fault(error).error() from error
+
+
+class Settings(BaseModel, metaclass=_Explained):
     """A group of settings: unknown names raise an error, values are validated, instances are immutable.
 
     Attributes:
@@ -76,10 +92,7 @@ def checked(kind: type[S], values: Mapping[str, Any]) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RegardError(
-            f"{'.'.join(map(str, first['loc']))} is {first['input']!r:.200}", expected=first["msg"]
-        ) from error
+        raise first_fault(error).error() from error
 
 
 def part_of(settings: Settings, base: type[Settings]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from regard.config.faults import first_fault
 from regard.config.recipe import DEFAULT_RECIPE, YOLOV5_RECIPE, Recipe
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.system.files import is_file
@@ -90,10 +91,10 @@ def _read_hyp(path: Path) -> Recipe:
     try:
         return Recipe.model_validate({"name": path.stem, **values})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = next(key for key, place in HYP_KEYS.items() if place == first["loc"][:2])
-        what = f"{key} is {first['input']!r}"
-        raise RegardError(what, file=path, line=lines.get(key), expected=first["msg"]) from error
+        fault = first_fault(error)
+        key = next(key for key, place in HYP_KEYS.items() if place == fault.place[:2])
+        what = f"{key} {fault.found}"
+        raise RegardError(what, file=path, line=lines.get(key), expected=fault.expected, hint=fault.hint) from error
 
 
 def _mapping(path: Path) -> tuple[dict[Any, Any], dict[str, int]]:

@@ -25,21 +25,11 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from torch import nn
 
+from regard.config.faults import expected
 from regard.errors import RegardError
 
 OUT_NAMES = ("out_channels", "c2", "cout", "c_out", "out_ch", "oup", "out_planes", "out_dim")
 IN_NAMES_OF_TORCH = ("in_channels", "num_features")
-
-PLAIN = {
-    "a valid integer": "a whole number",
-    "a valid number": "a number",
-    "a valid boolean": "true or false",
-    "a valid string": "a word",
-    "a valid tuple": "a list",
-    "a valid list": "a list",
-    "an instance of Sequence": "a list",
-}
-"""Pydantic's terms, and what to call them in messages about YAML files."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +137,7 @@ def expected_instead(value: Any, hint: Any) -> str | None:
     except ValidationError as error:
         if isinstance(value, tuple) and expected_instead(list(value), hint) is None:  # ``list[int]``
             return None
-        found = (fault["msg"].removeprefix("Input should be ") for fault in error.errors())
-        return " or ".join(dict.fromkeys(PLAIN.get(words, words) for words in found))
+        return " or ".join(dict.fromkeys(expected(fault) for fault in error.errors()))
     except (PydanticUserError, TypeError):  # a type that cannot be checked, or is not hashable
         return None
     return None

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from regard.config import DetectSettings, Settings
+from regard.config.faults import first_fault
 from regard.errors import RegardError
 from regard.nn.raw_levels import RawDecoder
 
@@ -75,10 +76,9 @@ def parse_header(document: str | None, path: Path) -> Header:
         version = _Version.model_validate_json(document).format_version
         header = Header.model_validate_json(document) if version == FORMAT_VERSION else None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))[:80]
-        what = f"the header in the file is damaged ({where}{': ' if where else ''}{first['msg']:.200})"
-        raise RegardError(what, file=path) from error
+        fault = first_fault(error)
+        what = f"the header in the file is damaged: {fault.what}"
+        raise RegardError(what, file=path, expected=fault.expected) from error
     if header is None:
         newer = version > FORMAT_VERSION
         raise RegardError(

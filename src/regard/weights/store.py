@@ -16,6 +16,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from regard.config import Settings
+from regard.config.faults import first_fault
 from regard.errors import RegardError
 from regard.system.files import atomic_write, is_file
 from regard.system.loaders import parse_json
@@ -91,7 +92,9 @@ def _parse_header(path: Path, document: str | None) -> WeightsHeader:
             )
         return WeightsHeader.model_validate(values)
     except ValidationError as error:
-        raise RegardError(f"the header in the file is damaged ({error.errors()[0]['msg']})", file=path) from error
+        fault = first_fault(error)
+        what = f"the header in the file is damaged: {fault.what}"
+        raise RegardError(what, file=path, expected=fault.expected) from error
     except RegardError as error:
         if error.file:
             raise

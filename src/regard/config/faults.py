@@ -1,0 +1,130 @@
+"""Pydantic's validation errors in the words of this project: what was found where, what is expected, the nearest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from regard.errors import RegardError, nearest
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "int": "a whole number",
+        "float": "a number",
+        "finite_number": "a finite number",
+        "bool": "true or false",
+        "string": "a word",
+        "path": "a path",
+        "none_required": "nothing",
+        "tuple": "a list",
+        "list": "a list",
+        "set": "a list",
+        "frozen_set": "a list",
+        "iterable": "a list",
+        "dict": "a mapping",
+        "mapping": "a mapping",
+        "model": "a mapping",
+        "json": "valid JSON",
+        "callable": "a function",
+        "missing": "a value",
+        "extra_forbidden": "the name of a field",
+    }
+)
+"""What is expected, by the beginning of an error's type: "int_type", "int_parsing", "int_from_float", ..."""
+
+BOUNDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = MappingProxyType(
+    {
+        "greater_than_equal": lambda ctx: f"at least {_plain(ctx['ge'])}",
+        "greater_than": lambda ctx: f"above {_plain(ctx['gt'])}",
+        "less_than_equal": lambda ctx: f"at most {_plain(ctx['le'])}",
+        "less_than": lambda ctx: f"below {_plain(ctx['lt'])}",
+        "multiple_of": lambda ctx: f"a multiple of {ctx['multiple_of']}",
+        "too_short": lambda ctx: f"at least {ctx['min_length']} values",
+        "too_long": lambda ctx: f"at most {ctx['max_length']} values",
+        "string_too_short": lambda ctx: f"at least {ctx['min_length']} characters",
+        "string_too_long": lambda ctx: f"at most {ctx['max_length']} characters",
+        "string_pattern_mismatch": lambda ctx: f"a word of the form {ctx['pattern']}",
+        "literal_error": lambda ctx: "one of " + ", ".join(_choices(ctx)),
+        "value_error": lambda ctx: str(ctx["error"]),
+        "assertion_error": lambda ctx: str(ctx["error"]),
+        "is_instance_of": lambda ctx: "a list" if ctx["class"] == "Sequence" else f"a {ctx['class']}",
+    }
+)
+"""What is expected where that depends on the field, by an error's type and from its context."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The first error of a value that was validated.
+
+    Attributes:
+        place: name of the field, with positions and keys inside it; () where the values do not fit together.
+        found: what it is: "is 7", "is missing", "is unknown".
+        expected: what it should be.
+        hint: the nearest valid choice, if there is one.
+    """
+
+    place: tuple[str | int, ...]
+    found: str
+    expected: str
+    hint: str | None
+
+    @property
+    def what(self) -> str:
+        """Place and value in one sentence."""
+        name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.place).lstrip(".")
+        return f"{name[:100] or 'the value'} {self.found}"
+
+    def error(self, file: Path | None = None) -> RegardError:
+        """Make the error that the user sees."""
+        if not self.place:  # found by a validator of all values, which says it in its own words
+            return RegardError(self.expected, file=file)
+        return RegardError(self.what, file=file, expected=self.expected or None, hint=self.hint)
+
+
+def first_fault(error: ValidationError) -> Fault:
+    """Describe the first error; where a value may be of several types, all of them are expected.
+
+    Example:
+        >>> from pydantic import TypeAdapter
+        >>> try:
+        ...     TypeAdapter(list[int]).validate_python([3, "few"])
+        ... except ValidationError as error:
+        ...     print(first_fault(error).error())
+        [1] is 'few'
+          expected: a whole number
+    """
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    place, depth = first["loc"], len(first["loc"]) - 1
+    # The members of a union are named after the place that they share.
+    same = [e for e in errors if e["input"] is first["input"] and e["loc"][:depth] == place[:depth]]
+    if len(same) > 1 and place:
+        place = place[:depth]
+    kind = first["type"]
+    found = {"missing": "is missing", "extra_forbidden": "is unknown"}.get(kind, f"is {first['input']!r:.200}")
+    hint = nearest(first["input"], _choices(first["ctx"])) if kind == "literal_error" else None
+    return Fault(place, found, " or ".join(dict.fromkeys(filter(None, map(expected, same)))), hint)
+
+
+def expected(fault: Mapping[str, Any]) -> str:
+    """Describe what one of pydantic's errors expects, from its type and context; "" where nothing is."""
+    kind: str = fault["type"]
+    if kind in BOUNDS:
+        return BOUNDS[kind](fault.get("ctx", {}))
+    return next((words for start, words in KINDS.items() if kind.startswith(start)), "")
+
+
+def _plain(bound: Any) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
+
+
+def _choices(context: Mapping[str, Any]) -> list[str]:
+    """The choices of a literal, which pydantic lists as ``'a', 'b' or 'c'``."""
+    return [a or b for a, b in re.findall(r"'([^']*)'|(\b\d+\b)", context["expected"])]
