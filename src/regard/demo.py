@@ -16,8 +16,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from regard.ablate.console import print_verdict
 from regard.ablate.folder import RunRecord, StudyRecord
+from regard.ablate.format import print_verdict
 from regard.ablate.plan import Plan, make_plan
 from regard.ablate.study import run_study
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe

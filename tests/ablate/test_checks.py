@@ -14,7 +14,7 @@ from fake_study import fake_study
 from rich.console import Console
 from tiny_studies import Here, tiny_plan
 
-from regard.ablate.checks import also_trained_on, overlap_lines
+from regard.ablate.data import also_trained_on, overlap_lines
 from regard.ablate.power_analysis import Probe, dry_run
 from regard.ablate.report import Extras, build
 from regard.ablate.study import run_study

@@ -16,8 +16,8 @@ from rich.console import Console
 from tiny_studies import DATA, Here, tiny_plan
 
 from regard.__main__ import main
+from regard.ablate.executors import RunResources
 from regard.ablate.folder import LOCK, StudyFolder, StudyRecord
-from regard.ablate.ray import RunResources
 from regard.ablate.study import run_study
 from regard.errors import RegardError
 
@@ -141,7 +141,7 @@ def test_the_status_is_json_while_runs_go_on(
         replace(fourth, status="waiting", metrics={}, curve=[]),
     ]
     monkeypatch.setattr("regard.ablate.folder.read_study", lambda _: replace(study, runs=runs))
-    monkeypatch.setattr("regard.ablate.console.epochs_of", lambda _: dict.fromkeys((v.name for v in study.variants), 3))
+    monkeypatch.setattr("regard.ablate.format.epochs_of", lambda _: dict.fromkeys((v.name for v in study.variants), 3))
     assert regard("ablate", "status", tmp_path, "--format", "json") == 0
     printed = capsys.readouterr().out
     assert "NaN" not in printed
@@ -173,10 +173,10 @@ def test_what_a_run_takes_of_a_cluster_is_passed_on(
         given.update(settings)
         return unfinished(fake_study(tmp_path))
 
-    monkeypatch.setattr("regard.ablate.ray.RayExecutor", Cluster)
+    monkeypatch.setattr("regard.ablate.executors.RayExecutor", Cluster)
     monkeypatch.setattr("regard.ablate.study.run_study", run)
     epochs = dict.fromkeys((variant.name for variant in fake_study(tmp_path).variants), 15)
-    monkeypatch.setattr("regard.ablate.console.epochs_of", lambda _: epochs)
+    monkeypatch.setattr("regard.ablate.format.epochs_of", lambda _: epochs)
     assert regard("ablate", *ASKED, "--noise", "--ray", "head:6379", *flags, "-o", tmp_path) == 0
     assert made == [("head:6379", placement)]
     assert isinstance(given["executor"], Cluster)

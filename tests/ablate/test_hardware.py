@@ -13,10 +13,10 @@ import torch
 from rich.console import Console
 from tiny_studies import Here, tiny_plan
 
+from regard.ablate.executors import RayExecutor, RunResources
 from regard.ablate.folder import StudyFolder, read_json
 from regard.ablate.hardware import Hardware, describe_device, device_here, hardware_here
 from regard.ablate.processes import peak_mib
-from regard.ablate.ray import RayExecutor, RunResources
 from regard.ablate.study import run_study
 from regard.errors import RegardError
 
@@ -116,7 +116,7 @@ def test_a_cluster_reports_what_a_node_with_the_runs_resources_has(
     ray = SimpleNamespace(
         remote=remote, get=lambda found: found, nodes=lambda: nodes, exceptions=SimpleNamespace(RayError=OSError)
     )
-    monkeypatch.setattr("regard.ablate.ray._connected", lambda _: ray)
+    monkeypatch.setattr("regard.ablate.executors._connected", lambda _: ray)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     executor = RayExecutor("auto", RunResources(cpus=3, gpus=gpus, resources={"desk": 0.5}))

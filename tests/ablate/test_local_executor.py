@@ -17,8 +17,8 @@ from rich.console import Console
 from tiny_studies import Here, outcome, prepared
 
 from regard.ablate import local
+from regard.ablate.executors import Attempts, LocalExecutor, describe_death, local_slots
 from regard.ablate.folder import StudyFolder, is_running, locked_run, read_json, read_study
-from regard.ablate.local import Attempts, LocalExecutor, describe_death, local_slots
 from regard.ablate.processes import SpawnedProcess
 from regard.ablate.study import run_study
 from regard.ablate.trainable import Job

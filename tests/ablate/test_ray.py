@@ -13,8 +13,8 @@ import torch
 from rich.console import Console
 from tiny_studies import Here, outcome, tiny_plan
 
+from regard.ablate.executors import RayExecutor, RunResources, _check_room, complete
 from regard.ablate.folder import is_over, is_running
-from regard.ablate.ray import RayExecutor, RunResources, _check_room, complete
 from regard.ablate.study import run_study
 from regard.errors import RegardError
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from tiny_studies import DATA, Here, outcome, tiny_plan
 
 from regard.ablate import study as study_module
-from regard.ablate.checks import file_sums
-from regard.ablate.console import duration, epochs_of, study_table
+from regard.ablate.data import file_sums
 from regard.ablate.detector import DetectorExperiment, DetectorTrainable
 from regard.ablate.folder import StudyFolder, folder_names, is_running, locked_run, read_study
+from regard.ablate.format import duration, epochs_of, study_table
 from regard.ablate.plan import make_plan
 from regard.ablate.power_analysis import Probe, planned_epochs
 from regard.ablate.study import check_effect, run_study

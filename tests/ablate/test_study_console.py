@@ -11,8 +11,8 @@ from fake_study import fake_study, unfinished
 from rich.console import Console
 from tiny_studies import Here, tiny_plan
 
-from regard.ablate.console import epochs_of, print_verdict, study_table
 from regard.ablate.folder import read_study
+from regard.ablate.format import epochs_of, print_verdict, study_table
 from regard.ablate.study import run_study
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from fake_study import HOSTILE, fake_study, small_data, unfinished, with_detections
 
-from regard.ablate.detections import image_sizes, read_detections, resampled_metric
+from regard.ablate.data import image_sizes, read_detections, resampled_metric
 from regard.ablate.folder import CostRecord, StudyRecord
 from regard.ablate.report import Extras, build, write_report
 from regard.ablate.report.document import Section, to_html

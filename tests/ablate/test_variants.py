@@ -10,7 +10,7 @@ import torch
 from tiny_studies import PLAIN, tiny_plan
 
 import regard
-from regard.ablate.checks import check_seeds, checksum
+from regard.ablate.data import check_seeds, checksum
 from regard.ablate.detector import DetectorExperiment
 from regard.ablate.folder import read_run
 from regard.ablate.hardware import Hardware

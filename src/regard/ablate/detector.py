@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regard.ablate.checks import check_seeds, checksum, file_sums, overlap_lines
-from regard.ablate.detections import resampled_metric
+from regard.ablate.data import check_seeds, checksum, file_sums, overlap_lines, resampled_metric
 from regard.ablate.folder import START, CostRecord, RunRecord, StudyRecord, Variant, read_json
 from regard.ablate.hardware import Hardware, describe_device, device_here
 from regard.ablate.plan import Plan

@@ -37,6 +37,7 @@ STUDY, JOB, START, RESULT, FAILURE, VAL, LOG = (
     "val.json",
     "log.txt",
 )
+PAGE = "report.html"
 FORMAT = 1
 
 Status = Literal["waiting", "running", "finished", "failed"]

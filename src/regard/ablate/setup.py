@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from regard.ablate.console import print_lines
 from regard.ablate.folder import (
     FAILURE,
     FORMAT,
@@ -22,7 +21,7 @@ from regard.ablate.folder import (
     is_over,
     read_json,
 )
-from regard.ablate.format import power_lines
+from regard.ablate.format import power_lines, print_lines
 from regard.ablate.hardware import Hardware
 from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.power_analysis import count_judged, planned_epochs, probe

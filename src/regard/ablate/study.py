@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from regard.ablate.console import print_lines, progress
 from regard.ablate.detector import DetectorExperiment
+from regard.ablate.executors import Executor, LocalExecutor, local_slots
 from regard.ablate.folder import JOB, RESULT, VAL, Document, StudyFolder, StudyRecord, read_json, read_study
+from regard.ablate.format import print_lines, progress
 from regard.ablate.hardware import device_here, free_gpus, hardware_here
-from regard.ablate.local import Executor, LocalExecutor, local_slots
 from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.power_analysis import shared_threads
 from regard.ablate.report import Extras, write_report

@@ -15,7 +15,7 @@ from regard.cli.options import options_of
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
-    from regard.ablate.local import Executor
+    from regard.ablate.executors import Executor
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")]
 Processes = Annotated[
@@ -79,7 +79,7 @@ def ablate(
     if context.invoked_subcommand is not None:
         return
     from regard.ablate import power_analysis
-    from regard.ablate.console import epochs_of, print_verdict, study_table
+    from regard.ablate.format import epochs_of, print_verdict, study_table
     from regard.ablate.plan import make_plan, read_plan
     from regard.ablate.study import run_study
     from regard.system.terminal import plain_console
@@ -112,8 +112,8 @@ def status(
     """Print the progress of a study."""
     import json
 
-    from regard.ablate.console import epochs_of, metric_so_far, print_lines, study_table
     from regard.ablate.folder import read_study
+    from regard.ablate.format import epochs_of, metric_so_far, print_lines, study_table
     from regard.system.terminal import plain_console
 
     study, epochs = read_study(folder), epochs_of(folder)
@@ -140,7 +140,7 @@ def status(
 def _cluster(
     address: str, cpus: int, gpus: float, resources: Sequence[str] | None, placement: Literal["spread", "pack"]
 ) -> Executor:
-    from regard.ablate.ray import RayExecutor, RunResources
+    from regard.ablate.executors import RayExecutor, RunResources
 
     asked = {}
     for name, amount in options_of(resources, "--resource", "a100=0.5").items():

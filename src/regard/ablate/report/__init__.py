@@ -1,4 +1,7 @@
-"""The report of a study: a page that needs nothing but itself, Markdown with its figures, and a table of all runs."""
+"""The report of a study: a page that needs no other file, Markdown with its figures, and a table of all runs.
+
+Its first sections are composed here: the verdicts, how certain they are, and the rule behind them.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regard.ablate.folder import StudyRecord
-from regard.ablate.format import headline, metric_name, percent, plain
+from regard.ablate.folder import PAGE, StudyRecord
+from regard.ablate.format import (
+    MARKS,
+    headline,
+    interval,
+    metric_name,
+    needed_line,
+    p_value,
+    percent,
+    plain,
+    sentences,
+    signed,
+    verdict_label,
+)
 from regard.ablate.plan import split_name
-from regard.ablate.report.document import Document, Image, Images, Section, Text, figure_files, to_html, to_markdown
+from regard.ablate.report.document import (
+    Block,
+    Cell,
+    Document,
+    Image,
+    Images,
+    Plots,
+    Section,
+    Table,
+    Text,
+    Tone,
+    figure_files,
+    to_html,
+    to_markdown,
+)
+from regard.ablate.report.figures import ForestRow, forest
 from regard.ablate.report.images import changed_section
-from regard.ablate.report.sections import method_section, power_section, verdict_section
 from regard.ablate.report.tables import (
     breakdown_section,
     cost_section,
@@ -23,12 +52,12 @@ from regard.ablate.report.tables import (
     split_section,
     to_csv,
 )
+from regard.ablate.statistics import power
 from regard.ablate.trainable import Missing
-from regard.ablate.verdict import Results, analyse
+from regard.ablate.verdict import Judgement, Results, Verdict, analyse
 from regard.data.dataset import Sample
 from regard.system.files import atomic_write, make_folder
 
-PAGE = "report.html"
 FAILED = "These steps failed, each by itself. The verdict does not depend on them."
 ATTENTION = "What the variants attend to. A map shows a layer's attention weights, not why the detector decides."
 
@@ -127,3 +156,154 @@ def _details(study: StudyRecord, results: Results) -> list[str]:
         f"smallest difference that matters {study.mde:g}": True,
     }
     return [*(text for text, applies in details.items() if applies), *(f"{n}: {e}" for n, e in edits if n)]
+
+
+TONES: Mapping[Verdict, Tone] = {
+    Verdict.HELPS: "helps",
+    Verdict.HURTS: "hurts",
+    Verdict.NO_DIFFERENCE: "same",
+    Verdict.CANT_TELL: "unknown",
+}
+MORE_SEEDS = (3, 5, 7, 10, 15, 20)
+ERROR_LETTERS = 40
+"""Letters of an error in a row of the table; all of it is shown with the runs."""
+Intervals = Mapping[str, tuple[float, float]]
+"""Image bootstrap interval of each variant's difference."""
+
+
+def verdict_section(study: StudyRecord, results: Results, intervals: Intervals) -> Section:
+    """The verdicts in sentences, as a forest plot and as a table."""
+    blocks: list[Block] = [Text(line, "finding") for line in sentences(study, results)]
+    rows = _forest_rows(study, results)
+    if rows:
+        axis = f"difference in {metric_name(study.metric)} from the base"
+        wide, narrow = (forest(rows, study.mde, axis, wide=is_wide) for is_wide in (True, False))
+        blocks.append(Plots("forest", [wide], _reading(study), narrow))
+        blocks.append(_table(study, results, intervals))
+    if results.beyond:
+        blocks.append(_beyond_table(study, results))
+    missing = _missing(study, results)
+    return Section("Verdict", [*blocks, *([Text(missing, "quiet")] if missing else [])])
+
+
+def power_section(study: StudyRecord, results: Results) -> Section:
+    """What the study could detect, and how many seeds are needed."""
+    analysis, tests, metric = results.power, max(len(results.judgements), 1), metric_name(study.metric)
+    if math.isnan(analysis.sd):
+        return Section("Power", [Text("Unknown: no comparison has two finished pairs that differ.")])
+    least = min(round(analysis.power, 2), 0.99)
+    lines = [
+        f"The paired differences of this study have a standard deviation of {plain(analysis.sd)} {metric} over seeds, "
+        f"pooled over the variants and capacity controls against the base. With {len(study.seeds)} seeds, a true "
+        f"difference of {study.mde:g} {metric} would be detected with a probability of at least {percent(least)}.",
+        needed_line(study, analysis),
+    ]
+    seeds = sorted({*MORE_SEEDS, len(study.seeds)})
+    chances = [_chance(float(power(study.mde, analysis.sd, n, study.alpha, tests))) for n in seeds]
+    caption = f"Probability of detecting a true difference of {study.mde:g} {metric}, by number of paired seeds"
+    table = Table(caption, ["seeds", *map(str, seeds)], [["power", *chances]])
+    return Section("Power", [*map(Text, lines), table])
+
+
+def method_section(study: StudyRecord) -> Section:
+    """The rule that led to the verdicts."""
+    level, alpha, mde = percent(1 - study.alpha), percent(study.alpha), f"{study.mde:g} {metric_name(study.metric)}"
+    lines = [
+        "Both runs of a pair share one seed, and so the order of the data, the augmentation, the initial values of "
+        "all tensors that both have, and the budget. The difference within pairs is judged, on val.",
+        f'Helps or hurts: a two-sided paired t-test over seeds rejects "no difference" at {alpha} after Holm\'s '
+        "correction over the variants. Otherwise, no difference larger than the smallest that matters: two one-sided "
+        f"tests, corrected in the same way, reject a difference of {mde} or more at {alpha}. Otherwise: can't tell. "
+        f"Over all variants together, a false helps or hurts has a probability of at most {alpha}, and so has a "
+        "false no difference.",
+        f"The {level} interval of a row covers the true difference of that variant with that probability; the wider "
+        "joint one (Bonferroni) covers those of all variants at once. Holm's correction is a little sharper than the "
+        "joint intervals, so a variant may be called although its joint interval reaches zero.",
+        "The interval over images keeps the trained detectors and resamples the val images, the same for both of a "
+        "pair. It shows how far the result depends on these images, and nothing about another seed.",
+        "Capacity and noise controls are shown and not judged. Pairs with a failed run are left out; if runs "
+        "fail for a reason related to their quality, the rest is not a fair sample.",
+    ]
+    if study.plan.get("epoch") == "best":
+        lines.insert(
+            1,
+            "Each run is represented by its best epoch, which was chosen on val, the split that decides: every value "
+            "is somewhat too high, and the more so the more the curve of a variant fluctuates.",
+        )
+    return Section("Method", [Text(line) for line in lines])
+
+
+def _forest_rows(study: StudyRecord, results: Results) -> list[ForestRow]:
+    rows = []
+    for variant in study.variants[1:]:
+        if judged := results.judgements.get(variant.name):
+            note = f"{MARKS[judged.verdict]} {verdict_label(judged, study.mde)}"
+            rows.append(ForestRow(variant.name, note, judged, TONES[judged.verdict]))
+        elif control := results.controls.get(variant.name):
+            note = "base again, other data order" if variant.role == "noise control" else variant.role
+            rows.append(ForestRow(variant.name, note, control, "quiet"))
+    return rows
+
+
+def _reading(study: StudyRecord) -> str:
+    level = percent(1 - study.alpha)
+    return (
+        f"Differences in {metric_name(study.metric)} from the base on val. Diamond: mean over paired seeds; rings: the "
+        f"seeds. Thick line: {level} paired-t interval of this row; thin line: the joint interval of all "
+        f"variants; an arrow: it continues. Shaded: less than the {study.mde:g} that matters. Grey: controls, "
+        "not judged."
+    )
+
+
+def _table(study: StudyRecord, results: Results, intervals: Intervals) -> Table:
+    level = percent(1 - study.alpha)
+    headings = ["variant", "verdict", "difference", f"{level} interval", "jointly", "p (Holm)", "p equivalent", "seeds"]
+    rows: list[list[str]] = []
+    for name, found in results.judgements.items():
+        words = f"{MARKS[found.verdict]} {verdict_label(found, study.mde)}{_failures(study, name)}"
+        word = Cell(words, TONES[found.verdict])
+        ends = [interval(found.interval), interval(found.joint)]
+        tests = ["–", "–"] if found.reason else [p_value(found.p), p_value(found.p_equivalence)]
+        rows.append([name, word, signed(found.mean), *ends, *tests, str(len(found.seeds))])
+    for name, found in results.controls.items():
+        ends = [interval(found.interval), ""]
+        p = "" if found.reason else f"{p_value(found.p_alone)} alone"
+        word = Cell(f"control{_failures(study, name)}", "quiet")
+        rows.append([name, word, signed(found.mean), *ends, p, "", str(len(found.seeds))])
+    if intervals:
+        headings.append("over images")
+        rows = [[*row, interval(intervals.get(str(row[0]), (math.nan, math.nan)))] for row in rows]
+    caption = f"Difference in {metric_name(study.metric)} from the base, paired by seed"
+    return Table(caption, headings, rows, frozenset({1}))
+
+
+def _failures(study: StudyRecord, name: str) -> str:
+    errors = [run.error or "unknown" for run in study.runs if run.variant == name and run.status == "failed"]
+    if not errors:
+        return ""
+    first = " ".join(errors[0].split())
+    short = first if len(first) <= ERROR_LETTERS else f"{first[: ERROR_LETTERS - 1]}…"
+    return f" ({len(errors)} failed: {short})"
+
+
+def _beyond_table(study: StudyRecord, results: Results) -> Table:
+    caption = "Against plain convolutions of equal capacity at the same place, corrected among themselves (Holm)"
+    headings = ["variant", "minus its control", f"{percent(1 - study.alpha)} interval", "p (Holm)", "seeds"]
+    rows = [
+        [name, signed(j.mean), interval(j.interval), "–" if j.reason else p_value(j.p), str(len(j.seeds))]
+        for name, j in results.beyond.items()
+    ]
+    return Table(caption, headings, rows)
+
+
+def _missing(study: StudyRecord, results: Results) -> str:
+    def short(judgement: Judgement) -> bool:
+        return len(judgement.seeds) < len(study.seeds)
+
+    names = [name for name, j in {**results.judgements, **results.controls}.items() if short(j)]
+    return f"Without all {len(study.seeds)} pairs, so far or finally: {', '.join(names)}." if names else ""
+
+
+def _chance(power: float) -> str:
+    """Format a probability with two digits; none is certain."""
+    return "> 0.99" if power > 0.99 else f"{power:.2f}"

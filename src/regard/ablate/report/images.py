@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.ablate.detections import image_sizes, read_detections
+from regard.ablate.data import image_sizes, read_detections
 from regard.ablate.folder import VAL, StudyRecord
 from regard.ablate.report.document import Block, Details, Image, Images, Section, Text
 from regard.ablate.verdict import differences, names_of
