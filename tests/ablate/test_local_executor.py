@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from tiny_studies import Here, outcome, prepared
 
-from regard.ablate import local
+from regard.ablate import executors
 from regard.ablate.executors import Attempts, LocalExecutor, describe_death, local_slots
 from regard.ablate.folder import StudyFolder, is_running, locked_run, read_json, read_study
 from regard.ablate.processes import SpawnedProcess
@@ -170,7 +170,7 @@ LEARN = "open('results.csv', 'a').write('1,1\\n'); " + DIE
 
 def test_a_run_whose_process_keeps_dying_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Dying(DIE, DIE, DIE)
-    monkeypatch.setattr(local, "process_source", lambda _: source)
+    monkeypatch.setattr(executors, "process_source", lambda _: source)
     assert list(LocalExecutor([{}, {}]).run([Job(tmp_path, "")])) == [tmp_path]
     assert source.closed
     assert "killed 3 times in one epoch; probably out of memory" in read_json(tmp_path / "failure.json")["error"]
@@ -198,8 +198,8 @@ def test_a_worker_ends_with_who_started_it_and_waits_for_another(tmp_path: Path)
 
 
 def test_processes_by_memory_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "available_cores", lambda: 8)
-    monkeypatch.setattr(local, "available_memory", lambda: 10_000 * 2**20)
+    monkeypatch.setattr(executors, "available_cores", lambda: 8)
+    monkeypatch.setattr(executors, "available_memory", lambda: 10_000 * 2**20)
     assert len(local_slots(1000, 1, None)) == 8
     assert len(local_slots(1000, 4, None)) == 2
     assert len(local_slots(3001, 1, None)) == 2
