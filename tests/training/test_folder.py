@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,26 @@ def test_json_is_written_for_people(tmp_path: Path) -> None:
     assert "名" in text
     assert text.endswith("}\n")
     assert json.loads(text) == {"名": [1]}
+
+
+def test_git_state_runs_nothing_that_the_working_tree_names(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    evil = f"touch '{tmp_path / '.git' / 'ran'}'"
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "kept.py").write_text("1")
+    subprocess.run([*git, "add", "kept.py"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+    hook = tmp_path / ".git" / "hooks" / "post-index-change"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{evil}\n")
+    hook.chmod(0o755)
+    subprocess.run([*git, "config", "core.fsmonitor", f"{evil}; false"], check=True)
+    os.utime(tmp_path / "kept.py", (1, 1))  # so that git looks into the file
+    assert (git_state(tmp_path) or {})["changed"] is False
+    assert not (tmp_path / ".git" / "ran").exists()
+    (tmp_path / ".gitattributes").write_text("* filter=evil\n")
+    subprocess.run([*git, "config", "filter.evil.clean", f"{evil}; cat"], check=True)
+    os.utime(tmp_path / "kept.py", (2, 2))
+    state = git_state(tmp_path) or {}
+    assert (len(state["commit"]), state["changed"]) == (40, None)
+    assert not (tmp_path / ".git" / "ran").exists()

@@ -61,4 +61,8 @@ def _show_warning(
     if issubclass(category, RegardWarning | DeprecationWarning):
         print(printable(f"warning: {message}"), file=sys.stderr)
     else:
-        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
+        print(
+            printable(warnings.formatwarning(message, category, filename, lineno, line)),
+            file=file or sys.stderr,
+            end="",
+        )

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.images import ImageFile, exif_orientation
+from regard.data.images import ImageFile, decode, exif_orientation
 from regard.errors import RegardError
 
 
@@ -207,7 +207,7 @@ def _encoding_problems(image: ImageFile) -> list[Problem]:
     if orientation != 1:
         done = "rotated upright; the labels must be for the upright image"
         problems.append(Problem("EXIF rotation", image.name, f"orientation {orientation}", done))
-    stored = cv2.imread(str(image.path), cv2.IMREAD_UNCHANGED)
+    stored = decode(image.path, cv2.IMREAD_UNCHANGED)
     if stored is None:
         return problems
     channels = 1 if stored.ndim == 2 else stored.shape[2]

@@ -86,7 +86,7 @@ class ImageFile:
     def _read(self, flag: int) -> NDArray[np.uint8]:
         if not is_file(self.path):  # otherwise OpenCV would print a warning
             raise RegardError("the image file does not exist", file=self.path)
-        bgr = _decode(self.path, flag)
+        bgr = decode(self.path, flag)
         if bgr is None:
             raise RegardError(
                 "the file is not an image that OpenCV can decode",
@@ -130,8 +130,11 @@ class ReadFailures:
         log.warning("%s: %s; an empty image is used instead", name, error.what)
 
 
-def _decode(path: Path, flag: int) -> cv2.typing.MatLike | None:
-    """Decode to (H, W, 3) BGR, or None; from memory if OpenCV fails on the file (5.0 does for rotated TIFFs)."""
+def decode(path: Path, flag: int) -> cv2.typing.MatLike | None:
+    """Decode to (H, W, 3) BGR, or as ``flag`` says, or None; from memory if OpenCV fails on the file.
+
+    OpenCV 5.0 does so for rotated TIFFs.
+    """
     try:
         bgr = cv2.imread(str(path), flag) if is_encodable(path) else None
         if bgr is None and 0 < path.stat().st_size <= MAX_BYTES:

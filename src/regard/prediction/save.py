@@ -22,7 +22,8 @@ from regard.geometry.boxes import xyxy_to_cxcywh
 from regard.prediction.sources import Frame
 from regard.system.files import atomic_write, make_folder, portable_name
 from regard.system.prefetch import prefetch
-from regard.system.scratch import scratch_folder
+from regard.system.scratch import plain_path, scratch_folder
+from regard.system.terminal import table_text
 from regard.types import Detections
 from regard.visualize.boxes import draw_detections, encode_image
 
@@ -117,8 +118,10 @@ def _csv_text(records: list[dict[str, Any]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for record in records:
+        source = table_text(record["source"])
         for found in record["detections"]:
-            writer.writerow([record["source"], found["class_id"], found["name"], found["score"], *found["box_xyxy"]])
+            name = table_text(found["name"])
+            writer.writerow([source, found["class_id"], name, found["score"], *found["box_xyxy"]])
     return text.getvalue()
 
 
@@ -161,7 +164,7 @@ class _Videos:
         self._folder = folder
         self._writer: cv2.VideoWriter | None = None
         self._stem, self._frames = "", 0
-        self._part = folder
+        self._part = self._plain = folder
         self._scratch = ExitStack()
 
     def __enter__(self) -> _Videos:
@@ -178,9 +181,11 @@ class _Videos:
             self._finish(".mp4")
             height, width = image.shape[:2]
             self._stem, self._frames = stem, 0
-            # A plain name, as FFmpeg takes some for patterns or protocols.
             self._part = self._scratch.enter_context(scratch_folder(self._folder)) / "video.mp4"
-            self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), frame.fps, (width, height))
+            self._plain = self._scratch.enter_context(plain_path(self._part))
+            self._writer = cv2.VideoWriter(
+                str(self._plain), cv2.VideoWriter.fourcc(*"mp4v"), frame.fps, (width, height)
+            )
             if not self._writer.isOpened():
                 raise OSError(f"OpenCV cannot write a video of {width} x {height} pixels at {frame.fps:g} per second")
         assert self._writer is not None
@@ -195,7 +200,7 @@ class _Videos:
         self._writer.release()
         self._writer = None
         with _writing(self._folder), self._scratch:
-            reader = cv2.VideoCapture(str(self._part))
+            reader = cv2.VideoCapture(str(self._plain))
             there = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
             reader.release()
             if is_whole and there < self._frames:

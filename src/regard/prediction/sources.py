@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
 import re
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,7 +20,7 @@ from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.system.files import is_file, is_folder
 from regard.system.prefetch import prefetch_map
-from regard.system.scratch import scratch_folder
+from regard.system.scratch import plain_path
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 DOWNLOAD_SECONDS, DOWNLOAD_BYTES = 20, 64 * 2**20
@@ -173,20 +171,13 @@ def _video_frames(path: Path) -> Iterator[Frame]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    """Open a video with FFmpeg alone: OpenCV's other readers take names for patterns and print what they read.
-
-    A link with a plain name stands for the file: FFmpeg takes some names for protocols and numbers, and OpenCV's
-    bindings crash on those that are not UTF-8.
-    """
-    with contextlib.ExitStack() as stack:
-        if os.name == "posix" and not re.fullmatch(r"[\w./ -]+", str(path), re.ASCII):
-            folder = stack.enter_context(scratch_folder(Path(tempfile.gettempdir())))
-            link = folder / f"video{path.suffix.lower()}"
-            os.symlink(path.absolute(), link)
-            path = link
-        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        stack.callback(video.release)
-        yield video
+    """Open a video with FFmpeg alone: OpenCV's other readers take names for patterns and print what they read."""
+    with plain_path(path) as plain:
+        video = cv2.VideoCapture(str(plain), cv2.CAP_FFMPEG)
+        try:
+            yield video
+        finally:
+            video.release()
 
 
 def _is_url(name: str) -> bool:

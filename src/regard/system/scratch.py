@@ -11,6 +11,7 @@ import platform
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -62,6 +63,21 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def plain_path(path: Path) -> Iterator[Path]:
+    """Give a path of plain letters to the same file, by a link where its own has others.
+
+    FFmpeg takes some names for protocols, patterns and numbers; OpenCV's bindings crash on those that are not UTF-8.
+    """
+    if os.name != "posix" or re.fullmatch(r"[\w./ -]+", str(path), re.ASCII):
+        yield path
+        return
+    with scratch_folder(Path(tempfile.gettempdir())) as folder:
+        link = folder / f"file{path.suffix.lower() if path.suffix.isascii() else ''}"
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def sweep(folder: Path, *, deep: bool = False) -> None:

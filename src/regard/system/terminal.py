@@ -1,4 +1,6 @@
-"""Text from files on a terminal: control characters are shown, not executed, and square brackets are not markup."""
+"""Text from files, shown as it is: on a terminal, control characters are shown, not executed, and square brackets are
+not markup; in a table, nothing is a formula.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +24,22 @@ def printable(text: object) -> str:
         'cat\\\\x1b[2J'
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(text))
+
+
+def table_text(text: str) -> str:
+    """Write text for a cell of a CSV file, so that no spreadsheet takes it for a formula.
+
+    Example:
+        >>> table_text("=1+1"), table_text("cat"), table_text("-0.5")
+        ("'=1+1", 'cat', '-0.5')
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def never_fail_to_encode() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,6 +25,10 @@ from regard.weights.store import load_state, save_state
 
 MOST_BYTES = 64 * 2**20
 """Largest run.json that is read."""
+
+HARMLESS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+RUNS_PROGRAMS = re.compile(r"^(local|worktree)\s+(filter\.|extensions\.partialclone|remote\..*\.promisor)", re.M | re.I)
+"""Settings of a working tree by which ``git status`` runs a program that they name."""
 
 PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
 
@@ -125,6 +131,9 @@ def environment() -> dict[str, Any]:
 def git_state(folder: Path, file: str | None = None) -> dict[str, Any] | None:
     """Look up the commit that a folder is at, and whether anything has changed; None outside git.
 
+    A working tree may be anybody's, and git runs programs that its configuration names: hooks, monitors and filters, or
+    what fetches missing objects. The first two are switched off. Where there are others, ``changed`` is None: unknown.
+
     Args:
         folder: any folder of a working tree.
         file: a file in it that must be tracked: an installed package may be in the tree of another project.
@@ -132,13 +141,22 @@ def git_state(folder: Path, file: str | None = None) -> dict[str, Any] | None:
 
     def git(*arguments: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, encoding="utf-8", timeout=10, check=True
+            ["git", "-C", str(folder), *HARMLESS, *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
+            check=True,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"},
         )
         return done.stdout.strip()
 
     try:
         if file is not None:
             git("ls-files", "--error-unmatch", file)
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+        commit, keys = git("rev-parse", "HEAD"), git("config", "--show-scope", "--name-only", "--list")
+        if RUNS_PROGRAMS.search(keys):
+            return {"commit": commit, "changed": None}
+        return {"commit": commit, "changed": bool(git("status", "--porcelain", "--ignore-submodules=all"))}
     except (OSError, subprocess.SubprocessError):
         return None

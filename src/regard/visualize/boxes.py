@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.system.terminal import printable
 from regard.types import Detections
 
 Colour = tuple[int, int, int]
@@ -39,7 +40,7 @@ PALETTE: tuple[Colour, ...] = (
 BLACK: Colour = (16, 18, 22)
 WHITE: Colour = (255, 255, 255)
 
-FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT = cv2.FONT_HERSHEY_SIMPLEX  # the bindings crash on text that is no UTF-8
 REFERENCE_HEIGHT = 21.0
 """Height of a capital letter of ``FONT`` at scale 1, in pixels."""
 
@@ -123,12 +124,12 @@ def draw_text(
 ) -> None:
     """Write ``text`` on ``canvas`` in place, starting with the lower left corner at ``left_base``."""
     scale = letter_height / REFERENCE_HEIGHT
-    cv2.putText(canvas, text, left_base, FONT, scale, colour, _stroke(letter_height), cv2.LINE_AA)
+    cv2.putText(canvas, printable(text), left_base, FONT, scale, colour, _stroke(letter_height), cv2.LINE_AA)
 
 
 def text_width(text: str, letter_height: float) -> int:
     """Measure the width of ``text`` in pixels."""
-    (width, _), _ = cv2.getTextSize(text, FONT, letter_height / REFERENCE_HEIGHT, _stroke(letter_height))
+    (width, _), _ = cv2.getTextSize(printable(text), FONT, letter_height / REFERENCE_HEIGHT, _stroke(letter_height))
     return int(width)
 
 

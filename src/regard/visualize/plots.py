@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from regard.evaluation.metrics import Metrics
 from regard.system.files import atomic_write, make_folder
+from regard.system.terminal import printable
 
 BLUE, ORANGE, INK, PALE = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")
@@ -36,6 +37,8 @@ UNIT_SQUARE: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02)}
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
+    "text.parse_math": False,  # names of classes and layers are text
+    "text.usetex": False,
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
@@ -179,9 +182,9 @@ def _class_lines(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], labe
 
 
 def _short(name: str) -> str:
-    """Shorten a long name, and escape the character that starts a formula."""
-    cut = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-    return cut.replace("$", r"\$")
+    """Shorten a long name, and show its control characters."""
+    name = printable(name)
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _legend(axes: Any, title: str | None) -> None:

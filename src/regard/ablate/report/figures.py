@@ -44,6 +44,7 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "regard",
     "text.parse_math": False,
+    "text.usetex": False,
     "font.size": 12,
     "axes.labelsize": 13,
     "text.color": LIGHT["muted"],

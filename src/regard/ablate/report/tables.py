@@ -14,6 +14,7 @@ from regard.ablate.format import METRICS, metric_name, plain, signed
 from regard.ablate.report.document import Block, Cell, Details, Plots, Section, Table, Text, Tone
 from regard.ablate.report.figures import Point, band, curves, pareto
 from regard.ablate.verdict import differences
+from regard.system.terminal import table_text
 
 MEASURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "precision", "recall", "f1")
 MOST_CLASSES = 30
@@ -276,6 +277,9 @@ def to_csv(study: StudyRecord) -> str:
     """
     rows = [_csv_row(study, run) for run in study.runs]
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in LAST]
+    rows = [
+        {name: table_text(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
+    ]
     text = io.StringIO()
     table = csv.DictWriter(text, [*columns, *LAST], lineterminator="\n")
     table.writeheader()
