@@ -80,7 +80,7 @@ def test_unreadable_images_are_not_duplicates(yolo_set: Path) -> None:
     ],
 )
 def test_what_is_wrong_with_labels(yolo_set: Path, text: str | None, kind: str) -> None:
-    (yolo_set / "data.yaml").write_text("train: images/train\nnames: [cat, dog]\n")
+    (yolo_set / "labels/val/c.txt").write_text("0 .3 .7 .11 .13\n1 .3 .7 .2 .2\n")
     label = yolo_set / "labels/train/b.txt"
     label.unlink() if text is None else label.write_text(text)
     assert _kinds(check_data(load_data(yolo_set))) == {kind: 1}

@@ -48,7 +48,7 @@ def test_what_is_not_a_data_set_is_rejected(yolo_set: Path) -> None:
     with pytest.raises(RegardError, match="nowhere does not exist either"):
         load_data(yolo_set / "nowhere" / "data.yaml")
     with pytest.raises(RegardError, match="the folder contains train, val, which is no known format"):
-        load_data(yolo_set / "images")
+        load_data(yolo_set / "labels")
     with pytest.raises(RegardError, match="not a data set"):
         load_data(yolo_set / "images" / "train" / "a.png")
 

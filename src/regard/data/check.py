@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regard.data.dataset import DetectionDataset, Problem, Sample
+from regard.data.files import UNDIVIDED
 from regard.data.images import ImageFile, decode, exif_orientation
 from regard.errors import RegardError
 
@@ -165,8 +166,11 @@ def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str
 
 
 def set_problems(data: DetectionDataset) -> list[Problem]:
-    """Report splits and classes without boxes, and class names that are there twice."""
+    """Report a missing val split, splits and classes without boxes, and class names that are there twice."""
     problems = []
+    if "val" not in data.splits and ("train" in data.splits or UNDIVIDED in data.splits):
+        done = "training validates on a fraction of the images, val_fraction"
+        problems.append(Problem("no split", data.source, "no val images are named", done))
     counts = {split: _count(samples, len(data.names)) for split, samples in data.splits.items()}
     for split, count in counts.items():
         if not sum(count.boxes):

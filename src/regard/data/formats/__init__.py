@@ -9,10 +9,10 @@ from typing import Protocol
 
 from regard.data import synthetic
 from regard.data.dataset import DetectionDataset, keep_classes, merge_classes
-from regard.data.files import nearest_path
-from regard.data.formats import coco, foreign, voc, yolo
+from regard.data.formats import coco, foreign, voc, yolo, yolo_folder
+from regard.data.formats.unknown import unknown_source
 from regard.errors import RegardError
-from regard.system.files import is_folder, is_there
+from regard.system.files import is_folder
 
 
 class Format(Protocol):
@@ -32,7 +32,7 @@ class Format(Protocol):
         """
 
 
-FORMATS: tuple[Format, ...] = (yolo, voc, coco, foreign, synthetic)
+FORMATS: tuple[Format, ...] = (yolo, voc, coco, foreign, yolo_folder, synthetic)
 """Formats in the order in which they are tried; a folder that contains files of two formats is read as the first."""
 
 
@@ -43,7 +43,8 @@ def load_data(
 
     A file is recognised by its suffix: ``.yaml`` is YOLO, ``.json`` is COCO. A folder is YOLO if it contains a
     ``data.yaml`` (or one other YAML file that names a train or val split), VOC if ``Annotations`` contains XML files,
-    and COCO if there is a ``.json`` file in ``annotations``, in the folder or in its subfolders. To read a folder that
+    and COCO if there is a ``.json`` file in ``annotations``, in the folder or in its subfolders; else YOLO if images
+    have label files. To read a folder that
     is YOLO as well as COCO as COCO, name the ``.json`` file. ``synthetic:context?train=2000&val=300&colours=3`` draws
     scenes on demand.
 
@@ -76,18 +77,11 @@ def _read(source: str, first_class: int) -> DetectionDataset:
         if form.recognise(source):
             if not first_class:
                 return form.read(source)
-            if form is yolo:
-                return yolo.read(source, first_class=first_class)
+            if form in (yolo, yolo_folder):
+                return (yolo if form is yolo else yolo_folder).read(source, first_class=first_class)
             raise RegardError(f"first_class is {first_class}", file=source, expected="0: these are no YOLO label files")
-    path = Path(source)
-    expected = ", ".join(form.EXPECTED for form in FORMATS)
-    if not is_there(path):
-        raise RegardError(f"there is no data set {source!r}", expected=expected, hint=nearest_path(path))
-    if not is_folder(path):
-        raise RegardError("not a data set in a known format", file=path, expected=expected)
-    named = foreign.name_unreadable(path)
+    named = foreign.name_unreadable(Path(source)) if is_folder(source) else None
     if named is not None:
         what = f"the data set is {named}, which only its own tools read"
-        raise RegardError(what, file=path, expected="an export as COCO, YOLO or Pascal VOC")
-    found = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
-    raise RegardError(f"the folder contains {found}, which is no known format", file=path, expected=expected)
+        raise RegardError(what, file=source, expected="an export as COCO, YOLO or Pascal VOC")
+    raise unknown_source(source, ", ".join(form.EXPECTED for form in FORMATS))
