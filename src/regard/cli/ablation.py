@@ -21,6 +21,9 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder
 Processes = Annotated[
     int | None, typer.Option(min=1, help="Number of parallel runs; as many as memory and cores allow if not given.")
 ]
+TrustPlan = Annotated[
+    bool, typer.Option("--trust-plan", help="Import the modules that the file of --plan names: they are programs.")
+]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again, before test is measured.")]
 Resource = Annotated[
     list[str] | None,
@@ -56,9 +59,7 @@ def ablate(
     file: Annotated[
         Path | None, typer.Option("--plan", help="YAML file with any of the options below.", show_default=False)
     ] = None,
-    trust_plan: Annotated[
-        bool, typer.Option("--trust-plan", help="Import the modules that the file of --plan names: they are programs.")
-    ] = False,
+    trust_plan: TrustPlan = False,
     plan: Given,
     output: Output = Path("runs/ablate"),
     dry_run: Annotated[

@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from regard.graph.detector import Detector
 
 
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        help="Continue the run in this folder; only --data is needed, if the data set has moved.", show_default=False
+    ),
+]
+Callbacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Your own callback, as in my_callbacks.py:MyCallback, a class that derives from regard.Callback and "
+        "is made without arguments. May be given several times.",
+        show_default=False,
+    ),
+]
+
+
 @with_settings(settings=TrainSettings)
 def train(
     *,
@@ -34,21 +50,8 @@ def train(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the run; runs/train if not given.", show_default=False),
     ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="Continue the run in this folder; only --data is needed, if the data set has moved.",
-            show_default=False,
-        ),
-    ] = None,
-    callback: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Your own callback, as in my_callbacks.py:MyCallback, a class that derives from regard.Callback and "
-            "is made without arguments. May be given several times.",
-            show_default=False,
-        ),
-    ] = None,
+    resume: Resume = None,
+    callback: Callbacks = None,
     verbose: Annotated[bool, typer.Option(help="Print the progress.")] = True,
     module: Module = None,
     allow_miswired: AllowMiswired = False,

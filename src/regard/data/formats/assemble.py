@@ -74,7 +74,7 @@ class Entry:
     alternatives: tuple[str, ...] = ()
 
 
-class ImageFinder:
+class ImageIndex:
     """Images of a data set by the names that its files state.
 
     Args:
@@ -200,7 +200,7 @@ def assemble(
         RegardError: no image is found.
     """
     ids = {name: index for index, name in enumerate(names)} if ids is None else ids
-    located = _locate(entries, ImageFinder(root), by_stem=by_stem)
+    located = _locate(entries, ImageIndex(root), by_stem=by_stem)
     problems = [*problems, *located.problems]
     if not located.found:
         first = f", such as {located.absent[0]}" if located.absent else ""
@@ -232,7 +232,7 @@ class _Located:
     problems: list[Problem] = field(default_factory=list)
 
 
-def _locate(entries: Sequence[Entry], finder: ImageFinder, *, by_stem: bool) -> _Located:
+def _locate(entries: Sequence[Entry], index: ImageIndex, *, by_stem: bool) -> _Located:
     result = _Located()
     seen: dict[tuple[Path, str], str] = {}
     notes: dict[tuple[Path, str], list[str]] = defaultdict(list)
@@ -241,9 +241,9 @@ def _locate(entries: Sequence[Entry], finder: ImageFinder, *, by_stem: bool) -> 
         by_file[entry.file].append(entry)
     absent: dict[Path, list[Path]] = defaultdict(list)
     for file, members in by_file.items():
-        finder.prepare(file, members)
+        index.prepare(file, members)
     for entry in entries:
-        path, note = finder.find(entry, by_stem=by_stem)
+        path, note = index.find(entry, by_stem=by_stem)
         key = (path or Path(), entry.split)
         if path is not None and seen.get(key, entry.image) != entry.image and (note or by_stem):
             path = None  # a second image of that name, in a folder that is not here
