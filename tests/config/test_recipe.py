@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regard.config import DEFAULT_RECIPE, YOLOV5_RECIPE
+from regard.config import DEFAULT_RECIPE, YOLOV5_RECIPE, AugmentSettings
 from regard.config.hyp import HYP_KEYS, find_recipe
 from regard.errors import RegardError, RegardWarning
 
@@ -109,3 +109,22 @@ def test_a_file_that_is_no_text(hyp: Path) -> None:
     hyp.write_bytes(b"\xfe\x00lr0")
     with pytest.raises(RegardError, match="cannot be read"):
         find_recipe(hyp)
+
+
+def test_old_names_in_a_hyp_file(hyp: Path) -> None:
+    hyp.write_text("lr0: 0.02\nflip_lr: 0.25\nflip_ud: 0.125\n")
+    with pytest.warns(DeprecationWarning, match=r"hyp\.mine\.yaml: flip_(lr|ud) is now called flip(lr|ud)") as reported:
+        recipe = find_recipe(hyp)
+    assert (recipe.augment.fliplr, recipe.augment.flipud, len(reported)) == (0.25, 0.125, 2)
+    hyp.write_text("fliplr: 0.5\nflip_lr: 0.25\n")
+    with pytest.raises(RegardError, match="'flip_lr' and 'fliplr' are the same") as caught:
+        find_recipe(hyp)
+    assert caught.value.line == 2
+
+
+def test_old_names_in_python_are_reported_where_they_are_written() -> None:
+    with pytest.warns(DeprecationWarning, match="flip_lr is now called fliplr") as reported:
+        assert AugmentSettings(flip_lr=0.25).fliplr == 0.25  # type: ignore[call-arg]
+    assert [warning.filename for warning in reported] == [__file__]
+    with pytest.raises(RegardError, match="'flip_lr' and 'fliplr' are the same"):
+        AugmentSettings(flip_lr=0.25, fliplr=0.5)  # type: ignore[call-arg]

@@ -62,19 +62,25 @@ class Settings(BaseModel, metaclass=_Explained):
     @model_validator(mode="before")
     @classmethod
     def _rename(cls, values: Any) -> Any:
-        return current_names(cls, values) if isinstance(values, Mapping) else values
+        return current_names(cls, values, stacklevel=5) if isinstance(values, Mapping) else values
 
 
 S = TypeVar("S", bound=Settings)
 
 
-def current_names(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace former names of fields in ``values`` by the current ones, with a warning for each."""
+def current_names(kind: type[Settings], values: Mapping[str, Any], stacklevel: int = 4) -> dict[str, Any]:
+    """Replace former names of fields in ``values`` by the current ones, with a warning for each.
+
+    Raises:
+        RegardError: a field is given by its former name and its current one.
+    """
     found = dict(values)
     for old in found.keys() & kind.renamed.keys():
         new = kind.renamed[old]
-        warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=4)
-        found.setdefault(new, found.pop(old))
+        if new in found:
+            raise RegardError(f"{old!r} and {new!r} are the same", expected=f"{new!r} alone")
+        warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=stacklevel)
+        found[new] = found.pop(old)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from regard.config.faults import first_fault
-from regard.config.recipe import DEFAULT_RECIPE, YOLOV5_RECIPE, Recipe
+from regard.config.recipe import DEFAULT_RECIPE, YOLOV5_RECIPE, AugmentSettings, Recipe
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.system.files import is_file
 from regard.system.loaders import read_yaml
@@ -79,7 +79,13 @@ def _read_hyp(path: Path) -> Recipe:
     document, lines = _mapping(path)
     values: dict[str, dict[str, Any]] = {name: getattr(YOLOV5_RECIPE, name).model_dump() for name in _GROUPS}
     for key, value in document.items():
-        if key in HYP_KEYS:
+        if key in AugmentSettings.renamed:
+            new = AugmentSettings.renamed[key]
+            if new in document:
+                raise RegardError(f"{key!r} and {new!r} are the same", file=path, line=lines.get(key))
+            warnings.warn(f"{path}: {key} is now called {new}", DeprecationWarning, stacklevel=2)
+            values["augment"][new] = value
+        elif key in HYP_KEYS:
             group, name = HYP_KEYS[key]
             values[group][name] = value
         elif key in UNSUPPORTED:

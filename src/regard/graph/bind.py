@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.errors import RegardError, nearest
-from regard.graph.renamed import with_new_names
 from regard.graph.signature import Signature, expected_instead, signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.heads.yolov5 import output_channels
+from regard.nn.renamed import with_new_names
 
 DIVISOR = 8
 
@@ -119,7 +119,10 @@ def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_c
     if not row.options and (row.args or not has_out):
         return row.args
     positions, written = signature.positions, row.args[1:] if has_out else row.args
-    values = {**dict(zip(positions, written, strict=False)), **_renamed(row.module, row.options, signature)}
+    values = {
+        **dict(zip(positions, written, strict=False)),
+        **_renamed(row.module, row.options, signature, silent=True),
+    }
     values.pop(signature.out or "", None)
     if any(name not in positions for name in values):
         return None
@@ -138,8 +141,11 @@ def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_c
     return None if stated is None else (stated, *rest)
 
 
-def _renamed(module: str, options: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
-    return dict(options) if signature.open else with_new_names(module, options, signature.names)
+def _renamed(module: str, options: Mapping[str, Any], signature: Signature, *, silent: bool = False) -> dict[str, Any]:
+    """Options by their new names; ``silent`` where `bind` has warned of the old ones."""
+    if signature.open:
+        return dict(options)
+    return with_new_names(module, options, signature.names, stacklevel=0 if silent else 2)
 
 
 def _channels(signature: Signature, in_channels: Sequence[int]) -> int | list[int]:

@@ -19,11 +19,12 @@ from regard.nn.attention.area import AreaAttention
 from regard.nn.attentive_block import AttentiveBlock
 from regard.nn.conv import Conv
 from regard.nn.join import join
+from regard.nn.renamed import OldNames
 
 FIRST_SCALE = 0.01
 
 
-class A2C2f(nn.Module):
+class A2C2f(OldNames, nn.Module):
     """Consecutive blocks of area attention, whose maps are all concatenated.
 
     Args:

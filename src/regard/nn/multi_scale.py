@@ -30,10 +30,11 @@ from regard.nn.attention.core import (
     to_tokens,
 )
 from regard.nn.attention.deformable import corners, initial_offsets, places
+from regard.nn.renamed import OldNames
 from regard.types import AttentionMap
 
 
-class MultiScaleDeformable(nn.Module):
+class MultiScaleDeformable(OldNames, nn.Module):
     """Every position of the first map attends to a few points of each map, predicted from its own vector.
 
     Args:

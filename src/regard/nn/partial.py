@@ -18,6 +18,7 @@ from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attentive_block import AttentiveBlock
 from regard.nn.conv import Conv
 from regard.nn.join import join
+from regard.nn.renamed import OldNames
 
 
 class HalfKeyAttention(MultiHead):
@@ -44,7 +45,7 @@ class HalfKeyAttention(MultiHead):
         return fused_attention(q, k, v)
 
 
-class C2PSA(nn.Module):
+class C2PSA(OldNames, nn.Module):
     """Cross-stage-partial block in which half of the channels pass self-attention.
 
     Args:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.errors import RegardError, nearest
+from regard.nn.renamed import OldNames
 from regard.types import AttentionMap
 
 Size = tuple[int, int]
@@ -59,7 +60,7 @@ class Card:
     instead: str = ""
 
 
-class Attention(nn.Module, ABC):
+class Attention(OldNames, nn.Module, ABC):
     """Base class of the catalogue. A subclass builds from ``in_channels`` alone; all other arguments are options.
 
     Costs are counted by ``regard.profiling``, so a module states none. Where an option does not fit, the constructor

@@ -10,9 +10,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from regard.nn.attention.core import attention_weights, check_divides, choose_score_activation, merge_heads, split_heads
+from regard.nn.renamed import OldNames
 
 
-class SingleHeadAttention(nn.Module):
+class SingleHeadAttention(OldNames, nn.Module):
     """Self-attention of one head, without biases and without an output matrix.
 
     Args:
@@ -41,7 +42,7 @@ class SingleHeadAttention(nn.Module):
         return weights @ self.w_v(a), weights
 
 
-class MultiHeadAttention(nn.Module):
+class MultiHeadAttention(OldNames, nn.Module):
     """Self-attention of several heads with an output matrix.
 
     Args:

@@ -13,7 +13,7 @@ import regard
 from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.read import parse_spec
-from regard.graph.renamed import RENAMED, with_new_names
+from regard.nn.renamed import RENAMED, OldNames, with_new_names
 from regard.nn.table import LAYERS
 
 GRAPH = """
@@ -78,3 +78,52 @@ def test_no_layer_has_an_old_name_or_two_candidates() -> None:
         names = set(inspect.signature(kind).parameters)
         assert not names & RENAMED.keys()
         assert all(len(names.intersection(new)) <= 1 for new in RENAMED.values())
+
+
+@pytest.mark.parametrize(
+    ("layer", "old", "new"),
+    [
+        ("SE", {"ratio": 8}, {"reduction": 8}),
+        ("MultiHeadSelfAttention", {"heads": 2, "positions": "none"}, {"num_heads": 2, "pos_embed": "none"}),
+        ("SelfAttention", {"key_channels": 3, "normaliser": "relu"}, {"qk_dim": 3, "score_activation": "relu"}),
+        ("LSHAttention", {"stretch": 8}, {"chunk_size": 8}),
+        ("TransformerBlock", {"ffn_ratio": 2.0}, {"mlp_ratio": 2.0}),
+        ("C2PSA", {"heads": 2}, {"num_heads": 2}),
+    ],
+)
+def test_old_names_in_a_constructor(layer: str, old: dict[str, object], new: dict[str, object]) -> None:
+    kind = LAYERS[layer]
+    torch.manual_seed(0)
+    with pytest.warns(DeprecationWarning, match=f"{layer}: option .* is now called") as reported:
+        first = kind(16, **old)
+    assert [warning.filename for warning in reported] == [__file__] * len(old)
+    torch.manual_seed(0)
+    second = kind(16, **new)
+    second.load_state_dict(first.state_dict())
+    assert repr(first) == repr(second)
+    with pytest.raises(RegardError, match="are the same"):
+        kind(16, **old, **new)
+    with pytest.raises(TypeError):
+        kind(16, nonsense=1)
+
+
+def test_every_layer_with_a_new_name_takes_the_old_one() -> None:
+    lacking = [
+        name
+        for name, kind in LAYERS.items()
+        if any(new in inspect.signature(kind).parameters for names in RENAMED.values() for new in names)
+        and not issubclass(kind, OldNames)
+    ]
+    assert lacking == []
+
+
+def test_each_old_name_is_reported_once_per_graph() -> None:
+    graph = GRAPH.format(module="SE", options="ratio: 2")
+    for use in (
+        lambda: build(parse_spec(graph, None)),
+        lambda: regard.insert(regard.load("odd-one-out"), "SE", after="p4", options={"ratio": 4}),
+    ):
+        with warnings.catch_warnings(record=True) as reported:
+            warnings.simplefilter("always")
+            use()
+        assert [str(warning.message).count("'reduction'") for warning in reported] == [1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import warnings
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -23,7 +25,9 @@ RENAMED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Old name -> new names, of which a layer has one at most."""
 
 
-def with_new_names(module: str, options: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+def with_new_names(
+    module: str, options: Mapping[str, Any], known: Collection[str], *, stacklevel: int = 2
+) -> dict[str, Any]:
     """Options of a layer by their current names, with a ``DeprecationWarning`` for each old name.
 
     A layer that still has an option of an old name, such as a user's own, keeps it.
@@ -32,6 +36,7 @@ def with_new_names(module: str, options: Mapping[str, Any], known: Collection[st
         module: class of the layer, for messages.
         options: as given.
         known: names of its options.
+        stacklevel: of the warnings, as for ``warnings.warn``; 0 for none, where there has been one.
 
     Raises:
         RegardError: an option is given by its old name and its new one.
@@ -47,7 +52,29 @@ def with_new_names(module: str, options: Mapping[str, Any], known: Collection[st
         if new != name:
             if new in options:
                 raise RegardError(f"{module}: options {name!r} and {new!r} are the same", expected=f"{new!r} alone")
-            message = f"{module}: option {name!r} is now called {new!r}; the old name will be removed"
-            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            if stacklevel:
+                message = f"{module}: option {name!r} is now called {new!r}; the old name will be removed"
+                warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
         result[new] = value
     return result
+
+
+class OldNames:
+    """Base class of layers whose constructors still take options by their old names, with a ``DeprecationWarning``."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" not in cls.__dict__:
+            return
+        construct, owner = cls.__init__, cls.__name__
+        known = frozenset(inspect.signature(construct).parameters)
+        if known.isdisjoint(new for names in RENAMED.values() for new in names):
+            return
+
+        @functools.wraps(construct)
+        def renaming(self: Any, *arguments: Any, **named: Any) -> None:
+            if not RENAMED.keys().isdisjoint(named):
+                named = with_new_names(owner, named, known, stacklevel=3)
+            construct(self, *arguments, **named)
+
+        cls.__init__ = renaming  # type: ignore[method-assign]
