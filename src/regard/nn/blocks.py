@@ -84,13 +84,7 @@ class C3(nn.Module):
 class BottleneckCSP(nn.Module):
     """Cross-stage-partial block as first published (1911.11929): bare convolutions and a joint batch norm.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        shortcut: whether the bottlenecks add their input.
-        groups: groups of their 3x3 convolutions.
-        expansion: hidden channels as a fraction of the output's.
-        repeats: bottlenecks in the stack.
+    Args: as for `C3`.
     """
 
     def __init__(

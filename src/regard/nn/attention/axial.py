@@ -32,8 +32,7 @@ class AlongAxis(MultiHead):
     """Every position sees its own row, or its own column.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         axis: "row" or "column".
         pos_embed: kind of position, see ``POSITIONS``; not relative.
     """

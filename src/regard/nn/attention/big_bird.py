@@ -35,8 +35,7 @@ class BigBirdAttention(MultiHead):
     """Each block sees its surroundings, a few global blocks, which see and are seen by all, and a few random ones.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         block: side b of a block.
         random_blocks: r, for each block.
         global_blocks: g.

@@ -34,8 +34,7 @@ class RelativeSelfAttention(MultiHead):
     """Attention to the whole map with products of queries and learned vectors of offsets.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         reach: rows, and columns, up to which offsets are distinguished.
     """
 

@@ -26,8 +26,7 @@ class CrissCrossAttention(MultiHead):
     """Every position sees its row and its column.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
     """
 

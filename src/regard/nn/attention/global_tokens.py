@@ -29,8 +29,7 @@ class GlobalTokensAttention(MultiHead):
     """Each position sees its surroundings and a few global positions, which see and are seen by all.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         window: odd side w of the square around a query.
         grid: g, for g x g global positions.
         pos_embed: kind of position, see ``POSITIONS``; not relative.

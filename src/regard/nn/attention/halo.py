@@ -22,8 +22,7 @@ class HaloAttention(PartitionedAttention):
     """Attention of blocks of ``block`` x ``block`` queries to themselves and ``halo`` positions around.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         block: side of a block of queries.
         halo: rows and columns that are seen on each side of a block.
         pos_embed: kind of position, see ``POSITIONS``.

@@ -23,6 +23,7 @@ and no residual connection; its other form, division by sqrt(N), is ``NonLocal``
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -45,8 +46,7 @@ class KernelAttention(MultiHead):
     """Multi-head attention whose weights are products of features; a subclass defines them.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         pos_embed: kind of position, see ``POSITIONS``; not relative ones, which need the scores of all pairs.
 
     Raises:
@@ -110,12 +110,10 @@ def _elu_plus_one(x: Tensor) -> Tensor:
 class ReLULinearAttention(KernelAttention):
     """Multi-head attention with the features max(x, 0); see ``KernelAttention`` for the options."""
 
-    card = Card(
-        family="kernel",
+    card = replace(
+        LinearAttention.card,
         paper="2205.14756",
         equation="b_i = relu(q_i) sum_j relu(k_j)^T v_j / relu(q_i) . sum_j relu(k_j)",
-        parameters="4 * C**2 + 4 * C",
-        flops="8 * N * C**2 + 4 * N * C**2 / num_heads + 2 * N * C",
         peers=("timm.models.efficientvit_mit.LiteMLA", "the explicit kernel matrix"),
     )
 
@@ -127,13 +125,11 @@ class ReLULinearAttention(KernelAttention):
 class EfficientAttention(KernelAttention):
     """Multi-head attention by way of one map for each channel of the keys; see ``KernelAttention`` for the options."""
 
-    card = Card(
-        family="kernel",
+    card = replace(
+        LinearAttention.card,
         paper="1812.01243",
         equation="b_i = softmax_channels(q_i) sum_j softmax_positions(k)_j^T v_j",
-        parameters="4 * C**2 + 4 * C",
         flops="8 * N * C**2 + 4 * N * C**2 / num_heads",
-        peers=("the explicit kernel matrix",),
     )
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,8 +40,7 @@ class Linformer(MultiHead):
     sum to 1.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         rank: k, the number of mixtures.
         side: of the base grid that E and F are learned on; 20 suits the coarsest map of an image of 640.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.

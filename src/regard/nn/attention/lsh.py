@@ -48,8 +48,7 @@ class LSHAttention(MultiHead):
     """Every position attends to its neighbours in an order in which similar vectors are close to each other.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         buckets: an even number, or 1.
         rounds: number of hashes.
         chunk_size: m, positions of a chunk.

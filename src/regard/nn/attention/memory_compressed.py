@@ -36,8 +36,7 @@ class MemoryCompressedAttention(MultiHead):
     that matter. Positions in cells that are cut by the border have larger weights, as these cells have fewer positions.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         reduction: r, side of a cell; 1 for plain attention.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.
     """

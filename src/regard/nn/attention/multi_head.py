@@ -100,8 +100,7 @@ class ValueConvolution(MultiHead):
     What the convolution adds depends on no query, so ``mix`` and the maps leave it out.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         kernel: odd side of the convolution; 0 for none.
         pos_embed: kind of position, see ``POSITIONS``.
 

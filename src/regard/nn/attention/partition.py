@@ -147,8 +147,7 @@ class PartitionedAttention(MultiHead):
     keys of a part values for each query: linear memory still, of which they are the largest share.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         pos_embed: kind of position, see ``POSITIONS``.
         reach: the farthest that a key stands from its query along an axis.
     """

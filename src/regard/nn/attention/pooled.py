@@ -38,8 +38,7 @@ class PooledAttention(MultiHead):
     contributes; with the convolution, which mixes a cell's channels, it shows the cell alone.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         reduction: r, side of a cell; 1 for plain attention.
         pooling: "mean", or "conv" for a convolution and a layer norm.
         pos_embed: kind of position, see ``POSITIONS``; one that acts on the map.

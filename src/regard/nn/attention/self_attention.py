@@ -87,8 +87,7 @@ class MultiHeadSelfAttention(MultiHead):
     """Several heads, biases and an output matrix, as ``torch.nn.MultiheadAttention`` has.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         pos_embed: kind of position, see ``POSITIONS``.
         score_activation: turns scores into weights; see ``SCORE_ACTIVATIONS``.
     """

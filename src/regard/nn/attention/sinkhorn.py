@@ -78,8 +78,7 @@ class SinkhornAttention(MultiHead):
     """Windows see themselves and a mixture of all windows, which is nearly a permutation of them.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         window: side of a window.
         iterations: normalisations of columns and rows.
         temperature: tau; lower comes closer to a permutation.

@@ -40,8 +40,7 @@ class SlidingAttention(PartitionedAttention):
     Tiles of t queries therefore meet t + window - 1 keys.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         window: largest number of positions in an interval, odd.
         pos_embed: kind of position, see ``POSITIONS``.
         reach: the farthest that a key stands from its query along an axis.
@@ -79,8 +78,7 @@ class LocalAttention(SlidingAttention):
     """Attention to the ``window`` x ``window`` square around each position, cut at the border.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         window: side of the square, odd.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is a bias for each place in the square.
 
@@ -115,8 +113,7 @@ class NeighborhoodAttention(SlidingAttention):
     """Attention to the ``kernel`` x ``kernel`` positions nearest to each, moved inwards at the border.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         kernel: side of the square, odd.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is the paper's bias.
 
@@ -156,8 +153,7 @@ class DilatedNeighborhoodAttention(NeighborhoodAttention):
     """Attention to the ``kernel`` x ``kernel`` nearest of the positions that stand ``dilation`` apart.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         kernel: side of the square, in steps of ``dilation``, odd.
         dilation: rows, and columns, from one key to the next; 1 is neighborhood attention.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is the paper's bias.

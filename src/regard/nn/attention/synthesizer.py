@@ -76,8 +76,7 @@ class RandomSynthesizer(MultiHead):
     """Positions weigh each other as they have learned to, independently of the input.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         rank: of the learned matrix of each head.
         side: of the base grid that weights of positions are learned on.
     """

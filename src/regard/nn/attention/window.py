@@ -15,6 +15,8 @@ The mask excludes what it masks, where Swin subtracts 100.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -26,8 +28,7 @@ class WindowAttention(PartitionedAttention):
     """Attention within windows of ``window`` x ``window`` that do not overlap.
 
     Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
+        in_channels, num_heads: as for `MultiHead`.
         window: side of a window.
         pos_embed: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
 
@@ -72,24 +73,11 @@ class WindowAttention(PartitionedAttention):
 
 
 class ShiftedWindowAttention(WindowAttention):
-    """Attention within windows that are shifted by half a side; what is rolled round the border is kept apart.
+    """Attention within windows that are shifted by half a side; see `WindowAttention` for the options."""
 
-    Args:
-        in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: number of heads, each of ``in_channels / num_heads`` channels.
-        window: side of a window.
-        pos_embed: kind of position, see ``POSITIONS``; "relative" is Swin's bias.
-
-    Raises:
-        RegardError: ``window`` is not positive, or as for every ``MultiHead``.
-    """
-
-    card = Card(
-        family="local",
-        paper="2103.14030",
+    card = replace(
+        WindowAttention.card,
         equation="b_i = sum over j in the shifted window of i of softmax_j(q_i . k_j / sqrt(d) + B(i, j)) v_j",
-        parameters="4 * C**2 + 4 * C",
-        flops="8 * N * C**2 + 4 * C * ceiling(H / window) * ceiling(W / window) * window**4",
         peers=("torchvision.models.swin_transformer.ShiftedWindowAttention",),
     )
 
