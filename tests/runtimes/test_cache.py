@@ -18,6 +18,7 @@ from regard.runtimes.onnxruntime import OnnxRuntime
 from regard.runtimes.openvino import OpenVINO
 from regard.runtimes.table import RUNTIMES
 from regard.system.home import cache_folder
+from regard.system.scratch import scratch_folder, scratch_path
 
 ORT = OnnxRuntime()
 
@@ -106,6 +107,47 @@ def test_what_cannot_be_compiled_runs_in_pytorch_and_is_tried_once(
             assert not isinstance(open_predictor(weights, device="cpu", backend="onnxruntime"), Session)
     assert len(tried) == 1
     assert [path.suffix for path in tmp_path.iterdir()] == [".txt"]  # no half entry
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        OSError(28, "No space left on device"),
+        ImportError("no module named onnxscript"),
+    ],
+)
+def test_passing_faults_are_not_remembered(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path))
+
+    def fail(*_: object) -> None:
+        if isinstance(error, ImportError):
+            raise error
+        raise RuntimeError("the converter failed") from error
+
+    monkeypatch.setattr(export, "write_cached", fail)
+    with pytest.warns(RegardWarning, match="runs in PyTorch"):
+        open_predictor(weights, device="cpu", backend="onnxruntime")
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_dead_processes_left_is_removed_and_that_of_others_counts(tmp_path: Path) -> None:
+    for age, name in enumerate(("new", "old")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "entry.json").write_bytes(b"x" * 100)
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    parts = scratch_path(tmp_path).name.split("-")
+    dead, former = tmp_path / "-".join([*parts[:2], "999999999", *parts[3:]]), tmp_path / ".making-abc"
+    for folder in (dead, former):
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(b"x" * 100)
+    with scratch_folder(tmp_path) as living:
+        (living / "model.onnx").write_bytes(b"x" * 100)
+        make_room(tmp_path, 350, keep="other")
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, former.name, "new"])
 
 
 def test_a_failed_entry_leaves_nothing_and_a_rival_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

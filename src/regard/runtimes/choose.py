@@ -37,7 +37,7 @@ from regard.runtimes.cache import (
 from regard.runtimes.table import RUNTIMES, runtime_to_open
 from regard.system.device import has_cuda_device
 from regard.system.files import atomic_write
-from regard.system.last_resort import is_passing
+from regard.system.last_resort import passing_cause
 from regard.weights.paths import missing_file, weights_of
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _compile(weights: Path, key: str, runtime: Runtime) -> tuple[Path, Entry] | 
     except OSError:
         raise
     except Exception as error:  # a converter raises any exception for a layer that it cannot handle
-        if not is_passing(error) and not isinstance(error, ImportError):
+        if not passing_cause(error) and not isinstance(error, ImportError):
             record_failure(key, reason(error))
         raise UnusableEntryError(reason(error)) from error
     return look_up(key)

@@ -30,7 +30,7 @@ from regard.runtimes.diagnose import check_exportable, diagnose, user_layers
 from regard.runtimes.header import Header
 from regard.runtimes.table import runtime_to_write
 from regard.system.files import atomic_write, make_folder
-from regard.system.last_resort import is_passing
+from regard.system.last_resort import passing_cause
 from regard.system.locks import exclusive
 from regard.system.scratch import LOCK_SUFFIX, PREFIX, scratch_folder
 
@@ -204,8 +204,10 @@ def write(detector: Detector, header: Header, runtime: Runtime, path: Path) -> N
     try:
         runtime.write(detector, header, path)
     except Exception as error:  # a converter raises any exception for a layer that it cannot handle
-        if isinstance(error, RegardError) or is_passing(error):
+        if isinstance(error, RegardError):
             raise
+        if cause := passing_cause(error):
+            raise cause from None
         raise diagnose(detector, header, runtime, error) from error
 
 
@@ -221,8 +223,8 @@ def deviations(
         opened = runtime.open(path, SessionOptions(trust=True))
         return tuple(compare(detector, opened, images) for images in batches)
     except Exception as error:  # runtimes raise different exceptions if a graph does not fit the input
-        if is_passing(error):
-            raise
+        if cause := passing_cause(error):
+            raise cause from None
         raise RegardError(f"the exported graph does not run: {reason(error)}", hint=_suspects(detector)) from error
 
 

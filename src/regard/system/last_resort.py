@@ -57,19 +57,17 @@ def last_word(error: BaseException) -> LastWord | None:
     return None
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether an error, or one that caused it, comes from the system, so that it may not come again.
+def passing_cause(error: BaseException) -> BaseException | None:
+    """Find what came from the system, so that it may not come again: an error itself, or one that caused it.
 
     Example:
-        >>> is_passing(MemoryError()), is_passing(ValueError("no such operator"))
-        (True, False)
+        >>> passing_cause(MemoryError()), passing_cause(ValueError("no such operator"))
+        (MemoryError(), None)
     """
     cause: BaseException | None = error
-    while cause is not None:
-        if last_word(cause):
-            return True
+    while cause is not None and not last_word(cause):
         cause = cause.__cause__
-    return False
+    return cause
 
 
 def describe_os_error(error: OSError) -> str:

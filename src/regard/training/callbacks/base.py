@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from regard.errors import RegardError, nearest
+from regard.system.last_resort import passing_cause
 from regard.training.callbacks.events import (
     BatchEnd,
     CheckpointSaved,
@@ -177,7 +178,7 @@ class Callbacks:
                 owner, kind = type(callback).__name__, type(error).__name__
                 self._failures[i, f"{owner}.{hook}", kind] += 1
                 if self._failures[i, f"{owner}.{hook}", kind] == 1:
-                    log.exception("%s.%s failed: %s: %s", owner, hook, kind, error)
+                    log.error("%s.%s failed: %s: %s", owner, hook, kind, error, exc_info=not _is_ours(callback, error))
         if isinstance(event, ENDS):
             self._report_repeated()
 
@@ -187,3 +188,9 @@ class Callbacks:
             if count > 1:
                 log.error("%s failed %d times with %s; only the first is shown above", where, count, kind)
         self._failures.clear()
+
+
+def _is_ours(callback: Callback, error: Exception) -> bool:
+    """Whether one of our own callbacks met a full disk or the like, of which a traceback says nothing."""
+    is_known = isinstance(error, RegardError) or passing_cause(error) is not None
+    return is_known and type(callback).__module__.startswith("regard.")
