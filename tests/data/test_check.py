@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from typer.testing import CliRunner
 
-from regard.data.check import CheckReport, check_data
+from regard.cli import app
+from regard.data.check import SHOWN, CheckReport, check_data
 from regard.data.formats import load_data
 
 
@@ -110,9 +113,9 @@ def test_a_class_name_that_is_there_twice(yolo_set: Path) -> None:
 
 
 def test_a_size_that_is_not_the_images(voc_set: Path, paint: Callable[[Path, int, int], Path]) -> None:
-    paint(voc_set / "JPEGImages/a.jpg", 20, 10)
+    paint(voc_set / "JPEGImages/a.jpg", 20, 9)
     problems = [p for p in check_data(load_data(voc_set)).problems if p.kind == "wrong size in labels"]
-    assert [problem.found for problem in problems] == ["10 x 20, but labelled as 20 x 10"]
+    assert [problem.found for problem in problems] == ["9 x 20, but labelled as 20 x 10"]
 
 
 def test_overlapping_splits_are_one_problem(shared: Path) -> None:
@@ -130,7 +133,7 @@ def test_overlapping_splits_are_one_problem(shared: Path) -> None:
 
 def test_bccd(shared: Path) -> None:
     report = check_data(load_data(shared / "data/bccd"))
-    assert _kinds(report) == {"zero-area box": 2}
+    assert _kinds(report) == {"zero-area box": 2, "near-duplicate between splits": 1}
     assert sum(report.splits["train"].boxes) == 2804
 
 
@@ -142,3 +145,72 @@ def test_the_report_prints(yolo_set: Path) -> None:
     text = printed.get()
     for words in ("2 classes", "train", "class out of range", "labels/train/b.txt:1", "box dropped", "cat"):
         assert words in text
+
+
+def test_every_problem_is_listed_or_counted(yolo_set: Path) -> None:
+    (yolo_set / "labels/train/b.txt").write_text("".join(f"7 .5 .5 .1 .{k}\n" for k in range(11, 64)))
+    report = check_data(load_data(yolo_set))
+    console = Console(width=200, file=io.StringIO())
+    with console.capture() as printed:
+        console.print(report)
+    lines = printed.get().splitlines()
+    assert sum("labels/train/b.txt:" in line for line in lines) == SHOWN
+    assert any(f"and {53 - SHOWN} more" in line for line in lines)
+    assert report.lost == 53
+
+
+def test_the_json_form_has_all(yolo_set: Path) -> None:
+    (yolo_set / "labels/train/b.txt").write_text("".join(f"7 .5 .5 .1 .{k}\n" for k in range(11, 64)))
+    content = json.loads(json.dumps(check_data(load_data(yolo_set)).to_dict()))
+    assert (content["schema"], content["format"], content["names"], content["lost"]) == (1, "yolo", ["cat", "dog"], 53)
+    assert content["splits"]["train"]["images"] == 2
+    assert [one["name"] for one in content["splits"]["train"]["boxes"]] == ["cat", "dog"]
+    bad = [problem for problem in content["problems"] if problem["kind"] == "class out of range"]
+    assert [problem["line"] for problem in bad] == list(range(1, 54))
+    assert set(bad[0]) == {"kind", "place", "line", "found", "handling", "lost"}
+
+
+def test_a_recompressed_image_in_another_split_is_found(yolo_set: Path) -> None:
+    areas = np.random.default_rng(0).integers(0, 256, (11, 13, 3), dtype=np.uint8)
+    photo = cv2.resize(areas, (173, 131), interpolation=cv2.INTER_CUBIC)
+    (yolo_set / "images/val/c.png").unlink()
+    cv2.imwrite(str(yolo_set / "images/train/a.png"), photo)
+    cv2.imwrite(str(yolo_set / "images/val/c.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    (problem,) = (p for p in check_data(load_data(yolo_set)).problems if "duplicate" in p.kind)
+    assert problem.kind == "near-duplicate between splits"
+    assert problem.place == f"{yolo_set / 'images/val/c.jpg'} in val"
+    assert str(yolo_set / "images/train/a.png") in problem.found
+
+
+def test_the_phantom_class_of_roboflow_is_named(coco_file: Path) -> None:
+    content = json.loads(coco_file.read_text())
+    content["categories"].append({"id": 0, "name": "pets", "supercategory": "none"})
+    coco_file.write_text(json.dumps(content))
+    problems = check_data(load_data(coco_file)).problems
+    assert {p.kind: p.lost for p in problems} == {"no split": False, "phantom class": False}
+
+
+def test_labels_of_the_unrotated_photo_are_named(voc_set: Path, paint: Callable[[Path, int, int], Path]) -> None:
+    paint(voc_set / "JPEGImages/a.jpg", 20, 10)
+    (problem,) = (p for p in check_data(load_data(voc_set)).problems if p.kind == "wrong size in labels")
+    assert "EXIF" in problem.found
+
+
+@pytest.mark.parametrize(("label", "code"), [("0 .5 .5 .1 .1\n", 0), ("7 .5 .5 .1 .1\n", 1)])
+def test_the_exit_code_says_whether_something_is_lost(
+    yolo_set: Path, monkeypatch: pytest.MonkeyPatch, label: str, code: int
+) -> None:
+    monkeypatch.chdir(yolo_set)
+    (yolo_set / "labels/train/b.txt").write_text(label)
+    result = CliRunner().invoke(app, ["data", "check", str(yolo_set), "--json"])
+    assert result.exit_code == code
+    assert json.loads(result.stdout)["lost"] == code
+    assert not (yolo_set / "data_check.jpg").exists()
+
+
+def test_the_command_converts(voc_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path.with_name(f"{tmp_path.name}-new")
+    result = CliRunner().invoke(app, ["data", "convert", str(voc_set), str(folder), "--to", "coco"])
+    assert result.exit_code == 0, result.output
+    assert "train: 1 images, 2 boxes" in result.stdout
+    assert load_data(folder).format == "coco"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from regard.cli import attend, model, training, use
+from regard.cli import attend, data, model, training, use
 
 
 class _Commands(TyperGroup):
@@ -36,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Inspect data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Check and convert data sets.", no_args_is_help=True)
 
 app.command(rich_help_panel="Model")(model.summary)
 app.command(rich_help_panel="Model")(model.cost)
@@ -49,7 +49,8 @@ app.command("validate", hidden=True)(use.val)
 app.command(rich_help_panel="Data and training")(use.predict)
 app.command(rich_help_panel="Data and training")(use.export)
 app.command(rich_help_panel="Data and training")(attend.attend)
-data_app.command()(training.check)
+data_app.command()(data.check)
+data_app.command()(data.convert)
 app.command(rich_help_panel="Data and training")(training.demo)
 app.add_typer(data_app, name="data", rich_help_panel="Data and training")
 

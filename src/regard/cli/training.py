@@ -99,26 +99,3 @@ def demo(
     from regard.demo import run_demo
 
     run_demo(output)
-
-
-def check(
-    path: Annotated[
-        str,
-        typer.Argument(
-            help="YOLO data.yaml or its folder, a COCO .json, a Pascal VOC folder, or synthetic:context.",
-            show_default=False,
-        ),
-    ],
-    sheet: Annotated[Path, typer.Option(help="File for a contact sheet of labelled images.")] = Path("data_check.jpg"),
-) -> None:
-    """List the problems of a data set and how they are handled, and draw labelled images on one sheet."""
-    from regard.data.check import check_data
-    from regard.data.formats import load_data
-    from regard.system.terminal import plain_console
-    from regard.visualize.contact_sheet import check_suffix, write_contact_sheet
-
-    check_suffix(sheet)
-    data = load_data(path)
-    plain_console().print(check_data(data))
-    if write_contact_sheet(data, sheet):
-        print(f"contact sheet: {sheet}")

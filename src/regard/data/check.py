@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,15 +22,22 @@ from rich.text import Text
 from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.files import UNDIVIDED
 from regard.data.images import ImageFile, decode, exif_orientation
+from regard.data.similar import fingerprint, similar_groups
 from regard.errors import RegardError
+
+SCHEMA = 1
+"""Version of the JSON form of a report; fields may be added to it, but never change their meaning."""
+SHOWN = 20
+"""Problems of one kind that are printed."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Result of opening one image: a hash of its content ("" if it is unreadable) and its problems."""
+    """Result of opening one image: a hash of its content ("" if it is unreadable), its problems and its fingerprint."""
 
     digest: str
     problems: tuple[Problem, ...]
+    fingerprint: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class CheckReport:
 
     Attributes:
         source: the path or name that the user gave.
-        format: "yolo", "coco", "voc" or "synthetic".
+        format: name of the format, such as "yolo", "coco", "voc" or "labelme".
         names: class names, by class id.
         splits: size of each split.
         problems: all problems found, first of labels, then of images, then of the data set as a whole.
@@ -65,11 +73,38 @@ class CheckReport:
     splits: Mapping[str, SplitCounts]
     problems: tuple[Problem, ...]
 
+    @property
+    def lost(self) -> int:
+        """Number of problems by which something of the data set is not used: a box, an image or a label file."""
+        return sum(problem.lost for problem in self.problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that was found, for JSON: ``schema`` 1, described in docs/data.md."""
+        splits = {
+            name: {
+                "images": split.images,
+                "background": split.background,
+                "boxes": [
+                    {"class": class_id, "name": self.names[class_id], "count": count}
+                    for class_id, count in enumerate(split.boxes)
+                ],
+            }
+            for name, split in self.splits.items()
+        }
+        problems = [
+            {"kind": p.kind, "place": p.place, "line": p.line, "found": p.found, "handling": p.done, "lost": p.lost}
+            for p in self.problems
+        ]
+        head = {"schema": SCHEMA, "source": self.source, "format": self.format, "names": list(self.names)}
+        return {**head, "splits": splits, "lost": self.lost, "problems": problems}
+
     def __rich__(self) -> RenderableType:
+        lost = Text(f"{self.lost:,} problems lose something that the data set contains", style="red")
         return Group(
             Text(f"{self.source}: {self.format}, {len(self.names)} classes", style="bold"),
             self._counts_table(),
-            self._problems_table() if self.problems else Text("no problems found", style="green"),
+            *(self._problem_lists() if self.problems else [Text("no problems found", style="green")]),
+            *([lost] if self.lost else []),
         )
 
     def _counts_table(self) -> Table:
@@ -83,13 +118,18 @@ class CheckReport:
             table.add_row(Text(name), *(f"{split.boxes[class_id]:,}" for split in self.splits.values()))
         return table
 
-    def _problems_table(self) -> Table:
-        table = Table("problem", "count", "example", "handling")
-        for kind, count in Counter(problem.kind for problem in self.problems).most_common():
-            example = next(problem for problem in self.problems if problem.kind == kind)
-            shown = f"{self._inside(example.where)}: {self._inside(example.found)}"
-            table.add_row(Text(kind), f"{count:,}", Text(shown, overflow="fold"), Text(example.done))
-        return table
+    def _problem_lists(self) -> Iterator[RenderableType]:
+        """For each kind of problem how it is handled and where it is, one line each and at most ``SHOWN``."""
+        kinds = Counter((not problem.lost, problem.kind, problem.done) for problem in self.problems)
+        for (is_kept, kind, done), count in sorted(kinds.items(), key=lambda item: (item[0][0], -item[1])):
+            members = [p for p in self.problems if (not p.lost, p.kind, p.done) == (is_kept, kind, done)]
+            style = "bold" if is_kept else "bold red"
+            yield Text.assemble((f"\n{kind}", style), f": {count:,} ({done})", overflow="fold")
+            for problem in members[:SHOWN]:
+                place = "" if problem.place == self.source else f"{self._inside(problem.where)}: "
+                yield Text(f"  {place}{self._inside(problem.found)}", overflow="fold")
+            if count > SHOWN:
+                yield Text(f"  and {count - SHOWN:,} more; --json has all")
 
     def _inside(self, text: str) -> str:
         """Shorten the paths in ``text`` to the part inside the data set."""
@@ -133,7 +173,7 @@ def _image_problems(data: DetectionDataset) -> list[Problem]:
         inspections = list(pool.map(inspect_image, samples))
     problems += [problem for inspection in inspections for problem in inspection.problems]
     contents = zip((inspection.digest for inspection in inspections), samples, strict=True)
-    return problems + _duplicates(contents, first_split)
+    return problems + _duplicates(contents, first_split) + _near_duplicates(inspections, samples, first_split)
 
 
 def overlaps(data: DetectionDataset) -> list[Problem]:
@@ -165,6 +205,28 @@ def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str
     return problems
 
 
+def _near_duplicates(
+    inspections: Sequence[Inspection], samples: Sequence[Sample], splits: Mapping[str, str]
+) -> list[Problem]:
+    """Report each image that looks like one of an earlier split; equal files are reported as duplicates already."""
+    readable = [index for index, one in enumerate(inspections) if one.fingerprint is not None]
+    if len(readable) < 2 or len(set(splits.values())) < 2:
+        return []
+    groups = similar_groups(np.stack([fp for one in inspections if (fp := one.fingerprint) is not None]))
+    firsts: dict[int, dict[str, int]] = defaultdict(dict)
+    problems = []
+    for group, index in zip(groups.tolist(), readable, strict=True):
+        name = samples[index].image.name
+        split = splits[name]
+        firsts[group].setdefault(split, index)
+        other = next((first for of, first in firsts[group].items() if of != split), None)
+        if other is not None and inspections[other].digest != inspections[index].digest:
+            original = samples[other].image.name
+            found, done = f"looks like {original} in {splits[original]}", "both kept; scores may be too high"
+            problems.append(Problem("near-duplicate between splits", f"{name} in {split}", found, done))
+    return problems
+
+
 def set_problems(data: DetectionDataset) -> list[Problem]:
     """Report a missing val split, splits and classes without boxes, and class names that are there twice."""
     problems = []
@@ -180,7 +242,11 @@ def set_problems(data: DetectionDataset) -> list[Problem]:
             problems.append(Problem("repeated class name", data.source, f"{times} classes are {name!r}", "all kept"))
     for class_id, name in enumerate(data.names):
         absent = [split for split, count in counts.items() if not count.boxes[class_id]]
-        if absent:
+        is_first = class_id == 0 and len(data.names) > 1 and (data.category_ids or (1,))[0] == 0
+        if is_first and len(absent) == len(counts):
+            found = f"class 0, {name!r}, has no box: in exports of Roboflow it is the group of the others"
+            problems.append(Problem("phantom class", data.source, found, "kept, so that class ids do not change"))
+        elif absent:
             found = f"no box of {name!r} in {', '.join(absent)}"
             problems.append(Problem("class without boxes", data.source, found, "kept; its AP is left out of the mean"))
     return problems
@@ -190,13 +256,14 @@ def inspect_image(sample: Sample) -> Inspection:
     """Decode the image of a sample completely and compare its size with the labels."""
     image = sample.image
     if not isinstance(image, ImageFile):
-        return Inspection(_digest(image.read().tobytes()), ())
+        pixels = image.read()
+        return Inspection(_digest(pixels.tobytes()), (), fingerprint(pixels))
     try:
         pixels = image.read()
     except RegardError as error:
-        return Inspection("", (Problem("unreadable image", image.name, error.what, "training stops: remove it"),))
+        return Inspection("", (Problem("unreadable image", image.name, error.what, "image left out", lost=True),))
     problems = [*_encoding_problems(image), *_size_problems(pixels, sample)]
-    return Inspection(_digest(image.path.read_bytes()), tuple(problems))
+    return Inspection(_digest(image.path.read_bytes()), tuple(problems), fingerprint(pixels))
 
 
 def _digest(data: bytes) -> str:
@@ -207,7 +274,7 @@ def _encoding_problems(image: ImageFile) -> list[Problem]:
     problems = []
     orientation, fault = _pillow_check(image.path)
     if fault:
-        problems.append(Problem("damaged image", image.name, fault, "used as far as it can be decoded"))
+        problems.append(Problem("damaged image", image.name, fault, "used as far as it can be decoded", lost=True))
     if orientation != 1:
         done = "rotated upright; the labels must be for the upright image"
         problems.append(Problem("EXIF rotation", image.name, f"orientation {orientation}", done))
@@ -243,4 +310,6 @@ def _size_problems(pixels: NDArray[np.uint8], sample: Sample) -> list[Problem]:
         return []
     stated_height, stated_width = sample.labelled_size or (0, 0)
     found = f"{width} x {height}, but labelled as {stated_width} x {stated_height}"
+    if (stated_height, stated_width) == (width, height):
+        found += ", as if before its EXIF rotation: then the boxes are wrong"
     return [Problem("wrong size in labels", sample.image.name, found, "boxes kept as fractions of the labelled size")]
