@@ -3,10 +3,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from regard.data.dataset import Problem
+from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.formats import load_data
+from regard.data.images import ImageFile
 from regard.data.problems import drop_unreadable, problem_lines, report_problems
 from regard.errors import RegardError
 
@@ -46,3 +49,15 @@ def test_unreadable_images_are_left_out(yolo_set: Path) -> None:
     assert [sample.image.name[-5:] for sample in kept.splits["train"]] == ["a.png"]
     assert kept.splits["val"] == data.splits["val"]
     assert [(problem.kind, problem.lost) for problem in kept.problems] == [("unreadable image", True)]
+
+
+def test_boxes_of_unrotated_photos_are_found_by_the_stated_size(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((23, 37, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    Image.fromarray(np.zeros((23, 37, 3), np.uint8)).save(tmp_path / "b.jpg")
+    boxes, ids = np.array([[0.5, 0.5, 0.1, 0.1]]), np.array([0])
+    samples = tuple(Sample(ImageFile(tmp_path / f"{n}.jpg"), boxes, ids, 0, labelled_size=(23, 37)) for n in "ab")
+    data = drop_unreadable(DetectionDataset(("cat",), {"train": samples}, "voc", "pets"))
+    assert data.splits["train"] == samples
+    assert [(p.kind, Path(p.place).name) for p in data.problems] == [("labels of an unrotated image", "a.jpg")]

@@ -13,6 +13,8 @@ from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.images import image_size
 from regard.errors import RegardError
 
+UNREADABLE = "unreadable image"
+
 log = logging.getLogger("regard.data")
 
 
@@ -54,13 +56,17 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
 
 
 def drop_unreadable(data: DetectionDataset) -> DetectionDataset:
-    """Leave out the images that cannot be opened and record each as a problem; only their headers are read."""
+    """Leave out the images that cannot be opened and record each as a problem; only their headers are read.
+
+    Boxes that were drawn before an image was rotated by its EXIF orientation, as the size in their file shows, are
+    recorded, too.
+    """
     unique = {sample.image.name: sample for samples in data.splits.values() for sample in samples}
     with ThreadPoolExecutor() as pool:
         found = [problem for problem in pool.map(_open, unique.values()) if problem]
     if not found:
         return data
-    names = {problem.place for problem in found}
+    names = {problem.place for problem in found if problem.kind == UNREADABLE}
     kept: dict[int, tuple[Sample, ...]] = {}
     for samples in data.splits.values():
         if id(samples) not in kept:  # train and val may be the same samples
@@ -71,7 +77,12 @@ def drop_unreadable(data: DetectionDataset) -> DetectionDataset:
 
 def _open(sample: Sample) -> Problem | None:
     try:
-        image_size(sample.image)
+        height, width = image_size(sample.image)
     except RegardError as error:
-        return Problem("unreadable image", sample.image.name, error.what, "image left out", lost=True)
+        return Problem(UNREADABLE, sample.image.name, error.what, "image left out", lost=True)
+    if sample.labelled_size == (width, height) and width != height:
+        found = f"{width} x {height} upright, but labelled as {height} x {width}, before its rotation"
+        return Problem(
+            "labels of an unrotated image", sample.image.name, found, "boxes are wrong: label it again", lost=True
+        )
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -70,12 +71,13 @@ def calibrate(full: Predictor, lower: Predictor, data: str, imgsz: int) -> Calib
         RegardError: the data cannot be read, or have no class in common with the detector.
     """
     from regard.data.formats import load_data
+    from regard.data.problems import drop_unreadable
     from regard.data.validation import ValidationLoader
     from regard.evaluation.run import evaluate
 
     loaded = load_data(data)
     split = next(name for name in SPLITS if loaded.splits.get(name))
-    records = loaded.splits[split]
+    records = drop_unreadable(replace(loaded, splits={split: loaded.splits[split]})).splits[split]
     ap = []
     for predictor in (full, lower):
         loader = ValidationLoader(records, imgsz=imgsz, batch=1, workers=0, stride=predictor.max_stride)
