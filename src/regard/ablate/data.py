@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from regard.data.images import ImageFile, image_size
 from regard.data.loader import TrainLoader
 from regard.errors import RegardError
 from regard.evaluation.matching import match_classes, weighted_ap
+from regard.system.loaders import read_json
 from regard.training.run import fingerprint
 from regard.types import Detections
 
@@ -135,9 +135,9 @@ def read_detections(run: RunRecord, sizes: Sequence[tuple[int, int]], names: Seq
     """
     file = run.folder / VAL
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
+        entries = read_json(file)
         rows = np.array([(e["image_id"], e["category_id"], e["score"], *e["bbox"]) for e in entries], dtype=np.float64)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise RegardError(
             f"the detections cannot be read ({error})", file=file, expected="a COCO results file"
         ) from error

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from regard.config import Option, Recipe, Settings, TrainSettings, checked, find_recipe
@@ -302,13 +301,16 @@ def _parse_edit(part: str, whole: str) -> Edit:
 
 
 def _option(text: str, whole: str) -> tuple[str, Any]:
+    from regard.system.loaders import parse_yaml
+
     name, equals, value = (piece.strip() for piece in text.partition("="))
     if not equals or not name.isidentifier():
         raise RegardError(f"{whole!r}: {text.strip()!r} is not an option", expected="name=value, such as reduction=8")
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RegardError(f"{whole!r}: {value!r} cannot be read", expected="a number, word or [list]") from error
+        return name, parse_yaml(value, None)[0]
+    except RegardError as error:
+        what = f"{whole!r:.200}: {value!r:.80} cannot be read ({error.what:.80})"
+        raise RegardError(what, expected="a number, word or [list]") from error
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -26,6 +26,7 @@ from regard.ablate.folder import JOB, VAL, CostRecord, RunRecord, StudyRecord, V
 from regard.ablate.hardware import Hardware
 from regard.data.dataset import Sample
 from regard.errors import RegardError
+from regard.system.loaders import read_json as read_json_file
 from regard.training.folder import RunFolder
 
 
@@ -182,7 +183,7 @@ class Experiment:
         Returns:
             (draws,) the metric, by default the weighted mean of numbers.
         """
-        values = np.asarray(json.loads((run.folder / VAL).read_text(encoding="utf-8")))
+        values = np.asarray(read_json_file(run.folder / VAL))
         if values.ndim != 1 or values.dtype.kind not in "iuf":
             return None
         return np.asarray(weights @ values / weights.sum(axis=1), dtype=np.float64)

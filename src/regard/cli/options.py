@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from regard.config.commands import IMAGE_SIZE_HELP
 from regard.errors import RegardError
@@ -136,15 +135,15 @@ def options_of(pairs: Sequence[str] | None, flag: str = "--arg", example: str = 
     Raises:
         RegardError: no ``=``, or not a value.
     """
+    from regard.system.loaders import parse_yaml
+
     options = {}
     for pair in pairs or ():
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise RegardError(f"{flag} {pair!r} is not an option", expected=f"name=value, as in {flag} {example}")
         try:
-            options[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise RegardError(
-                f"{flag} {pair!r}: the value cannot be read", expected="a number, word or [list]"
-            ) from error
+            options[name] = parse_yaml(text, None)[0]
+        except RegardError as error:
+            raise RegardError(f"{flag} {pair!r:.200}: {error.what}", expected="a number, word or [list]") from error
     return options

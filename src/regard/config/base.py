@@ -140,9 +140,13 @@ def range_of(field: FieldInfo) -> str:
         return "one of " + ", ".join(map(str, get_args(kind)))
     bounds: dict[type, Any] = {type(b): getattr(b, name) for b in field.metadata for name in BOUNDS if hasattr(b, name)}
     if Ge in bounds and Le in bounds:
-        return f"{bounds[Ge]:g} to {bounds[Le]:g}"
+        return f"{_number(bounds[Ge])} to {_number(bounds[Le])}"
     words = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below", MinLen: "at least"}
-    return ", ".join(f"{words[kind]} {value:g}" for kind, value in bounds.items())
+    return ", ".join(f"{words[kind]} {_number(value)}" for kind, value in bounds.items())
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def default_text(field: FieldInfo) -> str:

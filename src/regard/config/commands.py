@@ -14,10 +14,14 @@ from regard.config.recipe import DEFAULT_RECIPE, Recipe
 IMGSZ = 640
 """Side of the network's input in pixels."""
 
+MOST_SIDE, MOST_BATCH, MOST_WORKERS, MOST_EPOCHS, MOST_DETECTIONS = 2**14, 2**16, 1024, 1_000_000, 100_000
+MOST_SEED = 2**32 - 1
+"""Largest values of settings: beyond any use, but within what a machine survives."""
+
 DEVICE = "auto"
 IMAGE_SIZE_HELP = "Size of the network's input, in pixels"
 
-ImageSize = Annotated[int, Field(ge=1, description=IMAGE_SIZE_HELP), Option(flags=("--imgsz", "--img"))]
+ImageSize = Annotated[int, Field(ge=1, le=MOST_SIDE, description=IMAGE_SIZE_HELP), Option(flags=("--imgsz", "--img"))]
 Classes = Annotated[
     tuple[str, ...], Field(description="Classes to keep, by name or index, as in person,car or 0,2; empty keeps all")
 ]
@@ -33,7 +37,7 @@ Iou = Annotated[
     Field(ge=0, le=1, description="IoU above which NMS drops the box with the lower score"),
     Option(flags=("--iou", "--iou-thres")),
 ]
-MaxDet = Annotated[int, Field(ge=1, description="Largest number of detections per image")]
+MaxDet = Annotated[int, Field(ge=1, le=MOST_DETECTIONS, description="Largest number of detections per image")]
 MultiLabel = Annotated[bool, Field(description="Make a separate detection for every class above the threshold")]
 ClassIndices = Annotated[tuple[int, ...], Field(description="Indices of the classes to keep; empty keeps all")]
 
@@ -85,8 +89,8 @@ class ValSettings(ModelSettings, Thresholds):
     """A measurement by the COCO protocol, with YOLOv5's settings for it."""
 
     split: str = Field("val", description="Split of the data set: train, val or test")
-    batch: int = Field(16, ge=1, description="Number of images per batch; 1 pads least")
-    workers: int = Field(0, ge=0, description="Number of additional threads that read images")
+    batch: int = Field(16, ge=1, le=MOST_BATCH, description="Number of images per batch; 1 pads least")
+    workers: int = Field(0, ge=0, le=MOST_WORKERS, description="Number of additional threads that read images")
     rect: bool = Field(True, description="Pad each batch only as much as necessary")
     single_cls: SingleClass = False
     classes: Classes = ()
@@ -101,7 +105,7 @@ class ValSettings(ModelSettings, Thresholds):
 class PredictSettings(ModelSettings, Thresholds):
     """A detection in images or videos."""
 
-    batch: int = Field(1, ge=1, description="Number of images of equal size per batch")
+    batch: int = Field(1, ge=1, le=MOST_BATCH, description="Number of images of equal size per batch")
     classes: Classes = ()
 
 
@@ -138,18 +142,18 @@ class TrainSettings(Settings):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    epochs: int = Field(100, ge=1, description="Number of passes over the training images")
-    batch: int = Field(16, ge=1, description="Number of images per step, over all processes")
+    epochs: int = Field(100, ge=1, le=MOST_EPOCHS, description="Number of passes over the training images")
+    batch: int = Field(16, ge=1, le=MOST_BATCH, description="Number of images per step, over all processes")
     imgsz: Annotated[ImageSize, Field(ge=32)] = IMGSZ
-    seed: int = Field(0, ge=0, description="Seed of all random choices; the same seed gives the same run")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of all random choices; the same seed gives the same run")
     device: str = Field(DEVICE, description="Device: auto, cpu, cuda, cuda:1 or mps")
-    devices: int = Field(1, ge=1, description="Number of processes, each on its own device (DDP)")
+    devices: int = Field(1, ge=1, le=MOST_WORKERS, description="Number of processes, each on its own device (DDP)")
     precision: Literal["32", "bf16", "fp16", "auto"] = Field(
         "auto",
         description="Precision of the network; the loss is always computed in float32. auto: bfloat16 where the "
         "hardware supports it",
     )
-    workers: int = Field(2, ge=0, description="Number of processes that load images")
+    workers: int = Field(2, ge=0, le=MOST_WORKERS, description="Number of processes that load images")
     cache: Literal["auto", "none", "ram", "disk"] = Field(
         "auto",
         description="Where to keep images decoded and resized: in ram, or on disk in the folder image-cache next to "
@@ -168,9 +172,9 @@ class TrainSettings(Settings):
     val_fraction: float = Field(
         0.2, gt=0, lt=1, description="Fraction of the images that are validated on, for data that name no val split"
     )
-    split_seed: int = Field(0, ge=0, description="Seed of the choice of these images")
+    split_seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of the choice of these images")
     first_class: FirstClass = 0
-    val_every: int = Field(1, ge=1, description="Number of epochs between validations")
+    val_every: int = Field(1, ge=1, le=MOST_EPOCHS, description="Number of epochs between validations")
     plots: bool = Field(True, description="Draw labelled batches, predictions and curves")
     recipe: Annotated[Recipe, BeforeValidator(_recipe), Option(flags=("--recipe", "--hyp"))] = Field(
         DEFAULT_RECIPE, description="Recipe: default, yolov5, or a YOLOv5 hyp.yaml"

@@ -177,6 +177,8 @@ def _header_size(path: Path) -> tuple[int, int] | None:
     """Read the upright size from the header; None if only decoding determines it reliably."""
     from PIL import Image  # not at the top: prediction reads no headers
 
+    if not is_file(path):  # a pipe would be waited for
+        return None
     try:
         with Image.open(path) as header:
             orientation = exif_orientation(header)

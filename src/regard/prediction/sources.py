@@ -155,6 +155,8 @@ def _nothing_there(name: str) -> RegardError:
 
 
 def _video_frames(path: Path) -> Iterator[Frame]:
+    if not is_file(path):  # FFmpeg would wait for a pipe
+        raise RegardError("cannot be read", file=path, expected="a file")
     number = 0
     with _opened(path) as video:
         stated = video.get(cv2.CAP_PROP_FPS)

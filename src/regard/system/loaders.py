@@ -67,6 +67,17 @@ def read_bytes(file: Path, most: int) -> bytes:
     return data
 
 
+def read_start(file: Path, count: int) -> bytes:
+    """Read the first ``count`` bytes of a regular file; none of what is missing, a pipe, a device, or unreadable."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return b""
+        with file.open("rb") as content:
+            return content.read(count)
+    except (OSError, ValueError):
+        return b""
+
+
 def read_text(file: Path, most: int = MOST_TEXT) -> str:
     """Read a text file in UTF-8, or in UTF-16 with the byte order mark that Windows writes; the mark is dropped.
 

@@ -20,6 +20,9 @@ from regard.weights.paths import missing_file
 
 EXPECTED = "a checkpoint in the format of torch.save since torch 1.6 (a zip archive)"
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+PICKLE = "data.pkl"
+MOST_PICKLE, MOST_MEMBERS = 16 * 2**20, 100_000
+"""Bytes of the pickle, which becomes objects of fifty times its size, and number of tensors and other members."""
 SIGNATURES = (
     (b"\x80", "a bare pickle, not a torch checkpoint"),
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
@@ -52,6 +55,9 @@ class TorchArchive:
             RegardError: the member is missing or damaged.
         """
         info = self.members.get(f"{self.folder}/{name}")
+        if info is not None and name == PICKLE and info.file_size > MOST_PICKLE:
+            what = f"the pickle in it has {info.file_size:,} bytes"
+            raise RegardError(what, file=self.path, expected=f"at most {MOST_PICKLE:,}")
         if info is None:
             raise RegardError(f"the archive has no member {name!r}", file=self.path, expected=EXPECTED)
         try:
@@ -110,6 +116,8 @@ def _remedy(head: bytes) -> str | None:
 def _checked_members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
     infos = archive.infolist()
     members = {info.filename: info for info in infos}
+    if len(infos) > MOST_MEMBERS:
+        raise RegardError(f"an archive of {len(infos):,} members", file=path, expected=f"at most {MOST_MEMBERS:,}")
     if len(members) < len(infos):
         raise _damaged(path, "two members have the same name")
     if any(info.compress_type != ZIP_STORED for info in infos):

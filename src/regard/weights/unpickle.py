@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError
-from regard.weights.archive import EXPECTED, TorchArchive, open_archive
+from regard.weights.archive import EXPECTED, PICKLE, TorchArchive, open_archive
 from regard.weights.inert import BUILDERS, UNNAMED, GlobalName, Record, Storage, checked_key
 
 MAX_DEPTH = 500
@@ -49,7 +49,7 @@ def read_pickle(path: Path) -> object:
     with open_archive(path) as archive:
         if f"{archive.folder}/byteorder" in archive.members and archive.read("byteorder") != b"little":
             raise RegardError("a checkpoint from a big-endian machine", file=path, expected="little-endian numbers")
-        pickle = archive.read("data.pkl")
+        pickle = archive.read(PICKLE)
         try:
             value = _Machine(archive, len(pickle)).run(pickle)
             _check_depth(value)

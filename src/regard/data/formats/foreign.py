@@ -17,6 +17,7 @@ from regard.data.formats.assemble import Entry, assemble
 from regard.data.formats.reading import Reading, class_list
 from regard.errors import RegardError
 from regard.system.files import is_file, is_folder
+from regard.system.loaders import read_start
 
 EXPECTED = (
     "labels of another tool: labelme, VIA, Label Studio, CVAT, CreateML, Supervisely, CSV, DOTA, KITTI and others"
@@ -193,9 +194,4 @@ def _first_filled(files: list[Path]) -> Iterator[Path]:
 def _matches(form: Foreign, file: Path) -> bool:
     if file.suffix.lower() != form.suffix:
         return False
-    try:
-        with file.open("rb") as content:
-            text = content.read(MOST_SNIFFED).decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
-    except OSError:
-        return False
-    return form.matches(text)
+    return form.matches(read_start(file, MOST_SNIFFED).decode("utf-8-sig", errors="replace").replace("\r\n", "\n"))

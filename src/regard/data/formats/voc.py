@@ -19,7 +19,7 @@ from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import files_below
 from regard.errors import RegardError, nearest
 from regard.system.files import is_file, is_folder
-from regard.system.loaders import read_text, read_xml
+from regard.system.loaders import read_start, read_text, read_xml
 
 EXPECTED = "a folder with XML files of boxes (VOC)"
 NAME_FILES = ("classes.txt", "labels.txt")
@@ -43,11 +43,7 @@ def recognise(source: str) -> bool:
 
 
 def _is_annotation(file: Path) -> bool:
-    try:
-        with file.open("rb") as content:
-            return _ROOT.search(content.read(1000).replace(b"\0", b"")) is not None
-    except OSError:
-        return False
+    return _ROOT.search(read_start(file, 1000).replace(b"\0", b"")) is not None
 
 
 def read(source: str | Path) -> DetectionDataset:
