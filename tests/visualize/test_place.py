@@ -8,7 +8,8 @@ import pytest
 from regard.data.letterbox import letterbox
 from regard.errors import RegardError
 from regard.types import LetterboxTransform
-from regard.visualize.attend import cell_at, check_point, map_edges
+from regard.visualize.attend import cell_at, check_point
+from regard.visualize.attention_figure import map_edges
 
 POINTS = ((0, 0), (52, 36), (30, 21), (7, 31), (44, 3))
 

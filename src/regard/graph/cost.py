@@ -6,14 +6,17 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError
-from regard.graph.detector import Detector
 from regard.nn.capture import attention_modules
 from regard.nn.counter import Cost, Counter, hooked
+
+if TYPE_CHECKING:  # a detector makes its summary, with these costs, by a method
+    from regard.graph.detector import Detector
 
 Shapes = tuple[tuple[int, ...], ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
@@ -14,11 +14,13 @@ from torch import nn
 
 from regard.config import IMGSZ
 from regard.graph.cost import RowCost, row_costs
-from regard.graph.detector import Detector
 from regard.graph.dialects.yolov5 import integer_sources
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.gate import Gated
 from regard.system.terminal import plain_console
+
+if TYPE_CHECKING:  # a detector makes its summary by a method
+    from regard.graph.detector import Detector
 
 
 @dataclass(frozen=True)

@@ -189,16 +189,6 @@ def cell_at(
     return min(max(row, 0), map_size[0] - 1), min(max(column, 0), map_size[1] - 1)
 
 
-def map_edges(placement: LetterboxTransform, input_size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Compute the edges of all maps: left, right, bottom, top in pixels of the original image.
-
-    Maps cover the whole input, so the edges are outside the image where it was padded.
-    """
-    (scale_x, scale_y), (left, top) = placement.scale, placement.pad
-    height, width = input_size
-    return -left / scale_x, (width - left) / scale_x, (height - top) / scale_y, -top / scale_y
-
-
 def _attention_map(
     model: Detector, images: Tensor, name: str, query: Point, placement: LetterboxTransform
 ) -> AttentionMap:

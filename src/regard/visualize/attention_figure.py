@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import patheffects
@@ -18,10 +18,12 @@ from matplotlib.ticker import FuncFormatter, LinearLocator
 from numpy.typing import NDArray
 
 from regard.errors import RegardError
-from regard.types import AttentionMap
-from regard.visualize.attend import View, map_edges
+from regard.types import AttentionMap, LetterboxTransform
 from regard.visualize.gradient import GradientMap
 from regard.visualize.plots import BLUE, INK, saved_figure
+
+if TYPE_CHECKING:  # a view saves its figure by a method
+    from regard.visualize.attend import View
 
 COLOURS = "viridis"
 OPACITY = 0.75
@@ -88,6 +90,16 @@ def panels_of(found: AttentionMap | GradientMap) -> list[Panel]:
         return [_weights("weights of the query", heads[0])]
     each = [_weights(f"head {i}", head) for i, head in enumerate(heads, start=1)]
     return [_weights(f"mean of {len(heads)} heads", heads.mean(0)), *each]
+
+
+def map_edges(placement: LetterboxTransform, input_size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Compute the edges of all maps: left, right, bottom, top in pixels of the original image.
+
+    Maps cover the whole input, so the edges are outside the image where it was padded.
+    """
+    (scale_x, scale_y), (left, top) = placement.scale, placement.pad
+    height, width = input_size
+    return -left / scale_x, (width - left) / scale_x, (height - top) / scale_y, -top / scale_y
 
 
 def draw_map(axes: Any, view: View, panel: Panel) -> Any:
