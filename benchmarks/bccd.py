@@ -31,7 +31,7 @@ import regard
 from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
 from regard.data.images import image_size
-from regard.evaluation.score import score
+from regard.evaluation.metrics import score
 from regard.types import Detections
 
 SPLITS = ("val", "test")

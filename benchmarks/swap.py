@@ -36,8 +36,7 @@ from regard.errors import RegardError
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
-from regard.profiling.advice import NOT_A_VARIANT
-from regard.profiling.bound import without_mixing
+from regard.profiling.advice import NOT_A_VARIANT, without_mixing
 from regard.profiling.latency import clock, latencies_in_turn
 from regard.system.resources import available_memory
 

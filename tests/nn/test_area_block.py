@@ -7,7 +7,7 @@ import torch
 
 import regard
 from regard.errors import RegardError
-from regard.nn.area_block import A2C2f
+from regard.nn.attentive_blocks import A2C2f
 from regard.nn.capture import attention_modules
 
 

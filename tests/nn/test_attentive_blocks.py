@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.func import functional_call
 
-from regard.nn.area_block import A2C2f
+from regard.nn.attentive_blocks import C2PSA, A2C2f
 from regard.nn.c3_attention import C3Attention
-from regard.nn.partial import C2PSA
 
 BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "C2PSA": lambda: C2PSA(16, num_heads=2),

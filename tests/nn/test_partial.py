@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 import regard
 from regard.errors import RegardError
+from regard.nn.attentive_blocks import C2PSA, HalfKeyAttention
 from regard.nn.capture import attention_modules
-from regard.nn.partial import C2PSA, HalfKeyAttention
 
 
 def test_the_attention_by_torch() -> None:

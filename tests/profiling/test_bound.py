@@ -8,7 +8,7 @@ from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.nn.counter import WithoutMixing
 from regard.nn.gate import Gated
-from regard.profiling.bound import bounds, without_mixing
+from regard.profiling.advice import bounds, without_mixing
 from regard.profiling.latency import latencies_in_turn, row_latencies
 
 SIZE = 64

@@ -6,8 +6,7 @@ import torch
 import regard
 from regard.errors import RegardError
 from regard.profiling import fit
-from regard.profiling.fit import check_attention_fits
-from regard.profiling.memory import LiveBytes, available_bytes, row_peaks
+from regard.profiling.memory import LiveBytes, available_bytes, check_attention_fits, row_peaks
 
 CPU = torch.device("cpu")
 

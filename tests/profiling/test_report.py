@@ -11,8 +11,7 @@ from regard.graph.cost import attention_costs, row_costs
 from regard.graph.read import parse_spec
 from regard.nn.attention import ATTENTION
 from regard.nn.counter import count_on_map
-from regard.profiling.advice import WORTH_IT, Variant, advise, variants_for
-from regard.profiling.bound import Bound
+from regard.profiling.advice import WORTH_IT, Bound, Variant, advise, variants_for
 
 
 def test_a_swap_that_cannot_matter_is_called_not_worth_it() -> None:

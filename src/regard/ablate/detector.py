@@ -28,7 +28,7 @@ from regard.evaluation.metrics import HEADLINE
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerSpec
-from regard.profiling.bound import bounds
+from regard.profiling.advice import bounds
 from regard.profiling.latency import latencies_in_turn
 from regard.profiling.memory import LiveBytes
 from regard.system.scratch import scratch_folder

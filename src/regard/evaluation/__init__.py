@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
-from regard.evaluation.metrics import ClassMetrics, Curves, Metrics, Speed
+from regard.evaluation.metrics import ClassMetrics, Curves, Metrics, Speed, score
 from regard.evaluation.run import detect, evaluate, validate
-from regard.evaluation.score import score
 
 __all__ = [
     "ClassMetrics",

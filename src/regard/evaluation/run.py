@@ -20,8 +20,7 @@ from regard.data.validation import ValidationLoader
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
-from regard.evaluation.metrics import Metrics, Speed
-from regard.evaluation.score import score
+from regard.evaluation.metrics import Metrics, Speed, score
 from regard.geometry.nms import suppress, warn_of_nms_inside
 from regard.system.prefetch import prefetch
 from regard.types import Detections, LetterboxedBatch, Predictor

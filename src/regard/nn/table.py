@@ -7,15 +7,14 @@ from types import MappingProxyType
 
 from torch import nn
 
-from regard.nn.area_block import A2C2f
 from regard.nn.attention import ATTENTION
+from regard.nn.attentive_blocks import C2PSA, A2C2f
 from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
 from regard.nn.c3_attention import C3Attention
 from regard.nn.conv import Concat, Conv, Focus
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
 from regard.nn.heads import HEADS
 from regard.nn.multi_scale import MultiScaleDeformable
-from regard.nn.partial import C2PSA
 from regard.nn.residual import ResidualConvolutions
 from regard.nn.transformer import C3TR
 

@@ -20,8 +20,7 @@ from regard.graph.detector import Detector
 from regard.nn.c3_attention import C3Attention
 from regard.nn.capture import is_attention
 from regard.nn.gate import Gated
-from regard.profiling.advice import Variant, advise, variants_for
-from regard.profiling.bound import Bound, bounds
+from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
 from regard.system.terminal import plain_console

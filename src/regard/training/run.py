@@ -23,7 +23,7 @@ from regard.errors import RegardError
 from regard.evaluation import Metrics, evaluate
 from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
-from regard.profiling.fit import check_attention_fits
+from regard.profiling.memory import check_attention_fits
 from regard.system.device import choose_device
 from regard.system.files import is_file, is_there
 from regard.system.resources import available_cores
