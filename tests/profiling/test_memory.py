@@ -5,7 +5,7 @@ import torch
 
 import regard
 from regard.errors import RegardError
-from regard.profiling import fit
+from regard.profiling import memory
 from regard.profiling.memory import LiveBytes, available_bytes, check_attention_fits, row_peaks
 
 CPU = torch.device("cpu")
@@ -62,15 +62,15 @@ def test_attention_that_cannot_fit_is_rejected_with_what_to_use(
 ) -> None:
     model = regard.insert(regard.load("yolov5n"), module, after="p3", options=options)
     needed = 7 * 4 * 1600**2 * 4  # 7 images, weights of 4 heads, N^2, float32
-    monkeypatch.setattr(fit, "available_bytes", lambda _: needed)
+    monkeypatch.setattr(memory, "available_bytes", lambda _: needed)
     with pytest.raises(RegardError) as caught:
         check_attention_fits(model, 320, 7, CPU)
     assert name in str(caught.value)
     assert "in their place, or a smaller --imgsz or --batch" in str(caught.value)
-    monkeypatch.setattr(fit, "available_bytes", lambda _: 2 * needed)
+    monkeypatch.setattr(memory, "available_bytes", lambda _: 2 * needed)
     check_attention_fits(model, 320, 7, CPU)
 
 
 def test_a_model_without_attention_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "available_bytes", lambda _: 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda _: 0)
     check_attention_fits(regard.load("yolov5n"), 320, 7, CPU)
