@@ -38,9 +38,16 @@ def test_resized_and_recompressed_images_are_found_and_others_are_not(draw: Call
     assert similar_groups(prints).tolist() == [0, 1, 2, 0, 1, 2]
 
 
+def test_colours_count() -> None:
+    red, blue = np.full((2, 131, 173, 3), 110, dtype=np.uint8)
+    red[17:83, 31:97] = 230, 57, 89
+    blue[17:83, 31:97] = 57, 113, 230  # as bright
+    assert similar_pairs(np.stack([fingerprint(red), fingerprint(blue)])).tolist() == []
+
+
 def test_pairs_connect_what_a_slow_comparison_connects() -> None:
     generator = np.random.default_rng(7)
-    prints = generator.integers(0, 256, (23, 264), dtype=np.uint8).repeat(9, axis=0)
+    prints = generator.integers(0, 256, (23, 776), dtype=np.uint8).repeat(9, axis=0)
     flipped = generator.integers(0, 64, (len(prints), MOST_BITS))
     bits = np.unpackbits(prints[:, :8], axis=1)
     np.put_along_axis(bits, flipped, 1 - np.take_along_axis(bits, flipped, axis=1), axis=1)
@@ -57,5 +64,5 @@ def test_pairs_connect_what_a_slow_comparison_connects() -> None:
 
 
 def test_no_images_have_no_pairs() -> None:
-    assert similar_pairs(np.zeros((0, 264), dtype=np.uint8)).shape == (0, 2)
-    assert similar_groups(np.zeros((1, 264), dtype=np.uint8)).tolist() == [0]
+    assert similar_pairs(np.zeros((0, 776), dtype=np.uint8)).shape == (0, 2)
+    assert similar_groups(np.zeros((1, 776), dtype=np.uint8)).tolist() == [0]

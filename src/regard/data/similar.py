@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 MOST_BITS = 5
 """Bits of 64 in which the hashes of two near-duplicates may differ."""
 MOST_LEVELS = 4.0
-"""Mean difference of their thumbnails, in gray levels of 255."""
+"""Mean difference of their thumbnails, in levels of 255."""
 
 _BANDS = ((0, 11), (11, 11), (22, 11), (33, 11), (44, 10), (54, 10))
 """First bit and number of bits: one band more than bits may differ, so near-duplicates agree in at least one."""
@@ -21,19 +21,20 @@ _ROWS = 1024
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Difference hash (8 bytes: whether each of 8 x 8 areas is clearly brighter
-    than its left neighbour) and 16 x 16 thumbnail.
+    """Compute a difference hash and a 16 x 16 thumbnail.
+
+    The hash has 64 bits: whether each of 8 x 8 areas is clearly brighter than its left neighbour.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
 
     Returns:
-        (264,) uint8.
+        (776,) uint8, the hash first.
     """
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     areas = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA)
     brighter = areas[:, 1:].astype(np.int16) - areas[:, :-1] > _NOISE
-    thumbnail = cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    thumbnail = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     return np.concatenate([np.packbits(brighter), thumbnail.reshape(-1)]).astype(np.uint8)
 
 
@@ -44,7 +45,7 @@ def similar_pairs(fingerprints: NDArray[np.uint8]) -> NDArray[np.int64]:
     each is paired with the first one only, so many frames of one scene do not take quadratic time.
 
     Args:
-        fingerprints: (N, 264) uint8.
+        fingerprints: (N, 776) uint8.
 
     Returns:
         (P, 2) int64, the smaller index first, sorted.
@@ -104,7 +105,7 @@ def similar_groups(fingerprints: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Number the groups of near-duplicates: images that are connected by pairs have the same number (N,).
 
     Example:
-        >>> similar_groups(np.zeros((3, 264), dtype=np.uint8)).tolist()
+        >>> similar_groups(np.zeros((3, 776), dtype=np.uint8)).tolist()
         [0, 0, 0]
     """
     from scipy.sparse import coo_array
