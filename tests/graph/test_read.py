@@ -190,6 +190,7 @@ def _error_of(text: str) -> RegardError | None:
     return None
 
 
+@pytest.mark.filterwarnings("ignore::regard.errors.RegardWarning")
 def test_mutations_of_a_stock_file_never_end_in_another_exception() -> None:
     draw = random.Random(0)
     native = read_spec("yolov5n").to_yaml()

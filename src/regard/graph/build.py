@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from regard.errors import RegardError, nearest
 from regard.graph.bind import Binding, bind, positional_form
 from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
-from regard.graph.lint import check_levels, check_references, raise_or_warn
+from regard.graph.lint import WiringError, check_levels, check_wiring, raise_or_warn, with_anchors_in_order
 from regard.graph.signature import Signature, signature_of
 from regard.graph.spec import IMAGE, LayerInfo, LayerSpec, ModelSpec
 from regard.graph.user_modules import explain
@@ -34,6 +36,10 @@ MOST_MAPS = 2**29
 """Number of values of the outputs of all rows on that image."""
 
 
+class SizeMismatchError(RegardError):
+    """Maps of different sizes are combined."""
+
+
 @dataclass(frozen=True)
 class Built:
     """One layer, the facts measured, and its output for the probe image."""
@@ -41,6 +47,41 @@ class Built:
     layer: nn.Module
     info: LayerInfo
     output: Tensor | list[Tensor]
+
+
+def check(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]] | None = None) -> list[WiringError]:
+    """Find wiring errors, with the rows that correct them, and what is unusual; see `regard.graph.lint`.
+
+    Raises:
+        RegardError: a layer cannot be built, for another reason than its wiring.
+
+    Example:
+        >>> from regard.graph.read import read_spec
+        >>> check(read_spec("yolov5n-se"))
+        []
+    """
+    return _checked(spec, dict(modules or {}))[1]
+
+
+def _checked(
+    spec: ModelSpec, modules: Mapping[str, type[nn.Module]]
+) -> tuple[tuple[ModelSpec, list[nn.Module]] | SizeMismatchError, list[WiringError]]:
+    """Build a graph, or say why maps do not fit together, and check its wiring."""
+    if not spec.layers:
+        raise RegardError(
+            "there are no rows", file=spec.file, expected="rows in backbone and head, a detection head as the last"
+        )
+    built: tuple[ModelSpec, list[nn.Module]] | SizeMismatchError
+    try:
+        built = spec, layers = _build_rows(spec, modules)
+    except SizeMismatchError as error:
+        with torch.random.fork_rng(devices=[]):
+            built, (spec, layers) = error, _build_rows(spec, modules, resize=True)
+    found = check_wiring(spec, partial(_measured, modules=modules))
+    head = layers[-1]
+    if isinstance(head, Head) and all(finding.note for finding in found):
+        found += check_levels(spec, head)
+    return built, found
 
 
 def build(
@@ -69,24 +110,12 @@ def build(
         ((16,), 64)
     """
     modules = dict(modules or {})
-    raise_or_warn(check_references(spec), spec, allow=allow_miswired)
-    outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
-    if not spec.layers:
-        raise RegardError(
-            "there are no rows", file=spec.file, expected="rows in backbone and head, a detection head as the last"
-        )
-    layers: list[nn.Module] = []
-    info: dict[str, LayerInfo] = {}
-    _check_blocks(spec)
-    with Bounded():
-        for row in spec.layers:
-            built = _build_row(row, spec, [outputs[name] for name in row.inputs], modules)
-            layers.append(built.layer)
-            info[row.name], outputs[row.name] = built.info, built.output
-            _check_maps(row, spec, outputs)
-    head = _head_of(spec, layers[-1])
-    spec = replace(spec, info=info)
-    raise_or_warn(check_levels(spec, head), spec, allow=allow_miswired)
+    built, found = _checked(spec, modules)
+    raise_or_warn(found, spec, allow=allow_miswired)
+    if isinstance(built, RegardError):
+        raise built
+    spec, layers = built
+    _head_of(spec, layers[-1])
     used = {row.module: modules[row.module] for row in spec.layers if row.module in modules}
     return Detector(spec, layers, _class_names(spec, names), used).eval()
 
@@ -143,6 +172,47 @@ def _class_names(spec: ModelSpec, names: Mapping[int, str] | None) -> dict[int, 
     return names
 
 
+def _build_rows(
+    spec: ModelSpec, modules: Mapping[str, type[nn.Module]], *, resize: bool = False
+) -> tuple[ModelSpec, list[nn.Module]]:
+    """Build all layers and fill in their facts.
+
+    With ``resize``, maps of other sizes are resized to the first, to measure what follows.
+    """
+    outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
+    layers: list[nn.Module] = []
+    info: dict[str, LayerInfo] = {}
+    _check_blocks(spec)
+    with Bounded():
+        for row in spec.layers:
+            inputs = [outputs[name] for name in row.inputs]
+            if row is spec.layers[-1]:
+                spec = with_anchors_in_order(spec, [x.shape[-1] for x in inputs if isinstance(x, Tensor)])
+            try:
+                built = _build_row(row, spec, inputs, modules)
+            except SizeMismatchError:
+                if not resize:
+                    raise
+                built = _build_row(row, spec, _resized(inputs), modules)
+            layers.append(built.layer)
+            info[row.name], outputs[row.name] = built.info, built.output
+            _check_maps(row, spec, outputs)
+    return replace(spec, info=info), layers
+
+
+def _resized(inputs: Sequence[Tensor | list[Tensor]]) -> list[Tensor | list[Tensor]]:
+    first = inputs[0]
+    assert isinstance(first, Tensor)
+    size = first.shape[2:]
+    return [functional.interpolate(x, size) if isinstance(x, Tensor) else x for x in inputs]
+
+
+def _measured(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]]) -> ModelSpec:
+    """Fill in the facts of a graph without changing the state of the random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        return _build_rows(spec, modules)[0]
+
+
 def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Module]:
     """Look up the class of a layer: first the user's own, then the package's, then those of ``torch.nn``.
 
@@ -180,9 +250,8 @@ def _at(row: LayerSpec, spec: ModelSpec, modules: Mapping[str, type[nn.Module]])
         if error.line is not None or error.file is not None:
             raise
         what = error.what if repr(row.name) in error.what else f"layer {row.name!r}: {error.what}"
-        raise RegardError(
-            what, file=row.file or spec.file, line=row.line, expected=error.expected, hint=error.hint
-        ) from error
+        kind = SizeMismatchError if isinstance(error, SizeMismatchError) else RegardError
+        raise kind(what, file=row.file or spec.file, line=row.line, expected=error.expected, hint=error.hint) from error
     except (Exception, SystemExit) as error:  # a user's module may raise any exception
         what = f"layer {row.name!r}: {row.module} failed: {type(error).__name__}: {error}"
         hint = explain(error, modules[row.module]) if row.module in modules else None
@@ -240,7 +309,7 @@ def _check_sizes(row: LayerSpec, maps: Sequence[Tensor]) -> None:
     sizes = {tuple(x.shape[2:]) for x in maps}
     if len(sizes) > 1:
         strides = [f"{name} has stride {PROBE // x.shape[-1]}" for name, x in zip(row.inputs, maps, strict=True)]
-        raise RegardError(
+        raise SizeMismatchError(
             f"{row.module} combines maps of different sizes: " + ", ".join(strides), expected="equal strides"
         )
 

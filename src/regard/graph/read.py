@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -28,6 +29,8 @@ NO_GRAPHS = (".pt", ".pth", ".safetensors", ".onnx", ".torchscript", ".xml", ".b
 
 MOST_BASES = 20
 """Number of overlays, each based on the next."""
+
+COMMENT = re.compile(r"\s#\s*(.*)")
 
 OVERLAY_KEYS = ("base", "nc", "depth_multiple", "width_multiple", "anchors", "insert", "replace", "remove")
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -116,10 +119,21 @@ def _parse(text: str, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
     document, lines = read_document(text, file)
     if "base" in document:
         return _overlay(document, lines, file, above)
-    spec = native.parse(document, lines, file)
+    spec = _with_comments(native.parse(document, lines, file), text)
     if not any(row.name.startswith("#") for row in spec.layers):
         return spec
     return name_layers(spec, stock_graphs())
+
+
+def _with_comments(spec: ModelSpec, text: str) -> ModelSpec:
+    """Record the comment on the line of each layer, which may state what it reads."""
+    lines = text.splitlines()
+    layers = []
+    for row in spec.layers:
+        comment = COMMENT.search(lines[row.line - 1]) if row.line and row.line <= len(lines) else None
+        origin = replace(row.origin, comment=comment[1]) if row.origin and comment else row.origin
+        layers.append(replace(row, origin=origin))
+    return replace(spec, layers=tuple(layers))
 
 
 def spec_from_yolov5(document: Mapping[str, Any]) -> ModelSpec:

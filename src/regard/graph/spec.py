@@ -28,12 +28,14 @@ class SourceLocation:
         index: position among all layers of the file.
         sources: ``from`` as written: indices, or names in the native form.
         file: the file; for a layer that an overlay inherits, the file of its base.
+        comment: what follows it on its line.
     """
 
     line: int
     index: int
     sources: tuple[int | str, ...]
     file: Path | None = None
+    comment: str = ""
 
 
 @dataclass(frozen=True)
