@@ -33,6 +33,9 @@ from regard.nn.heads import Head
 FIRST_STOCK_STRIDE = 8
 """Stride of the first level of stock graphs with anchors; each further level doubles it."""
 
+UNSORTED = "the strides of the detection levels are not sorted"
+STALE = " reads by an index that was not updated after an edit"
+
 Measure = Callable[[ModelSpec], ModelSpec]
 """Builds a graph and fills in ``ModelSpec.info``; raises ``RegardError`` where it cannot be built."""
 
@@ -124,7 +127,7 @@ def _signs(spec: ModelSpec, stages: Stages, against: Comparison | None) -> dict[
         if strides not in (sorted(strides), sorted(strides)[::-1]):
             listed = ", ".join(f"{n} {s:g}" for n, s in zip(spec.layers[head].inputs, strides, strict=True))
             found |= {
-                (head, slot): f"the strides of the detection levels are not sorted: {listed}"
+                (head, slot): f"{UNSORTED}: {listed}"
                 for slot, (stride, right) in enumerate(zip(strides, sorted(strides), strict=True))
                 if stride != right
             }
@@ -218,12 +221,16 @@ def _errors(
         idle = next((i for i, refs in lonely.items() if any(ref[0] == reader for ref in refs)), None)
         if not texts and idle is not None:
             texts = {f"nothing reads {_row(spec, idle)}": None}
+        unsorted = any(UNSORTED in text for text in texts)
         levels = [
             f"row {i} is now that of another level"
             for slot, i in enumerate(stages.inputs[reader])
-            if reader == len(spec.layers) - 1 and i in [row for ref, row in wanted.items() if ref != (reader, slot)]
+            if reader == len(spec.layers) - 1
+            and not unsorted
+            and i in [row for ref, row in wanted.items() if ref != (reader, slot)]
         ]
-        what = f"layer {row.name!r} ({row.module}) reads by an index that was not updated after an edit: "
+        stale = "" if unsorted or not any(ref[0] == reader for ref in signs) else STALE
+        what = f"layer {row.name!r} ({row.module}){stale}: "
         proposal = f"corrected row: {_written(corrected, row)}" if wanted else "check what this row should read"
         errors.append(WiringError(spec.layers[reader], what + "; ".join([*texts, *levels]), proposal))
     if not errors:
