@@ -222,12 +222,11 @@ def _errors(
         if not texts and idle is not None:
             texts = {f"nothing reads {_row(spec, idle)}": None}
         unsorted = any(UNSORTED in text for text in texts)
+        others = {row for ref, row in wanted.items() if ref[0] == reader == len(spec.layers) - 1 and not unsorted}
         levels = [
             f"row {i} is now that of another level"
             for slot, i in enumerate(stages.inputs[reader])
-            if reader == len(spec.layers) - 1
-            and not unsorted
-            and i in [row for ref, row in wanted.items() if ref != (reader, slot)]
+            if i in others and wanted.get((reader, slot)) != i
         ]
         stale = "" if unsorted or not any(ref[0] == reader for ref in signs) else STALE
         what = f"layer {row.name!r} ({row.module}){stale}: "
