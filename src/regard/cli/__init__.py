@@ -39,6 +39,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Check and convert data sets.", no_args_is_help=True)
 
 app.command(rich_help_panel="Model")(model.summary)
+app.command(rich_help_panel="Model")(model.lint)
 app.command(rich_help_panel="Model")(model.cost)
 app.command(rich_help_panel="Model")(model.insert)
 app.command(rich_help_panel="Model")(model.replace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -53,6 +54,33 @@ def summary(
         console.print(table) if console.width >= 120 else print(table)
     else:
         print(printable(table.to_json() if format == "json" else table.to_markdown()))
+
+
+def lint(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES...",
+            help="Model YAMLs, folders (all YAML files below that contain a graph) "
+            "or patterns such as 'models/**/*.yaml'.",
+            show_default=False,
+        ),
+    ],
+    format: Annotated[
+        Literal["text", "github", "json"], typer.Option(help="Output format; github annotates a pull request.")
+    ] = "text",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on notes too.")] = False,
+    module: Module = None,
+) -> None:
+    """Check the wiring of many model files; exit with 1 on findings, with 2 if a file cannot be read."""
+    from regard.graph import lint_files
+
+    findings, checked = lint_files.lint(files, modules=modules_of(module))
+    if findings or format == "json":
+        print(printable(lint_files.formatted(findings, format)))
+    wrong = len({finding.file for finding in findings if finding.kind != "note"})
+    print(f"{len(checked)} graphs checked, {wrong} files with errors", file=sys.stderr)
+    raise typer.Exit(lint_files.exit_code(findings, strict=strict))
 
 
 def cost(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.errors import RegardError, nearest
+from regard.graph.dialects.yolov5_v1 import number_in_words
 from regard.graph.signature import Signature, expected_instead, signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.heads.yolov5 import output_channels
@@ -154,7 +155,7 @@ def _channels(signature: Signature, in_channels: Sequence[int]) -> int | list[in
 
 def _bare_word(value: Any, spec: ModelSpec) -> Any:
     if isinstance(value, str):
-        return {"nc": spec.nc, "anchors": spec.anchors}.get(value, value)
+        return spec.anchors if value == "anchors" else number_in_words(value, spec.nc, spec.anchors)
     return value
 
 

@@ -23,6 +23,7 @@ from regard.graph.lint import WiringError, check_levels, check_wiring, raise_or_
 from regard.graph.signature import Signature, signature_of
 from regard.graph.spec import IMAGE, LayerInfo, LayerSpec, ModelSpec
 from regard.graph.user_modules import explain
+from regard.nn.activation import DEFAULT, set_activation
 from regard.nn.gate import Gated
 from regard.nn.heads import HEADS, Head
 from regard.nn.table import LAYERS
@@ -280,6 +281,8 @@ def _build_row(
         layer = layer_class(*binding.positional, **binding.named)
         if row.number > 1 and not signature.repeats:
             layer = _repeated(layer, layer_class, binding, signature, repeats)
+        if spec.activation != DEFAULT:
+            set_activation(layer, spec.activation)
         if getattr(layer_class, "requires_same_size", False):
             _check_sizes(row, maps)
         layer.eval()

@@ -91,7 +91,7 @@ def _counted(
     try:  # without memory or arithmetic; a user's own module may not run there
         copied = copy.deepcopy(detector).to("meta", torch.float32)
         return _count(copied, torch.zeros(1, 3, imgsz, imgsz, device="meta"), parts(copied))
-    except (RuntimeError, NotImplementedError):
+    except Exception:  # a user's module may raise anything there; on a real device it has run before
         like = next(detector.parameters())
         images = torch.zeros(1, 3, imgsz, imgsz, device=like.device, dtype=like.dtype)
         return _count(detector, images, parts(detector))

@@ -32,6 +32,9 @@ MOST_BASES = 20
 
 COMMENT = re.compile(r"\s#\s*(.*)")
 
+MEANT = ("backbone", "head", "activation", "ch", "scales", "channel_multiple")
+"""Keys of the graph in a checkpoint that change the network; others do not."""
+
 OVERLAY_KEYS = ("base", "nc", "depth_multiple", "width_multiple", "anchors", "insert", "replace", "remove")
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "after": ((str, int), "the name or index of a layer"),
@@ -142,7 +145,7 @@ def spec_from_yolov5(document: Mapping[str, Any]) -> ModelSpec:
     Raises:
         RegardError: it is not the graph of a detection model.
     """
-    plain = {key: document[key] for key in document if key in OVERLAY_KEYS or key in ("backbone", "head")}
+    plain = {key: document[key] for key in document if key in OVERLAY_KEYS or key in MEANT}
     return replace(parse_spec(yaml.safe_dump(_plain(plain)), None), file=None)
 
 

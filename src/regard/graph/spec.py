@@ -107,6 +107,7 @@ class ModelSpec:
         width_multiple: scales output channels.
         anchors: widths and heights in input pixels, flat, per level; or their number per level, to be fitted to data.
         file: the file that the graph was read from, for messages.
+        activation: of the package's convolutions, as in ``regard.nn.activation``.
         info: facts by layer name, filled in by ``graph.build``.
     """
 
@@ -117,6 +118,7 @@ class ModelSpec:
     anchors: tuple[tuple[float, ...], ...] | int = 3
     file: Path | None = field(default=None, compare=False)
     info: Mapping[str, LayerInfo] = field(default_factory=dict, compare=False)
+    activation: str = "nn.SiLU()"
 
     def index(self, name: str) -> int:
         """Find the position of the layer called ``name``.

@@ -47,7 +47,7 @@ class Conv(nn.Module):
         padding = kernel_size // 2 if padding is None else padding
         self.conv = nn.Conv2d(in_channels, self.out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.bn = batch_norm(self.out_channels)
-        self.act = nn.SiLU() if activation else nn.Identity()
+        self.act: nn.Module = nn.SiLU() if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""

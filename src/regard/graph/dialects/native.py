@@ -12,11 +12,13 @@ from typing import Any
 
 from regard.errors import RegardError, nearest
 from regard.graph.dialects import yolov5
+from regard.graph.dialects.yolov5_v1 import sourceless_head
 from regard.graph.document import MOST_REPEATS, MOST_ROWS, MOST_SOURCES, flow, parse_anchors, parse_args, parse_number
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec, SourceLocation, check_name
+from regard.nn.activation import DEFAULT, plain_activation
 from regard.system.loaders import LineOf, check_keys
 
-GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
+GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "activation", "backbone", "head")
 LAYER_KEYS = ("name", *yolov5.FIELDS, "gate")
 IGNORED_KEYS = ("ch", "names", "yaml_file")
 """Keys of checkpoints and of files that also describe data; they do not describe the graph."""
@@ -33,6 +35,7 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
     Raises:
         RegardError: a key, a row or a reference is wrong; the error names file and line.
     """
+    _check_family(document, lines, file)
     check_keys(document, GRAPH_KEYS, lines, file, ignored=IGNORED_KEYS)
     raw: list[tuple[Any, bool, int]] = []
     for section in ("backbone", "head"):
@@ -43,15 +46,43 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
         raw += [(item, section == "head", lines.get((section, i), 0)) for i, item in enumerate(items)]
     if len(raw) > MOST_ROWS:
         raise RegardError(f"{len(raw):,} rows", file=file, line=raw[MOST_ROWS][2], expected=f"at most {MOST_ROWS:,}")
+    anchors = parse_anchors(document.get("anchors", 3), lines.get(("anchors", -1)), file)
     layers = _resolve([_parse_layer(item, head, line, i, file) for i, (item, head, line) in enumerate(raw)], file)
+    if layers and not layers[-1].inputs:
+        layers = sourceless_head(layers, parse_number(document, "nc", 80, lines, file, whole=True), anchors, file)
+        levels = len(layers[-1].inputs)
+        anchors = anchors if isinstance(anchors, int) else anchors[:levels]
+    for layer in layers:
+        if not layer.inputs:
+            raise RegardError("'from' is [] in a row that is not the last", file=file, line=layer.line)
     return ModelSpec(
         layers=tuple(layers),
         nc=parse_number(document, "nc", 80, lines, file, whole=True),
         depth_multiple=parse_number(document, "depth_multiple", 1.0, lines, file),
         width_multiple=parse_number(document, "width_multiple", 1.0, lines, file),
-        anchors=parse_anchors(document.get("anchors", 3), lines.get(("anchors", -1)), file),
+        anchors=anchors,
         file=file,
+        activation=_activation(document, lines, file),
     )
+
+
+def _check_family(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> None:
+    """Reject what would silently be another network: other families, and images of other than three channels."""
+    expected = "a graph of YOLOv5's kind, with depth_multiple and width_multiple"
+    if "scales" in document:
+        what = "'scales' belongs to graphs of YOLOv8 and later"
+        raise RegardError(what, file=file, line=lines.get(("scales", -1)), expected=expected)
+    if document.get("ch", 3) not in (3, None):
+        what = f"ch is {document['ch']!r}, but images have three channels here"
+        raise RegardError(what, file=file, line=lines.get(("ch", -1)), expected="ch: 3, or no such key")
+
+
+def _activation(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> str:
+    try:
+        return plain_activation(document.get("activation") or DEFAULT)
+    except RegardError as error:
+        line = lines.get(("activation", -1))
+        raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
 
 
 def write(spec: ModelSpec) -> str:
@@ -82,7 +113,8 @@ def _parse_layer(item: Any, head: bool, line: int, index: int, file: Path | None
     sources = keyed.get("from", -1)
     sources = tuple(sources) if isinstance(sources, list) else (sources,)
     number, module, gate = keyed.get("number", 1), keyed["module"], keyed.get("gate")
-    if not 0 < len(sources) <= MOST_SOURCES or any(
+    fewest = 0 if module == "Detect" else 1  # YOLOv5 v1's form
+    if not fewest <= len(sources) <= MOST_SOURCES or any(
         isinstance(s, bool) or not isinstance(s, int | str) for s in sources
     ):
         expected = f"an index, a name, or a list of at most {MOST_SOURCES}"

@@ -13,6 +13,7 @@ from typing import Any
 from regard.errors import RegardError
 from regard.graph.document import flow
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec
+from regard.nn.activation import DEFAULT
 
 FIELDS = ("from", "number", "module", "args")
 
@@ -87,6 +88,8 @@ def integer_row(spec: ModelSpec, row: LayerSpec, inputs: Sequence[str], args: Se
 
 def _header(spec: ModelSpec) -> list[str]:
     lines = [f"nc: {spec.nc}", f"depth_multiple: {spec.depth_multiple}", f"width_multiple: {spec.width_multiple}"]
+    if spec.activation != DEFAULT:
+        lines.append(f"activation: {spec.activation}")
     if isinstance(spec.anchors, int):
         return [*lines, f"anchors: {spec.anchors}"]
     levels = ([int(x) if x.is_integer() else x for x in level] for level in spec.anchors)

@@ -1,0 +1,76 @@
+"""The form of YOLOv5 v1: each level ends in a plain convolution, and ``[[], 1, Detect, [nc, anchors]]`` reads them all.
+
+The convolutions are those that the detection head of later versions contains, so these rows are left out, and the head
+reads what they read, in the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from regard.errors import RegardError
+from regard.graph.spec import IMAGE, LayerSpec
+from regard.nn.heads.yolov5 import anchors_per_cell, output_channels
+
+Anchors = tuple[tuple[float, ...], ...] | int
+
+
+def number_in_words(value: Any, nc: int, anchors: Anchors) -> Any:
+    """What YOLOv5's words for numbers mean, such as ``na * (nc + 5)``; every other value is returned as it is.
+
+    Example:
+        >>> number_in_words("na * (nc + 5)", 80, 3), number_in_words("nearest", 80, 3)
+        (255, 'nearest')
+    """
+    if not isinstance(value, str):
+        return value
+    outputs = output_channels(nc, anchors)
+    known = {"nc": nc, "na": anchors_per_cell(anchors), "na*(nc+5)": outputs, "(nc+5)*na": outputs}
+    known |= {f"{anchors_per_cell(anchors)}*(nc+5)": outputs, f"(nc+5)*{anchors_per_cell(anchors)}": outputs}
+    return known.get(value.replace(" ", ""), value)
+
+
+def sourceless_head(layers: Sequence[LayerSpec], nc: int, anchors: Anchors, file: Path | None) -> list[LayerSpec]:
+    """Leave out the convolutions that end the levels, and let the head read their inputs.
+
+    Args:
+        layers: as written, the last without inputs.
+        nc: number of classes.
+        anchors: of the graph.
+        file: the file, for messages.
+
+    Raises:
+        RegardError: there are no such convolutions, or another row reads one.
+    """
+    *rows, head = layers
+    ends = [row for row in rows if _ends_level(row, nc, anchors)]
+    if not ends:
+        what = "the detection head reads no layer, and no row is a convolution to its outputs"
+        expected = "[nn.Conv2d, [na * (nc + 5), 1, 1, 0]] as the last row of each level, or the rows to read"
+        raise RegardError(what, file=file, line=head.line, expected=expected)
+    names = {row.name for row in ends}
+    reader = next((row for row in rows if names & set(row.inputs)), None)
+    if reader is not None:
+        raise RegardError("a row reads the outputs of a detection level", file=file, line=reader.line)
+    kept = [row for row in rows if row.name not in names]
+    kept.append(replace(head, inputs=tuple(row.inputs[0] for row in ends)))
+    index = {row.name: i for i, row in enumerate(kept)} | {IMAGE: -1}
+    return [_moved(row, i, index) for i, row in enumerate(kept)]
+
+
+def _ends_level(row: LayerSpec, nc: int, anchors: Anchors) -> bool:
+    channels = number_in_words(row.args[0], nc, anchors) if row.args else None
+    return row.module in ("nn.Conv2d", "Conv2d") and channels == output_channels(nc, anchors)
+
+
+def _moved(row: LayerSpec, i: int, index: dict[str, int]) -> LayerSpec:
+    """Write the references of a row by the new positions."""
+    written = row.origin.sources if row.origin else ()
+    relative = [isinstance(source, int) and source < 0 for source in written] or [False] * len(row.inputs)
+    sources = tuple(
+        index[name] - (i if back and index[name] >= 0 else 0) for name, back in zip(row.inputs, relative, strict=True)
+    )
+    return replace(row, origin=replace(row.origin, index=i, sources=sources) if row.origin else None)

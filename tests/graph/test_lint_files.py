@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hand_edits import STOCK_N
+from typer.testing import CliRunner
+
+from regard.cli import app
+from regard.graph.lint_files import exit_code, files_of, formatted, lint
+
+WRONG = STOCK_N.replace("[-1, 1, SPPF, [1024, 5]],  # 9", "[-1, 1, SPPF, [1024, 5]],\n   [-1, 1, SE, []],")
+UNUSUAL = STOCK_N.replace("[17, 20, 23]", "[20, 23]").replace("  - [116,90, 156,198, 373,326]  # P5/32\n", "")
+DATA = "train: images\nnc: 2\nnames: [a, b]\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    below = tmp_path / "models" / "below"
+    below.mkdir(parents=True)
+    for name, text in {
+        "right.yaml": STOCK_N,
+        "data.yaml": DATA,
+        "note.yml": UNUSUAL,
+        "below/wrong.yaml": WRONG,
+    }.items():
+        (tmp_path / "models" / name).write_text(text)
+    return tmp_path / "models"
+
+
+def test_files_are_found_in_folders_and_by_patterns_each_once(folder: Path) -> None:
+    everything = files_of([str(folder)])
+    assert [file.name for file in everything] == ["wrong.yaml", "data.yaml", "note.yml", "right.yaml"]
+    assert files_of([str(folder / "**" / "*.yaml"), str(folder / "right.yaml")]) == [
+        file for file in everything if file.suffix == ".yaml"
+    ]
+
+
+def test_every_wrong_row_is_one_line_and_files_without_a_graph_are_skipped(folder: Path) -> None:
+    findings, checked = lint([str(folder)])
+    assert {file.name for file in checked} == {"wrong.yaml", "note.yml", "right.yaml"}
+    lines = formatted(findings, "text").split("\n")
+    assert len(lines) == len(findings) == 4  # two joins and Detect; one note
+    wrong = WRONG.split("\n")
+    for finding in findings:
+        if finding.kind == "miswired":
+            assert "Concat" in wrong[finding.line - 1] or "Detect" in wrong[finding.line - 1]
+            assert "corrected row: " in finding.message
+    assert [finding.kind for finding in findings].count("note") == 1
+    assert exit_code(findings) == 1
+    notes = [finding for finding in findings if finding.kind == "note"]
+    assert (exit_code(notes), exit_code(notes, strict=True), exit_code([])) == (0, 1, 0)
+
+
+def test_a_named_file_is_checked_whatever_it_holds(folder: Path) -> None:
+    (finding,) = lint([str(folder / "data.yaml")])[0]
+    assert finding.kind == "invalid"
+
+
+@pytest.mark.parametrize("text", [None, "nc: [", "\x00"])
+def test_an_unreadable_file_exits_2(folder: Path, text: str | None) -> None:
+    if text is not None:
+        (folder / "odd.yaml").write_text(text)
+    (finding,) = lint([str(folder / "odd.yaml")])[0]
+    assert finding.kind == "unreadable"
+    result = CliRunner().invoke(app, ["lint", str(folder / "odd.yaml"), str(folder / "right.yaml")])
+    assert result.exit_code == 2
+
+
+def test_formats_for_github_and_programs(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["lint", str(folder), "--format", "json"])
+    assert result.exit_code == 1
+    rows = json.loads(result.stdout)
+    assert {row["kind"] for row in rows} == {"miswired", "note"}
+    text = CliRunner().invoke(app, ["lint", str(folder), "--format", "github"]).stdout
+    lines = text.strip().split("\n")
+    assert [line.split(" ")[0] for line in lines].count("::error") == 3
+    assert all(f",line={row['line']}" in line for row, line in zip(rows, lines, strict=True))
+
+
+def test_a_line_break_in_a_name_cannot_forge_a_command(folder: Path) -> None:
+    text = STOCK_N.replace("SPPF", '"x\\n::error::y"')
+    (folder / "forged.yaml").write_text(text)
+    printed = formatted(lint([str(folder / "forged.yaml")])[0], "github")
+    assert printed.count("\n") == 0
