@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,12 +226,14 @@ def main() -> None:
             corpus.mkdir(parents=True, exist_ok=True)
             make_corpus(corpus)
         import_everything()
-        for found in kills(asked.count, asked.seed, kinds, corpus, Path(temporary)):
-            done[f"{found.kind}{'' if found.was_killed else ', had ended'}"] += 1
-            if found.fault:
-                faults[found.kind] += 1
-                print(found, flush=True)
-    print(f"{asked.count} kills from seed {asked.seed}: {dict(done)}")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):  # the figures so far
+            for found in kills(asked.count, asked.seed, kinds, corpus, Path(temporary)):
+                done[f"{found.kind}{'' if found.was_killed else ', had ended'}"] += 1
+                if found.fault:
+                    faults[found.kind] += 1
+                    print(found, flush=True)
+    print(f"{sum(done.values())} kills from seed {asked.seed}: {dict(done)}")
     print(f"{sum(faults.values())} faults {dict(faults)}")
     sys.exit(1 if faults else 0)
 

@@ -14,8 +14,17 @@ import numpy as np
 import pytest
 
 from regard.errors import RegardError
-from regard.system.files import FORBIDDEN, atomic_write, check_folder, claim_folder, make_folder, portable_name
+from regard.system.files import (
+    FORBIDDEN,
+    atomic_write,
+    check_folder,
+    check_readable,
+    claim_folder,
+    make_folder,
+    portable_name,
+)
 from regard.system.locks import exclusive
+from regard.weights.store import load_weights
 
 
 def test_a_finished_write_takes_the_place(tmp_path: Path) -> None:
@@ -179,3 +188,18 @@ def test_a_claimed_folder_that_stays_empty_leaves_no_trace(tmp_path: Path) -> No
     with claim_folder(tmp_path / "a" / "b" / "c"), claim_folder(None, tmp_path / "runs" / "train"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    file.touch(0o000)
+    with pytest.raises(RegardError, match=r"a\.safetensors: cannot be read: Permission denied"):
+        load_weights(file)
+
+
+def test_a_file_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RegardError, match="cannot be read: No such file"):
+        check_readable(tmp_path / "absent")
+    (tmp_path / "there").touch()
+    check_readable(tmp_path / "there")

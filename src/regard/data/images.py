@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import ImageSource
 from regard.errors import RegardError
-from regard.system.files import is_file
+from regard.system.files import check_readable, is_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -88,6 +88,7 @@ class ImageFile:
             raise RegardError("the image file does not exist", file=self.path)
         bgr = decode(self.path, flag)
         if bgr is None:
+            check_readable(self.path)
             raise RegardError(
                 "the file is not an image that OpenCV can decode",
                 file=self.path,

@@ -25,6 +25,7 @@ from regard.errors import RegardError
 from regard.runtimes.header import Header
 from regard.runtimes.outputs import INPUT as INPUT
 from regard.runtimes.outputs import OutputChecks
+from regard.system.files import check_readable, is_file
 from regard.system.resources import available_cores
 
 if TYPE_CHECKING:
@@ -266,7 +267,9 @@ def file_digest(file: Path) -> str:
 
 
 def damaged(path: Path, kind: str, error: Exception) -> RegardError:
-    """Make the error for a file that a runtime cannot open."""
+    """Make the error for a file that a runtime cannot open; raises another if it cannot be read at all."""
+    if is_file(path):
+        check_readable(path)
     return RegardError(f"the file is damaged or no {kind} file ({reason(error)})", file=path)
 
 

@@ -63,6 +63,19 @@ def is_file(path: str | Path) -> bool:
     return os.path.isfile(path)
 
 
+def check_readable(file: Path) -> None:
+    """Check that a regular file can be read, before it is called damaged.
+
+    Raises:
+        RegardError: it cannot, for example for lack of rights.
+    """
+    try:
+        with file.open("rb") as content:
+            content.read(1)
+    except OSError as error:
+        raise RegardError(f"cannot be read: {error.strerror or error}", file=file) from error
+
+
 def is_folder(path: str | Path) -> bool:
     """Check for a folder as `is_file` checks for a file."""
     return os.path.isdir(path)

@@ -18,7 +18,7 @@ from torch import Tensor
 from regard.config import Settings
 from regard.config.faults import first_fault
 from regard.errors import RegardError
-from regard.system.files import atomic_write, is_file
+from regard.system.files import atomic_write, check_readable, is_file
 from regard.system.loaders import parse_json
 from regard.weights.paths import missing_file
 from regard.weights.unpickle import read_pickle
@@ -69,6 +69,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightsHeader]:
             document = (file.metadata() or {}).get(METADATA_KEY)
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file is not a mapping
     except (SafetensorError, OSError, ValueError) as error:
+        check_readable(path)
         raise RegardError(
             f"the file is truncated, damaged, or not a safetensors file ({error})",
             file=path,
