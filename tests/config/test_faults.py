@@ -1,4 +1,4 @@
-"""No text of pydantic reaches a user: every fault of every field is told in the project's words."""
+"""No text of pydantic reaches a user: every fault of every field is reported in the project's words."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Other(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "reported"),
     [
         ({"count": 4}, "count is 4\n  expected: a multiple of 3"),
         ({"word": "a"}, "word is 'a'\n  expected: at least 2 characters"),
@@ -93,10 +93,10 @@ class Other(BaseModel):
         ({"folders": 3}, "folders is unknown\n  expected: the name of a field"),
     ],
 )
-def test_other_kinds_of_faults(values: dict[str, Any], told: str) -> None:
+def test_other_kinds_of_faults(values: dict[str, Any], reported: str) -> None:
     with pytest.raises(ValidationError) as error:
         Other.model_validate(values)
-    assert str(first_fault(error.value).error()) == told
+    assert str(first_fault(error.value).error()) == reported
 
 
 def test_every_fault_that_pydantic_knows_of_a_plain_value_has_words() -> None:

@@ -31,9 +31,9 @@ def _save(view: View, path: Path) -> NDArray[np.int64]:
     return np.asarray(cv2.imread(str(path)), dtype=np.int64)
 
 
-def _coloured(picture: NDArray[np.int64]) -> int:
+def _coloured(figure: NDArray[np.int64]) -> int:
     """Return how many pixels have a colour, in one part in a thousand."""
-    return int(1000 * (np.ptp(picture, axis=2) > 40).mean())
+    return int(1000 * (np.ptp(figure, axis=2) > 40).mean())
 
 
 @pytest.mark.parametrize("heads", [1, 4, pytest.param(30, marks=pytest.mark.slow)])

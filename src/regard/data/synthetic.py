@@ -188,8 +188,8 @@ def _parse(query: str) -> _Options:
     return options
 
 
-def _sample(picture: Scene, task: str) -> Sample:
-    sides = picture.sides[:, None].repeat(2, axis=1)
-    boxes = np.concatenate([picture.corners + sides / 2, sides], axis=1) / SIZE
-    class_ids = (picture.is_odd if task == "context" else picture.is_square).astype(np.int64)
-    return Sample(picture, boxes, class_ids, picture.index)
+def _sample(drawn: Scene, task: str) -> Sample:
+    sides = drawn.sides[:, None].repeat(2, axis=1)
+    boxes = np.concatenate([drawn.corners + sides / 2, sides], axis=1) / SIZE
+    class_ids = (drawn.is_odd if task == "context" else drawn.is_square).astype(np.int64)
+    return Sample(drawn, boxes, class_ids, drawn.index)
