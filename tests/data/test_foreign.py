@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -370,3 +371,32 @@ def test_formats_of_other_tools_are_named(tmp_path: Path) -> None:
     assert name_unreadable(tmp_path) == "TFRecord"
     with pytest.raises(RegardError, match="TFRecord"):
         load_data(tmp_path)
+
+
+WRONG: tuple[Any, ...] = (None, True, -1, float("nan"), "x", [], {}, [[]], 10**30, [1, 2, 3, 4], "a\0b")
+
+
+def _variants(value: Any) -> list[Any]:
+    """All copies of a JSON value in which one value, at any depth, is a wrong one."""
+    found: list[Any] = list(WRONG)
+    if isinstance(value, dict):
+        found += [{**value, key: other} for key in value for other in _variants(value[key])]
+    if isinstance(value, list):
+        found += [[*value[:i], other, *value[i + 1 :]] for i in range(len(value)) for other in _variants(value[i])]
+    return found
+
+
+@pytest.mark.parametrize(
+    "write", [labelme, via, via_1, label_studio, label_studio_min, create_ml, supervisely], ids=lambda w: w.__name__
+)
+def test_a_wrong_value_anywhere_is_never_a_traceback(tmp_path: Path, paint: Paint, write: Any) -> None:
+    for stem in BOXES:
+        paint(tmp_path / f"{stem}.png", HEIGHT, WIDTH)
+    write(tmp_path)
+    file = next(file for file in sorted(tmp_path.rglob("*.json")) if file.name != "meta.json")
+    variants = _variants(json.loads(file.read_text()))
+    for variant in variants[:: len(variants) // 199 + 1]:
+        file.write_text(json.dumps(variant))
+        with suppress(RegardError):
+            for samples in load_data(tmp_path).splits.values():
+                assert all(np.isfinite(sample.boxes_cxcywh).all() for sample in samples)

@@ -92,7 +92,9 @@ def label_studio(file: Path, reading: Reading) -> None:
     for index, task in enumerate(_list(read_json(file))):
         with reading.item(file, f"task {index}"):
             data = task.get("data", task)
-            stated = data.get("image") or next(value for value in data.values() if isinstance(value, str))
+            stated = data.get("image") or next((value for value in data.values() if isinstance(value, str)), None)
+            if stated is None:
+                raise ValueError("no image is named")
             name = _upload(str(stated))
             entry = Entry(file, name, scale=100.0, alternatives=(re.sub(r"^(.*/)?[0-9a-f]{6,8}-", "", name),))
             reading.entries.append(entry)
@@ -155,8 +157,9 @@ def supervisely(file: Path, reading: Reading) -> None:
     content = _mapping(file)
     if "objects" not in content:
         return
-    stated = content.get("size") or {}
-    entry = Entry(file, file.name.removesuffix(".json"), size=size_of(stated.get("height"), stated.get("width")))
+    size = content.get("size")
+    size = size_of(size.get("height"), size.get("width")) if isinstance(size, dict) else None
+    entry = Entry(file, file.name.removesuffix(".json"), size=size)
     reading.entries.append(entry)
     for index, shape in enumerate(_list(content["objects"])):
         with reading.item(file, f"objects[{index}]"):
