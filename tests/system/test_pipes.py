@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+import regard
 from regard.data.formats import load_data
 from regard.data.images import ImageFile, image_size
 from regard.errors import RegardError, RegardWarning
@@ -63,3 +65,10 @@ def test_a_pipe_in_a_data_set_is_an_error(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(RegardError):
         load_data(tmp_path)
+
+
+def test_data_are_opened_by_the_loaders_alone() -> None:
+    """A file that is opened elsewhere may be a pipe, or have any size."""
+    folder = Path(regard.__file__).parent / "data"
+    opening = re.compile(r"(?<!Image)\.open\(|(?<![\w.])open\(|\.read_text\(")
+    assert [file.name for file in folder.rglob("*.py") if opening.search(file.read_text(encoding="utf-8"))] == []

@@ -78,6 +78,14 @@ def read_start(file: Path, count: int) -> bytes:
         return b""
 
 
+def read_first_line(file: Path) -> str:
+    """Read the first line of a regular file, at most 4,096 bytes; "" if it is no UTF-8 either."""
+    try:
+        return read_start(file, 4096).partition(b"\n")[0].decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
+
+
 def read_text(file: Path, most: int = MOST_TEXT) -> str:
     """Read a text file in UTF-8, or in UTF-16 with the byte order mark that Windows writes; the mark is dropped.
 

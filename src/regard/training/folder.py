@@ -30,6 +30,9 @@ HARMLESS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 RUNS_PROGRAMS = re.compile(r"^(local|worktree)\s+(filter\.|extensions\.partialclone|remote\..*\.promisor)", re.M | re.I)
 """Settings of a working tree by which ``git status`` runs a program that they name."""
 
+WRITTEN = ("epochs", "batch", "imgsz", "seed", "recipe")
+"""Settings that every version has written: one without them is not continued with defaults."""
+
 PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
 
 
@@ -103,6 +106,8 @@ def run_settings(config: Mapping[str, Any], file: Path) -> tuple[TrainSettings, 
     source = data.get("source") if isinstance(data, dict) else None
     if not isinstance(settings, dict) or not isinstance(source, str):
         raise RegardError("damaged: it lacks settings, or the source of the data", file=file)
+    if missing := [name for name in WRITTEN if name not in settings]:
+        raise RegardError(f"damaged: its settings lack {', '.join(missing)}", file=file)
     try:
         return checked(TrainSettings, settings), source
     except RegardError as error:

@@ -14,7 +14,7 @@ from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import Listings, files_below, resolve
 from regard.errors import RegardError
 from regard.system.files import is_file, is_folder
-from regard.system.loaders import read_text
+from regard.system.loaders import read_first_line, read_text
 
 EXPECTED = "a folder of images with YOLO label files"
 NAME_FILES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels", "predefined_classes.txt")
@@ -78,11 +78,7 @@ def _has_labels(images: list[Path]) -> bool:
 
 def _is_label(file: Path) -> bool:
     """Check whether the first line has a class and four numbers or more, however they are separated."""
-    try:
-        with file.open(encoding="utf-8-sig") as opened:
-            words = opened.readline(4096).replace(",", " ").split()
-    except (OSError, ValueError):
-        return False
+    words = read_first_line(file).replace(",", " ").split()
     return sum(word.replace(".", "", 1).lstrip("-").isdecimal() for word in words[1:]) >= BOX_VALUES
 
 
@@ -146,11 +142,7 @@ def _listed_splits(folder: Path, darknet: Mapping[str, Path], problems: list[Pro
 
 
 def _is_list(file: Path) -> bool:
-    try:
-        with file.open(encoding="utf-8-sig") as opened:
-            return Path(opened.readline(4096).strip()).suffix.lower() in IMAGE_SUFFIXES
-    except (OSError, ValueError):
-        return False
+    return Path(read_first_line(file).strip()).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _splits_by_folder(folder: Path, problems: list[Problem]) -> dict[str, list[Path]]:

@@ -11,7 +11,7 @@ from regard.data.formats.yolo_rows import RowReader, look_like_corners, look_lik
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.data.paths import Listings, in_any_spelling, list_folder, plain
 from regard.errors import RegardError
-from regard.system.loaders import read_start
+from regard.system.loaders import read_first_line
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 LABEL_FOLDERS = ("labels", "label")
@@ -207,7 +207,7 @@ class LabelLocator:
 def _begins_with_row(file: Path) -> bool:
     """Check whether a text file begins as a label file does: with five numbers or more in a line."""
     try:
-        words = read_start(file, 4096).decode("utf-8-sig", "ignore").partition("\n")[0].split()
+        words = read_first_line(file).split()
         return len(words) > 4 and bool([float(word) for word in words])
     except ValueError:
         return False
