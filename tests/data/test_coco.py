@@ -216,6 +216,15 @@ def test_images_of_another_split_are_not_taken(tmp_path: Path, coco_file: Path, 
     assert [problem.kind for problem in data.problems] == ["missing image"]
 
 
+def test_a_data_set_in_a_folder_of_the_folder(coco_file: Path) -> None:
+    root = coco_file.parent.parent
+    for name in ("annotations", "images"):
+        target = root / "outer/coco" / (name if name == "annotations" else "images/train2017")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (root / name).rename(target)
+    assert len(load_data(root / "outer").splits["train"]) == 2
+
+
 def test_stray_json_is_ignored(coco_file: Path) -> None:
     root = coco_file.parent.parent
     (coco_file.parent / "instances_settings.json").write_text("{}")

@@ -220,6 +220,11 @@ def make_sense(root: Path) -> None:
     _table(root / "labels.csv", header, row)
 
 
+def semicolons(root: Path) -> None:
+    text = "\n".join(f"data\\{s}.png;{x};{t};{r};{b};{n}" for s, own in BOXES.items() for n, x, t, r, b in own)
+    _text(root / "labels.csv", f"image;left;top;right;bottom;label\n{text}\n")
+
+
 def wheat(root: Path) -> None:
     def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
         return stem, WIDTH, HEIGHT, f"[{x}.0, {t}.0, {r - x}.0, {b - t}.0]", n
@@ -251,7 +256,7 @@ def kitti(root: Path) -> None:
 
 FORMATS = (
     *(labelme, labelme_polygons, via, via_1, via_csv, label_studio, label_studio_min, create_ml, supervisely),
-    *(hugging_face, cvat, tensorflow, open_images, retina_net, make_sense, wheat, keras_yolo, dota, kitti),
+    *(hugging_face, cvat, tensorflow, open_images, retina_net, make_sense, semicolons, wheat, keras_yolo, dota, kitti),
 )
 
 
@@ -362,6 +367,12 @@ def test_without_objects_or_images_there_is_no_data_set(tmp_path: Path, paint: P
     for stem in BOXES:
         _json(tmp_path / f"{stem}.json", {"shapes": [], "imagePath": "a.png"})
     with pytest.raises(RegardError, match="no annotation contains an object"):
+        load_data(tmp_path)
+
+
+def test_a_video_of_cvat_is_named(tmp_path: Path) -> None:
+    _text(tmp_path / "annotations.xml", '<annotations><track id="0" label="cat"/></annotations>')
+    with pytest.raises(RegardError, match="CVAT for video"):
         load_data(tmp_path)
 
 

@@ -84,7 +84,8 @@ class ImageIndex:
     def __init__(self, root: Path) -> None:
         self._root = root
         # "images/train2017" is two levels down; a deeper search would visit every image folder.
-        self._folders = sorted(path for pattern in ("*/", "*/*/") for path in root.glob(pattern))
+        self._folders = _subfolders(root)
+        self._near: dict[Path, list[Path]] = {root: self._folders}
         self._bases: dict[Path, list[Path]] = {}
         self._stems: dict[str, list[Path]] = {}
         self._listings: Listings = {}
@@ -124,7 +125,9 @@ class ImageIndex:
         """All folders, first those named like the file, then those of its split, then those nearest to it."""
         outer, split = file.parent.parent, self._split(file, stated)
         nested = file.parent.name.lower() in ANNOTATION_FOLDERS
-        near = [outer, *(folder for folder in self._folders if outer in folder.parents)] if nested else []
+        if nested and outer not in self._near:
+            self._near[outer] = _subfolders(outer)
+        near = [outer, *self._near[outer]] if nested else []
         bases = list(dict.fromkeys([file.parent, *near, self._root, *self._folders]))
         return sorted(bases, key=lambda base: (base.name not in file.stem, split_in(base.name) != split))
 
@@ -136,6 +139,10 @@ class ImageIndex:
         order = {folder: index for index, folder in enumerate(bases)}
         candidates = (path for path in self._stems.get(stem, ()) if path.parent in order)
         return min(candidates, key=lambda path: order[path.parent], default=None)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for pattern in ("*/", "*/*/") for path in folder.glob(pattern))
 
 
 def bounding_box(xs: Sequence[float], ys: Sequence[float]) -> Box:

@@ -149,7 +149,8 @@ def name_unreadable(folder: Path) -> str | None:
 def _names(reading: Reading) -> tuple[tuple[str, ...], dict[str, int] | None]:
     stated = dict.fromkeys(shape.name for entry in reading.entries for shape in entry.shapes)
     if not stated:
-        raise RegardError("no annotation contains an object", file=reading.root)
+        hint = next((f"{problem.where}: {problem.found}" for problem in reading.problems), None)
+        raise RegardError("no annotation contains an object", file=reading.root, hint=hint)
     if not all(name.isascii() and name.isdecimal() and len(name) < 6 for name in stated):
         return tuple(sorted(stated)), None
     names = class_list(reading)

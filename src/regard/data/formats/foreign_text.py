@@ -36,7 +36,9 @@ _VISDRONE = (
 
 def table(file: Path, reading: Reading) -> None:
     """Read a CSV file with one box per row; coordinates are fractions if none of the file is above 1, else pixels."""
-    rows = list(csv.reader(io.StringIO(read_text(file))))
+    text = read_text(file)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
     header = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in rows[0]]
     if not set(header) & set(IMAGE_COLUMNS):
         header, rows = ["image", "x1", "y1", "x2", "y2", "class"], [[], *rows]
