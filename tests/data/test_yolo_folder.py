@@ -126,3 +126,9 @@ def test_images_without_labels_are_named(tmp_path: Path, paint: Paint) -> None:
     paint(tmp_path / "a.png", 13, 17)
     with pytest.raises(RegardError, match="1 images, but no labels"):
         load_data(tmp_path)
+
+
+def test_a_class_id_that_no_set_has_is_an_error(bare: Path) -> None:
+    (bare / "labels/val/c.txt").write_text("1e30 .5 .5 .1 .1\n")
+    with pytest.raises(RegardError, match=r"class ids reach 1\d{30}"):
+        load_data(bare)

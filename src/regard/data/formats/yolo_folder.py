@@ -20,6 +20,9 @@ EXPECTED = "a folder of images with YOLO label files"
 NAME_FILES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels", "predefined_classes.txt")
 """Files of class names, one per line; any other ``*.names`` comes after them."""
 
+MOST_UNNAMED = 10_000
+"""Classes that get numbers as names; a larger id is more likely a damaged row."""
+
 MOST_PROBED = 20
 """Label files of a folder that are opened to see whether they contain labels."""
 
@@ -62,6 +65,8 @@ def read(source: str | Path, *, first_class: int = 0) -> DetectionDataset:
     splits, found = read_samples(images, reader, folder)
     if not names:
         count = reader.ids[1] - first_class + 1 if reader.ids else 0
+        if count > MOST_UNNAMED:
+            raise RegardError(f"class ids reach {count - 1}", file=folder, expected="a classes.txt with all names")
         names = numbered_names(max(count, 1))
         what = "no data.yaml, classes.txt or obj.names"
         problems.append(Problem("no class names", str(folder), what, f"called {names[0]} to {names[-1]}"))
