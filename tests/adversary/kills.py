@@ -209,6 +209,11 @@ def kills(count: int, first: int, kinds: Sequence[str], corpus: Path, scratch: P
         shutil.rmtree(scratch / "case")
 
 
+def _stop(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends it twice
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Kill, print faults as they are found, and figures at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -226,7 +231,7 @@ def main() -> None:
             corpus.mkdir(parents=True, exist_ok=True)
             make_corpus(corpus)
         import_everything()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _stop)
         with suppress(KeyboardInterrupt):  # the figures so far
             for found in kills(asked.count, asked.seed, kinds, corpus, Path(temporary)):
                 done[f"{found.kind}{'' if found.was_killed else ', had ended'}"] += 1
