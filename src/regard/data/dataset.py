@@ -88,7 +88,7 @@ class DetectionDataset:
     Attributes:
         names: class names, indexed by class id.
         splits: samples of "train", "val" and "test", as far as these splits exist; only "all" if none is named.
-        format: "yolo", "coco", "voc" or "synthetic".
+        format: name of the format, such as "yolo", "coco", "voc", "labelme" or "synthetic".
         source: the path or name that the user gave.
         problems: defects of the labels. Images are not opened here; ``regard.data.check`` does that.
         category_ids: COCO ids of the classes, None for other formats.

@@ -41,15 +41,14 @@ def load_data(
 ) -> DetectionDataset:
     """Load the data set at ``source`` and recognise its format.
 
-    A file is recognised by its suffix: ``.yaml`` is YOLO, ``.json`` is COCO. A folder is YOLO if it contains a
-    ``data.yaml`` (or one other YAML file that names a train or val split), VOC if ``Annotations`` contains XML files,
-    and COCO if there is a ``.json`` file in ``annotations``, in the folder or in its subfolders; else YOLO if images
-    have label files. To read a folder that
-    is YOLO as well as COCO as COCO, name the ``.json`` file. ``synthetic:context?train=2000&val=300&colours=3`` draws
-    scenes on demand.
+    A file is recognised by its suffix or content. A folder is YOLO if it contains a ``data.yaml`` (or one other YAML
+    file that names a train or val split), VOC if it or a subfolder contains XML files of boxes, COCO if there is such a
+    ``.json`` file in ``annotations``, in the folder or in its subfolders; else of a format of ``foreign.FOREIGN``; else
+    YOLO if images have label files. To read a folder that is YOLO as well as COCO as COCO, name the ``.json`` file.
+    ``synthetic:context?train=2000&val=300&colours=3`` draws scenes on demand.
 
-    No image is opened, except those whose size a COCO or VOC file fails to state. Wrong boxes are clipped or dropped,
-    images that are listed but missing are left out, and both are reported in ``problems``.
+    No image is opened, except those whose size a label file in pixels fails to state. Wrong boxes are clipped or
+    dropped, images that are listed but missing are left out, and both are reported in ``problems``.
 
     Args:
         source: a file, a folder, or a name that begins with ``synthetic:``.
