@@ -6,10 +6,12 @@ rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ from regard.graph.bind import Binding, bind, positional_form
 from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
 from regard.graph.lint import WiringError, check_levels, check_wiring, raise_or_warn, with_anchors_in_order
-from regard.graph.signature import Signature, signature_of
+from regard.graph.signature import Signature, as_written, may_be_without_channels, signature_of
 from regard.graph.spec import IMAGE, LayerInfo, LayerSpec, ModelSpec
 from regard.graph.user_modules import explain
 from regard.nn.activation import DEFAULT, set_activation
@@ -39,6 +41,10 @@ MOST_MAPS = 2**29
 
 class SizeMismatchError(RegardError):
     """Maps of different sizes are combined."""
+
+
+class OutputError(RegardError):
+    """A layer gives other channels than its row states."""
 
 
 @dataclass(frozen=True)
@@ -141,17 +147,22 @@ def _repeats(row: LayerSpec, spec: ModelSpec) -> int:
     return max(round(row.number * spec.depth_multiple), 1) if row.number > 1 else row.number
 
 
+def _no_head(spec: ModelSpec) -> RegardError:
+    last = spec.layers[-1]
+    return RegardError(
+        f"the last row is {last.module}, which is not a detection head",
+        file=last.file or spec.file,
+        line=last.line,
+        expected="one of " + ", ".join(HEADS) + ", or your own subclass of regard.nn.heads.Head by --module",
+        hint=nearest(last.module, HEADS),
+    )
+
+
 def _head_of(spec: ModelSpec, layer: nn.Module) -> Head:
     """Check that the last layer is a detection head for the classes of the graph."""
     last = spec.layers[-1]
     if not isinstance(layer, Head):
-        raise RegardError(
-            f"the last row is {last.module}, which is not a detection head",
-            file=last.file or spec.file,
-            line=last.line,
-            expected="one of " + ", ".join(HEADS) + ", or your own subclass of regard.nn.heads.Head by --module",
-            hint=nearest(last.module, HEADS),
-        )
+        raise _no_head(spec)
     if layer.nc != spec.nc:
         raise RegardError(
             f"the detection head states {layer.nc} classes and the file {spec.nc}",
@@ -264,39 +275,92 @@ def _build_row(
 ) -> Built:
     maps = [x for x in inputs if isinstance(x, Tensor)]
     in_channels = [x.shape[1] for x in maps]
-    repeats = _repeats(row, spec)
     with _at(row, spec, modules):
         if len(maps) != len(inputs):
             raise RegardError("it reads the detection head, which has no map as its output")
         layer_class = find_class(row.module, modules)
-        signature = signature_of(layer_class)
-        if not signature.multi_input and len(maps) != 1:
-            raise RegardError(
-                f"{row.module} reads {len(maps)} layers", expected="one layer, or a module with multi_input = True"
-            )
-        if row.gate and signature.multi_input:
-            raise RegardError(f"{row.module} reads several layers and cannot be gated", expected="gate: false")
-        strides = [PROBE // x.shape[-1] for x in maps]
-        binding = bind(row, signature, spec, in_channels, strides, repeats)
-        layer = layer_class(*binding.positional, **binding.named)
-        if row.number > 1 and not signature.repeats:
-            layer = _repeated(layer, layer_class, binding, signature, repeats)
-        if spec.activation != DEFAULT:
-            set_activation(layer, spec.activation)
-        if getattr(layer_class, "requires_same_size", False):
-            _check_sizes(row, maps)
-        layer.eval()
-        with torch.no_grad():
-            output = layer(maps if signature.multi_input else maps[0])
+        if row is spec.layers[-1] and not issubclass(layer_class, Head):
+            raise _no_head(spec)
+        run = partial(_run, row, spec, maps, layer_class)
+        if row.module in modules and not issubclass(layer_class, Head) and not hasattr(layer_class, "multi_input"):
+            signature, (layer, output, binding) = _tried(row, layer_class, maps, run)
+        else:
+            signature = signature_of(layer_class)
+            layer, output, binding = run(signature)
         if not issubclass(layer_class, Head):
-            _check_output(row, output, maps[0], binding.expected_out)
             out_channels, stride = output.shape[1], PROBE / output.shape[-1]
         else:
             out_channels, stride = 0, 0.0
         layer = Gated(layer).eval() if row.gate else layer
         positional = positional_form(row, signature, spec, out_channels)
-    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats)
+    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, _repeats(row, spec))
     return Built(layer, info, output)
+
+
+Run = tuple[nn.Module, Any, Binding]
+
+
+def _run(
+    row: LayerSpec, spec: ModelSpec, maps: Sequence[Tensor], layer_class: type[nn.Module], signature: Signature
+) -> Run:
+    """Construct a layer and run it once."""
+    if not signature.multi_input and len(maps) != 1:
+        raise RegardError(f"{row.module} reads {len(maps)} layers", expected="one layer")
+    if row.gate and signature.multi_input:
+        raise RegardError(f"{row.module} reads several layers and cannot be gated", expected="gate: false")
+    strides, repeats = [PROBE // x.shape[-1] for x in maps], _repeats(row, spec)
+    binding = bind(row, signature, spec, [x.shape[1] for x in maps], strides, repeats)
+    layer = layer_class(*binding.positional, **binding.named)
+    if row.number > 1 and not signature.repeats:
+        layer = _repeated(layer, layer_class, binding, signature, repeats)
+    if spec.activation != DEFAULT:
+        set_activation(layer, spec.activation)
+    if getattr(layer_class, "requires_same_size", False):
+        _check_sizes(row, maps)
+    layer.eval()
+    with torch.no_grad():
+        output = layer(maps if signature.multi_input else maps[0])
+    if not issubclass(layer_class, Head):
+        _check_output(row, output, maps[0], binding.expected_out)
+    return layer, output, binding
+
+
+def _tried(
+    row: LayerSpec, layer_class: type[nn.Module], maps: Sequence[Tensor], run: Callable[[Signature], Run]
+) -> tuple[Signature, Run]:
+    """Call a user's class with the input channels first or, if that fails, with the arguments as written.
+
+    Raises:
+        RegardError: both ways work, and nothing in the class tells which is meant.
+    """
+    many = len(maps) > 1
+    written = as_written(layer_class, multi_input=many)
+    stated = getattr(layer_class, "takes_channels", None)
+    if stated is False:
+        return written, run(written)
+    try:
+        signature = signature_of(layer_class, multi_input=many)
+        result = run(signature)
+    except Exception as error:
+        if stated is None and not row.options and not isinstance(error, OutputError):
+            with suppress(Exception):
+                return written, run(written)
+        if many:
+            _check_sizes(row, maps)  # a join of one's own that needs equal sizes
+        raise
+    if may_be_without_channels(layer_class) and not row.options and _works(run, written):
+        first = next(iter(inspect.signature(layer_class).parameters), "")
+        raise RegardError(
+            f"{row.module} works both with the input channels as {first!r} and with its arguments as written",
+            expected="takes_channels = True or False in the class, or a first argument called in_channels",
+        )
+    return signature, result
+
+
+def _works(run: Callable[[Signature], Run], signature: Signature) -> bool:
+    with suppress(Exception), torch.random.fork_rng(devices=[]):
+        return bool(run(signature))
+    return False
 
 
 def _repeated(
@@ -329,7 +393,7 @@ def _check_output(row: LayerSpec, output: object, x: Tensor, expected_out: int |
             hint="insert it with gate: false (--no-gate)",
         )
     if expected_out is not None and output.shape[1] != expected_out:
-        raise RegardError(
+        raise OutputError(
             f"{row.module} states {expected_out} output channels (scaled) but gives {output.shape[1]}",
             expected=f"{output.shape[1]}" + (", as many as its input has" if output.shape[1] == x.shape[1] else ""),
         )

@@ -49,7 +49,10 @@ class Detector(nn.Module):
         self._inputs = [tuple(index[name] for name in row.inputs) for row in spec.layers]
         last_reader = {source: i for i, sources in enumerate(self._inputs) for source in sources}
         self._done = [tuple(s for s, reader in last_reader.items() if reader == i) for i in range(len(layers))]
-        self._many = [getattr(layer, "multi_input", False) for layer in layers]
+        self._many = [
+            getattr(layer, "multi_input", False) or len(inputs) > 1
+            for layer, inputs in zip(layers, self._inputs, strict=True)
+        ]
 
     @property
     def head(self) -> Head:

@@ -115,7 +115,9 @@ def _signs(spec: ModelSpec, stages: Stages, against: Comparison | None) -> dict[
         elif (sizes := _other_size(stages, ref)) is not None:
             here, there = sizes
             found[ref] = f"maps of different sizes: {_row(spec, target)} has stride {there:g}, here are {here:g}"
-        elif (done := stages.completed_by(target)) is not None and done != reader and not _annotated(spec, ref):
+        elif (done := stages.completed_by(target)) is not None and not (
+            stages.leads_to(target, reader) or _annotated(spec, ref)  # a join within one stage
+        ):
             found[ref] = f"{_row(spec, target)} is completed by {_row(spec, done)}"
     for ref, was in (against.stale(stages) if against else {}).items():
         if not _annotated(spec, ref):

@@ -6,6 +6,9 @@ Three forms of constructor are understood:
 * YOLOv5's, for users' own modules: ``Class(c1, c2, *args)``, with ``n`` third if the layer repeats inside;
 * a class of ``torch.nn`` that has no channel argument, such as ``nn.Upsample``: its arguments as written.
 
+A user's class that does not state which form it has is tried (``regard.graph.build``): with the input channels first,
+then with the arguments as written. ``takes_channels = True`` or ``False`` in the class decides it.
+
 A class attribute ``multi_input = True`` declares that the layer takes a list of maps, and of channels, instead of one.
 ``options_of = {"options": ("attention", ATTENTION)}`` declares that the argument ``options`` contains the options of
 the class that the argument ``attention`` names in a table.
@@ -29,6 +32,11 @@ from regard.config.faults import expected
 from regard.errors import RegardError
 
 OUT_NAMES = ("out_channels", "c2", "cout", "c_out", "out_ch", "oup", "out_planes", "out_dim")
+CHANNEL_NAMES = frozenset(
+    ("in_channels", "channels", "channel", "c1", "c", "ch", "cin", "c_in", "in_ch", "inp", "inplanes", "in_planes")
+) | {"in_channel", "in_dim", "num_channels", "input_channels", "embed_dim"}
+"""Names of first arguments that are channels although they have a default."""
+
 IN_NAMES_OF_TORCH = ("in_channels", "num_features")
 
 
@@ -74,8 +82,12 @@ class Signature:
         return [name for name in self.options if name not in self.by_name_only]
 
 
-def signature_of(layer: type[nn.Module]) -> Signature:
+def signature_of(layer: type[nn.Module], *, multi_input: bool | None = None) -> Signature:
     """Read the constructor of ``layer``.
+
+    Args:
+        layer: the class.
+        multi_input: whether it reads a list of maps; by default as the class states.
 
     Raises:
         RegardError: it has no argument for the input channels although it needs one.
@@ -101,17 +113,36 @@ def signature_of(layer: type[nn.Module]) -> Signature:
         )
     rest = named[1:]
     out = None
-    if rest and not getattr(layer, "multi_input", False) and _is_out(rest[0]):
+    multi_input = getattr(layer, "multi_input", False) if multi_input is None else multi_input
+    if rest and not multi_input and _is_out(rest[0]):
         out, rest = rest[0].name, rest[1:]
     repeats = next((p.name for p in rest if p.name == "repeats"), None)
     if repeats is None and out and rest and rest[0].name == "n":
         repeats = "n"
     options = {p.name: p.default for p in rest if p.name not in (repeats, "strides")}
     strides = any(p.name == "strides" for p in rest)
-    multi_input = getattr(layer, "multi_input", False)
     hints = hints_of(layer)
     inside = getattr(layer, "options_of", {})
     return Signature(True, multi_input, out, repeats, strides, options, by_name_only, variadic, open_, hints, inside)
+
+
+def as_written(layer: type[nn.Module], *, multi_input: bool) -> Signature:
+    """How to call a user's class that takes no channels: with the arguments of the row as they are.
+
+    YOLOv5 calls classes that it does not know in this way.
+    """
+    parameters = inspect.signature(layer).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)}
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return Signature(False, multi_input, None, None, False, options, frozenset(), variadic, False, hints_of(layer))
+
+
+def may_be_without_channels(layer: type[nn.Module]) -> bool:
+    """Whether the first argument of a user's class has a default and no name that is usual for channels."""
+    if hasattr(layer, "takes_channels"):
+        return False
+    first = next(iter(inspect.signature(layer).parameters.values()), None)
+    return first is None or (first.default is not first.empty and first.name not in CHANNEL_NAMES)
 
 
 def hints_of(layer: type[nn.Module]) -> dict[str, Any]:
