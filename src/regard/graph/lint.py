@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from regard.errors import RegardError, RegardWarning
 from regard.graph import mend
 from regard.graph.compare import Comparison, compare
-from regard.graph.dialects.yolov5 import integer_row
+from regard.graph.document import flow
 from regard.graph.mend import Reference, Targets
 from regard.graph.read import stock_graphs
 from regard.graph.spec import LayerSpec, ModelSpec
@@ -326,7 +326,10 @@ def _row(spec: ModelSpec, i: int) -> str:
 
 
 def _written(spec: ModelSpec, row: LayerSpec) -> str:
-    return integer_row(spec, row, row.inputs, [*row.args, *([row.options] if row.options else [])])
+    """A corrected row as its author would write it: only the wrong numbers differ."""
+    args = flow([*row.args, *([row.options] if row.options else [])])
+    sources = row.origin.sources if row.origin else tuple(spec.index(name) for name in row.inputs)
+    return f"[{flow(sources[0] if len(sources) == 1 else sources)}, {row.number}, {row.module}, {args}]"
 
 
 def _place(spec: ModelSpec, row: LayerSpec) -> str:
