@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.errors import RegardError, nearest
+from regard.graph.aliases import needs_all_positions
 from regard.graph.dialects.yolov5_v1 import number_in_words
 from regard.graph.signature import Signature, expected_instead, signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
@@ -77,6 +78,8 @@ def bind(
         if signature.out:
             stated = given.pop(signature.out, stated)
         expected_out = None if stated is None else _scaled(stated, spec, row)
+        if signature.out is None and stated == in_channels[0]:  # as a class that YOLOv5 does not know is called
+            expected_out = stated
         if signature.out:
             given[signature.out] = in_channels[0] if expected_out is None else expected_out
     positions = signature.positions
@@ -139,6 +142,8 @@ def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_c
         return rest
     stated = row.options.get(signature.out or "", row.args[0] if row.args else None)
     stated = unscale_channels(out_channels, spec.width_multiple) if stated is None else stated
+    if needs_all_positions(row.module, (stated, *rest)):
+        rest = (*rest, *(signature.options[name] for name in positions[len(rest) :]))
     return None if stated is None else (stated, *rest)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.errors import RegardError, nearest
+from regard.graph.aliases import ALIASES, with_own_names
 from regard.graph.bind import Binding, bind, positional_form
 from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
@@ -78,6 +79,7 @@ def _checked(
         raise RegardError(
             "there are no rows", file=spec.file, expected="rows in backbone and head, a detection head as the last"
         )
+    spec = with_own_names(spec, modules)
     built: tuple[ModelSpec, list[nn.Module]] | SizeMismatchError
     try:
         built = spec, layers = _build_rows(spec, modules)
@@ -243,13 +245,13 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
         found = getattr(nn, name.removeprefix("nn."), None)
         if isinstance(found, type) and issubclass(found, nn.Module):
             return found
-    known = [*modules, *LAYERS, *(f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity"))]
+    of_torch = [f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity")]
     raise RegardError(
         f"unknown module {name!r}",
         expected="one of "
         + ", ".join({**modules, **LAYERS})
         + ", a class of torch.nn as nn.X, or your own class by --module",
-        hint=nearest(name, known),
+        hint=nearest(name, [*modules, *LAYERS, *ALIASES, *of_torch]),
     )
 
 

@@ -1,0 +1,207 @@
+"""Other names and argument forms under which public model files know the package's layers.
+
+Rows are rewritten to the package's own names before a graph is built, so that summaries, errors and written files have
+only these. ``docs/aliases.md`` states how the layers of other projects differ. A user's own class of the same name
+takes precedence.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from regard.errors import RegardError, RegardWarning
+from regard.graph.document import flow
+from regard.graph.spec import LayerSpec, ModelSpec
+from regard.nn.attention import ATTENTION
+from regard.nn.table import LAYERS
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "SELayer": "SE",
+        "SEAttention": "SE",
+        "SEBlock": "SE",
+        "SE_Block": "SE",
+        "SEModule": "SE",
+        "SqueezeExcitation": "SE",
+        "ECALayer": "ECA",
+        "ECAAttention": "ECA",
+        "ECA_layer": "ECA",
+        "eca_layer": "ECA",
+        "eca_block": "ECA",
+        "EfficientChannelAttention": "ECA",
+        "CBAMBlock": "CBAM",
+        "cbam_block": "CBAM",
+        "CBAM_Block": "CBAM",
+        "CBAMAttention": "CBAM",
+        "CA": "CoordinateAttention",
+        "CABlock": "CoordinateAttention",
+        "CA_Block": "CoordinateAttention",
+        "CoordAtt": "CoordinateAttention",
+        "CoordAttn": "CoordinateAttention",
+        "CoordAttention": "CoordinateAttention",
+        "SimAm": "SimAM",
+        "simam": "SimAM",
+        "simam_module": "SimAM",
+        "Simam_module": "SimAM",
+        "EMA": "EMAttention",
+        "EMA_attention": "EMAttention",
+        "Triplet": "TripletAttention",
+        "GC": "GlobalContext",
+        "ContextBlock": "GlobalContext",
+        "NonLocalBlock": "NonLocal",
+        "CrissCross": "CrissCrossAttention",
+        "eSE": "ESE",
+        "scSE": "ScSE",
+        "SpatialGroupEnhance": "SGE",
+    }
+)
+"""Other name -> the package's."""
+
+THREE_BY_DEFAULT = ("ECALayer", "ECAAttention", "ECA_layer", "eca_layer")
+"""Names of ECA whose kernel is 3 unless stated, as in the authors' code, instead of one by the channels."""
+
+IN_A_BLOCK = re.compile(r"C3_?(\w+?)|(\w+?)_?C3")
+PAPER_KERNELS = (3, 7)
+"""Kernels of CBAM in its paper, which no file means as a reduction."""
+
+FIRST_OPTION: Mapping[str, tuple[str, int]] = MappingProxyType(
+    {
+        "SE": ("reduction", 1),
+        "ECA": ("kernel_size", 3),
+        "CBAM": ("reduction", 2),
+        "CoordinateAttention": ("reduction", 1),
+        "SimAM": ("regularisation", 1),
+    }
+)
+"""What follows the channels, and how many options there are, for layers that files also call with (in, out, ...)."""
+
+
+def with_own_names(spec: ModelSpec, modules: Collection[str] = ()) -> ModelSpec:
+    """Copy a graph with the package's names and argument forms.
+
+    Args:
+        spec: a graph, whose facts are dropped if a row changes.
+        modules: names of the user's own classes, which are left as they are.
+
+    Raises:
+        RegardError: the arguments of a row have two meanings; both are listed with the way to write them.
+
+    Example:
+        >>> row = LayerSpec("attend", ("image",), "CoordAtt", args=(256, 256, 32))
+        >>> row = with_own_names(ModelSpec((row,), nc=2)).layers[0]
+        >>> row.module, row.args
+        ('CoordinateAttention', (256, 32))
+    """
+    layers = tuple(row if row.module in modules else _own(row, spec) for row in spec.layers)
+    return spec if layers == spec.layers else replace(spec, layers=layers, info={})
+
+
+def own_name(name: str) -> tuple[str, str | None]:
+    """The package's name of a layer, and of the attention inside it if it is C3 with attention.
+
+    Example:
+        >>> own_name("C3CA"), own_name("eca_layer"), own_name("C3")
+        (('C3Attention', 'CoordinateAttention'), ('ECA', None), ('C3', None))
+    """
+    if name in LAYERS:
+        return name, None
+    if name in ALIASES:
+        return ALIASES[name], None
+    found = IN_A_BLOCK.fullmatch(name)
+    inner = (found[1] or found[2]) if found else ""
+    inner = ALIASES.get(inner, inner)
+    return ("C3Attention", inner) if inner in ATTENTION else (name, None)
+
+
+def needs_all_positions(module: str, args: tuple[Any, ...]) -> bool:
+    """Whether arguments in YOLOv5's order are read in another way than they are meant, unless all are stated."""
+    return module == "CBAM" and len(args) == 2 and isinstance(args[1], int) and args[1] % 2 == 1
+
+
+def _own(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
+    module, inner = own_name(row.module)
+    args, given = row.args, row.options
+    if inner:
+        args = (*args[:1], inner, *args[1:]) if args else ()
+        return replace(row, module=module, args=args, options=given if args else {"attention": inner, **given})
+    if module not in FIRST_OPTION:
+        return replace(row, module=module)
+    option, _ = FIRST_OPTION[module]
+    if args and (isinstance(args[0], float) or (module == "ECA" and _odd(args[0]))):
+        args, given = args[1:], {option: args[0], **given}  # the option alone, without channels
+    args = _one_number_of_channels(module, args, row, spec)
+    if module == "CBAM":
+        args, given = _cbam(args, given, row, spec)
+    if row.module in THREE_BY_DEFAULT and len(args) < 2:
+        given = {option: 3, **given}
+    return replace(row, module=module, args=args, options=given)
+
+
+def _one_number_of_channels(module: str, args: tuple[Any, ...], row: LayerSpec, spec: ModelSpec) -> tuple[Any, ...]:
+    """Drop the second number of ``(in, out, ...)``."""
+    option, options = FIRST_OPTION[module]
+    if len(args) < 2 or isinstance(args[1], bool) or args[0] != args[1]:
+        return args
+    if len(args) > 1 + options or (module == "ECA" and not _odd(args[1])):
+        return (args[0], *args[2:])
+    rest = args[2:]
+    raise _two_meanings(
+        module,
+        row,
+        spec,
+        [
+            (f"{option} {args[1]}", [args[0], *_by_name(module, (args[1], *rest))]),
+            ("input and output channels", [args[0], *_by_name(module, (None, *rest))]),
+        ],
+    )
+
+
+def _by_name(module: str, values: tuple[Any, ...]) -> list[Any]:
+    names = ("reduction", "kernel_size") if module == "CBAM" else (FIRST_OPTION[module][0],)
+    named = {name: value for name, value in zip(names, values, strict=False) if value is not None}
+    return [named] if named else []
+
+
+def _cbam(
+    args: tuple[Any, ...], given: Mapping[str, Any], row: LayerSpec, spec: ModelSpec
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Read ``[c, shortcut]`` and ``[c, kernel]``."""
+    if len(args) > 1 and isinstance(args[1], bool):
+        if args[1]:
+            raise RegardError(
+                f"layer {row.name!r}: CBAM adds no shortcut",
+                file=row.file or spec.file,
+                line=row.line,
+                expected="no shortcut, or a gate around it (gate: true), which starts as the identity",
+            )
+        args = (args[0], *args[2:])
+    if len(args) != 2 or not _odd(args[1]) or given:
+        return args, given
+    meanings = [
+        (f"kernel_size {args[1]}", [args[0], {"kernel_size": args[1]}]),
+        (f"reduction {args[1]}", [args[0], {"reduction": args[1]}]),
+    ]
+    if args[1] not in PAPER_KERNELS:
+        raise _two_meanings("CBAM", row, spec, meanings)
+    where = f"{row.file or spec.file}:{row.line}: " if row.line and (row.file or spec.file) else ""
+    text = f"{where}layer {row.name!r}: CBAM, {flow(args)} is read as kernel_size {args[1]}"
+    warnings.warn(f"{text}; for a reduction of {args[1]}, write {flow(meanings[1][1])}", RegardWarning, stacklevel=2)
+    return args[:1], {"kernel_size": args[1]}
+
+
+def _two_meanings(module: str, row: LayerSpec, spec: ModelSpec, meanings: list[tuple[str, list[Any]]]) -> RegardError:
+    return RegardError(
+        f"layer {row.name!r}: {row.module}, {flow(row.args)} has two meanings",
+        file=row.file or spec.file,
+        line=row.line,
+        expected=" or ".join(f"{module}, {flow(args)} for {meaning}" for meaning, args in meanings),
+    )
+
+
+def _odd(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value % 2 == 1

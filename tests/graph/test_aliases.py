@@ -1,0 +1,155 @@
+"""Names and argument forms of public model files, and what they become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from regard.errors import RegardError, RegardWarning
+from regard.graph.aliases import ALIASES, own_name
+from regard.graph.build import build
+from regard.graph.detector import Detector
+from regard.graph.read import parse_spec
+from regard.graph.summary import summarize
+from regard.nn.table import LAYERS
+
+GRAPH = """
+nc: 2
+depth_multiple: 0.33
+width_multiple: 0.25
+anchors: 3
+backbone:
+  - [-1, 1, Conv, [32, 6, 2, 2]]
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - attend: [-1, {number}, {row}]
+  - [-1, 1, Conv, [256, 3, 2]]
+head:
+  - [[3, 4], 1, Detect, [nc, anchors]]
+"""
+
+
+def of_row(row: str, number: int = 1, **modules: type[nn.Module]) -> Detector:
+    """Build a small model with a row on 32 channels."""
+    text = GRAPH.replace("{row}", row).replace("{number}", str(number))
+    return build(parse_spec(text, Path("fork.yaml")), modules=modules)
+
+
+def row_of(detector: Detector) -> tuple[str, tuple[object, ...]]:
+    row = detector.spec.layers[3]
+    return row.module, detector.spec.info[row.name].arguments
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_every_other_name_is_built(name: str) -> None:
+    detector = of_row(f"{name}, [128]")
+    assert row_of(detector)[0] == ALIASES[name]
+    assert type(detector.model[3]) is LAYERS[ALIASES[name]]
+
+
+@pytest.mark.parametrize(
+    ("row", "module", "arguments"),
+    [
+        ("CoordAtt, [128, 128, 16]", "CoordinateAttention", (32, 16)),
+        ("CA, [128, 16]", "CoordinateAttention", (32, 16)),
+        ("SELayer, [128, 8]", "SE", (32, 8)),
+        ("SEAttention, [128, 128, 8]", "SE", (32, 8)),
+        ("SELayer, [32, 8]", "SE", (32, 8)),  # channels as they are, unscaled
+        ("eca_layer, [128]", "ECA", (32, 3)),
+        ("eca_layer, [128, 5]", "ECA", (32, 5)),
+        ("ECAAttention, [3]", "ECA", (32, 3)),
+        ("ECA, [5]", "ECA", (32, 5)),
+        ("ECA, [128, 128]", "ECA", (32,)),
+        ("ECA, [128, 128, 5]", "ECA", (32, 5)),
+        ("SimAM, [1e-4]", "SimAM", (32, 1e-4)),
+        ("SimAM, [1.0e-5]", "SimAM", (32, 1e-5)),
+        ("SimAM, [128, 1e-5]", "SimAM", (32, 1e-5)),
+        ("CBAM, [128, False]", "CBAM", (32,)),
+        ("CBAM, [128, 8]", "CBAM", (32, 8)),
+        ("CBAM, [128, 8, 3]", "CBAM", (32, 8, 3)),
+        ("CBAM, [128, 128, 8, 3]", "CBAM", (32, 8, 3)),
+        ("CBAM, [128, {reduction: 7}]", "CBAM", (32, 7)),
+        ("C3SE, [128]", "C3Attention", (32, 32, "SE")),
+        ("C3CA, [128, False]", "C3Attention", (32, 32, "CoordinateAttention", False)),
+        ("CBAMC3, [128, True]", "C3Attention", (32, 32, "CBAM", True)),
+        ("C3_ECA, []", "C3Attention", (32, 32, "ECA")),
+        ("C3SimAM, [128]", "C3Attention", (32, 32, "SimAM")),
+    ],
+)
+def test_forms_of_arguments(row: str, module: str, arguments: tuple[object, ...]) -> None:
+    detector = of_row(row)
+    assert row_of(detector) == (module, arguments)
+    again = build(parse_spec(detector.spec.to_yaml(), None))
+    assert row_of(again) == (module, arguments)
+    assert row_of(build(parse_spec(again.spec.to_yolov5_yaml(), None)))[1] in (arguments, (32, 7, 7))
+    assert f"{module} " in summarize(detector).to_markdown() + " "
+
+
+def test_a_kernel_of_the_paper_is_read_as_the_kernel_and_reported() -> None:
+    with pytest.warns(RegardWarning, match=r"fork\.yaml:\d+: .* kernel_size 7; for a reduction of 7, write"):
+        detector = of_row("CBAM, [128, 7]")
+    assert row_of(detector)[1] == (32, 7)
+    assert detector.model[3].conv.kernel_size == (7, 7)  # type: ignore[union-attr]
+    assert detector.model[3].hidden == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "first", "second"),
+    [
+        ("CBAM, [128, 5]", "[128, {kernel_size: 5}]", "[128, {reduction: 5}]"),
+        ("CBAM, [128, 128]", "[128, {reduction: 128}]", "CBAM, [128] for"),
+        ("CBAM, [128, 128, 3]", "[128, {reduction: 128, kernel_size: 3}]", "[128, {kernel_size: 3}]"),
+        ("SELayer, [128, 128]", "SE, [128, {reduction: 128}]", "SE, [128] for"),
+        ("CoordAtt, [128, 128]", "CoordinateAttention, [128, {reduction: 128}]", "CoordinateAttention, [128] for"),
+    ],
+)
+def test_two_meanings_are_asked_about(row: str, first: str, second: str) -> None:
+    with pytest.raises(RegardError, match=r"fork\.yaml:\d+: layer 'attend': .* two meanings") as caught:
+        of_row(row)
+    assert first in str(caught.value)
+    assert second in str(caught.value)
+    for answer in str(caught.value).split("expected: ")[1].split(" or "):
+        of_row(answer.rpartition(" for ")[0])
+
+
+def test_a_shortcut_that_does_not_exist_is_not_ignored() -> None:
+    with pytest.raises(RegardError, match="CBAM adds no shortcut"):
+        of_row("CBAM, [128, True]")
+
+
+def test_repeats_stay_inside_c3() -> None:
+    assert len(of_row("C3SE, [128]", number=9).model[3].m) == 3  # type: ignore[arg-type]
+
+
+class CoordAtt(nn.Module):
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.channels = in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_a_class_of_the_user_goes_first() -> None:
+    assert type(of_row("CoordAtt, [128]", CoordAtt=CoordAtt).model[3]) is CoordAtt
+
+
+def test_names_that_are_none() -> None:
+    assert own_name("C3Nothing") == ("C3Nothing", None)
+    assert own_name("C3TR") == ("C3TR", None)
+    with pytest.raises(RegardError, match="did you mean 'CoordAtt'"):
+        of_row("CoordAt, [128]")
+    with pytest.raises(RegardError, match="CoordinateAttention: reduction is 'x'"):
+        of_row("CoordAtt, [128, x]")
+
+
+def test_the_same_network_as_by_its_own_name() -> None:
+    image = torch.rand(1, 3, 64, 64)
+    torch.manual_seed(3)
+    ours = of_row("CoordinateAttention, [128, 8]")
+    torch.manual_seed(3)
+    theirs = of_row("CoordAtt, [128, 128, 8]")
+    assert torch.equal(ours(image).boxes, theirs(image).boxes)
