@@ -14,7 +14,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from regard.errors import RegardError, RegardWarning
+from torch import nn
+
+from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.document import flow
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.attention import ATTENTION
@@ -116,6 +118,34 @@ def own_name(name: str) -> tuple[str, str | None]:
     inner = (found[1] or found[2]) if found else ""
     inner = ALIASES.get(inner, inner)
     return ("C3Attention", inner) if inner in ATTENTION else (name, None)
+
+
+def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Module]:
+    """Look up the class of a layer: first the user's own, then the package's, then those of ``torch.nn``.
+
+    Raises:
+        RegardError: the name is unknown; the nearest one is suggested.
+
+    Example:
+        >>> find_class("nn.Upsample", {}).__name__
+        'Upsample'
+    """
+    if name in modules:
+        return modules[name]
+    if name in LAYERS:
+        return LAYERS[name]
+    if name.startswith("nn."):
+        found = getattr(nn, name.removeprefix("nn."), None)
+        if isinstance(found, type) and issubclass(found, nn.Module):
+            return found
+    of_torch = [f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity")]
+    raise RegardError(
+        f"unknown module {name!r}",
+        expected="one of "
+        + ", ".join({**modules, **LAYERS})
+        + ", a class of torch.nn as nn.X, or your own class by --module",
+        hint=nearest(name, [*modules, *LAYERS, *ALIASES, *of_torch]),
+    )
 
 
 def needs_all_positions(module: str, args: tuple[Any, ...]) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.errors import RegardError, nearest
-from regard.graph.aliases import ALIASES, with_own_names
+from regard.graph.aliases import find_class, with_own_names
 from regard.graph.bind import Binding, bind, positional_form
 from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
@@ -29,7 +29,6 @@ from regard.graph.user_modules import explain
 from regard.nn.activation import DEFAULT, set_activation
 from regard.nn.gate import Gated
 from regard.nn.heads import HEADS, Head
-from regard.nn.table import LAYERS
 
 PROBE = 256
 """Side of the image on which shapes are measured; a multiple of every stride in use."""
@@ -225,34 +224,6 @@ def _measured(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]]) -> Mod
     """Fill in the facts of a graph without changing the state of the random numbers."""
     with torch.random.fork_rng(devices=[]):
         return _build_rows(spec, modules)[0]
-
-
-def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Module]:
-    """Look up the class of a layer: first the user's own, then the package's, then those of ``torch.nn``.
-
-    Raises:
-        RegardError: the name is unknown; the nearest one is suggested.
-
-    Example:
-        >>> find_class("nn.Upsample", {}).__name__
-        'Upsample'
-    """
-    if name in modules:
-        return modules[name]
-    if name in LAYERS:
-        return LAYERS[name]
-    if name.startswith("nn."):
-        found = getattr(nn, name.removeprefix("nn."), None)
-        if isinstance(found, type) and issubclass(found, nn.Module):
-            return found
-    of_torch = [f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity")]
-    raise RegardError(
-        f"unknown module {name!r}",
-        expected="one of "
-        + ", ".join({**modules, **LAYERS})
-        + ", a class of torch.nn as nn.X, or your own class by --module",
-        hint=nearest(name, [*modules, *LAYERS, *ALIASES, *of_torch]),
-    )
 
 
 @contextmanager
