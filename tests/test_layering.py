@@ -29,8 +29,8 @@ LEVELS = (
     ("profiling", "data", "weights"),
     ("graph",),
     ("nn",),
-    ("config", "geometry"),
-    ("types",),
+    ("config", "geometry", "types", "detections"),
+    ("drawing",),
     ("system",),
     ("errors",),
 )

@@ -25,7 +25,6 @@ from regard.config import DetectSettings, SaveSettings
 from regard.errors import RegardError, RegardWarning
 from regard.prediction import Source, frames, predict, predict_iter, save_detections
 from regard.types import Detections
-from regard.visualize.boxes import draw_detections
 
 
 class _FindsWhite:
@@ -272,7 +271,7 @@ def test_urls(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_drawing_leaves_the_image_alone() -> None:
     scene = _scene(96, 160, (60, 40, 120, 90))
     before = scene.copy()
-    drawn = draw_detections(scene, _one(predict(_FindsWhite(), scene)))
+    drawn = _one(predict(_FindsWhite(), scene)).draw(scene)
     np.testing.assert_array_equal(scene, before)
     assert drawn.shape == scene.shape
     assert (drawn[40:90, 60] != before[40:90, 60]).any(axis=1).all()  # the left edge

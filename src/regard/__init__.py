@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         val,
         validate,
     )
+    from regard.detections import Detections
     from regard.errors import RegardError, RegardWarning
 
 # OpenCV reads these when it is loaded: the largest image that it decodes, in pixels (a file of 600 bytes may claim any
@@ -35,6 +36,7 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # it prints the names of fi
 __version__ = "0.1.0"
 __all__ = [
     "Callback",
+    "Detections",
     "RegardError",
     "RegardWarning",
     "attend",
@@ -60,5 +62,6 @@ def __getattr__(name: str) -> Any:
         import_module("regard.nn.attention")  # so that regard.nn.attention.ATTENTION is there
         return import_module("regard.nn")
     if name in __all__:
-        return getattr(import_module("regard.errors" if name.startswith("Regard") else "regard.api"), name)
+        room = {"Detections": "detections", "RegardError": "errors", "RegardWarning": "errors"}.get(name, "api")
+        return getattr(import_module(f"regard.{room}"), name)
     raise AttributeError(f"module 'regard' has no attribute {name!r}")

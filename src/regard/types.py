@@ -4,59 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.detections import Detections
+
 if TYPE_CHECKING:  # a compiled detector predicts without torch
     from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Detections:
-    """Detections in one image, sorted by descending score.
-
-    Attributes:
-        boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the original image.
-        scores: (N,) float32, 0 to 1, for the class in ``class_ids``.
-        class_ids: (N,) int64, indices into ``names``.
-        names: class names, index to name.
-        image_size: (height, width) of the original image in pixels.
-        source: the source of the image: a path, a URL, ``video.mp4#17`` for a frame, "" for an array.
-
-    Example:
-        >>> boxes = np.array([[10, 20, 80, 70]], np.float32)
-        >>> found = Detections(boxes, np.array([0.8], np.float32), np.array([0]), {0: "cat"}, (90, 120))
-        >>> len(found), found.names[int(found.class_ids[0])]
-        (1, 'cat')
-    """
-
-    boxes_xyxy: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    class_ids: NDArray[np.int64]
-    names: Mapping[int, str] = field(default_factory=dict)
-    image_size: tuple[int, int] = (0, 0)
-    source: str = ""
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def to_supervision(self) -> Any:
-        """Convert to ``supervision.Detections``.
-
-        Raises:
-            ImportError: the optional package ``supervision`` is not installed.
-        """
-        import supervision
-
-        return supervision.Detections(
-            xyxy=self.boxes_xyxy,
-            confidence=self.scores,
-            class_id=self.class_ids,
-            data={"class_name": np.array([self.names[int(i)] for i in self.class_ids], dtype=str)},
-        )
+__all__ = [
+    "AttentionMap",
+    "Batch",
+    "Detections",
+    "LetterboxTransform",
+    "LetterboxedBatch",
+    "Predictions",
+    "Predictor",
+    "Targets",
+]
 
 
 class Predictions(NamedTuple):

@@ -25,7 +25,6 @@ from regard.prediction.save import save_detections
 from regard.prediction.sources import Frame
 from regard.system.terminal import table_text
 from regard.types import Detections
-from regard.visualize.boxes import draw_detections
 from regard.visualize.plots import plot_f1_curve, plot_pr_curve
 
 HOSTILE = (
@@ -173,4 +172,4 @@ def test_captions_of_any_text_are_drawn() -> None:
     image, boxes = np.zeros((90, 120, 3), np.uint8), np.array([[10, 30, 80, 70]], np.float32)
     for name in (*HOSTILE, "名前", "\ud800", "a\x00b"):
         found = Detections(boxes, np.array([0.8], np.float32), np.array([0]), {0: name})
-        assert draw_detections(image, found).any()
+        assert found.draw(image).any()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from regard.data.formats import load_data
+from regard.drawing import class_colour
 from regard.errors import RegardError
-from regard.visualize.boxes import class_colour
 from regard.visualize.contact_sheet import write_contact_sheet
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 from regard.config import DetectSettings
 from regard.errors import RegardWarning
 from regard.geometry.boxes import cxcywh_to_xyxy
-from regard.types import Predictor
+
+if TYPE_CHECKING:  # Detections.with_nms calls this file
+    from regard.types import Predictor
 
 MAX_CANDIDATES = 30_000
 """Largest number of boxes of an image, the best scored ones, that enter suppression."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.config import SaveSettings
+from regard.drawing import encode_image
 from regard.errors import RegardError
 from regard.geometry.boxes import xyxy_to_cxcywh
 from regard.prediction.sources import Frame
@@ -25,7 +26,6 @@ from regard.system.prefetch import prefetch
 from regard.system.scratch import plain_path, scratch_folder
 from regard.system.terminal import table_text
 from regard.types import Detections
-from regard.visualize.boxes import draw_detections, encode_image
 
 CSV_COLUMNS = ("source", "class_id", "name", "score", "x1", "y1", "x2", "y2")
 
@@ -62,15 +62,15 @@ def save_detections(
             stem, suffix = names.of(frame)
             with _writing(folder):
                 if files.save_images and frame.video:
-                    written += videos.add(frame, draw_detections(frame.image, detections), stem)
+                    written += videos.add(frame, detections.draw(frame.image), stem)
                 elif files.save_images:
-                    encoded = encode_image(draw_detections(frame.image, detections), suffix)
+                    encoded = encode_image(detections.draw(frame.image), suffix)
                     written.append(_write(folder / f"{stem}{suffix}", encoded))
                 if files.save_txt or files.save_conf:
                     name = stem + (f"_{_frame_number(frame)}" if frame.video else "") + ".txt"
                     written.append(_write(folder / "labels" / name, yolo_text(detections, files.save_conf).encode()))
             if files.save_json or files.save_csv:
-                records.append(as_record(detections))
+                records.append(detections.to_dict())
     if files.save_json:
         text = json.dumps(records, ensure_ascii=False, indent=1)
         written.append(_write(folder / "detections.json", _encoded(text)))
@@ -95,22 +95,6 @@ def yolo_text(detections: Detections, with_score: bool = False) -> str:
     columns = np.column_stack((boxes, detections.scores)) if with_score else boxes
     rows = zip(detections.class_ids, columns, strict=True)
     return "".join(f"{class_id} {' '.join(f'{value:.6f}' for value in values)}\n" for class_id, values in rows)
-
-
-def as_record(detections: Detections) -> dict[str, Any]:
-    """Convert the detections of one image to values for JSON; boxes are left, top, right, bottom in pixels."""
-    height, width = detections.image_size
-    rows = zip(detections.class_ids.tolist(), detections.scores.tolist(), detections.boxes_xyxy.tolist(), strict=True)
-    found = [
-        {
-            "class_id": class_id,
-            "name": detections.names[class_id],
-            "score": round(score, 5),
-            "box_xyxy": [round(value, 2) for value in box],
-        }
-        for class_id, score, box in rows
-    ]
-    return {"source": detections.source, "width": width, "height": height, "detections": found}
 
 
 def _csv_text(records: list[dict[str, Any]]) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.dataset import DetectionDataset, Sample
+from regard.drawing import WHITE, Colour, class_colour, draw_boxes, draw_text, encode_image, text_width
 from regard.errors import RegardError
 from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.system.files import atomic_write, make_folder
-from regard.visualize.boxes import WHITE, Colour, class_colour, draw_boxes, draw_text, encode_image, text_width
 
 COLUMNS, ROWS = 5, 4
 TILE_WIDTH = 380

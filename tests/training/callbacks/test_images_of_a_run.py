@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from regard.data.dataset import Sample
+from regard.drawing import class_colour
 from regard.graph.detector import Detector
 from regard.training.callbacks import images
 from regard.training.callbacks.images import GAP, GROUND, TILE, draw_batch, draw_predictions, plot_results
 from regard.types import Batch, Targets
-from regard.visualize.boxes import class_colour
 
 
 class Blank:

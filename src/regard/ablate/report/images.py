@@ -14,10 +14,10 @@ from regard.ablate.folder import VAL, StudyRecord
 from regard.ablate.report.document import Block, Details, Image, Images, Section, Text
 from regard.ablate.verdict import differences, names_of
 from regard.data.dataset import Sample
+from regard.drawing import class_colour, draw_boxes, encode_image
 from regard.evaluation.coco import pixel_boxes
 from regard.evaluation.matching import confusion_matrix
 from regard.types import Detections
-from regard.visualize.boxes import class_colour, draw_boxes, encode_image
 
 CONFIDENCE = 0.25
 LONG_SIDE = 320

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from regard.config import PREDICT
 from regard.data.dataset import Sample
+from regard.drawing import class_colour, draw_boxes, draw_text, encode_image
 from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.prediction import predict
 from regard.system.files import atomic_write
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import BatchEnd, RunEnd, RunStart
 from regard.types import Batch, Predictor
-from regard.visualize.boxes import class_colour, draw_boxes, draw_text, encode_image
 from regard.visualize.plots import plot_metrics, plot_training
 
 MOST = 16

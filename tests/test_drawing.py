@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from regard.visualize.boxes import BLACK, PALETTE, WHITE, class_colour, draw_boxes, text_colour, text_width
+from regard.drawing import BLACK, PALETTE, WHITE, class_colour, draw_boxes, text_colour, text_width
 
 
 def test_a_box_is_drawn_in_its_colour_on_a_copy() -> None:

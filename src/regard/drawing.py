@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.system.terminal import printable
-from regard.types import Detections
 
 Colour = tuple[int, int, int]
 """Red, green, blue, each 0..255."""
@@ -68,22 +67,6 @@ def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> by
     if not is_encoded:
         raise OSError(f"OpenCV cannot encode an image of {image.shape[1]} x {image.shape[0]} pixels as {suffix}")
     return data.tobytes()
-
-
-def draw_detections(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
-    """Draw boxes with class names and scores on a copy of an (H, W, 3) uint8 RGB image.
-
-    Example:
-        >>> image = np.zeros((90, 120, 3), np.uint8)
-        >>> boxes = np.array([[10, 20, 80, 70]], np.float32)
-        >>> found = Detections(boxes, np.array([0.8], np.float32), np.array([0]), {0: "cat"})
-        >>> draw_detections(image, found)[20, 40].tolist() == list(class_colour(0))
-        True
-    """
-    class_ids = detections.class_ids.tolist()
-    pairs = zip(class_ids, detections.scores.tolist(), strict=True)
-    captions = [f"{detections.names[class_id]} {score:.2f}" for class_id, score in pairs]
-    return draw_boxes(image, detections.boxes_xyxy, captions, [class_colour(class_id) for class_id in class_ids])
 
 
 def draw_boxes(
