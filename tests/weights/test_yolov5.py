@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import pickletools
 import random
 import struct
-import sys
-import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,23 +21,6 @@ from regard.weights.yolov5 import read_yolov5
 
 Define = Callable[[str], type[nn.Module]]
 GRAPH = {"nc": 2, "anchors": [[10, 13]], "backbone": [[-1, 1, "Conv", [64]]], "head": [[[0], 1, "Detect", ["nc"]]]}
-
-
-@pytest.fixture
-def define(monkeypatch: pytest.MonkeyPatch) -> Define:
-    """Make a module class of a full name such as ``models.common.SE``, which a pickle can refer to."""
-
-    @functools.cache
-    def make(dotted: str) -> type[nn.Module]:
-        module, _, name = dotted.rpartition(".")
-        parts = module.split(".")
-        for parent in (".".join(parts[:count]) for count in range(1, len(parts) + 1)):
-            monkeypatch.setitem(sys.modules, parent, sys.modules.get(parent, types.ModuleType(parent)))
-        made: type[nn.Module] = type(name, (nn.Module,), {"__module__": module, "__qualname__": name})
-        monkeypatch.setattr(sys.modules[module], name, made, raising=False)
-        return made
-
-    return make
 
 
 def model_of(define: Define, dotted: str = "models.yolo.DetectionModel", se: str = "models.common.SE") -> Any:

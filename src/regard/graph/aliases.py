@@ -148,6 +148,12 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
     )
 
 
+def unknown_names(spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> list[str]:
+    """Names of layers in a graph that neither the package nor ``modules`` has."""
+    names = dict.fromkeys(row.module for row in spec.layers if row.module not in modules)
+    return [name for name in names if own_name(name)[0] not in LAYERS and not name.startswith("nn.")]
+
+
 def needs_all_positions(module: str, args: tuple[Any, ...]) -> bool:
     """Whether arguments in YOLOv5's order are read in another way than they are meant, unless all are stated."""
     return module == "CBAM" and len(args) == 2 and isinstance(args[1], int) and args[1] % 2 == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
+from regard.graph.aliases import unknown_names
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_graphs, zoo
@@ -17,13 +19,15 @@ from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import reference_to
 from regard.nn.heads.yolov5 import number_of_classes
 from regard.system.files import is_file, is_folder
+from regard.weights.fork_layers import as_in_tensors, with_own_keys
+from regard.weights.module_settings import settle, with_activation
 from regard.weights.paths import CHECKPOINTS as CHECKPOINTS
 from regard.weights.paths import RUN_WEIGHTS as RUN_WEIGHTS
 from regard.weights.paths import WEIGHTS as WEIGHTS
 from regard.weights.paths import missing_file, weights_of_run
 from regard.weights.store import WeightsHeader, load_weights, save_weights
 from regard.weights.transfer import TransferReport, transfer
-from regard.weights.yolov5 import read_yolov5
+from regard.weights.yolov5 import Checkpoint, read_yolov5
 
 Modules = Mapping[str, type[nn.Module]]
 Model: TypeAlias = Detector | str | Path
@@ -137,12 +141,33 @@ def _from_yolov5(path: Path, modules: Modules | None, allow_miswired: bool) -> D
     if not is_file(path):
         raise missing_file(path)
     checkpoint = read_yolov5(path)
-    spec = spec_from_yolov5(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path)
+    try:
+        spec = spec_from_yolov5(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path)
+        _require_classes(spec, checkpoint, modules)
+        spec = replace(with_activation(spec, checkpoint.settings), file=path)
+    except RegardError as error:  # the lines are those of no file
+        raise RegardError(error.what, file=path, expected=error.expected, hint=error.hint) from error
     names = checkpoint.names or None
-    detector = build(replace(spec, file=path), names=names, modules=modules, allow_miswired=allow_miswired)
-    _fill(detector, checkpoint.state, path)
+    detector = build(spec, names=names, modules=modules, allow_miswired=allow_miswired)
+    fitting = as_in_tensors(detector.spec, checkpoint.state)
+    if fitting is not detector.spec:
+        detector = build(fitting, names=names, modules=modules, allow_miswired=allow_miswired)
+    _fill(detector, with_own_keys(detector, checkpoint.state, checkpoint.module_classes), path)
+    settle(detector, checkpoint.settings, path)
     detector.spec = replace(detector.spec, file=None)
     return detector
+
+
+def _require_classes(spec: ModelSpec, checkpoint: Checkpoint, modules: Modules | None) -> None:
+    unknown = unknown_names(spec, modules or {})
+    if unknown:
+        rows = {name: [i for i, layer in enumerate(spec.layers) if layer.module == name] for name in unknown}
+        made_by = (checkpoint.module_classes.get(rows[name][0], name) for name in unknown)
+        raise RegardError(
+            f"the model needs {', '.join(made_by)}, which the package does not have",
+            expected="layers of the package (docs/catalogue.md, docs/aliases.md), or your own",
+            hint="give the file of the class: " + " ".join(f"--module FILE.py:{name}" for name in unknown),
+        )
 
 
 def _require_modules(path: Path, needed: Mapping[str, str], given: Modules | None) -> None:
@@ -174,7 +199,12 @@ def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
             f"the weights do not fit the graph in the same file: {'; '.join(differences[:3])}"
             + (f"; and {len(differences) - 3} more" if len(differences) > 3 else ""),
             file=path,
+            hint="a layer of the same name may be another one: give its own class by --module",
         )
+    wrong = [key for key in wanted if not state[key].isfinite().all()]
+    if wrong:
+        what = f"{path}: {len(wrong)} of {len(wanted)} tensors have values that are not finite numbers"
+        warnings.warn(f"{what}, first {wrong[0]}", RegardWarning, stacklevel=2)
     detector.load_state_dict(dict(state))
 
 

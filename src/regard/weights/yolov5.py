@@ -18,6 +18,11 @@ ROW_KEY = re.compile(r"model\.\d{1,6}\.")
 MAX_DEPTH = 64  # nesting of modules, and of lists in the graph
 MAX_PARTS = 200_000  # modules and tensors; thousands are usual
 MAX_GRAPH_VALUES = 100_000
+MODEL_KEYS = ("ema", "ema_state_dict", "model_ema", "model", "state_dict", "model_state_dict")
+"""Keys of models in a checkpoint, averages first."""
+MAX_SIDES = 4  # numbers of an attribute, such as a stride
+NOT_PERSISTENT = re.compile(r"model\.\d+\.anchor_grid")
+"""Tensors that follow from others and that releases up to v6.0 saved."""
 
 OTHER_CLASSES = (
     (r"models\.yolo\.SegmentationModel", "a YOLOv5 segmentation model"),
@@ -56,6 +61,7 @@ class Checkpoint:
         anchors: (width, height) in pixels of each anchor of each detection level; None if the strides are unknown.
         epoch: last finished epoch, -1 after the end of the training; None if the checkpoint has none.
         module_classes: full class name of each row, or of the module that it repeats; empty for a plain state dict.
+        settings: class name and plain attributes of each module by its path; empty for a plain state dict.
     """
 
     state: dict[str, Tensor]
@@ -64,6 +70,7 @@ class Checkpoint:
     anchors: Anchors | None = None
     epoch: int | None = None
     module_classes: dict[int, str] = field(default_factory=dict)
+    settings: dict[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
 
 
 class _NotYolov5(Exception):  # noqa: N818 - converted to an error by the caller, who knows the file
@@ -79,30 +86,60 @@ def read_yolov5(path: Path) -> Checkpoint:
         RegardError: the file is missing, damaged, or of another kind, which the message names.
     """
     content = read_pickle(path)
-    model, epoch = content, None
-    if isinstance(content, dict) and ("model" in content or "ema" in content):
-        model = content.get("model") if content.get("ema") is None else content["ema"]
-        epoch = content.get("epoch")
+    epoch = content.get("epoch") if isinstance(content, dict) else None
     try:
-        checkpoint = _read_module(model) if isinstance(model, Record) else Checkpoint(_plain_state(model))
+        checkpoint = _read(content)
         state = _as_float32(checkpoint.state, most=path.stat().st_size)
     except _NotYolov5 as found:
         raise RegardError(f"this is {found}", file=path, expected=WANTED) from None
     return replace(checkpoint, state=state, epoch=epoch if isinstance(epoch, int) else None)
 
 
+def _read(content: object) -> Checkpoint:
+    """Read the averaged weights if there are any, with the graph of whichever model has one."""
+    models = [content]
+    if isinstance(content, dict) and any(key in content for key in MODEL_KEYS):
+        models = [content[key] for key in MODEL_KEYS if content.get(key) is not None] or [None]
+    models = [_unwrapped(model) for model in models]
+    if isinstance(models[0], Record):
+        return _read_module(models[0])
+    state = _plain_state(models[0])
+    whole = next((model for model in models if isinstance(model, Record)), None)
+    return replace(_read_module(whole), state=state) if whole else Checkpoint(state)
+
+
+def _unwrapped(model: object) -> object:
+    """The model inside an average or a wrapper of several devices."""
+    for _ in range(MAX_DEPTH):
+        inner: object = None
+        if isinstance(model, Record):
+            inner = _group(model, "_modules").get("module") or _attributes(model).get("ema")
+        elif isinstance(model, dict) and isinstance(model.get("module"), dict):
+            inner = model["module"]
+        if not isinstance(inner, Record | dict):
+            break
+        model = inner
+    return model
+
+
 def _plain_state(content: object) -> dict[str, Tensor]:
-    if isinstance(content, dict) and isinstance(content.get("module"), dict):
-        content = content["module"]
     if not isinstance(content, dict) or not content:
         raise _NotYolov5("a checkpoint without a model")
-    keys = [str(key) for key in content]
+    keys = _without_prefixes([str(key) for key in content])
     if kind := _kind_of_keys(keys):
         raise _NotYolov5(kind)
     strange = next((key for key in keys if not ROW_KEY.match(key)), None)
     if strange is not None:
         raise _NotYolov5(f"a checkpoint of another model (with the key {strange[:80]!r} instead of `model.<row>...`)")
-    return {str(key): _tensor(str(key), value) for key, value in content.items()}
+    return {key: _tensor(key, value) for key, value in zip(keys, content.values(), strict=True)}
+
+
+def _without_prefixes(keys: list[str]) -> list[str]:
+    """Remove what wrappers put before every key, such as ``module.``."""
+    for prefix in ("module.", "ema.", "_orig_mod.", "model.") * 2:
+        if all(key.startswith(prefix) and not ROW_KEY.match(key) for key in keys):
+            keys = [key.removeprefix(prefix) for key in keys]
+    return keys
 
 
 def _read_module(model: Record) -> Checkpoint:
@@ -124,6 +161,7 @@ def _read_module(model: Record) -> Checkpoint:
         names=_names(attributes.get("names")),
         anchors=_anchors(rows[last], attributes.get("stride")),
         module_classes=classes,
+        settings={path: _settings(module) for path, module in _modules(model)},
     )
 
 
@@ -157,19 +195,43 @@ def _class_of(module: Record) -> str:
     return module.made_by.dotted
 
 
-def _named_tensors(model: Record) -> Iterator[tuple[str, Tensor]]:
-    """Yield parameters and persistent buffers in the order of ``state_dict``."""
+def _modules(model: Record) -> Iterator[tuple[str, Record]]:
+    """Yield each module and its path in the order of ``named_modules``."""
     waiting, left = [("", model)], MAX_PARTS
     while waiting:
-        prefix, module = waiting.pop()
-        tensors = _group(module, "_parameters") | _persistent_buffers(module)
+        path, module = waiting.pop()
         children = _group(module, "_modules").items()
-        left -= 1 + len(tensors) + len(children)
-        if left < 0 or prefix.count(".") > MAX_DEPTH:
+        left -= 1 + len(children)
+        if left < 0 or path.count(".") > MAX_DEPTH:
+            raise _NotYolov5("a checkpoint whose modules are nested or repeated too often")
+        yield path, module
+        prefix = f"{path}." if path else ""
+        waiting += [(f"{prefix}{name}", child) for name, child in children if isinstance(child, Record)][::-1]
+
+
+def _named_tensors(model: Record) -> Iterator[tuple[str, Tensor]]:
+    """Yield parameters and persistent buffers in the order of ``state_dict``."""
+    left = MAX_PARTS
+    for path, module in _modules(model):
+        tensors = _group(module, "_parameters") | _persistent_buffers(module)
+        left -= len(tensors)
+        if left < 0:
             raise _NotYolov5("a checkpoint whose modules are nested or repeated too often")
         for name, value in tensors.items():
-            yield prefix + name, _tensor(prefix + name, value)
-        waiting += [(f"{prefix}{name}.", child) for name, child in children if isinstance(child, Record)][::-1]
+            key = f"{path}.{name}" if path else name
+            yield key, _tensor(key, value)
+
+
+def _settings(module: Record) -> tuple[str, dict[str, object]]:
+    """Class name and plain attributes."""
+    attributes = _attributes(module).items()
+    plain = {str(key): value for key, value in attributes if _is_plain(value) and not str(key).startswith("_")}
+    return module.made_by.name, plain
+
+
+def _is_plain(value: object) -> bool:
+    parts = value if isinstance(value, tuple | list) and len(value) <= MAX_SIDES else (value,)
+    return all(part is None or isinstance(part, bool | int | float | str) for part in parts)
 
 
 def _persistent_buffers(module: Record) -> dict[str, object]:
@@ -189,7 +251,11 @@ def _as_float32(state: Mapping[str, Tensor], most: int) -> dict[str, Tensor]:
     """Convert floating-point tensors to float32; reject tensors that are larger than the file can contain."""
     if sum(tensor.numel() for tensor in state.values()) > most:
         raise _NotYolov5("a checkpoint whose tensors repeat a few numbers too often")
-    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    return {
+        key: tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in state.items()
+        if not NOT_PERSISTENT.fullmatch(key)
+    }
 
 
 def _plain_graph(graph: Mapping[object, object]) -> dict[str, object]:
