@@ -81,12 +81,12 @@ def test_the_size_agrees_with_the_pixels_however_opencv_rotates(tmp_path: Path, 
 
 def test_gray_alpha_and_16_bit_become_rgb(tmp_path: Path) -> None:
     gray = np.arange(7 * 11, dtype=np.uint8).reshape(7, 11)
-    deep = gray.astype(np.uint16) * 256 + 77
+    deep = gray.astype(np.uint16) * 13 + 77  # 77 to 1065, whose upper eight bits are 0 to 4
     rgba = np.dstack([gray, gray + 1, gray + 2, np.full_like(gray, 9)])
     for name, stored in {"gray": gray, "deep": deep, "rgba": rgba}.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), stored)
     gray_rgb = gray[:, :, None].repeat(3, axis=2)
-    for name, expected in {"gray": gray_rgb, "deep": gray_rgb, "rgba": rgba[:, :, 2::-1]}.items():
+    for name, expected in {"gray": gray_rgb, "deep": np.rint(gray_rgb / 76 * 255), "rgba": rgba[:, :, 2::-1]}.items():
         pixels = ImageFile(tmp_path / f"{name}.png").read()
         assert pixels.dtype == np.uint8
         np.testing.assert_array_equal(pixels, expected, err_msg=name)

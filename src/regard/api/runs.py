@@ -36,6 +36,7 @@ from regard.prediction.sources import Source, frames, holds_one_image, is_single
 from regard.runtimes import open_predictor
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
+from regard.system.device import choose_device
 from regard.system.files import check_folder, claim_folder
 from regard.training.callbacks import Callback, checked_callbacks
 from regard.training.folder import read_config
@@ -165,7 +166,9 @@ def predict(
 
     Args:
         model: a detector, or a file with one: weights, or an exported file.
-        source: a file, folder, glob pattern, video or URL, an (H, W, 3) uint8 RGB array, or a sequence of those.
+        source: a file, folder, glob pattern, video or URL; an image in memory: an (H, W, 3) RGB, (H, W, 4) RGBA or
+            (H, W) gray array of uint8 or uint16, a PIL image, a torch tensor (C, H, W) of uint8 or from 0 to 1, or the
+            bytes of an image file; or a list or generator of those, which is read as it is needed.
         modules: your own layers that the model needs.
         settings: the fields of ``regard.config.PredictSettings``.
 
@@ -279,8 +282,15 @@ def _reject_idle(asked: ExportSettings, path: Path) -> None:
 def _opened(
     model: Predictor | str | Path, modules: Modules | None, settings: ModelSettings, *, parallel: bool = False
 ) -> Predictor:
-    """Open a file; a predictor is used as it is."""
+    """Open a file; a predictor is used as it is, but a detector is moved to a device that was given."""
     if isinstance(model, Predictor):
+        idle = settings.model_fields_set & {"device", "backend", "precision", "calibration", "trust"}
+        if isinstance(model, Detector) and "device" in idle:
+            model.to(choose_device(settings.device))
+            idle.remove("device")
+        if idle:
+            what = f"{', '.join(sorted(idle))} would have no effect on a model that is already open"
+            raise RegardError(what, hint="leave it out, or give the model's file or name")
         return model
     if not isinstance(model, str | Path):
         raise RegardError(f"the model is {model!r:.200}", expected="a detector, or a file or name to open")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,23 @@ DEVICE = "auto"
 IMAGE_SIZE_HELP = "Size of the network's input, in pixels"
 
 ImageSize = Annotated[int, Field(ge=1, le=MOST_SIDE, description=IMAGE_SIZE_HELP), Option(flags=("--imgsz", "--img"))]
+
+
+def _sides(value: object) -> int | tuple[int, ...]:
+    given = re.split(r"[ ,x]+", value.strip()) if isinstance(value, str) else value
+    several = given if isinstance(given, list | tuple) else [given]
+    sides = tuple(int(str(side)) if re.fullmatch("[0-9]{1,5}", str(side)) else 0 for side in several)
+    if len(sides) not in (1, 2) or not all(1 <= side <= MOST_SIDE for side in sides):
+        raise ValueError(f"a whole number from 1 to {MOST_SIDE}, or two of them: height,width")
+    return sides if len(sides) == 2 else sides[0]
+
+
+InputSize = Annotated[
+    int | tuple[int, int],
+    BeforeValidator(_sides),
+    Field(description=f"{IMAGE_SIZE_HELP}: of the long side, or height,width, into which every image is fitted"),
+    Option(flags=("--imgsz", "--img")),
+]
 Classes = Annotated[
     tuple[str, ...], Field(description="Classes to keep, by name or index, as in person,car or 0,2; empty keeps all")
 ]
@@ -67,8 +85,10 @@ class ModelSettings(Settings):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    imgsz: ImageSize = IMGSZ
-    device: str = Field(DEVICE, description="Device for a model from a file: auto, cpu, cuda, cuda:1 or mps")
+    imgsz: InputSize = IMGSZ
+    device: str = Field(
+        DEVICE, description="Device: auto, cpu, cuda, cuda:1 or mps. A loaded detector is moved there, if it is given"
+    )
     backend: str = Field(
         "auto",
         description="Runtime for weights on a CPU, such as torch, onnxruntime or openvino. auto: ONNX Runtime, else "
@@ -88,6 +108,7 @@ class ModelSettings(Settings):
 class ValSettings(ModelSettings, Thresholds):
     """A measurement by the COCO protocol, with YOLOv5's settings for it."""
 
+    imgsz: ImageSize = IMGSZ
     split: str = Field("val", description="Split of the data set: train, val or test")
     batch: int = Field(16, ge=1, le=MOST_BATCH, description="Number of images per batch; 1 pads least")
     workers: int = Field(0, ge=0, le=MOST_WORKERS, description="Number of additional threads that read images")

@@ -40,6 +40,7 @@ class TrainKeywords(TypedDict, total=False):
 class ValKeywords(TypedDict, total=False):
     """Fields of `ValSettings`."""
 
+    imgsz: int
     split: str
     batch: int
     workers: int
@@ -52,7 +53,6 @@ class ValKeywords(TypedDict, total=False):
     iou: float
     max_det: int
     multi_label: bool
-    imgsz: int
     device: str
     backend: str
     precision: Literal["float32", "auto"]
@@ -66,7 +66,7 @@ class PredictKeywords(TypedDict, total=False):
 
     batch: int
     classes: Sequence[str | int]
-    imgsz: int
+    imgsz: int | Sequence[int]
     device: str
     backend: str
     precision: Literal["float32", "auto"]

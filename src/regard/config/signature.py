@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -60,8 +60,10 @@ def _documented(doc: str, fields: dict[str, FieldInfo]) -> str:
 def keyword_type(annotation: Any) -> str:
     """Write the type that a caller may pass for a field: any sequence for a tuple, text for a path or a recipe."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return keyword_type(arguments[0])
     if origin is tuple:
-        return f"Sequence[{'str | int' if arguments[0] is str else arguments[0].__name__}]"
+        return f"Sequence[{'str | int' if arguments[0] is str else keyword_type(arguments[0])}]"
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, arguments))}]".replace("'", '"')
     if arguments and origin is not dict:  # a union

@@ -288,7 +288,9 @@ def _encoding_problems(image: ImageFile) -> list[Problem]:
         problems.append(Problem("RGBA image", image.name, "4 channels", "alpha dropped"))
     if stored.dtype != np.uint8:
         bits = 8 * stored.dtype.itemsize
-        problems.append(Problem(f"{bits}-bit image", image.name, f"{bits} bits per channel", "upper 8 bits kept"))
+        problems.append(
+            Problem(f"{bits}-bit image", image.name, f"{bits} bits per channel", "scaled by its range to 8")
+        )
     return problems
 
 

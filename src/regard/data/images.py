@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -28,11 +28,13 @@ IMAGE_SUFFIXES = JPEG_SUFFIXES | {
 }
 """Lower-case suffixes of image files; of an animation the first frame is read."""
 
+ANY_DEPTH = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+
 REDUCED = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
     (2, cv2.IMREAD_REDUCED_COLOR_2),
-    (0, cv2.IMREAD_COLOR),
+    (0, ANY_DEPTH),
 )
 """For each of OpenCV's reduced decodings, how many times the long side must be as long as the training size."""
 
@@ -50,8 +52,8 @@ class ImageFile:
     """An image in a file, read with OpenCV.
 
     The pixels are those of ``cv2.imread(path, IMREAD_COLOR)`` in RGB order: rotated upright by EXIF, grayscale
-    repeated over three channels, alpha dropped, and 16 bits reduced to the upper eight. A truncated JPEG is decoded as
-    far as its data reaches (``cv2.imdecode`` would reject it).
+    repeated over three channels, alpha dropped, and 16 bits scaled by their range to eight. A truncated JPEG is decoded
+    as far as its data reaches (``cv2.imdecode`` would reject it).
     """
 
     path: Path
@@ -67,7 +69,7 @@ class ImageFile:
         Raises:
             RegardError: the file is missing, or OpenCV cannot decode it.
         """
-        return self._read(cv2.IMREAD_COLOR)
+        return self._read(ANY_DEPTH)
 
     def read_reduced(self, imgsz: int) -> NDArray[np.uint8]:
         """Decode a JPEG at the smallest of 1, 1/2, 1/4 and 1/8 of its size whose long side is at least ``imgsz``.
@@ -94,7 +96,32 @@ class ImageFile:
                 file=self.path,
                 expected=f"one of {', '.join(sorted(IMAGE_SUFFIXES))}, of up to {MAX_PIXELS} pixels",
             )
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return cv2.cvtColor(to_eight_bits(bgr), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def to_eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale 16-bit or floating-point pixels, the smallest to 0 and the largest to 255; 8 bits stay as they are.
+
+    Cameras store 10, 12 or 14 bits in 16, whose upper eight bits would be almost black.
+
+    Example:
+        >>> to_eight_bits(np.array([[1000, 1500, 2000]], np.uint16)).tolist()
+        [[0, 128, 255]]
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    finite = np.nan_to_num(pixels.astype(np.float32), posinf=0, neginf=0)
+    low, high = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
+    return np.rint((finite - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+
+
+def decode_bytes(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode the content of an image file to (H, W, 3) uint8 RGB, as `ImageFile.read` does, or None."""
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), ANY_DEPTH) if data else None
+    except cv2.error:  # for example more pixels than OpenCV accepts
+        return None
+    return None if bgr is None else cv2.cvtColor(to_eight_bits(bgr), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
 def read_reduced(image: ImageSource, imgsz: int) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ at whole pixels; ``pad`` is stored unrounded, since rounding it would shift boxe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import cv2
@@ -202,7 +202,11 @@ def _per_corner(placement: LetterboxTransform, like: NDArray[Float]) -> tuple[ND
 
 
 def to_detections(
-    rows: NDArray[np.float32], transform: LetterboxTransform, names: Mapping[int, str], source: str
+    rows: NDArray[np.float32],
+    transform: LetterboxTransform,
+    names: Mapping[int, str],
+    source: str,
+    read_image: Callable[[], Image] | None = None,
 ) -> Detections:
     """Turn what NMS keeps (n, 6), in input pixels, into detections in pixels of the original image.
 
@@ -211,6 +215,7 @@ def to_detections(
         transform: how the image was placed on the input.
         names: class names, by class index.
         source: where the image came from.
+        read_image: reads the image again.
     """
     return Detections(
         boxes_xyxy=restore_boxes(rows[:, :4], transform).astype(np.float32),
@@ -219,4 +224,5 @@ def to_detections(
         names=names,
         image_size=transform.image_size,
         source=source,
+        read_image=read_image,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.config import PREDICT, DetectSettings, PredictSettings, require_positive
-from regard.data.letterbox import letterbox_rect, to_detections
+from regard.data.letterbox import letterbox, letterbox_rect, to_detections
 from regard.geometry.nms import suppress, warn_of_nms_inside
 from regard.prediction.sources import Frame, Source, frames, is_single_image
 from regard.system.prefetch import prefetch, prefetch_map
@@ -27,7 +28,7 @@ def predict(
     predictor: Predictor,
     source: Source,
     *,
-    imgsz: int = DEFAULT.imgsz,
+    imgsz: int | tuple[int, int] = DEFAULT.imgsz,
     settings: DetectSettings = PREDICT,
     batch: int = DEFAULT.batch,
 ) -> Detections | list[Detections]:
@@ -36,7 +37,8 @@ def predict(
     Args:
         predictor: such as a detector, which is left in the mode that it was in.
         source: see `Source`; an array is RGB, (H, W, 3) uint8.
-        imgsz: the long side is scaled to this many pixels, and both sides padded to multiples of the stride.
+        imgsz: the long side is scaled to this many pixels, and both sides padded to multiples of the stride; or
+            (height, width), into which every image is fitted and padded, rounded up to multiples of the stride.
         settings: thresholds and limits.
         batch: number of images of equal input size that are processed at once, at most.
 
@@ -52,7 +54,7 @@ def predict_iter(
     predictor: Predictor,
     source: Source,
     *,
-    imgsz: int = DEFAULT.imgsz,
+    imgsz: int | tuple[int, int] = DEFAULT.imgsz,
     settings: DetectSettings = PREDICT,
     batch: int = DEFAULT.batch,
 ) -> Iterator[tuple[Frame, Detections]]:
@@ -61,7 +63,7 @@ def predict_iter(
     The next frames are read while the detector computes, and a predictor that was opened for several images at a time
     gets them; only a few are kept in memory.
     """
-    require_positive(imgsz=imgsz, batch=batch)
+    require_positive(imgsz=imgsz if isinstance(imgsz, int) else min(imgsz), batch=batch)
     warn_of_nms_inside(predictor, settings)
     letterboxed = prefetch(_letterboxed(frame, imgsz, predictor.max_stride) for frame in frames(source))
     detect, groups = partial(_detect, predictor, settings), _equal_sized(letterboxed, batch)
@@ -75,7 +77,7 @@ def _detect(
 ) -> list[tuple[Frame, Detections]]:
     predictions = predictor.predict(_planes([image for _, image, _ in group]), settings.conf)
     return [
-        (frame, to_detections(suppress(found, settings), transform, predictor.names, frame.source))
+        (frame, to_detections(suppress(found, settings), transform, predictor.names, frame.source, frame.read))
         for (frame, _, transform), found in zip(group, predictions, strict=True)
     ]
 
@@ -88,9 +90,11 @@ def _planes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return planes
 
 
-def _letterboxed(frame: Frame, imgsz: int, stride: int) -> _Letterboxed:
-    image, transform = letterbox_rect(frame.image, imgsz, stride)
-    return frame, image, transform
+def _letterboxed(frame: Frame, imgsz: int | tuple[int, int], stride: int) -> _Letterboxed:
+    if isinstance(imgsz, int):
+        return frame, *letterbox_rect(frame.image, imgsz, stride)
+    height, width = (math.ceil(side / stride) * stride for side in imgsz)
+    return frame, *letterbox(frame.image, (height, width))
 
 
 def _equal_sized(stream: Iterable[_Letterboxed], batch: int) -> Iterator[list[_Letterboxed]]:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import re
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.images import IMAGE_SUFFIXES, ImageFile
+from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.prediction.inputs import EXPECTED, is_image, to_rgb
 from regard.system.files import is_file, is_folder
 from regard.system.prefetch import prefetch_map
 from regard.system.scratch import plain_path
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 DOWNLOAD_SECONDS, DOWNLOAD_BYTES = 20, 64 * 2**20
@@ -31,8 +38,9 @@ READERS = 2
 """Number of threads that decode the images of a folder: one is enough for a CPU, but not for a GPU."""
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
-Source: TypeAlias = str | Path | NDArray[np.uint8] | Sequence[str | Path | NDArray[np.uint8]]
-"""A file, folder, glob pattern or http(s) URL; an image as an (H, W, 3) uint8 RGB array; or a sequence of those."""
+Source: TypeAlias = "str | Path | int | NDArray[Any] | Image.Image | Tensor | bytes | Iterable[Any]"
+"""A file, folder, glob pattern or http(s) URL; an image in memory as `regard.prediction.inputs.to_rgb` takes it; or any
+iterable of those, which is read as it is needed."""
 
 
 @dataclass(frozen=True)
@@ -44,61 +52,73 @@ class Frame:
         source: a path, a URL, ``video.mp4#17`` for the frame 17 (counted from 0) of a video, "" for an array.
         video: the path of the video that contains the frame, else "".
         fps: frames per second of that video.
+        read: reads the image again; None for what an iterator made, which would otherwise stay in memory.
     """
 
     image: NDArray[np.uint8]
     source: str
     video: str = ""
     fps: float = 0.0
+    read: Callable[[], NDArray[np.uint8]] | None = None
 
 
-def frames(source: Source) -> Iterator[Frame]:
+def frames(source: Source, *, keep: bool = True) -> Iterator[Frame]:
     """Yield the images of a source one by one, in sorted order within a folder or pattern.
 
     Files in a folder or pattern that cannot be read are skipped with a warning, so that one damaged file does not stop
     the others.
 
+    Args:
+        source: what to read.
+        keep: whether frames may refer to images in memory, to read them again.
+
     Raises:
-        RegardError: the file does not exist or cannot be read, or the folder contains no images or videos.
+        RegardError: the file does not exist or cannot be read, the folder contains no images or videos, or ``source``
+            is nothing that can be read.
     """
-    if isinstance(source, np.ndarray):
-        yield _array_frame(source)
-    elif isinstance(source, (str, Path)):
+    if isinstance(source, (str, Path)) or (isinstance(source, int) and not isinstance(source, bool)):
         yield from _named_frames(str(source))
-    else:
+    elif is_image(source):
+        yield Frame(to_rgb(source), _name_of(source), read=partial(to_rgb, source) if keep else None)
+    elif isinstance(source, Iterable) and not isinstance(source, Mapping):
         for item in source:
-            yield from frames(item)
+            yield from frames(item, keep=keep and not isinstance(source, Iterator))
+    else:
+        what = "no source is given: it is None" if source is None else f"cannot read images from a {_kind(source)}"
+        raise RegardError(what, expected=f"a path, folder, pattern, video or URL, {EXPECTED}, or a list of those")
 
 
 def is_single_image(source: Source) -> bool:
     """Whether a source is one image rather than any number of them."""
-    if isinstance(source, np.ndarray):
-        return True
     if not isinstance(source, (str, Path)):
-        return False
+        return is_image(source)
     name = str(source)
     return _is_url(name) or (is_file(name) and Path(name).suffix.lower() not in VIDEO_SUFFIXES)
 
 
 def holds_one_image(source: Source) -> bool:
     """Whether a source is one image, or a sequence of one."""
-    if isinstance(source, (str, Path, np.ndarray)):
-        return is_single_image(source)
+    if is_single_image(source):
+        return True
+    if not isinstance(source, Sequence) or isinstance(source, str):
+        return False
     return len(source) == 1 and is_single_image(source[0])
 
 
-def _array_frame(image: NDArray[np.uint8]) -> Frame:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise RegardError(
-            f"cannot process an array of shape {image.shape} and type {image.dtype}",
-            expected="an RGB image as (height, width, 3) uint8",
-        )
-    return Frame(image, "")
+def _name_of(image: object) -> str:
+    """File that a PIL image was opened from, "" for any other image."""
+    name = getattr(image, "filename", "")
+    return name if isinstance(name, str) else ""
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 def _named_frames(name: str) -> Iterator[Frame]:
     if _is_url(name):
-        yield Frame(_download(name), name)
+        image = _download(name)
+        yield Frame(image, name, read=partial(to_rgb, image))
         return
     paths = _paths(name)
     for path, read in zip(paths, prefetch_map(_read, paths, READERS), strict=True):
@@ -115,7 +135,7 @@ def _read(path: Path) -> Frame | RegardError | None:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return None
     try:
-        return Frame(ImageFile(path).read(), str(path))
+        return Frame(ImageFile(path).read(), str(path), read=ImageFile(path).read)
     except RegardError as error:
         return error
 
@@ -165,10 +185,15 @@ def _video_frames(path: Path) -> Iterator[Frame]:
             there_is_more, bgr = video.read()
             if not there_is_more:
                 break
-            yield Frame(_to_rgb(bgr), f"{path}#{number}", str(path), fps)
+            yield Frame(_to_rgb(bgr), f"{path}#{number}", str(path), fps, partial(_read_again, path, number))
             number += 1
     if number == 0:
         raise RegardError("cannot read this video", file=path, expected="a format that OpenCV's FFmpeg decodes")
+
+
+def _read_again(path: Path, number: int) -> NDArray[np.uint8]:
+    """Decode a video up to a frame: seeking is exact in few formats only."""
+    return next(itertools.islice(_video_frames(path), number, None)).image
 
 
 @contextlib.contextmanager
@@ -201,13 +226,10 @@ def _download(url: str) -> NDArray[np.uint8]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise RegardError(f"cannot download {url} ({reason})", hint="save the image and give its path") from error
-    try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:  # for example more pixels than OpenCV accepts
-        bgr = None
-    if bgr is None:
+    image = decode_bytes(data)
+    if image is None:
         raise RegardError(f"{url} is not an image", expected="an image file that OpenCV decodes")
-    return _to_rgb(bgr)
+    return image
 
 
 def _to_rgb(bgr: cv2.typing.MatLike) -> NDArray[np.uint8]:

@@ -68,7 +68,7 @@ def open_predictor(
     backend: str = DEFAULT.backend,
     precision: str = DEFAULT.precision,
     calibration: str | None = None,
-    imgsz: int = DEFAULT.imgsz,
+    imgsz: int | tuple[int, int] = DEFAULT.imgsz,
     modules: Mapping[str, type[nn.Module]] | None = None,
     trust: bool = DEFAULT.trust,
     parallel: bool = False,
@@ -93,7 +93,7 @@ def open_predictor(
     backend = os.environ.get(BACKEND_VARIABLE, "auto") if backend == "auto" else backend
     _require_one_of("backend", backend, ("auto", *RUNTIMES))
     _require_one_of("precision", precision, PRECISIONS)
-    threads = available_threads()
+    threads, side = available_threads(), imgsz if isinstance(imgsz, int) else max(imgsz)
     streams = min(threads, MAX_STREAMS) if parallel else 1
     options = SessionOptions(threads=threads, streams=streams, device=device, modules=modules or {}, trust=trust)
     if exported := runtime_to_open(path := Path(model)):
@@ -105,7 +105,7 @@ def open_predictor(
             warnings.warn("--precision auto means float32 without --calibration DATA", RegardWarning, stacklevel=2)
         measured_on = calibration if precision == "auto" else None
         try:
-            return _open_compiled(weights, runtime, replace(options, device="cpu"), imgsz, limit, measured_on)
+            return _open_compiled(weights, runtime, replace(options, device="cpu"), side, limit, measured_on)
         except UnusableEntryError as error:
             warnings.warn(f"{weights.name} runs in PyTorch: {error}", RegardWarning, stacklevel=2)
     if precision == "auto" and calibration:
