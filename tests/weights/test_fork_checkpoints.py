@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
+import regard
 from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
 from regard.graph.detector import Detector
@@ -92,6 +94,16 @@ def test_bare_tensors_of_the_zoo(prefix: str, key: str | None, tmp_path: Path) -
     torch.save({key: state} if key else state, tmp_path / "state.pt")
     loaded = load_detector(tmp_path / "state.pt")
     assert all(torch.equal(loaded.state_dict()[name], value) for name, value in detector.state_dict().items())
+
+
+def test_bare_tensors_of_a_graph_that_the_user_has(define: Define, tmp_path: Path) -> None:
+    model, detector = fork(define, ["CoordAtt", [40, 8]])
+    (tmp_path / "fork.yaml").write_text(yaml.safe_dump(model.yaml))
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "state.pt")
+    loaded = regard.load(tmp_path / "fork.yaml", weights=tmp_path / "state.pt")
+    assert torch.equal(outputs(loaded), outputs(detector))
+    with pytest.raises(RegardError, match="--weights"):
+        regard.load(tmp_path / "state.pt")
 
 
 @pytest.mark.parametrize("activation", [nn.LeakyReLU(0.1), nn.Hardswish(), nn.ReLU()])

@@ -128,7 +128,8 @@ class VariantBuilder:
             torch.manual_seed(_stream(seed, BASE))
             detector = load_detector(self.plan.base, modules=self.modules)
             if self.plan.weights:
-                detector = load_matching(detector, load_detector(self.plan.weights, modules=self.modules))[0]
+                weights = load_detector(self.plan.weights, modules=self.modules, like=detector.spec)
+                detector = load_matching(detector, weights)[0]
             self._base = (seed, self._fitted(detector, seed))
         return self._base[1]
 

@@ -45,7 +45,9 @@ def load(
         (2, (16,))
     """
     detector = load_detector(source, modules=modules, allow_miswired=allow_miswired)
-    return load_matching(detector, load_detector(weights, modules=modules))[0] if weights else detector
+    if not weights:
+        return detector
+    return load_matching(detector, load_detector(weights, modules=modules, like=detector.spec))[0]
 
 
 def insert(

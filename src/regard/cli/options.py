@@ -108,7 +108,7 @@ def load_model(
     detector = load_detector(model, modules=classes, allow_miswired=allow_miswired)
     if weights is None:
         return detector
-    detector, report = load_matching(detector, load_detector(weights, modules=classes))
+    detector, report = load_matching(detector, load_detector(weights, modules=classes, like=detector.spec))
     plain_console(stderr=True).print(report)
     return detector
 

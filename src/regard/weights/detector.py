@@ -33,8 +33,20 @@ Modules = Mapping[str, type[nn.Module]]
 Model: TypeAlias = Detector | str | Path
 
 
-def load_detector(source: str | Path, *, modules: Modules | None = None, allow_miswired: bool = False) -> Detector:
+def load_detector(
+    source: str | Path,
+    *,
+    modules: Modules | None = None,
+    allow_miswired: bool = False,
+    like: ModelSpec | None = None,
+) -> Detector:
     """Load a model from a ``.pt``, ``.safetensors``, model YAML, overlay, run folder, or a name from the model zoo.
+
+    Args:
+        source: the file, folder or name.
+        modules: the user's own classes by name.
+        allow_miswired: see ``graph.build``.
+        like: graph of tensors that come without one and fit no model of the zoo.
 
     Raises:
         RegardError: the file is not found, damaged or of another kind, or needs a user module that was not given.
@@ -48,7 +60,7 @@ def load_detector(source: str | Path, *, modules: Modules | None = None, allow_m
     if suffix == WEIGHTS:
         return _from_store(path, modules, allow_miswired)
     if suffix in CHECKPOINTS:
-        return _from_yolov5(path, modules, allow_miswired)
+        return _from_yolov5(path, modules, allow_miswired, like)
     return build(read_spec(source), modules=modules, allow_miswired=allow_miswired)
 
 
@@ -137,12 +149,12 @@ def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> De
     return detector
 
 
-def _from_yolov5(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:
+def _from_yolov5(path: Path, modules: Modules | None, allow_miswired: bool, like: ModelSpec | None = None) -> Detector:
     if not is_file(path):
         raise missing_file(path)
     checkpoint = read_yolov5(path)
     try:
-        spec = spec_from_yolov5(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path)
+        spec = spec_from_yolov5(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path, like)
         _require_classes(spec, checkpoint, modules)
         spec = replace(with_activation(spec, checkpoint.settings), file=path)
     except RegardError as error:  # the lines are those of no file
@@ -196,7 +208,7 @@ def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
     ]
     if differences:
         raise RegardError(
-            f"the weights do not fit the graph in the same file: {'; '.join(differences[:3])}"
+            f"the weights do not fit their graph: {'; '.join(differences[:3])}"
             + (f"; and {len(differences) - 3} more" if len(differences) > 3 else ""),
             file=path,
             hint="a layer of the same name may be another one: give its own class by --module",
@@ -208,8 +220,8 @@ def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
     detector.load_state_dict(dict(state))
 
 
-def _graph_of(state: Mapping[str, Tensor], path: Path) -> ModelSpec:
-    """Find the graph of the model zoo that a plain state dict fits."""
+def _graph_of(state: Mapping[str, Tensor], path: Path, like: ModelSpec | None = None) -> ModelSpec:
+    """Find the graph of the model zoo that a plain state dict fits, or ``like`` if it has the same head."""
     for name in zoo():
         spec = read_spec(name)
         last = f"model.{len(spec.layers) - 1}.m.0.weight"
@@ -220,9 +232,13 @@ def _graph_of(state: Mapping[str, Tensor], path: Path) -> ModelSpec:
         own = detector.state_dict()
         if stem is not None and own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
             return detector.spec
+    head = None if like is None else state.get(f"model.{len(like.layers) - 1}.m.0.weight")
+    if like and head is not None:
+        return like.with_classes(max(number_of_classes(head.shape[0], like.anchors), 1))
     raise RegardError(
         "a state dict without a graph, which fits no model of the zoo",
         file=path,
         expected="a whole checkpoint, or the tensors of one of "
         + ", ".join(s.file.stem for s in stock_graphs() if s.file),
+        hint="or give the graph as the model and this file as --weights",
     )
