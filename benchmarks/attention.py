@@ -2,7 +2,8 @@
 
     python benchmarks/attention.py --threads 2 --out docs/results
 
-The blocks contain attention: C3TR, C2PSA, A2C2f, and C3Attention around the base, next to C3; MultiScaleDeformable
+The blocks contain attention: C3TR, PartialSelfAttention, AreaAggregation, and C3Attention around the base, next to C3.
+MultiScaleDeformable
 reads all three levels. All modules of one place run in turn, one after another in every repeat, so that a change in the
 machine's speed meets all alike; times are medians, with the ratio to ``MultiHeadSelfAttention`` as the median of
 paired ratios. Peak memory is that of tensors alive in a forward pass beyond the input (scratch inside kernels, and all
@@ -41,7 +42,7 @@ CPU = torch.device("cpu")
 BASE = "MultiHeadSelfAttention"
 CHANNELS = {"yolov5n": (64, 128, 256), "yolov5s": (128, 256, 512), "yolov5m": (192, 384, 768)}
 LEVELS = {"P3": 80, "P4": 40, "P5": 20}
-BLOCKS = ("C3", "C3TR", "C3Attention", "C2PSA", "A2C2f")
+BLOCKS = ("C3", "C3TR", "C3Attention", "PartialSelfAttention", "AreaAggregation")
 SLOPE_SIDES = (40, 80, 160)
 SLOPE_CHANNELS = 128
 

@@ -32,8 +32,8 @@ DOCS = Path(__file__).resolve().parent
 PAGE, IMAGES, RESULTS = DOCS / "catalogue.md", DOCS / "images" / "catalogue", DOCS / "results"
 
 CHANNELS, SIDE = 128, 40
-"""Size of the map for which parameters and FLOPs are stated."""
-BLOCKS = ("C3", "C3TR", "C3Attention", "C2PSA", "A2C2f", "MultiScaleDeformable")
+"""What parameters and FLOPs are stated for."""
+BLOCKS = ("C3", "C3TR", "C3Attention", "PartialSelfAttention", "AreaAggregation", "MultiScaleDeformable")
 LEVELS, TIMED_MODEL = ("P3", "P4", "P5"), "yolov5s"
 MAP_CHANNELS, MAP_SIDE, SEED = 32, 32, 0
 SCENE, OBJECT = 5, 2

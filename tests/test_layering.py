@@ -45,6 +45,8 @@ def room_of(module: str) -> str | None:
 
 METHODS_OF_VALUES = {
     ("regard.graph.spec", "regard.graph.dialects.native"),
+    ("regard.graph.spec", "regard.graph.dialects.ultralytics"),
+    ("regard.graph.spec", "regard.graph.dialects.ultralytics"),
     ("regard.graph.spec", "regard.graph.dialects.yolov5"),
 }
 """``spec.to_yaml()`` and ``spec.to_yolov5_yaml()``, which import what writes a graph when they are called: each form of

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.func import functional_call
 
-from regard.nn.attentive_blocks import C2PSA, A2C2f
+from regard.nn.attentive_blocks import AreaAggregation, PartialSelfAttention
 from regard.nn.c3_attention import C3Attention
 
 BLOCKS: dict[str, Callable[[], nn.Module]] = {
-    "C2PSA": lambda: C2PSA(16, num_heads=2),
-    "A2C2f": lambda: A2C2f(16, num_heads=2),
+    "PartialSelfAttention": lambda: PartialSelfAttention(16, num_heads=2),
+    "AreaAggregation": lambda: AreaAggregation(16, num_heads=2),
     "C3Attention": lambda: C3Attention(16, attention="HaloAttention", options={"num_heads": 2, "block": 3, "halo": 1}),
 }
 every_block = pytest.mark.parametrize("name", BLOCKS)
 every_block_slowly = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "C2PSA" else pytest.mark.slow) for name in BLOCKS]
+    "name", [pytest.param(name, marks=() if name == "PartialSelfAttention" else pytest.mark.slow) for name in BLOCKS]
 )
 
 

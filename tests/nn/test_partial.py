@@ -1,4 +1,4 @@
-"""C2PSA: both halves by hand, its attention against the kernel of torch, and its share of the cost."""
+"""PartialSelfAttention: both halves by hand, its attention against the kernel of torch, and its share of the cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import regard
 from regard.errors import RegardError
-from regard.nn.attentive_blocks import C2PSA, HalfKeyAttention
+from regard.nn.attentive_blocks import HalfKeyAttention, PartialSelfAttention
 from regard.nn.capture import attention_modules
 
 
@@ -24,7 +24,7 @@ def test_the_attention_by_torch() -> None:
 
 
 def test_one_half_passes_and_the_other_attends() -> None:
-    layer, x = C2PSA(16, 24, 2, repeats=2).eval(), torch.randn(2, 16, 5, 7)
+    layer, x = PartialSelfAttention(16, 24, 2, repeats=2).eval(), torch.randn(2, 16, 5, 7)
     passed, y = layer.cv1(x)[:, :8], layer.cv1(x)[:, 8:]
     for block in layer.m:
         y = y + block.attend(y / (1 + 1e-3) ** 0.5)
@@ -36,12 +36,12 @@ def test_one_half_passes_and_the_other_attends() -> None:
 
 def test_it_is_inserted_by_name() -> None:
     base = regard.load("odd-one-out")
-    edited = regard.insert(base, "C2PSA", after="p4", options={"num_heads": 2})
+    edited = regard.insert(base, "PartialSelfAttention", after="p4", options={"num_heads": 2})
     images = torch.rand(1, 3, 64, 64)
     assert all(map(torch.equal, edited(images), base(images)))  # the gate is closed
-    assert edited.layer("p4.c2psa").module.m[0].attend.num_heads == 2
+    assert edited.layer("p4.partialselfattention").module.m[0].attend.num_heads == 2
 
 
 def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="num_heads 4 does not divide 12 channels into multiples of 2"):
-        C2PSA(24)
+        PartialSelfAttention(24)

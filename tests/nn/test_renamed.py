@@ -31,7 +31,7 @@ head:
     ("module", "old", "new"),
     [
         ("SE", "ratio: 2", "reduction: 2"),
-        ("A2C2f", "heads: 2, ratio: 1.5", "num_heads: 2, mlp_ratio: 1.5"),
+        ("AreaAggregation", "heads: 2, ratio: 1.5", "num_heads: 2, mlp_ratio: 1.5"),
         ("TransformerBlock", "ffn_ratio: 2.0", "mlp_ratio: 2.0"),
         ("SelfAttention", "key_channels: 3, normaliser: relu", "qk_dim: 3, score_activation: relu"),
         ("MultiHeadSelfAttention", "positions: rotary", "pos_embed: rotary"),

@@ -36,7 +36,7 @@ head: [[[1], 1, Detect, [nc, anchors]]]
 """
 
 
-SLOW = [pytest.param(module, marks=pytest.mark.slow) for module in ("C2PSA", "A2C2f", "C3TR")]
+SLOW = [pytest.param(module, marks=pytest.mark.slow) for module in ("PartialSelfAttention", "AreaAggregation", "C3TR")]
 
 
 @pytest.mark.parametrize("module", ["MultiScaleDeformable", *SLOW])

@@ -23,8 +23,8 @@ backbone: [[-1, 1, Conv, [16, 3, 2]], [-1, 1, Conv, [16, 3, 2]], [-1, 2, {block}
 head: [[[2], 1, Detect, [nc, anchors]]]
 """
 BLOCKS = {
-    "C2PSA": "C2PSA, [16]",
-    "A2C2f": "A2C2f, [16]",
+    "PartialSelfAttention": "PartialSelfAttention, [16]",
+    "AreaAggregation": "AreaAggregation, [16]",
     "C3Attention": "C3Attention, {attention: WindowAttention, options: {window: 3, pos_embed: relative}}",
 }
 

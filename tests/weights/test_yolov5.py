@@ -167,8 +167,8 @@ def test_a_plain_state_dict(wrapped: bool, define: Define, tmp_path: Path) -> No
         ("models.yolo.SegmentationModel", None, "a YOLOv5 segmentation model"),
         ("models.yolo.ClassificationModel", None, "a YOLOv5 classification model"),
         ("yolov5.models.yolo.SegmentationModel", None, "a YOLOv5 segmentation model"),
-        ("ultralytics.nn.tasks.DetectionModel", "yolov5n.yaml", "`ultralytics` package (yolov5nu, YOLOv8 or later)"),
-        ("ultralytics.nn.tasks.DetectionModel", "a/yolov8n.yaml", "built from 'yolov8n.yaml'"),
+        ("ultralytics.nn.tasks.DetectionModel", "yolov5n.yaml", "with the head 'models.yolo.Detect'"),
+        ("ultralytics.nn.tasks.PoseModel", "a/yolov8n-pose.yaml", "built from 'yolov8n-pose.yaml'"),
         ("ultralytics.nn.tasks.RTDETRDetectionModel", None, "an RT-DETR model"),
         ("ultralytics.models.sam.modeling.SAM2Model", None, "a SAM model"),
         ("torchvision.models.resnet.ResNet", None, "a torchvision model"),
@@ -193,8 +193,8 @@ def test_heads_of_other_kinds(head: str, said: str, define: Define, tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"model.0.conv.weight": torch.ones(2), "model.22.dfl.conv.weight": torch.ones(2)}, "YOLOv8 or later"),
-        ({"model.24.cv2.0.0.conv.weight": torch.ones(2)}, "yolov5nu"),
+        ({"model.22.cv4.0.0.conv.weight": torch.ones(2)}, "YOLOv8 or later for another task"),
+        ({"model.23.flow_model.weight": torch.ones(2)}, "YOLOv8 or later for another task"),
         ({"model.24.proto.cv1.conv.weight": torch.ones(2)}, "segmentation"),
         ({"model.9.linear.weight": torch.ones(2)}, "classification"),
         ({"model.105.ia.0.implicit": torch.ones(2)}, "YOLOv7"),
@@ -234,7 +234,7 @@ def rejected(content: object, said: str, folder: Path) -> None:
     with pytest.raises(RegardError) as caught:
         read_yolov5(path)
     assert said in str(caught.value)
-    assert "expected: a YOLOv5 v6 detection checkpoint" in str(caught.value)
+    assert "expected: a detection checkpoint of YOLOv5 v6" in str(caught.value)
     assert str(path) in str(caught.value)
 
 

@@ -29,7 +29,10 @@ from regard.system.terminal import printable
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
 
-YoloV5 = Annotated[bool, typer.Option("--yolov5", help="Write YAML with plain integers, which YOLOv5 can read.")]
+YoloV5 = Annotated[
+    bool,
+    typer.Option("--integers", "--yolov5", help="Write YAML with plain integers, as the model's family reads it."),
+]
 Ungated = Annotated[
     bool,
     typer.Option("--ungated", help="With --yolov5: write gated layers without their gates, which is another network."),
@@ -197,7 +200,9 @@ def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: 
     if output is not None and output.suffix == ".safetensors":
         save_detector(output, detector)
     else:
-        text = detector.spec.to_yolov5_yaml(ungated=ungated) if yolov5 else detector.spec.to_yaml()
+        spec = detector.spec
+        integers = spec.to_yolov5_yaml if spec.anchors is not None else spec.to_ultralytics_yaml
+        text = integers(ungated=ungated) if yolov5 else spec.to_yaml()
         if output is None:
             print(text, end="")
             return

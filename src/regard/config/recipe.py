@@ -29,6 +29,14 @@ class AugmentSettings(Settings):
     hsv_v: float = Field(0.4, ge=0, le=1, description="Largest relative change of the brightness")
 
 
+class AnchorFreeLossSettings(Settings):
+    """Gains of the losses of anchor-free heads."""
+
+    box: float = Field(7.5, ge=0, description="Gain of the box loss")
+    cls: float = Field(0.5, ge=0, description="Gain of the class loss")
+    dfl: float = Field(1.5, ge=0, description="Gain of the loss of the distances to the sides")
+
+
 class LossSettings(Settings):
     """Gains and thresholds of the YOLOv5 loss, before they are scaled to levels, classes and image size."""
 
@@ -39,6 +47,7 @@ class LossSettings(Settings):
     obj_positive_weight: float = Field(1.0, gt=0, description="Weight of positives in the objectness loss")
     anchor_threshold: float = Field(4.0, gt=1, description="Largest ratio of a box side to an anchor side")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Amount by which class targets are smoothed")
+    anchor_free: AnchorFreeLossSettings = AnchorFreeLossSettings()
 
 
 class OptimSettings(Settings):

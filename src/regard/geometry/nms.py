@@ -44,6 +44,7 @@ def suppress(rows: Float32, settings: DetectSettings) -> Float32:
 
     With ``settings.multi_label`` a box counts once for every class that scores above ``conf``, otherwise only for its
     best class. ``settings.classes`` then drops the other classes, so a box whose best class is not wanted is dropped.
+    Boxes without area are dropped first: a head that predicts distances to the sides can give negative ones.
 
     Args:
         rows: (N, 4 + nc): centre x, centre y, width, height, class scores.
@@ -57,6 +58,7 @@ def suppress(rows: Float32, settings: DetectSettings) -> Float32:
         >>> suppress(rows, DetectSettings(conf=0.25, iou=0.45)).round(2).tolist()
         [[40.0, 40.0, 60.0, 60.0, 0.8999999761581421, 0.0]]
     """
+    rows = rows[(rows[:, 2:4] > 0).all(axis=1)]
     index, class_ids, scores = _candidates(rows, settings)
     order = _best_first(scores)
     index, class_ids, scores = index[order], class_ids[order], scores[order]

@@ -160,6 +160,8 @@ def _channels(signature: Signature, in_channels: Sequence[int]) -> int | list[in
 
 def _bare_word(value: Any, spec: ModelSpec) -> Any:
     if isinstance(value, str):
+        if spec.anchors is None:
+            return spec.nc if value == "nc" else value
         return spec.anchors if value == "anchors" else number_in_words(value, spec.nc, spec.anchors)
     return value
 
@@ -167,9 +169,10 @@ def _bare_word(value: Any, spec: ModelSpec) -> Any:
 def _scaled(value: Any, spec: ModelSpec, row: LayerSpec) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise _error(row, spec, f"{row.module}: output channels are {value!r}", expected="a positive whole number")
-    if value == output_channels(spec.nc, spec.anchors):  # YOLOv5 does not scale the channels of its head's outputs
-        return value
-    return scale_channels(value, spec.width_multiple)
+    if spec.anchors is not None and value == output_channels(spec.nc, spec.anchors):
+        return value  # YOLOv5 does not scale the channels of its head's outputs
+    most = value if spec.max_channels is None else min(value, spec.max_channels)
+    return scale_channels(most, spec.width_multiple)
 
 
 def _reject_unknown(

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from regard.errors import RegardError, RegardWarning
 from regard.graph import mend
 from regard.graph.compare import Comparison, compare
+from regard.graph.dialects import ultralytics
 from regard.graph.document import flow
 from regard.graph.mend import Reference, Targets
 from regard.graph.read import stock_graphs
@@ -89,7 +90,7 @@ def check_wiring(spec: ModelSpec, measure: Measure) -> list[WiringError]:
         measure: builds a graph; each correction is tried with it before it is proposed.
     """
     stages = stages_of(spec)
-    against = compare(spec, stages, stock_graphs())
+    against = compare(spec, stages, stock_graphs(spec))
     signs = _signs(spec, stages, against)
     lonely = _unread(spec, stages)
     notes = _notes(spec, stages, against)
@@ -187,7 +188,7 @@ def _corrections(
         except RegardError:
             return None
         stages = stages_of(corrected)
-        left = _signs(corrected, stages, compare(corrected, stages, stock_graphs()))
+        left = _signs(corrected, stages, compare(corrected, stages, stock_graphs(corrected)))
         more: dict[Reference, int | None] = {ref: targets(ref) for ref in left if ref not in wanted}
         unread = _unread(corrected, stages)
         for row, refs in unread.items():
@@ -274,7 +275,7 @@ def with_anchors_in_order(spec: ModelSpec, sides: Sequence[int]) -> ModelSpec:
         spec: the graph.
         sides: of the maps of each level.
     """
-    if isinstance(spec.anchors, int) or len(spec.anchors) != len(sides) or len(sides) < 2:
+    if not isinstance(spec.anchors, tuple) or len(spec.anchors) != len(sides) or len(sides) < 2:
         return spec
     first, last = (sum(w * h for w, h in zip(a[::2], a[1::2], strict=True)) for a in spec.anchors[:: len(sides) - 1])
     return replace(spec, anchors=spec.anchors[::-1]) if (last - first) * (sides[0] - sides[-1]) < 0 else spec
@@ -297,7 +298,7 @@ def check_levels(spec: ModelSpec, layer: Head) -> list[WiringError]:
     known = {
         anchors: FIRST_STOCK_STRIDE << level
         for stock in stock_graphs()
-        if not isinstance(stock.anchors, int)
+        if isinstance(stock.anchors, tuple)
         for level, anchors in enumerate(stock.anchors)
     }
     foreign = [
@@ -327,6 +328,7 @@ def _row(spec: ModelSpec, i: int) -> str:
 
 def _written(spec: ModelSpec, row: LayerSpec) -> str:
     """A corrected row as its author would write it: only the wrong numbers differ."""
+    row = ultralytics.in_file(row) if spec.anchors is None else row
     args = flow([*row.args, *([row.options] if row.options else [])])
     sources = row.origin.sources if row.origin else tuple(spec.index(name) for name in row.inputs)
     return f"[{flow(sources[0] if len(sources) == 1 else sources)}, {row.number}, {row.module}, {args}]"

@@ -14,18 +14,28 @@ import yaml
 
 from regard.errors import RegardError, nearest
 from regard.graph.align import name_layers
-from regard.graph.dialects import native
+from regard.graph.dialects import native, ultralytics
 from regard.graph.document import MOST_REPEATS, MOST_ROWS, parse_anchors, parse_args, parse_number, read_document
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.spec import ModelSpec, SourceLocation
 from regard.system.files import is_file
 from regard.system.loaders import MOST_YAML, LineOf, check_keys, read_text
 
-STOCK = ("yolov5n", "yolov5n-p2", "yolov5n6")
-"""One graph per architecture; the other sizes differ only in depth and width."""
+STOCK = (
+    *("yolov5n", "yolov5n-p2", "yolov5n6"),
+    *("yolov8n", "yolov8n-p2", "yolov8n-p6", "yolov8n-ghost", "yolo11n", "yolo12n"),
+    *("yolo26n", "yolo26n-p2", "yolo26n-p6", "yolov10n", "yolov10m", "yolov9t", "yolov9e"),
+)
+"""One graph per architecture; the other sizes differ in depth, width and single blocks."""
 
 NO_GRAPHS = (".pt", ".pth", ".safetensors", ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
 """Suffixes of files with weights or exported models, which contain no YAML."""
+
+SIZES: Mapping[str, str] = {
+    **dict.fromkeys(("yolov8", "yolov8-p2", "yolov8-p6", "yolov8-ghost", "yolo11", "yolo12"), "nsmlx"),
+    **dict.fromkeys(("yolo26", "yolo26-p2", "yolo26-p6"), "nsmlx"),
+}
+"""Graphs of the zoo that are one file for several sizes, and the letters of these."""
 
 MOST_BASES = 20
 """Number of overlays, each based on the next."""
@@ -35,7 +45,8 @@ COMMENT = re.compile(r"\s#\s*(.*)")
 MEANT = ("backbone", "head", "activation", "ch", "scales", "channel_multiple")
 """Keys of the graph in a checkpoint that change the network; others do not."""
 
-OVERLAY_KEYS = ("base", "nc", "depth_multiple", "width_multiple", "anchors", "insert", "replace", "remove")
+SCALARS = ("nc", "depth_multiple", "width_multiple", "max_channels")
+OVERLAY_KEYS = ("base", *SCALARS, "anchors", "insert", "replace", "remove")
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "after": ((str, int), "the name or index of a layer"),
     "layer": ((str, int), "the name or index of a layer"),
@@ -60,13 +71,24 @@ def zoo() -> list[str]:
         True
     """
     files = (entry.name for entry in resources.files("regard").joinpath("models").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+    graphs = [name.removesuffix(".yaml") for name in files if name.endswith(".yaml")]
+    return sorted(name for graph in graphs for name in _with_sizes(graph))
+
+
+def _with_sizes(graph: str) -> list[str]:
+    """Names of a graph of the zoo: with the letter of each size after the number, if it has several."""
+    family, dash, rest = graph.partition("-")
+    return [f"{family}{letter}{dash}{rest}" for letter in SIZES.get(graph, "")] or [graph]
 
 
 @cache
-def stock_graphs() -> tuple[ModelSpec, ...]:
-    """Stock graphs, one per architecture."""
+def _stock() -> tuple[ModelSpec, ...]:
     return tuple(read_spec(name) for name in STOCK)
+
+
+def stock_graphs(like: ModelSpec | None = None) -> tuple[ModelSpec, ...]:
+    """Stock graphs, one per architecture; those whose head has anchors, or has none, as that of ``like``."""
+    return tuple(graph for graph in _stock() if like is None or (graph.anchors is None) == (like.anchors is None))
 
 
 def read_spec(source: str | Path) -> ModelSpec:
@@ -109,7 +131,8 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
         return _parse(read_text(path, MOST_YAML), path, above)
     name = str(source).removesuffix(".yaml")
     if name in zoo():
-        text = resources.files("regard").joinpath("models", f"{name}.yaml").read_text(encoding="utf-8")
+        graph = next((g for g in SIZES if name in _with_sizes(g)), name)
+        text = resources.files("regard").joinpath("models", f"{graph}.yaml").read_text(encoding="utf-8")
         return _parse(text, Path(f"{name}.yaml"), above)
     raise RegardError(
         f"there is no model {str(source)!r}",
@@ -122,10 +145,11 @@ def _parse(text: str, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
     document, lines = read_document(text, file)
     if "base" in document:
         return _overlay(document, lines, file, above)
-    spec = _with_comments(native.parse(document, lines, file), text)
+    dialect = ultralytics if ultralytics.recognise(document) else native
+    spec = _with_comments(dialect.parse(document, lines, file), text)
     if not any(row.name.startswith("#") for row in spec.layers):
         return spec
-    return name_layers(spec, stock_graphs())
+    return name_layers(spec, stock_graphs(spec))
 
 
 def _with_comments(spec: ModelSpec, text: str) -> ModelSpec:
@@ -145,7 +169,8 @@ def spec_from_yolov5(document: Mapping[str, Any]) -> ModelSpec:
     Raises:
         RegardError: it is not the graph of a detection model.
     """
-    plain = {key: document[key] for key in document if key in OVERLAY_KEYS or key in MEANT}
+    keys = (*OVERLAY_KEYS, *MEANT, *ultralytics.KEYS)
+    plain = {key: document[key] for key in document if key in keys}
     return replace(parse_spec(yaml.safe_dump(_plain(plain)), None), file=None)
 
 
@@ -167,8 +192,8 @@ def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, abov
             raise
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
     scalars: dict[str, Any] = {
-        key: parse_number(document, key, 0, lines, file, whole=key == "nc")
-        for key in ("nc", "depth_multiple", "width_multiple")
+        key: parse_number(document, key, 0, lines, file, whole=key in ("nc", "max_channels"))
+        for key in SCALARS
         if key in document
     }
     if "anchors" in document:

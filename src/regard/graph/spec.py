@@ -105,7 +105,9 @@ class ModelSpec:
         nc: number of classes.
         depth_multiple: scales ``LayerSpec.number``.
         width_multiple: scales output channels.
-        anchors: widths and heights in input pixels, flat, per level; or their number per level, to be fitted to data.
+        max_channels: most output channels of a layer before scaling, where there is a limit.
+        anchors: widths and heights in input pixels, flat, per level; or their number per level, to be fitted to data;
+            None for a head without anchors.
         file: the file that the graph was read from, for messages.
         activation: of the package's convolutions, as in ``regard.nn.activation``.
         info: facts by layer name, filled in by ``graph.build``.
@@ -115,7 +117,8 @@ class ModelSpec:
     nc: int
     depth_multiple: float = 1.0
     width_multiple: float = 1.0
-    anchors: tuple[tuple[float, ...], ...] | int = 3
+    max_channels: int | None = None
+    anchors: tuple[tuple[float, ...], ...] | int | None = 3
     file: Path | None = field(default=None, compare=False)
     info: Mapping[str, LayerInfo] = field(default_factory=dict, compare=False)
     activation: str = "nn.SiLU()"
@@ -176,6 +179,19 @@ class ModelSpec:
         from regard.graph.dialects import yolov5
 
         return yolov5.write(self, ungated=ungated)
+
+    def to_ultralytics_yaml(self, *, ungated: bool = False) -> str:
+        """Write the graph as a YAML with integer references and ``scales``, as YOLOv8 and later have it.
+
+        Args:
+            ungated: write gated layers without their gates; the file then describes another network.
+
+        Raises:
+            RegardError: the head is of another family, or as ``to_yolov5_yaml``.
+        """
+        from regard.graph.dialects import ultralytics
+
+        return ultralytics.write(self, ungated=ungated)
 
 
 def check_name(name: str, taken: Sequence[str], file: Path | None = None, line: int | None = None) -> None:

@@ -156,16 +156,23 @@ def _kind(module: str, info: LayerInfo, before: float) -> str:
 
 
 def like_stock(stock: ModelSpec) -> Mapping[str, LayerInfo]:
-    """Facts of a stock graph without building it: its rows are convolutions, blocks, upsamplings and joins.
+    """Facts of a stock graph without building it: its rows are convolutions, blocks, poolings, upsamplings and joins.
 
     Channels are those of the file, unscaled.
     """
     facts: dict[str, LayerInfo] = {}
     for row in stock.layers[:-1]:
-        first = facts[row.inputs[0]] if row.inputs[0] != IMAGE else LayerInfo((3,), 3, (), None, 1.0, 1)
-        factor = row.args[2] if row.module == "Conv" and len(row.args) > 2 else 1
-        stride = first.stride / 2 if row.module == "nn.Upsample" else first.stride * factor
-        into = tuple(facts[name].out_channels for name in row.inputs if name != IMAGE) or (3,)
-        out = sum(into) if row.module == "Concat" else into[0] if row.module == "nn.Upsample" else row.args[0]
+        read = [facts[name] if name != IMAGE else LayerInfo((3,), 3, (), None, 1.0, 1) for name in row.inputs]
+        into = tuple(info.out_channels for info in read)
+        factor = 2 if row.module in ("AConv", "ADown") else 1
+        if row.module in ("Conv", "GhostConv", "SCDown") and len(row.args) > 2:
+            factor = row.args[2]
+        stride = read[-1].stride / 2 if row.module == "nn.Upsample" else read[-1].stride * factor
+        if row.module == "Concat":
+            out = sum(into)
+        elif row.module == "CBLinear":
+            out = sum(row.options["parts"])
+        else:
+            out = into[-1] if row.module in ("nn.Upsample", "nn.Identity", "CBFuse") else row.args[0]
         facts[row.name] = LayerInfo(into, out, (), None, stride, 1)
     return facts

@@ -13,6 +13,7 @@ from torch import nn
 
 from regard.errors import RegardError, nearest
 from regard.nn.conv import Conv
+from regard.nn.gelan import RepConv
 
 DEFAULT = "nn.SiLU()"
 
@@ -62,5 +63,5 @@ def set_activation(layer: nn.Module, activation: str) -> None:
     """
     name, _, number = activation.removeprefix("nn.").rstrip(")").partition("(")
     for part in layer.modules():
-        if isinstance(part, Conv) and isinstance(part.act, nn.SiLU):
+        if isinstance(part, Conv | RepConv) and isinstance(part.act, nn.SiLU):
             part.act = ACTIVATIONS[name](float(number)) if number else ACTIVATIONS[name]()

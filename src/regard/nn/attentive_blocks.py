@@ -1,24 +1,23 @@
-"""C2PSA and A2C2f, and the block that both repeat with different attention.
+"""PartialSelfAttention and AreaAggregation as papers describe them, and the block that both repeat.
 
-C2PSA, a cross-stage-partial block with self-attention, by the name that YOLO11 gave it (overview: 2410.17725).
+`C2PSA` and `A2C2f` have the forms of the published weights, which cannot be loaded here.
 
-After the partial self-attention of YOLOv10 (Wang et al., 2405.14458, section 3.2): a 1x1 convolution, of whose channels
-one half passes ``repeats`` blocks of attention to the whole map and feed-forward network, z = x + MHSA(BN(x)) and
-y = z + FFN(z), with queries and keys half as wide as values and batch norm for layer norm; both halves are joined by a
-1x1 convolution. C2PSA stacks the blocks, where YOLOv10 has one.
+PartialSelfAttention is a cross-stage-partial block with self-attention, after the partial self-attention of YOLOv10
+(Wang et al., 2405.14458, section 3.2): a 1x1 convolution, of whose channels one half passes ``repeats`` blocks of
+attention to the whole map and feed-forward network, z = x + MHSA(BN(x)) and y = z + FFN(z), with queries and keys half
+as wide as values and batch norm for layer norm; both halves are joined by a 1x1 convolution. It stacks the blocks, as
+YOLO11 does (overview: 2410.17725), where YOLOv10 has one. The papers leave open the ratio of the FFN (here 2) and where
+batch norm stands (here before the attention, and in the FFN's convolutions).
 
-Written from the papers, which leave open the ratio of the FFN (here 2) and where batch norm stands (here before the
-attention, and in the FFN's convolutions). Published weights cannot be loaded.
-
-A2C2f, the residual aggregation of area attention of YOLOv12 (Tian et al., 2502.12524, sections 3.2 to 3.4).
+AreaAggregation is the residual aggregation of area attention of YOLOv12 (Tian et al., 2502.12524, sections 3.2 to 3.4).
 
 R-ELAN (section 3.3, figure 3 d): a 1x1 transition brings the input to ``hidden`` channels, ``repeats`` blocks follow
 one another, and the transition's map and every block's are joined by a 1x1 convolution, y = x + s F(x) with a learned
 scale s for each channel that starts from 0.01. Each block is z = x + A(BN(x)), y = z + FFN(z), A area attention with
 its 7 x 7 position perceiver, and the FFN two convolutions of ratio 2 (section 3.4).
 
-Written from the paper, which leaves open where batch norm stands: here before the attention, and in the convolutions.
-Published weights cannot be loaded. Where the block changes the number of channels there is no sum.
+The paper leaves open where batch norm stands: here before the attention, and in the convolutions. Where
+the block changes the number of channels there is no sum.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from regard.nn.renamed import OldNames
 
 
 class AttentiveBlock(nn.Module):
-    """The block that C2PSA and A2C2f repeat, each with a different attention.
+    """The block that PartialSelfAttention and AreaAggregation repeat, each with a different attention.
 
     Args:
         attention: keeps the number of channels.
@@ -81,7 +80,7 @@ class HalfKeyAttention(MultiHead):
         return fused_attention(q, k, v)
 
 
-class C2PSA(OldNames, nn.Module):
+class PartialSelfAttention(OldNames, nn.Module):
     """Cross-stage-partial block in which half of the channels pass self-attention.
 
     Args:
@@ -122,7 +121,7 @@ class C2PSA(OldNames, nn.Module):
 FIRST_SCALE = 0.01
 
 
-class A2C2f(OldNames, nn.Module):
+class AreaAggregation(OldNames, nn.Module):
     """Consecutive blocks of area attention, whose maps are all concatenated.
 
     Args:
@@ -151,7 +150,7 @@ class A2C2f(OldNames, nn.Module):
     ) -> None:
         super().__init__()
         if mlp_ratio <= 0:
-            raise RegardError(f"A2C2f: mlp_ratio {mlp_ratio} is not positive", expected="such as 2")
+            raise RegardError(f"AreaAggregation: mlp_ratio {mlp_ratio} is not positive", expected="such as 2")
         self.out_channels = out_channels or in_channels
         hidden = int(self.out_channels * expansion)
         self.cv1 = Conv(in_channels, hidden)

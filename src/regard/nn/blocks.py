@@ -9,16 +9,19 @@ from torch import Tensor, nn
 from regard.nn.conv import Conv, batch_norm
 from regard.nn.join import join
 
+Kernel = int | tuple[int, int]
+
 
 class Bottleneck(nn.Module):
-    """1x1 then 3x3 convolution, with the input added where the channels allow it.
+    """Two convolutions, 1x1 then 3x3 by default, with the input added where the channels allow it.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         shortcut: whether to add the input.
-        groups: groups of the 3x3 convolution.
+        groups: groups of the second convolution.
         expansion: hidden channels as a fraction of the output's.
+        kernel_sizes: kernels of both; (3, 3) in YOLOv8 and later.
     """
 
     def __init__(
@@ -28,12 +31,14 @@ class Bottleneck(nn.Module):
         shortcut: bool = True,
         groups: int = 1,
         expansion: float = 0.5,
+        *,
+        kernel_sizes: tuple[Kernel, Kernel] = (1, 3),
     ) -> None:
         super().__init__()
         self.out_channels = out_channels or in_channels
         hidden = int(self.out_channels * expansion)
-        self.cv1 = Conv(in_channels, hidden)
-        self.cv2 = Conv(hidden, self.out_channels, 3, groups=groups)
+        self.cv1 = Conv(in_channels, hidden, kernel_sizes[0])
+        self.cv2 = Conv(hidden, self.out_channels, kernel_sizes[1], groups=groups)
         self.add = shortcut and in_channels == self.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,25 +145,40 @@ class SPP(nn.Module):
 
 
 class SPPF(nn.Module):
-    """SPP by three chained pools of one size: pools of k, 2k - 1 and 3k - 2 for the price of small ones.
+    """SPP by chained pools of one size: three pools of k equal pools of k, 2k - 1 and 3k - 2, for less.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: odd side of the pool.
+        pools: pools one after another.
+        shortcut: whether to add the input where the channels allow it.
+        activation: whether SiLU follows the first convolution; YOLO26 has none there.
     """
 
-    def __init__(self, in_channels: int, out_channels: int | None = None, kernel_size: int = 5) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        kernel_size: int = 5,
+        pools: int = 3,
+        shortcut: bool = False,
+        *,
+        activation: bool = True,
+    ) -> None:
         super().__init__()
         self.out_channels = out_channels or in_channels
         hidden = in_channels // 2
-        self.cv1 = Conv(in_channels, hidden)
-        self.cv2 = Conv(hidden * 4, self.out_channels)
+        self.cv1 = Conv(in_channels, hidden, activation=activation)
+        self.cv2 = Conv(hidden * (pools + 1), self.out_channels)
         self.m = nn.MaxPool2d(kernel_size, stride=1, padding=kernel_size // 2)
+        self.pools = pools
+        self.add = shortcut and in_channels == self.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        x = self.cv1(x)
-        once = self.m(x)
-        twice = self.m(once)
-        return self.cv2(join((x, once, twice, self.m(twice))))
+        maps = [self.cv1(x)]
+        for _ in range(self.pools):
+            maps.append(self.m(maps[-1]))
+        y = self.cv2(join(maps))
+        return x + y if self.add else y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -26,8 +27,48 @@ class Conv(nn.Module):
         out_channels: channels of the output; as many as the input if not given.
         kernel_size: side of the square kernel.
         stride: step in pixels.
-        padding: zeros on each side; half the kernel if not given, which keeps the size at stride 1.
-        groups: number of channel groups, which are convolved separately.
+        padding: zeros on each side; half the kernel where not given, which keeps the size at stride 1.
+        groups: channel groups that do not see each other.
+        dilation: distance between the taps of the kernel.
+        activation: whether SiLU follows.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        kernel_size: int | tuple[int, int] = 1,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        dilation: int = 1,
+        *,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels or in_channels
+        sides = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+        high, wide = ((dilation * (k - 1) + 1) // 2 if padding is None else padding for k in sides)
+        self.conv = nn.Conv2d(
+            in_channels, self.out_channels, sides, stride, (high, wide), dilation, groups=groups, bias=False
+        )
+        self.bn = batch_norm(self.out_channels)
+        self.act: nn.Module = nn.SiLU() if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        return self.act(self.bn(self.conv(x)))
+
+
+class DWConv(Conv):
+    """Convolution in as many groups as the channels allow: depth-wise where input and output have the same number.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: side of the square kernel.
+        stride: step in pixels.
+        dilation: distance between the taps of the kernel.
         activation: whether SiLU follows.
     """
 
@@ -37,21 +78,12 @@ class Conv(nn.Module):
         out_channels: int | None = None,
         kernel_size: int = 1,
         stride: int = 1,
-        padding: int | None = None,
-        groups: int = 1,
-        *,
+        dilation: int = 1,
         activation: bool = True,
     ) -> None:
-        super().__init__()
-        self.out_channels = out_channels or in_channels
-        padding = kernel_size // 2 if padding is None else padding
-        self.conv = nn.Conv2d(in_channels, self.out_channels, kernel_size, stride, padding, groups=groups, bias=False)
-        self.bn = batch_norm(self.out_channels)
-        self.act: nn.Module = nn.SiLU() if activation else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        return self.act(self.bn(self.conv(x)))
+        out = out_channels or in_channels
+        groups = math.gcd(in_channels, out)
+        super().__init__(in_channels, out, kernel_size, stride, None, groups, dilation, activation=activation)
 
 
 class Focus(nn.Module):

@@ -29,6 +29,6 @@ def fold_batch_norm(module: nn.Module) -> None:
         module: in evaluation mode.
     """
     for layer in module.modules():
-        if type(layer) is Conv and isinstance(layer.bn, nn.BatchNorm2d):
+        if isinstance(layer, Conv) and isinstance(layer.bn, nn.BatchNorm2d):
             layer.conv = fuse_conv_bn_eval(layer.conv, layer.bn)
             layer.bn = nn.Identity()  # type: ignore[assignment]  # nothing is left for it to do

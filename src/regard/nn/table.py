@@ -7,14 +7,29 @@ from types import MappingProxyType
 
 from torch import nn
 
+from regard.nn.area_block import A2C2f
 from regard.nn.attention import ATTENTION
-from regard.nn.attentive_blocks import C2PSA, A2C2f
+from regard.nn.attentive_blocks import AreaAggregation, PartialSelfAttention
 from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
+from regard.nn.c2f import C2, C2f, C2fPSA, C3k, C3k2, C3x
 from regard.nn.c3_attention import C3Attention
-from regard.nn.conv import Concat, Conv, Focus
+from regard.nn.cib import CIB, C2fCIB, SCDown
+from regard.nn.conv import Concat, Conv, DWConv, Focus
+from regard.nn.gelan import (
+    ELAN1,
+    SPPELAN,
+    AConv,
+    ADown,
+    CBFuse,
+    CBLinear,
+    RepC3,
+    RepConv,
+    RepNCSPELAN4,
+)
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
 from regard.nn.heads import HEADS
 from regard.nn.multi_scale import MultiScaleDeformable
+from regard.nn.position_attention import C2PSA, PSA
 from regard.nn.residual import ResidualConvolutions
 from regard.nn.transformer import C3TR
 
@@ -25,16 +40,38 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "Bottleneck": Bottleneck,
         "BottleneckCSP": BottleneckCSP,
         "A2C2f": A2C2f,
+        "AConv": AConv,
+        "ADown": ADown,
+        "AreaAggregation": AreaAggregation,
+        "C2": C2,
+        "C2f": C2f,
+        "C2fCIB": C2fCIB,
+        "C2fPSA": C2fPSA,
         "C2PSA": C2PSA,
         "C3": C3,
         "C3Attention": C3Attention,
         "C3Ghost": C3Ghost,
+        "C3k": C3k,
+        "C3k2": C3k2,
         "C3TR": C3TR,
+        "C3x": C3x,
+        "CBFuse": CBFuse,
+        "CBLinear": CBLinear,
+        "CIB": CIB,
+        "DWConv": DWConv,
+        "ELAN1": ELAN1,
         "GhostConv": GhostConv,
         "GhostBottleneck": GhostBottleneck,
         "MultiScaleDeformable": MultiScaleDeformable,
+        "PartialSelfAttention": PartialSelfAttention,
+        "PSA": PSA,
+        "RepC3": RepC3,
+        "RepConv": RepConv,
+        "RepNCSPELAN4": RepNCSPELAN4,
         "ResidualConvolutions": ResidualConvolutions,
+        "SCDown": SCDown,
         "SPP": SPP,
+        "SPPELAN": SPPELAN,
         "SPPF": SPPF,
         "Concat": Concat,
         **HEADS,

@@ -243,7 +243,7 @@ class Trainer:
             images = batch.images.to(self.fabric.device, non_blocking=True, memory_format=torch.channels_last)
             images = self._scaled(images.float().div_(255), epoch, i)
             with self.fabric.no_backward_sync(self.model, enabled=not is_update):
-                losses = self._losses(self.model(images), batch.targets.to(self.fabric.device), images)
+                losses = self._losses(self.model(images), batch.targets.to(self.fabric.device), images, epoch)
                 self.fabric.backward(total_loss(losses, batch.total_images))
             if is_update:
                 self._update()
@@ -263,9 +263,10 @@ class Trainer:
             )
         return found
 
-    def _losses(self, levels: list[Tensor], targets: Targets, images: Tensor) -> dict[str, Tensor]:
+    def _losses(self, levels: list[Tensor], targets: Targets, images: Tensor, epoch: int) -> dict[str, Tensor]:
         reduce = self._sum_over_processes if self.fabric.world_size > 1 else identity_reduce
-        context = LossContext(self.recipe.loss, max(images.shape[2:]), reduce)
+        progress = epoch / max(self.settings.epochs - 1, 1)
+        context = LossContext(self.recipe.loss, max(images.shape[2:]), reduce, progress)
         return self.detector.head.criterion(levels, targets, context)
 
     def _sum_over_processes(self, counts: Tensor) -> Tensor:

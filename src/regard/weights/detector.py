@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from regard.errors import RegardError, RegardWarning
 from regard.graph.aliases import unknown_names
+from regard.graph.bind import scale_channels
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_graphs, zoo
@@ -20,6 +21,7 @@ from regard.graph.user_modules import reference_to
 from regard.nn.heads.yolov5 import number_of_classes
 from regard.system.files import is_file, is_folder
 from regard.weights.fork_layers import as_in_tensors, with_own_keys
+from regard.weights.implied import as_in_weights
 from regard.weights.module_settings import settle, with_activation
 from regard.weights.paths import CHECKPOINTS as CHECKPOINTS
 from regard.weights.paths import RUN_WEIGHTS as RUN_WEIGHTS
@@ -155,6 +157,7 @@ def _from_yolov5(path: Path, modules: Modules | None, allow_miswired: bool, like
     checkpoint = read_yolov5(path)
     try:
         spec = spec_from_yolov5(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path, like)
+        spec = as_in_weights(spec, checkpoint.state)
         _require_classes(spec, checkpoint, modules)
         spec = replace(with_activation(spec, checkpoint.settings), file=path)
     except RegardError as error:  # the lines are those of no file
@@ -222,19 +225,20 @@ def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
 
 def _graph_of(state: Mapping[str, Tensor], path: Path, like: ModelSpec | None = None) -> ModelSpec:
     """Find the graph of the model zoo that a plain state dict fits, or ``like`` if it has the same head."""
+    first = next(iter(state.values()), None)
     for name in zoo():
         spec = read_spec(name)
-        last = f"model.{len(spec.layers) - 1}.m.0.weight"
-        if last not in state:
+        nc = _classes_of(spec, state)
+        width = scale_channels(spec.layers[0].args[0], spec.width_multiple) if spec.layers[0].args else None
+        if nc is None or first is None or width not in (None, first.shape[0]):
             continue
-        stem = state.get("model.0.conv.weight")
-        detector = build(spec.with_classes(max(number_of_classes(state[last].shape[0], spec.anchors), 1)))
+        detector = build(as_in_weights(spec.with_classes(max(nc, 1)), state))
         own = detector.state_dict()
-        if stem is not None and own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
+        if own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
             return detector.spec
-    head = None if like is None else state.get(f"model.{len(like.layers) - 1}.m.0.weight")
-    if like and head is not None:
-        return like.with_classes(max(number_of_classes(head.shape[0], like.anchors), 1))
+    nc = _classes_of(like, state) if like else None
+    if like and nc is not None:
+        return like.with_classes(max(nc, 1))
     raise RegardError(
         "a state dict without a graph, which fits no model of the zoo",
         file=path,
@@ -242,3 +246,13 @@ def _graph_of(state: Mapping[str, Tensor], path: Path, like: ModelSpec | None = 
         + ", ".join(s.file.stem for s in stock_graphs() if s.file),
         hint="or give the graph as the model and this file as --weights",
     )
+
+
+def _classes_of(spec: ModelSpec, state: Mapping[str, Tensor]) -> int | None:
+    """Number of classes of a state dict if its head stands where that of ``spec`` does, else None."""
+    head = f"model.{len(spec.layers) - 1}."
+    if spec.anchors is not None:
+        last = state.get(f"{head}m.0.weight")
+        return None if last is None else number_of_classes(last.shape[0], spec.anchors)
+    last = state.get(f"{head}cv3.0.2.weight")
+    return None if last is None else last.shape[0]

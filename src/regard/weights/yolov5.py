@@ -1,4 +1,4 @@
-"""Reading YOLOv5 v6 checkpoints (``.pt``) without executing their content, and recognising other checkpoints."""
+"""Reading checkpoints (``.pt``) of YOLOv5 v6 and of YOLOv8 to YOLO26 without executing them, and recognising others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regard.errors import RegardError
 from regard.weights.inert import Record
 from regard.weights.unpickle import read_pickle
 
-WANTED = "a YOLOv5 v6 detection checkpoint, such as yolov5n.pt of release v7.0"
+WANTED = "a detection checkpoint of YOLOv5 v6, or of YOLOv8, v9, v10, 11, 12 or 26"
 ROW_KEY = re.compile(r"model\.\d{1,6}\.")
 MAX_DEPTH = 64  # nesting of modules, and of lists in the graph
 MAX_PARTS = 200_000  # modules and tensors; thousands are usual
@@ -24,13 +24,17 @@ MAX_SIDES = 4  # numbers of an attribute, such as a stride
 NOT_PERSISTENT = re.compile(r"model\.\d+\.anchor_grid")
 """Tensors that follow from others and that releases up to v6.0 saved."""
 
+LATER_MODELS = re.compile(r"ultralytics\.nn\.tasks\.(YOLOv10)?DetectionModel")
+LATER_HEADS = re.compile(r"ultralytics\.nn\.modules\.(head\.)?(v10)?Detect")
+"""Classes of the detectors of YOLOv8 and later, in all releases of their package."""
+
 OTHER_CLASSES = (
     (r"models\.yolo\.SegmentationModel", "a YOLOv5 segmentation model"),
     (r"models\.yolo\.ClassificationModel", "a YOLOv5 classification model"),
     (r"models\.experimental\.Ensemble", "an ensemble of YOLOv5 models"),
     (r"ultralytics\..*RTDETR\w*", "an RT-DETR model of the `ultralytics` package"),
     (r"ultralytics\..*(SAM|Sam)\w*", "a SAM model of the `ultralytics` package"),
-    (r"ultralytics\..*", "a model of the `ultralytics` package (yolov5nu, YOLOv8 or later)"),
+    (r"ultralytics\..*", "a model of the `ultralytics` package that is no detector of one image"),
     (r"torchvision\.models\..*", "a torchvision model"),
 )
 OTHER_HEADS = (
@@ -39,7 +43,7 @@ OTHER_HEADS = (
     (r"models\.yolo\.I(Detect|AuxDetect|Keypoint|Bin)", "a YOLOv7 model"),
 )
 OTHER_KEYS = (
-    (r"model\.\d+\.(dfl|cv[234]\.\d+)\.", "the state dict of yolov5nu, YOLOv8 or later"),
+    (r"model\.\d+\.(cv4|cv4_kpts|flow_model|savpe|reprta|lrpc)\.", "a state dict of YOLOv8 or later for another task"),
     (r"model\.\d+\.proto\.", "the state dict of a segmentation model"),
     (r"model\.\d+\.linear\.", "the state dict of a classification model"),
     (r"model\.\d+\.(im|ia)\.\d+\.implicit", "the state dict of a YOLOv7 model"),
@@ -146,9 +150,15 @@ def _read_module(model: Record) -> Checkpoint:
     attributes, dotted = _attributes(model), model.made_by.dotted
     graph = attributes.get("yaml")
     built_from = graph.get("yaml_file") if isinstance(graph, dict) else None  # set by the package `ultralytics`
-    if kind := _kind_of_model(dotted, built_from):
-        raise _NotYolov5(kind)
     rows = _rows(model)
+    is_later = bool(LATER_MODELS.fullmatch(dotted)) and bool(rows)
+    if is_later and not LATER_HEADS.fullmatch(_class_of(rows[max(rows)])):
+        head = _class_of(rows[max(rows)])
+        raise _NotYolov5(
+            f"a model of the `ultralytics` package with the head {head!r:.100}, which is no detector of boxes"
+        )
+    if not is_later and (kind := _kind_of_model(dotted, built_from)):
+        raise _NotYolov5(kind)
     if not isinstance(graph, dict) or not {"backbone", "head"} <= graph.keys() or not rows:
         raise _NotYolov5(f"a pickled {dotted!r:.100}, without a YOLOv5 graph and its layers")
     classes = {row: _class_of(module) for row, module in rows.items()}

@@ -149,7 +149,7 @@ def test_in_the_table_a_head_that_decodes_itself_is_compiled(
 ) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    monkeypatch.setattr("regard.graph.build.LAYERS", {**LAYERS, **modules()})
+    monkeypatch.setattr("regard.graph.aliases.LAYERS", {**LAYERS, **modules()})
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
     spec = parse_spec(graph("odd-one-out"), None)
     detector, _ = rebuild(regard.load(trained, modules=modules()), spec)

@@ -18,7 +18,7 @@ from regard.graph.spec import IMAGE, LayerSpec, ModelSpec, SourceLocation, check
 from regard.nn.activation import DEFAULT, plain_activation
 from regard.system.loaders import LineOf, check_keys
 
-GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "activation", "backbone", "head")
+GRAPH_KEYS = ("nc", "depth_multiple", "width_multiple", "max_channels", "anchors", "activation", "backbone", "head")
 LAYER_KEYS = ("name", *yolov5.FIELDS, "gate")
 IGNORED_KEYS = ("ch", "names", "yaml_file")
 """Keys of checkpoints and of files that also describe data; they do not describe the graph."""
@@ -46,9 +46,9 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
         raw += [(item, section == "head", lines.get((section, i), 0)) for i, item in enumerate(items)]
     if len(raw) > MOST_ROWS:
         raise RegardError(f"{len(raw):,} rows", file=file, line=raw[MOST_ROWS][2], expected=f"at most {MOST_ROWS:,}")
-    anchors = parse_anchors(document.get("anchors", 3), lines.get(("anchors", -1)), file)
     layers = _resolve([_parse_layer(item, head, line, i, file) for i, (item, head, line) in enumerate(raw)], file)
-    if layers and not layers[-1].inputs:
+    anchors = _anchors(document, layers, lines, file)
+    if layers and not layers[-1].inputs and anchors is not None:
         layers = sourceless_head(layers, parse_number(document, "nc", 80, lines, file, whole=True), anchors, file)
         levels = len(layers[-1].inputs)
         anchors = anchors if isinstance(anchors, int) else anchors[:levels]
@@ -60,6 +60,7 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
         nc=parse_number(document, "nc", 80, lines, file, whole=True),
         depth_multiple=parse_number(document, "depth_multiple", 1.0, lines, file),
         width_multiple=parse_number(document, "width_multiple", 1.0, lines, file),
+        max_channels=_most_channels(document, lines, file),
         anchors=anchors,
         file=file,
         activation=_activation(document, lines, file),
@@ -83,6 +84,22 @@ def _activation(document: Mapping[str, Any], lines: LineOf, file: Path | None) -
     except RegardError as error:
         line = lines.get(("activation", -1))
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
+
+
+def _most_channels(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> int | None:
+    if "max_channels" not in document:
+        return None
+    return int(parse_number(document, "max_channels", 0, lines, file, whole=True))
+
+
+def _anchors(
+    document: Mapping[str, Any], layers: Sequence[LayerSpec], lines: LineOf, file: Path | None
+) -> tuple[tuple[float, ...], ...] | int | None:
+    """Anchors as stated; else three per level to be fitted, if the last layer asks for anchors, or none."""
+    if "anchors" in document:
+        return parse_anchors(document["anchors"], lines.get(("anchors", -1)), file)
+    asks = not layers or "anchors" in (*layers[-1].args, *layers[-1].options.values())
+    return 3 if asks else None
 
 
 def write(spec: ModelSpec) -> str:

@@ -58,12 +58,17 @@ def write(spec: ModelSpec, *, ungated: bool) -> str:
         RegardError: a layer is gated (without ``ungated``), has options that cannot be positional arguments or was not
             built, or a layer other than the first reads the image.
     """
-    return document(spec, [_checked_row(spec, layer, ungated) for layer in spec.layers])
+    return document(spec, _checked_rows(spec, ungated))
 
 
 def document(spec: ModelSpec, rows: Sequence[str]) -> str:
     """Write the document of a graph around ``rows``, one text per layer."""
-    lines = _header(spec)
+    return sections(spec, _header(spec), rows)
+
+
+def sections(spec: ModelSpec, header: Sequence[str], rows: Sequence[str]) -> str:
+    """Write ``header``, then ``rows``, one text per layer, as backbone and head."""
+    lines = list(header)
     for section, head in (("backbone", False), ("head", True)):
         lines += ["", f"{section}:"]
         lines += [f"  - {row}" for row, layer in zip(rows, spec.layers, strict=True) if layer.head is head]
@@ -90,24 +95,46 @@ def _header(spec: ModelSpec) -> list[str]:
     lines = [f"nc: {spec.nc}", f"depth_multiple: {spec.depth_multiple}", f"width_multiple: {spec.width_multiple}"]
     if spec.activation != DEFAULT:
         lines.append(f"activation: {spec.activation}")
+    if spec.max_channels is not None:
+        lines.append(f"max_channels: {spec.max_channels}")
+    if spec.anchors is None:
+        return lines
     if isinstance(spec.anchors, int):
         return [*lines, f"anchors: {spec.anchors}"]
     levels = ([int(x) if x.is_integer() else x for x in level] for level in spec.anchors)
     return [*lines, "anchors:", *(f"  - {flow(level)}" for level in levels)]
 
 
-def _checked_row(spec: ModelSpec, row: LayerSpec, ungated: bool) -> str:
+def _checked_rows(spec: ModelSpec, ungated: bool) -> list[str]:
+    for layer in spec.layers:
+        check_row(spec, layer, ungated)
+    return [plain_row(spec, layer) for layer in spec.layers]
+
+
+def check_row(spec: ModelSpec, row: LayerSpec, ungated: bool) -> None:
+    """Check that integer rows can express a layer.
+
+    Raises:
+        RegardError: it is gated (without ``ungated``), or reads the image without being the first.
+    """
     if row.gate and not ungated:
         raise RegardError(
-            f"layer {row.name!r} is gated, which a YOLOv5 YAML cannot express",
-            hint="write it with --ungated (to_yolov5_yaml(ungated=True)) for the network without gates, "
-            "or use the native form",
+            f"layer {row.name!r} is gated, which plain integer rows cannot express",
+            hint="write it with --ungated (ungated=True) for the network without gates, or use the native form",
         )
-    if IMAGE in row.inputs and row is not spec.layers[0]:
+    if IMAGE in row.inputs and row.name != spec.layers[0].name:
         raise RegardError(
-            f"layer {row.name!r} reads the image, which only the first row of a YOLOv5 YAML can do",
+            f"layer {row.name!r} reads the image, which only the first of integer rows can do",
             hint="use the native form (to_yaml)",
         )
+
+
+def plain_row(spec: ModelSpec, row: LayerSpec) -> str:
+    """Write a layer as ``[from, number, module, args]`` with its arguments by position.
+
+    Raises:
+        RegardError: it has options that cannot be positional arguments, or was not built.
+    """
     return integer_row(spec, row, row.inputs, _positional(spec, row))
 
 

@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from regard.nn.heads.anchor_free import AnchorFreeHead, V10Head
 from regard.nn.heads.base import ClassChannels, Head, LossContext, identity_reduce, total_loss
 from regard.nn.heads.yolov5 import YOLOv5Head
 
-HEADS: Mapping[str, type[Head]] = MappingProxyType({"Detect": YOLOv5Head})
+HEADS: Mapping[str, type[Head]] = MappingProxyType(
+    {
+        "AnchorFreeDetect": AnchorFreeHead,
+        "Detect": YOLOv5Head,
+        "v10Detect": V10Head,
+    }
+)
 """Name in a model graph -> class."""
 
-__all__ = ["HEADS", "ClassChannels", "Head", "LossContext", "YOLOv5Head", "identity_reduce", "total_loss"]
+__all__ = [
+    "HEADS",
+    "AnchorFreeHead",
+    "ClassChannels",
+    "Head",
+    "LossContext",
+    "V10Head",
+    "YOLOv5Head",
+    "identity_reduce",
+    "total_loss",
+]

@@ -32,11 +32,15 @@ class LossContext:
         sum_over_processes: computes the sum of a tensor over all processes, without gradient. Processes average their
             gradients, so a loss that divides by counts over all of them and multiplies by the number of processes has
             the value and the gradients of one process with all images.
+        progress: part of the training that is over, 0 in the first epoch and 1 in the last.
+        class_weights: factor of each class's terms in the class loss, for heads that support it; 1 where None.
     """
 
     settings: LossSettings
     image_size: int
     sum_over_processes: Callable[[Tensor], Tensor] = identity_reduce
+    progress: float = 0.0
+    class_weights: Sequence[float] | None = None
 
 
 class ClassChannels(NamedTuple):

@@ -1,0 +1,171 @@
+"""The form of YOLOv8, v9, v10, 11, 12 and 26: rows as in YOLOv5, sizes as letters of ``scales``, and implicit rules.
+
+Reading writes the implicit rules out: which size is meant, which blocks a larger size has, how the head is built. The
+names of modules are the package's, but for ``Detect``, which is `AnchorFreeDetect` here.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from regard.errors import RegardError, RegardWarning, nearest
+from regard.graph.dialects import native, yolov5
+from regard.graph.document import parse_number
+from regard.graph.spec import LayerSpec, ModelSpec
+from regard.system.loaders import LineOf, check_keys
+
+KEYS = (*native.GRAPH_KEYS, "scales", "scale", "end2end", "reg_max")
+IGNORED_KEYS = ("ch", "channels", "yaml_file", "names", "inplace")
+LETTER = re.compile(r"yolo(?:v)?\d+([nsmlxbtce])(?![a-z])")
+"""The letter of a size in the name of a file, such as yolo11s-p2."""
+
+HEAD, BINS = "AnchorFreeDetect", 16
+LARGER, LARGEST = "mlx", "lx"
+DEPTHWISE_IF = ("C3k2", "A2C2f", "C2fCIB")
+"""Blocks whose graphs have depth-wise convolutions in the class branch of the head."""
+
+
+def recognise(document: Mapping[str, Any]) -> bool:
+    """Whether a document is in this form: it has ``scales``, or a detection head without anchors.
+
+    Example:
+        >>> recognise({"head": [[[1, 2], 1, "Detect", ["nc"]]]}), recognise({"head": [[[1], 1, "Detect", ["nc", 3]]]})
+        (True, False)
+    """
+    rows = document.get("head")
+    last = rows[-1] if isinstance(rows, list) and rows else None
+    if isinstance(last, dict) and len(last) == 1:
+        (last,) = last.values()
+    if not isinstance(last, list) or len(last) != 4 or last[2] not in ("Detect", "v10Detect"):
+        return "scales" in document
+    return last[2] == "v10Detect" or (isinstance(last[3], list) and len(last[3]) == 1)
+
+
+def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> ModelSpec:
+    """Build the graph that a document describes, with all rules written out; see `native.parse`.
+
+    Raises:
+        RegardError: a key, a size, a row or a reference is wrong; the error names file and line.
+    """
+    check_keys(document, KEYS, lines, file, ignored=IGNORED_KEYS)
+    letter, values = _scale(document, lines, file)
+    plain = {key: value for key, value in document.items() if key in (*native.GRAPH_KEYS, "ch")}
+    spec = native.parse({**plain, **values}, lines, file)
+    bins = parse_number(document, "reg_max", BINS, lines, file, whole=True)
+    end2end = document.get("end2end", False)
+    if not isinstance(end2end, bool):
+        raise RegardError(
+            f"end2end is {end2end!r}", file=file, line=lines.get(("end2end", -1)), expected="true or false"
+        )
+    layers = [_written_out(layer, spec, letter) for layer in spec.layers]
+    if layers and layers[-1].module == "Detect":
+        depthwise = any(layer.module in DEPTHWISE_IF for layer in layers)
+        options = {"reg_max": bins, "end2end": end2end, "depthwise": depthwise}
+        given = {name: value for name, value in options.items() if value not in (BINS, False)}
+        layers[-1] = replace(layers[-1], module=HEAD, options={**layers[-1].options, **given})
+    return replace(spec, layers=tuple(layers), anchors=None)
+
+
+def write(spec: ModelSpec, *, ungated: bool) -> str:
+    """Write a graph as a file that the packages of these families can read.
+
+    The size is called n, for which no implicit rule applies; the file's name should hold no other letter.
+
+    Args:
+        spec: the graph, built.
+        ungated: write gated layers without their gates; the file then describes another network.
+
+    Raises:
+        RegardError: the head is of another family, or as `yolov5.write`.
+    """
+    head = spec.layers[-1]
+    if head.module not in (HEAD, "v10Detect"):
+        raise RegardError(
+            f"the head {head.module} is not one of YOLOv8 or later",
+            hint="write it with --yolov5, or in the native form",
+        )
+    lines = [f"nc: {spec.nc}"]
+    lines += [f"{key}: {head.options[key]}" for key in ("reg_max", "end2end") if key in head.options]
+    most = spec.max_channels or max(info.out_channels for info in spec.info.values()) * 100
+    lines += ["scales:", f"  n: [{spec.depth_multiple}, {spec.width_multiple}, {most}]"]
+    for layer in spec.layers:
+        yolov5.check_row(spec, layer, ungated)
+    rows = [yolov5.plain_row(spec, in_file(layer)) for layer in spec.layers]
+    return yolov5.sections(spec, lines, rows)
+
+
+def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tuple[str, dict[str, Any]]:
+    """The letter of the size, "" where there is none, and the multiples that it stands for."""
+    scales = document.get("scales")
+    if scales is None:
+        return "", {}
+    line = lines.get(("scales", -1))
+    numbers = (int, float)
+    if not isinstance(scales, dict) or not all(
+        isinstance(v, list) and len(v) == 3 and all(isinstance(x, numbers) and x > 0 for x in v)
+        for v in scales.values()
+    ):
+        raise RegardError("scales cannot be read", file=file, line=line, expected="n: [depth, width, most channels]")
+    found = LETTER.search(file.stem.lower()) if file else None
+    letter = found[1] if found else str(document.get("scale") or "")
+    if not letter:
+        letter = str(next(iter(scales)))
+        if len(scales) > 1:
+            what = f"{file or 'the graph'} states no size: {letter!r} of {', '.join(map(str, scales))} is taken"
+            warnings.warn(f"{what}; name the file like yolo11s.yaml to choose another", RegardWarning, stacklevel=2)
+    if letter not in scales:
+        raise RegardError(
+            f"there is no size {letter!r}",
+            file=file,
+            line=line,
+            expected="one of " + ", ".join(map(str, scales)),
+            hint=nearest(letter, [str(key) for key in scales]),
+        )
+    depth, width, most = scales[letter]
+    return letter, {"depth_multiple": depth, "width_multiple": width, "max_channels": int(most)}
+
+
+def _written_out(layer: LayerSpec, spec: ModelSpec, letter: str) -> LayerSpec:
+    """A row with what its module's implicit rule adds."""
+    args = layer.args
+    if layer.module == "C3k2" and letter and letter in LARGER:
+        return replace(layer, args=(args[0], True, *args[2:]))
+    if layer.module == "A2C2f" and letter and letter in LARGEST:
+        return replace(layer, args=(*args, *(True, 1)[len(args) - 1 :], True, 1.2))
+    if layer.module == "SPPF" and len(args) > 2:
+        return replace(layer, options={**layer.options, "activation": False})
+    if layer.module == "Bottleneck":
+        return replace(layer, options={"kernel_sizes": (3, 3), **layer.options})
+    if layer.module == "CBLinear":
+        return replace(
+            layer, args=(), options={"parts": args[0], **dict(zip(("kernel_size",), args[1:], strict=False))}
+        )
+    if layer.module == "CBFuse":
+        parts = tuple(_parts(spec.layer(name)) for name in layer.inputs[:-1])
+        return replace(layer, args=(), options={"select": args[0], "parts": parts})
+    return layer
+
+
+def _parts(layer: LayerSpec) -> Sequence[int]:
+    parts = layer.options.get("parts", layer.args[0] if layer.args else ())
+    return parts if isinstance(parts, tuple) else (parts,)
+
+
+def in_file(layer: LayerSpec) -> LayerSpec:
+    """A layer as a file of this form states it, for a size without implicit rules."""
+    stated = {
+        HEAD: ("Detect", ("nc",)),
+        "v10Detect": ("v10Detect", ("nc",)),
+        "CBLinear": ("CBLinear", (layer.options.get("parts"),)),
+        "CBFuse": ("CBFuse", (layer.options.get("select"),)),
+    }
+    if layer.module in stated:
+        module, args = stated[layer.module]
+        return replace(layer, module=module, args=args, options={})
+    implied = {"SPPF": "activation", "Bottleneck": "kernel_sizes"}.get(layer.module)
+    return replace(layer, options={name: value for name, value in layer.options.items() if name != implied})
