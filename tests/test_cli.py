@@ -85,7 +85,7 @@ def test_a_forgotten_shift_is_rejected_with_the_corrected_row(tmp_path: Path) ->
         (("data", "check", "nowhere"), "nowhere"),
         (("predict", "odd-one-out", "a.jpg", "--conf", "2"), "conf is 2.0"),
         (("predict", "odd-one-out", "a.jpg", "--batch", "0"), "batch is 0"),
-        (("predict", "odd-one-out", "0"), "cameras are not read"),
+        (("predict", "odd-one-out", "993"), "camera 993 cannot be opened"),
         (("predict", "odd-one-out", "a.jpg", "--classes", "od"), "unknown class 'od'"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--iou", "-1"), "iou is -1.0"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--imgsz", "0"), "imgsz is 0"),

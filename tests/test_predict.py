@@ -220,9 +220,11 @@ def test_wrong_sources_are_explained(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "reported"),
     [
-        ("0", "cameras are not read"),
-        ("/dev/video7", "cameras are not read"),
-        ("rtsp://host/street", "rtsp streams are not read"),
+        ("0", "no end"),
+        ("/dev/video7", "no end"),
+        ("rtsp://host/street", "no end"),
+        ("ftp://host/street.jpg", "ftp addresses are not read"),
+        ("", "empty name"),
         ("http://[::1/street.jpg", "cannot download"),
         ("http://host:port/street.jpg", "cannot download"),
     ],

@@ -32,7 +32,7 @@ from regard.evaluation import Metrics
 from regard.evaluation import validate as run_validation
 from regard.graph.detector import Detector
 from regard.prediction import predict as run_prediction
-from regard.prediction.sources import Source, frames, holds_one_image, is_single_image
+from regard.prediction.sources import Reading, Source, frames, holds_one_image, is_single_image
 from regard.runtimes import open_predictor
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
@@ -166,9 +166,10 @@ def predict(
 
     Args:
         model: a detector, or a file with one: weights, or an exported file.
-        source: a file, folder, glob pattern, video or URL; an image in memory: an (H, W, 3) RGB, (H, W, 4) RGBA or
-            (H, W) gray array of uint8 or uint16, a PIL image, a torch tensor (C, H, W) of uint8 or from 0 to 1, or the
-            bytes of an image file; or a list or generator of those, which is read as it is needed.
+        source: a file, folder, glob pattern, ``list.txt`` of files, video or URL; an image in memory: an (H, W, 3) RGB,
+            (H, W, 4) RGBA or (H, W) gray array of uint8 or uint16, a PIL image, a torch tensor (C, H, W) of uint8 or
+            from 0 to 1, or the bytes of an image file; or a list or generator of those, which is read as it is needed.
+            Of several files, those that cannot be read are skipped with a warning.
         modules: your own layers that the model needs.
         settings: the fields of ``regard.config.PredictSettings``.
 
@@ -188,7 +189,8 @@ def predict(
     predictor = _opened(model, modules, asked, parallel=not holds_one_image(source))
     names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))
-    return run_prediction(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
+    reading = Reading(asked.vid_stride, asked.recursive)
+    return run_prediction(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch, reading=reading)
 
 
 @accepts(ExportSettings)

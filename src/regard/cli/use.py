@@ -69,7 +69,10 @@ def val(
 def predict(
     *,
     model: Model,
-    source: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns, videos or URLs.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(help="Images, folders, glob patterns, videos, list.txt, URLs, 0 (camera) or rtsp://..."),
+    ],
     settings: Given,
     output: Annotated[
         Path | None,
@@ -78,19 +81,33 @@ def predict(
     saving: Given,
     module: Module = None,
 ) -> None:
-    """Detect objects in images, folders, videos or URLs, and save the results."""
+    """Detect objects in images, folders, videos or URLs, and save the results.
+
+    Files that cannot be read are skipped with the reason; the exit code then is 1.
+    """
     from regard.data.dataset import class_index
-    from regard.prediction import holds_one_image, predict_iter, save_detections
+    from regard.prediction import Reading, holds_one_image, predict_iter, save_detections
+    from regard.prediction.sources import warn_of_skipped
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
     check_folder(output or Path("runs"))
     predictor = _opened(model, module, asked, parallel=not holds_one_image(source))
     names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))
-    stream = predict_iter(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch)
+    skipped: list[RegardError] = []
+
+    def skip(error: RegardError) -> None:
+        skipped.append(error)
+        warn_of_skipped(error)
+
+    reading = Reading(asked.vid_stride, asked.recursive, skip)
+    stream = predict_iter(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch, reading=reading)
     with claim_folder(output, Path("runs", "predict")) as folder:
         written = save_detections(_printed(stream), folder, files)
         print(f"{len(written)} files in {folder}")
+    if skipped:
+        print(f"{len(skipped)} sources were skipped, for the reasons above")
+        raise typer.Exit(1)
 
 
 @with_settings(settings=ExportSettings)

@@ -128,6 +128,8 @@ class PredictSettings(ModelSettings, Thresholds):
 
     batch: int = Field(1, ge=1, le=MOST_BATCH, description="Number of images of equal size per batch")
     classes: Classes = ()
+    vid_stride: int = Field(1, ge=1, description="Process every so many frames of a video, animation or camera")
+    recursive: bool = Field(False, description="Read the subfolders of folders too")
 
 
 class SaveSettings(Settings):

@@ -66,6 +66,8 @@ class PredictKeywords(TypedDict, total=False):
 
     batch: int
     classes: Sequence[str | int]
+    vid_stride: int
+    recursive: bool
     imgsz: int | Sequence[int]
     device: str
     backend: str

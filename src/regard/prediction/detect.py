@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from regard.config import PREDICT, DetectSettings, PredictSettings, require_positive
 from regard.data.letterbox import letterbox, letterbox_rect, to_detections
+from regard.errors import RegardError
 from regard.geometry.nms import suppress, warn_of_nms_inside
-from regard.prediction.sources import Frame, Source, frames, is_single_image
+from regard.prediction.films import Frame, is_live
+from regard.prediction.sources import READING, Reading, Source, frames, is_single_image
 from regard.system.prefetch import prefetch, prefetch_map
 from regard.types import Detections, LetterboxTransform, Predictor
 
@@ -31,6 +33,7 @@ def predict(
     imgsz: int | tuple[int, int] = DEFAULT.imgsz,
     settings: DetectSettings = PREDICT,
     batch: int = DEFAULT.batch,
+    reading: Reading = READING,
 ) -> Detections | list[Detections]:
     """Detect objects: `Detections` for one image, a list for a folder, pattern, video or sequence.
 
@@ -41,11 +44,16 @@ def predict(
             (height, width), into which every image is fitted and padded, rounded up to multiples of the stride.
         settings: thresholds and limits.
         batch: number of images of equal input size that are processed at once, at most.
+        reading: how the source is read.
 
     Raises:
-        RegardError: the source does not exist or cannot be read, or a size below 1.
+        RegardError: the source does not exist, has no end or cannot be read, or a size below 1.
     """
-    stream = predict_iter(predictor, source, imgsz=imgsz, settings=settings, batch=batch)
+    for one in source if isinstance(source, (list, tuple)) else [source]:
+        if isinstance(one, (str, int)) and is_live(str(one)):
+            what = f"{one!r} has no end, so that its detections never are a list"
+            raise RegardError(what, hint="use regard.prediction.predict_iter, or the command regard predict")
+    stream = predict_iter(predictor, source, imgsz=imgsz, settings=settings, batch=batch, reading=reading)
     found = [detections for _, detections in stream]
     return found[0] if is_single_image(source) else found
 
@@ -57,6 +65,7 @@ def predict_iter(
     imgsz: int | tuple[int, int] = DEFAULT.imgsz,
     settings: DetectSettings = PREDICT,
     batch: int = DEFAULT.batch,
+    reading: Reading = READING,
 ) -> Iterator[tuple[Frame, Detections]]:
     """Yield each frame, in order, with its detections; see `predict`.
 
@@ -65,7 +74,7 @@ def predict_iter(
     """
     require_positive(imgsz=imgsz if isinstance(imgsz, int) else min(imgsz), batch=batch)
     warn_of_nms_inside(predictor, settings)
-    letterboxed = prefetch(_letterboxed(frame, imgsz, predictor.max_stride) for frame in frames(source))
+    letterboxed = prefetch(_letterboxed(frame, imgsz, predictor.max_stride) for frame in frames(source, reading))
     detect, groups = partial(_detect, predictor, settings), _equal_sized(letterboxed, batch)
     streams = getattr(predictor, "streams", 1)
     for found in map(detect, groups) if streams == 1 else prefetch_map(detect, groups, streams):

@@ -20,7 +20,7 @@ from regard.config import SaveSettings
 from regard.drawing import encode_image
 from regard.errors import RegardError
 from regard.geometry.boxes import xyxy_to_cxcywh
-from regard.prediction.sources import Frame
+from regard.prediction.films import Frame
 from regard.system.files import atomic_write, make_folder, portable_name
 from regard.system.prefetch import prefetch
 from regard.system.scratch import plain_path, scratch_folder

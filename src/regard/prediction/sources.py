@@ -1,10 +1,8 @@
-"""Sources of images: files, folders, glob patterns, URLs, arrays and videos, all as one stream of frames."""
+"""Sources of images: files, folders, patterns, lists, URLs, arrays, videos, cameras, all as one stream of frames."""
 
 from __future__ import annotations
 
-import contextlib
 import glob
-import itertools
 import re
 import time
 import warnings
@@ -14,75 +12,91 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.data.formats.yolo import listed_images
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes
+from regard.data.paths import files_below
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film, is_live, live_frames
 from regard.prediction.inputs import EXPECTED, is_image, to_rgb
 from regard.system.files import is_file, is_folder
 from regard.system.prefetch import prefetch_map
-from regard.system.scratch import plain_path
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+"""Files that are read in folders."""
+LIST_SUFFIX = ".txt"
+"""Suffix of a list of files."""
 DOWNLOAD_SECONDS, DOWNLOAD_BYTES = 20, 64 * 2**20
 """Time without an answer, and three times that in all; and size, of the body of a URL."""
-FPS, MAX_FPS = 25.0, 1000.0
-"""Frames per second of a video that does not state them, and the most that are believed."""
 READERS = 2
 """Number of threads that decode the images of a folder: one is enough for a CPU, but not for a GPU."""
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 Source: TypeAlias = "str | Path | int | NDArray[Any] | Image.Image | Tensor | bytes | Iterable[Any]"
-"""A file, folder, glob pattern or http(s) URL; an image in memory as `regard.prediction.inputs.to_rgb` takes it; or any
-iterable of those, which is read as it is needed."""
+"""A file, folder, glob pattern, ``list.txt`` of files, http(s) URL, camera or stream; an image in memory as
+`regard.prediction.inputs.to_rgb` takes it; or any iterable of those, which is read as it is needed.
+"""
+
+
+def warn_of_skipped(error: RegardError) -> None:
+    """Warn that a source is left out, and why."""
+    warnings.warn(f"{error}\n  skipped", RegardWarning, stacklevel=2)
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One image to process.
+class Reading:
+    """How sources are read.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB.
-        source: a path, a URL, ``video.mp4#17`` for the frame 17 (counted from 0) of a video, "" for an array.
-        video: the path of the video that contains the frame, else "".
-        fps: frames per second of that video.
-        read: reads the image again; None for what an iterator made, which would otherwise stay in memory.
+        vid_stride: every how many frames of a video one is read.
+        recursive: whether the subfolders of folders are read.
+        skip: is called with the reason for each file that is skipped.
     """
 
-    image: NDArray[np.uint8]
-    source: str
-    video: str = ""
-    fps: float = 0.0
-    read: Callable[[], NDArray[np.uint8]] | None = None
+    vid_stride: int = 1
+    recursive: bool = False
+    skip: Callable[[RegardError], None] = warn_of_skipped
 
 
-def frames(source: Source, *, keep: bool = True) -> Iterator[Frame]:
+READING = Reading()
+
+
+def frames(source: Source, reading: Reading = READING) -> Iterator[Frame]:
     """Yield the images of a source one by one, in sorted order within a folder or pattern.
 
-    Files in a folder or pattern that cannot be read are skipped with a warning, so that one damaged file does not stop
-    the others.
+    Of several files, those that cannot be read are skipped with a warning, so that one damaged file does not stop the
+    others.
+
+    Raises:
+        RegardError: a file that is named does not exist, or is the only one and cannot be read; a folder contains no
+            images or videos; or ``source`` is nothing that can be read.
+    """
+    return _frames(source, reading, keep=True, only=True)
+
+
+def _frames(source: Source, reading: Reading, *, keep: bool, only: bool) -> Iterator[Frame]:
+    """Yield images.
 
     Args:
         source: what to read.
+        reading: how.
         keep: whether frames may refer to images in memory, to read them again.
-
-    Raises:
-        RegardError: the file does not exist or cannot be read, the folder contains no images or videos, or ``source``
-            is nothing that can be read.
+        only: whether there are no other sources.
     """
     if isinstance(source, (str, Path)) or (isinstance(source, int) and not isinstance(source, bool)):
-        yield from _named_frames(str(source))
+        yield from _named_frames(str(source), reading, only)
     elif is_image(source):
         yield Frame(to_rgb(source), _name_of(source), read=partial(to_rgb, source) if keep else None)
     elif isinstance(source, Iterable) and not isinstance(source, Mapping):
+        keep, only = keep and not isinstance(source, Iterator), only and _is_one(source)
         for item in source:
-            yield from frames(item, keep=keep and not isinstance(source, Iterator))
+            yield from _frames(item, reading, keep=keep, only=only)
     else:
         what = "no source is given: it is None" if source is None else f"cannot read images from a {_kind(source)}"
         raise RegardError(what, expected=f"a path, folder, pattern, video or URL, {EXPECTED}, or a list of those")
@@ -92,17 +106,17 @@ def is_single_image(source: Source) -> bool:
     """Whether a source is one image rather than any number of them."""
     if not isinstance(source, (str, Path)):
         return is_image(source)
-    name = str(source)
-    return _is_url(name) or (is_file(name) and Path(name).suffix.lower() not in VIDEO_SUFFIXES)
+    path = Path(source)
+    return _is_url(str(source)) or (is_file(path) and not is_film(path) and path.suffix.lower() != LIST_SUFFIX)
 
 
 def holds_one_image(source: Source) -> bool:
     """Whether a source is one image, or a sequence of one."""
-    if is_single_image(source):
-        return True
-    if not isinstance(source, Sequence) or isinstance(source, str):
-        return False
-    return len(source) == 1 and is_single_image(source[0])
+    return is_single_image(source) or (_is_one(source) and is_single_image(source[0]))  # type: ignore[index]
+
+
+def _is_one(source: object) -> bool:
+    return isinstance(source, Sequence) and not isinstance(source, str) and len(source) == 1
 
 
 def _name_of(image: object) -> str:
@@ -115,24 +129,27 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def _named_frames(name: str) -> Iterator[Frame]:
+def _named_frames(name: str, reading: Reading, only: bool) -> Iterator[Frame]:
     if _is_url(name):
         image = _download(name)
         yield Frame(image, name, read=partial(to_rgb, image))
         return
-    paths = _paths(name)
+    if is_live(name):
+        yield from live_frames(name, reading.vid_stride)
+        return
+    paths = _paths(name, reading)
     for path, read in zip(paths, prefetch_map(_read, paths, READERS), strict=True):
         try:
-            yield from _video_frames(path) if read is None else [_checked(read)]
+            yield from film_frames(path, reading.vid_stride) if read is None else [_checked(read)]
         except RegardError as error:
-            if paths == [Path(name)]:
+            if only and paths == [Path(name)]:
                 raise
-            warnings.warn(f"{error}\n  skipped", RegardWarning, stacklevel=2)
+            reading.skip(error)
 
 
 def _read(path: Path) -> Frame | RegardError | None:
-    """Decode an image file; a failure is a value, and None is a video, which is read frame by frame."""
-    if path.suffix.lower() in VIDEO_SUFFIXES:
+    """Decode an image file; a failure is a value, and None is a film, which is read frame by frame."""
+    if is_film(path):
         return None
     try:
         return Frame(ImageFile(path).read(), str(path), read=ImageFile(path).read)
@@ -146,65 +163,49 @@ def _checked(read: Frame | RegardError) -> Frame:
     return read
 
 
-def _paths(name: str) -> list[Path]:
-    path = Path(name)
+def _paths(name: str, reading: Reading) -> list[Path]:
+    path, hint = Path(name), None
+    if not name:
+        raise RegardError("an empty name is given as a source", expected="a file, folder, pattern or URL")
     if is_file(path):
-        return [path]
+        return _listed(path, reading) if path.suffix.lower() == LIST_SUFFIX else [path]
     if is_folder(path):
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        inside = files_below(path) if reading.recursive else sorted(path.iterdir())
+        found = [p for p in inside if p.suffix.lower() in SUFFIXES]
+        if not found and any(p.suffix.lower() in SUFFIXES for p in files_below(path)):
+            hint = "its subfolders have some: use --recursive (in Python: recursive=True)"
     elif glob.has_magic(name):
         found = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if is_file(p))
     else:
         raise _nothing_there(name)
     if not found:
-        kinds = " ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-        raise RegardError("no images or videos found", file=name, expected=f"files that end in {kinds}")
+        expected = f"files that end in {' '.join(sorted(SUFFIXES))}"
+        raise RegardError("no images or videos found", file=name, expected=expected, hint=hint)
+    return found
+
+
+def _listed(file: Path, reading: Reading) -> list[Path]:
+    """Find the files that a text file lists, one path per line, relative to the list or to the working directory."""
+    found, problems = listed_images(file, [file.parent, Path()], {})
+    for problem in problems:
+        error = RegardError(f"{problem.kind}: {problem.found}", file=file)
+        if problem.lost:
+            reading.skip(error)
+        else:
+            warnings.warn(f"{error}: {problem.done}", RegardWarning, stacklevel=2)
+    if not found:
+        raise RegardError("lists no file that exists", file=file, expected="one path of an image or video per line")
     return found
 
 
 def _nothing_there(name: str) -> RegardError:
     """Describe a source that is neither a file nor a folder."""
-    stream = SCHEME.match(name)
-    if stream or name.isdigit() or name.startswith("/dev/video"):
-        what = f"{stream[1]} streams are not read" if stream else "cameras are not read"
-        hint = "record a video and give its path; a camera's frames, as RGB arrays, go to regard.predict in Python"
-        return RegardError(f"{name!r}: {what}", expected="files, folders, patterns, or http(s) URLs", hint=hint)
+    if stream := SCHEME.match(name):
+        expected = "http or https for an image, rtsp or rtmp for a stream"
+        return RegardError(f"{name!r}: {stream[1]} addresses are not read", expected=expected)
     folder = Path(name).parent
     neighbours = [p.name for p in folder.iterdir()] if is_folder(folder) else []
     return RegardError("no such file or folder", file=name, hint=nearest(Path(name).name, neighbours))
-
-
-def _video_frames(path: Path) -> Iterator[Frame]:
-    if not is_file(path):  # FFmpeg would wait for a pipe
-        raise RegardError("cannot be read", file=path, expected="a file")
-    number = 0
-    with _opened(path) as video:
-        stated = video.get(cv2.CAP_PROP_FPS)
-        fps = stated if 0 < stated <= MAX_FPS else FPS
-        while True:
-            there_is_more, bgr = video.read()
-            if not there_is_more:
-                break
-            yield Frame(_to_rgb(bgr), f"{path}#{number}", str(path), fps, partial(_read_again, path, number))
-            number += 1
-    if number == 0:
-        raise RegardError("cannot read this video", file=path, expected="a format that OpenCV's FFmpeg decodes")
-
-
-def _read_again(path: Path, number: int) -> NDArray[np.uint8]:
-    """Decode a video up to a frame: seeking is exact in few formats only."""
-    return next(itertools.islice(_video_frames(path), number, None)).image
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    """Open a video with FFmpeg alone: OpenCV's other readers take names for patterns and print what they read."""
-    with plain_path(path) as plain:
-        video = cv2.VideoCapture(str(plain), cv2.CAP_FFMPEG)
-        try:
-            yield video
-        finally:
-            video.release()
 
 
 def _is_url(name: str) -> bool:
@@ -230,7 +231,3 @@ def _download(url: str) -> NDArray[np.uint8]:
     if image is None:
         raise RegardError(f"{url} is not an image", expected="an image file that OpenCV decodes")
     return image
-
-
-def _to_rgb(bgr: cv2.typing.MatLike) -> NDArray[np.uint8]:
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

@@ -1,0 +1,42 @@
+"""`regard predict` as it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from regard.cli import app
+from regard.errors import RegardWarning
+
+
+def _image(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", np.zeros((37, 53, 3), np.uint8))[1].tobytes())
+    return path
+
+
+def _predict(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["predict", "odd-one-out", *map(str, arguments), "--imgsz", "32"])
+    return result.exit_code, result.output
+
+
+def test_skipped_files_are_counted_and_exit_1(tmp_path: Path) -> None:
+    _image(tmp_path / "photos/a.png")
+    (tmp_path / "photos/b.jpg").write_bytes(b"torn")
+    with pytest.warns(RegardWarning, match=r"b\.jpg"):
+        code, output = _predict(tmp_path / "photos", "-o", tmp_path / "out")
+    assert code == 1
+    assert "1 sources were skipped" in output
+    assert (tmp_path / "out/a.png").is_file()
+    (tmp_path / "photos/b.jpg").unlink()
+    assert _predict(tmp_path / "photos", "-o", tmp_path / "other")[0] == 0
+
+
+def test_subfolders_and_strides_are_options(tmp_path: Path) -> None:
+    _image(tmp_path / "photos/deep/a.png")
+    code, output = _predict(tmp_path / "photos", "--recursive", "--vid-stride", "2", "-o", tmp_path / "out")
+    assert (code, "a.png: " in output) == (0, True)

@@ -1,0 +1,67 @@
+"""Lists, folders and several files: what is read, in which order, and what is skipped with which reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from regard.errors import RegardError, RegardWarning
+from regard.prediction import Reading, frames
+
+
+def _image(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", np.zeros((5, 7, 3), np.uint8))[1].tobytes())
+    return path
+
+
+def _torn(path: Path) -> Path:
+    path.write_bytes(b"not an image")
+    return path
+
+
+def _sources(source: object, reading: Reading | None = None) -> list[str]:
+    return [frame.source for frame in frames(source, reading or Reading())]  # type: ignore[arg-type]
+
+
+def test_a_list_names_files_relative_to_itself_or_to_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    below, here, far = _image(tmp_path / "set/b.png"), _image(tmp_path / "c.png"), _image(tmp_path / "far/a.png")
+    (tmp_path / "set/list.txt").write_text(f"b.png\n\nc.png\n{far}\n")
+    assert [Path(name).resolve() for name in _sources("set/list.txt")] == [below, here, far]
+
+
+def test_what_a_list_names_in_vain_is_skipped_with_a_reason(tmp_path: Path) -> None:
+    _image(tmp_path / "a.png")
+    _torn(tmp_path / "torn.jpg")
+    (tmp_path / "list.txt").write_text("a.png\nmissing.jpg\ntorn.jpg\n")
+    skipped: list[RegardError] = []
+    assert len(_sources(tmp_path / "list.txt", Reading(skip=skipped.append))) == 1
+    for name, error in zip(("missing.jpg", "torn.jpg"), skipped, strict=True):
+        assert name in str(error)
+    (tmp_path / "list.txt").write_text("missing.jpg\n")
+    with pytest.raises(RegardError, match=r"list\.txt"), pytest.warns(RegardWarning):
+        _sources(tmp_path / "list.txt")
+
+
+def test_of_several_files_a_torn_one_costs_only_itself(tmp_path: Path) -> None:
+    first, torn, last = _image(tmp_path / "a.png"), _torn(tmp_path / "b.jpg"), _image(tmp_path / "c.png")
+    with pytest.warns(RegardWarning, match=r"(?s)b\.jpg.*skipped"):
+        assert _sources([first, torn, last]) == [str(first), str(last)]
+    for only in (torn, [torn], str(torn)):
+        with pytest.raises(RegardError, match=r"b\.jpg"):
+            _sources(only)
+    with pytest.raises(RegardError, match="no such file"):
+        _sources([first, tmp_path / "missing.png"])
+
+
+def test_subfolders_are_read_on_request(tmp_path: Path) -> None:
+    deep = _image(tmp_path / "photos/one/two/a.png")
+    with pytest.raises(RegardError, match="recursive"):
+        _sources(tmp_path / "photos")
+    top = _image(tmp_path / "photos/z.png")
+    assert _sources(tmp_path / "photos") == [str(top)]
+    assert _sources(tmp_path / "photos", Reading(recursive=True)) == [str(deep), str(top)]
