@@ -177,7 +177,6 @@ class Unrelated:
         ([CamelCase()], ["CamelCase.onEpochEnd", "did you mean 'on_epoch_end'"]),
         ([WithoutEvent()], ["WithoutEvent.on_epoch_end", "def on_epoch_end(self, event)"]),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("resumed", [False, True])
 def test_what_is_no_list_of_callbacks_is_rejected_before_anything_is_done(

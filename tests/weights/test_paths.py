@@ -22,7 +22,12 @@ def test_says_nothing_of_the_publisher_about_other_names(tmp_path: Path) -> None
     assert "Ultralytics" not in str(missing_file(tmp_path / "best.safetensors"))
 
 
-@pytest.mark.parametrize("name", ["yolov8n.pt", "yolov5nu.pt", "yolo11n.pt", "yolov3-tiny.pt", "rtdetr-l.pt"])
+@pytest.mark.parametrize("name", ["yolov8n.pt", "yolov5nu.pt", "yolo11s.pt", "yolo26n.pt", "yolov8n-p6.pt"])
+def test_names_of_later_detectors_are_those_of_their_publisher(name: str, tmp_path: Path) -> None:
+    assert f"published by Ultralytics as `{name}`; regard downloads nothing" in str(missing_file(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["yolov3-tiny.pt", "rtdetr-l.pt", "yolov8n-seg.pt", "yolo11n-pose.pt", "yolov7.pt"])
 def test_names_of_other_kinds_are_not_taken_for_yolov5s(name: str, tmp_path: Path) -> None:
     message = str(missing_file(tmp_path / name))
     assert "another kind of model" in message

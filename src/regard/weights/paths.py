@@ -58,8 +58,13 @@ def missing_file(path: Path) -> RegardError:
 
 
 def _published(name: str) -> str | None:
-    if re.match(r"yolo(v?([1-46-9]|1\d)|.*u\.pt$)|rtdetr|sam", name.lower()):
-        return "the name is that of another kind of model: regard reads YOLOv5 v6 detectors, such as `yolov5n.pt`"
+    if re.match(r"yolo(v?[1-47](\D|$)|.*-(seg|pose|cls|obb|world))|rtdetr|sam", name.lower()):
+        return (
+            "the name is that of another kind of model: regard reads detectors of YOLOv5, v8, v9, v10, 11, 12 and 26, "
+            "such as `yolov5n.pt`"
+        )
+    if re.fullmatch(r"yolo(v(8|9|10)[a-z]|(11|12|26)[a-z]|v5[a-z]6?u)(-\w+)?\.pt", name.lower()):
+        return f"published by Ultralytics as `{name.lower()}`; regard downloads nothing"
     known = difflib.get_close_matches(name.lower(), PUBLISHED, n=1, cutoff=0.8)
     if not known:
         return None
