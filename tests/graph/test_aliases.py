@@ -153,3 +153,72 @@ def test_the_same_network_as_by_its_own_name() -> None:
     torch.manual_seed(3)
     theirs = of_row("CoordAtt, [128, 128, 8]")
     assert torch.equal(ours(image).boxes, theirs(image).boxes)
+
+
+JOINS = GRAPH.replace(
+    "  - attend: [-1, {number}, {row}]", "  - [-1, 1, Conv, [128, 1]]\n  - attend: [[-1, 2], 1, {row}]"
+)
+
+
+def of_join(row: str) -> Detector:
+    """Build a small model with a row that joins two maps of 32 channels."""
+    text = JOINS.replace("{row}", row).replace("[[3, 4], 1, Detect", "[[4, 5], 1, Detect")
+    return build(parse_spec(text, Path("fork.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("row", "channels", "convolution"),
+    [
+        ("BiFPN_Concat2, [1]", 64, False),
+        ("Concat_bifpn, [1]", 64, False),
+        ("BiFPN_Add2, [128, 128]", 32, True),
+        ("BiFPN, []", 32, False),
+    ],
+)
+def test_weighted_joins(row: str, channels: int, convolution: bool) -> None:
+    detector = of_join(row)
+    layer = detector.spec.layers[4]
+    assert (layer.module, detector.spec.info[layer.name].out_channels) == ("BiFPN", channels)
+    assert (detector.model[4].conv is not None) is convolution
+    written = build(parse_spec(detector.spec.to_yolov5_yaml(), None))
+    assert written.state_dict().keys() == detector.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ("BiFPN_Concat3, [1]", "reads 2 layers"),
+        ("BiFPN_Concat2, [2]", "on dimension 2"),
+        ("BiFPN_Add2, [128, 64]", "turns 128 channels into 64"),
+        ("Concat_bifpn, [128, 128]", "two meanings"),
+        ("BiFPN_Concat2, [1, 2]", "takes 1 arguments"),
+    ],
+)
+def test_joins_that_mean_something_else(row: str, match: str) -> None:
+    with pytest.raises(RegardError, match=match):
+        of_join(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "module", "arguments"),
+    [
+        ("conv_bn_hswish, [128, 1]", "ConvHardswish", (32, 32, 1)),
+        ("Shuffle_Block, [128, 1]", "ShuffleUnit", (32, 32, 1)),
+        ("MobileNet_Block, [128, 72, 3, 1, 0, 1]", "MobileNetV3Block", (32, 32, 72, 3, 1, 0, 1)),
+        ("involution, [128, 5, 1]", "Involution", (32, 5, 1)),
+        ("GSConv, [128, 3]", "GSConv", (32, 32, 3)),
+        ("VoVGSCSP, [128, False]", "VoVGSCSP", (32, 32, False)),
+    ],
+)
+def test_forms_of_blocks(row: str, module: str, arguments: tuple[object, ...]) -> None:
+    assert row_of(of_row(row)) == (module, arguments)
+
+
+def test_blocks_that_change_the_size() -> None:
+    text = GRAPH.replace("{number}", "1")
+    for down in ("space_to_depth, [1]", "SPD, [1]", "SPDConv, [128]"):
+        spec = parse_spec(text.replace("attend: [-1, 1, {row}]", f"attend: [-1, 1, {down}]"), None)
+        assert build(spec).strides == (16, 32)
+    for up in ("CARAFE, [3, 5]", "CARAFE, [128, 3, 5]", "CARAFE, []"):
+        spec = parse_spec(text.replace("attend: [-1, 1, {row}]", f"attend: [-1, 1, {up}]"), None)
+        assert build(spec).strides == (4, 8)

@@ -64,6 +64,39 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 )
 """Other name -> the package's."""
 
+BLOCKS: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = MappingProxyType(
+    {
+        "BiFPN_Add2": ("BiFPN", ("channels", "channels"), {"mode": "sum", "convolve": True}),
+        "BiFPN_Add3": ("BiFPN", ("channels", "channels"), {"mode": "sum", "convolve": True}),
+        "BiFPN_Concat2": ("BiFPN", ("dim",), {"mode": "concat"}),
+        "BiFPN_Concat3": ("BiFPN", ("dim",), {"mode": "concat"}),
+        "Concat_bifpn": ("BiFPN", ("dim",), {"mode": "concat"}),
+        "Concat_BiFPN": ("BiFPN", ("dim",), {"mode": "concat"}),
+        "space_to_depth": ("SpaceToDepth", ("dim",), {}),
+        "SPD": ("SpaceToDepth", ("dim",), {}),
+        "conv_bn_relu_maxpool": ("ConvPool", ("out",), {}),
+        "CBRM": ("ConvPool", ("out",), {}),
+        "Shuffle_Block": ("ShuffleUnit", ("out", "stride"), {}),
+        "conv_bn_hswish": ("ConvHardswish", ("out", "stride"), {}),
+        "MobileNet_Block": (
+            "MobileNetV3Block",
+            ("out", "hidden", "kernel_size", "stride", "squeeze", "hardswish"),
+            {},
+        ),
+        "MobileNetV3_InvertedResidual": (
+            "MobileNetV3Block",
+            ("out", "hidden", "kernel_size", "stride", "squeeze", "hardswish"),
+            {},
+        ),
+        "CARAFE": ("CARAFE", ("kernel_encoder", "kernel_up", "hidden", "scale"), {}),
+        "involution": ("Involution", ("out", "kernel_size", "stride"), {}),
+    }
+)
+"""Other name -> the package's block, what its arguments are in order, and options that the name implies.
+
+``out`` are channels as the package has them first; ``channels`` and ``dim`` (1) say nothing that is not known.
+"""
+
 THREE_BY_DEFAULT = ("ECALayer", "ECAAttention", "ECA_layer", "eca_layer")
 """Names of ECA whose kernel is 3 unless stated, as in the authors' code, instead of one by the channels."""
 
@@ -112,8 +145,8 @@ def own_name(name: str) -> tuple[str, str | None]:
     """
     if name in LAYERS:
         return name, None
-    if name in ALIASES:
-        return ALIASES[name], None
+    if name in ALIASES or name in BLOCKS:
+        return ALIASES.get(name) or BLOCKS[name][0], None
     found = IN_A_BLOCK.fullmatch(name)
     inner = (found[1] or found[2]) if found else ""
     inner = ALIASES.get(inner, inner)
@@ -144,7 +177,7 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
         expected="one of "
         + ", ".join({**modules, **LAYERS})
         + ", a class of torch.nn as nn.X, or your own class by --module",
-        hint=nearest(name, [*modules, *LAYERS, *ALIASES, *of_torch]),
+        hint=nearest(name, [*modules, *LAYERS, *ALIASES, *BLOCKS, *of_torch]),
     )
 
 
@@ -162,6 +195,8 @@ def needs_all_positions(module: str, args: tuple[Any, ...]) -> bool:
 def _own(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
     module, inner = own_name(row.module)
     args, given = row.args, row.options
+    if row.module in BLOCKS:
+        return _block(row, spec)
     if inner:
         args = (*args[:1], inner, *args[1:]) if args else ()
         return replace(row, module=module, args=args, options=given if args else {"attention": inner, **given})
@@ -176,6 +211,34 @@ def _own(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
     if row.module in THREE_BY_DEFAULT and len(args) < 2:
         given = {option: 3, **given}
     return replace(row, module=module, args=args, options=given)
+
+
+def _block(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
+    """Read the arguments of a row by what they are."""
+    module, names, implied = BLOCKS[row.module]
+    args, file, line = row.args, row.file or spec.file, row.line
+    if module == row.module == "CARAFE" and args and not _odd(args[0]):
+        names = ("out", *names)
+    if row.module.lower() == "concat_bifpn" and len(args) == 2:
+        meanings = [("the weighted maps, concatenated", [{"mode": "concat"}]), ("their sum", [{"mode": "sum"}])]
+        raise _two_meanings(module, row, spec, meanings)
+    if len(args) > len(names):
+        what = f"layer {row.name!r}: {row.module} takes {len(names)} arguments, here are {len(args)}"
+        raise RegardError(what, file=file, line=line, expected=", ".join(names))
+    given = dict(zip(names, args, strict=False))
+    dim = given.pop("dim", 1)
+    if dim != 1 or isinstance(dim, bool):
+        raise RegardError(
+            f"layer {row.name!r}: {row.module} on dimension {dim!r}", file=file, line=line, expected="1, the channels"
+        )
+    if row.module[-1] in "23" and len(row.inputs) != int(row.module[-1]):
+        what = f"layer {row.name!r}: {row.module} reads {len(row.inputs)} layers"
+        raise RegardError(what, file=file, line=line, expected=row.module[-1])
+    if args and given.pop("channels", args[0]) != args[0]:
+        what = f"layer {row.name!r}: {row.module} turns {args[0]} channels into {args[1]}"
+        raise RegardError(what, file=file, line=line, expected="equal numbers, and a Conv row after it")
+    out = (given.pop("out"),) if "out" in given else ()
+    return replace(row, module=module, args=out, options={**implied, **given, **row.options})
 
 
 def _one_number_of_channels(module: str, args: tuple[Any, ...], row: LayerSpec, spec: ModelSpec) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from regard.nn.c2f import C2, C2f, C2fPSA, C3k, C3k2, C3x
 from regard.nn.c3_attention import C3Attention
 from regard.nn.cib import CIB, C2fCIB, SCDown
 from regard.nn.conv import Concat, Conv, DWConv, Focus
+from regard.nn.fusion import BiFPN
 from regard.nn.gelan import (
     ELAN1,
     SPPELAN,
@@ -28,8 +29,19 @@ from regard.nn.gelan import (
 )
 from regard.nn.ghost import C3Ghost, GhostBottleneck, GhostConv
 from regard.nn.heads import HEADS
+from regard.nn.involution import Involution
+from regard.nn.light_blocks import (
+    ConvHardswish,
+    ConvPool,
+    GSBottleneck,
+    GSConv,
+    MobileNetV3Block,
+    ShuffleUnit,
+    VoVGSCSP,
+)
 from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.position_attention import C2PSA, PSA
+from regard.nn.resampling import CARAFE, SpaceToDepth, SPDConv
 from regard.nn.residual import ResidualConvolutions
 from regard.nn.transformer import C3TR
 
@@ -74,6 +86,18 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "SPPELAN": SPPELAN,
         "SPPF": SPPF,
         "Concat": Concat,
+        "BiFPN": BiFPN,
+        "CARAFE": CARAFE,
+        "ConvHardswish": ConvHardswish,
+        "ConvPool": ConvPool,
+        "GSBottleneck": GSBottleneck,
+        "GSConv": GSConv,
+        "Involution": Involution,
+        "MobileNetV3Block": MobileNetV3Block,
+        "ShuffleUnit": ShuffleUnit,
+        "SpaceToDepth": SpaceToDepth,
+        "SPDConv": SPDConv,
+        "VoVGSCSP": VoVGSCSP,
         **HEADS,
         **ATTENTION,
     }

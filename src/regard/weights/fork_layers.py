@@ -23,6 +23,9 @@ TRIED: Mapping[str, tuple[int, ...]] = {
 }
 """Values of options that change the shapes of tensors."""
 
+FROM_PAPERS = ("BiFPN", "GSConv", "VoVGSCSP")
+"""Blocks that other projects compute with the same tensors in several ways."""
+
 Shapes = list[tuple[int, ...]]
 
 
@@ -49,6 +52,8 @@ def with_own_keys(detector: Detector, state: Mapping[str, Tensor], classes: Mapp
     """
     wanted, result, renamed = detector.state_dict(), dict(state), []
     for i, layer in enumerate(detector.spec.layers):
+        if layer.module in FROM_PAPERS:
+            renamed.append(f"{layer.name} ({classes.get(i, 'unknown class')} as {layer.module})")
         if not _has_attention(layer):
             continue
         missing = {key: tensor for key, tensor in _of_row(wanted, i).items() if key not in state}
@@ -59,7 +64,7 @@ def with_own_keys(detector: Detector, state: Mapping[str, Tensor], classes: Mapp
             result[key] = result.pop(other).reshape(tensor.shape)
         renamed.append(f"{layer.name} ({classes.get(i, 'unknown class')} as {layer.module})")
     if renamed:
-        what = f"attention of another project, whose tensors were taken in their order: {', '.join(renamed)}"
+        what = f"layers of another project, whose tensors were taken in their order: {', '.join(renamed)}"
         warnings.warn(f"{what}; compare `regard val` with that project's result", RegardWarning, stacklevel=3)
     return result
 
