@@ -46,7 +46,7 @@ def _head(module: str, prefix: str, state: Mapping[str, Tensor]) -> dict[str, ob
     bins, scores = state.get(f"{prefix}cv2.0.2.weight"), state.get(f"{prefix}cv3.0.2.weight")
     if bins is None or scores is None:
         return {}
-    options: dict[str, object] = {"class_channels": scores.shape[1]}
+    options: dict[str, object] = {"hidden_classes": scores.shape[1]}
     if module == "AnchorFreeDetect":
         options |= {
             "reg_max": bins.shape[0] // 4,

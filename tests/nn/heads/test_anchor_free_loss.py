@@ -31,7 +31,7 @@ def context(**options: object) -> LossContext:
 
 
 def head_of(reg_max: int = 16, end2end: bool = False) -> AnchorFreeHead:
-    return AnchorFreeHead([8, 16], 3, reg_max, end2end, class_channels=5, strides=(8, 16)).double()
+    return AnchorFreeHead([8, 16], 3, reg_max, end2end, hidden_classes=5, strides=(8, 16)).double()
 
 
 def features(images: int = 2) -> list[Tensor]:

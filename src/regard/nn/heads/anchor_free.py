@@ -46,7 +46,7 @@ class AnchorFreeHead(Head):
         reg_max: bins of the distribution of each distance; 1 for the distance itself.
         end2end: whether there is a second branch, which predicts each object once.
         depthwise: whether the class branch is of depth-wise and 1x1 convolutions (YOLO11 and later).
-        class_channels: channels inside the class branch; by the published rule where None.
+        hidden_classes: channels inside the class branch; by the published rule where None.
         strides: input pixels per cell of each level.
 
     Attributes:
@@ -62,7 +62,7 @@ class AnchorFreeHead(Head):
         reg_max: int = 16,
         end2end: bool = False,
         depthwise: bool = False,
-        class_channels: int | None = None,
+        hidden_classes: int | None = None,
         *,
         strides: Sequence[int],
     ) -> None:
@@ -72,7 +72,7 @@ class AnchorFreeHead(Head):
         self.nc, self.reg_max, self.strides = nc, reg_max, tuple(strides)
         self.one_to_one = False
         hidden = max(LEAST_BOX_CHANNELS, in_channels[0] // 4, SIDES * reg_max)
-        wide = class_channels or max(in_channels[0], min(nc, MOST_CLASS_CHANNELS))
+        wide = hidden_classes or max(in_channels[0], min(nc, MOST_CLASS_CHANNELS))
         self.cv2 = nn.ModuleList(_box_branch(c, hidden, SIDES * reg_max) for c in in_channels)
         self.cv3 = nn.ModuleList(_class_branch(c, wide, nc, depthwise) for c in in_channels)
         if reg_max > 1:
@@ -148,14 +148,14 @@ class V10Head(AnchorFreeHead):
     Args:
         in_channels: channels of each level.
         nc: classes.
-        class_channels: channels inside the class branches; by the published rule where None.
+        hidden_classes: channels inside the class branches; by the published rule where None.
         strides: input pixels per cell of each level.
     """
 
     def __init__(
-        self, in_channels: Sequence[int], nc: int, class_channels: int | None = None, *, strides: Sequence[int]
+        self, in_channels: Sequence[int], nc: int, hidden_classes: int | None = None, *, strides: Sequence[int]
     ) -> None:
-        super().__init__(in_channels, nc, 16, True, True, class_channels, strides=strides)
+        super().__init__(in_channels, nc, 16, True, True, hidden_classes, strides=strides)
 
 
 class Bins(nn.Module):
