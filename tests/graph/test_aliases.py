@@ -206,6 +206,8 @@ def test_joins_that_mean_something_else(row: str, match: str) -> None:
         ("Shuffle_Block, [128, 1]", "ShuffleUnit", (32, 32, 1)),
         ("MobileNet_Block, [128, 72, 3, 1, 0, 1]", "MobileNetV3Block", (32, 32, 72, 3, 1, 0, 1)),
         ("involution, [128, 5, 1]", "Involution", (32, 5, 1)),
+        ("GAM_Attention, [128, 128]", "GAM", (32,)),
+        ("GAMAttention, [128, 128, 8]", "GAM", (32, 8)),
         ("GSConv, [128, 3]", "GSConv", (32, 32, 3)),
         ("VoVGSCSP, [128, False]", "VoVGSCSP", (32, 32, False)),
     ],

@@ -152,3 +152,10 @@ def test_references_left_behind_by_an_insertion_are_found(name: str, reader: str
 def test_a_yolov5_head_cannot_be_written_in_this_form() -> None:
     with pytest.raises(RegardError, match="YOLOv8"):
         build(read_spec("yolov5n")).spec.to_ultralytics_yaml()
+
+
+@pytest.mark.parametrize("key", ["ch", "channels"])
+def test_images_of_other_channels_are_rejected(key: str) -> None:
+    assert parse_spec(f"{key}: 3" + V8, Path("yolov8n.yaml")).nc == 80
+    with pytest.raises(RegardError, match="ch is 4"):
+        parse_spec(f"{key}: 4" + V8, Path("yolov8n.yaml"))

@@ -89,12 +89,14 @@ BLOCKS: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = MappingPr
             {},
         ),
         "CARAFE": ("CARAFE", ("kernel_encoder", "kernel_up", "hidden", "scale"), {}),
+        "GAM_Attention": ("GAM", ("out", "channels", "reduction"), {}),
+        "GAMAttention": ("GAM", ("out", "channels", "reduction"), {}),
         "involution": ("Involution", ("out", "kernel_size", "stride"), {}),
     }
 )
 """Other name -> the package's block, what its arguments are in order, and options that the name implies.
 
-``out`` are channels as the package has them first; ``channels`` and ``dim`` (1) say nothing that is not known.
+``out`` are channels as the package has them first; further ``channels`` and ``dim`` (1) say nothing that is not known.
 """
 
 THREE_BY_DEFAULT = ("ECALayer", "ECAAttention", "ECA_layer", "eca_layer")

@@ -55,6 +55,7 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
     check_keys(document, KEYS, lines, file, ignored=IGNORED_KEYS)
     letter, values = _scale(document, lines, file)
     plain = {key: value for key, value in document.items() if key in (*native.GRAPH_KEYS, "ch")}
+    plain["ch"] = next((document[key] for key in ("ch", "channels") if document.get(key, 3) not in (3, None)), 3)
     spec = native.parse({**plain, **values}, lines, file)
     bins = parse_number(document, "reg_max", BINS, lines, file, whole=True)
     end2end = document.get("end2end", False)

@@ -17,6 +17,7 @@ from regard.nn.attention.criss_cross import CrissCrossAttention
 from regard.nn.attention.deformable import DeformableAttention
 from regard.nn.attention.eca import ECA
 from regard.nn.attention.em_attention import EMAttention
+from regard.nn.attention.gam import GAM
 from regard.nn.attention.gct import GCT
 from regard.nn.attention.global_context import GlobalContext
 from regard.nn.attention.global_tokens import GlobalTokensAttention
@@ -53,6 +54,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "GCT": GCT,
         "XCA": XCA,
         "CBAM": CBAM,
+        "GAM": GAM,
         "CoordinateAttention": CoordinateAttention,
         "GlobalContext": GlobalContext,
         "SimAM": SimAM,

@@ -1,0 +1,87 @@
+"""Global attention mechanism (Liu et al., GAM, 2112.05561, section 3), without pooling: every position counts.
+
+First channels at each position, then positions across channels:
+    x' = x sigmoid(W2 relu(W1 x_i)), an MLP over the channels of each position i, C to C / r and back;
+    y = x' sigmoid(BN(conv_7x7(relu(BN(conv_7x7(x')))))), C to C / r and back.
+Both give one weight per value. Layers have biases. In training, the batch norms make images of a batch depend on each
+other; a single value has no variance and is normalised by the running statistics, which it leaves unchanged.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.nn.attention.core import Attention, Card, check_at_least, check_odd
+from regard.types import AttentionMap
+
+
+class GAM(Attention):
+    """One weight in 0..1 per value from the channels of its position, then one from the positions around it.
+
+    Args:
+        in_channels: channels of the input and the output.
+        reduction: channels per hidden channel.
+        kernel_size: side of the convolutions, odd.
+
+    Raises:
+        RegardError: ``reduction`` is not positive, or ``kernel_size`` is not odd and positive.
+    """
+
+    card = Card(
+        family="channel and spatial",
+        paper="2112.05561",
+        equation="y = x' sigmoid(conv(relu(conv(x')))), x'_i = x_i sigmoid(W2 relu(W1 x_i))",
+        parameters="2 * C * hidden * (1 + kernel_size**2) + 4 * hidden + 4 * C",
+        flops="N * (4 * C * hidden * (1 + kernel_size**2) + 2 * hidden + 4 * C)",
+        peers=("its definition, position by position",),
+    )
+
+    def __init__(self, in_channels: int, reduction: int = 4, kernel_size: int = 7) -> None:
+        super().__init__(in_channels)
+        check_at_least("GAM", "reduction", reduction, 1)
+        check_odd("GAM", "kernel_size", kernel_size)
+        self.hidden = max(1, in_channels // reduction)
+        self.kernel_size = kernel_size
+        if in_channels < reduction:
+            self.note = f"{in_channels} channels at reduction {reduction}: one hidden unit"
+        self.channel_attention = nn.Sequential(
+            nn.Linear(in_channels, self.hidden), nn.ReLU(), nn.Linear(self.hidden, in_channels)
+        )
+        self.spatial_attention = nn.Sequential(
+            nn.Conv2d(in_channels, self.hidden, kernel_size, padding=kernel_size // 2),
+            _Norm(self.hidden),
+            nn.ReLU(),
+            nn.Conv2d(self.hidden, in_channels, kernel_size, padding=kernel_size // 2),
+            _Norm(in_channels),
+        )
+
+    def channel_weights(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        weights: Tensor = self.channel_attention(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return weights.sigmoid()
+
+    def spatial_weights(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape; ``x`` has been weighed by channel."""
+        weights: Tensor = self.spatial_attention(x)
+        return weights.sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = x * self.channel_weights(x)
+        return x * self.spatial_weights(x)
+
+    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
+        """Weight of each value, the product of both; the same for every query."""
+        by_channel = self.channel_weights(x)
+        return AttentionMap("elements", by_channel * self.spatial_weights(x * by_channel))
+
+
+class _Norm(nn.BatchNorm2d):
+    """Batch norm that accepts a single value per channel in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
