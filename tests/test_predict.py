@@ -72,6 +72,10 @@ def _write_video(path: Path, count: int = 5) -> Path:
     return path
 
 
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def _one(found: Detections | list[Detections]) -> Detections:
     assert isinstance(found, Detections)
     return found
@@ -293,10 +297,10 @@ def test_saving_gives_every_source_its_own_files(tmp_path: Path) -> None:
     stream = predict_iter(_FindsWhite(), sources, imgsz=96)
     written = save_detections(stream, out, SaveSettings(save_txt=True))
     images = ["Cat_3.jpg", "cat.png", "cat_2.png", "cat_4.mp4", "image.png"]
-    assert sorted(p.name for p in out.iterdir()) == sorted([*images, "labels", "detections.csv", "detections.json"])
+    assert _names(out) == sorted([*images, "labels", "detections.csv", "detections.json"])
     labels = ["Cat_3", "cat", "cat_2", *(f"cat_4_{i}" for i in range(5)), "image"]
     assert sorted(p.stem for p in (out / "labels").iterdir()) == sorted(labels)
-    assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
+    assert sorted(written) == sorted(p for p in out.rglob("[!.]*") if p.is_file())
     assert (out / "labels" / "Cat_3.txt").read_text() == ""
     assert sum(1 for _ in frames(out / "cat_4.mp4")) == 5
 
@@ -335,7 +339,10 @@ def test_a_broken_stream_leaves_what_was_written_as_a_part(tmp_path: Path) -> No
     sources: list[str | Path | NDArray[np.uint8]] = [_write_video(tmp_path / "walk.mp4"), tmp_path / "missing.jpg"]
     with pytest.raises(RegardError, match="no such file"):
         save_detections(predict_iter(_FindsWhite(), sources, imgsz=96), tmp_path / "out", SaveSettings())
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["walk.part.mp4"]
+    assert _names(tmp_path / "out") == ["detections.part.csv", "detections.part.jsonl", "walk.part.mp4"]
+    rows = [json.loads(line) for line in (tmp_path / "out/detections.part.jsonl").read_text().splitlines()]
+    assert [row["source"] for row in rows] == [f"{tmp_path / 'walk.mp4'}#{i}" for i in range(5)]
+    assert len((tmp_path / "out/detections.part.csv").read_text().splitlines()) == 6
 
 
 def test_yolov5n_box_for_box(shared: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from regard.cli import app
-from regard.errors import RegardWarning
+from regard.errors import RegardError, RegardWarning
 
 
 def _image(path: Path) -> Path:
@@ -40,3 +40,16 @@ def test_subfolders_and_strides_are_options(tmp_path: Path) -> None:
     _image(tmp_path / "photos/deep/a.png")
     code, output = _predict(tmp_path / "photos", "--recursive", "--vid-stride", "2", "-o", tmp_path / "out")
     assert (code, "a.png: " in output) == (0, True)
+
+
+def test_results_are_not_written_among_the_images(tmp_path: Path) -> None:
+    image = _image(tmp_path / "photos/a.png")
+    before = image.read_bytes()
+    for source in (image, tmp_path / "photos"):
+        result = CliRunner().invoke(app, ["predict", "odd-one-out", str(source), "-o", str(tmp_path / "photos" / ".")])
+        assert isinstance(result.exception, RegardError)
+        assert "among the images" in str(result.exception)
+    assert image.read_bytes() == before
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]
+    code, _ = _predict(image, "--no-save-images", "--save-txt", "-o", tmp_path / "photos")
+    assert code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,7 +22,7 @@ from regard.config import (
     part_of,
 )
 from regard.errors import RegardError
-from regard.system.files import check_folder, claim_folder
+from regard.system.files import check_folder, claim_folder, is_file, is_folder
 from regard.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def predict(
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
     check_folder(output or Path("runs"))
+    if output and files.save_images:
+        _check_apart(source, output)
     predictor = _opened(model, module, asked, parallel=not holds_one_image(source))
     names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))
@@ -168,6 +171,15 @@ def _example(image: Path | None, data: str | None) -> NDArray[np.uint8] | None:
     if not records:
         raise RegardError("the data set has no images", file=data)
     return records[0].image.read()
+
+
+def _check_apart(sources: list[str], output: Path) -> None:
+    """Check that the results are not written among the images, which have the same names."""
+    for source in map(Path, sources):
+        folder = source.parent if is_file(source) else source
+        if is_folder(folder) and is_folder(output) and os.path.samefile(folder, output):
+            what = "the images with boxes would be written among the images themselves"
+            raise RegardError(what, file=output, hint="name another folder with --output")
 
 
 def _printed(stream: Iterable[tuple[Frame, Detections]]) -> Iterator[tuple[Frame, Detections]]:

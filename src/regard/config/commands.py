@@ -140,6 +140,7 @@ class SaveSettings(Settings):
     )
     save_txt: bool = Field(False, description="Save YOLO txt files")
     save_conf: bool = Field(False, description="Save YOLO txt files whose rows end with the score")
+    save_crop: bool = Field(False, description="Save each detection, cut out of its image, in crops/ by class")
     save_json: Annotated[bool, Option(old=("--tables",))] = Field(True, description="Save detections.json")
     save_csv: Annotated[bool, Option(old=("--tables",))] = Field(True, description="Save detections.csv")
 
