@@ -8,6 +8,7 @@ from types import MappingProxyType
 from torch import nn
 
 from regard.nn.area_block import A2C2f
+from regard.nn.asff import ASFF
 from regard.nn.attention import ATTENTION
 from regard.nn.attentive_blocks import AreaAggregation, PartialSelfAttention
 from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
@@ -86,6 +87,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "SPPELAN": SPPELAN,
         "SPPF": SPPF,
         "Concat": Concat,
+        "ASFF": ASFF,
         "BiFPN": BiFPN,
         "CARAFE": CARAFE,
         "ConvHardswish": ConvHardswish,

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from regard.nn.heads.anchor_free import AnchorFreeHead, V10Head
+from regard.nn.heads.asff import ASFFHead
 from regard.nn.heads.base import ClassChannels, Head, LossContext, identity_reduce, total_loss
 from regard.nn.heads.yolov5 import YOLOv5Head
 
 HEADS: Mapping[str, type[Head]] = MappingProxyType(
     {
         "AnchorFreeDetect": AnchorFreeHead,
+        "ASFFDetect": ASFFHead,
         "Detect": YOLOv5Head,
         "v10Detect": V10Head,
     }
@@ -20,6 +22,7 @@ HEADS: Mapping[str, type[Head]] = MappingProxyType(
 
 __all__ = [
     "HEADS",
+    "ASFFHead",
     "AnchorFreeHead",
     "ClassChannels",
     "Head",
