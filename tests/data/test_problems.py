@@ -31,6 +31,8 @@ def test_problems_are_logged(yolo_set: Path, caplog: pytest.LogCaptureFixture) -
     text = caplog.text
     for words in ("class out of range", "b.txt:1", "val has no boxes", "2 x class without boxes"):
         assert words in text
+    levels = {record.levelno for record in caplog.records if "class out of range" in record.getMessage()}
+    assert levels == {logging.WARNING}  # what is lost is seen where logging is not configured
 
 
 def test_a_set_without_boxes_is_an_error_with_what_was_lost(yolo_set: Path) -> None:

@@ -88,7 +88,7 @@ def test_no_layer_has_an_old_name_or_two_candidates() -> None:
         ("SelfAttention", {"key_channels": 3, "normaliser": "relu"}, {"qk_dim": 3, "score_activation": "relu"}),
         ("LSHAttention", {"stretch": 8}, {"chunk_size": 8}),
         ("TransformerBlock", {"ffn_ratio": 2.0}, {"mlp_ratio": 2.0}),
-        ("C2PSA", {"heads": 2}, {"num_heads": 2}),
+        ("PartialSelfAttention", {"heads": 2}, {"num_heads": 2}),
     ],
 )
 def test_old_names_in_a_constructor(layer: str, old: dict[str, object], new: dict[str, object]) -> None:
@@ -127,3 +127,18 @@ def test_each_old_name_is_reported_once_per_graph() -> None:
             warnings.simplefilter("always")
             use()
         assert [str(warning.message).count("'reduction'") for warning in reported] == [1]
+
+
+def test_warnings_of_graphs_point_to_the_code_of_the_user() -> None:
+    import regard
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        regard.insert("odd-one-out", "SE", after="p4", options={"ratio": 8})
+    assert [Path(w.filename).name for w in caught if w.category is DeprecationWarning] == [Path(__file__).name]
+
+
+def test_the_public_names_can_be_completed() -> None:
+    import regard
+
+    assert {"train", "load", "Callback"} <= set(dir(regard))

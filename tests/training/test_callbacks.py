@@ -283,3 +283,20 @@ def test_messages_are_logged(model: Detector, train: Train, caplog: pytest.LogCa
     text = "\n".join(entry.getMessage() for entry in caplog.records if entry.name == "regard.training")
     for part in ("classes, 1 from the data: item", "anchors: best possible recall", "frozen: stem"):
         assert part in text
+
+
+class Previews(regard.Callback):
+    """Predicts with the detector that is being trained, as a preview of images would."""
+
+    def on_batch_end(self, event: BatchEnd) -> None:
+        event.model.eval()
+        event.model(event.batch.images.float() / 255)
+
+
+def test_a_callback_may_predict_with_the_detector(tmp_path: Path) -> None:
+    run = regard.train(
+        "odd-one-out", "synthetic:context?train=6&val=2&test=0", folder=tmp_path / "run", epochs=2, imgsz=64, batch=2,
+        workers=0, plots=False, verbose=False, callbacks=[Previews()],
+    )  # fmt: skip
+    assert len((run.folder / "results.csv").read_text().splitlines()) == 3
+    assert len(repr(run)) < 300

@@ -21,17 +21,20 @@ log = logging.getLogger("regard.data")
 def report_problems(data: DetectionDataset) -> None:
     """Log the problems of labels and of the set as a whole, a line per kind; images are not opened.
 
+    What is lost is logged as a warning, which Python prints where logging is not configured; the rest as information.
+
     Raises:
         RegardError: no split has a box.
     """
-    lines = problem_lines([*data.problems, *overlaps(data), *set_problems(data)])
+    found = [*data.problems, *overlaps(data), *set_problems(data)]
     if not any(len(sample.class_ids) for samples in data.splits.values() for sample in samples):
-        lost = problem_lines(problem for problem in data.problems if problem.lost)
+        lost = problem_lines(problem for problem in found if problem.lost)
         raise RegardError(
             "the data set has no boxes", file=data.source, expected="labelled objects", hint="\n  ".join(lost) or None
         )
-    for line in lines:
-        log.info("data: %s", line)
+    for is_lost, level in ((True, logging.WARNING), (False, logging.INFO)):
+        for line in problem_lines(problem for problem in found if problem.lost is is_lost):
+            log.log(level, "data: %s", line)
 
 
 def problem_lines(problems: Iterable[Problem]) -> list[str]:

@@ -151,7 +151,7 @@ def _renamed(module: str, options: Mapping[str, Any], signature: Signature, *, s
     """Options by their new names; ``silent`` where `bind` has warned of the old ones."""
     if signature.open:
         return dict(options)
-    return with_new_names(module, options, signature.names, stacklevel=0 if silent else 2)
+    return with_new_names(module, options, signature.names, silent=silent)
 
 
 def _channels(signature: Signature, in_channels: Sequence[int]) -> int | list[int]:

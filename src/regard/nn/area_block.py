@@ -14,6 +14,7 @@ from regard.nn.c2f import C3k
 from regard.nn.conv import Conv
 from regard.nn.join import join
 from regard.nn.position_attention import PositionAttention
+from regard.nn.renamed import OldNames
 
 CHANNELS_PER_HEAD, FIRST_SCALE, FIRST_STD = 32, 0.01, 0.02
 
@@ -43,7 +44,7 @@ class ABlock(nn.Module):
         return x + self.mlp(x)
 
 
-class A2C2f(nn.Module):
+class A2C2f(OldNames, nn.Module):
     """A chain of pairs of area-attention blocks, or of C3k, all of whose maps are joined.
 
     Args:

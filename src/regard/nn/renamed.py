@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -26,7 +27,7 @@ RENAMED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def with_new_names(
-    module: str, options: Mapping[str, Any], known: Collection[str], *, stacklevel: int = 2
+    module: str, options: Mapping[str, Any], known: Collection[str], *, silent: bool = False
 ) -> dict[str, Any]:
     """Options of a layer by their current names, with a ``DeprecationWarning`` for each old name.
 
@@ -36,7 +37,7 @@ def with_new_names(
         module: class of the layer, for messages.
         options: as given.
         known: names of its options.
-        stacklevel: of the warnings, as for ``warnings.warn``; 0 for none, where there has been one.
+        silent: issue no warning, where there has been one.
 
     Raises:
         RegardError: an option is given by its old name and its new one.
@@ -52,11 +53,19 @@ def with_new_names(
         if new != name:
             if new in options:
                 raise RegardError(f"{module}: options {name!r} and {new!r} are the same", expected=f"{new!r} alone")
-            if stacklevel:
+            if not silent:
                 message = f"{module}: option {name!r} is now called {new!r}; the old name will be removed"
-                warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
+                warnings.warn(message, DeprecationWarning, stacklevel=_level_of_caller())
         result[new] = value
     return result
+
+
+def _level_of_caller() -> int:
+    """``stacklevel`` of the first frame outside the package; Python shows such warnings for the user's code only."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "regard":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class OldNames:
@@ -74,7 +83,7 @@ class OldNames:
         @functools.wraps(construct)
         def renaming(self: Any, *arguments: Any, **named: Any) -> None:
             if not RENAMED.keys().isdisjoint(named):
-                named = with_new_names(owner, named, known, stacklevel=3)
+                named = with_new_names(owner, named, known)
             construct(self, *arguments, **named)
 
         cls.__init__ = renaming  # type: ignore[method-assign]

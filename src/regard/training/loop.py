@@ -227,8 +227,7 @@ class Trainer:
         """Train one epoch and return the mean of each part of the loss."""
         settings = self.settings
         torch.manual_seed(_stream(settings.seed, epoch, self.fabric.global_rank))
-        self.detector.train()
-        freeze_bn_stats(self.detector, settings.freeze_batchnorm)
+        self._to_training_mode()
         mosaic = epoch < settings.epochs - self.recipe.close_mosaic
         steps = len(self.loader)
         names = self.detector.head.losses
@@ -253,6 +252,8 @@ class Trainer:
                 so_far = dict(zip(names, (sums / (i + 1)).tolist(), strict=True))
                 lr = self.optimizer.param_groups[0]["lr"]
                 self.callbacks.emit(BatchEnd(epoch + 1, i + 1, steps, batch, so_far, lr, self.detector))
+                if not self.detector.training:  # a callback has predicted with it
+                    self._to_training_mode()
         means = self.fabric.all_reduce(sums / steps, reduce_op="mean")
         assert isinstance(means, Tensor)
         found = dict(zip(names, means.tolist(), strict=True))
@@ -262,6 +263,10 @@ class Trainer:
                 hint="lower the learning rate, or train in float32; the last finished epoch is kept and can be resumed",
             )
         return found
+
+    def _to_training_mode(self) -> None:
+        self.detector.train()
+        freeze_bn_stats(self.detector, self.settings.freeze_batchnorm)
 
     def _losses(self, levels: list[Tensor], targets: Targets, images: Tensor, epoch: int) -> dict[str, Tensor]:
         reduce = self._sum_over_processes if self.fabric.world_size > 1 else identity_reduce

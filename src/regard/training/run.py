@@ -49,8 +49,8 @@ class Run:
     """
 
     folder: Path
-    metrics: Metrics
-    model: Detector
+    metrics: Metrics = field(repr=False)
+    model: Detector = field(repr=False)
     gates: dict[str, float] = field(default_factory=dict)
 
 
