@@ -44,6 +44,7 @@ from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.position_attention import C2PSA, PSA
 from regard.nn.resampling import CARAFE, SpaceToDepth, SPDConv
 from regard.nn.residual import ResidualConvolutions
+from regard.nn.swin import C3STR
 from regard.nn.transformer import C3TR
 
 LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
@@ -66,6 +67,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "C3Ghost": C3Ghost,
         "C3k": C3k,
         "C3k2": C3k2,
+        "C3STR": C3STR,
         "C3TR": C3TR,
         "C3x": C3x,
         "CBFuse": CBFuse,
