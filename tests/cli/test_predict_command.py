@@ -30,7 +30,7 @@ def test_skipped_files_are_counted_and_exit_1(tmp_path: Path) -> None:
     with pytest.warns(RegardWarning, match=r"b\.jpg"):
         code, output = _predict(tmp_path / "photos", "-o", tmp_path / "out")
     assert code == 1
-    assert "1 sources were skipped" in output
+    assert "skipped, for the reasons above: 1" in output
     assert (tmp_path / "out/a.png").is_file()
     (tmp_path / "photos/b.jpg").unlink()
     assert _predict(tmp_path / "photos", "-o", tmp_path / "other")[0] == 0
@@ -53,3 +53,9 @@ def test_results_are_not_written_among_the_images(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]
     code, _ = _predict(image, "--no-save-images", "--save-txt", "-o", tmp_path / "photos")
     assert code == 0
+
+
+def test_a_source_that_gives_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["predict", "odd-one-out", "993", "-o", str(tmp_path / "out")])
+    assert isinstance(result.exception, RegardError)
+    assert not (tmp_path / "out").exists()

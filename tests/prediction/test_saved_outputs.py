@@ -151,3 +151,24 @@ def test_tables_without_images_are_valid(tmp_path: Path) -> None:
     save_detections(_stream(), tmp_path, SaveSettings())
     assert json.loads((tmp_path / "detections.json").read_text()) == []
     assert (tmp_path / "detections.csv").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize(("opens", "reported"), [(False, "cannot write a video"), (True, "of 2 frames of walk.mp4 0")])
+def test_a_video_that_cannot_be_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: bool, reported: str
+) -> None:
+    class Writer:
+        fourcc = cv2.VideoWriter.fourcc
+
+        def __init__(self, *_: object) -> None: ...
+        def isOpened(self) -> bool:  # noqa: N802
+            return opens
+
+        def write(self, _image: object) -> None: ...
+        def release(self) -> None: ...
+
+    monkeypatch.setattr(cv2, "VideoWriter", Writer)
+    with pytest.raises(RegardError, match=reported):
+        save_detections(_stream("walk.mp4#0", "walk.mp4#1", video="walk.mp4"), tmp_path, SaveSettings())
+    assert not (tmp_path / "walk.mp4").exists()
+    assert (tmp_path / "detections.part.jsonl").exists() == opens  # the rows of the frames before the error

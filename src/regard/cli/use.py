@@ -109,7 +109,7 @@ def predict(
         written = save_detections(_printed(stream), folder, files)
         print(f"{len(written)} files in {folder}")
     if skipped:
-        print(f"{len(skipped)} sources were skipped, for the reasons above")
+        print(f"skipped, for the reasons above: {len(skipped)}")
         raise typer.Exit(1)
 
 

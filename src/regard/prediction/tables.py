@@ -28,26 +28,30 @@ class Tables:
     def __init__(self, outputs: Outputs, *, json_too: bool, csv_too: bool) -> None:
         self._outputs, self._stack = outputs, ExitStack()
         self._json, self._csv = (outputs.folder / f"detections.{kind}" for kind in ("json", "csv"))
-        parts = ["detections.part.jsonl"] * json_too + ["detections.part.csv"] * csv_too
+        self._parts = ["detections.part.jsonl"] * json_too + ["detections.part.csv"] * csv_too
         with outputs.errors():
-            for path in [self._json] * json_too + [self._csv] * csv_too + [outputs.folder / part for part in parts]:
+            for path in (
+                [self._json] * json_too + [self._csv] * csv_too + [outputs.folder / part for part in self._parts]
+            ):
                 outputs.check(path)
-            self._lines = self._open("detections.part.jsonl") if json_too else None
-            self._rows = self._open("detections.part.csv") if csv_too else None
+        self._lines: TextIO | None = None
+        self._rows: TextIO | None = None
+        self._is_open = False
 
     def __enter__(self) -> Tables:
-        if self._rows:
-            csv.writer(self._rows, lineterminator="\n").writerow(COLUMNS)
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:
         with self._outputs.errors():
+            if kind is None:
+                self._open()
             self._stack.close()
             if kind is None:
                 self._finish()
 
     def add(self, detections: Detections) -> None:
         """Append the detections in an image."""
+        self._open()
         record = detections.to_dict()
         if self._lines:
             self._lines.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -58,12 +62,19 @@ class Tables:
                 writer.writerow([source, one["class_id"], table_text(one["name"]), one["score"], *one["box_xyxy"]])
             self._rows.flush()
 
-    def _open(self, name: str) -> TextIO:
-        """Open a growing file; names that are not UTF-8 are escaped in it, as JSON allows."""
-        path = self._outputs.folder / name
-        self._outputs.note(path)
-        file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        return self._stack.enter_context(file)
+    def _open(self) -> None:
+        """Open the growing files with the first image; names that are not UTF-8 are escaped in them, as JSON allows."""
+        for name in () if self._is_open else self._parts:
+            path = self._outputs.folder / name
+            self._outputs.note(path)
+            file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+            self._stack.enter_context(file)
+            if path.suffix == ".csv":
+                self._rows = file
+                csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+            else:
+                self._lines = file
+        self._is_open = True
 
     def _finish(self) -> None:
         if self._lines:
