@@ -18,6 +18,7 @@ from regard.nn.light_blocks import (
     GSBottleneck,
     GSConv,
     MobileNetV3Block,
+    RepVGGBlock,
     ShuffleUnit,
     VoVGSCSP,
 )
@@ -89,6 +90,25 @@ def test_the_inverted_residual_is_that_of_torchvision(hidden: int, stride: int, 
     state = dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True))
     theirs.load_state_dict(state)
     assert torch.allclose(ours(x), theirs.eval()(x), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("out", "stride", "identity"), [(6, 1, True), (6, 2, False), (10, 1, False)])
+def test_repvgg_equals_the_one_convolution_of_its_figure(out: int, stride: int, identity: bool) -> None:
+    block, x = RepVGGBlock(6, out, 3, stride).double(), image(2, 6, 8, 10).double()
+    trained(block)
+    kernel, bias = torch.zeros(out, 6, 3, 3, dtype=torch.float64), torch.zeros(out, dtype=torch.float64)
+    assert (block.identity is not None) is identity
+    unit = torch.eye(6, dtype=torch.float64)[:, :, None, None]
+    branches = [(block.dense.conv.weight, block.dense.bn), (block.pointwise.conv.weight, block.pointwise.bn)]
+    branches += [(unit, block.identity)] if block.identity is not None else []
+    for weight, norm in branches:
+        assert norm.running_var is not None
+        scale = norm.weight / torch.sqrt(norm.running_var + 1e-3)
+        kernel += functional.pad(weight, [(3 - weight.shape[-1]) // 2] * 4) * scale[:, None, None, None]
+        bias += norm.bias - norm.running_mean * scale
+    assert torch.allclose(block(x), functional.conv2d(x, kernel, bias, stride, 1).clamp(min=0))
+    with pytest.raises(RegardError, match="kernel_size is 5"):
+        RepVGGBlock(6, out, 5)
 
 
 def test_stems() -> None:

@@ -1,4 +1,7 @@
-"""Blocks of light networks: slim-neck (2206.02424), ShuffleNet V2 (1807.11164) and MobileNet V3 (1905.02244)."""
+"""Blocks of light networks: slim-neck, ShuffleNet V2, MobileNet V3 and RepVGG.
+
+Sources: 2206.02424, 1807.11164, 1905.02244, 2101.03697.
+"""
 
 from __future__ import annotations
 
@@ -207,6 +210,41 @@ class MobileNetV3Block(nn.Module):
         y = self.act(self.depthwise(self.expand(x)))
         y = self.project(y if self.excite is None else y * self.excite(y))
         return x + y if self.add else y
+
+
+class RepVGGBlock(nn.Module):
+    """A 3x3 convolution, a 1x1 one and, where the shape allows it, the input, each normalised, then ReLU (2101.03697).
+
+    This is the form for training; the equal single convolution of the paper's figure 4 is not made.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: 3, as the paper has no other.
+        stride: step in pixels.
+
+    Raises:
+        RegardError: ``kernel_size`` is not 3.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int | None = None, kernel_size: int = 3, stride: int = 1
+    ) -> None:
+        super().__init__()
+        if kernel_size != 3:
+            raise RegardError(f"RepVGGBlock: kernel_size is {kernel_size}", expected="3")
+        self.out_channels = out_channels or in_channels
+        self.dense = Conv(in_channels, self.out_channels, 3, stride, activation=False)
+        self.pointwise = Conv(in_channels, self.out_channels, 1, stride, activation=False)
+        same = stride == 1 and in_channels == self.out_channels
+        self.identity = batch_norm(in_channels) if same else None
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        y = self.dense(x) + self.pointwise(x)
+        y = y if self.identity is None else y + self.identity(x)
+        return self.act(y)
 
 
 def _pointwise(in_channels: int, out_channels: int) -> tuple[nn.Module, ...]:

@@ -37,6 +37,7 @@ from regard.nn.light_blocks import (
     GSBottleneck,
     GSConv,
     MobileNetV3Block,
+    RepVGGBlock,
     ShuffleUnit,
     VoVGSCSP,
 )
@@ -98,6 +99,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "GSConv": GSConv,
         "Involution": Involution,
         "MobileNetV3Block": MobileNetV3Block,
+        "RepVGGBlock": RepVGGBlock,
         "ShuffleUnit": ShuffleUnit,
         "SpaceToDepth": SpaceToDepth,
         "SPDConv": SPDConv,
