@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 
@@ -18,6 +19,7 @@ def main() -> None:
     What the user can correct is printed without a traceback and exits 2; what the system did, such as a full disk, in
     one line and exits 1; Ctrl-C exits 130.
     """
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # processes that are started import nothing from the working folder
     keep_freed_memory()  # before anything large is loaded
     keep_matplotlib_in_cache()
     never_fail_to_encode()

@@ -125,8 +125,21 @@ def test_xml_is_read_in_every_encoding_it_may_declare(tmp_path: Path, encoding: 
         b"<?xml version='1.0' encoding='no-such'?><a/>",
         b"<?xml version='1.0' encoding='gbk'?><a>\xff\xff</a>",
         b"<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;'>]><a>&c;</a>",
+        "<!DOCTYPE a [<!ENTITY b 'bbbb'>]><a>&b;</a>".encode("utf-16"),
+        "<!DOCTYPE a [<!ENTITY b 'bbbb'>]><a>&b;</a>".encode("utf-16-be"),
         b"<a>\x00</a>",
     ],
 )
 def test_what_xml_cannot_be_is_an_error(tmp_path: Path, content: bytes) -> None:
     error_of(read_xml, written(tmp_path, content))
+
+
+@pytest.mark.parametrize("text", ["1: a\n01: b", "1: a\n0x1: b", "true: a\nyes: b", "a: 1\n'a': 2"])
+def test_keys_that_mean_the_same_are_repeated_keys(text: str) -> None:
+    with pytest.raises(RegardError, match="repeated"):
+        parse_yaml(text, None)
+
+
+def test_more_values_than_can_be_read_in_seconds_are_an_error() -> None:
+    with pytest.raises(RegardError, match="too many values"):
+        parse_yaml("- 1\n" * 450_000, None)

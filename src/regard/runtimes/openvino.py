@@ -18,6 +18,7 @@ from regard.runtimes.base import INPUT, Float32, Run, Session, SessionOptions, d
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
 from regard.runtimes.onnxruntime import OnnxRuntime
 from regard.runtimes.outputs import Port, Shape, check_ports
+from regard.system.files import is_file, is_there
 from regard.system.home import import_openvino
 from regard.system.loaders import read_text
 
@@ -70,6 +71,9 @@ class OpenVINO(OnnxRuntime):
         }
         if options.compiled and os.access(options.compiled.parent, os.W_OK):
             config["CACHE_DIR"] = os.fspath(options.compiled)
+        weights = path.with_suffix(".bin")
+        if is_there(weights) and not is_file(weights):
+            raise RegardError("is not a regular file", file=weights, expected="the weights of the model")
         try:
             # Reading the model for its ``rt_info`` would take half as long again as opening a compiled one.
             text = read_text(path)

@@ -21,7 +21,7 @@ from regard.errors import RegardError, nearest
 MOST_TEXT, MOST_YAML, MOST_JSON, MOST_XML = 64 * 2**20, 4 * 2**20, 2**30, 16 * 2**20
 """Largest files that are read, in bytes."""
 
-MOST_DEPTH, MOST_NODES = 100, 1_000_000
+MOST_DEPTH, MOST_NODES = 100, 200_000
 """How deep YAML may be nested and how many values it may have, each alias counted as all values that it refers to."""
 
 LineOf = Mapping[tuple[str, int], int]
@@ -135,7 +135,7 @@ def parse_yaml(text: str, file: Path | None) -> tuple[Any, LineOf]:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            _check_nodes(node, file)
+            _check_nodes(node, loader, file)
             value = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -194,6 +194,8 @@ def read_xml(file: Path) -> ET.Element:
         text: str | bytes = content
         if declared and not content.startswith(tuple(bom for bom, _ in _BOMS)):
             text = content.decode(_xml_encoding(declared[1].decode()))
+        else:
+            text = _in_two_bytes(content)
         if (b"<!ENTITY" in content) or (isinstance(text, str) and "<!ENTITY" in text):
             raise RegardError("the XML defines entities", file=file, expected="plain elements")
         return ET.fromstring(text)
@@ -204,6 +206,13 @@ def read_xml(file: Path) -> ET.Element:
         raise RegardError(f"not valid XML: not in {error.encoding}, as declared", file=file, line=line) from error
     except (LookupError, ValueError, RecursionError) as error:
         raise RegardError(f"not valid XML: {error}", file=file, line=1) from error
+
+
+def _in_two_bytes(content: bytes) -> str | bytes:
+    """XML in UTF-16, which expat recognises without a declaration, as text; all else as it is."""
+    starts = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
+    found = next((encoding for start, encoding in starts.items() if content.startswith(start)), None)
+    return content if found is None else content.decode(found)
 
 
 def _xml_encoding(name: str) -> str:
@@ -255,9 +264,11 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
 
 
 def _check_nesting(text: str, file: Path | None) -> None:
-    """Reject deep nesting before anything recursive sees the document; events are read one by one."""
+    """Reject deep nesting, and more values than can be read in seconds, from the events, which are read one by one."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if count > 2 * MOST_NODES:  # a collection has two events
+            raise RegardError("too many values", file=file, expected=f"at most {MOST_NODES:,}")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -270,7 +281,7 @@ def _too_deep(file: Path | None, line: int | None) -> RegardError:
     return RegardError("the YAML is nested too deeply", file=file, line=line, expected=f"at most {MOST_DEPTH} levels")
 
 
-def _check_nodes(root: yaml.Node | None, file: Path | None) -> None:
+def _check_nodes(root: yaml.Node | None, loader: _Loader, file: Path | None) -> None:
     """Reject repeated keys, of which YAML would silently use the last; and aliases that nest or multiply values."""
     measured: dict[int, tuple[int, int] | None] = {}
 
@@ -284,7 +295,7 @@ def _check_nodes(root: yaml.Node | None, file: Path | None) -> None:
             return known
         measured[id(node)] = None
         if isinstance(node, yaml.MappingNode):
-            _reject_repeated_keys(node, file)
+            _reject_repeated_keys(node, loader, file)
             children: Iterable[yaml.Node] = (part for pair in node.value for part in pair)
         else:
             children = node.value if isinstance(node, yaml.SequenceNode) else ()
@@ -304,14 +315,16 @@ def _check_nodes(root: yaml.Node | None, file: Path | None) -> None:
         measure(root)
 
 
-def _reject_repeated_keys(node: yaml.MappingNode, file: Path | None) -> None:
-    seen: set[str] = set()
+def _reject_repeated_keys(node: yaml.MappingNode, loader: _Loader, file: Path | None) -> None:
+    seen: set[Any] = set()  # what keys mean: 1, 01 and 0x1 are one key
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
+            is_merge = key.tag == "tag:yaml.org,2002:merge"
+            means = key.value if is_merge else loader.construct_object(key)
+            if means in seen:
                 line = key.start_mark.line + 1
                 raise RegardError(f"the key {key.value!r} is repeated", file=file, line=line, expected="each key once")
-            seen.add(key.value)
+            seen.add(means)
 
 
 def _lines(root: yaml.Node | None) -> LineOf:

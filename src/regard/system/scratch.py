@@ -29,8 +29,6 @@ FOREIGN_SECONDS = 24 * 3600
 """Age from which the files of another machine, whose processes cannot be seen, are those of a dead one."""
 
 _NAME = re.compile(re.escape(PREFIX) + r"([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{16}\.tmp")
-_FORMER = re.compile(r"\.(making|export)-\w+")
-"""Folders of version 0.1.0, whose names say nothing of their owner."""
 
 
 def scratch_path(folder: Path) -> Path:
@@ -93,7 +91,7 @@ def sweep(folder: Path, *, deep: bool = False) -> None:
 
 def is_scratch(name: str) -> bool:
     """Whether a name is that of a temporary file or folder of this package."""
-    return _NAME.fullmatch(name) is not None or _FORMER.fullmatch(name) is not None
+    return _NAME.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -115,7 +113,7 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
     """Whether an entry of a folder is that of a dead process of this user; a lock says so itself when it is taken."""
     name = _NAME.fullmatch(entry.name)
     is_lock = entry.name.startswith(PREFIX) and entry.name.endswith(LOCK_SUFFIX)
-    if not (name or is_lock or _FORMER.fullmatch(entry.name)):
+    if not (name or is_lock):
         return False
     facts = entry.stat(follow_symlinks=False)
     if hasattr(os, "geteuid") and facts.st_uid != os.geteuid():
