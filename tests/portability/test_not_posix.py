@@ -22,7 +22,12 @@ OS_OF_POSIX = re.compile(
     r"|wait|wait3|wait4|waitid|W[A-Z]+|O_(NONBLOCK|CLOEXEC|DIRECTORY|NOFOLLOW|DIRECT|SYNC)|memfd_create|splice)"
 )
 SIGNAL_OF_POSIX = re.compile(r"signal\.(SIG(?!INT$|TERM$|ABRT$|_DFL$|_IGN$)\w+|alarm|setitimer|sigwait\w*|pause)")
-USED_WHERE_FOUND = {"ablate/processes.py": {"os.fork"}, "system/resources.py": {"os.sched_getaffinity"}}
+USED_WHERE_FOUND = {
+    "ablate/processes.py": {"os.fork"},
+    "runtimes/programs.py": {"os.getuid"},
+    "system/resources.py": {"os.sched_getaffinity"},
+    "system/scratch.py": {"os.geteuid"},
+}
 """What a file takes from POSIX after it has asked whether it is there."""
 
 USE = """
