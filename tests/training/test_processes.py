@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import atexit
+import json
+import os
+import pickle
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 import regard
-from regard.config import AugmentSettings, LossSettings
+from regard.config import AugmentSettings, LossSettings, TrainSettings
 from regard.data.formats import load_data
 from regard.data.loader import TrainLoader
 from regard.graph.detector import Detector
 from regard.graph.user_modules import import_classes, import_modules
 from regard.nn.heads import LossContext, identity_reduce, total_loss
+from regard.system.files import claim_folder
 from regard.training.prepare import freeze_bn_stats
+from regard.training.processes import launch
 
 DATA = "synthetic:context?train=8&val=2&test=0"
 
@@ -124,6 +133,79 @@ def test_a_callback_that_cannot_be_sent_is_named_at_once(tmp_path: Path) -> None
         regard.train(gated_model(), DATA, folder=tmp_path, device="cpu", devices=2, imgsz=128, callbacks=[Local()])
 
 
+class Torn:
+    """Leaves a file if the interpreter is taken apart with this object in it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.open = str(file), os.open
+
+    def __del__(self) -> None:
+        self.open(self.file, os.O_CREAT)
+
+
+def add_one(
+    fabric: Fabric,
+    *,
+    layer: nn.Linear,
+    callbacks: tuple[()],  # noqa: ARG001 - every run has them
+    folder: Path,
+    then: str,
+) -> tuple[float, bytes]:
+    """Change a weight in every process; what the first returns is larger than a pipe holds."""
+    with torch.no_grad():
+        layer.bias += 1
+    fabric.barrier()
+    if fabric.is_global_zero:
+        atexit.register((folder / "atexit").touch)
+        threading.Thread(target=lambda: (time.sleep(0.2), (folder / "thread").touch())).start()
+        if then == "die":
+            atexit.register(os.abort)
+        sys.modules[__name__].torn = Torn(folder / "torn")  # type: ignore[attr-defined]
+    if then == "fail":
+        raise regard.RegardError("the work fails", hint="do it again")
+    return layer.bias.item(), bytes(100_003)
+
+
+def added_in_two_processes(folder: Path, then: str) -> tuple[float, bytes]:
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.bias, 3.0)
+    run = TrainSettings(devices=2, device="cpu")
+    result = launch(run, add_one, layer=layer, callbacks=(), folder=folder, then=then)
+    assert layer.bias.item() == 3
+    return result
+
+
+def test_a_large_result_arrives_each_process_has_its_own_tensors_and_ends_as_python_does(tmp_path: Path) -> None:
+    assert added_in_two_processes(tmp_path, "") == (4, bytes(100_003))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["atexit", "thread"]
+
+
+def test_a_process_that_dies_after_its_work_is_no_error(tmp_path: Path) -> None:
+    assert added_in_two_processes(tmp_path, "die") == (4, bytes(100_003))
+
+
+def test_an_error_of_the_user_in_another_process_is_the_same_here(tmp_path: Path) -> None:
+    with pytest.raises(regard.RegardError, match="the work fails\n  do it again"):
+        added_in_two_processes(tmp_path, "fail")
+
+
+@pytest.mark.slow
+def test_a_run_of_eighty_classes_in_two_processes(tmp_path: Path) -> None:
+    labels, images = tmp_path / "labels", tmp_path / "images"
+    labels.mkdir()
+    images.mkdir()
+    for i in range(4):
+        Image.new("RGB", (64, 64), (17 * i, 99, 140)).save(images / f"{i}.png")
+        boxes = [f"{20 * i + k} {0.1 + 0.04 * k} 0.5 0.13 0.17" for k in range(20)]
+        (labels / f"{i}.txt").write_text("\n".join(boxes))
+    data = tmp_path / "data.yaml"
+    data.write_text(json.dumps({"train": "images", "val": "images", "names": [f"class {i}" for i in range(80)]}))
+    settings = {"epochs": 1, "batch": 4, "imgsz": 64, "workers": 0, "plots": False, "devices": 2, "device": "cpu"}
+    run = regard.train(gated_model(), data, folder=tmp_path / "run", verbose=False, **settings)
+    assert len(run.metrics.per_class) == 80
+    assert len(pickle.dumps(run.metrics)) > 2**16
+
+
 UNDER_TORCHRUN = """
 import os, sys
 import regard
@@ -144,32 +226,36 @@ def noted(self, name, document):
 
 RunFolder.write_json = noted
 model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=3&test=0"
-settings = dict(epochs=1, batch=4, imgsz=64, workers=0, plots=False, devices=2, device="cpu", verbose=False)
-run = regard.train(model, data, folder=sys.argv[1], callbacks=[Note()], **settings)
+settings = dict(epochs=1, batch=4, imgsz=64, workers=0, plots=False, device="cpu", verbose=False)
+for case in (dict(devices=3), dict(devices=1), dict(folder=sys.argv[1])):
+    try:
+        regard.train(model, data, **settings, **case)
+    except regard.RegardError as error:
+        say(f"rank {rank} rejects {error.what}")
+run = regard.train(model, data, callbacks=[Note()], **settings)
+say(f"rank {rank} is in {run.folder.as_posix()}")
 values = [p.double().sum().item() for p in run.model.parameters()]
-say(f"rank {rank} has {run.metrics.images} {run.metrics.ap!r} {sum(values)!r}")
+say(f"rank {rank} found {run.metrics.images} {run.metrics.ap!r} {sum(values)!r}")
 """
 
 
-def test_under_torchrun_the_first_process_alone_finishes_and_all_have_the_result(tmp_path: Path) -> None:
+def test_under_torchrun_the_first_process_claims_and_finishes_and_all_have_the_result(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(UNDER_TORCHRUN)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        str(script),
-        str(tmp_path / "run"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    with claim_folder(tmp_path / "taken") as taken:
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script), str(taken)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     lines = sorted(line for line in done.stdout.splitlines() if line.startswith("rank"))
-    assert [line for line in lines if "has" not in line] == [
-        "rank 0 ends on cpu", "rank 0 writes metrics.json", "rank 0 writes run.json",
+    rejected = "rejects the run has devices=%s, but the launcher has started 2 processes"
+    assert [line for line in lines if "found" not in line] == [
+        "rank 0 ends on cpu", "rank 0 is in runs/train", "rank 0 rejects another command works in this folder",
+        f"rank 0 {rejected % 1}", f"rank 0 {rejected % 3}", "rank 0 writes metrics.json", "rank 0 writes run.json",
+        "rank 1 is in runs/train", "rank 1 rejects another command works in this folder",
+        f"rank 1 {rejected % 1}", f"rank 1 {rejected % 3}",
     ]  # fmt: skip
-    results = [line.split(" has ")[1] for line in lines if " has " in line]
+    assert [path.name for path in (tmp_path / "runs").iterdir() if path.name != "image-cache"] == ["train"]
+    results = [line.split(" found ")[1] for line in lines if " found " in line]
     assert len(results) == 2
     assert results[0] == results[1]
     assert results[0].startswith("3 ")

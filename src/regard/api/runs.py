@@ -37,10 +37,11 @@ from regard.runtimes import open_predictor
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
 from regard.system.device import choose_device
-from regard.system.files import check_folder, claim_folder
+from regard.system.files import check_folder
 from regard.training.callbacks import Callback, checked_callbacks
-from regard.training.folder import read_config
+from regard.training.folder import read_config, run_settings
 from regard.training.prepare import load_training_data
+from regard.training.processes import claim_for_all, for_launcher
 from regard.training.run import Run, resume_training, run_training
 from regard.types import Detections, Predictor
 from regard.visualize.attend import Kind, View
@@ -80,13 +81,13 @@ def train(
     Raises:
         RegardError: an unknown or bad setting, or data or hardware that do not allow it.
     """
-    asked, callbacks = checked(TrainSettings, settings), checked_callbacks(callbacks)
+    asked, callbacks = for_launcher(checked(TrainSettings, settings)), checked_callbacks(callbacks)
     check_folder(Path(folder or "runs"))
     if not isinstance(model, Detector):
         torch.manual_seed(asked.seed)  # a model without weights starts from random ones
         model = as_detector(model)
     loaded = load_training_data(data, asked)
-    with claim_folder(folder, Path("runs", "train")) as place:
+    with claim_for_all(asked, folder, Path("runs", "train")) as place:
         return run_training(model, loaded, asked, place, callbacks=callbacks, verbose=verbose)
 
 
@@ -118,8 +119,8 @@ def resume(
         4
     """
     watching = checked_callbacks(callbacks)
-    read_config(Path(folder))  # before anything is made there
-    with claim_folder(folder) as place:
+    settings, _ = run_settings(read_config(Path(folder)), Path(folder, "run.json"))  # before anything is made there
+    with claim_for_all(settings, folder) as place:
         return resume_training(place, data=data, modules=modules, callbacks=watching, verbose=verbose)
 
 

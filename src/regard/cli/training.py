@@ -13,6 +13,7 @@ from regard.cli.options import AllowMiswired, Module, Weights, callbacks_of, loa
 from regard.config import TrainSettings, checked
 from regard.errors import RegardError, RegardWarning
 from regard.system.files import check_folder
+from regard.system.launcher import is_first_process
 from regard.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def train(
             check_folder(output)
         detector = _start(model, module, weights, allow_miswired, checked(TrainSettings, settings))
         run = api.train(detector, data, folder=output, **settings, **watch)
+    if not is_first_process():
+        return
     console = plain_console()
     console.print(run.metrics)
     for name, gamma in run.gates.items():
@@ -88,7 +91,8 @@ def _start(
 
     torch.manual_seed(settings.seed)  # a model without weights starts from random ones
     detector = load_model(model, modules=modules, weights=weights, allow_miswired=allow_miswired)
-    print(printable(detector.summary(settings.imgsz)))
+    if is_first_process():
+        print(printable(detector.summary(settings.imgsz)))
     return detector
 
 

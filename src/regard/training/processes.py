@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import pickle
+import sys
+import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from torch.multiprocessing.spawn import ProcessException
 
 from regard.config import TrainSettings
 from regard.errors import RegardError
 from regard.graph.user_modules import import_file, user_files
 from regard.system.device import choose_device
+from regard.system.files import atomic_write, claim_folder, is_file
+from regard.system.launcher import launched_processes
+from regard.system.scratch import scratch_folder
 from regard.training.precision import FABRIC, resolve
 
 R = TypeVar("R")
+
+RESULT, ERROR = "result", "error"
+"""Files by which spawned processes answer."""
+
+
+def for_launcher(run: TrainSettings) -> TrainSettings:
+    """Let a run use all processes that a launcher has started.
+
+    Raises:
+        RegardError: another number of processes was asked for.
+    """
+    started = launched_processes()
+    if not started or run.devices == started:
+        return run
+    if "devices" in run.model_fields_set:
+        what = f"the run has devices={run.devices}, but the launcher has started {started} processes"
+        raise RegardError(what, expected=f"devices={started}", hint="or start it without a launcher")
+    return run.model_copy(update={"devices": started})
+
+
+@contextmanager
+def claim_for_all(run: TrainSettings, given: str | Path | None, default: Path = Path("runs")) -> Iterator[Path]:
+    """Claim a folder, as `claim_folder` does; of several launched processes the first claims it for all.
+
+    Raises:
+        RegardError: in every process, if the folder cannot be claimed.
+    """
+    if launched_processes() < 2:
+        with claim_folder(given, default) as path:
+            yield path
+        return
+    fabric = _joined(for_launcher(run))
+    with ExitStack() as held:
+        answer: Path | RegardError | None = None
+        if fabric.is_global_zero:
+            try:
+                answer = held.enter_context(claim_folder(given, default))
+            except RegardError as error:
+                answer = error
+        answer = fabric.broadcast(answer)
+        if isinstance(answer, RegardError):
+            raise answer
+        assert answer is not None
+        yield answer
 
 
 def launch(run: TrainSettings, work: Callable[..., R], **arguments: Any) -> R:
@@ -29,37 +82,90 @@ def launch(run: TrainSettings, work: Callable[..., R], **arguments: Any) -> R:
 
     Args:
         run: device, number of processes and precision.
-        work: a function of a module. Its result may be no dataclass, as Fabric looks into those.
+        work: a function of a module.
         arguments: are sent to the processes; among them ``callbacks``.
 
     Raises:
         RegardError: a callback of the user cannot be sent to another process.
     """
-    fabric = _fabric(run)
-    # A partial, as Fabric looks into plain arguments for modules and stumbles over frozen dataclasses.
-    task = partial(_work, surroundings=_Surroundings(), work=work, arguments=arguments)
-    if run.devices > 1 and not _launched_from_outside():
-        for callback in arguments["callbacks"]:
-            _check_can_be_sent(callback)
-        result: R = fabric.launch(task)
+    if run.devices == 1 or launched_processes():
+        return work(_joined(run), **arguments)
+    for callback in arguments["callbacks"]:
+        _check_can_be_sent(callback)
+    with scratch_folder(Path(tempfile.gettempdir())) as private:
+        # In bytes, as tensors would be sent as memory that the processes share, and train the same weights.
+        sent = pickle.dumps((work, arguments))
+        try:
+            _fabric(run).launch(partial(_work, surroundings=_Surroundings(), sent=sent, folder=private))
+        except ProcessException:
+            if is_file(private / ERROR):
+                raise _received(private / ERROR) from None
+            if not is_file(private / RESULT):  # otherwise the process died after its work
+                raise
+        result: R = _received(private / RESULT)
         return result
+
+
+def _received(file: Path) -> Any:
+    return pickle.loads(file.read_bytes())  # noqa: S301 - no other user can enter its folder
+
+
+def _deliver(value: object, file: Path) -> None:
+    with atomic_write(file) as place:
+        pickle.dump(value, place)
+
+
+def _joined(run: TrainSettings) -> Fabric:
+    """Make the Fabric of this process, in a group with the others that a launcher has started."""
+    fabric = _fabric(run)
+    is_first_run = not torch.distributed.is_initialized()
     with _quiet_fabric():
         fabric.launch()
-    return work(fabric, **arguments)
+    if is_first_run and torch.distributed.is_initialized():
+        atexit.register(_end_group)
+    return fabric
+
+
+def _end_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _work(
     fabric: Fabric,
     *,
     surroundings: _Surroundings,  # noqa: ARG001 - unpickled before what follows
-    work: Callable[..., R],
-    arguments: dict[str, Any],
-) -> R:
-    result = work(fabric, **arguments)
+    sent: bytes,
+    folder: Path,
+) -> None:
+    """Do the work in a spawned process and write its result, if this is the first process, or its error to ``folder``.
+
+    Fabric's own way to return it is a pipe that is read only after the process has ended: one of more than 64 KiB would
+    never be read.
+    """
+    work, arguments = pickle.loads(sent)  # noqa: S301 - from the process that started this one
+    try:
+        result = work(fabric, **arguments)
+    except RegardError as error:
+        _deliver(error, folder / ERROR)
+        raise
+    if fabric.is_global_zero:
+        _deliver(result, folder / RESULT)
     fabric.barrier()
-    # A process that ends while threads of the process group still run may abort instead of exiting.
-    torch.distributed.destroy_process_group()
-    return result
+    _end_group()
+    Finalize(None, _leave, exitpriority=-1000)  # after all others
+
+
+def _leave() -> None:
+    """End a process after all that Python does at its end, except that it does not take the interpreter apart.
+
+    Threads of libraries that still run would do so without an interpreter, by which the process may abort.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the interpreter does
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class _Surroundings:
@@ -103,7 +209,7 @@ def _fabric(settings: TrainSettings) -> Fabric:
     device = choose_device(settings.device)
     precision = FABRIC[resolve(settings.precision, device.type)]
     devices: Any = settings.devices if device.index is None or settings.devices > 1 else [device.index]
-    strategy = "auto" if settings.devices == 1 else "ddp" if _launched_from_outside() else "ddp_spawn"
+    strategy = "auto" if settings.devices == 1 else "ddp" if launched_processes() else "ddp_spawn"
     with _quiet_fabric():
         return Fabric(accelerator=device.type, devices=devices, strategy=strategy, precision=precision)
 
@@ -118,8 +224,3 @@ def _quiet_fabric() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="GPU available but not used")
         yield
     logger.setLevel(level)
-
-
-def _launched_from_outside() -> bool:
-    """Whether torchrun, or another launcher, has started one process for each device already."""
-    return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ

@@ -31,7 +31,7 @@ from regard.training.callbacks import Callback, RunEnd, RunFailed
 from regard.training.folder import RunFolder, read_config, run_settings
 from regard.training.loop import Trainer, named_gates
 from regard.training.prepare import load_training_data, validation_split
-from regard.training.processes import launch
+from regard.training.processes import for_launcher, launch
 from regard.weights.detector import load_detector
 from regard.weights.paths import weights_of_run
 from regard.weights.store import load_weights
@@ -55,7 +55,7 @@ class Run:
 
 
 class _Outcome:
-    """Results that the first process determines at the end, for the others. No dataclass: Fabric would look into it."""
+    """Results that the first process determines at the end, for the others."""
 
     def __init__(self, weights: Path, metrics: Metrics, gates: dict[str, float]) -> None:
         self.weights, self.metrics, self.gates = weights, metrics, gates
@@ -89,6 +89,7 @@ def run_training(
         raise RegardError(
             "there is a run in this folder", file=folder, hint="continue it with --resume, or name another"
         )
+    settings = for_launcher(settings)
     check_attention_fits(
         detector, settings.imgsz, math.ceil(settings.batch / settings.devices), choose_device(settings.device)
     )
