@@ -10,6 +10,11 @@ def launched_processes() -> int:
     return int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ else 0
 
 
+def processes_of_machine() -> int:
+    """Number of processes that a launcher has started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", launched_processes()))
+
+
 def is_first_process() -> bool:
     """Whether this process prints and writes for all that a launcher has started; True without a launcher."""
     return not launched_processes() or int(os.environ.get("RANK", os.environ["LOCAL_RANK"])) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import os
 import pickle
@@ -26,7 +27,7 @@ from regard.errors import RegardError
 from regard.graph.user_modules import import_file, user_files
 from regard.system.device import choose_device
 from regard.system.files import atomic_write, claim_folder, is_file
-from regard.system.launcher import launched_processes
+from regard.system.launcher import launched_processes, processes_of_machine
 from regard.system.scratch import scratch_folder
 from regard.training.precision import FABRIC, resolve
 
@@ -127,8 +128,10 @@ def _joined(run: TrainSettings) -> Fabric:
 
 
 def _end_group() -> None:
+    """End the process group and its threads, which may abort a process that ends while they run."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    gc.collect()  # what refers to the group, such as DDP, is in cycles, and keeps its threads alive
 
 
 def _work(
@@ -208,10 +211,17 @@ def _check_can_be_sent(callback: object) -> None:
 def _fabric(settings: TrainSettings) -> Fabric:
     device = choose_device(settings.device)
     precision = FABRIC[resolve(settings.precision, device.type)]
-    devices: Any = settings.devices if device.index is None or settings.devices > 1 else [device.index]
+    here = processes_of_machine() if launched_processes() else settings.devices
+    devices: Any = here if device.index is None or settings.devices > 1 else [device.index]
     strategy = "auto" if settings.devices == 1 else "ddp" if launched_processes() else "ddp_spawn"
     with _quiet_fabric():
-        return Fabric(accelerator=device.type, devices=devices, strategy=strategy, precision=precision)
+        return Fabric(
+            accelerator=device.type,
+            devices=devices,
+            num_nodes=settings.devices // here,
+            strategy=strategy,
+            precision=precision,
+        )
 
 
 @contextmanager
