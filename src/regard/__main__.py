@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from regard.errors import RegardError
 from regard.system.allocator import keep_freed_memory
@@ -19,7 +20,6 @@ def main() -> None:
     What the user can correct is printed without a traceback and exits 2; what the system did, such as a full disk, in
     one line and exits 1; Ctrl-C exits 130.
     """
-    os.environ.setdefault("PYTHONSAFEPATH", "1")  # processes that are started import nothing from the working folder
     keep_freed_memory()  # before anything large is loaded
     keep_matplotlib_in_cache()
     never_fail_to_encode()
@@ -29,7 +29,8 @@ def main() -> None:
         from regard.cli.messages import show_messages
 
         show_messages()
-        app()
+        with _nothing_from_working_folder():
+            app()
     except SystemExit as stop:
         code = stop.code
         if code == INTERRUPTED:
@@ -48,6 +49,19 @@ def main() -> None:
         _print_error(f"error: standard output: {unwritten}")
         code = FAILED
     sys.exit(code)
+
+
+@contextmanager
+def _nothing_from_working_folder() -> Iterator[None]:
+    """Let the processes that are started meanwhile import nothing from the working folder."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _print_error(text: str) -> None:

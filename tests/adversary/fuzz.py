@@ -20,6 +20,8 @@ from pathlib import Path
 from arena import Arena, Outcome
 from kinds import KINDS, MARKER
 
+from regard.prediction.outputs import LEDGER
+
 
 @dataclass(frozen=True)
 class Case:
@@ -50,7 +52,7 @@ def run_case(arena: Arena, kind: str, seed: int, corpus: Path, folder: Path) -> 
     fault = outcome.fault
     if (folder / MARKER).exists():
         fault = "executed code"
-    left = [path for path in folder.rglob(".*") if path.name not in (".output", ".lock")]
+    left = [path for path in folder.rglob(".*") if path.name not in (".output", ".lock", LEDGER)]
     return Case(kind, seed, outcome, fault or (f"left {left[0].relative_to(folder)}" if left else None))
 
 

@@ -23,7 +23,9 @@ class Overwrites(torch.nn.Module):
     """Overwrites the file ``victim.txt`` of the working folder whenever it is loaded."""
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return images.flatten(1).unsqueeze(2)[:, :1, :1].expand(-1, 1, 4), images.flatten(1).unsqueeze(2)[:, :1, :1]
+        return images.flatten(1).unsqueeze(2)[:, :1, :1].expand(-1, 1, 4), images.flatten(1).unsqueeze(2)[
+            :, :1, :1
+        ].expand(-1, 1, 2)
 
     @torch.jit.export
     def __getstate__(self) -> bool:

@@ -88,7 +88,8 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
             size = a.shape[:-1].numel() * b.shape[-1]
             work = size * a.shape[-1]
         elif name.startswith("aten::upsample"):
-            size = args[0].shape[:2].numel() * math.prod(args[1])
+            spatial = args[1] or [n * factor for n, factor in zip(args[0].shape[2:], args[-1], strict=True)]
+            size = args[0].shape[:2].numel() * math.ceil(math.prod(spatial))
         elif name == "aten::cat":
             size = sum(part.numel() for part in args[0])
         elif torch.Tag.pointwise in func.tags:

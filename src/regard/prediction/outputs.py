@@ -71,7 +71,7 @@ class Outputs:
         self.written.append(path)
 
     @contextmanager
-    def replacing(self, path: Path) -> Iterator[IO[bytes]]:
+    def replace_own(self, path: Path) -> Iterator[IO[bytes]]:
         """Open a temporary file that becomes ``path`` when the block ends without an error; see `check`."""
         self.check(path)
         with atomic_write(path) as file:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.config import PredictSettings
 from regard.data.formats.yolo import listed_images
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes
 from regard.data.paths import files_below
@@ -59,7 +60,7 @@ class Reading:
         skip: is called with the reason for each file that is skipped.
     """
 
-    vid_stride: int = 1
+    vid_stride: int = PredictSettings().vid_stride
     recursive: bool = False
     skip: Callable[[RegardError], None] = warn_of_skipped
 

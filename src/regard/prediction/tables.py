@@ -79,7 +79,7 @@ class Tables:
     def _finish(self) -> None:
         if self._lines:
             part = Path(self._lines.name)
-            with part.open("rb") as lines, self._outputs.replacing(self._json) as whole:
+            with part.open("rb") as lines, self._outputs.replace_own(self._json) as whole:
                 for number, line in enumerate(lines):
                     whole.write((b",\n" if number else b"[\n") + line.rstrip(b"\n"))
                 whole.write(b"\n]\n" if part.stat().st_size else b"[]\n")
