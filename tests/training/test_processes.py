@@ -274,3 +274,17 @@ def test_two_processes_learn_what_one_learns_with_statistics_of_their_own(tmp_pa
         found.append(run.metrics.ap50)
     assert min(found) > 0.5
     assert abs(found[0] - found[1]) <= 0.05
+
+
+def test_a_script_without_a_guard_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import regard\n"
+        "data = 'synthetic:context?train=4&val=2&test=0'\n"
+        "regard.train('yolov5n', data, devices=2, epochs=1, imgsz=64, batch=2, workers=0, device='cpu', plots=False)\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert 'if __name__ == "__main__"' in done.stderr

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from multiprocessing.process import current_process
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +34,7 @@ from regard.training.precision import FABRIC, resolve
 
 R = TypeVar("R")
 
-RESULT, ERROR = "result", "error"
+SENT, RESULT, ERROR = "sent", "result", "error"
 """Files by which spawned processes answer."""
 
 
@@ -59,6 +60,11 @@ def claim_for_all(run: TrainSettings, given: str | Path | None, default: Path = 
     Raises:
         RegardError: in every process, if the folder cannot be claimed.
     """
+    if getattr(current_process(), "_inheriting", False):  # while a spawned process imports the script
+        raise RegardError(
+            "the script starts a training again in each process of the training",
+            hint='put the call under `if __name__ == "__main__":`',
+        )
     if launched_processes() < 2:
         with claim_folder(given, default) as path:
             yield path
@@ -94,10 +100,11 @@ def launch(run: TrainSettings, work: Callable[..., R], **arguments: Any) -> R:
     for callback in arguments["callbacks"]:
         _check_can_be_sent(callback)
     with scratch_folder(Path(tempfile.gettempdir())) as private:
-        # In bytes, as tensors would be sent as memory that the processes share, and train the same weights.
-        sent = pickle.dumps((work, arguments))
+        # By a file: tensors would be sent as memory that the processes share, so that they train the same weights, and
+        # the pipe to a process that ends before it has read its arguments is never emptied.
+        (private / SENT).write_bytes(pickle.dumps((work, arguments)))
         try:
-            _fabric(run).launch(partial(_work, surroundings=_Surroundings(), sent=sent, folder=private))
+            _fabric(run).launch(partial(_work, surroundings=_Surroundings(), folder=private))
         except ProcessException:
             if is_file(private / ERROR):
                 raise _received(private / ERROR) from None
@@ -138,7 +145,6 @@ def _work(
     fabric: Fabric,
     *,
     surroundings: _Surroundings,  # noqa: ARG001 - unpickled before what follows
-    sent: bytes,
     folder: Path,
 ) -> None:
     """Do the work in a spawned process and write its result, if this is the first process, or its error to ``folder``.
@@ -146,7 +152,7 @@ def _work(
     Fabric's own way to return it is a pipe that is read only after the process has ended: one of more than 64 KiB would
     never be read.
     """
-    work, arguments = pickle.loads(sent)  # noqa: S301 - from the process that started this one
+    work, arguments = _received(folder / SENT)
     try:
         result = work(fabric, **arguments)
     except RegardError as error:
