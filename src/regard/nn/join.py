@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from regard.nn.gradients import with_gradient
 
 SHORT = 64
 """Channels below which a slice of a channels-last gradient is slow to work on."""
@@ -22,27 +23,12 @@ def join(maps: Sequence[Tensor]) -> Tensor:
     learns = torch.is_grad_enabled() and maps[0].device.type == "cpu"
     if not learns or torch.compiler.is_compiling():
         return torch.cat(list(maps), 1)
-    return torch.cat([_with_dense_gradient(x) if x.requires_grad and x.shape[1] < SHORT else x for x in maps], 1)
+    return torch.cat([with_gradient(x, _dense) if x.requires_grad and x.shape[1] < SHORT else x for x in maps], 1)
 
 
-def _with_dense_gradient(x: Tensor) -> Tensor:
-    same = _DenseGradient.apply(x)
-    assert isinstance(same, Tensor)
-    return same
-
-
-class _DenseGradient(torch.autograd.Function):
-    """The identity, whose gradient is copied to contiguous memory."""
-
-    @staticmethod
-    def forward(_ctx: Any, x: Tensor) -> Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
-        (gradient,) = gradients
-        # A slice of a channels-last map is seen as channels-last by its strides, and copied in that order.
-        return gradient.clone(memory_format=torch.preserve_format) if _is_slice(gradient) else gradient
+def _dense(gradient: Tensor) -> Tensor:
+    # A slice of a channels-last map is seen as channels-last by its strides, and copied in that order.
+    return gradient.clone(memory_format=torch.preserve_format) if _is_slice(gradient) else gradient
 
 
 def _is_slice(gradient: Tensor) -> bool:

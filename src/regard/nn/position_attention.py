@@ -20,8 +20,8 @@ from regard.nn.attention.core import (
     check_query,
     fused_attention,
 )
-from regard.nn.contiguous import contiguous_gradient
 from regard.nn.conv import Conv
+from regard.nn.gradients import contiguous_gradient
 from regard.nn.join import join
 from regard.types import AttentionMap
 
