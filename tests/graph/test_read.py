@@ -12,7 +12,7 @@ from hand_edits import FILE, STOCK_N
 from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.edit import insert, remove, replace_layer
-from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, zoo
+from regard.graph.read import parse_spec, read_spec, spec_from_document, zoo
 
 OVERLAY = """\
 base: yolov5n
@@ -212,7 +212,7 @@ def test_a_graph_from_a_checkpoint_is_plain_data() -> None:
         "nc": 80, "ch": 3, "yaml_file": "yolov5n.yaml", "depth_multiple": 0.33, "width_multiple": 0.25, "anchors": 3,
         "backbone": [(-1, 1, "Conv", [64, 6, 2, 2])], "head": [([-1], 1, "Detect", ["nc", "anchors"])],
     }  # fmt: skip
-    spec = spec_from_yolov5(document)
+    spec = spec_from_document(document)
     assert spec.layers[1].args == ("nc", "anchors")
     assert spec.file is None
 

@@ -4,7 +4,7 @@ import pytest
 
 from regard.errors import RegardError
 from regard.graph.build import build
-from regard.graph.read import parse_spec, spec_from_yolov5
+from regard.graph.read import parse_spec, spec_from_document
 
 OLD = """nc: 3
 depth_multiple: 0.33
@@ -84,6 +84,6 @@ def test_four_channels_in_a_checkpoint_are_rejected_too() -> None:
     import yaml
 
     document = yaml.safe_load(NEW.replace("[None,", "['None',"))
-    assert spec_from_yolov5({**document, "ch": 3}).nc == 3
+    assert spec_from_document({**document, "ch": 3}).nc == 3
     with pytest.raises(RegardError, match="ch is 4"):
-        spec_from_yolov5({**document, "ch": 4})
+        spec_from_document({**document, "ch": 4})

@@ -15,7 +15,7 @@ import regard
 from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
 from regard.graph.detector import Detector
-from regard.graph.read import spec_from_yolov5
+from regard.graph.read import spec_from_document
 from regard.nn.conv import Conv
 from regard.weights.detector import load_detector, save_detector
 
@@ -32,7 +32,7 @@ def graph_of(row: list[object], **more: object) -> dict[str, Any]:
 
 def fork(define: Define, row: list[object], own: list[object] | None = None, **more: object) -> tuple[Any, Detector]:
     """A model as a fork pickles it, and the detector with the same tensors, whose row is perhaps called otherwise."""
-    detector = build(spec_from_yolov5(graph_of(own or row)))
+    detector = build(spec_from_document(graph_of(own or row)))
     for tensor in detector.state_dict().values():
         if tensor.is_floating_point() and tensor.ndim < 3:
             tensor.uniform_(0.5, 1.5)

@@ -163,8 +163,8 @@ def _with_comments(spec: ModelSpec, text: str) -> ModelSpec:
     return replace(spec, layers=tuple(layers))
 
 
-def spec_from_yolov5(document: Mapping[str, Any]) -> ModelSpec:
-    """Read the graph that a YOLOv5 checkpoint contains as plain data.
+def spec_from_document(document: Mapping[str, Any]) -> ModelSpec:
+    """Read the graph that a checkpoint contains as plain data.
 
     Raises:
         RegardError: it is not the graph of a detection model.

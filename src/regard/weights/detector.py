@@ -15,21 +15,18 @@ from regard.graph.aliases import unknown_names
 from regard.graph.bind import scale_channels
 from regard.graph.build import build
 from regard.graph.detector import Detector
-from regard.graph.read import parse_spec, read_spec, spec_from_yolov5, stock_graphs, zoo
+from regard.graph.read import parse_spec, read_spec, spec_from_document, stock_graphs, zoo
 from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import reference_to
 from regard.nn.heads.yolov5 import number_of_classes
 from regard.system.files import is_file, is_folder
+from regard.weights.checkpoint import Checkpoint, read_checkpoint
 from regard.weights.fork_layers import as_in_tensors, with_own_keys
 from regard.weights.implied import as_in_weights
 from regard.weights.module_settings import settle, with_activation
-from regard.weights.paths import CHECKPOINTS as CHECKPOINTS
-from regard.weights.paths import RUN_WEIGHTS as RUN_WEIGHTS
-from regard.weights.paths import WEIGHTS as WEIGHTS
-from regard.weights.paths import missing_file, weights_of_run
+from regard.weights.paths import CHECKPOINTS, WEIGHTS, missing_file, weights_of_run
 from regard.weights.store import WeightsHeader, load_weights, save_weights
 from regard.weights.transfer import TransferReport, transfer
-from regard.weights.yolov5 import Checkpoint, read_yolov5
 
 Modules = Mapping[str, type[nn.Module]]
 Model: TypeAlias = Detector | str | Path
@@ -62,7 +59,7 @@ def load_detector(
     if suffix == WEIGHTS:
         return _from_store(path, modules, allow_miswired)
     if suffix in CHECKPOINTS:
-        return _from_yolov5(path, modules, allow_miswired, like)
+        return _from_checkpoint(path, modules, allow_miswired, like)
     return build(read_spec(source), modules=modules, allow_miswired=allow_miswired)
 
 
@@ -151,12 +148,14 @@ def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> De
     return detector
 
 
-def _from_yolov5(path: Path, modules: Modules | None, allow_miswired: bool, like: ModelSpec | None = None) -> Detector:
+def _from_checkpoint(
+    path: Path, modules: Modules | None, allow_miswired: bool, like: ModelSpec | None = None
+) -> Detector:
     if not is_file(path):
         raise missing_file(path)
-    checkpoint = read_yolov5(path)
+    checkpoint = read_checkpoint(path)
     try:
-        spec = spec_from_yolov5(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path, like)
+        spec = spec_from_document(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path, like)
         spec = as_in_weights(spec, checkpoint.state)
         _require_classes(spec, checkpoint, modules)
         spec = replace(with_activation(spec, checkpoint.settings), file=path)

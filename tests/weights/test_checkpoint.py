@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError
-from regard.weights.yolov5 import read_yolov5
+from regard.weights.checkpoint import read_checkpoint
 
 Define = Callable[[str], type[nn.Module]]
 GRAPH = {"nc": 2, "anchors": [[10, 13]], "backbone": [[-1, 1, "Conv", [64]]], "head": [[[0], 1, "Detect", ["nc"]]]}
@@ -40,7 +40,7 @@ def model_of(define: Define, dotted: str = "models.yolo.DetectionModel", se: str
 
 
 def test_the_published_checkpoint_has_every_key_and_shape(shared: Path) -> None:
-    checkpoint = read_yolov5(shared / "weights" / "yolov5n.pt")
+    checkpoint = read_checkpoint(shared / "weights" / "yolov5n.pt")
     expected = json.loads((shared / "reference" / "yolov5n_state_dict_shapes.json").read_text())
     assert len(expected) == 349
     assert {key: list(tensor.shape) for key, tensor in checkpoint.state.items()} == expected
@@ -66,7 +66,7 @@ def test_the_published_checkpoint_has_every_key_and_shape(shared: Path) -> None:
 def test_the_published_numbers_are_those_of_the_file(shared: Path) -> None:
     """Find each tensor's storage by scanning the pickle for what follows its name, and decode the member by hand."""
     path = shared / "weights" / "yolov5n.pt"
-    state = read_yolov5(path).state
+    state = read_checkpoint(path).state
     with zipfile.ZipFile(path) as archive:
         first = struct.unpack("<1728e", archive.read("archive/data/0"))
         assert state["model.0.conv.weight"].flatten().tolist() == list(first)
@@ -102,7 +102,7 @@ def test_a_hand_edited_model(define: Define, tmp_path: Path) -> None:
     torch.save(
         {"epoch": 11, "model": model, "ema": None, "optimizer": {"state": {0: torch.ones(3)}}}, tmp_path / "e.pt"
     )
-    checkpoint = read_yolov5(tmp_path / "e.pt")
+    checkpoint = read_checkpoint(tmp_path / "e.pt")
     expected: dict[str, Tensor] = model.state_dict()
     assert list(checkpoint.state) == list(expected)
     assert all(torch.equal(checkpoint.state[key], value.float()) for key, value in expected.items())
@@ -122,14 +122,14 @@ def test_a_hand_edited_model(define: Define, tmp_path: Path) -> None:
 def test_the_average_is_preferred(define: Define, tmp_path: Path) -> None:
     model, ema = model_of(define), model_of(define)
     torch.save({"model": model, "ema": ema}, tmp_path / "both.pt")
-    state = read_yolov5(tmp_path / "both.pt").state
+    state = read_checkpoint(tmp_path / "both.pt").state
     assert torch.equal(state["model.1.l1.weight"], ema.model[1].l1.weight.float())
 
 
 @pytest.mark.parametrize("dotted", ["models.yolo.Model", "yolov5.models.yolo.DetectionModel", "__main__.MyModel"])
 def test_other_names_of_the_detector(dotted: str, define: Define, tmp_path: Path) -> None:
     torch.save(model_of(define, dotted, se="__main__.SE"), tmp_path / "m.pt")
-    checkpoint = read_yolov5(tmp_path / "m.pt")
+    checkpoint = read_checkpoint(tmp_path / "m.pt")
     assert checkpoint.module_classes[1] == "__main__.SE"
     assert checkpoint.epoch is None
 
@@ -140,7 +140,7 @@ def test_names_as_a_dict_and_strange_values_in_the_graph(define: Define, tmp_pat
     model.yaml = {**GRAPH, "anchors": torch.tensor([[1.5, 2.0]]), "path": tmp_path, "names": {0: "ball"}}
     del model.model[3].stride
     torch.save(model, tmp_path / "m.pt")
-    checkpoint = read_yolov5(tmp_path / "m.pt")
+    checkpoint = read_checkpoint(tmp_path / "m.pt")
     assert checkpoint.names == {0: "ball", 1: "7"}
     assert checkpoint.anchors is None
     assert checkpoint.yaml is not None
@@ -153,7 +153,7 @@ def test_names_as_a_dict_and_strange_values_in_the_graph(define: Define, tmp_pat
 def test_a_plain_state_dict(wrapped: bool, define: Define, tmp_path: Path) -> None:
     state = model_of(define).state_dict()
     torch.save({"model": state, "epoch": 3} if wrapped else state, tmp_path / "s.pt")
-    checkpoint = read_yolov5(tmp_path / "s.pt")
+    checkpoint = read_checkpoint(tmp_path / "s.pt")
     assert list(checkpoint.state) == list(state)
     assert checkpoint.state["model.0.conv.weight"].dtype == torch.float32
     assert checkpoint.yaml is None
@@ -207,7 +207,7 @@ def test_heads_of_other_kinds(head: str, said: str, define: Define, tmp_path: Pa
         ({}, "without a model"),
         ([1, 2], "without a model"),
         (torch.ones(2), "without a model"),
-        (nn.Linear(2, 3), "without a YOLOv5 graph"),
+        (nn.Linear(2, 3), "without a graph and its layers"),
         ({"model.0.a": torch.ones(1).expand(4000, 4000)}, "repeat a few numbers"),
     ],
 )
@@ -232,7 +232,7 @@ def rejected(content: object, said: str, folder: Path) -> None:
     path = folder / "other.pt"
     torch.save(content, path)
     with pytest.raises(RegardError) as caught:
-        read_yolov5(path)
+        read_checkpoint(path)
     assert said in str(caught.value)
     assert "expected: a detection checkpoint of YOLOv5 v6" in str(caught.value)
     assert str(path) in str(caught.value)
@@ -240,7 +240,7 @@ def rejected(content: object, said: str, folder: Path) -> None:
 
 def test_a_missing_file_says_where_it_comes_from(tmp_path: Path) -> None:
     with pytest.raises(RegardError, match=r"release v7\.0 as `yolov5s.pt`; regard downloads nothing"):
-        read_yolov5(tmp_path / "yolov5s.pt")
+        read_checkpoint(tmp_path / "yolov5s.pt")
 
 
 def test_random_damage_is_one_clear_error(define: Define, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_random_damage_is_one_clear_error(define: Define, tmp_path: Path) -> Non
             for name, content in {**members, pickled: bytes(data)}.items():
                 archive.writestr(name, content)
         try:
-            read_yolov5(path)
+            read_checkpoint(path)
         except RegardError:
             rejected += 1
     assert 50 < rejected < 300

@@ -56,7 +56,7 @@ Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Content of a YOLOv5 checkpoint.
+    """Content of a checkpoint of any of these families.
 
     Attributes:
         state: tensors on the CPU by ``model.<row>.<submodule>...``; floating-point tensors are float32.
@@ -77,12 +77,12 @@ class Checkpoint:
     settings: dict[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
 
 
-class _NotYolov5(Exception):  # noqa: N818 - converted to an error by the caller, who knows the file
+class _AnotherModel(Exception):  # noqa: N818 - converted to an error by the caller, who knows the file
     """Description of the content, to follow "this is"."""
 
 
-def read_yolov5(path: Path) -> Checkpoint:
-    """Read a YOLOv5 detection checkpoint, or the plain state dict of one.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a detection checkpoint of YOLOv5 or later, or the plain state dict of one.
 
     The averaged weights (``ema``) are used if there are any, otherwise the ``model``.
 
@@ -94,7 +94,7 @@ def read_yolov5(path: Path) -> Checkpoint:
     try:
         checkpoint = _read(content)
         state = _as_float32(checkpoint.state, most=path.stat().st_size)
-    except _NotYolov5 as found:
+    except _AnotherModel as found:
         raise RegardError(f"this is {found}", file=path, expected=WANTED) from None
     return replace(checkpoint, state=state, epoch=epoch if isinstance(epoch, int) else None)
 
@@ -128,13 +128,15 @@ def _unwrapped(model: object) -> object:
 
 def _plain_state(content: object) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content:
-        raise _NotYolov5("a checkpoint without a model")
+        raise _AnotherModel("a checkpoint without a model")
     keys = _without_prefixes([str(key) for key in content])
     if kind := _kind_of_keys(keys):
-        raise _NotYolov5(kind)
+        raise _AnotherModel(kind)
     strange = next((key for key in keys if not ROW_KEY.match(key)), None)
     if strange is not None:
-        raise _NotYolov5(f"a checkpoint of another model (with the key {strange[:80]!r} instead of `model.<row>...`)")
+        raise _AnotherModel(
+            f"a checkpoint of another model (with the key {strange[:80]!r} instead of `model.<row>...`)"
+        )
     return {key: _tensor(key, value) for key, value in zip(keys, content.values(), strict=True)}
 
 
@@ -154,17 +156,17 @@ def _read_module(model: Record) -> Checkpoint:
     is_later = bool(LATER_MODELS.fullmatch(dotted)) and bool(rows)
     if is_later and not LATER_HEADS.fullmatch(_class_of(rows[max(rows)])):
         head = _class_of(rows[max(rows)])
-        raise _NotYolov5(
+        raise _AnotherModel(
             f"a model of the `ultralytics` package with the head {head!r:.100}, which is no detector of boxes"
         )
     if not is_later and (kind := _kind_of_model(dotted, built_from)):
-        raise _NotYolov5(kind)
+        raise _AnotherModel(kind)
     if not isinstance(graph, dict) or not {"backbone", "head"} <= graph.keys() or not rows:
-        raise _NotYolov5(f"a pickled {dotted!r:.100}, without a YOLOv5 graph and its layers")
+        raise _AnotherModel(f"a pickled {dotted!r:.100}, without a graph and its layers")
     classes = {row: _class_of(module) for row, module in rows.items()}
     last = max(rows)
     if kind := _kind_of_head(classes[last]):
-        raise _NotYolov5(kind)
+        raise _AnotherModel(kind)
     return Checkpoint(
         state=dict(_named_tensors(model)),
         yaml=_plain_graph(graph),
@@ -213,7 +215,7 @@ def _modules(model: Record) -> Iterator[tuple[str, Record]]:
         children = _group(module, "_modules").items()
         left -= 1 + len(children)
         if left < 0 or path.count(".") > MAX_DEPTH:
-            raise _NotYolov5("a checkpoint whose modules are nested or repeated too often")
+            raise _AnotherModel("a checkpoint whose modules are nested or repeated too often")
         yield path, module
         prefix = f"{path}." if path else ""
         waiting += [(f"{prefix}{name}", child) for name, child in children if isinstance(child, Record)][::-1]
@@ -226,7 +228,7 @@ def _named_tensors(model: Record) -> Iterator[tuple[str, Tensor]]:
         tensors = _group(module, "_parameters") | _persistent_buffers(module)
         left -= len(tensors)
         if left < 0:
-            raise _NotYolov5("a checkpoint whose modules are nested or repeated too often")
+            raise _AnotherModel("a checkpoint whose modules are nested or repeated too often")
         for name, value in tensors.items():
             key = f"{path}.{name}" if path else name
             yield key, _tensor(key, value)
@@ -253,14 +255,14 @@ def _persistent_buffers(module: Record) -> dict[str, object]:
 
 def _tensor(key: str, value: object) -> Tensor:
     if not isinstance(value, Tensor):
-        raise _NotYolov5(f"a checkpoint whose {key[:80]!r} is not an ordinary tensor ({value!r:.80})")
+        raise _AnotherModel(f"a checkpoint whose {key[:80]!r} is not an ordinary tensor ({value!r:.80})")
     return value
 
 
 def _as_float32(state: Mapping[str, Tensor], most: int) -> dict[str, Tensor]:
     """Convert floating-point tensors to float32; reject tensors that are larger than the file can contain."""
     if sum(tensor.numel() for tensor in state.values()) > most:
-        raise _NotYolov5("a checkpoint whose tensors repeat a few numbers too often")
+        raise _AnotherModel("a checkpoint whose tensors repeat a few numbers too often")
     return {
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in state.items()
@@ -276,7 +278,7 @@ def _plain_graph(graph: Mapping[object, object]) -> dict[str, object]:
 def _plain(value: object, left: Iterator[int], depth: int = 0) -> object:
     """Convert a value to what a YAML file can contain; other objects become text."""
     if depth > MAX_DEPTH or next(left, None) is None:
-        raise _NotYolov5("a checkpoint whose graph is nested or repeated too often")
+        raise _AnotherModel("a checkpoint whose graph is nested or repeated too often")
     if isinstance(value, Tensor) and value.numel() <= 1000:
         value = value.tolist()
     if isinstance(value, dict):
@@ -308,7 +310,7 @@ def _anchors(head: Record, stride: object) -> Anchors | None:
 
 
 def _kind_of_model(dotted: str, yaml_file: object = None) -> str | None:
-    """Describe a pickled model of class ``dotted`` if it is known not to be a YOLOv5 detector.
+    """Describe a pickled model of class ``dotted`` if it is known to be no detector that can be read.
 
     Args:
         dotted: the full class name.
@@ -319,12 +321,12 @@ def _kind_of_model(dotted: str, yaml_file: object = None) -> str | None:
 
 
 def _kind_of_head(dotted: str) -> str | None:
-    """Describe a model whose last layer is of class ``dotted`` if it is known not to be a YOLOv5 detector."""
+    """Describe a model whose last layer is of class ``dotted`` if it is known to be no detector that can be read."""
     return _first_match(OTHER_HEADS, [dotted.removeprefix("yolov5.")])
 
 
 def _kind_of_keys(keys: Iterable[str]) -> str | None:
-    """Describe a state dict if its keys are those of a known kind of model other than a YOLOv5 detector."""
+    """Describe a state dict if its keys are those of a known kind of model that cannot be read."""
     return _first_match(OTHER_KEYS, list(keys))
 
 
