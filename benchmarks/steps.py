@@ -8,7 +8,7 @@ from torch import Tensor
 from regard.config import DEFAULT_RECIPE
 from regard.graph.detector import Detector
 from regard.nn.heads import LossContext, total_loss
-from regard.training.optim import build_optimizer
+from regard.training.optim import Length, build_optimizer
 from regard.types import Targets
 
 BOXES = 8
@@ -38,7 +38,7 @@ class Step:
         order: torch.memory_format = torch.channels_last,
     ) -> None:
         self.detector = detector.train().to(memory_format=order)
-        self.optimizer = build_optimizer(detector, DEFAULT_RECIPE.optim, batch)
+        self.optimizer = build_optimizer(detector, DEFAULT_RECIPE.optim, Length(1, 1, batch))
         self.images = torch.rand(batch, 3, imgsz, imgsz).to(memory_format=order)
         self.lower = lower
         index = torch.arange(batch).repeat_interleave(BOXES)

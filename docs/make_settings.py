@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from regard.ablate.plan import Plan
 from regard.cli.from_settings import flags_of
 from regard.config import (
+    ULTRALYTICS_RECIPE,
     YOLOV5_RECIPE,
     AugmentSettings,
     ExportSettings,
@@ -61,8 +62,9 @@ switched off by `--no-...`. A list is separated by commas on the command line.
 RECIPES = """
 ## Recipes
 
-A `regard.config.Recipe` is passed as `recipe`, or chosen by name: `default` or `yolov5`. `yolov5` and a recipe that is
-built in Python start from YOLOv5's values; `default` is the project's own.
+A `regard.config.Recipe` is passed as `recipe`, or chosen by name: `default`, `yolov5` or `ultralytics`. `yolov5` and a
+recipe that is built in Python start from YOLOv5's values, `ultralytics` has those of Ultralytics 8.4 for YOLOv8 and
+later; `default` is the project's own.
 """
 
 
@@ -103,13 +105,14 @@ def command_table(kind: type[Settings]) -> str:
 
 
 def recipe_table(group: str, fields: dict[str, FieldInfo]) -> str:
-    """Tabulate one part of a recipe with its values in both built-in recipes."""
-    yolov5, default = (getattr(recipe, group) if group else recipe for recipe in (YOLOV5_RECIPE, DEFAULT_RECIPE))
+    """Tabulate one part of a recipe with its values in the built-in recipes."""
+    recipes = (YOLOV5_RECIPE, ULTRALYTICS_RECIPE, DEFAULT_RECIPE)
+    parts = [getattr(recipe, group) if group else recipe for recipe in recipes]
     rows = []
     for name, field in fields.items():
-        values = (_value(str(getattr(part, name))) for part in (yolov5, default))
+        values = (_value(str(getattr(part, name))) for part in parts)
         rows.append([f"`{name}`", *values, range_of(field), _what(field)])
-    return _table(["setting", "yolov5", "default", "range", "what it is"], rows)
+    return _table(["setting", "yolov5", "ultralytics", "default", "range", "what it is"], rows)
 
 
 def _what(field: FieldInfo) -> str:

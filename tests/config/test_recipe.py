@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regard.config import DEFAULT_RECIPE, YOLOV5_RECIPE, AugmentSettings
+from regard.config import DEFAULT_RECIPE, ULTRALYTICS_RECIPE, YOLOV5_RECIPE, AugmentSettings
 from regard.config.hyp import HYP_KEYS, find_recipe
 from regard.errors import RegardError, RegardWarning
 
@@ -53,6 +53,7 @@ def hyp(tmp_path: Path) -> Path:
 def test_recipes_by_name() -> None:
     assert find_recipe("default") is DEFAULT_RECIPE
     assert find_recipe("yolov5") is YOLOV5_RECIPE
+    assert find_recipe("ultralytics") is ULTRALYTICS_RECIPE
     with pytest.raises(RegardError, match="did you mean 'yolov5'"):
         find_recipe("yolo5")
 

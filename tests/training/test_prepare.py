@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from regard.data.dataset import Sample
 from regard.data.formats import load_data
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.training.prepare import fit_classes, fit_head, freeze, freeze_bn_stats
+from regard.training.prepare import class_weights, fit_classes, fit_head, freeze, freeze_bn_stats
 
 DATA = load_data("synthetic:context?train=7&val=2&test=0")
 
@@ -84,3 +85,18 @@ def test_anchors_are_kept_where_they_reach_the_boxes_and_fitted_where_not(model:
 def test_anchors_are_measured_at_the_input_size(model: Detector) -> None:
     # At 512 px a scene of 128 is four times as large: boxes of 60 to 96 against anchors of 15 to 24.
     assert (fit_head(model, DATA.splits["train"], TrainSettings(imgsz=512)) or "").endswith(", refitted")
+
+
+def test_rare_classes_weigh_more() -> None:
+    def sample(ids: list[int], crowd: list[bool] | None = None) -> Sample:
+        own = DATA.splits["train"][0]
+        boxes = np.full((len(ids), 4), 0.25)
+        return replace(own, class_ids=np.array(ids), boxes_cxcywh=boxes, crowd=crowd and np.array(crowd))
+
+    samples = [sample([0] * 3 + [2]), sample([0, 3, 3, 2], [False, True, False, False])]  # counts 4, 0, 2, 1
+    assert class_weights(samples, 4, 0.0) is None
+    found = class_weights(samples, 4, 0.5)
+    assert found is not None
+    raw = [4**-0.5, None, 2**-0.5, 1.0]
+    mean = sum(w for w in raw if w) / 3  # also the weight of the class without boxes
+    assert found == pytest.approx([(w or mean) / mean for w in raw])

@@ -21,6 +21,7 @@ from regard.config.commands import (
 from regard.config.hyp import find_recipe
 from regard.config.recipe import (
     DEFAULT_RECIPE,
+    ULTRALYTICS_RECIPE,
     YOLOV5_RECIPE,
     AugmentSettings,
     LossSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "EVALUATE",
     "IMGSZ",
     "PREDICT",
+    "ULTRALYTICS_RECIPE",
     "YOLOV5_RECIPE",
     "AugmentSettings",
     "DetectSettings",

@@ -191,6 +191,12 @@ class TrainSettings(Settings):
     rect: bool = Field(False, description="Train on batches of similar shape, without mosaic")
     patience: int = Field(100, ge=0, description="Number of epochs without improvement before stopping; 0 never stops")
     autoanchor: bool = Field(True, description="Fit the anchors to the data if they match too few boxes")
+    class_weight_power: float = Field(
+        0.0,
+        ge=0,
+        le=4,
+        description="Weight each class in the class loss by 1 / (its boxes) to this power; 0 weights all alike",
+    )
     single_cls: SingleClass = False
     classes: Classes = ()
     val_fraction: float = Field(
@@ -201,7 +207,7 @@ class TrainSettings(Settings):
     val_every: int = Field(1, ge=1, le=MOST_EPOCHS, description="Number of epochs between validations")
     plots: bool = Field(True, description="Draw labelled batches, predictions and curves")
     recipe: Annotated[Recipe, BeforeValidator(_recipe), Option(flags=("--recipe", "--hyp"))] = Field(
-        DEFAULT_RECIPE, description="Recipe: default, yolov5, or a YOLOv5 hyp.yaml"
+        DEFAULT_RECIPE, description="Recipe: default, yolov5, ultralytics, or a YOLOv5 hyp.yaml"
     )
 
 

@@ -11,12 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from regard.config.faults import first_fault
-from regard.config.recipe import DEFAULT_RECIPE, YOLOV5_RECIPE, AugmentSettings, Recipe
+from regard.config.recipe import DEFAULT_RECIPE, ULTRALYTICS_RECIPE, YOLOV5_RECIPE, AugmentSettings, Recipe
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.system.files import is_file
 from regard.system.loaders import read_yaml
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in (DEFAULT_RECIPE, YOLOV5_RECIPE)})
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {r.name: r for r in (DEFAULT_RECIPE, YOLOV5_RECIPE, ULTRALYTICS_RECIPE)}
+)
 
 HYP_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {

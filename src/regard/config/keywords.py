@@ -27,6 +27,7 @@ class TrainKeywords(TypedDict, total=False):
     rect: bool
     patience: int
     autoanchor: bool
+    class_weight_power: float
     single_cls: bool
     classes: Sequence[str | int]
     val_fraction: float

@@ -53,20 +53,33 @@ class LossSettings(Settings):
 class OptimSettings(Settings):
     """Optimiser, learning-rate schedule and weight averaging."""
 
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="Optimiser; SGD uses Nesterov momentum")
+    optimizer: Literal["sgd", "adamw", "musgd", "auto"] = Field(
+        "sgd",
+        description="Optimiser; SGD uses Nesterov momentum, MuSGD adds orthogonalised steps of matrices. auto: AdamW "
+        "up to 10,000 updates, else MuSGD, with rates of their own",
+    )
     lr: float = Field(0.01, gt=0, description="Learning rate after warm-up")
     final_lr_fraction: float = Field(0.01, ge=0, le=1, description="Last learning rate, as a fraction of lr")
     schedule: Literal["linear", "cosine"] = Field("linear", description="Shape of the learning-rate decay")
     momentum: float = Field(0.937, ge=0, lt=1, description="Momentum of SGD, or beta1 of AdamW")
     weight_decay: float = Field(5e-4, ge=0, description="Weight decay; not applied to biases, norms and gates")
+    decay_vectors: bool = Field(False, description="Apply weight decay to other vectors and scalars, too")
     warmup_epochs: float = Field(3.0, ge=0, description="Length of the warm-up, in epochs")
     warmup_min_steps: int = Field(100, ge=0, description="Smallest length of the warm-up, in steps")
     warmup_momentum: float = Field(0.8, ge=0, lt=1, description="Momentum at the start of the warm-up")
     warmup_bias_lr: float = Field(0.1, ge=0, description="Learning rate of biases at the start of the warm-up")
+    whole_epochs: bool = Field(
+        False,
+        description="Keep the learning rate constant within an epoch, end the warm-up before the last epoch, and count "
+        "no more batches per update than the run has",
+    )
     nominal_batch: int = Field(
         64, ge=0, description="Accumulate gradients over this many images per update; 0 updates after every batch"
     )
     gate_lr_factor: float = Field(1.0, gt=0, description="Learning rate of a gate's gamma, relative to lr")
+    class_lr_factor: float = Field(
+        3.0, gt=0, description="Learning rate of the class branches of anchor-free heads under MuSGD, relative to lr"
+    )
     clip_norm: float = Field(10.0, ge=0, description="Largest gradient norm; 0 disables clipping")
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="Largest decay of the averaged weights (EMA)")
     ema_tau: float = Field(2000.0, gt=0, description="Updates over which it is reached: decay (1 - exp(-n / tau))")
@@ -84,6 +97,13 @@ class Recipe(Settings):
 
 YOLOV5_RECIPE = Recipe(name="yolov5")
 """The defaults of YOLOv5 v6, for comparison with its results."""
+
+ULTRALYTICS_RECIPE = Recipe(
+    name="ultralytics",
+    optim=OptimSettings(optimizer="auto", warmup_min_steps=0, decay_vectors=True, whole_epochs=True),
+    close_mosaic=10,
+)
+"""The defaults of Ultralytics 8.4 for YOLOv8 to YOLO26, for comparison with its results."""
 
 DEFAULT_RECIPE = Recipe(
     name="default",

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from regard.config import Recipe, TrainSettings, describe
+from regard.config import OptimSettings, Recipe, TrainSettings, describe
 from regard.data.cache import CacheKind, choose_cache
 from regard.data.dataset import DetectionDataset
 from regard.data.loader import TrainLoader
@@ -44,9 +44,9 @@ from regard.training.callbacks import (
 from regard.training.callbacks.events import EpochRow
 from regard.training.ema import Ema
 from regard.training.folder import RunFolder
-from regard.training.optim import build_optimizer, schedule, set_step
+from regard.training.optim import Length, build_optimizer, choose_optimizer, schedule, set_step
 from regard.training.precision import FABRIC
-from regard.training.prepare import fit_classes, fit_head, freeze, freeze_bn_stats, validation_split
+from regard.training.prepare import class_weights, fit_classes, fit_head, freeze, freeze_bn_stats, validation_split
 from regard.training.state import checked_state
 from regard.types import LetterboxedBatch, Targets
 
@@ -106,6 +106,7 @@ class Trainer:
         self.train_records = data.splits["train"]
         self.val_name, self.val_records = validation_split(data)
         self.state = State(0, [], (-1.0, -1))
+        self.class_weights = class_weights(self.train_records, len(data.names), settings.class_weight_power)
         self.stop_reason = ""
         self.detector = self._prepare(detector)
         self.callbacks = Callbacks()
@@ -120,8 +121,8 @@ class Trainer:
         check_imgsz(detector, self.settings.imgsz)
         torch.manual_seed(_stream(self.settings.seed))  # new classes start from random weights
         detector, report = fit_classes(detector, self.data)
+        names = self.data.names
         if report:
-            names = self.data.names
             listed = ", ".join(names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
             self._say(f"classes, {len(names)} from the data: {listed}")
             if report.partly or report.initialised:
@@ -147,7 +148,9 @@ class Trainer:
         self.val_batches = self._val_batches()
         # Convolutions are faster with channels last, both on CPUs and GPUs; the average has the same layout.
         self.detector.train().to(memory_format=torch.channels_last)
-        self.ema = Ema(self.detector, self.recipe.optim.ema_decay, self.recipe.optim.ema_tau)
+        self.length = Length(len(self.loader), settings.epochs, settings.batch)
+        self.optim = self._choose_optimizer()
+        self.ema = Ema(self.detector, self.optim.ema_decay, self.optim.ema_tau)
         self.model, self.optimizer = self._set_up()
         if self.resume:
             self._resume()
@@ -216,9 +219,16 @@ class Trainer:
         )
         return CachedBatches(loader) if self.cache == "ram" else loader
 
+    def _choose_optimizer(self) -> OptimSettings:
+        given, images = self.recipe.optim, len(self.train_records)
+        chosen = choose_optimizer(given, self.length, images, len(self.data.names))
+        if chosen != given:
+            self._say(f"optimizer {given.optimizer}: {chosen.optimizer}, lr {chosen.lr:g}")
+        return chosen
+
     def _set_up(self) -> tuple[Any, Optimizer]:
         scaled = self.fabric.strategy.precision.precision == FABRIC["fp16"]
-        optimizer = build_optimizer(self.detector, self.recipe.optim, self.settings.batch, scaled=scaled)
+        optimizer = build_optimizer(self.detector, self.optim, self.length, scaled=scaled)
         model, wrapped = self.fabric.setup(self.detector, optimizer)
         self.ema.model.to(self.fabric.device)
         return model, wrapped
@@ -230,12 +240,11 @@ class Trainer:
         self._to_training_mode()
         mosaic = epoch < settings.epochs - self.recipe.close_mosaic
         steps = len(self.loader)
-        names = self.detector.head.losses
+        names, gathered = self.detector.head.losses, 0
         sums = torch.zeros(len(names), device=self.fabric.device)
         self.optimizer.zero_grad()
-        gathered = 0
         for i, batch in enumerate(self.loader.epoch(epoch, mosaic=mosaic)):
-            step = schedule(epoch * steps + i, steps, settings.epochs, self.recipe.optim, settings.batch)
+            step = schedule(epoch * steps + i, self.optim, self.length)
             set_step(self.optimizer, step)
             gathered += 1
             is_update = gathered >= step.accumulate or i == steps - 1
@@ -271,7 +280,7 @@ class Trainer:
     def _losses(self, levels: list[Tensor], targets: Targets, images: Tensor, epoch: int) -> dict[str, Tensor]:
         reduce = self._sum_over_processes if self.fabric.world_size > 1 else identity_reduce
         progress = epoch / max(self.settings.epochs - 1, 1)
-        context = LossContext(self.recipe.loss, max(images.shape[2:]), reduce, progress)
+        context = LossContext(self.recipe.loss, max(images.shape[2:]), reduce, progress, self.class_weights)
         return self.detector.head.criterion(levels, targets, context)
 
     def _sum_over_processes(self, counts: Tensor) -> Tensor:
@@ -291,8 +300,7 @@ class Trainer:
         return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
     def _update(self) -> None:
-        if self.recipe.optim.clip_norm:
-            limit = self.recipe.optim.clip_norm
+        if limit := self.optim.clip_norm:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -50,6 +50,24 @@ def fit_head(detector: Detector, samples: Sequence[Sample], settings: TrainSetti
     return detector.head.fit_to(sizes, settings=settings.recipe.loss, seed=settings.seed)
 
 
+def class_weights(samples: Sequence[Sample], classes: int, power: float) -> list[float] | None:
+    """Weight classes by (1 / number of boxes) ** power, with mean 1; None for power 0, which weights all alike.
+
+    A class without boxes has the mean of the others.
+    """
+    if not power:
+        return None
+    counts = np.zeros(classes)
+    for sample in samples:
+        own = sample.class_ids if sample.crowd is None else sample.class_ids[~sample.crowd]
+        counts += np.bincount(own, minlength=classes)
+    seen = counts > 0
+    weights = np.where(seen, counts, 1.0) ** -power
+    weights[~seen] = weights[seen].mean() if seen.any() else 1.0
+    found: list[float] = (weights / weights.mean()).tolist()
+    return found
+
+
 def validation_split(data: DetectionDataset) -> tuple[str, Sequence[Sample]]:
     """Choose the split that training is validated on; its name and samples are returned.
 

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from regard.errors import RegardError
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
-"""What SGD and AdamW keep for each parameter; all but the first have its shape."""
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps for each parameter; all but the first have its shape, as those of SGD and MuSGD do."""
 
 
 def checked_state(
@@ -84,12 +84,12 @@ def _moments(value: Any, optimizer: Optimizer) -> dict[int, dict[str, Any]]:
     found = value.get("state") if isinstance(value, Mapping) else None
     if not isinstance(found, Mapping):
         raise ValueError("optimizer has no state")
-    kept = {"momentum_buffer"} if isinstance(optimizer, torch.optim.SGD) else set(MOMENTS[:3])
+    expected = [_kept(optimizer, group) for group in optimizer.param_groups for _ in group["params"]]
     for number, moments in found.items():
         place = f"optimizer/state/{number!r:.40}"
         if not _is_whole(number) or not 0 <= number < len(parameters) or not isinstance(moments, Mapping):
             raise ValueError(f"{place} belongs to no parameter")
-        if moments.keys() != kept:
+        if moments.keys() != expected[number]:
             raise ValueError(f"{place} has the entries {', '.join(map(str, moments))!r:.200}")
         for name, moment in moments.items():
             if moment is None and name == "momentum_buffer":
@@ -99,6 +99,13 @@ def _moments(value: Any, optimizer: Optimizer) -> dict[int, dict[str, Any]]:
             if name in ("step", "exp_avg_sq") and bool((moment < 0).any()):
                 raise ValueError(f"{place}/{name} is negative")
     return {number: dict(moments) for number, moments in found.items()}
+
+
+def _kept(optimizer: Optimizer, group: Mapping[str, Any]) -> set[str]:
+    """Names of what an optimiser keeps for each parameter of a group."""
+    if isinstance(optimizer, torch.optim.AdamW):
+        return set(MOMENTS)
+    return {"momentum_buffer", "average"} if group.get("matrices") else {"momentum_buffer"}
 
 
 def _is_row(row: object) -> bool:

@@ -230,3 +230,18 @@ def test_a_loss_has_no_image_size_of_its_own() -> None:
     """The default of imgsz is a setting's; a second one would scale the objectness loss in silence."""
     with pytest.raises(TypeError, match="image_size"):
         LossContext(LossSettings())  # type: ignore[call-arg]
+
+
+def test_class_weights_multiply_the_terms_of_their_class() -> None:
+    raw, targets, anchors = random_batch(2, 23)
+    classes = raw[0].shape[-1] - 5
+
+    def losses(weights: list[float] | None) -> dict[str, Tensor]:
+        context = LossContext(LossSettings(), 64, class_weights=weights)
+        return yolov5_loss(raw, targets, anchors, [8 << i for i in range(len(raw))], context)
+
+    plain = losses(None)
+    apart = [losses([float(i == c) for i in range(classes)]) for c in range(classes)]
+    assert sum(own["cls"].item() for own in apart) == pytest.approx(plain["cls"].item())
+    assert len({round(own["cls"].item(), 6) for own in apart}) == classes
+    assert all(own["box"].item() == plain["box"].item() and own["obj"].item() == plain["obj"].item() for own in apart)

@@ -137,6 +137,11 @@ class AnchorFreeHead(Head):
             for name in ("weight", "bias")
         }
 
+    def class_parameters(self) -> list[nn.Parameter]:
+        """All of both class branches; see `Head.class_parameters`."""
+        branches = [self.cv3, self.one2one_cv3] if self.end2end else [self.cv3]
+        return [parameter for branch in branches for parameter in branch.parameters()]
+
     def _branches(self, levels: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         n = len(self.strides)
         return [levels[i : i + n] for i in range(0, len(levels), n)]

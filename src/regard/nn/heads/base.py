@@ -137,6 +137,10 @@ class Head(nn.Module, ABC):
         """
         return {}
 
+    def class_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the branches that predict nothing but classes, which some optimisers train faster."""
+        return []
+
     def graph_values(self) -> dict[str, Any]:
         """Current values of the keys at the top of a model graph that belong to this head, such as anchors."""
         return {}

@@ -45,7 +45,7 @@ def yolov5_loss(
     anchors = _at_least_float32(anchors)
     grids = [(level.shape[2], level.shape[3]) for level in levels]
     assigned = assign(targets, anchors, grids, settings.anchor_threshold)
-    sums = torch.stack([_level_sums(*pair, settings) for pair in zip(levels, assigned, strict=True)])  # (levels, 3)
+    sums = torch.stack([_level_sums(*pair, context) for pair in zip(levels, assigned, strict=True)])  # (levels, 3)
 
     counts = context.sum_over_processes(_counts(levels, assigned))
     processes, of_each_mean = counts[0], counts[1:].view(-1, 3)
@@ -98,8 +98,9 @@ def _weights(
     return [(box, obj * balance, cls) for balance in level_balance(strides)]
 
 
-def _level_sums(raw: Tensor, assigned: Assignment, settings: LossSettings) -> Tensor:
+def _level_sums(raw: Tensor, assigned: Assignment, context: LossContext) -> Tensor:
     """Sums of box, objectness and class loss over the assigned predictions and all cells of a level, (3,)."""
+    settings = context.settings
     chosen = _at_least_float32(raw[assigned.image, assigned.anchor, assigned.row, assigned.column])  # (P, OTHERS + nc)
     objectness, classes = _at_least_float32(raw[..., 4]), chosen[:, OTHERS:]
     boxes = torch.cat(centre_and_size(chosen[:, :4].sigmoid(), assigned.anchor_wh), dim=1)
@@ -111,7 +112,7 @@ def _level_sums(raw: Tensor, assigned: Assignment, settings: LossSettings) -> Te
         (
             (1 - quality).sum(),
             _bce_sum(objectness, _objectness_target(objectness, assigned, quality), settings.obj_positive_weight),
-            _bce_sum(classes, is_class, settings.cls_positive_weight),
+            _bce_sum(classes, is_class, settings.cls_positive_weight, context.class_weights),
         )
     )
 
@@ -130,9 +131,12 @@ def _objectness_target(objectness: Tensor, assigned: Assignment, quality: Tensor
     return target.scatter(0, cell, quality.detach().clamp(min=0)[last[cell]]).view_as(objectness)
 
 
-def _bce_sum(logits: Tensor, target: Tensor, positive_weight: float) -> Tensor:
-    weight = logits.new_tensor(positive_weight)
-    return F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight, reduction="sum")
+def _bce_sum(
+    logits: Tensor, target: Tensor, positive_weight: float, class_weights: Sequence[float] | None = None
+) -> Tensor:
+    positive = logits.new_tensor(positive_weight)
+    weight = None if class_weights is None else logits.new_tensor(class_weights)
+    return F.binary_cross_entropy_with_logits(logits, target, weight, pos_weight=positive, reduction="sum")
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
