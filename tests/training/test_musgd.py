@@ -99,12 +99,12 @@ RUNS = {
 }
 TOLERANCE = {
     "auto_short": (1e-4, 1e-3, 1e-4),
-    "SGD": (4e-4, 2e-3, 1e-4),
+    "SGD": (2e-2, 2e-2, 1e-4),
     "auto_long_float32": (4e-2, 1e-2, 5e-4),
-    "auto_long": (6e-2, 4e-2, 1e-3),
+    "auto_long": (6e-2, 4e-2, 2e-3),
 }
-"""Of losses, gradient norms and distances. Orthogonalisation amplifies the rounding of small singular values, so that
-losses after the second step differ between processors."""
+"""Of losses, gradient norms and distances. An assignment that changes, and small singular values whose rounding is
+amplified, make the losses after the second step differ between processors; how far the weights have moved is robust."""
 
 
 def counted(groups: list[dict[str, Any]]) -> dict[tuple[str, float], int]:
@@ -143,7 +143,8 @@ def test_three_steps_are_the_published_ones(shared: Path, family: str, run: str)
     assert norms == pytest.approx(wanted["grad_norm_before_clipping"], rel=norm)
     assert distances == pytest.approx(wanted["distance_of_parameters_from_start"], rel=distance)
     if run != "auto_long":
-        assert losses[:2] == pytest.approx(wanted["loss_before_each_step_and_after_the_last"][:2], rel=2e-5)
+        steps = 2 if "long" in run else 3
+        assert losses[:steps] == pytest.approx(wanted["loss_before_each_step_and_after_the_last"][:steps], rel=1e-4)
 
 
 def take_steps(
