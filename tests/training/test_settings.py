@@ -122,6 +122,33 @@ def test_without_patience_a_run_never_stops(model: Detector, train: Train, fitne
     assert len(table(train(model, epochs=4, patience=0))) == 4
 
 
+def test_as_long_as_ap_is_zero_the_last_epoch_is_the_best_and_none_stops(
+    model: Detector, train: Train, fitness: list[float]
+) -> None:
+    fitness += [0.0, 0.0, 0.0, 0.0]
+    run = train(model, epochs=4, patience=1)
+    assert json.loads((run.folder / "metrics.json").read_text())["epoch"] == 4
+    fitness += [0.0, 0.2, 0.0]
+    run = train(model, name="found", epochs=3, patience=0)
+    assert json.loads((run.folder / "metrics.json").read_text())["epoch"] == 2
+
+
+def test_patience_counts_epochs_that_were_validated(model: Detector, train: Train, fitness: list[float]) -> None:
+    fitness += [0.1, 0.2, 0.1, 0.1]
+    assert len(table(train(model, epochs=9, patience=2, val_every=3))) == 9
+
+
+def test_without_boxes_in_val_the_last_epoch_is_the_best(
+    model: Detector, train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = yolo_set(tmp_path / "data")
+    for labels in (source / "labels" / "val").glob("*.txt"):
+        labels.write_text("")
+    run = train(model, epochs=2, patience=1, data=source)
+    assert json.loads((run.folder / "metrics.json").read_text())["epoch"] == 2
+    assert "val has no boxes" in caplog.text
+
+
 def test_epochs_between_validations_are_left_empty(model: Detector, train: Train) -> None:
     rows = table(train(model, epochs=5, val_every=3))
     assert [math.isnan(float(row["val/ap"])) for row in rows] == [True, True, False, True, False]  # and the last

@@ -33,7 +33,8 @@ from regard.profiling.latency import latencies_in_turn
 from regard.profiling.memory import LiveBytes
 from regard.system.scratch import scratch_folder
 from regard.training.folder import RunFolder
-from regard.training.run import describe_data, fingerprint, resume_training, run_training
+from regard.training.resume import resume_training
+from regard.training.run import describe_data, fingerprint, run_training
 from regard.types import Detections
 from regard.visualize.attend import attend, attention_layers
 from regard.weights.detector import load_detector, save_detector

@@ -39,10 +39,10 @@ from regard.runtimes.table import runtime_to_write
 from regard.system.device import choose_device
 from regard.system.files import check_folder
 from regard.training.callbacks import Callback, checked_callbacks
-from regard.training.folder import read_config, run_settings
 from regard.training.prepare import load_training_data
 from regard.training.processes import claim_for_all, for_launcher
-from regard.training.run import Run, resume_training, run_training
+from regard.training.resume import resume_training, resumed_settings
+from regard.training.run import Run, run_training
 from regard.types import Detections, Predictor
 from regard.visualize.attend import Kind, View
 from regard.visualize.attend import attend as attend_to_array
@@ -98,6 +98,7 @@ def resume(
     modules: Modules | None = None,
     callbacks: Sequence[Callback] = (),
     verbose: bool = True,
+    **settings: Unpack[TrainKeywords],
 ) -> Run:
     """Continue a run exactly where its last finished epoch left it.
 
@@ -107,9 +108,12 @@ def resume(
         modules: your own layers that the model needs.
         callbacks: as for ``train``; those of the earlier process are not restored.
         verbose: print the progress.
+        settings: ``epochs``, to which the schedule of the learning rate is then stretched, ``patience``, ``val_every``,
+            ``device``, ``devices``, ``workers``, ``cache`` and ``plots`` may be other than before.
 
     Raises:
-        RegardError: there is no run in ``folder``, or its data set is not found or has changed.
+        RegardError: there is no run in ``folder``, its data set is not found or has changed, or another setting is not
+            the run's.
 
     Example:
         >>> model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=4&test=0"
@@ -119,9 +123,9 @@ def resume(
         4
     """
     watching = checked_callbacks(callbacks)
-    settings, _ = run_settings(read_config(Path(folder)), Path(folder, "run.json"))  # before anything is made there
-    with claim_for_all(settings, folder) as place:
-        return resume_training(place, data=data, modules=modules, callbacks=watching, verbose=verbose)
+    asked = resumed_settings(Path(folder), settings)  # before anything is made there
+    with claim_for_all(asked, folder) as place:
+        return resume_training(place, asked, data=data, modules=modules, callbacks=watching, verbose=verbose)
 
 
 @accepts(ValSettings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import AllowMiswired, Module, Weights, callbacks_of, load_model, modules_of
 from regard.config import TrainSettings, checked
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError
 from regard.system.files import check_folder
 from regard.system.launcher import is_first_process
 from regard.system.terminal import printable
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
 Resume = Annotated[
     Path | None,
     typer.Option(
-        help="Continue the run in this folder; only --data is needed, if the data set has moved.", show_default=False
+        help="Continue the run in this folder. --data is needed if the data set has moved; --epochs, --patience, "
+        "--val-every, --device, --devices, --workers, --cache and --plots may change.",
+        show_default=False,
     ),
 ]
 Callbacks = Annotated[
@@ -63,10 +64,11 @@ def train(
 
     watch: dict[str, Any] = {"callbacks": callbacks_of(callback), "verbose": verbose}
     if resume is not None:
-        if settings:
-            given = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
-            warnings.warn(f"a resumed run keeps its settings: {given} has no effect", RegardWarning, stacklevel=1)
-        run = api.resume(resume, data=data, modules=modules_of(module), **watch)
+        idle = {"MODEL": model, "--weights": weights, "--output": output, "--allow-miswired": allow_miswired or None}
+        if given := [name for name, value in idle.items() if value is not None]:
+            what = f"a resumed run keeps its model and folder: {', '.join(given)} would have no effect"
+            raise RegardError(what, expected="regard train --resume FOLDER [--data DATA] [--epochs N]")
+        run = api.resume(resume, data=data, modules=modules_of(module), **settings, **watch)
     else:
         if model is None or data is None:
             raise RegardError("no model or no data", expected="regard train MODEL --data DATA, or --resume FOLDER")

@@ -76,11 +76,17 @@ def explain(error: BaseException, layer: type[nn.Module]) -> str:
     """Describe how a user's layer that raised ``error`` was called, and the line of its file that raised it."""
     first = next(iter(inspect.signature(layer).parameters))
     message = f"its first argument, {first!r}, was the number of input channels"
-    place = _last_frame(error, {getattr(sys.modules.get(layer.__module__), "__file__", None)} - {None})
+    place = last_frame(error, {source_file(layer)} - {None})
     return f"{message}; raised in {place[0]}:{place[1]}" if place else message
 
 
-def _last_frame(error: BaseException, files: Container[str | None]) -> tuple[str, int] | None:
+def source_file(layer: type[nn.Module]) -> str | None:
+    """The file that defines a user's layer; None where it was typed in."""
+    return getattr(sys.modules.get(layer.__module__), "__file__", None)
+
+
+def last_frame(error: BaseException, files: Container[str | None]) -> tuple[str, int] | None:
+    """Find the last file and line of some files that an error passed through."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     return next(((file, line) for file, line in reversed(frames) if file in files and line), None)
 
@@ -120,7 +126,7 @@ def import_file(file: Path, what: str = "layer") -> ModuleType:
     try:
         module_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # the user's code may raise any exception
-        place = _last_frame(error, {module_spec.origin})
+        place = last_frame(error, {module_spec.origin})
         line = getattr(error, "lineno", None) or (place[1] if place else None)
         raise RegardError(
             f"the file cannot be imported: {type(error).__name__}: {error}", file=file, line=line

@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +43,11 @@ from regard.training.callbacks import (
 from regard.training.callbacks.events import EpochRow
 from regard.training.ema import Ema
 from regard.training.folder import RunFolder
+from regard.training.layer_errors import check_all_used, explain_layer_errors
 from regard.training.optim import Length, build_optimizer, choose_optimizer, schedule, set_step
 from regard.training.precision import FABRIC
 from regard.training.prepare import class_weights, fit_classes, fit_head, freeze, freeze_bn_stats, validation_split
-from regard.training.state import checked_state
+from regard.training.state import State, checked_state
 from regard.types import LetterboxedBatch, Targets
 
 log = logging.getLogger("regard.training")
@@ -56,21 +56,6 @@ CACHE_FOLDER = "image-cache"
 """Folder of ``cache="disk"``, next to the run's, so that neighbouring runs share it."""
 MOST_NAMES = 8
 """Largest number of class names in a message."""
-
-
-@dataclass
-class State:
-    """What changes during training: all that is needed to resume it.
-
-    Attributes:
-        epoch: number of finished epochs.
-        rows: the results so far.
-        best: the best fitness so far, and the epoch that had it, counted from 0.
-    """
-
-    epoch: int
-    rows: list[EpochRow]
-    best: tuple[float, int]
 
 
 class Trainer:
@@ -157,11 +142,12 @@ class Trainer:
         self._report_start()
         fabric.barrier()
         for epoch in range(self.state.epoch, settings.epochs):
-            if self._is_stalled(epoch):
+            if self._is_stalled():
                 break
             self.callbacks.emit(EpochStart(epoch + 1, settings.epochs, len(self.loader), self.detector))
             started = time.perf_counter()
-            losses = self._train_epoch(epoch)
+            with explain_layer_errors(self.detector, str(fabric.strategy.precision.precision)):
+                losses = self._train_epoch(epoch)
             trained = time.perf_counter()
             metrics = self._validate() if self._is_due(epoch) else None
             row = self._row(epoch, losses, metrics, trained - started, time.perf_counter() - trained)
@@ -253,6 +239,8 @@ class Trainer:
             with self.fabric.no_backward_sync(self.model, enabled=not is_update):
                 losses = self._losses(self.model(images), batch.targets.to(self.fabric.device), images, epoch)
                 self.fabric.backward(total_loss(losses, batch.total_images))
+            if self.fabric.world_size > 1 and i == 0:
+                check_all_used(self.detector)
             if is_update:
                 self._update()
                 gathered = 0
@@ -328,11 +316,7 @@ class Trainer:
 
     def _finish_epoch(self, epoch: int, row: EpochRow, losses: Mapping[str, float], metrics: Metrics | None) -> None:
         """Record the results of an epoch and report them."""
-        self.state.rows.append(row)
-        is_best = metrics is not None and metrics.fitness > self.state.best[0]
-        if metrics and is_best:
-            self.state.best = (metrics.fitness, epoch)
-        self.state.epoch = epoch + 1
+        is_best = self.state.finish(row, metrics.fitness if metrics else math.nan)
         self.callbacks.emit(
             EpochEnd(
                 epoch=epoch + 1,
@@ -346,12 +330,12 @@ class Trainer:
             )
         )
 
-    def _is_stalled(self, epoch: int) -> bool:
-        """Whether nothing has improved for ``patience`` epochs before this one."""
-        patience, best = self.settings.patience, max(self.state.best[1], 0)
-        is_stalled = bool(self.fabric.broadcast(0 < patience < epoch - best))
+    def _is_stalled(self) -> bool:
+        """Whether the run ends early, in all processes."""
+        patience = self.settings.patience
+        is_stalled = bool(self.fabric.broadcast(self.state.is_stalled(patience, self.settings.val_every)))
         if is_stalled:
-            self.stop_reason = f"no epoch of the last {patience} was better than epoch {best + 1}"
+            self.stop_reason = f"no epoch of the last {patience} was better than epoch {self.state.best[1] + 1}"
         return is_stalled
 
     def _snapshot(self) -> Snapshot:

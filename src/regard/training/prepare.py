@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.weights.detector import replace_classes
 from regard.weights.transfer import TransferReport
+
+log = logging.getLogger("regard.training")
 
 
 def fit_classes(detector: Detector, data: DetectionDataset) -> tuple[Detector, TransferReport | None]:
@@ -38,10 +41,16 @@ def load_training_data(source: str | Path, settings: TrainSettings) -> Detection
     data = load_data(source, single_cls=settings.single_cls, classes=settings.classes, first_class=settings.first_class)
     data = divide(drop_unreadable(data), settings.val_fraction, settings.split_seed)
     report_problems(data)
-    validation_split(data)
-    if not any(len(sample.class_ids) for sample in data.splits["train"]):
+    _, validated = validation_split(data)
+    if not _boxes(data.splits["train"]):
         raise RegardError("train has no boxes", file=data.source, expected="labelled objects")
+    if not _boxes(validated):
+        log.warning("val has no boxes: training does not stop early, and its last epoch counts as the best")
     return data
+
+
+def _boxes(samples: Sequence[Sample]) -> int:
+    return sum(len(sample.class_ids) for sample in samples)
 
 
 def fit_head(detector: Detector, samples: Sequence[Sample], settings: TrainSettings) -> str | None:

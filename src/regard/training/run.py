@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from regard.config import TrainSettings
 from regard.data.dataset import DetectionDataset
@@ -25,16 +25,18 @@ from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
 from regard.profiling.memory import check_attention_fits
 from regard.system.device import choose_device
-from regard.system.files import is_file, is_there
+from regard.system.files import is_file
 from regard.system.resources import available_cores
 from regard.training.callbacks import Callback, RunEnd, RunFailed
-from regard.training.folder import RunFolder, read_config, run_settings
+from regard.training.folder import RunFolder
 from regard.training.loop import Trainer, named_gates
-from regard.training.prepare import load_training_data, validation_split
+from regard.training.prepare import validation_split
 from regard.training.processes import for_launcher, launch
 from regard.weights.detector import load_detector
 from regard.weights.paths import weights_of_run
 from regard.weights.store import load_weights
+
+log = logging.getLogger("regard.training")
 
 
 @dataclass(frozen=True)
@@ -109,38 +111,6 @@ def run_training(
     return Run(folder, outcome.metrics, model, outcome.gates)
 
 
-def resume_training(
-    folder: Path,
-    *,
-    data: str | Path | None = None,
-    modules: Mapping[str, type[nn.Module]] | None = None,
-    callbacks: Sequence[Callback] = (),
-    verbose: bool = True,
-) -> Run:
-    """Continue the run in ``folder`` exactly where its last finished epoch left it.
-
-    Raises:
-        RegardError: there is no run, no state to resume from, or ``data`` is another data set than the run's.
-    """
-    config = read_config(folder)
-    settings, source = run_settings(config, folder / "run.json")
-    if data is None and not source.startswith(PREFIX) and not is_there(source):
-        what = f"the run's data set {source} does not exist"
-        raise RegardError(what, file=folder / "run.json", hint="name where it is now: --data PATH")
-    loaded = load_training_data(data or source, settings)
-    _check_same_data(config["data"], describe_data(loaded), folder / "run.json")
-    detector = load_detector(folder / "last.safetensors", modules=modules)
-    return run_training(detector, loaded, settings, folder, callbacks=callbacks, verbose=verbose, resume=True)
-
-
-def _check_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], file: Path) -> None:
-    """Check that a run continues with the classes, and the numbers of images and boxes, that it began with."""
-    for key in ("names", "splits"):
-        if key in earlier and earlier[key] != now[key]:
-            what = f"the run's data had {key} {earlier[key]}, and those of {now['source']} are {now[key]}"
-            raise RegardError(what, file=file, expected="the same data set")
-
-
 def _fit(fabric: Fabric, **arguments: Any) -> _Outcome:
     """Train in one of the processes. The first also measures the best weights, while the others wait for the result."""
     if fabric.world_size > 1:
@@ -165,6 +135,8 @@ def _finish(trainer: Trainer) -> _Outcome:
     split, records = validation_split(data)
     loader = ValidationLoader(records, imgsz=settings.imgsz, batch=settings.batch, workers=0, stride=model.max_stride)
     metrics = evaluate(fuse(model).to(memory_format=torch.channels_last), loader, records, data.names)
+    if metrics.ap == 0:
+        log.warning("AP was 0 in every validated epoch, so best.safetensors contains the weights of the last one")
     gates = named_gates(model)
     about = {"weights": best.name, "epoch": load_weights(best)[1].extra.get("epoch"), "split": split}
     RunFolder(folder).write_json("metrics.json", {**about, **metrics.to_dict(), "gates": gates})

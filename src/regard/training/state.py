@@ -1,9 +1,10 @@
-"""Checking the state of a run before any of it is loaded: a damaged file must not reach an optimiser's C++ code."""
+"""The state of a run, and its check before it is loaded: a damaged file must not reach an optimiser's C++ code."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,49 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from regard.errors import RegardError
+from regard.training.callbacks.events import EpochRow
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps for each parameter; all but the first have its shape, as those of SGD and MuSGD do."""
+
+
+@dataclass
+class State:
+    """What changes during training, apart from weights: what is needed to resume it.
+
+    Attributes:
+        epoch: number of finished epochs.
+        rows: the results so far.
+        best: the best fitness so far, and the epoch that had it, counted from 0.
+    """
+
+    epoch: int
+    rows: list[EpochRow]
+    best: tuple[float, int]
+
+    def finish(self, row: EpochRow, fitness: float) -> bool:
+        """Add the results of an epoch, and decide whether it is the best; while nothing is found, the last one is.
+
+        Args:
+            row: the results.
+            fitness: NaN where the epoch was not validated.
+        """
+        self.rows.append(row)
+        is_best = fitness > self.best[0] or self.best[0] <= 0 == fitness
+        if is_best:
+            self.best = (fitness, self.epoch)
+        self.epoch += 1
+        return is_best
+
+    def is_stalled(self, patience: int, every: int) -> bool:
+        """Whether nothing has improved for ``patience`` epochs, up to the last validated one; never while AP is 0.
+
+        Args:
+            patience: number of epochs; 0 for any number.
+            every: number of epochs between validations.
+        """
+        validated = self.epoch // every * every - 1
+        return self.best[0] > 0 and 0 < patience <= validated - self.best[1]
 
 
 def checked_state(

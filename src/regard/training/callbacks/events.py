@@ -93,7 +93,7 @@ class EpochEnd:
         epochs: number of epochs of the whole run.
         losses: by name, the mean of each part of the loss over this epoch and all processes.
         metrics: of the averaged weights on the validation split; None where this epoch was not validated.
-        is_best: whether no earlier epoch had a larger fitness (0.1 AP50 + 0.9 AP).
+        is_best: whether every earlier epoch had a lower fitness (0.1 AP50 + 0.9 AP), or all, this one too, had 0.
         rows: the results of all epochs so far; the last row is this epoch's.
         model: the detector that is trained.
         averaged: the detector with averaged weights (EMA), which is what is validated and saved.
