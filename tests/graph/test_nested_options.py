@@ -33,8 +33,8 @@ ARGS = [
 ]
 
 
-def with_row(args: str) -> ModelSpec:
-    return parse_spec(GRAPH.replace("C3, args: [16]", f"C3Attention, args: {args}"), None)
+def with_row(args: str, module: str = "C3Attention") -> ModelSpec:
+    return parse_spec(GRAPH.replace("C3, args: [16]", f"{module}, args: {args}"), None)
 
 
 def with_overlay(args: str, folder: Path) -> ModelSpec:
@@ -85,3 +85,39 @@ def test_numbers_and_words_inside_are_read_as_outside() -> None:
     assert (attention.decay, attention.clusters) == (0.1, 4)
     zero_start = build(with_row("[16, GCT, {options: {zero_start: False}}]")).spec.layers[1].options["options"]
     assert zero_start == {"zero_start": False}
+
+
+HEADS = [
+    "{heads: [LocalAttention, {StridedAttention: {stride: 4}}]}",
+    "[16, [{LocalAttention: {window: 3, pos_embed: relative}}, MultiHeadSelfAttention], sinusoidal]",
+]
+
+
+@pytest.mark.parametrize("args", HEADS)
+@pytest.mark.parametrize("dialect", ["native", "integer"])
+def test_lists_of_classes_written_and_read_again(args: str, dialect: str) -> None:
+    first = build(with_row(args, "MixedHeads"))
+    text = first.spec.to_yaml() if dialect == "native" else first.spec.to_yolov5_yaml()
+    second = build(parse_spec(text, None))
+    second.load_state_dict(first.state_dict())
+    images = torch.rand(2, 3, 34, 22)
+    assert all(map(torch.equal, second.eval()(images), first.eval()(images)))
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("{heads: [{LocalAttention: {window: big}}]}", "MixedHeads: LocalAttention: window is 'big'"),
+        ("{heads: [{LocalAttention: {windw: 3}}]}", "MixedHeads: LocalAttention has no option 'windw'"),
+        ("{heads: [LocalAttentio]}", "MixedHeads: 'LocalAttentio' cannot be a head"),
+        ("{heads: [LocalAttention, 7]}", "MixedHeads: heads is"),
+        ("{heads: [[LocalAttention]]}", "MixedHeads: heads is"),
+        ("{heads: 3}", "MixedHeads: heads is 3"),
+        ("{heads: LocalAttention}", "MixedHeads: heads is 'LocalAttention'"),
+    ],
+)
+def test_items_of_a_list_are_checked(args: str, said: str) -> None:
+    with pytest.raises(RegardError) as caught:
+        build(with_row(args, "MixedHeads"))
+    assert said in caught.value.what
+    assert caught.value.line == 6

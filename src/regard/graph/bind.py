@@ -205,10 +205,15 @@ def _reject_other_types(
 
 def _reject_inside(row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec) -> None:
     """Reject wrong options of a class that the layer's own class builds inside."""
-    for name, (chooser, table) in signature.options_of.items():
-        chosen = given.get(chooser, signature.options[chooser])
-        options = given.get(name)
-        if options and chosen in table:
+    choices = [
+        (table, given.get(chooser, signature.options[chooser]), given.get(name))
+        for name, (chooser, table) in signature.options_of.items()
+    ]
+    for name, table in signature.list_of.items():
+        items = [item for item in given.get(name, ()) if isinstance(item, Mapping)]
+        choices += [(table, chosen, options) for item in items for chosen, options in item.items()]
+    for table, chosen, options in choices:
+        if options and chosen in table and isinstance(options, Mapping):
             inner = signature_of(table[chosen])
             _reject_unknown(row, inner, options, spec, f"{row.module}: {chosen}")
             _reject_other_types(row, inner, options, spec, f"{row.module}: {chosen}")

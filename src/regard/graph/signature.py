@@ -11,7 +11,8 @@ then with the arguments as written. ``takes_channels = True`` or ``False`` in th
 
 A class attribute ``multi_input = True`` declares that the layer takes a list of maps, and of channels, instead of one.
 ``options_of = {"options": ("attention", ATTENTION)}`` declares that the argument ``options`` contains the options of
-the class that the argument ``attention`` names in a table.
+the class that the argument ``attention`` names in a table. ``list_of = {"heads": KINDS}`` declares that an item of the
+argument ``heads`` is a name in a table, or a mapping of one to the options of its class.
 
 Values are checked against the types that the constructor states: in YAML ``shortcut: Flase`` is a word, which Python
 would take as true, and the network would be built differently without an error.
@@ -57,6 +58,7 @@ class Signature:
         hints: stated types by argument name.
         options_of: for each argument that contains the options of another class, the argument that names the class
             and the table of classes.
+        list_of: for each argument that lists classes, by name or with their options, the table of classes.
     """
 
     takes_channels: bool
@@ -70,6 +72,7 @@ class Signature:
     open: bool
     hints: dict[str, Any] = field(default_factory=dict)
     options_of: Mapping[str, tuple[str, Mapping[str, type[nn.Module]]]] = field(default_factory=dict)
+    list_of: Mapping[str, Mapping[str, type[nn.Module]]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -122,8 +125,8 @@ def signature_of(layer: type[nn.Module], *, multi_input: bool | None = None) -> 
     options = {p.name: p.default for p in rest if p.name not in (repeats, "strides")}
     strides = any(p.name == "strides" for p in rest)
     hints = hints_of(layer)
-    inside = getattr(layer, "options_of", {})
-    return Signature(True, multi_input, out, repeats, strides, options, by_name_only, variadic, open_, hints, inside)
+    inside = (getattr(layer, "options_of", {}), getattr(layer, "list_of", {}))
+    return Signature(True, multi_input, out, repeats, strides, options, by_name_only, variadic, open_, hints, *inside)
 
 
 def as_written(layer: type[nn.Module], *, multi_input: bool) -> Signature:

@@ -15,6 +15,9 @@ from regard.nn.attention import ATTENTION
 SIZES = [(2, (9, 13)), (3, (17, 10)), (5, (8, 8)), (1, (14, 21)), (2, (5, 6))]
 """The last two may compile again: torch treats one image, or one window, as a special case."""
 
+TWO_SIDES = "MixedHeads"
+"""Has windows of two sides, so that torch meets the special case of one window twice."""
+
 NOT_ONE_IMAGE = "DilatedNeighborhoodAttention"
 """For one image of symbolic size inductor's ``simplify_index_in_vec_range`` was given 40 minutes and did not end (torch
 2.14); with ``dynamic=False`` it takes half a minute."""
@@ -35,7 +38,7 @@ def compiled_as_eager(name: str, backend: str, sizes: Sequence[tuple[int, tuple[
         for batch, size in sizes:
             x = some(size=size, batch=batch)
             torch.testing.assert_close(compiled(x), module(x), rtol=0, atol=1e-10)
-    assert counter.frame_count <= 3
+    assert counter.frame_count <= 3 + (name == TWO_SIDES)
     assert counter.op_count > 0
 
 

@@ -26,6 +26,7 @@ from regard.nn.attention.kernel import EfficientAttention, LinearAttention, ReLU
 from regard.nn.attention.linformer import Linformer
 from regard.nn.attention.lsh import LSHAttention
 from regard.nn.attention.memory_compressed import MemoryCompressedAttention
+from regard.nn.attention.mixed_heads import MixedHeads
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.nystrom import NystromAttention
 from regard.nn.attention.performer import Performer
@@ -71,6 +72,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "ConvolutionAsAttention": ConvolutionAsAttention,
         "TransformerBlock": TransformerBlock,
         "NonLocal": NonLocal,
+        "MixedHeads": MixedHeads,
         "StridedAttention": StridedAttention,
         "GlobalTokensAttention": GlobalTokensAttention,
         "AxialAttention": AxialAttention,

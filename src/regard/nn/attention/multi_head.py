@@ -71,9 +71,13 @@ class MultiHead(Attention):
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """Queries, keys, values (B, heads, H * W, d) -> mixed values of the same shape, by the fastest exact path."""
 
-    def join(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
+    def join(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
         """Mixed values and values (B, heads, H * W, d) -> output (B, C, H, W)."""
-        return to_map(self.out(merge_heads(mixed)), size)
+        return to_map(self.out(merge_heads(self.with_values(mixed, v, size))), size)
+
+    def with_values(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
+        """Mixed values and what a subclass adds of the values themselves: (B, heads, H * W, d) each -> the same."""
+        return mixed
 
     def attention_mask(self, query: Size, size: Size) -> Tensor:  # noqa: ARG002
         """Positions that ``query`` sees on a map of ``size``: (H, W), boolean, or (heads, H, W) where heads differ."""
@@ -82,11 +86,15 @@ class MultiHead(Attention):
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
         """Row of weights of one query for each head: (B, heads, 1, H, W), zero where it sees nothing."""
         size = (x.shape[2], x.shape[3])
-        row, column = place = check_query(query, size)
+        place = check_query(query, size)
         q, k, _ = self.project(x)
-        at = row * size[1] + column
-        weights = self.row(q[:, :, at : at + 1], k, place, size)
+        weights = self.row_among(q, k, place, size)
         return AttentionMap("rows", weights.reshape(*weights.shape[:3], *size), (place,))
+
+    def row_among(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
+        """Weights of one of the queries, where they may depend on the others: (B, heads, 1, N)."""
+        at = query[0] * size[1] + query[1]
+        return self.row(q[:, :, at : at + 1], k, query, size)
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
         """Weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
@@ -121,9 +129,8 @@ class ValueConvolution(MultiHead):
             else None
         )
 
-    def join(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
-        """Mixed values and values (B, heads, H * W, d) -> output (B, C, H, W)."""
-        joined = merge_heads(mixed)
-        if self.skip is not None:
-            joined = joined + to_tokens(self.skip(to_map(merge_heads(v), size)))
-        return to_map(self.out(joined), size)
+    def with_values(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
+        """Mixed values and the convolved values: (B, heads, H * W, d) each -> the same."""
+        if self.skip is None:
+            return mixed
+        return mixed + split_heads(to_tokens(self.skip(to_map(merge_heads(v), size))), self.num_heads)

@@ -27,13 +27,11 @@ from regard.nn.attention.core import (
     Size,
     attention_weights,
     check_at_least,
-    check_query,
     fused_attention,
     no_autocast,
 )
 from regard.nn.attention.multi_head import ValueConvolution
 from regard.nn.attention.position import check_pos_embed
-from regard.types import AttentionMap
 
 
 class NystromAttention(ValueConvolution):
@@ -95,20 +93,16 @@ class NystromAttention(ValueConvolution):
         rows = down @ tokens_bhnd.reshape(batch, heads, size[0], size[1] * d)
         return (along @ rows.view(batch, heads, self.grid, size[1], d)).flatten(2, 3)
 
-    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Implied row of weights of one query for each head: (B, heads, 1, H, W)."""
-        size = (x.shape[2], x.shape[3])
-        row, column = place = check_query(query, size)
-        q, k, _ = self.project(x)
+    def row_among(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
+        """Implied weights of one of the queries: (B, heads, 1, N)."""
         wide = torch.promote_types(q.dtype, torch.float32)
-        at = row * size[1] + column
-        with no_autocast(x):
+        at = query[0] * size[1] + query[1]
+        with no_autocast(q):
             q, k = q.to(wide), k.to(wide)
             q_marks, k_marks = self.landmarks(q, size), self.landmarks(k, size)
             of_marks = attention_weights(q[:, :, at : at + 1], k_marks)
             weights = of_marks @ self.pseudo_inverse(attention_weights(q_marks, k_marks))
-            weights = weights @ attention_weights(q_marks, k)
-        return AttentionMap("rows", weights.reshape(*weights.shape[:3], *size), (place,))
+            return weights @ attention_weights(q_marks, k)
 
 
 def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:

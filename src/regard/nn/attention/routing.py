@@ -28,13 +28,11 @@ from regard.nn.attention.core import (
     attention_weights,
     ceil_div,
     check_at_least,
-    check_query,
     fused_attention,
     no_autocast,
 )
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import check_pos_embed
-from regard.types import AttentionMap
 
 
 class RoutingAttention(MultiHead):
@@ -111,21 +109,18 @@ class RoutingAttention(MultiHead):
         moved = self.decay * self.centroids.to(steps.dtype) + (1 - self.decay) * steps
         self.centroids.copy_(F.normalize(moved, dim=-1))
 
-    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Row of weights of one query for each head, 0 if no cluster took it: (B, heads, 1, H, W).
+    def row_among(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
+        """Weights of one of the queries, 0 if no cluster took it: (B, heads, 1, N).
 
-        In training it is that of the next forward pass; see above.
+        In training they are those of the next forward pass; see above.
         """
-        size = (x.shape[2], x.shape[3])
-        row, column = place = check_query(query, size)
-        q, k, _ = self.project(x)
-        at = row * size[1] + column
+        at = query[0] * size[1] + query[1]
         queries, keys = self.members(self.similarity(q)[1]), self.members(self.similarity(k)[1])
         took = (queries == at).any(-1, keepdim=True)  # (B, heads, clusters, 1)
         weights = attention_weights(q[:, :, None, at : at + 1], _pick(k, keys))[..., 0, :]
         weights = weights * took / took.sum(2, keepdim=True).clamp(min=1)
         found = torch.zeros_like(k[..., 0]).scatter_add(2, keys.flatten(2), weights.flatten(2).to(k.dtype))
-        return AttentionMap("rows", found.view(*found.shape[:2], 1, *size), (place,))
+        return found[:, :, None]
 
 
 def _pick(x: Tensor, at: Tensor) -> Tensor:

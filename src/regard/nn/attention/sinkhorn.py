@@ -28,14 +28,12 @@ from regard.nn.attention.core import (
     attention_weights,
     ceil_div,
     check_at_least,
-    check_query,
     fused_attention,
     no_autocast,
 )
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.partition import Axis, gather, pairs, put_back, seen_by, slots
 from regard.nn.attention.position import check_pos_embed
-from regard.types import AttentionMap
 
 TINY = 1e-20
 """Share of a slot below which it counts as empty."""
@@ -142,11 +140,9 @@ class SinkhornAttention(MultiHead):
         mixed = fused_attention(gather(q, sorting.tokens), keys, values, allowed=sorting.allowed())
         return put_back(mixed, sorting.at, q)
 
-    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Implied row of weights of one query for each head: (B, heads, 1, H, W)."""
-        size = (x.shape[2], x.shape[3])
-        row, column = place = check_query(query, size)
-        q, k, _ = self.project(x)
+    def row_among(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
+        """Implied weights of one of the queries: (B, heads, 1, N)."""
+        row, column = query
         sorting = self.sort(q, k, size)
         block = row // self.window * ceil_div(size[1], self.window) + column // self.window
         own = gather(k, sorting.tokens)
@@ -156,10 +152,9 @@ class SinkhornAttention(MultiHead):
         of_own, of_mixtures = weights[:, 0].chunk(2, -1)
         per_share = of_mixtures / sorting.share[:, block].clamp(min=TINY)
         implied = sorting.matrix[:, block, :, None] * per_share[:, None] * sorting.real
-        here = torch.arange(implied.shape[1], device=x.device)[:, None] == block
+        here = torch.arange(implied.shape[1], device=k.device)[:, None] == block
         implied = implied + of_own[:, None] * here
-        found = put_back(implied.transpose(0, 1)[..., None].to(k.dtype), sorting.at, k[..., :1])
-        return AttentionMap("rows", found.reshape(x.shape[0], self.num_heads, 1, *size), (place,))
+        return put_back(implied.transpose(0, 1)[..., None].to(k.dtype), sorting.at, k[..., :1]).mT
 
 
 def sinkhorn(scores: Tensor, iterations: int) -> Tensor:

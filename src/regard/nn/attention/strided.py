@@ -28,9 +28,10 @@ class StridedAttention(MultiHead):
 
     Args:
         in_channels: channels of the input and the output; a multiple of ``num_heads``.
-        num_heads: at least 2; of an odd number one more looks nearby.
+        num_heads: at least 2, unless ``near_heads`` is given; of an odd number one more looks nearby.
         stride: side of a tile, and the step of the far heads along rows and columns.
         pos_embed: kind of position, see ``POSITIONS``; not relative.
+        near_heads: number of heads, the first ones, that see their tile; half, rounded up, if None.
     """
 
     card = Card(
@@ -44,23 +45,37 @@ class StridedAttention(MultiHead):
         linear=False,
     )
 
-    def __init__(self, in_channels: int, num_heads: int = 4, stride: int = 8, pos_embed: str = "none") -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_heads: int = 4,
+        stride: int = 8,
+        pos_embed: str = "none",
+        near_heads: int | None = None,
+    ) -> None:
         check_pos_embed("StridedAttention", pos_embed)
         check_at_least("StridedAttention", "stride", stride, 1)
         super().__init__(in_channels, num_heads, pos_embed)
-        if num_heads < 2:
-            raise RegardError("StridedAttention: one head cannot look nearby and far away", expected="2 heads or more")
+        if num_heads < 2 and near_heads is None:
+            expected = "2 heads or more, or near_heads: 0 or 1"
+            raise RegardError("StridedAttention: one head cannot look nearby and far away", expected=expected)
         self.stride = stride
-        self.near_heads = ceil_div(num_heads, 2)
+        self.near_heads = ceil_div(num_heads, 2) if near_heads is None else near_heads
+        if not 0 <= self.near_heads <= num_heads:
+            what = f"StridedAttention: near_heads {near_heads} of {num_heads} heads"
+            raise RegardError(what, expected=f"0 to {num_heads}")
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d)."""
         s, h = self.stride, self.near_heads
-        rows, columns = (Axis.blocks(n, s, ceil_div(n, s), q.device) for n in size)
-        every_row, every_column = (Axis.strided(n, s, q.device) for n in size)
-        near = attend(q[:, :h], k[:, :h], v[:, :h], rows, columns)
-        far = attend(q[:, h:], k[:, h:], v[:, h:], every_row, every_column)
-        return torch.cat((near, far), 1)
+        mixed = []
+        if h:
+            rows, columns = (Axis.blocks(n, s, ceil_div(n, s), q.device) for n in size)
+            mixed.append(attend(q[:, :h], k[:, :h], v[:, :h], rows, columns))
+        if h < self.num_heads:
+            rows, columns = (Axis.strided(n, s, q.device) for n in size)
+            mixed.append(attend(q[:, h:], k[:, h:], v[:, h:], rows, columns))
+        return torch.cat(mixed, 1)
 
     def attention_mask(self, query: Size, size: Size) -> Tensor:
         """What each head sees from ``query``: (heads, H, W), boolean."""
