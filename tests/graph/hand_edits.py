@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from regard.graph.dialects.ultralytics import in_file
 from regard.graph.lint import WiringError
 from regard.graph.read import parse_spec, read_spec
 from regard.graph.spec import IMAGE, ModelSpec
@@ -88,11 +89,12 @@ class HandGraph:
     nc: int = 80
     depth: float = 0.33
     width: float = 0.25
+    header: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        lines = [f"nc: {self.nc}", f"depth_multiple: {self.depth}", f"width_multiple: {self.width}"]
-        lines += [f"anchors: {self.anchors}"]
+        multiples = [f"depth_multiple: {self.depth}", f"width_multiple: {self.width}", f"anchors: {self.anchors}"]
+        lines = [f"nc: {self.nc}", *(self.header or multiples)]
         for section, head in (("backbone", False), ("head", True)):
             lines.append(f"{section}:")
             for row in (row for row in self.rows if row.head is head):
@@ -126,9 +128,15 @@ def zoo_graph(name: str) -> HandGraph:
     rows = []
     for i, row in enumerate(spec.layers):
         indices = [-1 if source == IMAGE else spec.index(source) for source in row.inputs]
+        row = in_file(row) if spec.anchors is None else row
         if indices[0] == i - 1 and row.module != "Detect":
             indices[0] = -1
         rows.append(HandRow(tuple(indices), row.number, row.module, list(row.args), row.head))
+    if spec.anchors is None:
+        options = spec.layers[-1].options
+        header = [f"{key}: {options[key]}" for key in ("reg_max", "end2end") if key in options]
+        header += ["scales:", f"  n: [{spec.depth_multiple}, {spec.width_multiple}, {spec.max_channels}]"]
+        return HandGraph(tuple(rows), None, spec.nc, header=tuple(header))
     anchors = spec.anchors if isinstance(spec.anchors, int) else [list(level) for level in spec.anchors]
     return HandGraph(tuple(rows), anchors, spec.nc, spec.depth_multiple, spec.width_multiple)
 

@@ -288,3 +288,11 @@ def test_unknown_modules_and_options_name_the_nearest(wrong: str, nearest: str) 
     with pytest.raises(RegardError, match=f"did you mean {nearest}") as caught:
         build(parse_spec(STOCK_N.replace("[-1, 1, SPPF, [1024, 5]]", wrong), FILE))
     assert (caught.value.file, caught.value.line) == (FILE, line_of("SPPF"))
+
+
+def test_a_row_that_only_the_others_show_to_be_wrong_is_described() -> None:
+    """The bottom-up path reads the maps before the laterals, which can be meant, but all other numbers are outdated."""
+    graph = hand_graph(SOUND["longer stem"][0])
+    found = check_references(insert_by_hand(graph, [4], lambda _place, _x: 0).spec)
+    described = [finding.row.name for finding in found if "those of other rows" in finding.what]
+    assert described == ["head.p4_merge", "head.p5_merge"]

@@ -231,6 +231,8 @@ def _errors(
             for slot, i in enumerate(stages.inputs[reader])
             if i in others and wanted.get((reader, slot)) != i
         ]
+        if not texts:
+            texts = {"its numbers are those of the file before the edit, as those of other rows": None}
         stale = "" if unsorted or not any(ref[0] == reader for ref in signs) else STALE
         what = f"layer {row.name!r} ({row.module}){stale}: "
         proposal = f"corrected row: {_written(corrected, row)}" if wanted else "check what this row should read"
