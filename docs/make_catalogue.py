@@ -33,7 +33,10 @@ PAGE, IMAGES, RESULTS = DOCS / "catalogue.md", DOCS / "images" / "catalogue", DO
 
 CHANNELS, SIDE = 128, 40
 """What parameters and FLOPs are stated for."""
-BLOCKS = ("C3", "C3TR", "C3Attention", "PartialSelfAttention", "AreaAggregation", "MultiScaleDeformable")
+BLOCKS = (
+    *("C3", "C3TR", "C3Attention", "C2fAttention", "C3k2Attention"),
+    *("PartialSelfAttention", "AreaAggregation", "MultiScaleDeformable"),
+)
 LEVELS, TIMED_MODEL = ("P3", "P4", "P5"), "yolov5s"
 MAP_CHANNELS, MAP_SIDE, SEED = 32, 32, 0
 SCENE, OBJECT = 5, 2

@@ -77,6 +77,11 @@ def test_every_other_name_is_built(name: str) -> None:
         ("CBAMC3, [128, True]", "C3Attention", (32, 32, "CBAM", True)),
         ("C3_ECA, []", "C3Attention", (32, 32, "ECA")),
         ("C3SimAM, [128]", "C3Attention", (32, 32, "SimAM")),
+        ("C2f_EMA, [128]", "C2fAttention", (32, 32, "EMAttention")),
+        ("C2fSE, [128, True]", "C2fAttention", (32, 32, "SE", True)),
+        ("SimAM_C2f, [128, True, 1, 0.25]", "C2fAttention", (32, 32, "SimAM", True, 1, 0.25)),
+        ("C3k2_CBAM, [128, False, 0.25]", "C3k2Attention", (32, 32, "CBAM", False, 0.25)),
+        ("C3k2CoordAtt, []", "C3k2Attention", (32, 32, "CoordinateAttention")),
     ],
 )
 def test_forms_of_arguments(row: str, module: str, arguments: tuple[object, ...]) -> None:

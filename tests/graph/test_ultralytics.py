@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
@@ -116,6 +117,46 @@ def test_larger_sizes_have_other_blocks_without_saying_so() -> None:
 def test_a_row_that_gives_pools_has_no_activation_before_them() -> None:
     assert "activation" not in read_spec("yolo11n").layer("sppf").options
     assert read_spec("yolo26n").layer("sppf").options["activation"] is False
+
+
+def test_a_block_with_attention_is_as_its_row_says_and_the_head_as_for_c3k2() -> None:
+    rows = V8.replace("C2f, [1024, True]", "C3k2_SE, [1024, False]")
+    for file in ("yolo11n.yaml", "yolo11m.yaml"):
+        spec = build(parse_spec(rows, Path(file))).spec
+        assert spec.layer("p5").module == "C3k2Attention"
+        assert spec.info["p5"].arguments[2:] == ("SE", False)
+        assert spec.layers[-1].options["depthwise"] is True
+    bare = parse_spec(V8.replace("C2f, [1024, True]", "C3k2, []"), Path("yolo11m.yaml"))
+    assert bare.layers[8].options["c3k"] is True
+
+
+class C2f_EMA(nn.Module):  # noqa: N801 - as users call theirs
+    """A block as users write it for Ultralytics: repeats third."""
+
+    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = False, e: float = 0.5) -> None:
+        super().__init__()
+        self.c, self.shortcut = int(c2 * e), shortcut
+        self.cv1 = nn.Conv2d(c1, self.c, 1)
+        self.m = nn.ModuleList(nn.Conv2d(self.c, self.c, 3, padding=1) for _ in range(n))
+        self.cv2 = nn.Conv2d(self.c, c2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.cv1(x)
+        for block in self.m:
+            x = x + block(x)
+        return self.cv2(x)
+
+
+def test_a_class_of_the_user_with_the_name_of_a_block_with_attention() -> None:
+    rows = V8.replace("3, C2f, [256]", "3, C2f_EMA, [256]").replace("3, C2f, [1024]", "6, C2f_EMA, [1024, True]")
+    detector = build(parse_spec(rows, Path("yolov8n.yaml")), modules={"C2f_EMA": C2f_EMA})
+    small, large = detector.layer("head.p3_out"), detector.layer("head.p5_out")
+    assert isinstance(small, C2f_EMA)
+    assert isinstance(large, C2f_EMA)
+    assert (small.cv2.out_channels, len(small.m), small.shortcut) == (64, 1, False)
+    assert (large.cv2.out_channels, len(large.m), large.shortcut) == (256, 2, True)
+    ours = build(parse_spec(rows, Path("yolov8n.yaml"))).spec
+    assert {row.module for row in ours.layers} & {"C2fAttention", "C2f_EMA"} == {"C2fAttention"}
 
 
 @pytest.mark.parametrize("row", ["CBAM, [1024]", "SimAM, []", "SE, [1024]"])

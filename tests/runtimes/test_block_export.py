@@ -26,6 +26,8 @@ BLOCKS = {
     "PartialSelfAttention": "PartialSelfAttention, [16]",
     "AreaAggregation": "AreaAggregation, [16]",
     "C3Attention": "C3Attention, {attention: WindowAttention, options: {window: 3, pos_embed: relative}}",
+    "C2fAttention": "C2fAttention, [16, CBAM, true]",
+    "C3k2Attention": "C3k2Attention, {attention: ECA, placement: stack}",
 }
 
 

@@ -103,7 +103,12 @@ BLOCKS: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = MappingPr
 THREE_BY_DEFAULT = ("ECALayer", "ECAAttention", "ECA_layer", "eca_layer")
 """Names of ECA whose kernel is 3 unless stated, as in the authors' code, instead of one by the channels."""
 
-IN_A_BLOCK = re.compile(r"C3_?(\w+?)|(\w+?)_?C3")
+WITH_ATTENTION: Mapping[str, str] = MappingProxyType(
+    {"C3k2Attention": "C3k2", "C2fAttention": "C2f", "C3Attention": "C3"}
+)
+"""Blocks around any attention, and the plain block whose name is joined with that of attention in files."""
+
+IN_A_BLOCK = re.compile(r"(C3k2|C2f|C3)_?(\w+?)|(\w+?)_?(C3k2|C2f|C3)")
 PAPER_KERNELS = (3, 7)
 """Kernels of CBAM in its paper, which no file means as a reduction."""
 
@@ -140,20 +145,31 @@ def with_own_names(spec: ModelSpec, modules: Collection[str] = ()) -> ModelSpec:
 
 
 def own_name(name: str) -> tuple[str, str | None]:
-    """The package's name of a layer, and of the attention inside it if it is C3 with attention.
+    """The package's name of a layer, and of the attention inside it if it is a C3, C2f or C3k2 with attention.
 
     Example:
-        >>> own_name("C3CA"), own_name("eca_layer"), own_name("C3")
-        (('C3Attention', 'CoordinateAttention'), ('ECA', None), ('C3', None))
+        >>> own_name("C3CA"), own_name("C2f_EMA"), own_name("eca_layer")
+        (('C3Attention', 'CoordinateAttention'), ('C2fAttention', 'EMAttention'), ('ECA', None))
     """
     if name in LAYERS:
         return name, None
     if name in ALIASES or name in BLOCKS:
         return ALIASES.get(name) or BLOCKS[name][0], None
     found = IN_A_BLOCK.fullmatch(name)
-    inner = (found[1] or found[2]) if found else ""
+    block, inner = (found[1] or found[4], found[2] or found[3]) if found else ("", "")
     inner = ALIASES.get(inner, inner)
-    return ("C3Attention", inner) if inner in ATTENTION else (name, None)
+    return (f"{block}Attention", inner) if inner in ATTENTION else (name, None)
+
+
+def plain_block(name: str) -> str:
+    """The block that a name of a block with attention begins or ends with; every other name is returned as it is.
+
+    Example:
+        >>> plain_block("C3k2_CBAM"), plain_block("C2f"), plain_block("C3k2Attention")
+        ('C3k2', 'C2f', 'C3k2Attention')
+    """
+    block, inner = own_name(name)
+    return WITH_ATTENTION[block] if inner else name
 
 
 def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Module]:

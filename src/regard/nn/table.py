@@ -13,7 +13,7 @@ from regard.nn.attention import ATTENTION
 from regard.nn.attentive_blocks import AreaAggregation, PartialSelfAttention
 from regard.nn.blocks import C3, SPP, SPPF, Bottleneck, BottleneckCSP
 from regard.nn.c2f import C2, C2f, C2fPSA, C3k, C3k2, C3x
-from regard.nn.c3_attention import C3Attention
+from regard.nn.c3_attention import C2fAttention, C3Attention, C3k2Attention
 from regard.nn.cib import CIB, C2fCIB, SCDown
 from regard.nn.conv import Concat, Conv, DWConv, Focus
 from regard.nn.fusion import BiFPN
@@ -60,6 +60,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "AreaAggregation": AreaAggregation,
         "C2": C2,
         "C2f": C2f,
+        "C2fAttention": C2fAttention,
         "C2fCIB": C2fCIB,
         "C2fPSA": C2fPSA,
         "C2PSA": C2PSA,
@@ -68,6 +69,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "C3Ghost": C3Ghost,
         "C3k": C3k,
         "C3k2": C3k2,
+        "C3k2Attention": C3k2Attention,
         "C3STR": C3STR,
         "C3TR": C3TR,
         "C3x": C3x,

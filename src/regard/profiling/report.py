@@ -17,7 +17,7 @@ from torch import nn
 from regard.config import IMGSZ, require_positive
 from regard.graph.cost import RowCost, attention_costs, row_costs
 from regard.graph.detector import Detector
-from regard.nn.c3_attention import C3Attention
+from regard.nn.c3_attention import WithAttention
 from regard.nn.capture import is_attention
 from regard.nn.gate import Gated
 from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for
@@ -195,8 +195,8 @@ def _report(
 
 
 def exchangeable(layer: nn.Module) -> list[nn.Module]:
-    """Attention of a row that another module of the catalogue could replace: its own, or a C3Attention's."""
-    if isinstance(layer, C3Attention):
+    """Attention of a row that another module of the catalogue could replace: its own, or that inside a C3 or C2f."""
+    if isinstance(layer, WithAttention):
         return list(layer.attentions)
     inner = layer.module if isinstance(layer, Gated) else layer
     return [inner] if is_attention(inner) and not getattr(inner, "multi_input", False) else []

@@ -156,7 +156,7 @@ def _from_checkpoint(
     checkpoint = read_checkpoint(path)
     try:
         spec = spec_from_document(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path, like)
-        spec = as_in_weights(spec, checkpoint.state)
+        spec = as_in_weights(spec, checkpoint.state, modules or ())
         _require_classes(spec, checkpoint, modules)
         spec = replace(with_activation(spec, checkpoint.settings), file=path)
     except RegardError as error:  # the lines are those of no file

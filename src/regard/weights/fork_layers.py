@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import RegardError, RegardWarning
+from regard.graph.aliases import WITH_ATTENTION
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.attention import ATTENTION
@@ -94,7 +95,7 @@ def _shapes_of(build: Any, arguments: tuple[Any, ...], options: Mapping[str, int
 
 
 def _has_attention(layer: LayerSpec) -> bool:
-    return layer.module in ATTENTION or layer.module == "C3Attention"
+    return layer.module in (*ATTENTION, *WITH_ATTENTION)
 
 
 def _of_row(state: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:

@@ -6,29 +6,34 @@ decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from torch import Tensor
 
+from regard.graph.aliases import plain_block
 from regard.graph.spec import LayerSpec, ModelSpec
 
 
-def as_in_weights(spec: ModelSpec, state: Mapping[str, Tensor]) -> ModelSpec:
+def as_in_weights(spec: ModelSpec, state: Mapping[str, Tensor], modules: Collection[str] = ()) -> ModelSpec:
     """Copy a graph with the forms of its blocks and of its anchor-free head that the tensors have.
 
     Args:
         spec: the graph of a checkpoint.
         state: its tensors, by ``model.<row>....``.
+        modules: names of the user's own classes, whose rows are left as they are.
     """
-    layers = [_of_row(layer, f"model.{i}.", state) for i, layer in enumerate(spec.layers)]
+    layers = [
+        layer if layer.module in modules else _of_row(layer, f"model.{i}.", state)
+        for i, layer in enumerate(spec.layers)
+    ]
     return replace(spec, layers=tuple(layers))
 
 
 def _of_row(layer: LayerSpec, prefix: str, state: Mapping[str, Tensor]) -> LayerSpec:
     if layer.module in ("AnchorFreeDetect", "v10Detect"):
         return replace(layer, options={**layer.options, **_head(layer.module, prefix, state)})
-    if layer.module == "C3k2" and f"{prefix}m.0.cv1.conv.weight" in state:
+    if plain_block(layer.module) == "C3k2" and f"{prefix}m.0.cv1.conv.weight" in state:
         return _with(layer, 1, f"{prefix}m.0.cv3.conv.weight" in state)
     if layer.module == "A2C2f" and len(layer.args) > 1 and layer.args[1] is True:
         has_gamma = f"{prefix}gamma" in state

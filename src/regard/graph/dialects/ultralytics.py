@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.graph.aliases import plain_block
 from regard.graph.dialects import native, yolov5
 from regard.graph.document import parse_number
 from regard.graph.spec import LayerSpec, ModelSpec
@@ -26,7 +27,7 @@ LETTER = re.compile(r"yolo(?:v)?\d+([nsmlxbtce])(?![a-z])")
 
 HEAD, BINS = "AnchorFreeDetect", 16
 LARGER, LARGEST = "mlx", "lx"
-DEPTHWISE_IF = ("C3k2", "A2C2f", "C2fCIB")
+DEPTHWISE_IF = ("C3k2", "C3k2Attention", "A2C2f", "C2fCIB")
 """Blocks whose graphs have depth-wise convolutions in the class branch of the head."""
 
 
@@ -65,7 +66,7 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
         )
     layers = [_written_out(layer, spec, letter) for layer in spec.layers]
     if layers and layers[-1].module == "Detect":
-        depthwise = any(layer.module in DEPTHWISE_IF for layer in layers)
+        depthwise = any(plain_block(layer.module) in DEPTHWISE_IF for layer in layers)
         options = {"reg_max": bins, "end2end": end2end, "depthwise": depthwise}
         given = {name: value for name, value in options.items() if value not in (BINS, False)}
         layers[-1] = replace(layers[-1], module=HEAD, options={**layers[-1].options, **given})
@@ -135,6 +136,8 @@ def _written_out(layer: LayerSpec, spec: ModelSpec, letter: str) -> LayerSpec:
     """A row with what its module's implicit rule adds."""
     args = layer.args
     if layer.module == "C3k2" and letter and letter in LARGER:
+        if not args:
+            return replace(layer, options={**layer.options, "c3k": True})
         return replace(layer, args=(args[0], True, *args[2:]))
     if layer.module == "A2C2f" and letter and letter in LARGEST:
         return replace(layer, args=(*args, *(True, 1)[len(args) - 1 :], True, 1.2))
