@@ -7,8 +7,10 @@ from types import MappingProxyType
 
 from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.axial import AxialAttention
+from regard.nn.attention.bam import BAM
 from regard.nn.attention.big_bird import BigBirdAttention
 from regard.nn.attention.bottleneck_transformer import BottleneckTransformer
+from regard.nn.attention.caa import CAA
 from regard.nn.attention.cbam import CBAM
 from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
@@ -16,8 +18,10 @@ from regard.nn.attention.core import Attention
 from regard.nn.attention.criss_cross import CrissCrossAttention
 from regard.nn.attention.deformable import DeformableAttention
 from regard.nn.attention.eca import ECA
+from regard.nn.attention.ela import ELA
 from regard.nn.attention.em_attention import EMAttention
 from regard.nn.attention.gam import GAM
+from regard.nn.attention.gather_excite import GatherExcite
 from regard.nn.attention.gct import GCT
 from regard.nn.attention.global_context import GlobalContext
 from regard.nn.attention.global_tokens import GlobalTokensAttention
@@ -27,9 +31,11 @@ from regard.nn.attention.linformer import Linformer
 from regard.nn.attention.lsh import LSHAttention
 from regard.nn.attention.memory_compressed import MemoryCompressedAttention
 from regard.nn.attention.mixed_heads import MixedHeads
+from regard.nn.attention.nam import NAM
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.nystrom import NystromAttention
 from regard.nn.attention.performer import Performer
+from regard.nn.attention.polarized import PolarizedSelfAttention
 from regard.nn.attention.pooled import PooledAttention
 from regard.nn.attention.routing import RoutingAttention
 from regard.nn.attention.se import ESE, SE, ScSE
@@ -40,6 +46,7 @@ from regard.nn.attention.sinkhorn import SinkhornAttention
 from regard.nn.attention.sliding import DilatedNeighborhoodAttention, LocalAttention, NeighborhoodAttention
 from regard.nn.attention.srm import SRM
 from regard.nn.attention.strided import StridedAttention
+from regard.nn.attention.strip_pooling import StripPooling
 from regard.nn.attention.synthesizer import DenseSynthesizer, RandomSynthesizer
 from regard.nn.attention.transformer_block import TransformerBlock
 from regard.nn.attention.triplet import TripletAttention
@@ -56,6 +63,13 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "XCA": XCA,
         "CBAM": CBAM,
         "GAM": GAM,
+        "NAM": NAM,
+        "BAM": BAM,
+        "ELA": ELA,
+        "GatherExcite": GatherExcite,
+        "StripPooling": StripPooling,
+        "PolarizedSelfAttention": PolarizedSelfAttention,
+        "CAA": CAA,
         "CoordinateAttention": CoordinateAttention,
         "GlobalContext": GlobalContext,
         "SimAM": SimAM,

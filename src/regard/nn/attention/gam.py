@@ -10,9 +10,9 @@ other; a single value has no variance and is normalised by the running statistic
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.nn.attention.core import Attention, Card, check_at_least, check_odd
+from regard.nn.attention.norm import MapNorm
 from regard.types import AttentionMap
 
 
@@ -50,10 +50,10 @@ class GAM(Attention):
         )
         self.spatial_attention = nn.Sequential(
             nn.Conv2d(in_channels, self.hidden, kernel_size, padding=kernel_size // 2),
-            _Norm(self.hidden),
+            MapNorm(self.hidden),
             nn.ReLU(),
             nn.Conv2d(self.hidden, in_channels, kernel_size, padding=kernel_size // 2),
-            _Norm(in_channels),
+            MapNorm(in_channels),
         )
 
     def channel_weights(self, x: Tensor) -> Tensor:
@@ -75,13 +75,3 @@ class GAM(Attention):
         """Weight of each value, the product of both; the same for every query."""
         by_channel = self.channel_weights(x)
         return AttentionMap("elements", by_channel * self.spatial_weights(x * by_channel))
-
-
-class _Norm(nn.BatchNorm2d):
-    """Batch norm that accepts a single value per channel in training."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)

@@ -1,0 +1,19 @@
+"""Batch norm for weights that may shrink to one value per channel."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MapNorm(nn.BatchNorm2d):
+    """Batch norm that accepts a single value per channel in training, where others raise an error.
+
+    One value has no variance: it is normalised by the running statistics, which it leaves unchanged.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
