@@ -60,6 +60,21 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "eSE": "ESE",
         "scSE": "ScSE",
         "SpatialGroupEnhance": "SGE",
+        "NAMAttention": "NAM",
+        "NAM_Attention": "NAM",
+        "BAMBlock": "BAM",
+        "BAM_Attention": "BAM",
+        "A2Attention": "DoubleAttention",
+        "CoT": "ContextualTransformer",
+        "CoTAttention": "ContextualTransformer",
+        "CoTNetLayer": "ContextualTransformer",
+        "SequentialPolarizedSelfAttention": "PolarizedSelfAttention",
+        "MSDA": "MultiScaleDilatedAttention",
+        "MultiDilatelocalAttention": "MultiScaleDilatedAttention",
+        "TSSA": "TokenStatisticsAttention",
+        "AttentionTSSA": "TokenStatisticsAttention",
+        "PolaLinearAttention": "PolarityAttention",
+        "DiffAttention": "DifferentialAttention",
     }
 )
 """Other name -> the package's."""

@@ -49,11 +49,10 @@ class BAM(Reweighting):
             nn.Conv2d(hidden, in_channels, 1, bias=False),
             MapNorm(in_channels),
         )
-        wide = {"kernel_size": 3, "padding": dilation, "dilation": dilation, "bias": False}
         self.spatial_attention = nn.Sequential(
             *(nn.Conv2d(in_channels, hidden, 1, bias=False), MapNorm(hidden), nn.ReLU()),
-            *(nn.Conv2d(hidden, hidden, **wide), MapNorm(hidden), nn.ReLU()),
-            *(nn.Conv2d(hidden, hidden, **wide), MapNorm(hidden), nn.ReLU()),
+            *(_dilated(hidden, dilation), MapNorm(hidden), nn.ReLU()),
+            *(_dilated(hidden, dilation), MapNorm(hidden), nn.ReLU()),
             *(nn.Conv2d(hidden, 1, 1, bias=False), MapNorm(1)),
         )
 
@@ -62,3 +61,7 @@ class BAM(Reweighting):
         by_channel: Tensor = self.channel_attention(x)
         by_position: Tensor = self.spatial_attention(x)
         return 1 + (by_channel + by_position).sigmoid()
+
+
+def _dilated(channels: int, dilation: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)

@@ -44,8 +44,9 @@ class CAA(Reweighting):
             nn.Conv2d(in_channels, in_channels, (k, 1), padding=(k // 2, 0), groups=in_channels),
             nn.Conv2d(in_channels, in_channels, 1),
         )
-        for conv in self.layers[1:]:
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
