@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from regard.nn.attention.core import Card, Size, attention_weights, check_at_least, check_query, fused_attention
+from regard.nn.attention.core import Card, Size, attention_weights, check_at_least, fused_attention
 from regard.nn.attention.multi_head import ValueConvolution
 from regard.nn.attention.nystrom import means_of_cells
 from regard.nn.attention.position import check_pos_embed
-from regard.types import AttentionMap
 
 
 class AgentAttention(ValueConvolution):
@@ -50,12 +49,8 @@ class AgentAttention(ValueConvolution):
         agents = means_of_cells(q, self.grid, size)
         return fused_attention(q, agents, fused_attention(agents, k, v))
 
-    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Implied row of weights of one query for each head: (B, heads, 1, H, W)."""
-        size = (x.shape[2], x.shape[3])
-        row, column = place = check_query(query, size)
-        q, k, _ = self.project(x)
-        at = row * size[1] + column
+    def row_among(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
+        """Implied weights of one of the queries: (B, heads, 1, N)."""
+        at = query[0] * size[1] + query[1]
         agents = means_of_cells(q, self.grid, size)
-        weights = attention_weights(q[:, :, at : at + 1], agents) @ attention_weights(agents, k)
-        return AttentionMap("rows", weights.reshape(*weights.shape[:3], *size), (place,))
+        return attention_weights(q[:, :, at : at + 1], agents) @ attention_weights(agents, k)

@@ -63,13 +63,12 @@ class DifferentialAttention(MultiHead):
         (q1, q2), (k1, k2) = (_halves(t) for t in (q, k))
         return fused_attention(q1, k1, v) - self.factor().to(v.dtype) * fused_attention(q2, k2, v)
 
-    def join(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
-        """Mixed values (B, heads, H * W, d) -> output (B, C, H, W)."""
+    def with_values(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
+        """Normalise each head's mixed values: (B, heads, H * W, d) -> the same."""
         with no_autocast(mixed):
             wide = mixed.to(torch.promote_types(mixed.dtype, torch.float32))
             normed = wide * (wide.square().mean(-1, keepdim=True) + EPSILON).rsqrt() * self.scale
-            normed = (normed * (1 - self.lambda_init)).to(mixed.dtype)
-        return super().join(normed, v, size)
+            return (normed * (1 - self.lambda_init)).to(mixed.dtype)
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:  # noqa: ARG002
         """Weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""

@@ -22,10 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError, nearest
+from regard.nn.attention.agent import AgentAttention
 from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.big_bird import BigBirdAttention
 from regard.nn.attention.core import Card, Size, check_divides
 from regard.nn.attention.criss_cross import CrissCrossAttention
+from regard.nn.attention.differential import DifferentialAttention
+from regard.nn.attention.dilated import MultiScaleDilatedAttention
 from regard.nn.attention.global_tokens import GlobalTokensAttention
 from regard.nn.attention.halo import HaloAttention
 from regard.nn.attention.kernel import EfficientAttention, LinearAttention, ReLULinearAttention
@@ -59,6 +62,9 @@ KINDS: Mapping[str, type[MultiHead]] = MappingProxyType(
             SinkhornAttention,
             RoutingAttention,
             NystromAttention,
+            AgentAttention,
+            DifferentialAttention,
+            MultiScaleDilatedAttention,
             LinearAttention,
             ReLULinearAttention,
             EfficientAttention,

@@ -86,23 +86,8 @@ class NystromAttention(ValueConvolution):
             gathered = inverse @ fused_attention(q_marks, k, v.to(wide))
             return fused_attention(q, k_marks, gathered).to(v.dtype)
 
-<<<<<<< HEAD
-    def landmarks(self, tokens_bhnd: Tensor, size: Size) -> Tensor:
-        """(B, heads, H * W, d) -> (B, heads, grid * grid, d), the means of cells."""
-        batch, heads, _, d = tokens_bhnd.shape
-        down, along = (means_of_stretches(n, self.grid, tokens_bhnd) for n in size)
-        rows = down @ tokens_bhnd.reshape(batch, heads, size[0], size[1] * d)
-        return (along @ rows.view(batch, heads, self.grid, size[1], d)).flatten(2, 3)
-
     def row_among(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:
         """Implied weights of one of the queries: (B, heads, 1, N)."""
-=======
-    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
-        """Implied row of weights of one query for each head: (B, heads, 1, H, W)."""
-        size = (x.shape[2], x.shape[3])
-        row, column = place = check_query(query, size)
-        q, k, _ = self.project(x)
->>>>>>> cf5c2c2 (Add double, external, differential, agent, multi-scale dilated, contextual, cascaded, token-statistics, polarity-aware and ParNet attention and S2-MLPv2's shifts)
         wide = torch.promote_types(q.dtype, torch.float32)
         at = query[0] * size[1] + query[1]
         with no_autocast(q):
