@@ -105,6 +105,7 @@ BLOCKS: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = MappingPr
         ),
         "CARAFE": ("CARAFE", ("kernel_encoder", "kernel_up", "hidden", "scale"), {}),
         "ASFF_Detect": ("ASFFDetect", ("nc", "anchors"), {}),
+        "Decoupled_Detect": ("DecoupledDetect", ("nc", "anchors", "hidden"), {}),
         "GAM_Attention": ("GAM", ("out", "channels", "reduction"), {}),
         "GAMAttention": ("GAM", ("out", "channels", "reduction"), {}),
         "involution": ("Involution", ("out", "kernel_size", "stride"), {}),

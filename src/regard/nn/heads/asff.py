@@ -19,6 +19,6 @@ class ASFFHead(YOLOv5Head):
         super().__init__(in_channels, nc, anchors, strides=strides)
         self.fuse = nn.ModuleList(ASFF(in_channels, level, strides=strides) for level in range(len(in_channels)))
 
-    def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """[(B, C_i, ny, nx)] -> raw levels [(B, A, ny, nx, 5 + nc)]."""
-        return super().levels([fuse(features) for fuse in self.fuse])
+    def outputs(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """[(B, C_i, ny, nx)] -> [(B, A * (5 + nc), ny, nx)]."""
+        return super().outputs([fuse(features) for fuse in self.fuse])

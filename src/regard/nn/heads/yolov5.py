@@ -90,8 +90,12 @@ class YOLOv5Head(Head):
         self.anchors_per_cell = anchors_per_cell(anchors)
         pixels = torch.tensor(anchors, dtype=torch.float32).view(len(in_channels), self.anchors_per_cell, 2)
         self.register_buffer("anchors", pixels / torch.tensor(self.strides, dtype=torch.float32).view(-1, 1, 1))
-        self.m = nn.ModuleList(nn.Conv2d(c, output_channels(nc, anchors), 1) for c in in_channels)
+        self.m = nn.ModuleList(self.level(c) for c in in_channels)
         self._set_prior()
+
+    def level(self, channels: int) -> nn.Module:
+        """Build what computes the outputs of a level of so many channels; variants of the head replace this."""
+        return nn.Conv2d(channels, self.anchors_per_cell * (OTHERS + self.nc), 1)
 
     @torch.no_grad()
     def _set_prior(self) -> None:
@@ -101,13 +105,14 @@ class YOLOv5Head(Head):
             bias[:, 4] += math.log(PRIOR_OBJECTS / (PRIOR_IMAGE / stride) ** 2)
             bias[:, OTHERS:] += math.log(PRIOR_CLASS / (self.nc - 1 + 1e-5))
 
+    def outputs(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """[(B, C_i, ny, nx)] -> [(B, A * (OTHERS + nc), ny, nx)], the channels anchor-major."""
+        return [conv(x) for conv, x in zip(self.m, features, strict=True)]
+
     def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
         """[(B, C_i, ny, nx)] -> raw levels [(B, A, ny, nx, OTHERS + nc)]."""
-        raw = []
-        for conv, x in zip(self.m, features, strict=True):
-            y = conv(x).unflatten(1, (self.anchors_per_cell, OTHERS + self.nc))  # the channels are anchor-major
-            raw.append(y.permute(0, 1, 3, 4, 2).contiguous())
-        return raw
+        split = (self.anchors_per_cell, OTHERS + self.nc)
+        return [y.unflatten(1, split).permute(0, 1, 3, 4, 2).contiguous() for y in self.outputs(features)]
 
     def decode(self, levels: Sequence[Tensor]) -> Predictions:
         """Turn raw outputs into boxes in input pixels and class scores.
@@ -189,7 +194,7 @@ class YOLOv5Head(Head):
     def raw_export(self) -> tuple[nn.Module, RawDecoder]:
         """See `Head.raw_export`; its levels (B, A * (OTHERS + nc), ny, nx) are read where objectness is sufficient."""
         anchors = tuple(tuple((w, h) for w, h in level) for level in self.anchors.float().tolist())
-        return _Convolutions(self.m), RawDecoder(strides=self.strides, anchors=anchors)
+        return _Outputs(self), RawDecoder(strides=self.strides, anchors=anchors)
 
 
 def _boxes(s: Tensor, cell: Tensor, anchor_wh: Tensor, stride: int) -> Tensor:
@@ -207,14 +212,14 @@ def _sigmoid(rows: Tensor) -> Tensor:
     return torch.cat((rows, padding)).sigmoid()[: len(rows)]
 
 
-class _Convolutions(nn.Module):
-    """The convolutions of a head alone: [(B, C_i, ny, nx)] -> [(B, A * (OTHERS + nc), ny, nx)]."""
+class _Outputs(nn.Module):
+    """The outputs of a head before they are rearranged: [(B, C_i, ny, nx)] -> [(B, A * (OTHERS + nc), ny, nx)]."""
 
     multi_input: ClassVar[bool] = True
 
-    def __init__(self, convolutions: nn.ModuleList) -> None:
+    def __init__(self, head: YOLOv5Head) -> None:
         super().__init__()
-        self.m = convolutions
+        self.head = head
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        return [conv(x) for conv, x in zip(self.m, maps, strict=True)]
+        return self.head.outputs(maps)
