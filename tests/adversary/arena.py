@@ -46,6 +46,8 @@ class Outcome:
             return None  # what it lists is its result
         if self.code == 1 and self.argv[:1] == ("predict",) and "skipped, for the reasons above" in self.output:
             return None
+        if self.argv[:1] == ("lint",) and self.code in (0, 1, 2):
+            return None  # findings are its result, and a file that cannot be read is one
         if self.code not in (0, 2):
             return f"exit code {self.code}"
         if self.code == 2 and "rror" not in self.output:

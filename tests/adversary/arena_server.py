@@ -1,8 +1,9 @@
 """Runs the command ``regard`` many times in forked children of one process that has everything imported.
 
 Reads one JSON object per line, {"argv", "cwd", "seconds", "gigabytes"}, and writes one, {"code", "output", "seconds",
-"gigabytes"}; the code is negative where a signal ended the child, and -1000 where the time was up. A child serves a
-number of commands, with its memory limited, before the next replaces it.
+"gigabytes"}; the code is negative where a signal ended the child, and -1000 where the time was up. Time in which other
+processes had the processors does not count. A child serves a number of commands, with its memory limited, before the
+next replaces it.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ class Child:
         start = time.monotonic()
         os.write(self.requests, json.dumps(request).encode() + b"\n")
         output = Path(request["cwd"], ".output")
-        ready, _, _ = select.select([self.answers], [], [], request["seconds"])
+        before, ready, left = _waited(self.pid), [], request["seconds"]
+        while left > 0 and not ready:
+            ready, _, _ = select.select([self.answers], [], [], left)
+            left = request["seconds"] + _waited(self.pid) - before - (time.monotonic() - start)
         if not ready:
             os.kill(self.pid, signal.SIGUSR1)  # writes where it hangs
             time.sleep(0.2)
@@ -129,7 +133,7 @@ def _answer(request: dict) -> dict:
     sys.argv = ["regard", *request["argv"]]
     from regard.__main__ import main
 
-    start, code = time.monotonic(), 0
+    start, waited, code = time.monotonic(), _waited(os.getpid()), 0
     try:
         main()
     except SystemExit as stop:
@@ -137,11 +141,19 @@ def _answer(request: dict) -> dict:
     except BaseException:
         traceback.print_exc()
         code = 70
-    seconds = time.monotonic() - start
+    seconds = time.monotonic() - start - (_waited(os.getpid()) - waited)
     text = Path(".output").read_bytes()[-20_000:].decode(errors="backslashreplace")
     status = Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 2**20
     return {"code": code, "output": f"{text[:2000]}{text[2000:][-8000:]}", "seconds": seconds, "gigabytes": peak}
+
+
+def _waited(pid: int) -> float:
+    """Seconds in which a process was ready and had no processor, as on a machine with other work; 0 if unknown."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def _limit_memory(gigabytes: float) -> None:

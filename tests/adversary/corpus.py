@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from later_corpus import make_later
 from torch import nn
 
 MODEL = """\
@@ -135,6 +136,7 @@ def make(folder: Path) -> None:
     make_images(folder)
     make_sets(folder)
     make_models(folder)
+    make_later(folder)
 
 
 def make_images(folder: Path) -> None:

@@ -13,14 +13,19 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from arena import Arena, Outcome
-from kinds import KINDS, MARKER
+from kinds import KINDS as FIRST_KINDS
+from kinds import MARKER, Kind
+from later_kinds import KINDS as LATER_KINDS
 
 from regard.prediction.outputs import LEDGER
+
+KINDS: Mapping[str, Kind] = {**FIRST_KINDS, **LATER_KINDS}
+"""All kinds of files, by name."""
 
 
 @dataclass(frozen=True)

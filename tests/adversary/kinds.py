@@ -36,16 +36,16 @@ def pickled_checkpoint(rng: random.Random, folder: Path, corpus: Path) -> Argv:
     if way < 0.35:
         data = mutate_bytes(rng, sound)
     elif way < 0.8:
-        data = _with_pickle(sound, lambda old: mutate_bytes(rng, old))
+        data = with_pickle(sound, lambda old: mutate_bytes(rng, old))
     elif way < 0.9:
-        data = _with_pickle(sound, lambda _: _attack(rng))
+        data = with_pickle(sound, lambda _: _attack(rng))
     else:
         data = _saved(mutate_value(rng, {"model": {"model.0.conv.weight": [1.0], "x": {"y": [1]}}, "epoch": 1}))
     (folder / "weights.pt").write_bytes(data)
     return ("summary", "weights.pt")
 
 
-def _with_pickle(archive: bytes, change: Callable[[bytes], bytes]) -> bytes:
+def with_pickle(archive: bytes, change: Callable[[bytes], bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w") as new:
         for info in old.infolist():
@@ -109,11 +109,11 @@ def model_yaml(rng: random.Random, folder: Path, corpus: Path) -> Argv:
     """A model graph in the native form or YOLOv5's, or an overlay on one."""
     shutil.copy(corpus / "tiny.yaml", folder / "tiny.yaml")
     sound = (corpus / rng.choice(("tiny.yaml", "integer.yaml", "overlay.yaml"))).read_text()
-    (folder / "model.yaml").write_bytes(_damaged_yaml(rng, sound))
+    (folder / "model.yaml").write_bytes(damaged_yaml(rng, sound))
     return ("summary", "model.yaml", "--imgsz", "64")
 
 
-def _damaged_yaml(rng: random.Random, sound: str) -> bytes:
+def damaged_yaml(rng: random.Random, sound: str) -> bytes:
     if rng.random() < 0.6:
         return encode_badly(rng, mutate_text(rng, sound))
     try:
@@ -126,7 +126,7 @@ def _damaged_yaml(rng: random.Random, sound: str) -> bytes:
 def data_yaml(rng: random.Random, folder: Path, corpus: Path) -> Argv:
     """The data.yaml of a YOLO data set."""
     shutil.copytree(corpus / "yolo", folder / "yolo")
-    (folder / "yolo" / "data.yaml").write_bytes(_damaged_yaml(rng, (corpus / "yolo" / "data.yaml").read_text()))
+    (folder / "yolo" / "data.yaml").write_bytes(damaged_yaml(rng, (corpus / "yolo" / "data.yaml").read_text()))
     return ("data", "check", rng.choice(("yolo", "yolo/data.yaml")))
 
 
@@ -141,11 +141,11 @@ def labels(rng: random.Random, folder: Path, corpus: Path) -> Argv:
 def coco(rng: random.Random, folder: Path, corpus: Path) -> Argv:
     """A COCO JSON file."""
     shutil.copytree(corpus / "coco", folder / "coco")
-    _damage_json(rng, folder / "coco" / "annotations" / f"instances_{rng.choice(('train', 'val'))}.json")
+    damage_json(rng, folder / "coco" / "annotations" / f"instances_{rng.choice(('train', 'val'))}.json")
     return ("data", "check", "coco")
 
 
-def _damage_json(rng: random.Random, file: Path, values: tuple[Any, ...] = VALUES) -> None:
+def damage_json(rng: random.Random, file: Path, values: tuple[Any, ...] = VALUES) -> None:
     if rng.random() < 0.7:
         file.write_bytes(as_json(mutate_value(rng, json.loads(file.read_text()), values=values)))
     else:
@@ -200,7 +200,7 @@ def runs(rng: random.Random, folder: Path, corpus: Path) -> Argv:
     if way < 0.5:
         # Many epochs are no damage, only work.
         few = tuple(v for v in VALUES if isinstance(v, bool) or not isinstance(v, int | float) or v < 4 or v > 10**15)
-        _damage_json(rng, folder / "run" / "run.json", few)
+        damage_json(rng, folder / "run" / "run.json", few)
     elif way < 0.9:
         file = folder / "run" / "state.pt"
         if rng.random() < 0.3:
@@ -223,13 +223,13 @@ def studies(rng: random.Random, folder: Path, corpus: Path) -> Argv:
     if rng.random() < 0.5 or not (corpus / "study").is_dir():
         for name in ("tiny.yaml", "overlay.yaml"):
             shutil.copy(corpus / name, folder / name)
-        (folder / "plan.yaml").write_bytes(_damaged_yaml(rng, (corpus / "plan.yaml").read_text()))
+        (folder / "plan.yaml").write_bytes(damaged_yaml(rng, (corpus / "plan.yaml").read_text()))
         return ("ablate", "--plan", "plan.yaml", "--data", "no-such-data", "-o", "study")
     shutil.copytree(corpus / "study", folder / "study", ignore=shutil.ignore_patterns("*.safetensors", "*.svg", "*.p*"))
     patterns = ("study.json", "study.json", "*/*/seed-*/result.json", "*/*/seed-*/results.csv", "*/*/seed-*/run.json")
     file = rng.choice(sorted((folder / "study").glob(rng.choice(patterns))) or [folder / "study" / "study.json"])
     if file.suffix == ".json":
-        _damage_json(rng, file)
+        damage_json(rng, file)
     else:
         file.write_bytes(encode_badly(rng, mutate_text(rng, file.read_text())))
     return ("ablate", "status", "study", "--format", rng.choice(("text", "json")))
@@ -282,7 +282,7 @@ def hyperparameters(rng: random.Random, folder: Path, corpus: Path) -> Argv:
         lines = sound.splitlines()
         sound = "\n".join(rng.sample(lines, rng.randrange(1, len(lines))))
         sound = re.sub(r"0", lambda _: rng.choice(("0", "-", "9", ".inf")) if rng.random() < 0.1 else "0", sound)
-    (folder / "hyp.yaml").write_bytes(_damaged_yaml(rng, sound))
+    (folder / "hyp.yaml").write_bytes(damaged_yaml(rng, sound))
     return ("train", str(corpus / "tiny.yaml"), "--data", "no-such-data", "--hyp", "hyp.yaml")
 
 
@@ -301,4 +301,4 @@ KINDS: Mapping[str, Kind] = {
     "exports": exports,
     "hyp": hyperparameters,
 }
-"""The thirteen kinds of files, by name."""
+"""The kinds of files that were there first, by name."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fuzz import make_corpus, run_cases
-from kinds import KINDS
+from fuzz import KINDS, make_corpus, run_cases
 
-FEW, MANY = 13 * 20, 20_000
+FEW, MANY = 18 * 16, 20_000
 
 
 @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
