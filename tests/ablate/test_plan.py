@@ -101,6 +101,17 @@ def test_what_is_wrong_is_reported_with_its_line(tmp_path: Path, text: str, line
     assert caught.value.file == file
 
 
+def test_a_value_from_the_command_line_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path, "base: a\ndata: b\ninsert: [SE@p3]\nseeds: 3\nimgsz: 31\n")
+    for overrides in ({"seeds": [3, 3]}, {"seeds": ()}, {"seeds": 10**6}, {"insert": ["SE"]}):
+        with pytest.raises(RegardError) as caught:
+            read_plan(file, {**overrides, "imgsz": 64})
+        assert (caught.value.file, caught.value.line) == (None, None)
+    with pytest.raises(RegardError, match="imgsz is 31") as caught:
+        read_plan(file, {"seeds": 2})
+    assert (caught.value.file, caught.value.line) == (file, 5)
+
+
 def test_names_are_unique_over_all_kinds() -> None:
     with pytest.raises(RegardError, match="'base' is used twice"):
         make_plan({**LEAST, "model": ["models/base.yaml"]})

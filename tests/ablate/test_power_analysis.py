@@ -13,6 +13,7 @@ from regard.ablate.hardware import Hardware
 from regard.ablate.power_analysis import Probe, _start_seconds
 from regard.ablate.trainable import Budget
 from regard.config import TrainSettings
+from regard.system.locks import LOCK
 
 MEASURED = Probe(
     train_seconds={"base": 0.1, "slow": 0.5},
@@ -56,9 +57,9 @@ def test_every_run_starts_a_process(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.csv").write_text("epoch,train_seconds,val_seconds\n1,1.5,0.5\n2,1.25,0.75\n")
-    (tmp_path / "a" / ".lock").touch()
-    os.utime(tmp_path / "a" / ".lock", (1011, 1011))
+    (tmp_path / "a" / LOCK).touch()
+    os.utime(tmp_path / "a" / LOCK, (1011, 1011))
     folders = [tmp_path / name for name in ("a", "b", "c")]
     assert _start_seconds(folders, 1000, 1041) == pytest.approx(11 + (30 - 12) / 3)
-    (tmp_path / "a" / ".lock").unlink(missing_ok=True)
+    (tmp_path / "a" / LOCK).unlink(missing_ok=True)
     assert _start_seconds(folders, 1000, 1041) == pytest.approx(41)

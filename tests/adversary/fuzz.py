@@ -23,6 +23,7 @@ from kinds import MARKER, Kind
 from later_kinds import KINDS as LATER_KINDS
 
 from regard.prediction.outputs import LEDGER
+from regard.system.locks import LOCK
 
 KINDS: Mapping[str, Kind] = {**FIRST_KINDS, **LATER_KINDS}
 """All kinds of files, by name."""
@@ -57,7 +58,7 @@ def run_case(arena: Arena, kind: str, seed: int, corpus: Path, folder: Path) -> 
     fault = outcome.fault
     if (folder / MARKER).exists():
         fault = "executed code"
-    left = [path for path in folder.rglob(".*") if path.name not in (".output", ".lock", LEDGER)]
+    left = [path for path in folder.rglob(".*") if path.name not in (".output", LOCK, LEDGER)]
     return Case(kind, seed, outcome, fault or (f"left {left[0].relative_to(folder)}" if left else None))
 
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -10,6 +17,44 @@ import pytest
 
 from regard.errors import RegardError, RegardWarning
 from regard.prediction import Reading, frames
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """URL of a server that redirects at once, and then sends its headers byte by byte and without an end."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError), server.accept()[0] as first:
+            first.recv(4096)
+            first.sendall(b"HTTP/1.1 302 Found\r\nLocation: /b.jpg\r\nContent-Length: 0\r\n\r\n")
+        with suppress(OSError), server.accept()[0] as second:
+            second.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while True:
+                second.sendall(b"x")
+                time.sleep(0.05)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}/a.jpg"
+    server.close()
+
+
+def test_one_limit_of_time_holds_for_redirects_and_headers_of_a_url(
+    dripping: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.prediction.sources.DOWNLOAD_SECONDS", 0.7)
+    start = time.monotonic()
+    with pytest.raises(RegardError, match=r"cannot download .*more than 0\.7 seconds"):
+        _sources(dripping)
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("name", ["a.jpg", "a.mp4", "a.tif", "a.txt", "a.unknown"])
+def test_a_pipe_is_called_a_pipe(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RegardError, match=rf"{re.escape(name)}: this is a pipe"):
+        _sources(tmp_path / name)
 
 
 def _image(path: Path) -> Path:

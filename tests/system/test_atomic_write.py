@@ -198,6 +198,15 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> No
         load_weights(file)
 
 
+def test_a_lock_of_the_user_stays(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in (".lock", "runs/.lock", "yarn.lock"):
+        (tmp_path / name).write_text("mine")
+    with claim_folder(tmp_path):
+        pass
+    assert [(tmp_path / name).read_text() for name in (".lock", "runs/.lock", "yarn.lock")] == ["mine"] * 3
+
+
 def test_a_file_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RegardError, match="cannot be read: No such file"):
         check_readable(tmp_path / "absent")

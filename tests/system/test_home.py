@@ -21,6 +21,18 @@ def test_without_a_home_folder_nothing_is_written_into_the_working_folder(monkey
             cache_folder()
 
 
+def test_settings_in_the_working_folder_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")  # runs LaTeX
+    code = "import {}, matplotlib; print(matplotlib.rcParams['text.usetex'], matplotlib.matplotlib_fname())"
+    printed = [
+        subprocess.run(
+            [sys.executable, "-P", "-c", code.format(module)], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+        for module in ("regard.visualize.plots", "regard.ablate.report", "matplotlib")
+    ]
+    assert [line.split()[0] for line in printed] == ["False", "False", "True"]
+
+
 def test_matplotlib_keeps_its_fonts_in_the_cache(tmp_path: Path) -> None:
     code = "import regard.visualize.plots, matplotlib; print(matplotlib.get_configdir())"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MPL")}

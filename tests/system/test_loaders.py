@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from regard.errors import RegardError
-from regard.system.loaders import parse_json, parse_yaml, read_bytes, read_json, read_text, read_xml, read_yaml
+from regard.system.loaders import (
+    parse_csv,
+    parse_json,
+    parse_yaml,
+    read_bytes,
+    read_json,
+    read_text,
+    read_xml,
+    read_yaml,
+)
 
 
 def error_of(call, *args) -> RegardError:
@@ -80,13 +89,27 @@ def test_what_json_cannot_be_is_an_error(text: str, line: int | None) -> None:
 
 
 def test_json_numbers_and_text_are_made_printable() -> None:
-    value = parse_json(
-        '{"\\ud800k": ["\\udfff", "\\ud83d\\ude00", ' + "9" * 5000 + ", 18446744073709551615, -7]}", None
-    )
-    assert value == {"\ufffdk": ["\ufffd", "\U0001f600", float("inf"), 2**64 - 1, -7]}
+    value = parse_json('{"\\ud800k": ["\\udfff", "\\ud83d\\ude00", 18446744073709551615, -7]}', None)
+    assert value == {"\ufffdk": ["\ufffd", "\U0001f600", 2**64 - 1, -7]}
     repr(value).encode()
     deep = '{"a":' * 300 + '"\\ud800"' + "}" * 300
     assert "\ufffd" in str(parse_json(deep, None))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "b": 2, "a": 1}', '[{"c": {"a": 1, "\\u0061": 2}}]'])
+def test_json_has_each_key_once(text: str) -> None:
+    assert "'a' is repeated" in error_of(parse_json, text, None).what
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "18446744073709551616", "-18446744073709551616", "1" + "0" * 25])
+def test_json_has_no_number_that_would_change(digits: str) -> None:
+    assert "64 bits" in error_of(parse_json, f'{{"id": {digits}}}', None).what
+    assert parse_json("[18446744073709551615, 1e400, -0]", None) == [2**64 - 1, float("inf"), 0]
+
+
+def test_tables_have_lines_of_any_system_and_cells_of_bounded_length() -> None:
+    assert parse_csv('a;"b\nc"\rd;e\r\nf\n', Path("x.csv"), ";") == [["a", "b\nc"], ["d", "e"], ["f"]]
+    assert error_of(parse_csv, "a,b\nc," + "x" * 200_000, Path("x.csv")).line == 2
 
 
 def test_text_may_be_utf8_or_utf16_with_a_mark(tmp_path: Path) -> None:

@@ -260,7 +260,10 @@ def read_study(path: str | Path) -> StudyRecord:
     folder = StudyFolder(Path(path))
     document = folder.read()
     plan, entries = document["plan"], document["variants"]
-    variants = [Variant(entry["name"], entry["role"], entry["controls"], model=entry["model"]) for entry in entries]
+    variants = [
+        Variant(entry["name"], entry["role"], entry.get("controls", ""), model=entry.get("model", ""))
+        for entry in entries
+    ]
     runs = [
         read_run(entry["name"], seed, folder.run(entry["place"], seed)) for seed in plan["seeds"] for entry in entries
     ]

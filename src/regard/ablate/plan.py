@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -234,8 +234,16 @@ def model_name(model: str) -> str:
     return Path(model).stem
 
 
-def make_plan(values: Mapping[str, Any], *, file: Path | None = None, lines: LineOf | None = None) -> Plan:
+def make_plan(
+    values: Mapping[str, Any], *, file: Path | None = None, lines: LineOf | None = None, overridden: Container[str] = ()
+) -> Plan:
     """Validate a user's values; those that are None are left to their defaults.
+
+    Args:
+        values: of the fields.
+        file: where they come from.
+        lines: of the file.
+        overridden: names of the values that do not come from the file.
 
     Raises:
         RegardError: an unknown field (the nearest is suggested), a missing one, or a wrong value.
@@ -253,7 +261,10 @@ def make_plan(values: Mapping[str, Any], *, file: Path | None = None, lines: Lin
     except RegardError as error:
         if error.file is not None:  # one that the plan names
             raise
-        line = _line_of(error.what, given, lines or {})
+        place = _place_of(error.what, given)
+        line = (lines or {}).get(place) if place else None
+        if place and place[0] in overridden:
+            file, line = None, None
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
 
 
@@ -270,11 +281,12 @@ def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None, *, t
             not trusted, and ``overrides`` names no others.
     """
     from regard.graph.document import read_document
-    from regard.system.files import is_file
+    from regard.system.files import is_file, reject_special
     from regard.system.loaders import MOST_YAML, read_text
 
     path = Path(file)
     if not is_file(path):
+        reject_special(path)
         raise RegardError("there is no such plan", file=path, expected="a YAML file with base, data and insert")
     document, lines = read_document(
         read_text(path, MOST_YAML), path, what="not a plan", expected="a mapping with base, data and insert"
@@ -290,7 +302,7 @@ def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None, *, t
             expected="modules that are named on the command line, with --module",
             hint="if you trust the plan: --trust-plan (in Python: read_plan(..., trust=True))",
         )
-    return make_plan({**values, **given}, file=path, lines=lines)
+    return make_plan({**values, **given}, file=path, lines=lines, overridden=given)
 
 
 def _parse_edit(part: str, whole: str) -> Edit:
@@ -348,12 +360,12 @@ def _spellings(entry: str) -> set[str]:
     return {entry, "".join(entry.split()), *split_name(entry)} - {""}
 
 
-def _line_of(what: str, given: Mapping[str, Any], lines: LineOf) -> int | None:
-    """Line of the list entry, else of the field, that a message mentions."""
+def _place_of(what: str, given: Mapping[str, Any]) -> tuple[str, int] | None:
+    """The list entry (field and position), else the field (and -1), that a message mentions."""
     for name, value in given.items():
         for i, entry in enumerate(value if isinstance(value, Sequence) and not isinstance(value, str) else ()):
             if isinstance(entry, str) and any(repr(spelling) in what for spelling in _spellings(entry)):
-                return lines.get((name, i))
+                return name, i
     starts = {name: (f"{name} is ", f"{name}.", f"{name}: ") for name in given}
     mentioned = [name for name in given if what.startswith(starts[name]) or repr(name) in what]
-    return lines.get((mentioned[0], -1)) if mentioned else None
+    return (mentioned[0], -1) if mentioned else None

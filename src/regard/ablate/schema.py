@@ -11,12 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from regard.config.faults import first_fault
 from regard.errors import RegardError
 from regard.system.loaders import read_json_mapping
+from regard.training.precision import Precision
 
 Role = Literal["base", "variant", "capacity control", "noise control"]
 FolderName = Annotated[str, Field(pattern=r"^[\w+-][\w.+-]*$")]
 """A name without separators, so that no file of a study lies outside its folder."""
 Number = float | None
 """None is written for NaN."""
+
+MOST_THREADS = 4096
+"""Threads of a run."""
 
 MOST_BYTES = 256 * 2**20
 """Largest file of a study that is read."""
@@ -63,6 +67,42 @@ class StudyFile(_Part):
     costs: dict[str, _Cost] = {}
     test: dict[str, dict[Annotated[str, Field(pattern=r"^\d+$")], dict[str, Number]]] = {}
     provenance: dict[str, Any]
+
+
+class _Hardware(_Part):
+    model_config = ConfigDict(extra="forbid")
+
+    device: str
+    precision: Precision
+    workers: int = Field(ge=0)
+
+
+class _Environment(_Part):
+    packages: dict[str, str]
+
+
+class _Data(_Part):
+    sha256: str
+
+
+class _Probe(_Part):
+    peak_mib: float = 0.0
+
+
+class _Provenance(_Part):
+    environment: _Environment
+    commands: list[dict[str, Any]]
+    data: _Data
+    files: dict[str, str] = {}
+    hardware: _Hardware | None = None
+
+
+class ContinuedStudy(StudyFile):
+    """``study.json`` of a study that is continued."""
+
+    threads: int = Field(ge=1, le=MOST_THREADS)
+    probe: _Probe | None
+    provenance: _Provenance  # type: ignore[assignment]
 
 
 class ResultFile(_Part):

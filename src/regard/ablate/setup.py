@@ -25,6 +25,7 @@ from regard.ablate.format import power_lines, print_lines
 from regard.ablate.hardware import Hardware
 from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.power_analysis import count_judged, planned_epochs, probe
+from regard.ablate.schema import ContinuedStudy, check
 from regard.ablate.trainable import Budget, Experiment, Job, describe_job, digest_of, write_run
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
@@ -139,6 +140,7 @@ def open_study(study: StudyFolder, plan: StudySettings, experiment: Experiment, 
         RegardError: its plan, its data or a file that the plan names has changed.
     """
     document = study.read()
+    check(document, ContinuedStudy, study.path / STUDY)
     given = describe(plan)
     changed = [name for name in given if given[name] != document["plan"].get(name)]
     if changed:

@@ -127,7 +127,7 @@ def check_effect(record: StudyRecord) -> None:
     """
     seen: dict[str, int] = {}
     for seed, run in record.finished(record.base.name).items():
-        digest = read_json(run.folder / RESULT)["weights"]
+        digest = read_json(run.folder / RESULT).get("weights", "")
         if digest and digest in seen:
             raise RegardError(
                 f"the seeds {seen[digest]} and {seed} of the base ended with the same weights",

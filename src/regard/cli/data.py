@@ -35,7 +35,7 @@ def check(
 
     from regard.data.check import check_data
     from regard.data.formats import load_data
-    from regard.system.terminal import plain_console
+    from regard.system.terminal import plain_console, printable
     from regard.visualize.contact_sheet import check_suffix, write_contact_sheet
 
     check_suffix(sheet)
@@ -46,7 +46,7 @@ def check(
     else:
         plain_console().print(report)
         if write_contact_sheet(data, sheet):
-            print(f"contact sheet: {sheet}")
+            print(printable(f"contact sheet: {sheet}"))
     if report.lost:
         raise typer.Exit(1)
 
@@ -62,13 +62,14 @@ def convert(
     from regard.data.formats import load_data
     from regard.data.problems import problem_lines
     from regard.errors import nearest
+    from regard.system.terminal import printable
 
     if to not in WRITERS:
         raise RegardError(f"unknown format {to!r}", expected=" or ".join(WRITERS), hint=nearest(to, WRITERS))
     data = load_data(path, first_class=first_class)
     done = convert_data(data, folder, to)
     for line in problem_lines(done.problems):
-        print(line)
+        print(printable(line))
     for split, count in done.images.items():
-        print(f"{split}: {count:,} images, {done.boxes[split]:,} boxes")
-    print(f"{data.format} converted to {to}: {done.folder}")
+        print(printable(f"{split}: {count:,} images, {done.boxes[split]:,} boxes"))
+    print(printable(f"{data.format} converted to {to}: {done.folder}"))

@@ -204,7 +204,7 @@ def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: 
         integers = spec.to_yolov5_yaml if spec.anchors is not None else spec.to_ultralytics_yaml
         text = integers(ungated=ungated) if yolov5 else spec.to_yaml()
         if output is None:
-            print(text, end="")
+            print(printable(text) if sys.stdout.isatty() else text, end="")
             return
         if output.suffix not in (".yaml", ".yml"):
             raise RegardError(

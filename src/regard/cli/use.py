@@ -107,7 +107,7 @@ def predict(
     stream = predict_iter(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch, reading=reading)
     with claim_folder(output, Path("runs", "predict")) as folder:
         written = save_detections(_printed(stream), folder, files)
-        print(f"{len(written)} files in {folder}")
+        print(printable(f"{len(written)} files in {folder}"))
     if skipped:
         print(f"skipped, for the reasons above: {len(skipped)}")
         raise typer.Exit(1)

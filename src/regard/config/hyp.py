@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from regard.config.faults import first_fault
 from regard.config.recipe import DEFAULT_RECIPE, ULTRALYTICS_RECIPE, YOLOV5_RECIPE, AugmentSettings, Recipe
 from regard.errors import RegardError, RegardWarning, nearest
-from regard.system.files import is_file
+from regard.system.files import is_file, reject_special
 from regard.system.loaders import read_yaml
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -69,6 +69,7 @@ def find_recipe(source: str | Path) -> Recipe:
         return RECIPES[str(source)]
     path = Path(source)
     if not is_file(path):
+        reject_special(path)
         raise RegardError(
             f"there is no recipe {str(source)!r}",
             expected="a hyp.yaml file, or one of " + ", ".join(RECIPES),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import ImageSource
 from regard.errors import RegardError
-from regard.system.files import check_readable, is_file
+from regard.system.files import check_readable, is_file, reject_special
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -87,6 +87,7 @@ class ImageFile:
 
     def _read(self, flag: int) -> NDArray[np.uint8]:
         if not is_file(self.path):  # otherwise OpenCV would print a warning
+            reject_special(self.path)
             raise RegardError("the image file does not exist", file=self.path)
         bgr = decode(self.path, flag)
         if bgr is None:

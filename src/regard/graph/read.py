@@ -18,7 +18,7 @@ from regard.graph.dialects import native, ultralytics
 from regard.graph.document import MOST_REPEATS, MOST_ROWS, parse_anchors, parse_args, parse_number, read_document
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.spec import ModelSpec, SourceLocation
-from regard.system.files import is_file
+from regard.system.files import is_file, reject_special
 from regard.system.loaders import MOST_YAML, LineOf, check_keys, read_text
 
 STOCK = (
@@ -134,6 +134,7 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
         graph = next((g for g in SIZES if name in _with_sizes(g)), name)
         text = resources.files("regard").joinpath("models", f"{graph}.yaml").read_text(encoding="utf-8")
         return _parse(text, Path(f"{name}.yaml"), above)
+    reject_special(path)
     raise RegardError(
         f"there is no model {str(source)!r}",
         expected="a file, or one of " + ", ".join(zoo()),

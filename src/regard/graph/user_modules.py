@@ -14,7 +14,7 @@ from typing import TypeVar
 from torch import nn
 
 from regard.errors import RegardError, nearest
-from regard.system.files import is_file
+from regard.system.files import is_file, reject_special
 
 T = TypeVar("T")
 STAMP = "_regard_stamp"
@@ -112,6 +112,7 @@ def import_file(file: Path, what: str = "layer") -> ModuleType:
         RegardError: there is no such file, or it raises an error.
     """
     if not is_file(file):
+        reject_special(file)
         raise RegardError("no such file", file=file, expected=f"a Python file, as in my_{what}.py:My{what.title()}")
     module_name, stamp = _module_name(file), (file.absolute(), file.stat().st_mtime_ns)
     known = sys.modules.get(module_name)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from regard.data.images import ANY_DEPTH, to_eight_bits
 from regard.errors import RegardError, RegardWarning
 from regard.prediction.inputs import to_rgb
-from regard.system.files import is_file
+from regard.system.files import is_file, reject_special
 from regard.system.scratch import plain_path
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
@@ -71,6 +71,7 @@ def film_frames(path: Path, stride: int = 1) -> Iterator[Frame]:
         RegardError: no frame can be decoded.
     """
     if not is_file(path):  # FFmpeg would wait for a pipe
+        reject_special(path)
         raise RegardError("cannot be read", file=path, expected="a file")
     suffix = path.suffix.lower()
     if suffix in PAGED_SUFFIXES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from regard.data.paths import files_below
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film, is_live, live_frames
 from regard.prediction.inputs import EXPECTED, is_image, to_rgb
-from regard.system.files import is_file, is_folder
+from regard.system.files import is_file, is_folder, reject_special
 from regard.system.prefetch import prefetch_map
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 """Files that are read in folders."""
 LIST_SUFFIX = ".txt"
 """Suffix of a list of files."""
-DOWNLOAD_SECONDS, DOWNLOAD_BYTES = 20, 64 * 2**20
-"""Time without an answer, and three times that in all; and size, of the body of a URL."""
+IDLE_SECONDS, DOWNLOAD_SECONDS, DOWNLOAD_BYTES = 20, 60, 64 * 2**20
+"""Time without an answer of a URL, time for all of it, with its name, redirects and headers, and size of its body."""
 READERS = 2
 """Number of threads that decode the images of a folder: one is enough for a CPU, but not for a GPU."""
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -201,6 +202,7 @@ def _listed(file: Path, reading: Reading) -> list[Path]:
 
 def _nothing_there(name: str) -> RegardError:
     """Describe a source that is neither a file nor a folder."""
+    reject_special(name)
     if stream := SCHEME.match(name):
         expected = "http or https for an image, rtsp or rtmp for a stream"
         return RegardError(f"{name!r}: {stream[1]} addresses are not read", expected=expected)
@@ -215,20 +217,35 @@ def _is_url(name: str) -> bool:
 
 def _download(url: str) -> NDArray[np.uint8]:
     import http.client  # not at the top: the import takes 20 ms, which files do not need
-    import urllib.request
 
-    try:
-        end = time.monotonic() + 3 * DOWNLOAD_SECONDS
-        data = b""
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
-            while block := response.read1(2**20):
-                data += block
-                if len(data) > DOWNLOAD_BYTES or time.monotonic() > end:
-                    raise ValueError(f"more than {DOWNLOAD_BYTES:,} bytes or {3 * DOWNLOAD_SECONDS} seconds")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise RegardError(f"cannot download {url} ({reason})", hint="save the image and give its path") from error
+    answer: list[bytes | Exception] = []
+    # The timeout of a socket begins again with every byte, and none applies to the look-up of a name.
+    reader = threading.Thread(target=_fetch, args=(url, answer), daemon=True)
+    reader.start()
+    reader.join(DOWNLOAD_SECONDS)
+    data = answer[0] if answer else TimeoutError(f"more than {DOWNLOAD_SECONDS} seconds")
+    if isinstance(data, OSError | http.client.HTTPException | ValueError):
+        reason = getattr(data, "reason", data)
+        raise RegardError(f"cannot download {url} ({reason})", hint="save the image and give its path") from data
+    if isinstance(data, Exception):
+        raise data
     image = decode_bytes(data)
     if image is None:
         raise RegardError(f"{url} is not an image", expected="an image file that OpenCV decodes")
     return image
+
+
+def _fetch(url: str, answer: list[bytes | Exception]) -> None:
+    """Add the body of a URL, or the exception, to ``answer``."""
+    import urllib.request
+
+    try:
+        end, data = time.monotonic() + DOWNLOAD_SECONDS, b""
+        with urllib.request.urlopen(url, timeout=IDLE_SECONDS) as response:
+            while block := response.read1(2**20):
+                data += block
+                if len(data) > DOWNLOAD_BYTES or time.monotonic() > end:
+                    raise ValueError(f"more than {DOWNLOAD_BYTES:,} bytes or {DOWNLOAD_SECONDS} seconds")
+        answer.append(data)
+    except Exception as error:  # raised where it is waited for
+        answer.append(error)

@@ -25,7 +25,7 @@ from regard.errors import RegardError
 from regard.runtimes.header import Header
 from regard.runtimes.outputs import INPUT as INPUT
 from regard.runtimes.outputs import OutputChecks
-from regard.system.files import check_readable, is_file
+from regard.system.files import check_readable, is_file, reject_special
 from regard.system.resources import available_cores
 
 if TYPE_CHECKING:
@@ -270,6 +270,7 @@ def damaged(path: Path, kind: str, error: Exception) -> RegardError:
     """Make the error for a file that a runtime cannot open; raises another if it cannot be read at all."""
     if is_file(path):
         check_readable(path)
+    reject_special(path)
     return RegardError(f"the file is damaged or no {kind} file ({reason(error)})", file=path)
 
 

@@ -82,7 +82,7 @@ def _session(path: Path, options: SessionOptions, *, optimised: bool = False, ke
     onnxruntime = import_onnxruntime()
     chosen = onnxruntime.SessionOptions()
     chosen.intra_op_num_threads = max(options.threads // options.streams, 1)
-    chosen.log_severity_level = 3  # errors; warnings report which nodes it placed where, and that a graph is kept
+    chosen.log_severity_level = 4  # nothing: errors are raised, and text from the file would reach the terminal raw
     if optimised:
         chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if keep:

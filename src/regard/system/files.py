@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {p + i for p in (
 
 FORBIDDEN = '<>:"/\\|?*#%'
 """Characters that a file name cannot hold on Windows, or that change the meaning of an address in a browser."""
+
+SPECIAL = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+"""What has a name as a file does, but no end or no content."""
 
 TIDY_SECONDS = 2.0
 """How long a folder may be locked by a process that only removes what was left in it."""
@@ -74,6 +78,20 @@ def check_readable(file: Path) -> None:
             content.read(1)
     except OSError as error:
         raise RegardError(f"cannot be read: {error.strerror or error}", file=file) from error
+
+
+def reject_special(path: str | Path) -> None:
+    """Reject what is there and can never be read as a file, before it is called missing: a pipe, socket or device.
+
+    Raises:
+        RegardError: it is one; the error says which.
+    """
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except (OSError, ValueError):  # nothing is there, or nothing can be
+        return
+    if kind in SPECIAL:
+        raise RegardError(f"this is a {SPECIAL[kind]}", file=path, expected="a file")
 
 
 def is_folder(path: str | Path) -> bool:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import platformdirs
@@ -31,12 +36,41 @@ def cache_folder() -> Path:
 
 
 def keep_matplotlib_in_cache() -> None:
-    """Let matplotlib, when it is imported later, keep its list of fonts in our cache and write nothing elsewhere."""
-    if "MPLCONFIGDIR" not in os.environ and "matplotlib" not in sys.modules:
-        try:
+    """Let matplotlib, when it is imported later, keep its list of fonts in our cache and write nothing elsewhere.
+
+    It then also reads no settings in the working folder, which may be anybody's: by one of them it runs LaTeX.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    if not any(isinstance(finder, _MatplotlibFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _MatplotlibFinder())
+    if "MPLCONFIGDIR" not in os.environ:
+        with suppress(OSError):  # it then finds a temporary folder by itself
             os.environ["MPLCONFIGDIR"] = str(cache_folder() / "matplotlib")
-        except OSError:
-            return  # it then finds a temporary folder by itself
+
+
+class _MatplotlibFinder:
+    """Imports matplotlib once as if there were no file of its settings in the working folder."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
+        if fullname != "matplotlib":
+            return None
+        from importlib.util import find_spec
+
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = partial(_without_settings, spec.loader.exec_module)  # type: ignore[method-assign]
+        return spec
+
+
+def _without_settings(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    exists = os.path.exists
+    os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
+    try:
+        execute(module)
+    finally:
+        os.path.exists = exists
 
 
 def import_onnxruntime() -> Any:

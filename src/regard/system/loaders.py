@@ -6,6 +6,8 @@ Every such file of the user is read here, so that the limits hold everywhere. No
 from __future__ import annotations
 
 import codecs
+import csv
+import io
 import json
 import re
 import stat
@@ -162,10 +164,11 @@ def read_json_mapping(file: Path, most: int = MOST_JSON) -> dict[str, Any]:
 
 
 def parse_json(text: str, file: Path | None) -> Any:
-    """Parse a JSON document; whole numbers beyond 64 bits become floats, and halves of a surrogate pair become U+FFFD.
+    """Parse a JSON document; halves of a surrogate pair become U+FFFD.
 
     Raises:
-        RegardError: the text is not JSON, or nested too deeply.
+        RegardError: the text is not JSON, is nested too deeply, repeats a key, of which JSON would silently use the
+            last, or has a whole number of more than 64 bits.
 
     Example:
         >>> parse_json('{"a": [1, 1e3]}', None)
@@ -174,12 +177,27 @@ def parse_json(text: str, file: Path | None) -> Any:
     # A function for each number is slow, and needed only where some number may be that long.
     parse_int = _bounded_integer if _LONG_INTEGER.search(text) else None
     try:
-        value = json.loads(text, parse_int=parse_int)
+        value = json.loads(text, parse_int=parse_int, object_pairs_hook=_each_key_once)
+    except _NotPlainError as error:
+        raise RegardError(f"not valid JSON: {error}", file=file) from error
     except json.JSONDecodeError as error:
         raise RegardError(f"not valid JSON: {error.msg}", file=file, line=error.lineno) from error
     except RecursionError as error:
         raise RegardError("not valid JSON: it is nested too deeply", file=file) from error
     return _replace_surrogates(value) if _JSON_SURROGATE.search(text) else value
+
+
+def parse_csv(text: str, file: Path, delimiter: str = ",") -> list[list[str]]:
+    """Parse the rows of a table; lines end as on any system.
+
+    Raises:
+        RegardError: a cell is longer than 128 KiB, or a quoted one does not end as it should.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return list(rows)
+    except csv.Error as error:
+        raise RegardError(f"not a valid table: {error}", file=file, line=rows.line_num) from error
 
 
 def read_xml(file: Path) -> ET.Element:
@@ -340,8 +358,22 @@ def _lines(root: yaml.Node | None) -> LineOf:
     return lines
 
 
-def _bounded_integer(text: str) -> int | float:
-    return int(text) if len(text) <= 20 else float(text)
+class _NotPlainError(Exception):
+    """What in a JSON document is not read, although it is JSON."""
+
+
+def _bounded_integer(text: str) -> int:
+    if len(text) > 20 or abs(value := int(text)) >= 2**64:
+        raise _NotPlainError(f"{text[:20]}{'...' * (len(text) > 20)} is a number of more than 64 bits")
+    return value
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        key = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise _NotPlainError(f"the key {key[:100]!r} is repeated")
+    return value
 
 
 def _replace_surrogates(root: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-LOCK = ".lock"
+LOCK = ".regard-lock"
 """File that is locked while a command works in a folder; a killed command leaves it."""
 
 

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import pickle
+import socket
 import sys
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessException
 
 from regard.config import TrainSettings
@@ -34,8 +36,8 @@ from regard.training.precision import FABRIC, resolve
 
 R = TypeVar("R")
 
-SENT, RESULT, ERROR = "sent", "result", "error"
-"""Files by which spawned processes answer."""
+SENT, RESULT, ERROR, STORE = "sent", "result", "error", "store"
+"""Files by which spawned processes answer, and meet."""
 
 
 def for_launcher(run: TrainSettings) -> TrainSettings:
@@ -104,7 +106,7 @@ def launch(run: TrainSettings, work: Callable[..., R], **arguments: Any) -> R:
         # the pipe to a process that ends before it has read its arguments is never emptied.
         (private / SENT).write_bytes(pickle.dumps((work, arguments)))
         try:
-            _fabric(run).launch(partial(_work, surroundings=_Surroundings(), folder=private))
+            _fabric(run, _Here(private / STORE)).launch(partial(_work, surroundings=_Surroundings(), folder=private))
         except ProcessException:
             if is_file(private / ERROR):
                 raise _received(private / ERROR) from None
@@ -214,12 +216,41 @@ def _check_can_be_sent(callback: object) -> None:
         )
 
 
-def _fabric(settings: TrainSettings) -> Fabric:
+class _Here(DDPStrategy):
+    """Spawned processes that meet by a file and through the loopback interface.
+
+    With the address by which others meet, PyTorch asks the name server for the name of 127.0.0.1, and its backend for
+    processors asks for the address of this machine's name.
+
+    Args:
+        store: the file, which does not exist.
+    """
+
+    def __init__(self, store: Path) -> None:
+        super().__init__(start_method="spawn")
+        self._store = store
+
+    def _setup_distributed(self) -> None:
+        self._set_world_ranks()
+        loopback = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)
+        if loopback is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+        torch.distributed.init_process_group(
+            self._get_process_group_backend(),
+            store=torch.distributed.FileStore(str(self._store), self.num_processes),  # type: ignore[attr-defined]
+            rank=self.global_rank,
+            world_size=self.num_processes,
+            device_id=self.root_device if self.root_device.type != "cpu" else None,
+        )
+        super()._setup_distributed()  # finds that the processes have met
+
+
+def _fabric(settings: TrainSettings, spawned: DDPStrategy | None = None) -> Fabric:
     device = choose_device(settings.device)
     precision = FABRIC[resolve(settings.precision, device.type)]
     here = processes_of_machine() if launched_processes() else settings.devices
     devices: Any = here if device.index is None or settings.devices > 1 else [device.index]
-    strategy = "auto" if settings.devices == 1 else "ddp" if launched_processes() else "ddp_spawn"
+    strategy = spawned or ("auto" if settings.devices == 1 else "ddp")
     with _quiet_fabric():
         return Fabric(
             accelerator=device.type,

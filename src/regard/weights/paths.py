@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from regard.errors import RegardError
-from regard.system.files import is_file, is_folder
+from regard.system.files import is_file, is_folder, reject_special
 
 CHECKPOINTS = (".pt", ".pth")
 WEIGHTS = ".safetensors"
@@ -42,11 +42,15 @@ def weights_of_run(folder: Path) -> Path:
 def missing_file(path: Path) -> RegardError:
     """Describe a missing file of weights: its published name, if it has one, and similar names in the same folder.
 
+    Raises:
+        RegardError: it is not missing, but a pipe, socket or device.
+
     Example:
         >>> print(missing_file(Path("yolov5m.pt")))
         yolov5m.pt: no such file
           published by Ultralytics with YOLOv5 release v7.0 as `yolov5m.pt`; regard downloads nothing
     """
+    reject_special(path)
     if is_folder(path):
         return RegardError("this is a folder", file=path, expected="a weights file")
     folder = path.parent

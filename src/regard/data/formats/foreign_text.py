@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +13,7 @@ from regard.data.formats.foreign_json import UNNAMED, via_box, via_class
 from regard.data.formats.labels import Box
 from regard.data.formats.reading import Reading, around, corner_size, corners, number, size_of
 from regard.errors import RegardError
-from regard.system.loaders import parse_json, read_text, read_xml
+from regard.system.loaders import parse_csv, parse_json, read_text, read_xml
 
 IMAGE_COLUMNS = ("filename", "filepath", "file", "image", "imageid", "imagename", "imagepath", "img", "imgname", "path")
 CLASS_COLUMNS = ("class", "classname", "label", "labelname", "category", "categoryname", "name", "classid", "labels")
@@ -38,7 +36,7 @@ def table(file: Path, reading: Reading) -> None:
     """Read a CSV file with one box per row; coordinates are fractions if none of the file is above 1, else pixels."""
     text = read_text(file)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    rows = parse_csv(text, file, delimiter)
     header = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in rows[0]]
     if not set(header) & set(IMAGE_COLUMNS):
         header, rows = ["image", "x1", "y1", "x2", "y2", "class"], [[], *rows]
@@ -102,7 +100,7 @@ def _row_box(row: Mapping[str, str]) -> Box | None:
 def _descriptions(file: Path) -> dict[str, str]:
     """Names of Open Images' classes, from class-descriptions*.csv next to the table."""
     found = next(iter(sorted(file.parent.glob("*class-descriptions*.csv"))), None)
-    rows = csv.reader(io.StringIO(read_text(found))) if found else ()
+    rows = parse_csv(read_text(found), found) if found else ()
     return {row[0]: row[1] for row in rows if len(row) > 1}
 
 

@@ -9,7 +9,7 @@ from regard.data.files import nearest_path, split_in
 from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import files_below
 from regard.errors import RegardError
-from regard.system.files import is_folder, is_there
+from regard.system.files import is_folder, is_there, reject_special
 
 ARCHIVES = {".zip": "zipfile", ".tar": "tarfile", ".tgz": "tarfile", ".gz": "tarfile", ".bz2": "tarfile"}
 """Suffixes of archives, and Python's modules that unpack them."""
@@ -29,6 +29,7 @@ def unknown_source(source: str, expected: str) -> RegardError:
     path = Path(source)
     if not is_there(path):
         return RegardError(f"there is no data set {source!r}", expected=expected, hint=nearest_path(path))
+    reject_special(path)
     if not is_folder(path):
         return _archive(path) or RegardError("not a data set in a known format", file=path, expected=expected)
     files = list(islice(files_below(path), MOST_LISTED))
