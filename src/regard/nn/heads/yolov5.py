@@ -112,7 +112,7 @@ class YOLOv5Head(Head):
     def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
         """[(B, C_i, ny, nx)] -> raw levels [(B, A, ny, nx, OTHERS + nc)]."""
         split = (self.anchors_per_cell, OTHERS + self.nc)
-        return [y.unflatten(1, split).permute(0, 1, 3, 4, 2).contiguous() for y in self.outputs(features)]
+        return [torch.unflatten(y, 1, split).permute(0, 1, 3, 4, 2).contiguous() for y in self.outputs(features)]
 
     def decode(self, levels: Sequence[Tensor]) -> Predictions:
         """Turn raw outputs into boxes in input pixels and class scores.
