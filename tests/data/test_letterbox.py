@@ -168,3 +168,21 @@ def test_validation_sizes() -> None:
     assert validation_sizes([wide], 640, 1, pad=0.0) == [(480, 640)]
     assert validation_sizes([wide], 640, 1, stride=64) == [(512, 704)]
     assert validation_sizes([], 640, 7) == []
+
+
+def test_boxes_come_back_in_whole_pixels_as_in_later_families(shared: Path) -> None:
+    reference = json.loads((shared / "reference" / "anchor-free" / "letterbox.json").read_text())
+    boxes = np.array([[10.25, 20.5, 200.75, 190], [-5, -5, 700, 700]])
+    for row in reference["rows"]:
+        image = np.full((*row["image_hw"], 3), 200, np.uint8)
+        for how in ("predict_640_rect", "square_640"):
+            expected = row[how]
+            if how == "square_640":
+                placed, transform = letterbox(image, (640, 640), whole_pixels=True)
+            else:
+                placed, transform = letterbox_rect(image, 640, whole_pixels=True)
+            assert placed.shape[:2] == tuple(expected["input_hw"])
+            left, top = expected["left_top_right_bottom"][:2]
+            filled = np.argwhere(placed[..., 0] == 200)
+            assert tuple(filled.min(axis=0)) == (top, left)
+            np.testing.assert_allclose(restore_boxes(boxes, transform), expected["boxes_back"], atol=1e-4)

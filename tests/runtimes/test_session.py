@@ -83,7 +83,6 @@ LIES = {
     "NaN box": {"boxes": changed(BOXES, (0, 2, 0), np.nan)},
     "NaN score": {"scores": changed(SCORES, (0, 1, 0), np.nan)},
     "infinite": {"boxes": changed(BOXES, (0, 2, 1), -np.inf)},
-    "size": {"boxes": changed(BOXES, (0, 2, 3), -1)},
     "probability": {"scores": changed(SCORES, (0, 2, 0), 7)},
 }
 LIES_OF_NMS = {
@@ -95,7 +94,6 @@ LIES_OF_NMS = {
     "NaN class": changed(DETECTIONS, (0, 6), np.nan),
     "image": changed(DETECTIONS, (0, 0), 2),
     "NaN image": changed(DETECTIONS, (0, 0), np.nan),
-    "right": changed(DETECTIONS, (0, 3), -9),
     "NaN corner": changed(DETECTIONS, (0, 2), np.nan),
     "score": changed(DETECTIONS, (0, 5), 1.5),
     "too many": np.repeat(DETECTIONS, 7, axis=0),

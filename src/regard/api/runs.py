@@ -34,6 +34,7 @@ from regard.graph.detector import Detector
 from regard.prediction import predict as run_prediction
 from regard.prediction.sources import Reading, Source, frames, holds_one_image, is_single_image
 from regard.runtimes import open_predictor
+from regard.runtimes.base import Session
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
 from regard.system.device import choose_device
@@ -295,6 +296,10 @@ def _opened(
         if isinstance(model, Detector) and "device" in idle:
             model.to(choose_device(settings.device))
             idle.remove("device")
+        if settings.nms is not None:
+            if not isinstance(model, Detector | Session):
+                raise RegardError(f"nms has no effect on a {type(model).__name__}", hint="leave it out")
+            model = model.with_nms(settings.nms)
         if idle:
             what = f"{', '.join(sorted(idle))} would have no effect on a model that is already open"
             raise RegardError(what, hint="leave it out, or give the model's file or name")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from regard.config.base import Option, Settings, part_of
 from regard.config.hyp import find_recipe
@@ -78,6 +78,7 @@ class DetectSettings(Thresholds):
     """Which boxes become detections, and of which classes."""
 
     classes: ClassIndices = ()
+    nms: bool = Field(True, description="Drop boxes that overlap a better one")
 
 
 class ModelSettings(Settings):
@@ -103,6 +104,17 @@ class ModelSettings(Settings):
         False,
         description="Open a TorchScript file that regard did not write for you here: it is a program, and runs",
     )
+    nms: bool | None = Field(
+        None,
+        description="Drop boxes that overlap a better one (the default); with --no-nms, predict with the one-to-one "
+        "branch of YOLOv10 and YOLO26, whose boxes need no suppression",
+    )
+
+    @model_validator(mode="after")
+    def _no_idle_iou(self) -> ModelSettings:
+        if self.nms is False and "iou" in self.model_fields_set:
+            raise ValueError("iou has no effect with --no-nms (in Python: nms=False): leave it out")
+        return self
 
 
 class ValSettings(ModelSettings, Thresholds):
@@ -116,6 +128,9 @@ class ValSettings(ModelSettings, Thresholds):
     single_cls: SingleClass = False
     classes: Classes = ()
     first_class: FirstClass = 0
+    protocol: Literal["coco", "ultralytics"] = Field(
+        "coco", description="ultralytics: compute mAP by Ultralytics' rules too, from the same detections"
+    )
     save_json: Path | None = Field(None, description="Write the detections to this file in COCO's results format")
     conf: Conf = 0.001
     iou: Iou = 0.6
@@ -155,7 +170,11 @@ class ExportSettings(Thresholds):
         description="Format, such as onnx, openvino or torchscript; that of the output's suffix, or onnx, if not given",
     )
     imgsz: ImageSize = IMGSZ
-    nms: bool = Field(False, description="Include non-maximum suppression in the file")
+    nms: bool | None = Field(
+        None,
+        description="Include non-maximum suppression in the file; or, with --no-nms, export the one-to-one branch of "
+        "YOLOv10 and YOLO26, whose boxes need none",
+    )
     classes: Classes = ()
     opset: int = Field(18, ge=1, description="Version of the ONNX operator set")
     tolerance: float = Field(1e-4, gt=0, description="Largest relative difference from PyTorch that is accepted")

@@ -49,6 +49,7 @@ class ValKeywords(TypedDict, total=False):
     single_cls: bool
     classes: Sequence[str | int]
     first_class: int
+    protocol: Literal["coco", "ultralytics"]
     save_json: str | Path | None
     conf: float
     iou: float
@@ -59,6 +60,7 @@ class ValKeywords(TypedDict, total=False):
     precision: Literal["float32", "auto"]
     calibration: str | None
     trust: bool
+    nms: bool | None
     agnostic_nms: bool
 
 
@@ -75,6 +77,7 @@ class PredictKeywords(TypedDict, total=False):
     precision: Literal["float32", "auto"]
     calibration: str | None
     trust: bool
+    nms: bool | None
     conf: float
     iou: float
     max_det: int
@@ -87,7 +90,7 @@ class ExportKeywords(TypedDict, total=False):
 
     format: str | None
     imgsz: int
-    nms: bool
+    nms: bool | None
     classes: Sequence[str | int]
     opset: int
     tolerance: float

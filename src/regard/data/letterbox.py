@@ -1,7 +1,7 @@
 """Letterboxing of images and mapping boxes back to the original image: the preprocessing of YOLOv5 v6.
 
 A point (x, y) of the original image is at ``(x, y) * scale + pad`` on the network's input. The image itself is pasted
-at whole pixels; ``pad`` is stored unrounded, since rounding it would shift boxes by up to half a pixel.
+at whole pixels; ``pad`` is stored unrounded, as YOLOv5 does, or for later families (``whole_pixels``) as it is.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ Image = NDArray[np.uint8]
 Float = TypeVar("Float", np.float32, np.float64)
 
 
-def letterbox(image: Image, size: tuple[int, int], *, enlarge: bool = True) -> tuple[Image, LetterboxTransform]:
+def letterbox(
+    image: Image, size: tuple[int, int], *, enlarge: bool = True, whole_pixels: bool = False
+) -> tuple[Image, LetterboxTransform]:
     """Scale an image to fit into ``size``, keep its aspect ratio, and centre it on grey.
 
     Args:
         image: (H, W, 3).
         size: (height, width) of the result.
         enlarge: whether an image smaller than ``size`` is enlarged; otherwise it is only padded.
+        whole_pixels: whether the transform has the sides of the scaled image and the padding as they are, in whole
+            pixels, as in Ultralytics, instead of unrounded, as in YOLOv5.
 
     Returns:
         The (height, width, 3) image and the transform from the original image to it.
@@ -43,10 +47,12 @@ def letterbox(image: Image, size: tuple[int, int], *, enlarge: bool = True) -> t
     height, width = image.shape[:2]
     scale = _fitting_scale((height, width), size)
     scale = scale if enlarge else min(scale, 1.0)
-    return _scaled(image, scale, size), _transform((height, width), scale, size)
+    return _scaled(image, scale, size), _transform((height, width), scale, size, whole_pixels)
 
 
-def letterbox_rect(image: Image, imgsz: int, stride: int = 32) -> tuple[Image, LetterboxTransform]:
+def letterbox_rect(
+    image: Image, imgsz: int, stride: int = 32, *, whole_pixels: bool = False
+) -> tuple[Image, LetterboxTransform]:
     """Letterbox an image for prediction: long side ``imgsz``, with the least padding to multiples of the stride.
 
     The transform is the one that YOLOv5 uses to map boxes back, that of an image fitted into the padded size. Where the
@@ -56,6 +62,7 @@ def letterbox_rect(image: Image, imgsz: int, stride: int = 32) -> tuple[Image, L
         image: (H, W, 3).
         imgsz: length of the long side in pixels; rounded up to a multiple of the stride.
         stride: largest stride of the detector.
+        whole_pixels: see ``letterbox``.
 
     Returns:
         The image, of the size that ``rect_size`` computes, and the transform from the original image to it.
@@ -63,7 +70,7 @@ def letterbox_rect(image: Image, imgsz: int, stride: int = 32) -> tuple[Image, L
     height, width = image.shape[:2]
     size = rect_size((height, width), imgsz, stride)
     boxed = _scaled(image, _rect_scale((height, width), imgsz, stride), size)
-    return boxed, _transform((height, width), _fitting_scale((height, width), size), size)
+    return boxed, _transform((height, width), _fitting_scale((height, width), size), size, whole_pixels)
 
 
 def rect_size(image_size: tuple[int, int], imgsz: int, stride: int = 32) -> tuple[int, int]:
@@ -188,8 +195,14 @@ def _scaled(image: Image, scale: float, size: tuple[int, int]) -> Image:
     return _pad(_resize(image, (height, width), cv2.INTER_LINEAR), size)
 
 
-def _transform(image_size: tuple[int, int], scale: float, size: tuple[int, int]) -> LetterboxTransform:
+def _transform(
+    image_size: tuple[int, int], scale: float, size: tuple[int, int], whole_pixels: bool
+) -> LetterboxTransform:
     height, width = image_size
+    if whole_pixels:
+        new_height, new_width = (max(round(side * scale), 1) for side in image_size)
+        pad = (size[1] - new_width) // 2, (size[0] - new_height) // 2
+        return LetterboxTransform(image_size, (new_width / width, new_height / height), pad)
     return LetterboxTransform(
         image_size, (scale, scale), ((size[1] - width * scale) / 2, (size[0] - height * scale) / 2)
     )

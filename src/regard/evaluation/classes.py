@@ -37,6 +37,11 @@ class AlignedClasses:
         return self._predictor.strides
 
     @property
+    def one_to_one(self) -> bool:
+        """As of the detector: whether its boxes need no NMS."""
+        return getattr(self._predictor, "one_to_one", False)
+
+    @property
     def max_stride(self) -> int:
         """As that of the detector."""
         return self._predictor.max_stride

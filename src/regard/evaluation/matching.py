@@ -104,8 +104,9 @@ def match_classes(
     records: Sequence[Sample],
     classes: int,
     thresholds: Sequence[float] | Float = IOUS,
+    most: int | None = MOST,
 ) -> list[ClassMatches]:
-    """Match the 100 best detections of each class in each record's image with its labels, class by class."""
+    """Match the ``most`` best detections of each class in each record's image with its labels, class by class."""
     labels = np.zeros((classes, len(records)), dtype=np.int64)
     parts: list[list[tuple[int, NDArray[np.float32], Bool, Bool]]] = [[] for _ in range(classes)]
     for index, (image, record) in enumerate(zip(detections, records, strict=True)):
@@ -114,7 +115,7 @@ def match_classes(
         iou = overlaps(image.boxes_xyxy.astype(np.float64), pixel_boxes(record, image.image_size), crowd)
         for class_id in np.unique(image.class_ids):
             found = np.flatnonzero(image.class_ids == class_id)
-            found = found[np.argsort(-image.scores[found], kind="stable")][:MOST]
+            found = found[np.argsort(-image.scores[found], kind="stable")][:most]
             labelled = np.flatnonzero(record.class_ids == class_id)
             taken = match(iou[np.ix_(found, labelled)], crowd[labelled], thresholds)
             in_crowd = np.append(crowd[labelled], False)[taken]  # -1 reads the value appended

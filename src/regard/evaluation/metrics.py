@@ -15,6 +15,7 @@ from rich.table import Table
 from regard.data.dataset import Sample
 from regard.evaluation.coco import IOU_50, IOU_75, LARGE, MEDIUM, SMALL, CocoResult, coco_evaluate
 from regard.evaluation.matching import CONFIDENCE, IOU, confusion_matrix, curve, match_classes
+from regard.evaluation.ultralytics import UltralyticsMetrics, ultralytics_metrics
 from regard.types import Detections
 
 HEADLINE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "precision", "recall", "f1")
@@ -102,6 +103,7 @@ class Metrics:
             columns the detected class; the last row and column are background.
         curves: precision and recall against confidence and each other.
         speed: None where no network ran.
+        ultralytics: mAP of the same detections by Ultralytics' protocol, where that was asked for.
     """
 
     ap: float
@@ -119,6 +121,7 @@ class Metrics:
     confusion: NDArray[np.int64]
     curves: Curves
     speed: Speed | None = None
+    ultralytics: UltralyticsMetrics | None = None
 
     @property
     def fitness(self) -> float:
@@ -131,6 +134,9 @@ class Metrics:
         values["per_class"] = [{k: _number(v) for k, v in asdict(entry).items()} for entry in self.per_class]
         values["confusion"] = self.confusion.tolist()
         values["speed"] = asdict(self.speed) if self.speed else None
+        if self.ultralytics:
+            own = asdict(self.ultralytics).items()
+            values["ultralytics"] = {k: [*map(_number, v)] if isinstance(v, tuple) else _number(v) for k, v in own}
         return values
 
     def __rich__(self) -> Group:
@@ -152,6 +158,10 @@ class Metrics:
         sizes = zip(("small", "medium", "large"), (self.ap_small, self.ap_medium, self.ap_large), strict=True)
         text = f"{self.images} images. AP of " + ", ".join(f"{name} objects {_text(value)}" for name, value in sizes)
         text += f". Precision, recall and F1 at confidence {self.confidence:.3f}."
+        if self.ultralytics:
+            u = self.ultralytics
+            text += f"\nBy Ultralytics' protocol: mAP50-95 {_text(u.map)}, mAP50 {_text(u.map50)}, precision "
+            text += f"{_text(u.precision)} and recall {_text(u.recall)} at confidence {_text(u.confidence)}."
         if self.speed:
             s = self.speed
             text += f"\nms per image: preprocess {s.preprocess:.1f}, network {s.network:.1f}, NMS {s.nms:.1f}"
@@ -176,6 +186,7 @@ def score(
     names: Sequence[str],
     *,
     speed: Speed | None = None,
+    protocol: str = "coco",
 ) -> Metrics:
     """Measure detections against labels.
 
@@ -184,6 +195,7 @@ def score(
         records: the labelled images, in the same order.
         names: class names by class id; no detection or label may have another class.
         speed: how long it took, to be kept with the rest.
+        protocol: as in `regard.config.ValSettings`.
     """
     coco = coco_evaluate(detections, records, len(names))
     matches = match_classes(detections, records, len(names), (IOU,))
@@ -209,6 +221,7 @@ def score(
         confusion=confusion_matrix(detections, records, len(names)),
         curves=curves,
         speed=speed,
+        ultralytics=ultralytics_metrics(detections, records, len(names)) if protocol == "ultralytics" else None,
     )
 
 

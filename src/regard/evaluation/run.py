@@ -21,7 +21,7 @@ from regard.errors import RegardError, RegardWarning, nearest
 from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import Metrics, Speed, score
-from regard.geometry.nms import suppress, warn_of_nms_inside
+from regard.geometry.nms import nms_for, suppress, warn_of_nms_inside
 from regard.system.prefetch import prefetch
 from regard.types import Detections, LetterboxedBatch, Predictor
 
@@ -59,7 +59,7 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
         detections = [replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
     if settings.save_json:
         save_coco_json(settings.save_json, detections, records, loaded.category_ids)
-    return score(detections, records, loaded.names, speed=speed)
+    return score(detections, records, loaded.names, speed=speed, protocol=settings.protocol)
 
 
 def evaluate(
@@ -94,6 +94,7 @@ def detect(
     settings: DetectSettings = EVALUATE,
 ) -> tuple[list[Detections], Speed]:
     """Detect objects in each record's image, and measure how long that takes; arguments as for `evaluate`."""
+    settings = nms_for(predictor, settings)
     found: dict[int, Detections] = {}
     spent = np.zeros(3)
     start = time.perf_counter()

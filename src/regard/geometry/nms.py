@@ -46,6 +46,9 @@ def suppress(rows: Float32, settings: DetectSettings) -> Float32:
     best class. ``settings.classes`` then drops the other classes, so a box whose best class is not wanted is dropped.
     Boxes without area are dropped first: a head that predicts distances to the sides can give negative ones.
 
+    Without ``settings.nms`` the best ``max_det`` stay however they overlap, as one-to-one branches are trained for
+    (YOLOv10, 2405.14458): a box counts for every class above ``conf``, with ``agnostic_nms`` for its best one.
+
     Args:
         rows: (N, 4 + nc): centre x, centre y, width, height, class scores.
         settings: thresholds and limits.
@@ -59,12 +62,15 @@ def suppress(rows: Float32, settings: DetectSettings) -> Float32:
         [[40.0, 40.0, 60.0, 60.0, 0.8999999761581421, 0.0]]
     """
     rows = rows[(rows[:, 2:4] > 0).all(axis=1)]
+    if not settings.nms:
+        settings = settings.model_copy(update={"multi_label": not settings.agnostic_nms})
     index, class_ids, scores = _candidates(rows, settings)
     order = _best_first(scores)
     index, class_ids, scores = index[order], class_ids[order], scores[order]
     boxes = cxcywh_to_xyxy(rows[index, :4])
     groups = np.zeros_like(class_ids) if settings.agnostic_nms else class_ids
-    keep = greedy(boxes, groups, settings.iou, settings.max_det)
+    whole = np.arange(min(len(boxes), settings.max_det))
+    keep = greedy(boxes, groups, settings.iou, settings.max_det) if settings.nms else whole
     return np.concatenate([boxes[keep], scores[keep, None], class_ids[keep, None].astype(np.float32)], axis=1)
 
 
@@ -204,6 +210,11 @@ def _survivors(boxes: Indices, earlier: Indices, later: Indices) -> Indices:
         if box not in gone:
             gone.update(worse[box])
     return np.array([box for box in boxes.tolist() if box not in gone], dtype=np.int64)
+
+
+def nms_for(predictor: object, asked: DetectSettings) -> DetectSettings:
+    """Settings for what a predictor gives: the boxes of a one-to-one branch are not suppressed."""
+    return asked.model_copy(update={"nms": asked.nms and not getattr(predictor, "one_to_one", False)})
 
 
 def warn_of_nms_inside(predictor: Predictor, asked: DetectSettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.config import IMGSZ
+from regard.errors import RegardError
 from regard.graph.spec import IMAGE, ModelSpec
 from regard.nn.heads import Head
 from regard.types import Predictions
@@ -87,6 +89,36 @@ class Detector(nn.Module):
         """Number of classes."""
         return self.head.nc
 
+    @property
+    def whole_pixels(self) -> bool:
+        """Whether boxes are brought back to the image in whole pixels: see `regard.data.letterbox`."""
+        return self.head.whole_pixels
+
+    @property
+    def one_to_one(self) -> bool:
+        """Whether the branch predicts whose boxes need no NMS."""
+        return self.head.one_to_one
+
+    def with_nms(self, nms: bool) -> Detector:
+        """The same layers, predicting with the branch whose boxes need NMS, or with the one-to-one branch.
+
+        Raises:
+            RegardError: the head has no one-to-one branch.
+        """
+        if nms != self.one_to_one:
+            return self
+        if not nms and not self.head.end2end:
+            raise RegardError(
+                f"the model has no one-to-one branch: its head is {type(self.head).__name__}, whose boxes need NMS",
+                expected="YOLOv10, YOLO26 or another graph with end2end: true",
+                hint="leave out --no-nms (in Python: nms=False)",
+            )
+        other, head = copy.copy(self), copy.copy(self.head)
+        head.one_to_one = not nms
+        other.__dict__["_modules"] = dict(self._modules)
+        other.model = nn.ModuleList([*self.model[:-1], head])
+        return other
+
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Iterate over the layers with their names, in order."""
         yield from zip((row.name for row in self._spec.layers), self.model, strict=True)
@@ -125,8 +157,16 @@ class Detector(nn.Module):
         assert isinstance(x, list)
         return x
 
-    def predict(self, images: NDArray[np.uint8], conf: float) -> list[NDArray[np.float32]]:
-        """See `regard.types.Predictor.predict`; in evaluation mode and without gradients, and left as it was."""
+    def predict(self, images: NDArray[np.uint8], conf: float, *, nms: bool | None = None) -> list[NDArray[np.float32]]:
+        """See `regard.types.Predictor.predict`; in evaluation mode and without gradients, and left as it was.
+
+        Args:
+            images: (B, 3, H, W) RGB.
+            conf: least score of a box.
+            nms: whether the boxes are those to be suppressed, or of the one-to-one branch; see ``with_nms``.
+        """
+        if nms is not None:
+            return self.with_nms(nms).predict(images, conf)
         weight, was_training = next(self.parameters()), self.training
         self.eval()
         try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from regard.config import PREDICT, DetectSettings, PredictSettings, require_positive
 from regard.data.letterbox import letterbox, letterbox_rect, to_detections
 from regard.errors import RegardError
-from regard.geometry.nms import suppress, warn_of_nms_inside
+from regard.geometry.nms import nms_for, suppress, warn_of_nms_inside
 from regard.prediction.films import Frame, is_live
 from regard.prediction.sources import READING, Reading, Source, frames, is_single_image
 from regard.system.prefetch import prefetch, prefetch_map
@@ -74,7 +74,10 @@ def predict_iter(
     """
     require_positive(imgsz=imgsz if isinstance(imgsz, int) else min(imgsz), batch=batch)
     warn_of_nms_inside(predictor, settings)
-    letterboxed = prefetch(_letterboxed(frame, imgsz, predictor.max_stride) for frame in frames(source, reading))
+    settings = nms_for(predictor, settings)
+    place = partial(_letterboxed, imgsz=imgsz, stride=predictor.max_stride)
+    place = partial(place, whole_pixels=getattr(predictor, "whole_pixels", False))
+    letterboxed = prefetch(map(place, frames(source, reading)))
     detect, groups = partial(_detect, predictor, settings), _equal_sized(letterboxed, batch)
     streams = getattr(predictor, "streams", 1)
     for found in map(detect, groups) if streams == 1 else prefetch_map(detect, groups, streams):
@@ -99,11 +102,11 @@ def _planes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return planes
 
 
-def _letterboxed(frame: Frame, imgsz: int | tuple[int, int], stride: int) -> _Letterboxed:
+def _letterboxed(frame: Frame, imgsz: int | tuple[int, int], stride: int, whole_pixels: bool) -> _Letterboxed:
     if isinstance(imgsz, int):
-        return frame, *letterbox_rect(frame.image, imgsz, stride)
+        return frame, *letterbox_rect(frame.image, imgsz, stride, whole_pixels=whole_pixels)
     height, width = (math.ceil(side / stride) * stride for side in imgsz)
-    return frame, *letterbox(frame.image, (height, width))
+    return frame, *letterbox(frame.image, (height, width), whole_pixels=whole_pixels)
 
 
 def _equal_sized(stream: Iterable[_Letterboxed], batch: int) -> Iterator[list[_Letterboxed]]:

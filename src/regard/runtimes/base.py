@@ -51,6 +51,7 @@ class SessionOptions:
         compiled: a folder in which the runtime may keep what it compiles for this processor.
         modules: the user's own layers, by name.
         trust: whether to open a file that is a program, although regard did not write it for this user.
+        nms: which branch of a model with two predicts; None for that of the file.
     """
 
     threads: int = field(default_factory=lambda: available_threads())
@@ -60,6 +61,7 @@ class SessionOptions:
     compiled: Path | None = None
     modules: Mapping[str, type[nn.Module]] = field(default_factory=dict)
     trust: bool = False
+    nms: bool | None = None
 
 
 class Session:
@@ -95,6 +97,31 @@ class Session:
     def nms(self) -> DetectSettings | None:
         """Settings of the NMS inside, whose detections ``predict`` gives; None without."""
         return self.header.nms
+
+    @property
+    def whole_pixels(self) -> bool:
+        """Whether boxes are brought back to the image in whole pixels: see `regard.data.letterbox`."""
+        return self.header.whole_pixels
+
+    @property
+    def one_to_one(self) -> bool:
+        """Whether the boxes are those of a one-to-one branch, which need no NMS."""
+        return self.header.one_to_one
+
+    def with_nms(self, nms: bool) -> Session:
+        """The session itself, if its boxes are of the branch that is asked for; see `Detector.with_nms`.
+
+        Raises:
+            RegardError: the file has the other branch.
+        """
+        if nms != self.one_to_one:
+            return self
+        if nms:
+            what, hint = "the file has the one-to-one branch of its model only", "leave out --nms, or export it without"
+        else:
+            what, hint = "the file has no one-to-one branch: its boxes need NMS", "leave out --no-nms"
+            hint += "; a model that has one (YOLOv10, YOLO26) is exported with it by regard export --no-nms"
+        raise RegardError(what, file=self.file, hint=hint)
 
     def without_nms(self) -> Session:
         """The same session, whose ``predict`` gives all boxes although there is NMS inside."""

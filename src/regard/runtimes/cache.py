@@ -51,10 +51,11 @@ def size_limit() -> int:
     return (int(asked) if asked.isdigit() else DEFAULT_MEGABYTES) * 1_000_000
 
 
-def key_of(weights: Path, runtime: Runtime) -> str:
-    """Name of the entry for a weights file: its content (weights and graph), the format, and what writes it."""
+def key_of(weights: Path, runtime: Runtime, *, one_to_one: bool = False) -> str:
+    """Name of the entry for a weights file: its content (weights and graph), the format, what writes it; the branch."""
     converters = [version(package) for package in ("torch", *runtime.converters)]
-    digest = hashlib.sha256(json.dumps([__version__, FORMAT_VERSION, runtime.format, *converters]).encode())
+    facts = [__version__, FORMAT_VERSION, runtime.format, *converters, *["one-to-one"] * one_to_one]
+    digest = hashlib.sha256(json.dumps(facts).encode())
     digest.update(file_digest(weights).encode())
     return digest.hexdigest()[:32]
 

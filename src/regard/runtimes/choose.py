@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from regard.config import ModelSettings
 from regard.errors import RegardError, RegardWarning, nearest
-from regard.runtimes.base import Runtime, SessionOptions, available_threads, reason
+from regard.runtimes.base import Runtime, Session, SessionOptions, available_threads, reason
 from regard.runtimes.cache import (
     COMPILED,
     Entry,
@@ -71,13 +71,14 @@ def open_predictor(
     imgsz: int | tuple[int, int] = DEFAULT.imgsz,
     modules: Mapping[str, type[nn.Module]] | None = None,
     trust: bool = DEFAULT.trust,
+    nms: bool | None = DEFAULT.nms,
     parallel: bool = False,
 ) -> Predictor:
     """Open a model in the fastest way that gives the same detections.
 
     Args:
         model: a name or a file: weights, a run folder, an export, or a graph.
-        device, backend, precision, calibration, trust: as in `regard.config.ModelSettings`.
+        device, backend, precision, calibration, trust, nms: as in `regard.config.ModelSettings`.
         imgsz: size of the input at which precisions are compared.
         modules: the users' own layers, by name.
         parallel: whether to share the processor among several images at a time, where the runtime can.
@@ -95,7 +96,8 @@ def open_predictor(
     _require_one_of("precision", precision, PRECISIONS)
     threads, side = available_threads(), imgsz if isinstance(imgsz, int) else max(imgsz)
     streams = min(threads, MAX_STREAMS) if parallel else 1
-    options = SessionOptions(threads=threads, streams=streams, device=device, modules=modules or {}, trust=trust)
+    options = SessionOptions(threads=threads, streams=streams, device=device, modules=modules or {})
+    options = replace(options, trust=trust, nms=nms)
     if exported := runtime_to_open(path := Path(model)):
         return _open_exported(exported, path, options)
     weights, runtime = weights_of(path), _chosen(backend)
@@ -145,7 +147,8 @@ def _open_exported(runtime: Runtime, path: Path, options: SessionOptions) -> Pre
     file = runtime.main_file(path)
     if not file.is_file():
         raise missing_file(file)
-    return runtime.open(file, options)
+    opened = runtime.open(file, options)
+    return opened.with_nms(options.nms) if options.nms is not None and isinstance(opened, Session) else opened
 
 
 def _open_compiled(
@@ -169,14 +172,14 @@ def _open_compiled(
     Raises:
         UnusableEntryError: that does not work, and why.
     """
-    folder, entry = _entry(weights, runtime)
+    folder, entry = _entry(weights, runtime, options.nms)
     if entry.mixing_flops_at(imgsz) > max_mixing_flops:
         name = runtime.name
         raise UnusableEntryError(f"{name} would write out its attention's scores of all pairs at {imgsz} pixels")
     if calibration and (lower := _lower_precision()):
         from regard.runtimes.calibrate import calibrate, calibration_file, load_calibration
 
-        lower_folder, lower_options = _entry(weights, lower)[0], replace(options, bfloat16=True)
+        lower_folder, lower_options = _entry(weights, lower, options.nms)[0], replace(options, bfloat16=True)
         file = calibration_file(lower_folder, calibration, imgsz)
         measured = load_calibration(file)
         if measured is None:
@@ -216,7 +219,7 @@ def _open_entry(folder: Path, runtime: Runtime, options: SessionOptions) -> Pred
     return opened
 
 
-def _entry(weights: Path, runtime: Runtime) -> tuple[Path, Entry]:
+def _entry(weights: Path, runtime: Runtime, nms: bool | None) -> tuple[Path, Entry]:
     """Find an entry of the cache, or make it.
 
     Raises:
@@ -224,8 +227,8 @@ def _entry(weights: Path, runtime: Runtime) -> tuple[Path, Entry]:
         RegardError: the weights cannot be read.
     """
     try:
-        key = key_of(weights, runtime)
-        found = look_up(key) or _compile(weights, key, runtime)
+        key = key_of(weights, runtime, one_to_one=nms is False)
+        found = look_up(key) or _compile(weights, key, runtime, nms)
     except OSError as error:
         raise UnusableEntryError(f"the cache cannot be used ({error.strerror or error})") from error
     if found is None:
@@ -233,11 +236,12 @@ def _entry(weights: Path, runtime: Runtime) -> tuple[Path, Entry]:
     return found
 
 
-def _compile(weights: Path, key: str, runtime: Runtime) -> tuple[Path, Entry] | None:
+def _compile(weights: Path, key: str, runtime: Runtime, nms: bool | None) -> tuple[Path, Entry] | None:
     from regard.runtimes.export import write_cached
     from regard.weights.detector import load_detector
 
     detector = load_detector(weights)
+    detector = detector if nms is None else detector.with_nms(nms)
     LOGGER.info("compiling %s for %s: once, later runs find it in the cache", weights, runtime.name)
     try:
         store(key, lambda folder: write_cached(detector, str(weights), runtime, folder))

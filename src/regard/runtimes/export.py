@@ -93,7 +93,7 @@ def export_detector(
     *,
     format: str | None = None,
     imgsz: int = DEFAULT.imgsz,
-    nms: bool = False,
+    nms: bool | None = None,
     settings: DetectSettings = PREDICT,
     opset: int = DEFAULT.opset,
     image: NDArray[np.uint8] | None = None,
@@ -103,8 +103,9 @@ def export_detector(
 
     The input "images" is (B, 3, H, W) RGB in 0..1. The outputs are "boxes" (B, N, 4): centre x, centre y, width, height
     in input pixels, and "scores" (B, N, classes). With ``nms`` the first output is "detections" (M, 7): image index,
-    left, top, right, bottom in input pixels, score, class index; by image, then best first. The file written is opened
-    and compared with PyTorch before it is put in place.
+    left, top, right, bottom in input pixels, score, class index; by image, then best first. With ``nms=False`` the
+    outputs are those of the one-to-one branch, and the header says so. The file written is opened and compared with
+    PyTorch before it is put in place.
 
     Args:
         detector: is not changed.
@@ -123,7 +124,7 @@ def export_detector(
     runtime = runtime_to_write(path, format)
     check_exportable(detector)
     runtime.require_packages(writing=True)
-    detector = copy.deepcopy(detector).cpu().float().eval()
+    detector = copy.deepcopy(detector if nms is None else detector.with_nms(nms)).cpu().float().eval()
     header = header_of(detector, imgsz, runtime, opset).model_copy(update={"nms": settings if nms else None})
     target = runtime.main_file(path)
     with _scratch_beside(target) as scratch:
@@ -183,6 +184,8 @@ def header_of(detector: Detector, imgsz: int, runtime: Runtime, opset: int = DEF
         max_stride=stride,
         strides=detector.strides,
         graph=detector.spec.to_yaml(),
+        one_to_one=detector.one_to_one,
+        whole_pixels=detector.whole_pixels,
         opset=opset if runtime.uses_onnx else None,
     )
 

@@ -35,6 +35,12 @@ class Header(Settings):
     )
     graph: str = Field(description="the model graph as YAML, anchors included")
     nms: DetectSettings | None = Field(default=None, description="settings of the NMS inside; None without")
+    one_to_one: bool = Field(
+        default=False, description="whether the boxes are those of a one-to-one branch, which need no NMS"
+    )
+    whole_pixels: bool = Field(
+        default=False, description="whether boxes are brought back to an image as in Ultralytics, not as in YOLOv5"
+    )
     raw: RawDecoder | None = Field(
         default=None,
         description="how to decode the raw levels that the file computes from 8-bit images; None where the file "
@@ -50,6 +56,8 @@ class Header(Settings):
             raise ValueError("a stride is above the largest stride")
         if self.raw and (self.raw.strides != self.strides or len(self.raw.anchors) != len(self.strides)):
             raise ValueError("the levels of the decoder are not those of the file")
+        if self.nms and self.one_to_one:
+            raise ValueError("there is NMS for boxes that need none")
         return self
 
     @property

@@ -124,8 +124,6 @@ class OutputChecks:
             boxes = rows[:, :4].T.copy()  # in one piece its extremes, NaN if there is one, take a tenth of the time
             if not (boxes.min() >= -MOST_PIXELS and boxes.max() <= MOST_PIXELS):
                 raise self._error("boxes that are not finite", f"coordinates of up to {MOST_PIXELS:.0e} pixels")
-            if boxes[2:].min() < 0:
-                raise self._error("a box of negative size", "widths and heights of at least 0")
             if not rows[:, 4:].max() <= 1 + ROUNDING:
                 raise self._error("a score that is no probability", "scores of 0 to 1")
         return rows

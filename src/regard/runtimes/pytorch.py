@@ -22,8 +22,9 @@ class PyTorch(Runtime):
         """See `Runtime.write`; the header of such a file is that of all weights."""
         from regard.weights.detector import save_detector
 
-        if header.nms:
-            raise RegardError("a .safetensors file contains weights and a graph, without NMS", hint="leave out --nms")
+        if header.nms or header.one_to_one:
+            what, flag = "a .safetensors file contains weights and a graph", "--nms" if header.nms else "--no-nms"
+            raise RegardError(f"{what}, without NMS or the choice of a branch", hint=f"leave out {flag}")
         save_detector(path, detector)
 
     def open(self, path: Path, options: SessionOptions) -> Detector:
@@ -35,6 +36,8 @@ class PyTorch(Runtime):
         from regard.weights.detector import load_detector
 
         detector = load_detector(path, modules=options.modules)
+        if options.nms is not None:
+            detector = detector.with_nms(options.nms)
         fold_batch_norm(detector.eval())
         placed = detector.to(choose_device(options.device))
         # A user's own layer may take maps apart with `view`, which rejects this order of memory.

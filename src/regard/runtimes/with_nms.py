@@ -51,7 +51,8 @@ class WithNMS(nn.Module):
         return self._detections(*predictions), *predictions
 
     def _detections(self, boxes_cxcywh: Tensor, scores: Tensor) -> Tensor:
-        boxes, scores = cxcywh_to_xyxy(boxes_cxcywh), self._kept_scores(scores)
+        has_area = (boxes_cxcywh[..., 2:] > 0).all(2, keepdim=True)  # distances to the sides may be negative
+        boxes, scores = cxcywh_to_xyxy(boxes_cxcywh), self._kept_scores(scores * has_area)
         if self.settings.agnostic_nms:
             best, class_of = scores.max(1)
             image, _, box = self.select(boxes, best[:, None], self.settings.iou, self.settings.conf).unbind(1)

@@ -114,7 +114,7 @@ def attend(
         >>> view.title
         'p3.se  (SE, 64 channels)'
     """
-    boxed, placement = letterbox_rect(image, imgsz, model.max_stride)
+    boxed, placement = letterbox_rect(image, imgsz, model.max_stride, whole_pixels=model.whole_pixels)
     if query is not None:
         check_point(query, placement.image_size)
     weight = next(model.parameters())

@@ -82,7 +82,7 @@ def test_exported_files_predict_the_same(trained: Path, tmp_path: Path) -> None:
     expected = regard.predict(detector, image, imgsz=128, conf=0.1)
     assert len(expected) > 0
     for name, nms in (("a.onnx", False), ("b.onnx", True), ("c.torchscript", True)):
-        report = regard.export(detector, tmp_path / name, imgsz=128, nms=nms, **({"conf": 0.1} if nms else {}))
+        report = regard.export(detector, tmp_path / name, imgsz=128, nms=nms or None, **({"conf": 0.1} if nms else {}))
         assert report.passed
         found = regard.predict(tmp_path / name, image, imgsz=128, conf=0.1)
         np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=1e-3)

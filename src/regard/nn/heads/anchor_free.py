@@ -54,6 +54,7 @@ class AnchorFreeHead(Head):
     """
 
     losses: ClassVar[tuple[str, ...]] = ("box", "cls", "dfl")
+    whole_pixels: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -70,7 +71,6 @@ class AnchorFreeHead(Head):
         if reg_max < 1:
             raise RegardError(f"reg_max is {reg_max}", expected="at least 1")
         self.nc, self.reg_max, self.strides = nc, reg_max, tuple(strides)
-        self.one_to_one = False
         hidden = max(LEAST_BOX_CHANNELS, in_channels[0] // 4, SIDES * reg_max)
         wide = hidden_classes or max(in_channels[0], min(nc, MOST_CLASS_CHANNELS))
         self.cv2 = nn.ModuleList(_box_branch(c, hidden, SIDES * reg_max) for c in in_channels)

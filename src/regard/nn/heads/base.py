@@ -68,6 +68,8 @@ class Head(nn.Module, ABC):
         strides: input pixels per cell of each level, in the order of the levels.
         losses: names of the losses that ``criterion`` computes, in the order in which they are shown.
         kept_with_other_classes: meaning of the rows of a tensor before the classes, for messages.
+        whole_pixels: whether boxes are brought back to the image as in Ultralytics: see `regard.data.letterbox`.
+        one_to_one: whether predictions are those of the one-to-one branch, which need no suppression.
     """
 
     multi_input: ClassVar[bool] = True
@@ -75,6 +77,13 @@ class Head(nn.Module, ABC):
     kept_with_other_classes: ClassVar[str] = "boxes"
     nc: int
     strides: tuple[int, ...]
+    whole_pixels: ClassVar[bool] = False
+    one_to_one: bool = False
+
+    @property
+    def end2end(self) -> bool:
+        """Whether there is a one-to-one branch, which predicts each object once."""
+        return False
 
     @abstractmethod
     def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
