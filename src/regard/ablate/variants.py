@@ -30,7 +30,7 @@ from regard.graph.user_modules import import_modules
 from regard.nn.gate import Gated
 from regard.nn.residual import residual_flops, residual_parameters
 from regard.training.prepare import fit_classes, fit_head, load_training_data
-from regard.weights.detector import load_detector, load_matching, rebuild
+from regard.weights.detector import load_detector, rebuild, with_weights
 from regard.weights.paths import SUFFIXES
 
 Kind = Literal["", "insert", "replace", "model"]
@@ -128,8 +128,7 @@ class VariantBuilder:
             torch.manual_seed(_stream(seed, BASE))
             detector = load_detector(self.plan.base, modules=self.modules)
             if self.plan.weights:
-                weights = load_detector(self.plan.weights, modules=self.modules, like=detector.spec)
-                detector = load_matching(detector, weights)[0]
+                detector = with_weights(detector, self.plan.weights, self.modules)[0]
             self._base = (seed, self._fitted(detector, seed))
         return self._base[1]
 

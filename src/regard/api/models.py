@@ -12,7 +12,7 @@ from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
 from regard.nn.table import graph_name
-from regard.weights.detector import Model, Modules, as_detector, load_detector, load_matching, rebuild, save_detector
+from regard.weights.detector import Model, Modules, as_detector, load_detector, rebuild, save_detector, with_weights
 
 
 def load(
@@ -29,7 +29,8 @@ def load(
             an overlay, a run folder, or a name such as ``yolov5n`` from the model zoo. Nothing is downloaded, and no
             code in the file is executed.
         modules: your own layers that the model needs, by the name that its graph uses.
-        weights: another file from which all matching tensors are loaded into the graph of ``source``.
+        weights: another file from which all matching tensors are loaded into the graph of ``source``: a detector's, or
+            those of the network of timm that is its backbone.
         allow_miswired: warn of wiring errors in the graph instead of raising an error.
 
     Returns:
@@ -47,7 +48,7 @@ def load(
     detector = load_detector(source, modules=modules, allow_miswired=allow_miswired)
     if not weights:
         return detector
-    return load_matching(detector, load_detector(weights, modules=modules, like=detector.spec))[0]
+    return with_weights(detector, weights, modules)[0]
 
 
 def insert(

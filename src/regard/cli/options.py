@@ -102,13 +102,13 @@ def load_model(
 ) -> Detector:
     """Load a detector; where weights come from another file, report which tensors were loaded."""
     from regard.system.terminal import plain_console
-    from regard.weights.detector import load_detector, load_matching
+    from regard.weights.detector import load_detector, with_weights
 
     classes = modules_of(modules)
     detector = load_detector(model, modules=classes, allow_miswired=allow_miswired)
     if weights is None:
         return detector
-    detector, report = load_matching(detector, load_detector(weights, modules=classes, like=detector.spec))
+    detector, report = with_weights(detector, weights, classes)
     plain_console(stderr=True).print(report)
     return detector
 

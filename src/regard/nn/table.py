@@ -46,6 +46,7 @@ from regard.nn.position_attention import C2PSA, PSA
 from regard.nn.resampling import CARAFE, SpaceToDepth, SPDConv
 from regard.nn.residual import ResidualConvolutions
 from regard.nn.swin import C3STR
+from regard.nn.timm_stage import TimmStage
 from regard.nn.transformer import C3TR
 
 LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
@@ -105,6 +106,7 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "ShuffleUnit": ShuffleUnit,
         "SpaceToDepth": SpaceToDepth,
         "SPDConv": SPDConv,
+        "TimmStage": TimmStage,
         "VoVGSCSP": VoVGSCSP,
         **HEADS,
         **ATTENTION,

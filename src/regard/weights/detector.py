@@ -26,6 +26,7 @@ from regard.weights.implied import as_in_weights
 from regard.weights.module_settings import settle, with_activation
 from regard.weights.paths import CHECKPOINTS, WEIGHTS, missing_file, weights_of_run
 from regard.weights.store import WeightsHeader, load_weights, save_weights
+from regard.weights.timm_weights import load_backbone
 from regard.weights.transfer import TransferReport, transfer
 
 Modules = Mapping[str, type[nn.Module]]
@@ -128,6 +129,18 @@ def rebuild(
         allow_miswired=allow_miswired,
     )
     return new, transfer(detector.state_dict(), detector.spec, detector.names, new)
+
+
+def with_weights(detector: Detector, path: str | Path, modules: Modules | None) -> tuple[Detector, TransferReport]:
+    """Fill a detector from a file of a detector, or from one of the backbone of timm that its graph has.
+
+    Raises:
+        RegardError: as for `load_detector`.
+    """
+    report = load_backbone(detector, Path(path))
+    if report is not None:
+        return detector, report
+    return load_matching(detector, load_detector(path, modules=modules, like=detector.spec))
 
 
 def load_matching(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:

@@ -134,8 +134,8 @@ def transfer(
         partly,
         tuple(key for key in wanted if key not in copied and key not in partly),
         tuple(key for key in state if key not in used),
-        _layer_names(wanted, target.spec),
-        _layer_names(state, spec),
+        layer_names(wanted, target.spec),
+        layer_names(state, spec),
     )
 
 
@@ -149,7 +149,7 @@ def match_layers(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
     return {j: i for i, j in align(source.layers, target.layers, similarity).items()}
 
 
-def _layer_names(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, str]:
+def layer_names(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, str]:
     """Name of the layer by key."""
     return {key: spec.layers[int(key.split(".")[1])].name for key in state}
 

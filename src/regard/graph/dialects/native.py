@@ -12,6 +12,7 @@ from typing import Any
 
 from regard.errors import RegardError, nearest
 from regard.graph.dialects import yolov5
+from regard.graph.dialects.timm_rows import timm_rows
 from regard.graph.dialects.yolov5_v1 import sourceless_head
 from regard.graph.document import MOST_REPEATS, MOST_ROWS, MOST_SOURCES, flow, parse_anchors, parse_args, parse_number
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec, SourceLocation, check_name
@@ -43,7 +44,9 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
         if not isinstance(items, list):
             found = "is missing" if items is None else "is not a list"
             raise RegardError(f"{section!r} {found}", file=file, line=lines.get((section, -1)), expected="rows")
-        raw += [(item, section == "head", lines.get((section, i), 0)) for i, item in enumerate(items)]
+        for i, item in enumerate(items):
+            line = lines.get((section, i), 0)
+            raw += [(row, section == "head", line) for row in timm_rows(item, line, file)]
     if len(raw) > MOST_ROWS:
         raise RegardError(f"{len(raw):,} rows", file=file, line=raw[MOST_ROWS][2], expected=f"at most {MOST_ROWS:,}")
     layers = _resolve([_parse_layer(item, head, line, i, file) for i, (item, head, line) in enumerate(raw)], file)
