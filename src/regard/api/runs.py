@@ -25,7 +25,7 @@ from regard.config import (
     part_of,
 )
 from regard.config.keywords import ExportKeywords, PredictKeywords, TrainKeywords, ValKeywords
-from regard.config.signature import accepts
+from regard.config.signature import accepts, check_names
 from regard.data.dataset import class_index
 from regard.errors import RegardError
 from regard.evaluation import Metrics
@@ -82,7 +82,7 @@ def train(
     Raises:
         RegardError: an unknown or bad setting, or data or hardware that do not allow it.
     """
-    asked, callbacks = for_launcher(checked(TrainSettings, settings)), checked_callbacks(callbacks)
+    asked, callbacks = for_launcher(checked(TrainSettings, settings)), _checked_watching(callbacks, verbose)
     check_folder(Path(folder or "runs"))
     if not isinstance(model, Detector):
         torch.manual_seed(asked.seed)  # a model without weights starts from random ones
@@ -123,7 +123,8 @@ def resume(
         >>> regard.resume("runs/first", verbose=False).metrics.images
         4
     """
-    watching = checked_callbacks(callbacks)
+    check_names(TrainSettings, ("folder", "data", "modules", "callbacks", "verbose"), settings)
+    watching = _checked_watching(callbacks, verbose)
     asked = resumed_settings(Path(folder), settings)  # before anything is made there
     with claim_for_all(asked, folder) as place:
         return resume_training(place, asked, data=data, modules=modules, callbacks=watching, verbose=verbose)
@@ -226,13 +227,13 @@ def export(
     """
     given = dict(settings)
     if isinstance(former := given.pop("settings", None), DetectSettings):
-        warnings.warn("settings=DetectSettings(...) is now conf=..., iou=...", DeprecationWarning, stacklevel=2)
+        warnings.warn("settings=DetectSettings(...) is now conf=..., iou=...", DeprecationWarning, stacklevel=3)
         given = former.model_dump(exclude_unset=True) | given
     asked = checked(ExportSettings, given)
     _reject_idle(asked, Path(path))
     model = as_detector(model)
     inside = detect_settings(asked, tuple(class_index(c, list(model.names.values())) for c in asked.classes))
-    own = asked.model_dump(include={"format", "imgsz", "nms", "opset", "tolerance"})
+    own = asked.model_dump(include={"format", "imgsz", "static", "nms", "opset", "tolerance"})
     return export_detector(model, path, image=image, settings=inside, **own)
 
 
@@ -276,6 +277,12 @@ def attend(
     return attend_to_array(model, pixels, layer=layer, query=query, kind=kind, of_class=of_class, imgsz=imgsz)
 
 
+def _checked_watching(callbacks: Sequence[Callback], verbose: bool) -> tuple[Callback, ...]:
+    if not isinstance(verbose, bool):
+        raise RegardError(f"verbose is {verbose!r:.200}", expected="True or False")
+    return checked_callbacks(callbacks)
+
+
 def _reject_idle(asked: ExportSettings, path: Path) -> None:
     """Reject settings that were given and would have no effect."""
     idle = [name for name in (*Thresholds.model_fields, "classes") if name in asked.model_fields_set]
@@ -285,6 +292,11 @@ def _reject_idle(asked: ExportSettings, path: Path) -> None:
     runtime = runtime_to_write(path, asked.format)
     if "opset" in asked.model_fields_set and not runtime.uses_onnx:
         raise RegardError(f"opset has no effect on the format {runtime.format}", hint="leave it out")
+    if asked.static and not runtime.uses_onnx:
+        raise RegardError(f"static has no effect on the format {runtime.format}", hint="leave it out")
+    if asked.static and asked.nms:
+        what = "NMS gives any number of detections, which a file of fixed sizes cannot"
+        raise RegardError(what, hint="leave out --static or --nms (in Python: static=, nms=)")
 
 
 def _opened(

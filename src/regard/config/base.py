@@ -68,7 +68,7 @@ class Settings(BaseModel, metaclass=_Explained):
 S = TypeVar("S", bound=Settings)
 
 
-def current_names(kind: type[Settings], values: Mapping[str, Any], stacklevel: int = 4) -> dict[str, Any]:
+def current_names(kind: type[Settings], values: Mapping[str, Any], stacklevel: int = 5) -> dict[str, Any]:
     """Replace former names of fields in ``values`` by the current ones, with a warning for each.
 
     Raises:

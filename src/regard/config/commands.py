@@ -170,13 +170,18 @@ class ExportSettings(Thresholds):
         description="Format, such as onnx, openvino or torchscript; that of the output's suffix, or onnx, if not given",
     )
     imgsz: ImageSize = IMGSZ
+    static: bool = Field(
+        False,
+        description="Fix the input to one image of this size, for programs that cannot vary it, such as OpenCV's DNN "
+        "module; formats onnx and openvino",
+    )
     nms: bool | None = Field(
         None,
         description="Include non-maximum suppression in the file; or, with --no-nms, export the one-to-one branch of "
         "YOLOv10 and YOLO26, whose boxes need none",
     )
     classes: Classes = ()
-    opset: int = Field(18, ge=1, description="Version of the ONNX operator set")
+    opset: int = Field(18, ge=18, le=23, description="Version of the ONNX operator set")
     tolerance: float = Field(1e-4, gt=0, description="Largest relative difference from PyTorch that is accepted")
 
 

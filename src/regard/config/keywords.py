@@ -90,6 +90,7 @@ class ExportKeywords(TypedDict, total=False):
 
     format: str | None
     imgsz: int
+    static: bool
     nms: bool | None
     classes: Sequence[str | int]
     opset: int

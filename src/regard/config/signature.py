@@ -7,20 +7,27 @@ fields.
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from regard.config.base import Settings, default_text, describe_field, fields_of
+from regard.config.base import Settings, default_text, describe_field, fields_of, option_of
 from regard.config.recipe import Recipe
+from regard.errors import RegardError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 MARK = "settings:"
 """Start of the docstring line that the descriptions of the fields replace."""
+COMMAND_LINE: Mapping[str, str] = MappingProxyType({"output": "folder", "callback": "callbacks", "module": "modules"})
+"""Arguments by the name of the option that does the same."""
+FORMER = ("settings",)
+"""Former arguments, which the function itself looks after."""
 
 
 def accepts(kind: type[Settings]) -> Callable[[F], F]:
@@ -40,11 +47,38 @@ def accepts(kind: type[Settings]) -> Callable[[F], F]:
             )
             for name, field in fields.items()
         ]
-        function.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-        function.__doc__ = _documented(function.__doc__ or "", fields)
-        return function
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **given: Any) -> Any:
+            check_names(kind, [parameter.name for parameter in own], given)
+            return function(*arguments, **given)
+
+        call.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        call.__doc__ = _documented(function.__doc__ or "", fields)
+        return cast(F, call)
 
     return show
+
+
+def check_names(kind: type[Settings], own: Iterable[str], given: Mapping[str, Any]) -> None:
+    """Check the names of the keyword arguments of a function that takes the fields of ``kind``.
+
+    Args:
+        kind: the settings.
+        own: names of the function's other arguments.
+        given: the arguments.
+
+    Raises:
+        RegardError: an unknown name; what the command line calls so, or the nearest, is suggested.
+    """
+    known = [*own, *kind.model_fields]
+    flags = {flag: name for name, field in kind.model_fields.items() for flag in option_of(field).flags}
+    for name in given:
+        if name in known or name in kind.renamed or name in FORMER:
+            continue
+        meant = flags.get("--" + name.replace("_", "-")) or COMMAND_LINE.get(name)
+        hint = f"did you mean {meant!r}?" if meant in known else nearest(name, known)
+        raise RegardError(f"unknown argument {name!r}", expected=", ".join(known), hint=hint)
 
 
 def _documented(doc: str, fields: dict[str, FieldInfo]) -> str:

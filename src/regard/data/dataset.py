@@ -101,6 +101,10 @@ class DetectionDataset:
     problems: tuple[Problem, ...] = ()
     category_ids: tuple[int, ...] | None = None
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{split}: {len(samples)}" for split, samples in self.splits.items())
+        return f"DetectionDataset({self.source!r}, {self.format}, {len(self.names)} classes, images {{{counts}}})"
+
     def map(self, function: Callable[[Sample], Sample]) -> DetectionDataset:
         """Apply ``function`` to every sample of every split."""
         splits = {split: tuple(function(sample) for sample in samples) for split, samples in self.splits.items()}

@@ -128,6 +128,10 @@ class Metrics:
         """0.1 AP50 + 0.9 AP, by which YOLOv5 chooses the best checkpoint; 0 where AP is undefined."""
         return 0.0 if math.isnan(self.ap) else 0.1 * self.ap50 + 0.9 * self.ap
 
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={getattr(self, name):.4g}" for name in HEADLINE[:3])
+        return f"Metrics({numbers}, images={self.images}, classes={len(self.per_class)})"
+
     def to_dict(self) -> dict[str, Any]:
         """Convert all metrics except the curves to values for JSON; NaN becomes None."""
         values: dict[str, Any] = {name: _number(getattr(self, name)) for name in (*HEADLINE, "confidence", "images")}

@@ -103,9 +103,10 @@ class Summary:
     def totals(self) -> str:
         """The totals, in one line."""
         strides = ", ".join(map(str, self.strides))
+        memory = f"{self.saved_mib:,.0f}" if self.saved_mib >= 10 else f"{self.saved_mib:.1f}"
         return (
-            f"{len(self.rows)} layers, {self.parameters:,} parameters, {self.gflops:.1f} GFLOPs and "
-            f"{self.saved_mib:,.0f} MiB of activations at {self.imgsz} px, {self.nc} classes, strides {strides}"
+            f"{len(self.rows)} layers, {self.parameters:,} parameters, {flops_text(self.gflops * 1e9)} and "
+            f"{memory} MiB of activations at {self.imgsz} px, {self.nc} classes, strides {strides}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,6 +138,16 @@ _COLUMNS = (
     ("share", True),
     ("MiB", True),
 )
+
+
+def flops_text(flops: float) -> str:
+    """Write a number of floating-point operations in the largest unit in which it is at least 1.
+
+    Example:
+        >>> flops_text(4.51e9), flops_text(45.1e6), flops_text(4510)
+        ('4.5 GFLOPs', '45.1 MFLOPs', '0.0 MFLOPs')
+    """
+    return f"{flops / 1e9:.1f} GFLOPs" if flops >= 1e9 else f"{flops / 1e6:.1f} MFLOPs"
 
 
 def summarize(detector: Detector, imgsz: int = IMGSZ) -> Summary:

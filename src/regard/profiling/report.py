@@ -17,6 +17,7 @@ from torch import nn
 from regard.config import IMGSZ, require_positive
 from regard.graph.cost import RowCost, attention_costs, row_costs
 from regard.graph.detector import Detector
+from regard.graph.summary import flops_text
 from regard.nn.c3_attention import WithAttention
 from regard.nn.capture import is_attention
 from regard.nn.gate import Gated
@@ -117,7 +118,7 @@ class CostReport:
             f", {mixing / self.flops:.1%} of them mixing by attention" if mixing else ", no attention that mixes"
         )
         return (
-            f"{self.flops / 1e9:.1f} GFLOPs{attention}; {self.milliseconds:.1f} ms per image at {self.imgsz} px "
+            f"{flops_text(self.flops)}{attention}; {self.milliseconds:.1f} ms per image at {self.imgsz} px "
             f"on {self.device}"
         )
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.config import DetectSettings
+from regard.data.letterbox import GREY
 from regard.errors import RegardError
 from regard.runtimes.header import Header
 from regard.runtimes.outputs import INPUT as INPUT
@@ -128,12 +129,30 @@ class Session:
         return Session(self.header.model_copy(update={"nms": None}), self.run, self.file, streams=self.streams)
 
     def predict(self, images: NDArray[np.uint8], conf: float) -> list[Float32]:
-        """See `regard.types.Predictor.predict`.
+        """See `regard.types.Predictor.predict`; images for a file of fixed size are padded to it, one by one.
 
         Raises:
-            RegardError: the program in the file fails, or computes what its header does not describe.
+            RegardError: the program in the file fails, or computes what its header does not describe; or the images are
+                larger than the fixed size of the file.
         """
-        header, images = self.header, _contiguous(images)
+        header = self.header
+        if header.static:
+            return [self._predict(self._padded(image), conf)[0] for image in images]
+        return self._predict(_contiguous(images), conf)
+
+    def _padded(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(3, H, W) -> (1, 3, S, S), the fixed size; the image stays at the top left."""
+        side = self.header.imgsz
+        if max(image.shape[1:]) > side:
+            what = f"the file takes images of {side} pixels, not of {image.shape[2]} x {image.shape[1]}"
+            hint = f"give --imgsz {side} (in Python: imgsz={side}), or export it without --static"
+            raise RegardError(what, file=self.file, hint=hint)
+        padded = np.full((1, 3, side, side), GREY, np.uint8)
+        padded[0, :, : image.shape[1], : image.shape[2]] = image
+        return padded
+
+    def _predict(self, images: NDArray[np.uint8], conf: float) -> list[Float32]:
+        header = self.header
         checks = OutputChecks(header, images, self.file)
         if header.raw:
             levels = self._compute(images, header.outputs)

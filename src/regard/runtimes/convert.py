@@ -86,6 +86,8 @@ def write_onnx(detector: Detector, header: Header, path: Path) -> None:
     assert header.opset is not None
     module = exported(detector, header, select_boxes_operator)
     images, shapes = example(header, EXPORTED_STRIDES), image_shapes(header.max_stride)
+    if header.static:
+        images, shapes = torch.zeros(1, 3, header.imgsz, header.imgsz), None
     program = to_onnx(module, (images,), shapes, opset=header.opset, outputs=header.outputs)
     given = program.model.opset_imports[""]
     if given != header.opset:  # torch falls back without an error
@@ -97,7 +99,7 @@ def write_onnx(detector: Detector, header: Header, path: Path) -> None:
 def to_onnx(
     module: nn.Module,
     inputs: tuple[Any, ...],
-    dynamic_shapes: tuple[Any, ...],
+    dynamic_shapes: tuple[Any, ...] | None,
     *,
     opset: int,
     outputs: Sequence[str] | None = None,
@@ -107,7 +109,7 @@ def to_onnx(
     Args:
         module: in evaluation mode.
         inputs: an example; sizes that vary are at least 2 and differ, so that none is taken for another.
-        dynamic_shapes: which of their sizes vary, as for ``torch.export.export``.
+        dynamic_shapes: which of their sizes vary, as for ``torch.export.export``; None for none of them.
         opset: version of ONNX's operators.
         outputs: their names.
     """
@@ -134,7 +136,7 @@ def to_torchscript(module: nn.Module, inputs: tuple[Any, ...]) -> torch.jit.Scri
     return traced
 
 
-def image_shapes(stride: int) -> tuple[Any, ...]:
+def image_shapes(stride: int) -> tuple[Any, ...] | None:
     """Shapes of one input (B, 3, H, W) of any batch, with sides that are multiples of ``stride``."""
     height, width = (stride * torch.export.Dim(name) for name in ("height", "width"))
     return ({0: torch.export.Dim("batch"), 2: height, 3: width},)

@@ -28,6 +28,7 @@ from regard.runtimes.cache import FACTS, Entry, model_file
 from regard.runtimes.compare import Deviation, compare, example_images
 from regard.runtimes.diagnose import check_exportable, diagnose, user_layers
 from regard.runtimes.header import Header
+from regard.runtimes.opencv import warn_unless_read
 from regard.runtimes.table import runtime_to_write
 from regard.system.files import atomic_write, make_folder
 from regard.system.last_resort import passing_cause
@@ -93,13 +94,14 @@ def export_detector(
     *,
     format: str | None = None,
     imgsz: int = DEFAULT.imgsz,
+    static: bool = False,
     nms: bool | None = None,
     settings: DetectSettings = PREDICT,
     opset: int = DEFAULT.opset,
     image: NDArray[np.uint8] | None = None,
     tolerance: float = DEFAULT.tolerance,
 ) -> ExportReport:
-    """Write a detector as a float32 file for another runtime, for inputs of any batch and size.
+    """Write a detector as a float32 file for another runtime, for inputs of any batch and size unless ``static``.
 
     The input "images" is (B, 3, H, W) RGB in 0..1. The outputs are "boxes" (B, N, 4): centre x, centre y, width, height
     in input pixels, and "scores" (B, N, classes). With ``nms`` the first output is "detections" (M, 7): image index,
@@ -110,7 +112,7 @@ def export_detector(
     Args:
         detector: is not changed.
         path: the file; for OpenVINO an ``.xml`` or a folder.
-        format, imgsz, nms, opset, tolerance: as in `regard.config.ExportSettings`.
+        format, imgsz, static, nms, opset, tolerance: as in `regard.config.ExportSettings`.
         settings: thresholds of the NMS.
         image: (H, W, 3) uint8 RGB to compare on; a synthetic scene if not given.
 
@@ -125,16 +127,19 @@ def export_detector(
     check_exportable(detector)
     runtime.require_packages(writing=True)
     detector = copy.deepcopy(detector if nms is None else detector.with_nms(nms)).cpu().float().eval()
-    header = header_of(detector, imgsz, runtime, opset).model_copy(update={"nms": settings if nms else None})
+    header = header_of(detector, imgsz, runtime, opset)
+    header = header.model_copy(update={"nms": settings if nms else None, "static": static})
     target = runtime.main_file(path)
     with _scratch_beside(target) as scratch:
         write(detector, header, runtime, scratch / target.name)
-        batches = _batches(detector, header.imgsz, scene(0, "test", 0).read() if image is None else image)
+        batches = _batches(detector, header, scene(0, "test", 0).read() if image is None else image)
         found = deviations(detector, runtime, scratch / target.name, batches)
         size, seconds = sum(file.stat().st_size for file in scratch.iterdir()), time.perf_counter() - start
         report = ExportReport(path, runtime.format, header.opset, size, found, tolerance, seconds)
         if not report.passed:
             raise _deviates(report, detector)
+        if static and runtime.format == "onnx":
+            warn_unless_read(scratch / target.name, header, detector, batches[0], tolerance)
         _put_in_place(scratch, target)
     return report
 
@@ -242,9 +247,11 @@ def _scratch_beside(target: Path) -> Iterator[Path]:
         raise RegardError(f"cannot write the file: {error.strerror or error}", file=target) from error
 
 
-def _batches(detector: Detector, side: int, image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """One image at the export size, and three of half that height and a stride more than that width."""
-    stride = detector.max_stride
+def _batches(detector: Detector, header: Header, image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """One image at the export size, and, if sizes vary, three of half that height and a stride more than that width."""
+    stride, side = detector.max_stride, header.imgsz
+    if header.static:
+        return [example_images(image, 1, side, side)]
     half = math.ceil(side / (2 * stride)) * stride
     return [example_images(image, 1, side, side), example_images(image, 3, half, half + stride)]
 

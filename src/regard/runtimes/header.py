@@ -28,7 +28,8 @@ class Header(Settings):
     format_version: int = Field(default=FORMAT_VERSION, ge=1)
     regard_version: str
     names: dict[int, str] = Field(min_length=1, max_length=MOST_CLASSES, description="class id to name")
-    imgsz: int = Field(ge=1, le=2**16, description="side of the exported input in pixels; others work too")
+    imgsz: int = Field(ge=1, le=2**16, description="side of the exported input in pixels; others work, unless static")
+    static: bool = Field(default=False, description="whether the input is one image of side imgsz, and no other")
     max_stride: int = Field(ge=1, le=MOST_STRIDE, description="the sides of an input are multiples of this, in pixels")
     strides: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         min_length=1, max_length=MOST_LEVELS, description="input pixels per cell of each level"

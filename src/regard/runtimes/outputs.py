@@ -47,8 +47,9 @@ def check_ports(header: Header, inputs: Mapping[str, Port], outputs: Mapping[str
     Raises:
         RegardError: the header does not belong to the program.
     """
+    shape: Shape = (1, 3, header.imgsz, header.imgsz) if header.static else (None, 3, None, None)
     for what, found, expected in (
-        ("inputs", inputs, {INPUT: Port("uint8" if header.raw else "float32", (None, 3, None, None))}),
+        ("inputs", inputs, {INPUT: Port("uint8" if header.raw else "float32", shape)}),
         ("outputs", outputs, _expected_outputs(header)),
     ):
         if found.keys() != expected.keys():

@@ -113,7 +113,8 @@ class AnchorFreeHead(Head):
         levels = self._branches(levels)[-1 if self.one_to_one else 0]
         bins, logits = flatten_levels(levels, self.nc)
         grid = make_grid(levels, self.strides)
-        corners = boxes_in_cells(expected_distances(bins), grid.points) * grid.strides
+        # With a size of one for the batch: OpenCV broadcasts only between equal numbers of dimensions.
+        corners = boxes_in_cells(expected_distances(bins), grid.points[None]) * grid.strides[None]
         return Predictions(xyxy_to_cxcywh(corners), logits.sigmoid())
 
     def criterion(self, levels: Sequence[Tensor], targets: Targets, context: LossContext) -> dict[str, Tensor]:

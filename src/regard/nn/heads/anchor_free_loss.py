@@ -60,7 +60,9 @@ def expected_distances(bins: Tensor) -> Tensor:
     per_side = bins.reshape(*bins.shape[:-1], 4, bins.shape[-1] // 4)
     if per_side.shape[-1] == 1:
         return per_side.squeeze(-1)
-    return per_side.softmax(-1) @ torch.arange(per_side.shape[-1], dtype=bins.dtype, device=bins.device)
+    # A column, and not a vector: OpenCV multiplies only matrices.
+    count = torch.arange(per_side.shape[-1], dtype=bins.dtype, device=bins.device)[:, None]
+    return (per_side.softmax(-1) @ count).squeeze(-1)
 
 
 def boxes_in_cells(distances: Tensor, points: Tensor) -> Tensor:

@@ -1,9 +1,12 @@
-"""What a run reports to its callbacks: one frozen dataclass per event. Epochs and steps count from 1."""
+"""What a run reports to its callbacks: one frozen dataclass per event. Epochs and steps count from 1.
+
+Their ``repr`` leaves out what is long: models, data, batches and earlier results.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,12 +37,12 @@ class RunStart:
         processes: number of processes.
     """
 
-    settings: TrainSettings
+    settings: TrainSettings = field(repr=False)
     folder: Path
-    model: Detector
-    data: DetectionDataset
+    model: Detector = field(repr=False)
+    data: DetectionDataset = field(repr=False)
     epoch: int
-    rows: Sequence[EpochRow]
+    rows: Sequence[EpochRow] = field(repr=False)
     device: torch.device
     processes: int
 
@@ -58,7 +61,7 @@ class EpochStart:
     epoch: int
     epochs: int
     steps: int
-    model: Detector
+    model: Detector = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,10 @@ class BatchEnd:
     epoch: int
     step: int
     steps: int
-    batch: Batch
+    batch: Batch = field(repr=False)
     losses: Mapping[str, float]
     lr: float
-    model: Detector
+    model: Detector = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,9 @@ class EpochEnd:
     losses: Mapping[str, float]
     metrics: Metrics | None
     is_best: bool
-    rows: Sequence[EpochRow]
-    model: Detector
-    averaged: Detector
+    rows: Sequence[EpochRow] = field(repr=False)
+    model: Detector = field(repr=False)
+    averaged: Detector = field(repr=False)
 
     @property
     def row(self) -> EpochRow:
@@ -148,8 +151,8 @@ class RunEnd:
 
     folder: Path
     epoch: int
-    rows: Sequence[EpochRow]
-    model: Detector
+    rows: Sequence[EpochRow] = field(repr=False)
+    model: Detector = field(repr=False)
     weights: Path
     metrics: Metrics
     gates: Mapping[str, float]
