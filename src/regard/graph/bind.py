@@ -72,16 +72,7 @@ def bind(
     args = [_bare_word(value, spec) for value in row.args]
     given = {key: _bare_word(value, spec) for key, value in _renamed(row.module, row.options, signature).items()}
     _reject_unknown(row, signature, given, spec)
-    expected_out, tail = None, ()
-    if signature.takes_channels and not signature.multi_input:
-        stated = args.pop(0) if args else None
-        if signature.out:
-            stated = given.pop(signature.out, stated)
-        expected_out = None if stated is None else _scaled(stated, spec, row)
-        if signature.out is None and stated == in_channels[0]:  # as a class that YOLOv5 does not know is called
-            expected_out = stated
-        if signature.out:
-            given[signature.out] = in_channels[0] if expected_out is None else expected_out
+    expected_out, tail = _take_channels(row, signature, spec, in_channels, args, given), ()
     positions = signature.positions
     if len(args) > len(positions):
         if not signature.variadic:
@@ -152,6 +143,28 @@ def _renamed(module: str, options: Mapping[str, Any], signature: Signature, *, s
     if signature.open:
         return dict(options)
     return with_new_names(module, options, signature.names, silent=silent)
+
+
+def _take_channels(
+    row: LayerSpec,
+    signature: Signature,
+    spec: ModelSpec,
+    in_channels: Sequence[int],
+    args: list[Any],
+    given: dict[str, Any],
+) -> int | None:
+    """Move the output channels from the arguments to ``given``; they are returned, or None where none are stated."""
+    if not signature.takes_channels or signature.multi_input:
+        return None
+    stated = args.pop(0) if args else None
+    if signature.out:
+        stated = given.pop(signature.out, stated)
+    expected_out = None if stated is None else _scaled(stated, spec, row)
+    if signature.out is None and stated == in_channels[0]:  # as a class that YOLOv5 does not know is called
+        expected_out = stated
+    if signature.out:
+        given[signature.out] = in_channels[0] if expected_out is None else expected_out
+    return expected_out
 
 
 def _channels(signature: Signature, in_channels: Sequence[int]) -> int | list[int]:

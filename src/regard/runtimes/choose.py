@@ -103,9 +103,7 @@ def open_predictor(
     weights, runtime = weights_of(path), _chosen(backend)
     if weights is not None and runtime is not None and _on_processor(device) and not modules:
         limit = MAX_MIXING_FLOPS if backend == "auto" else math.inf
-        if precision == "auto" and calibration is None:
-            warnings.warn("--precision auto means float32 without --calibration DATA", RegardWarning, stacklevel=2)
-        measured_on = calibration if precision == "auto" else None
+        measured_on = _calibration(precision, calibration)
         try:
             return _open_compiled(weights, runtime, replace(options, device="cpu"), side, limit, measured_on)
         except UnusableEntryError as error:
@@ -113,6 +111,13 @@ def open_predictor(
     if precision == "auto" and calibration:
         warnings.warn("PyTorch is used, which computes in float32", RegardWarning, stacklevel=2)
     return RUNTIMES["torch"].open(path, options)
+
+
+def _calibration(precision: str, calibration: str | None) -> str | None:
+    """The data set on which the precision is decided; None where it is given, or nothing is named to decide it on."""
+    if precision == "auto" and calibration is None:
+        warnings.warn("precision auto means float32 without a calibration data set", RegardWarning, stacklevel=3)
+    return calibration if precision == "auto" else None
 
 
 def _on_processor(device: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -106,8 +106,7 @@ def export_detector(
     The input "images" is (B, 3, H, W) RGB in 0..1. The outputs are "boxes" (B, N, 4): centre x, centre y, width, height
     in input pixels, and "scores" (B, N, classes). With ``nms`` the first output is "detections" (M, 7): image index,
     left, top, right, bottom in input pixels, score, class index; by image, then best first. With ``nms=False`` the
-    outputs are those of the one-to-one branch, and the header says so. The file written is opened and compared with
-    PyTorch before it is put in place.
+    outputs are those of the one-to-one branch. The file is opened and compared with PyTorch before it is put in place.
 
     Args:
         detector: is not changed.
@@ -120,10 +119,8 @@ def export_detector(
         RegardError: unknown format, a package is not installed, a layer cannot be exported, the file deviates from
             PyTorch (nothing is written then), or it cannot be written.
     """
-    start = time.perf_counter()
     require_positive(imgsz=imgsz)
-    path = Path(path)
-    runtime = runtime_to_write(path, format)
+    runtime = runtime_to_write(path := Path(path), format)
     check_exportable(detector)
     runtime.require_packages(writing=True)
     detector = copy.deepcopy(detector if nms is None else detector.with_nms(nms)).cpu().float().eval()
@@ -131,17 +128,30 @@ def export_detector(
     header = header.model_copy(update={"nms": settings if nms else None, "static": static})
     target = runtime.main_file(path)
     with _scratch_beside(target) as scratch:
-        write(detector, header, runtime, scratch / target.name)
+        made = scratch / target.name
         batches = _batches(detector, header, scene(0, "test", 0).read() if image is None else image)
-        found = deviations(detector, runtime, scratch / target.name, batches)
-        size, seconds = sum(file.stat().st_size for file in scratch.iterdir()), time.perf_counter() - start
-        report = ExportReport(path, runtime.format, header.opset, size, found, tolerance, seconds)
+        report = replace(_write_and_compare(detector, header, runtime, made, batches, tolerance), path=path)
         if not report.passed:
             raise _deviates(report, detector)
         if static and runtime.format == "onnx":
-            warn_unless_read(scratch / target.name, header, detector, batches[0], tolerance)
+            warn_unless_read(made, header, detector, batches[0], tolerance)
         _put_in_place(scratch, target)
     return report
+
+
+def _write_and_compare(
+    detector: Detector,
+    header: Header,
+    runtime: Runtime,
+    path: Path,
+    batches: Sequence[NDArray[np.uint8]],
+    tolerance: float,
+) -> ExportReport:
+    start = time.perf_counter()
+    write(detector, header, runtime, path)
+    found = deviations(detector, runtime, path, batches)
+    size, seconds = sum(file.stat().st_size for file in path.parent.iterdir()), time.perf_counter() - start
+    return ExportReport(path, runtime.format, header.opset, size, found, tolerance, seconds)
 
 
 def write_cached(detector: Detector, made_from: str, runtime: Runtime, folder: Path) -> None:

@@ -196,8 +196,7 @@ def assemble(
         source: what the user gave.
         form: name of the format.
         names: class names, by class id.
-        ids: class id of each name in the shapes; the positions in ``names`` if it is None.
-        category_ids: COCO ids of the classes.
+        ids, category_ids: class id of each name in the shapes, by default its position; COCO ids of the classes.
         problems: what was found before.
         whole: whether the entries are all of the data set, so that other images next to theirs are reported.
         by_stem: whether an image may have another suffix than stated.
@@ -211,25 +210,30 @@ def assemble(
     problems = [*problems, *located.problems]
     if not located.found:
         first = f", such as {located.absent[0]}" if located.absent else ""
-        raise RegardError(
-            f"none of the {len(located.absent)} images was found{first}",
-            file=source,
-            expected="images next to the annotation files, or in images/ next to their folder",
-        )
+        expected = "images next to the annotation files, or in images/ next to their folder"
+        raise RegardError(f"none of the {len(located.absent)} images was found{first}", file=source, expected=expected)
     if background:
         others = (Entry(path, path.name, found=path, has_label=False) for path in _others(located.found))
         located.found += [(entry.file, entry) for entry in others]
-    splits: dict[str, list[Sample]] = defaultdict(list)
-    for split, members in _divide(located.found, root).items():
-        for path, entry in (one for one in members if not one[1].is_broken):
-            sample, found = _sample(path, entry, len(splits[split]), ids, with_areas=form == "coco")
-            splits[split] += [sample] if sample else []
-            problems += found
+    parts, found = _read_splits(_divide(located.found, root), ids, with_areas=form == "coco")
+    problems += found
     if whole:
         problems += _unlisted(located.found)
-    ordered = {split: tuple(splits[split]) for split in SPLITS if split in splits}
-    parts = {**ordered, **(undivided(tuple(splits[""])) if "" in splits else {})}
     return DetectionDataset(tuple(names), parts, form, source, tuple(problems), category_ids)
+
+
+def _read_splits(
+    divided: Mapping[str, Sequence[tuple[Path, Entry]]], ids: Mapping[str, int], *, with_areas: bool
+) -> tuple[dict[str, tuple[Sample, ...]], list[Problem]]:
+    splits: dict[str, list[Sample]] = defaultdict(list)
+    problems: list[Problem] = []
+    for split, members in divided.items():
+        for path, entry in (one for one in members if not one[1].is_broken):
+            sample, found = _sample(path, entry, len(splits[split]), ids, with_areas=with_areas)
+            splits[split] += [sample] if sample else []
+            problems += found
+    ordered = {split: tuple(splits[split]) for split in SPLITS if split in splits}
+    return {**ordered, **(undivided(tuple(splits[""])) if "" in splits else {})}, problems
 
 
 @dataclass
