@@ -34,7 +34,7 @@ from regard.graph.detector import Detector
 from regard.prediction import predict as run_prediction
 from regard.prediction.sources import Reading, Source, frames, holds_one_image, is_single_image
 from regard.runtimes import open_predictor
-from regard.runtimes.base import Session
+from regard.runtimes.base import Session, check_input_size
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
 from regard.system.device import choose_device
@@ -312,10 +312,13 @@ def _opened(
             if not isinstance(model, Detector | Session):
                 raise RegardError(f"nms has no effect on a {type(model).__name__}", hint="leave it out")
             model = model.with_nms(settings.nms)
+        check_input_size(model, settings)
         if idle:
             what = f"{', '.join(sorted(idle))} would have no effect on a model that is already open"
             raise RegardError(what, hint="leave it out, or give the model's file or name")
         return model
     if not isinstance(model, str | Path):
         raise RegardError(f"the model is {model!r:.200}", expected="a detector, or a file or name to open")
-    return open_predictor(model, modules=modules, parallel=parallel, **part_of(settings, ModelSettings))
+    opened = open_predictor(model, modules=modules, parallel=parallel, **part_of(settings, ModelSettings))
+    check_input_size(opened, settings)
+    return opened

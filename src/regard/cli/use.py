@@ -152,9 +152,12 @@ def export(
 def _opened(model: str, modules: list[str] | None, settings: ModelSettings, *, parallel: bool = False) -> Predictor:
     """Open a model with the fastest runtime that is available; see `regard.runtimes.open_predictor`."""
     from regard.runtimes import open_predictor
+    from regard.runtimes.base import check_input_size
 
     chosen = modules_of(modules) if modules else None  # importing them needs torch
-    return open_predictor(model, modules=chosen, parallel=parallel, **part_of(settings, ModelSettings))
+    opened = open_predictor(model, modules=chosen, parallel=parallel, **part_of(settings, ModelSettings))
+    check_input_size(opened, settings)
+    return opened
 
 
 def _example(image: Path | None, data: str | None) -> NDArray[np.uint8] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from regard.data.dataset import Sample
 from regard.data.images import ReadFailures, image_size
-from regard.data.letterbox import GREY, aspect_order, letterbox_validation, validation_sizes
+from regard.data.letterbox import GREY, aspect_order, letterbox, letterbox_validation, validation_sizes
 from regard.errors import RegardError
 from regard.system.prefetch import prefetch_map
 from regard.types import LetterboxedBatch
@@ -51,19 +51,28 @@ class ValidationLoader:
         workers: threads that prepare batches in advance; with 0 each batch is prepared when it is requested.
         stride: largest stride of the detector; the sides of the input are multiples of it.
         rect: sort by aspect ratio and pad each batch only as needed; otherwise keep the order and pad to squares.
+        size: (height, width) that every image is fitted into instead, for a detector that takes no other.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], *, imgsz: int, batch: int, workers: int, stride: int = 32, rect: bool = True
+        self,
+        samples: Sequence[Sample],
+        *,
+        imgsz: int,
+        batch: int,
+        workers: int,
+        stride: int = 32,
+        rect: bool = True,
+        size: tuple[int, int] | None = None,
     ) -> None:
-        if rect:
+        if rect and not size:
             self._plan = aspect_batches(samples, imgsz, batch, stride, pad=0.5)
         else:
             side = -(-imgsz // stride) * stride
             starts = range(0, len(samples), batch)
-            self._plan = [
-                BatchPlan(tuple(range(start, min(start + batch, len(samples)))), (side, side)) for start in starts
-            ]
+            shape = size or (side, side)
+            self._plan = [BatchPlan(tuple(range(start, min(start + batch, len(samples)))), shape) for start in starts]
+        self._fits = size is not None
         self._samples, self._imgsz, self._workers = tuple(samples), imgsz, workers
         self._failures = ReadFailures(len(samples))
 
@@ -88,7 +97,10 @@ class ValidationLoader:
             except RegardError as error:
                 self._failures.add(source.name, error)
                 image = np.full((*plan.size, 3), GREY, dtype=np.uint8)
-            row[:], placement = letterbox_validation(image, self._imgsz, plan.size)
+            if self._fits:
+                row[:], placement = letterbox(image, plan.size)
+            else:
+                row[:], placement = letterbox_validation(image, self._imgsz, plan.size)
             placements.append(placement)
         return LetterboxedBatch(pixels.transpose(0, 3, 1, 2), plan.indices, tuple(placements))
 

@@ -51,6 +51,7 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
         workers=settings.workers,
         stride=predictor.max_stride,
         rect=settings.rect,
+        size=getattr(predictor, "input_size", None),
     )
     if not single_cls:
         predictor = align_classes(predictor, loaded.names)

@@ -75,6 +75,7 @@ def predict_iter(
     require_positive(imgsz=imgsz if isinstance(imgsz, int) else min(imgsz), batch=batch)
     warn_of_nms_inside(predictor, settings)
     settings = nms_for(predictor, settings)
+    imgsz = getattr(predictor, "input_size", None) or imgsz
     place = partial(_letterboxed, imgsz=imgsz, stride=predictor.max_stride)
     place = partial(place, whole_pixels=getattr(predictor, "whole_pixels", False))
     letterboxed = prefetch(map(place, frames(source, reading)))

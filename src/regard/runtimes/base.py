@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.config import DetectSettings
+from regard.config import DetectSettings, ModelSettings
 from regard.data.letterbox import GREY
 from regard.errors import RegardError
 from regard.runtimes.header import Header
@@ -95,6 +95,11 @@ class Session:
         return self.header.max_stride
 
     @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(height, width) of the only images that the file takes; None where it takes any."""
+        return None
+
+    @property
     def nms(self) -> DetectSettings | None:
         """Settings of the NMS inside, whose detections ``predict`` gives; None without."""
         return self.header.nms
@@ -138,7 +143,7 @@ class Session:
         header = self.header
         if header.static:
             return [self._predict(self._padded(image), conf)[0] for image in images]
-        return self._predict(_contiguous(images), conf)
+        return self._predict(contiguous(images), conf)
 
     def _padded(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(3, H, W) -> (1, 3, S, S), the fixed size; the image stays at the top left."""
@@ -163,7 +168,7 @@ class Session:
             (detections,) = self._compute(pixels, ("detections",))
             checks.detections(detections)
             per_image = (detections[detections[:, 0] == i] for i in range(len(images)))
-            return [checks.rows(_as_predictions(rows, len(self.names))) for rows in per_image]
+            return [checks.rows(detections_as_predictions(rows, len(self.names))) for rows in per_image]
         boxes, scores = self._compute(pixels, ("boxes", "scores"))
         checks.decoded(boxes, scores)
         # A NaN is not below the threshold either: it stays, and is found.
@@ -181,7 +186,7 @@ class Session:
         return results
 
 
-def _as_predictions(detections: Float32, nc: int) -> Float32:
+def detections_as_predictions(detections: Float32, nc: int) -> Float32:
     """Turn detections (n, 7) of NMS inside a file into (n, 4 + nc), with scores of 0 for all classes but one."""
     predictions = np.zeros((len(detections), 4 + nc), np.float32)
     low, high = detections[:, 1:3], detections[:, 3:5]
@@ -190,7 +195,7 @@ def _as_predictions(detections: Float32, nc: int) -> Float32:
     return predictions
 
 
-def _contiguous(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def contiguous(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Copy (B, 3, H, W) images, where needed, so that each channel is contiguous, as the runtimes read them."""
     if images.flags.c_contiguous:
         return images
@@ -217,6 +222,18 @@ def first_call_alone(run: Run) -> Run:
         return results
 
     return guarded
+
+
+def check_input_size(predictor: object, settings: ModelSettings) -> None:
+    """Check the size that was asked for, if it was, against that of a file which takes images of one size.
+
+    Raises:
+        RegardError: it is another one.
+    """
+    size, asked = getattr(predictor, "input_size", None), settings.imgsz
+    if size and "imgsz" in settings.model_fields_set and ((asked, asked) if isinstance(asked, int) else asked) != size:
+        what = f"the file takes images of {size[0]} x {size[1]} pixels only, not of imgsz {settings.imgsz}"
+        raise RegardError(what, file=getattr(predictor, "file", None), hint="leave out --imgsz (in Python: imgsz=...)")
 
 
 def available_threads() -> int:
@@ -283,6 +300,10 @@ class Runtime:
     def main_file(self, path: Path) -> Path:
         """The main file of an export to ``path``."""
         return path
+
+    def found_file(self, path: Path) -> Path:
+        """The main file of an export in or at ``path`` that is there, by whoever wrote it."""
+        return self.main_file(path)
 
     def default_path(self, stem: Path) -> Path:
         """Where an export goes that no path was given for."""

@@ -149,7 +149,7 @@ def _chosen(backend: str) -> Runtime | None:
 
 def _open_exported(runtime: Runtime, path: Path, options: SessionOptions) -> Predictor:
     runtime.require_packages()
-    file = runtime.main_file(path)
+    file = runtime.found_file(path)
     if not file.is_file():
         raise missing_file(file)
     opened = runtime.open(file, options)

@@ -10,12 +10,15 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regard.runtimes.base import INPUT, Runtime, Session, SessionOptions, damaged, file_digest
+from numpy.typing import NDArray
+
+from regard.runtimes.base import INPUT, Float32, Runtime, Session, SessionOptions, damaged, file_digest
+from regard.runtimes.foreign import foreign_session
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
 from regard.runtimes.onnx_loops import reject_loops
 from regard.runtimes.outputs import Port, check_ports
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from regard.graph.detector import Detector
 
-TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
 class OnnxRuntime(Runtime):
@@ -56,15 +59,22 @@ class OnnxRuntime(Runtime):
             reject_loops(path)
         try:
             session = _open_kept(path, options) if options.compiled else _session(path, options)
-            document = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+            metadata = session.get_modelmeta().custom_metadata_map
             inputs, outputs = (_ports(ports) for ports in (session.get_inputs(), session.get_outputs()))
         except Exception as error:  # onnxruntime's errors have no common base
             raise damaged(path, "ONNX", error) from error
-        header = parse_header(document, path)
+        given = next(iter(inputs), INPUT)
+
+        def run(images: NDArray[Any], names: Sequence[str]) -> list[Float32]:
+            found: list[Float32] = session.run(list(names), {given: images})
+            return found
+
+        stated = {} if METADATA_KEY in metadata else metadata
+        if foreign := foreign_session(stated, inputs, outputs, run, path, streams=options.streams):
+            return foreign
+        header = parse_header(metadata.get(METADATA_KEY), path)
         check_ports(header, inputs, outputs, path)
-        return Session(
-            header, lambda images, names: session.run(list(names), {INPUT: images}), path, streams=options.streams
-        )
+        return Session(header, run, path, streams=options.streams)
 
 
 def _ports(ports: Iterable[Any]) -> dict[str, Port]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from regard.errors import RegardError
 from regard.runtimes.base import INPUT, Float32, Run, Session, SessionOptions, damaged
+from regard.runtimes.foreign import foreign_session, metadata_of_folder
 from regard.runtimes.header import METADATA_KEY, Header, parse_header
 from regard.runtimes.onnxruntime import OnnxRuntime
 from regard.runtimes.outputs import Port, Shape, check_ports
@@ -25,7 +26,7 @@ from regard.system.loaders import read_text
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
 
-TYPES = {"f32": "float32", "u8": "uint8"}
+TYPES = {"f32": "float32", "f16": "float16", "u8": "uint8"}
 
 FILE = "detector.xml"
 """Name of the graph if the path is a folder; the weights are next to it as ``.bin``."""
@@ -85,6 +86,9 @@ class OpenVINO(OnnxRuntime):
             inputs, outputs = _ports(compiled.inputs), _ports(compiled.outputs)
         except RuntimeError as error:
             raise damaged(path, "OpenVINO", error) from error
+        stated = {} if document else metadata_of_folder(path)
+        if foreign := foreign_session(stated, inputs, outputs, _run_first(compiled), path):
+            return foreign
         header = parse_header(html.unescape(document[1]) if document else None, path)
         check_ports(header, inputs, outputs, path)
         return Session(header, _run(compiled), path, streams=options.streams)
@@ -97,13 +101,22 @@ class OpenVINO(OnnxRuntime):
         """See `Runtime.main_file`; a path without the suffix is a folder."""
         return path if path.suffix == ".xml" else path / FILE
 
+    def found_file(self, path: Path) -> Path:
+        """See `Runtime.found_file`; in a folder of another package the only graph that is there."""
+        main = self.main_file(path)
+        if main == path or main.is_file() or not path.is_dir():
+            return main
+        graphs = sorted(path.glob("*.xml"))
+        return graphs[0] if len(graphs) == 1 else main
+
     def default_path(self, stem: Path) -> Path:
         """See `Runtime.default_path`: a folder."""
         return stem.with_name(f"{stem.name}_openvino")
 
 
 def _ports(ports: Iterable[Any]) -> dict[str, Port]:
-    return {port.get_any_name(): Port(_type_of(port), _shape_of(port)) for port in ports}
+    named = {port.get_any_name() if port.get_names() else f"unnamed{i}": port for i, port in enumerate(ports)}
+    return {name: Port(_type_of(port), _shape_of(port)) for name, port in named.items()}
 
 
 def _type_of(port: Any) -> str:
@@ -116,6 +129,17 @@ def _shape_of(port: Any) -> Shape | None:
     if shape.rank.is_dynamic:
         return None
     return tuple(None if size.is_dynamic else size.get_length() for size in shape)
+
+
+def _run_first(compiled: Any) -> Run:
+    """Call a compiled model of one input and one output, which may have no names."""
+    request = compiled.create_infer_request()
+
+    def run(images: NDArray[Any], outputs: Sequence[str]) -> list[Float32]:  # noqa: ARG001 - see `Run`
+        request.infer([images])
+        return [request.get_output_tensor(0).data]
+
+    return run
 
 
 def _run(compiled: Any) -> Run:

@@ -119,6 +119,17 @@ class OutputChecks:
         if boxes.shape[1] > (most := MOST_PER_PIXEL * self.height * self.width):
             raise self._error(f"{boxes.shape[1]:,} boxes per image", f"at most {most:,} at this size")
 
+    def foreign(self, output: Any, kind: str) -> None:
+        """Check the output of a file of another package; see `regard.runtimes.foreign` for the kinds."""
+        columns = {"decoded": 4 + self.nc, "rows": 6, "yolov5": 5 + self.nc}[kind]
+        shape = (self.batch, columns, None) if kind == "decoded" else (self.batch, None, columns)
+        self._shape("boxes", output, shape)
+        count = output.shape[2 if kind == "decoded" else 1]
+        if count > (most := MOST_PER_PIXEL * self.height * self.width):
+            raise self._error(f"{count:,} boxes per image", f"at most {most:,} at this size")
+        if kind == "rows":
+            self._known("a class index", output[..., 5], self.nc)
+
     def rows(self, rows: Float32) -> Float32:
         """Check the predictions (n, 4 + nc) for one image, of which those that score too low are dropped already."""
         if len(rows):
@@ -137,10 +148,12 @@ class OutputChecks:
         if len(detections) > most:
             raise self._error(f"{len(detections):,} detections", f"at most {most:,}")
         for column, what, count in ((0, "an image index", self.batch), (6, "a class index", self.nc)):
-            values = detections[:, column]
-            known = (values >= 0) & (values < count) & (values == np.floor(values))
-            if not known.all():
-                raise self._error(f"{what} of {values[~known][0]:g}", f"a whole number of 0 to {count - 1}")
+            self._known(what, detections[:, column], count)
+
+    def _known(self, what: str, values: Any, count: int) -> None:
+        known = (values >= 0) & (values < count) & (values == np.floor(values))
+        if not known.all():
+            raise self._error(f"{what} of {values[~known][0]:g}", f"a whole number of 0 to {count - 1}")
 
     def _shape(self, what: str, found: Any, expected: Shape) -> None:
         if not isinstance(found, np.ndarray) or found.dtype.kind != "f":

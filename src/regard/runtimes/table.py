@@ -66,7 +66,7 @@ def runtime_to_open(path: Path) -> Runtime | None:
     A ``.pt``, which may be either, counts as weights.
     """
     if path.is_dir():
-        return next((r for r in RUNTIMES.values() if (main := r.main_file(path)) != path and main.is_file()), None)
+        return next((r for r in RUNTIMES.values() if (main := r.found_file(path)) != path and main.is_file()), None)
     if path.suffix in (WEIGHTS, *CHECKPOINTS):
         return None
     return next((r for r in RUNTIMES.values() if path.suffix in r.suffixes), None)
