@@ -24,9 +24,9 @@ def train(tmp_path: Path) -> Train:
 
 
 @pytest.fixture
-def model() -> Detector:
+def model(request: pytest.FixtureRequest) -> Detector:
     torch.manual_seed(5)
-    return regard.load("odd-one-out")
+    return regard.load(getattr(request, "param", "odd-one-out"))
 
 
 @pytest.fixture

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
+import pytest
 import torch
+from tiny_runs import FAMILIES
 from torch import nn
 
+import regard
 from regard.training.ema import Ema
 
 
@@ -18,8 +23,11 @@ def disturb(model: nn.Module) -> None:
             tensor.add_(torch.rand(tensor.shape) if tensor.is_floating_point() else 7)
 
 
-def test_against_the_formula() -> None:
-    model = small_model()
+@pytest.mark.parametrize(
+    "make", [small_model, *(pytest.param(partial(regard.load, name), marks=pytest.mark.slow) for name in FAMILIES)]
+)
+def test_against_the_formula(make: Callable[[], nn.Module]) -> None:
+    model = make()
     ema = Ema(model, decay=0.9, tau=5.0)
     expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for update in range(1, 6):

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import TINY
+from tiny_runs import TINY, over_families
 
 import regard
+from regard.graph.detector import Detector
 from regard.weights.detector import load_detector
 from regard.weights.store import load_state
 
@@ -57,11 +58,10 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
+def arguments(tmp_path: Path, model: Detector) -> list[str]:
     """Return what follows ``regard train`` but the folder; the start is a file, so that all runs share it."""
-    torch.manual_seed(5)
     start, hyp = tmp_path / "start.safetensors", tmp_path / "hyp.yaml"
-    regard.save(regard.insert(regard.load("odd-one-out"), "SE", after="p4", options={"reduction": 4}), start)
+    regard.save(regard.insert(model, "SE", after="p4", options={"reduction": 4}), start)
     hyp.write_text(HYP)
     fixed = "--imgsz 64 --batch 4 --workers 0 --seed 3 --no-plots --device cpu"
     return [str(start), "--data", TINY, "--hyp", str(hyp), *fixed.split()]
@@ -123,6 +123,7 @@ def check_usable_and_continue(arguments: list[str], folder: Path, whole: Path) -
     assert_ends_alike(folder, whole)
 
 
+@over_families()
 def test_killed_while_a_checkpoint_is_written(arguments: list[str], tmp_path: Path) -> None:
     unbroken(arguments, tmp_path / "whole", epochs=3)
     killed_at("fsync", 12, arguments, tmp_path / "broken")  # in the second epoch

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from typing import Any, Protocol
 
+import pytest
+
 from regard.config import AugmentSettings, OptimSettings, Recipe
 from regard.graph.detector import Detector
 from regard.training.run import Run
@@ -18,6 +20,15 @@ PLAIN = Recipe(
     optim=OptimSettings(lr=0.01, warmup_epochs=0, warmup_min_steps=0, nominal_batch=0, ema_decay=0.5, ema_tau=1.0),
 )
 """Every batch an update, at the full rate."""
+
+FAMILIES = ("yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n")
+
+
+def over_families(*fast: str) -> pytest.MarkDecorator:
+    """Run a test on the tiny ``model`` and on one of every later family; of these all but ``fast`` are slow tests."""
+    quick = ("odd-one-out", *fast)
+    names = [pytest.param(n, marks=() if n in quick else pytest.mark.slow) for n in ("odd-one-out", *FAMILIES)]
+    return pytest.mark.parametrize("model", names, indirect=True)
 
 
 class Train(Protocol):
