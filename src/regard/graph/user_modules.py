@@ -6,26 +6,30 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TypeVar
 
 from torch import nn
 
 from regard.errors import RegardError, nearest
+from regard.graph.user_slices import Slices, needs_slices
 from regard.system.files import is_file, reject_special
 
 T = TypeVar("T")
 STAMP = "_regard_stamp"
 """Attribute of an imported user's file: its path, and when it was changed last."""
+PARTS, SLICES, LAYER = "_regard_parts", "_regard_slices", "_regard_layer"
+"""Attributes of a file that was imported in part: the names, and what has run; of a function: the layer of it."""
 
 
 def import_modules(references: Iterable[str]) -> dict[str, type[nn.Module]]:
     """Import layers from the user's files. The code in these files is executed, as with any import.
 
     Args:
-        references: ``my_attention.py:MyBlock``, or ``my_attention.py`` for all layers that the file defines.
+        references: ``my_attention.py:MyBlock``, or ``my_attention.py`` for all layers that the file defines. A name may
+            also be that of a function of one map, which becomes a layer without options.
 
     Raises:
         RegardError: there is no such file or class, the file raises an error, or the class is not an ``nn.Module``.
@@ -49,7 +53,7 @@ def import_classes(references: Iterable[str], base: type[T], what: str) -> dict[
     for reference in references:
         path, _, name = reference.partition(".py:")
         file = Path(f"{path}.py" if name else path)
-        classes = _classes_of(file, base, what)
+        classes = _classes_of(file, base, what, name)
         own = {key: layer for key, layer in classes.items() if layer.__module__ == _module_name(file)}
         if not own and not name:
             raise RegardError(f"the file defines no {what}", file=file, expected=expected)
@@ -95,18 +99,21 @@ def _module_name(file: Path) -> str:
     return f"regard_user_{file.stem}"
 
 
-def user_files() -> list[Path]:
-    """List the users' files that this process has imported."""
-    stamps = (getattr(module, "__dict__", {}).get(STAMP) for module in list(sys.modules.values()))
-    return [stamp[0] for stamp in stamps if stamp]  # some packages put objects that are no modules into sys.modules
+def user_files() -> list[tuple[Path, tuple[str, ...]]]:
+    """List the users' files that this process has imported, with the names of those that were imported in part."""
+    spaces = (getattr(module, "__dict__", {}) for module in list(sys.modules.values()))
+    return [  # some packages put objects that are no modules into sys.modules
+        (space[STAMP][0], tuple(space.get(PARTS, ()))) for space in spaces if space.get(STAMP)
+    ]
 
 
-def import_file(file: Path, what: str = "layer") -> ModuleType:
+def import_file(file: Path, what: str = "layer", names: Iterable[str] = ()) -> ModuleType:
     """Import a user's file, once unless it changes: two imports would make two classes of the same name.
 
     Args:
         file: the file.
         what: what messages call a class in it.
+        names: what is needed of the file. A fork's file, whose imports cannot all be run, is imported in part.
 
     Raises:
         RegardError: there is no such file, or it raises an error.
@@ -116,8 +123,11 @@ def import_file(file: Path, what: str = "layer") -> ModuleType:
         raise RegardError("no such file", file=file, expected=f"a Python file, as in my_{what}.py:My{what.title()}")
     module_name, stamp = _module_name(file), (file.absolute(), file.stat().st_mtime_ns)
     known = sys.modules.get(module_name)
-    if known is not None and vars(known).get(STAMP) == stamp:
+    names = [name for name in names if name]
+    if known is not None and vars(known).get(STAMP) == stamp and PARTS not in vars(known):
         return known
+    if names and needs_slices(file):
+        return _import_part(file, module_name, stamp, names)
     module_spec = importlib.util.spec_from_file_location(module_name, file)
     if module_spec is None or module_spec.loader is None:
         raise RegardError("not a Python file", file=file, expected="a file that ends in .py")
@@ -129,16 +139,54 @@ def import_file(file: Path, what: str = "layer") -> ModuleType:
     except (Exception, SystemExit) as error:  # the user's code may raise any exception
         place = last_frame(error, {module_spec.origin})
         line = getattr(error, "lineno", None) or (place[1] if place else None)
-        raise RegardError(
-            f"the file cannot be imported: {type(error).__name__}: {error}", file=file, line=line
-        ) from error
+        hint = None
+        if isinstance(error, ImportError):
+            hint = f"name the class, as in --module {file}:MyLayer: then only what it needs is imported"
+        what = f"the file cannot be imported: {type(error).__name__}: {error}"
+        raise RegardError(what, file=file, line=line, hint=hint) from error
     finally:
         sys.path.remove(str(file.parent.absolute()))
     setattr(module, STAMP, stamp)
     return module
 
 
-def _classes_of(file: Path, base: type[T], what: str) -> dict[str, type[T]]:
+def _import_part(file: Path, module_name: str, stamp: tuple[Path, int], names: Sequence[str]) -> ModuleType:
+    """Import some names of a fork's file, and what they need; further ones later join the same module."""
+    known = sys.modules.get(module_name)
+    if known is None or vars(known).get(STAMP) != stamp or PARTS not in vars(known):
+        known = ModuleType(module_name)
+        known.__file__ = str(file)
+        setattr(known, PARTS, {})
+        setattr(known, SLICES, Slices())
+        sys.modules[module_name] = known
+    try:
+        getattr(known, SLICES).load(file, names, known)
+    except (Exception, SystemExit) as error:  # the user's code may raise any exception
+        if isinstance(error, RegardError):
+            raise
+        place = last_frame(error, {str(file)})
+        what = f"{', '.join(names)} cannot be imported: {type(error).__name__}: {error}"
+        raise RegardError(what, file=file, line=place[1] if place else None) from error
+    getattr(known, PARTS).update(dict.fromkeys(names))
+    setattr(known, STAMP, stamp)
+    return known
+
+
+def _classes_of(file: Path, base: type[T], what: str, name: str) -> dict[str, type[T]]:
     """Collect the classes in the namespace of a file that derive from ``base``, imported ones included."""
-    names = vars(import_file(file, what))
-    return {name: kind for name, kind in names.items() if isinstance(kind, type) and issubclass(kind, base)}
+    names = vars(import_file(file, what, [name]))
+    classes = {key: kind for key, kind in names.items() if isinstance(kind, type) and issubclass(kind, base)}
+    function = names.get(name)
+    if isinstance(function, FunctionType) and issubclass(nn.Module, base):
+        classes[name] = _layer_of(function)  # type: ignore[assignment]
+    return classes
+
+
+def _layer_of(function: FunctionType) -> type[nn.Module]:
+    """A layer that computes a function of its input; the same class for the same function."""
+    known: type[nn.Module] | None = getattr(function, LAYER, None)
+    if known is None:
+        space = {"forward": lambda _, x: function(x), "takes_channels": False, "__doc__": function.__doc__}
+        known = type(function.__name__, (nn.Module,), space | {"__module__": function.__module__})
+        setattr(function, LAYER, known)
+    return known

@@ -188,14 +188,14 @@ class _Surroundings:
         return _surround, (user_files(), logger.level, handlers)
 
 
-def _surround(files: list[Path], level: int, handlers: list[logging.Handler]) -> _Surroundings:
+def _surround(files: list[tuple[Path, tuple[str, ...]]], level: int, handlers: list[logging.Handler]) -> _Surroundings:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # this process is ours alone
     logger = logging.getLogger("regard")
     logger.setLevel(level)
     for handler in handlers:
         logger.addHandler(handler)
-    for file in files:
-        import_file(file)
+    for file, names in files:
+        import_file(file, names=names)
     return _Surroundings()
 
 
