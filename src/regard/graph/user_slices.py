@@ -112,7 +112,7 @@ class _File:
             self.namespace[name] = _Lazy(self.slices, place[0])
 
     def _local(self, statement: ast.Import | ast.ImportFrom, name: str) -> tuple[Path, str] | None:
-        """File of the fork that an import means, and the name in it, or "" for the file itself; None if there is none."""
+        """File of the fork that an import means, and the name in it ("" for the file itself); None if there is none."""
         if isinstance(statement, ast.Import):
             found = self._file_of(name.split("."), 0)
             return (found, "") if found else None
