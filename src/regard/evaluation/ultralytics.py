@@ -87,7 +87,7 @@ def linear_ap(correct: Bool, labels: int) -> Float:
 
     Example:
         >>> linear_ap(np.array([[True, False, True]]), 2).round(4)
-        array([0.9142])
+        array([0.8283])
     """
     if not correct.shape[1]:
         return np.zeros(len(correct))

@@ -42,14 +42,14 @@ def keep_matplotlib_in_cache() -> None:
     """
     if "matplotlib" in sys.modules:
         return
-    if not any(isinstance(finder, _MatplotlibFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _MatplotlibFinder())
+    if not any(isinstance(finder, _MatplotlibImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _MatplotlibImport())
     if "MPLCONFIGDIR" not in os.environ:
         with suppress(OSError):  # it then finds a temporary folder by itself
             os.environ["MPLCONFIGDIR"] = str(cache_folder() / "matplotlib")
 
 
-class _MatplotlibFinder:
+class _MatplotlibImport:
     """Imports matplotlib once as if there were no file of its settings in the working folder."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
