@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from regard.nn.heads import YOLOv5Head
-from regard.nn.raw_levels import OTHERS, centre_and_size, class_scores, least_logit
+from regard.nn.heads import AnchorFreeHead, Head, YOLOv5Head
+from regard.nn.raw_levels import OTHERS, DistanceDecoder, centre_and_size, class_scores, least_logit
 
 
 def test_boxes_and_scores_agree_with_a_loop_for_arrays_and_tensors() -> None:
@@ -44,3 +44,31 @@ def test_no_probability_above_the_threshold_has_a_smaller_logit() -> None:
         assert math.log(p / (1 - p)) > least_logit(conf) > math.log(conf / (1 - conf)) - 0.01
     assert least_logit(-1) == least_logit(0) == -math.inf
     assert least_logit(1) == math.inf
+
+
+@pytest.mark.parametrize("reg_max", [1, 5, 16])
+@pytest.mark.parametrize("one_to_one", [False, True])
+def test_distances_are_decoded_as_by_the_head_and_only_where_a_class_is_likely(reg_max: int, one_to_one: bool) -> None:
+    torch.manual_seed(7)
+    head = AnchorFreeHead([3, 5], 7, reg_max, end2end=True, strides=(8, 16)).eval()
+    head.one_to_one = one_to_one
+    levels = [3 * torch.randn(2, 4 * reg_max + 7, 11, 13), 3 * torch.randn(2, 4 * reg_max + 7, 5, 7)]
+    expected = torch.cat(head.decode(levels), 2)
+    _, decoder = head.raw_export()
+    assert decoder.channels(7) == tuple(level.shape[1] for level in levels)
+    for conf in (-1.0, 0.0, 0.97, 1.0):
+        plain, selected = Head.select(head, levels, conf), head.select(levels, conf)
+        for i in range(2):
+            rows = expected[i][expected[i, :, 4:].amax(1) > conf].numpy()
+            assert (0 < len(rows) < 178) == (conf == 0.97)
+            decoded = decoder.decode([level[i].numpy() for level in levels], conf)
+            for found in (plain[i].numpy(), selected[i].numpy(), decoded):
+                np.testing.assert_allclose(found, rows, rtol=1e-5, atol=3e-4)
+
+
+def test_a_cell_of_nan_is_kept_by_the_decoder() -> None:
+    levels = [np.zeros((4 + 3, 2, 5), np.float32)]
+    levels[0][5, 1, 2] = np.nan
+    decoder = DistanceDecoder(strides=(8,), bins=1)
+    assert np.isnan(decoder.decode(levels, 0.9)).any()
+    assert len(decoder.decode([np.nan_to_num(levels[0])], 0.9)) == 0

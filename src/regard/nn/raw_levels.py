@@ -1,6 +1,7 @@
-"""The form of YOLOv5's raw outputs, defined once for arrays and tensors, and their decoding without torch.
+"""The form of raw outputs, defined once for arrays and tensors, and their decoding without torch.
 
-Each anchor of each cell has x, y, width, height, objectness and the classes, before the sigmoid.
+In YOLOv5 each anchor of each cell has x, y, width, height, objectness and the classes, before the sigmoid; in later
+families each cell has distances to the four sides, as distributions or numbers, and the classes.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class RawDecoder(Settings):
         description="(levels, A): width, height in strides"
     )
 
+    def channels(self, nc: int) -> tuple[int, ...]:
+        """Number of channels of each level."""
+        return tuple(len(anchors) * (OTHERS + nc) for anchors in self.anchors)
+
     def decode(self, levels: Sequence[Float32], conf: float) -> Float32:
         """Decode the cells of one image that may have a class score above ``conf``.
 
@@ -87,3 +92,49 @@ class RawDecoder(Settings):
             found.append(np.concatenate([(centre + corner) * np.float32(stride), size, class_scores(s)], axis=1))
         rows = np.concatenate(found)
         return rows[~(rows[:, 4:] <= conf).all(axis=1)]
+
+
+class DistanceDecoder(Settings):
+    """What decodes the raw levels of an anchor-free head as `regard.nn.heads.AnchorFreeHead.decode` does."""
+
+    strides: tuple[int, ...] = Field(description="input pixels per cell of each level")
+    bins: int = Field(ge=1, le=1024, description="of the distribution of each distance; 1 for the distance itself")
+
+    def channels(self, nc: int) -> tuple[int, ...]:
+        """Number of channels of each level."""
+        return (4 * self.bins + nc,) * len(self.strides)
+
+    def decode(self, levels: Sequence[Float32], conf: float) -> Float32:
+        """Decode the cells of one image that have a class score above ``conf``.
+
+        Args:
+            levels: per level (4 * bins + nc, rows, columns), before softmax and sigmoid.
+            conf: all predictions are kept where it is negative.
+
+        Returns:
+            (n, 4 + nc): centre x, centre y, width, height in input pixels, class scores; those of NaN are kept.
+        """
+        least, others = least_logit(conf), 4 * self.bins
+        found = []
+        for level, stride in zip(levels, self.strides, strict=True):
+            cells = level.reshape(len(level), -1)
+            likely = np.flatnonzero(~(cells[others:].max(axis=0) <= least))
+            own = cells[:, likely].astype(np.float32)
+            distances = self._distances(own[:others].reshape(4, self.bins, -1))
+            y, x = np.divmod(likely, level.shape[2])
+            points = np.stack([x, y]).astype(np.float32) + np.float32(0.5)
+            low, high = points - distances[:2], points + distances[2:]
+            boxes = np.concatenate([(low + high) / 2, high - low]) * np.float32(stride)
+            with np.errstate(over="ignore"):
+                scores = 1 / (1 + np.exp(-own[others:]))
+            found.append(np.concatenate([boxes, scores]).T)
+        rows: Float32 = np.concatenate(found)
+        return rows[~(rows[:, 4:] <= conf).all(axis=1)]
+
+    def _distances(self, bins: Float32) -> Float32:
+        """(4, R, n) logits -> (4, n) expected distances in cells."""
+        if self.bins == 1:
+            return bins[:, 0]
+        shares = np.exp(bins - bins.max(axis=1, keepdims=True))
+        expected: Float32 = np.einsum("srn,r->sn", shares, np.arange(self.bins, dtype=np.float32)) / shares.sum(axis=1)
+        return expected

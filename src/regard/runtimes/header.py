@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from regard.config import DetectSettings, Settings
 from regard.config.faults import first_fault
 from regard.errors import RegardError
-from regard.nn.raw_levels import RawDecoder
+from regard.nn.raw_levels import DistanceDecoder, RawDecoder
 
 METADATA_KEY = "regard"
 """Name of the header in ONNX's ``metadata_props``, OpenVINO's ``rt_info`` and TorchScript's extra files."""
@@ -42,7 +42,7 @@ class Header(Settings):
     whole_pixels: bool = Field(
         default=False, description="whether boxes are brought back to an image as in Ultralytics, not as in YOLOv5"
     )
-    raw: RawDecoder | None = Field(
+    raw: RawDecoder | DistanceDecoder | None = Field(
         default=None,
         description="how to decode the raw levels that the file computes from 8-bit images; None where the file "
         "decodes them itself, from images in 0..1",
@@ -55,7 +55,7 @@ class Header(Settings):
             raise ValueError("the class ids are not 0, 1, 2 and so on")
         if max(self.strides) > self.max_stride:
             raise ValueError("a stride is above the largest stride")
-        if self.raw and (self.raw.strides != self.strides or len(self.raw.anchors) != len(self.strides)):
+        if self.raw and (self.raw.strides != self.strides or len(self.raw.channels(1)) != len(self.strides)):
             raise ValueError("the levels of the decoder are not those of the file")
         if self.nms and self.one_to_one:
             raise ValueError("there is NMS for boxes that need none")

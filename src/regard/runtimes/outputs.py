@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import RegardError
-from regard.nn.raw_levels import OTHERS
 from regard.runtimes.header import Header
 
 Float32: TypeAlias = NDArray[np.float32]
@@ -65,7 +64,7 @@ def check_ports(header: Header, inputs: Mapping[str, Port], outputs: Mapping[str
 def _expected_outputs(header: Header) -> dict[str, Port]:
     nc = len(header.names)
     if header.raw:
-        shapes: Sequence[Shape] = [(None, len(anchors) * (OTHERS + nc), None, None) for anchors in header.raw.anchors]
+        shapes: Sequence[Shape] = [(None, channels, None, None) for channels in header.raw.channels(nc)]
     else:
         shapes = [*([(None, 7)] if header.nms else []), (None, None, 4), (None, None, nc)]
     return {name: Port("float32", shape) for name, shape in zip(header.outputs, shapes, strict=True)}
@@ -108,9 +107,9 @@ class OutputChecks:
     def levels(self, levels: Sequence[Any]) -> None:
         """Check raw levels."""
         assert self.header.raw
-        for level, anchors, stride in zip(levels, self.header.raw.anchors, self.header.strides, strict=True):
+        for level, channels, stride in zip(levels, self.header.raw.channels(self.nc), self.header.strides, strict=True):
             size = math.ceil(self.height / stride), math.ceil(self.width / stride)
-            self._shape("a level", level, (self.batch, len(anchors) * (OTHERS + self.nc), *size))
+            self._shape("a level", level, (self.batch, channels, *size))
 
     def decoded(self, boxes: Any, scores: Any) -> None:
         """Check the shapes of boxes (B, N, 4) and their class scores (B, N, nc)."""

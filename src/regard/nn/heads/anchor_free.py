@@ -29,6 +29,7 @@ from regard.nn.heads.anchor_free_loss import (
     make_grid,
 )
 from regard.nn.heads.base import ClassChannels, Head, LossContext
+from regard.nn.raw_levels import DistanceDecoder, least_logit
 from regard.types import Predictions, Targets
 
 SIDES, LEAST_BOX_CHANNELS, MOST_CLASS_CHANNELS = 4, 16, 100
@@ -116,6 +117,26 @@ class AnchorFreeHead(Head):
         # With a size of one for the batch: OpenCV broadcasts only between equal numbers of dimensions.
         corners = boxes_in_cells(expected_distances(bins), grid.points[None]) * grid.strides[None]
         return Predictions(xyxy_to_cxcywh(corners), logits.sigmoid())
+
+    def select(self, levels: Sequence[Tensor], conf: float) -> list[Tensor]:
+        """See `Head.select`; only the cells are decoded of which some class scores high enough."""
+        levels = self._branches(levels)[-1 if self.one_to_one else 0]
+        images, rows = [], []
+        for level, stride in zip(levels, self.strides, strict=True):
+            image, y, x = (level[:, -self.nc :].float().amax(1) > least_logit(conf)).nonzero(as_tuple=True)
+            own = level[image, :, y, x].float()
+            points = torch.stack((x, y), 1).float() + 0.5
+            corners = boxes_in_cells(expected_distances(own[:, : -self.nc]), points) * stride
+            rows.append(torch.cat((xyxy_to_cxcywh(corners), own[:, -self.nc :].sigmoid()), 1))
+            images.append(image)
+        image, row = torch.cat(images), torch.cat(rows)
+        likely = row[:, 4:].amax(1) > conf
+        image, row = image[likely], row[likely]
+        return [row[image == i] for i in range(len(levels[0]))]
+
+    def raw_export(self) -> tuple[nn.Module, DistanceDecoder]:
+        """See `Head.raw_export`: the levels (B, 4 * reg_max + nc, H, W) of the branch that predicts."""
+        return self, DistanceDecoder(strides=self.strides, bins=self.reg_max)
 
     def criterion(self, levels: Sequence[Tensor], targets: Targets, context: LossContext) -> dict[str, Tensor]:
         """See `Head.criterion` and `anchor_free_losses`; with two branches the weighted sum of both."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.config import LossSettings
-from regard.nn.raw_levels import RawDecoder
+from regard.nn.raw_levels import DistanceDecoder, RawDecoder
 from regard.types import Predictions, Targets
 
 
@@ -162,7 +162,7 @@ class Head(nn.Module, ABC):
         """Sizes of objects that each level is meant for, as w, h, w, h, ... in input pixels; None where not stated."""
         return None
 
-    def raw_export(self) -> tuple[nn.Module, RawDecoder] | None:
+    def raw_export(self) -> tuple[nn.Module, RawDecoder | DistanceDecoder] | None:
         """Prepare a compiled model whose raw outputs are decoded outside, only where something is likely.
 
         Returns:
