@@ -41,6 +41,11 @@ def split_in(name: str) -> str | None:
     return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), None)
 
 
+def split_named(word: str) -> str | None:
+    """Find the split that a word means, such as "val" for "Validation"; None if it has other parts or means none."""
+    return _SPLIT_WORDS.get(word.casefold())
+
+
 def undivided(samples: tuple[Sample, ...]) -> dict[str, tuple[Sample, ...]]:
     """Keep all samples as one split, for sources that name none."""
     return {UNDIVIDED: samples}

@@ -40,6 +40,7 @@ ENCODINGS = frozenset(
 """Encodings that an XML declaration may name, as ``codecs.lookup(name).name`` writes them."""
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_ESCAPE_HINT = r"in double quotes a backslash begins an escape: write paths with /, or in single quotes"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONG_INTEGER = re.compile(r"\d{19}")
@@ -146,7 +147,9 @@ def parse_yaml(text: str, file: Path | None) -> tuple[Any, LineOf]:
         position = getattr(error, "position", len(text))  # set if YAML does not allow a character
         line = mark.line + 1 if mark else text.count("\n", 0, position) + 1
         problem = getattr(error, "problem", None) or str(error)
-        raise RegardError(f"not valid YAML: {problem}", file=file, line=line) from error
+        in_quotes = "quoted scalar" in str(getattr(error, "context", ""))
+        hint = _ESCAPE_HINT if in_quotes and "\\" in "".join(text.split("\n")[line - 1 : line]) else None
+        raise RegardError(f"not valid YAML: {problem}", file=file, line=line, hint=hint) from error
     return value, _lines(node)
 
 

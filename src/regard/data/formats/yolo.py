@@ -11,16 +11,15 @@ from regard.data.dataset import DetectionDataset, Problem
 from regard.data.files import SPLITS, missing_images, nearest_path, split_in
 from regard.data.formats.yolo_rows import RowReader
 from regard.data.formats.yolo_samples import read_samples
+from regard.data.formats.yolo_yaml import class_names, find_yaml, other_yamls, read_config
 from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import Listings, Located, files_below, resolve
-from regard.data.text import read_text_of_any_system
 from regard.errors import RegardError
 from regard.system.files import is_file, is_folder
-from regard.system.loaders import MOST_YAML, LineOf, parse_yaml, read_text
+from regard.system.loaders import LineOf, read_text
 
 EXPECTED = "a data.yaml or a folder with one (YOLO)"
 SUFFIXES = (".yaml", ".yml")
-MOST_CLASSES = 100_000
 
 
 def recognise(source: str) -> bool:
@@ -30,7 +29,7 @@ def recognise(source: str) -> bool:
         RegardError: a folder contains several such files and none is called data.yaml.
     """
     path = Path(source)
-    return _find_yaml(path) is not None if is_folder(path) else path.suffix.lower() in SUFFIXES and is_file(path)
+    return find_yaml(path) is not None if is_folder(path) else path.suffix.lower() in SUFFIXES and is_file(path)
 
 
 def read(source: str | Path, *, first_class: int = 0) -> DetectionDataset:
@@ -50,11 +49,10 @@ def read(source: str | Path, *, first_class: int = 0) -> DetectionDataset:
     Raises:
         RegardError: the YAML is broken, a folder is missing or empty, or no image has a label file.
     """
-    config = (_find_yaml(Path(source)) if is_folder(source) else None) or Path(source)
-    options, lines, problems = _read_config(config)
-    if not isinstance(options, dict):
-        raise RegardError("there are no settings", file=config, expected="a map with names, train and val")
-    names = _names(options, config, lines, problems)
+    config = (find_yaml(Path(source)) if is_folder(source) else None) or Path(source)
+    options, lines, problems = read_config(config)
+    names = class_names(options, config, lines, problems, first_class)
+    problems += other_yamls(config, options) if is_folder(source) else []
     locator = _Locator(config, str(options.get("path") or "."), problems)
     images: dict[str, list[Path]] = {}
     read: dict[str, list[Path]] = {}
@@ -74,89 +72,6 @@ def read(source: str | Path, *, first_class: int = 0) -> DetectionDataset:
     reader = RowReader(names, first_class, _kpt_shape(options, config, lines))
     splits, found = read_samples(images, reader, config)
     return DetectionDataset(names, splits, "yolo", str(config), (*problems, *found))
-
-
-def _read_config(config: Path) -> tuple[Any, LineOf, list[Problem]]:
-    text, note = read_text_of_any_system(config, MOST_YAML)
-    options, lines = parse_yaml(text, config)
-    return options, lines, [Problem("file in another encoding", str(config), note, "used")] if note else []
-
-
-def _find_yaml(folder: Path) -> Path | None:
-    """Find the folder's data.yaml, or the only other YAML file in it that describes a data set."""
-    for name in ("data.yaml", "data.yml"):
-        if is_file(folder / name):
-            return folder / name
-    found = [path for path in sorted(folder.glob("*.y*ml")) if _names_a_split(path)]
-    if len(found) > 1:
-        raise RegardError(
-            "the folder contains several data sets: " + ", ".join(path.name for path in found),
-            file=folder,
-            hint="name the one to use",
-        )
-    return found[0] if found else None
-
-
-def _names_a_split(config: Path) -> bool:
-    try:
-        options = _read_config(config)[0]
-    except RegardError:
-        return False
-    return isinstance(options, dict) and "names" in options and any(split in options for split in SPLITS)
-
-
-def _names(options: Mapping[str, Any], config: Path, lines: LineOf, problems: list[Problem]) -> tuple[str, ...]:
-    """Read the class names in the order of their ids."""
-    names = options.get("names")
-    nc = options.get("nc")
-    nc = int(nc) if isinstance(nc, str) and nc.isdecimal() else nc
-    if isinstance(names, str):
-        names = _names_in_text(names, config)
-    if isinstance(names, dict):
-        keys = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in names.items()}
-        if sorted(keys, key=str) != sorted(range(len(names)), key=str):
-            raise RegardError(
-                f"the keys of names are {', '.join(map(str, names))}",
-                file=config,
-                line=lines.get(("names", -1)),
-                expected=f"0 to {len(names) - 1}, each once",
-            )
-        names = [keys[i] for i in range(len(keys))]
-    if names is None and isinstance(nc, int) and 0 < nc < MOST_CLASSES:
-        names = numbered_names(nc)
-        found = f"nc: {nc}, but no names"
-        problems.append(Problem("no class names", str(config), found, f"called {names[0]} to {names[-1]}"))
-    if not isinstance(names, list) or not names:
-        raise RegardError(
-            "there are no class names", file=config, expected="names: [cat, dog], or a map {0: cat, 1: dog}"
-        )
-    odd = next((name for name in names if isinstance(name, bool) or not isinstance(name, str | int | float)), "")
-    if odd != "":
-        line = lines.get(("names", -1))
-        expected = "words; without quotes YAML reads yes, no, on and off as true and false"
-        raise RegardError(f"a class is called {odd!r}", file=config, line=line, expected=expected)
-    if nc is not None and nc != len(names):
-        raise RegardError(f"nc is {nc}, but there are {len(names)} names", file=config, line=lines.get(("nc", -1)))
-    return tuple(str(name) for name in names)
-
-
-def _names_in_text(text: str, config: Path) -> list[str]:
-    """Names in a file with one per line, or in the text itself, separated by commas."""
-    located = resolve(text, [config.parent, Path()]) if text.strip() else None
-    if located is not None and is_file(located.path):
-        return read_names(located.path)[0]
-    return [name.strip() for name in text.strip("[]").split(",") if name.strip()]
-
-
-def read_names(file: Path) -> tuple[list[str], str]:
-    """Read a file with one class name per line; the note is that of `read_text_of_any_system`."""
-    text, note = read_text_of_any_system(file)
-    return [line.strip() for line in text.splitlines() if line.strip()], note
-
-
-def numbered_names(count: int) -> list[str]:
-    """Names for classes without any: class0, class1, ..."""
-    return [f"class{index}" for index in range(count)]
 
 
 def _kpt_shape(options: Mapping[str, Any], config: Path, lines: LineOf) -> tuple[int, int] | None:
@@ -202,13 +117,14 @@ class _Locator:
                 self.problems.append(Problem("missing folder", f"{self.config}: test", one, "split left out"))
             else:
                 tried = [base / one for base in self.bases]
+                escaped = "in double quotes YAML reads \\t, \\n and others as one character: write paths with /"
                 raise RegardError(
-                    f"{split}: {one} does not exist",
+                    f"{split}: {one if one.isprintable() else repr(one)} does not exist",
                     file=self.config,
                     line=line,
                     expected="a folder of images or a text file, at one of "
                     + ", ".join(map(str, dict.fromkeys(tried))),
-                    hint=nearest_path(tried[0]),
+                    hint=nearest_path(tried[0]) if one.isprintable() else escaped,
                 )
         return found
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from regard.data.dataset import DetectionDataset, Problem
 from regard.data.files import SPLITS, UNDIVIDED, split_in
-from regard.data.formats.yolo import images_below, listed_images, numbered_names, read_names
+from regard.data.formats import yolo
+from regard.data.formats.yolo import images_below, listed_images
 from regard.data.formats.yolo_rows import BOX_VALUES, RowReader
 from regard.data.formats.yolo_samples import LabelLocator, read_samples
+from regard.data.formats.yolo_yaml import find_yaml_below, numbered_names, read_names
 from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import Listings, files_below, resolve
 from regard.errors import RegardError
@@ -28,11 +31,15 @@ MOST_PROBED = 20
 
 
 def recognise(source: str) -> bool:
-    """Check for a folder with Darknet's ``obj.data``, or with images that have label files in YOLO's places."""
+    """Check for Darknet's ``obj.data``, a data.yaml further down, or images that have label files in YOLO's places.
+
+    Raises:
+        RegardError: there are several data.yaml files further down.
+    """
     folder = Path(source)
     if not is_folder(folder):
         return False
-    if _darknet_file(folder):
+    if _darknet_file(folder) or find_yaml_below(folder):
         return True
     images: dict[Path, list[Path]] = {}
     for path in images_below(folder):
@@ -43,9 +50,9 @@ def recognise(source: str) -> bool:
 def read(source: str | Path, *, first_class: int = 0) -> DetectionDataset:
     """Read such a folder.
 
-    The splits are those of ``obj.data``, else of lists such as ``train.txt``, else of the words train, val and test in
-    the names of folders; without any all images are one split. Names are those of ``obj.data``, else of one of
-    ``NAME_FILES`` anywhere in the folder, else class0, class1, ... with a notice.
+    A data.yaml one or two folders down is used. Without one the splits are those of ``obj.data``, else of lists such as
+    ``train.txt``, else of the words train, val and test in the names of folders, else all images are one split. Names
+    are those of ``obj.data``, else of one of ``NAME_FILES`` in the folder, else class0, class1, ... with a notice.
 
     Args:
         source: the folder.
@@ -55,6 +62,9 @@ def read(source: str | Path, *, first_class: int = 0) -> DetectionDataset:
         RegardError: a list or ``obj.data`` is broken, or there are no images.
     """
     folder = Path(source)
+    below = None if _darknet_file(folder) else find_yaml_below(folder)
+    if below:
+        return _read_below(folder, below, first_class)
     darknet = _read_darknet(folder)
     problems: list[Problem] = []
     images = _listed_splits(folder, darknet, problems) or _splits_by_folder(folder, problems)
@@ -72,6 +82,20 @@ def read(source: str | Path, *, first_class: int = 0) -> DetectionDataset:
         problems.append(Problem("no class names", str(folder), what, f"called {names[0]} to {names[-1]}"))
         splits, found = read_samples(images, RowReader(tuple(names), first_class), folder)
     return DetectionDataset(tuple(names), splits, "yolo", str(source), (*problems, *found))
+
+
+def _read_below(folder: Path, config: Path, first_class: int) -> DetectionDataset:
+    """Read the data set of a data.yaml further down, and report images of the folder that are not below it."""
+    data = yolo.read(config, first_class=first_class)
+    problems = [Problem("YAML file in a subfolder", str(folder), config.relative_to(folder).as_posix(), "used")]
+    used = {sample.image.name for samples in data.splits.values() for sample in samples}
+    outside = [
+        path for path in images_below(folder) if not path.is_relative_to(config.parent) and str(path) not in used
+    ]
+    if outside:
+        what = f"{len(outside)} images, such as {outside[0]}, are in no split of {config}"
+        problems.append(Problem("image in no split", str(folder), what, "images left out", lost=True))
+    return replace(data, problems=(*problems, *data.problems))
 
 
 def _has_labels(images: list[Path]) -> bool:
