@@ -124,3 +124,11 @@ def test_a_plan_tells_the_same_with_file_and_line(tmp_path: Path) -> None:
             except RegardError as fault:
                 text = str(fault)
             assert not THEIRS.search(text), text
+
+
+def test_an_unknown_name_deep_inside_is_answered_by_the_nearest() -> None:
+    with pytest.raises(RegardError, match=r"(?s)optim.warmup_epoch is unknown.*'warmup_epochs'"):
+        Recipe(optim={"warmup_epoch": 3})  # type: ignore[arg-type]
+    plan = {"base": "a", "data": "b", "insert": ["SE@p4"], "recipe": {"name": "x", "optim": {"lrr": 0.1}}}
+    with pytest.raises(RegardError, match=r"(?s)recipe.optim.lrr is unknown.*'lr'"):
+        make_plan(plan)

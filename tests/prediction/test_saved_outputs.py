@@ -172,3 +172,26 @@ def test_a_video_that_cannot_be_written_is_an_error(
         save_detections(_stream("walk.mp4#0", "walk.mp4#1", video="walk.mp4"), tmp_path, SaveSettings())
     assert not (tmp_path / "walk.mp4").exists()
     assert (tmp_path / "detections.part.jsonl").exists() == opens  # the rows of the frames before the error
+
+
+def test_a_video_is_written_in_h264_where_it_can_be_and_else_it_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, tried = cv2.VideoWriter, []
+
+    class Writer:
+        fourcc = real.fourcc
+
+        def __new__(cls, path: str, code: int, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:  # type: ignore[misc]
+            tried.append(code)
+            codec = "mp4v" if len(tried) == 1 or code == real.fourcc(*"mp4v") else "none"
+            return real(path, real.fourcc(*codec), fps, size)
+
+    monkeypatch.setattr(cv2, "VideoWriter", Writer)
+    caplog.set_level("INFO", "regard")
+    save_detections(_stream("a.mp4#0", video="a.mp4"), tmp_path / "one", SaveSettings())
+    assert tried == [real.fourcc(*"avc1")]
+    assert not caplog.text
+    save_detections(_stream("b.mp4#0", video="b.mp4"), tmp_path / "two", SaveSettings())
+    assert tried[1:] == [real.fourcc(*"avc1"), real.fourcc(*"mp4v")]
+    assert caplog.text.count("browsers") == 1

@@ -110,3 +110,16 @@ def test_subfolders_are_read_on_request(tmp_path: Path) -> None:
     top = _image(tmp_path / "photos/z.png")
     assert _sources(tmp_path / "photos") == [str(top)]
     assert _sources(tmp_path / "photos", Reading(recursive=True)) == [str(deep), str(top)]
+
+
+def test_brackets_in_names_are_no_patterns(tmp_path: Path) -> None:
+    folder = tmp_path / "da[ta]" / "[1]"
+    folder.mkdir(parents=True)
+    for name in ("a[0].png", "b[0].png", "a0.png"):
+        cv2.imwrite(str(folder / name), np.zeros((8, 8, 3), np.uint8))
+    assert [Path(frame.source).name for frame in frames(folder / "*.png")] == ["a0.png", "a[0].png", "b[0].png"]
+    assert [Path(frame.source).name for frame in frames(folder / "a[0].png")] == ["a[0].png"]
+    assert [Path(frame.source).name for frame in frames(str(folder / "b[0]*.png"))] == ["b[0].png"]
+    assert len(list(frames(str(tmp_path / "da[ta]" / "*" / "*.png")))) == 3
+    with pytest.raises(RegardError, match="no such file"):
+        next(frames(str(folder / "c[0].png")))

@@ -302,3 +302,17 @@ def test_a_callback_may_predict_with_the_detector(tmp_path: Path) -> None:
     )  # fmt: skip
     assert len((run.folder / "results.csv").read_text().splitlines()) == 3
     assert len(repr(run)) < 300
+
+
+def test_events_print_in_a_line(model: Detector, train: Train) -> None:
+    lines: list[str] = []
+
+    class Lines(regard.Callback):
+        def on_run_start(self, event: Any) -> None:
+            lines.append(repr(event))
+
+        on_epoch_start = on_batch_end = on_epoch_end = on_checkpoint = on_run_end = on_run_start
+
+    train(model, callbacks=[Lines()])
+    assert {line.partition("(")[0] for line in lines} >= {"RunStart", "BatchEnd", "EpochEnd", "RunEnd"}
+    assert max(map(len, lines)) < 500

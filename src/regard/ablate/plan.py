@@ -91,7 +91,7 @@ class Plan(StudySettings):
 
     base: str = Field(description="Model that all variants are compared with")
     weights: str | None = Field(None, description="Weights loaded into the base for all matching tensors")
-    data: str = Field(description="Dataset: see `regard data check --help`")
+    data: str = Field(description="Data set: see `regard data check --help`")
     insert: Annotated[tuple[str, ...], Option(repeat=True)] = Field(
         (), description="Variant with a layer inserted: SE@sppf, name=SE(reduction=8)@p4"
     )

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from regard.cli import attend, data, model, training, use
+
+LEGIBLE = 110
+"""Columns of a terminal from which on options and their descriptions fit beside each other."""
+
+
+class _Command(TyperCommand):
+    """A command whose help is a table only where it is legible: a narrow one has three words per line."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if shutil.get_terminal_size().columns < LEGIBLE:
+            self.rich_markup_mode = None
+            for option in self.params:
+                if help := getattr(option, "help", None):
+                    option.help = help.replace("\\[", "[")  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
 
 
 class _Commands(TyperGroup):
@@ -38,21 +54,21 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Check and convert data sets.", no_args_is_help=True)
 
-app.command(rich_help_panel="Model")(model.summary)
-app.command(rich_help_panel="Model")(model.lint)
-app.command(rich_help_panel="Model")(model.cost)
-app.command(rich_help_panel="Model")(model.insert)
-app.command(rich_help_panel="Model")(model.replace)
-app.command(rich_help_panel="Model")(model.remove)
-app.command(rich_help_panel="Data and training")(training.train)
-app.command(rich_help_panel="Data and training")(use.val)
-app.command("validate", hidden=True)(use.val)
-app.command(rich_help_panel="Data and training")(use.predict)
-app.command(rich_help_panel="Data and training")(use.export)
-app.command(rich_help_panel="Data and training")(attend.attend)
-data_app.command()(data.check)
-data_app.command()(data.convert)
-app.command(rich_help_panel="Data and training")(training.demo)
+app.command(cls=_Command, rich_help_panel="Model")(model.summary)
+app.command(cls=_Command, rich_help_panel="Model")(model.lint)
+app.command(cls=_Command, rich_help_panel="Model")(model.cost)
+app.command(cls=_Command, rich_help_panel="Model")(model.insert)
+app.command(cls=_Command, rich_help_panel="Model")(model.replace)
+app.command(cls=_Command, rich_help_panel="Model")(model.remove)
+app.command(cls=_Command, rich_help_panel="Data and training")(training.train)
+app.command(cls=_Command, rich_help_panel="Data and training")(use.val)
+app.command("validate", cls=_Command, hidden=True)(use.val)
+app.command(cls=_Command, rich_help_panel="Data and training")(use.predict)
+app.command(cls=_Command, rich_help_panel="Data and training")(use.export)
+app.command(cls=_Command, rich_help_panel="Data and training")(attend.attend)
+data_app.command(cls=_Command)(data.check)
+data_app.command(cls=_Command)(data.convert)
+app.command(cls=_Command, rich_help_panel="Data and training")(training.demo)
 app.add_typer(data_app, name="data", rich_help_panel="Data and training")
 
 

@@ -25,6 +25,15 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Runnable = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="What `regard summary` reads, such as a run folder or a file of weights, or an exported file: .onnx, .xml "
+        "or folder of OpenVINO, .torchscript.",
+        show_default=False,
+    ),
+]
 Module = Annotated[
     list[str] | None,
     typer.Option(

@@ -54,7 +54,7 @@ def train(
     ] = None,
     resume: Resume = None,
     callback: Callbacks = None,
-    verbose: Annotated[bool, typer.Option(help="Print the progress.")] = True,
+    verbose: Annotated[bool, typer.Option(help="Print the layers, the progress and the results.")] = True,
     module: Module = None,
     allow_miswired: AllowMiswired = False,
 ) -> None:
@@ -73,29 +73,32 @@ def train(
         if model is None or data is None:
             raise RegardError("no model or no data", expected="regard train MODEL --data DATA, or --resume FOLDER")
         if output:
+            from regard.training.folder import reject_run
+
             check_folder(output)
+            reject_run(output)
         detector = _start(model, module, weights, allow_miswired, checked(TrainSettings, settings))
+        if verbose and is_first_process():
+            print(printable(detector.summary(checked(TrainSettings, settings).imgsz)))
         run = api.train(detector, data, folder=output, **settings, **watch)
     if not is_first_process():
         return
     console = plain_console()
-    console.print(run.metrics)
-    for name, gamma in run.gates.items():
-        console.print(f"gate of {name}: {gamma:+.4f}")
+    if verbose:
+        console.print(run.metrics)
+        for name, gamma in run.gates.items():
+            console.print(f"gate of {name}: {gamma:+.4f}")
     console.print(f"everything is in {run.folder}; the best weights are best.safetensors")
 
 
 def _start(
     model: str, modules: list[str] | None, weights: str | None, allow_miswired: bool, settings: TrainSettings
 ) -> Detector:
-    """Load the detector that training starts from, and print it."""
+    """Load the detector that training starts from."""
     import torch
 
     torch.manual_seed(settings.seed)  # a model without weights starts from random ones
-    detector = load_model(model, modules=modules, weights=weights, allow_miswired=allow_miswired)
-    if is_first_process():
-        print(printable(detector.summary(settings.imgsz)))
-    return detector
+    return load_model(model, modules=modules, weights=weights, allow_miswired=allow_miswired)
 
 
 def demo(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from regard.cli.from_settings import Given, with_settings
-from regard.cli.options import Data, Model, Module, Weights, load_model, modules_of
+from regard.cli.options import Data, Model, Module, Runnable, Weights, load_model, modules_of
 from regard.config import (
     ExportSettings,
     ModelSettings,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @with_settings(settings=ValSettings)
 def val(
     *,
-    model: Model,
+    model: Runnable,
     data: Data,
     settings: Given,
     plots: Annotated[
@@ -69,7 +69,7 @@ def val(
 @with_settings(settings=PredictSettings, saving=SaveSettings)
 def predict(
     *,
-    model: Model,
+    model: Runnable,
     source: Annotated[
         list[str],
         typer.Argument(help="Images, folders, glob patterns, videos, list.txt, URLs, 0 (camera) or rtsp://..."),

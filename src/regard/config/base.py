@@ -7,7 +7,7 @@ import types
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -46,7 +46,7 @@ class _Explained(ModelMetaclass):
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:
-            raise first_fault(error).error() from error
+            raise first_fault(error, cast(type[BaseModel], self)).error() from error
 
 
 class Settings(BaseModel, metaclass=_Explained):
@@ -98,7 +98,7 @@ def checked(kind: type[S], values: Mapping[str, Any]) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise first_fault(error).error() from error
+        raise first_fault(error, kind).error() from error
 
 
 def part_of(settings: Settings, base: type[Settings]) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from regard.errors import RegardError, nearest
 
@@ -88,8 +88,12 @@ class Fault:
         return RegardError(self.what, file=file, expected=self.expected or None, hint=self.hint)
 
 
-def first_fault(error: ValidationError) -> Fault:
+def first_fault(error: ValidationError, model: type[BaseModel] | None = None) -> Fault:
     """Describe the first error; where a value may be of several types, all of them are expected.
+
+    Args:
+        error: what pydantic raised.
+        model: what was validated; the nearest name of its fields is suggested for an unknown one, however deep.
 
     Example:
         >>> from pydantic import TypeAdapter
@@ -102,6 +106,9 @@ def first_fault(error: ValidationError) -> Fault:
     """
     errors = error.errors(include_url=False)
     first = errors[0]
+    if isinstance(first["input"], Mapping):  # of the members of a union the one that is a group
+        start = first["loc"][:-1]
+        first = next((e for e in errors if len(e["loc"]) > len(start) + 1 and e["loc"][: len(start)] == start), first)
     place, depth = first["loc"], len(first["loc"]) - 1
     # The members of a union are named after the place that they share.
     same = [e for e in errors if e["input"] is first["input"] and e["loc"][:depth] == place[:depth]]
@@ -110,7 +117,23 @@ def first_fault(error: ValidationError) -> Fault:
     kind = first["type"]
     found = {"missing": "is missing", "extra_forbidden": "is unknown"}.get(kind, f"is {first['input']!r:.200}")
     hint = nearest(first["input"], _choices(first["ctx"])) if kind == "literal_error" else None
+    if kind == "extra_forbidden" and (group := _group_at(model, place[:-1])):
+        hint = nearest(place[-1], group.model_fields)
+    place = tuple(part for part in place if not str(part)[:1].isupper())  # classes of a union
     return Fault(place, found, " or ".join(dict.fromkeys(filter(None, map(expected, same)))), hint)
+
+
+def _group_at(model: Any, place: Iterable[str | int]) -> type[BaseModel] | None:
+    """Find the group of settings at a place within a model; None where there is none."""
+    for part in place:
+        fields = model.model_fields if _is_group(model) else {}
+        inside = fields[part].annotation if part in fields else model
+        model = next(filter(_is_group, (inside, *get_args(inside))), inside)
+    return model if _is_group(model) else None
+
+
+def _is_group(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def expected(fault: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 from regard.errors import RegardError
 from regard.graph.build import check
 from regard.graph.read import read_spec
-from regard.system.files import is_file, is_folder
+from regard.system.files import is_file, is_folder, matching_files
 from regard.system.loaders import read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -56,7 +56,7 @@ def files_of(patterns: Iterable[str]) -> list[Path]:
         elif is_file(path) or not glob.has_magic(pattern):
             below = [path]
         else:
-            below = sorted(p for p in map(Path, glob.glob(pattern, recursive=True)) if is_file(p)) or [path]
+            below = matching_files(pattern) or [path]
         found |= dict.fromkeys(below)
     return list(found)
 

@@ -23,7 +23,7 @@ from regard.data.paths import files_below
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film, is_live, live_frames
 from regard.prediction.inputs import EXPECTED, is_image, to_rgb
-from regard.system.files import is_file, is_folder, reject_special
+from regard.system.files import is_file, is_folder, matching_files, reject_special
 from regard.system.prefetch import prefetch_map
 
 if TYPE_CHECKING:
@@ -177,7 +177,9 @@ def _paths(name: str, reading: Reading) -> list[Path]:
         if not found and any(p.suffix.lower() in SUFFIXES for p in files_below(path)):
             hint = "its subfolders have some: use --recursive (in Python: recursive=True)"
     elif glob.has_magic(name):
-        found = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if is_file(p))
+        found = matching_files(name)
+        if not found and not re.search("[*?]", name):  # brackets in the name of a file that is not there
+            raise _nothing_there(name)
     else:
         raise _nothing_there(name)
     if not found:

@@ -25,12 +25,7 @@ def open_in_opencv(path: Path, header: Header) -> Session:
     Raises:
         cv2.error: it cannot read the file.
     """
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)  # an error is logged and raised
-    try:
-        net = cv2.dnn.readNetFromONNX(os.fspath(path))
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    net = cv2.dnn.readNetFromONNX(os.fspath(path))
     outputs = net.getUnconnectedOutLayersNames()  # in the file's order; OpenCV 4 has other names for them
 
     def run(images: NDArray[Any], names: Sequence[str]) -> list[Float32]:

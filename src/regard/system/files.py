@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 from collections.abc import Iterator
@@ -65,6 +66,22 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 def is_file(path: str | Path) -> bool:
     """Check for a file without raising an error for names that no file system accepts, such as 5000 letters."""
     return os.path.isfile(path)
+
+
+def matching_files(pattern: str) -> list[Path]:
+    """Find the files that a pattern with ``*``, ``?``, ``**`` or ``[...]`` matches, sorted.
+
+    Folders at its beginning that exist under these very names are taken as they are, and so are brackets where nothing
+    else matches: ``data [2]/*.png`` is a folder of the user's.
+    """
+    parts = Path(pattern).parts
+    known = next((n for n in range(len(parts), 0, -1) if os.path.isdir(Path(*parts[:n]))), 0)
+    start, rest = [glob.escape(part) for part in parts[:known]], list(parts[known:])
+    for tried in (rest, [part.replace("[", "[[]") for part in rest]):
+        found = glob.glob(str(Path(*start, *tried)), recursive=True)
+        if files := sorted(Path(name) for name in found if is_file(name)):
+            return files
+    return []
 
 
 def check_readable(file: Path) -> None:

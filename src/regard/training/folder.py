@@ -84,6 +84,17 @@ class RunFolder:
             file.write(text.encode())
 
 
+def reject_run(folder: Path) -> None:
+    """Check that no run would be overwritten.
+
+    Raises:
+        RegardError: the folder contains one.
+    """
+    if is_file(folder / "run.json"):
+        hint = "continue it with --resume (in Python: regard.resume), or name another folder"
+        raise RegardError("there is a run in this folder", file=folder, hint=hint)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the configuration of an earlier run.
 

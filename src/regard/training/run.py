@@ -19,16 +19,14 @@ from regard.config import TrainSettings
 from regard.data.dataset import DetectionDataset
 from regard.data.synthetic import PREFIX
 from regard.data.validation import ValidationLoader
-from regard.errors import RegardError
 from regard.evaluation import Metrics, evaluate
 from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
 from regard.profiling.memory import check_attention_fits
 from regard.system.device import choose_device
-from regard.system.files import is_file
 from regard.system.resources import available_cores
 from regard.training.callbacks import Callback, RunEnd, RunFailed
-from regard.training.folder import RunFolder
+from regard.training.folder import RunFolder, reject_run
 from regard.training.loop import Trainer, named_gates
 from regard.training.prepare import validation_split
 from regard.training.processes import for_launcher, launch
@@ -87,10 +85,8 @@ def run_training(
     Raises:
         RegardError: the data, the settings or the hardware do not allow it, or the folder already contains a run.
     """
-    if not resume and is_file(folder / "run.json"):
-        raise RegardError(
-            "there is a run in this folder", file=folder, hint="continue it with --resume, or name another"
-        )
+    if not resume:
+        reject_run(folder)
     settings = for_launcher(settings)
     check_attention_fits(
         detector, settings.imgsz, math.ceil(settings.batch / settings.devices), choose_device(settings.device)
