@@ -222,3 +222,27 @@ def test_the_repr_is_short() -> None:
     named = replace(_found(997), class_ids=np.arange(997), names={i: f"class{i}" for i in range(997)})
     assert len(repr(named)) < 200
     assert "\x1b" not in repr(replace(_found(), source="\x1b[2J"))
+
+
+def test_lists_are_taken_as_arrays_and_names() -> None:
+    found = Detections([[0, 0, 10, 10], [1, 1, 5, 5]], [0.9, 0.5], [1, 0], ["cat", "dog"])  # type: ignore[arg-type]
+    assert found.class_names == ["dog", "cat"]
+    assert (found.boxes_xyxy.dtype, found.scores.dtype, found.class_ids.dtype) == (np.float32, np.float32, np.int64)
+    assert len(Detections([], [], [])) == 0  # type: ignore[arg-type]
+    assert found.filter(found.class_ids[0]) == found[:1]
+    assert found.filter(np.array([0, 1])) == found
+    assert len(Detections.merge(one for one in found)) == 2
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "class_ids"),
+    [([[0, 0, 1, 1]] * 2, [0.5], [0, 0]), ([[0, 0, 1]], [0.5], [0]), ([[0, 0, 1, 1]], [0.5], [0, 1])],
+)
+def test_arrays_that_do_not_belong_together_are_rejected(boxes: Any, scores: Any, class_ids: Any) -> None:
+    with pytest.raises(RegardError, match="have the shapes"):
+        Detections(boxes, scores, class_ids)
+
+
+def test_a_score_has_to_be_a_number() -> None:
+    with pytest.raises(RegardError, match="conf is 'x'"):
+        Detections([], [], []).filter(conf="x")  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -60,6 +60,23 @@ class Detections:
     source: str = ""
     read_image: Callable[[], Image] | None = None
 
+    def __post_init__(self) -> None:
+        """Take lists as arrays and names as a list too; reject arrays that do not belong together."""
+        boxes = np.asarray(self.boxes_xyxy, dtype=np.float32)
+        arrays: tuple[NDArray[Any], ...] = (
+            boxes if boxes.size else boxes.reshape(0, 4),
+            np.asarray(self.scores, dtype=np.float32),
+            np.asarray(self.class_ids, dtype=np.int64),
+        )
+        shapes = tuple(array.shape for array in arrays)
+        if shapes != ((len(arrays[1]), 4), (len(arrays[1]),), (len(arrays[1]),)):
+            what = "boxes_xyxy, scores and class_ids have the shapes {}, {} and {}".format(*shapes)
+            raise RegardError(what, expected="(N, 4), (N,) and (N,)")
+        for name, array in zip(("boxes_xyxy", "scores", "class_ids"), arrays, strict=True):
+            object.__setattr__(self, name, array)
+        if not isinstance(self.names, Mapping):
+            object.__setattr__(self, "names", dict(enumerate(self.names)))
+
     def __len__(self) -> int:
         return len(self.scores)
 
@@ -98,7 +115,7 @@ class Detections:
         """Class name of each detection."""
         return [self._name(class_id) for class_id in self.class_ids.tolist()]
 
-    def filter(self, classes: str | int | Sequence[str | int] | None = None, conf: float | None = None) -> Detections:
+    def filter(self, classes: str | int | Iterable[str | int] | None = None, conf: float | None = None) -> Detections:
         """Select detections of some classes, given by name or index, with a score of at least ``conf``.
 
         Raises:
@@ -112,11 +129,11 @@ class Detections:
         """
         keep = np.ones(len(self), dtype=np.bool_)
         if classes is not None:
-            several = [classes] if isinstance(classes, str | int) else classes
+            several = [classes] if isinstance(classes, str | int | np.integer) else classes
             keep &= np.isin(self.class_ids, [i for wanted in several for i in self._ids_of(wanted)])
         if conf is not None:
-            if not 0 <= conf <= 1:
-                raise RegardError(f"conf is {conf}", expected="a number from 0 to 1")
+            if isinstance(conf, str) or not 0 <= conf <= 1:
+                raise RegardError(f"conf is {conf!r}", expected="a number from 0 to 1")
             keep &= self.scores >= np.float32(conf)
         return self[keep]
 
@@ -141,7 +158,7 @@ class Detections:
         return best_first[greedy(best_first.boxes_xyxy, groups, iou, len(self))]
 
     @staticmethod
-    def merge(several: Sequence[Detections]) -> Detections:
+    def merge(several: Iterable[Detections]) -> Detections:
         """Combine detections in the same image, for example of several models, best score first; see `with_nms`.
 
         Raises:
@@ -152,6 +169,7 @@ class Detections:
             >>> len(Detections.merge([one, one]))
             2
         """
+        several = list(several)
         if not several:
             return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
         for other in several[1:]:

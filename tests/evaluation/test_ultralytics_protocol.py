@@ -107,9 +107,9 @@ def test_more_than_a_hundred_detections_count_and_crowds_are_unknown() -> None:
 
 def test_without_labels_nothing_is_known_and_the_result_can_be_written() -> None:
     none = [detections_of(np.zeros((0, 6)))]
-    unlabelled = score(none, [sample_of(np.zeros((0, 5)))], ["a"], protocol="ultralytics")
+    unlabelled = score(none, [sample_of(np.zeros((0, 5)))], ["a"], by_ultralytics=True)
     assert unlabelled.to_dict()["ultralytics"]["map"] is None
-    missed = score(none, [sample_of(np.array([[1.0, 2, 30, 40, 0]]))], ["a"], protocol="ultralytics")
+    missed = score(none, [sample_of(np.array([[1.0, 2, 30, 40, 0]]))], ["a"], by_ultralytics=True)
     assert missed.to_dict()["ultralytics"]["class_map"] == [0.0]
     assert missed.ultralytics is not None
     assert (missed.ultralytics.precision, missed.ultralytics.recall) == (0, 0)

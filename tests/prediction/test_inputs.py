@@ -184,3 +184,13 @@ def test_settings_of_opening_are_not_ignored_for_an_open_model() -> None:
         regard.predict(model, RGB, imgsz=32, device="nowhere")
     with pytest.raises(RegardError, match="backend"):
         regard.predict(model, RGB, imgsz=32, backend="torch")
+
+
+def test_an_open_file_is_one_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_png(RGB))
+    model = regard.load("odd-one-out")
+    with open(tmp_path / "a.png", "rb") as file:
+        found = regard.predict(model, file, imgsz=64, device=torch.device("cpu"), classes=0)  # type: ignore[arg-type]
+    assert isinstance(found, regard.Detections)
+    name = next(iter(model.names.values()))
+    assert found == regard.predict(model, RGB, imgsz=64, classes=name)  # type: ignore[arg-type]

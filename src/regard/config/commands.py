@@ -40,8 +40,16 @@ InputSize = Annotated[
     Field(description=f"{IMAGE_SIZE_HELP}: of the long side, or height,width, into which every image is fitted"),
     Option(flags=("--imgsz", "--img")),
 ]
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
 Classes = Annotated[
-    tuple[str, ...], Field(description="Classes to keep, by name or index, as in person,car or 0,2; empty keeps all")
+    tuple[str, ...],
+    Field(description="Classes to keep, by name or index, as in person,car or 0,2; empty keeps all"),
+    BeforeValidator(_several),
 ]
 FirstClass = Annotated[
     int, Field(ge=0, description="Class id in YOLO label files that the first name belongs to: 1 if ids start at 1")
@@ -58,6 +66,13 @@ Iou = Annotated[
 MaxDet = Annotated[int, Field(ge=1, le=MOST_DETECTIONS, description="Largest number of detections per image")]
 MultiLabel = Annotated[bool, Field(description="Make a separate detection for every class above the threshold")]
 ClassIndices = Annotated[tuple[int, ...], Field(description="Indices of the classes to keep; empty keeps all")]
+
+
+def _device_name(value: object) -> object:
+    return str(value) if type(value).__name__ == "device" else value  # a torch.device; torch is not imported here
+
+
+Device = Annotated[str, BeforeValidator(_device_name)]
 
 
 def _recipe(value: object) -> object:
@@ -87,7 +102,7 @@ class ModelSettings(Settings):
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     imgsz: InputSize = IMGSZ
-    device: str = Field(
+    device: Device = Field(
         DEVICE, description="Device: auto, cpu, cuda, cuda:1 or mps. A loaded detector is moved there, if it is given"
     )
     backend: str = Field(
@@ -194,7 +209,7 @@ class TrainSettings(Settings):
     batch: int = Field(16, ge=1, le=MOST_BATCH, description="Number of images per step, over all processes")
     imgsz: Annotated[ImageSize, Field(ge=32)] = IMGSZ
     seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of all random choices; the same seed gives the same run")
-    device: str = Field(DEVICE, description="Device: auto, cpu, cuda, cuda:1 or mps")
+    device: Device = Field(DEVICE, description="Device: auto, cpu, cuda, cuda:1 or mps")
     devices: int = Field(1, ge=1, le=MOST_WORKERS, description="Number of processes, each on its own device (DDP)")
     precision: Literal["32", "bf16", "fp16", "auto"] = Field(
         "auto",

@@ -190,7 +190,7 @@ def score(
     names: Sequence[str],
     *,
     speed: Speed | None = None,
-    protocol: str = "coco",
+    by_ultralytics: bool = False,
 ) -> Metrics:
     """Measure detections against labels.
 
@@ -199,7 +199,7 @@ def score(
         records: the labelled images, in the same order.
         names: class names by class id; no detection or label may have another class.
         speed: how long it took, to be kept with the rest.
-        protocol: as in `regard.config.ValSettings`.
+        by_ultralytics: measure mAP by Ultralytics' protocol too.
     """
     coco = coco_evaluate(detections, records, len(names))
     matches = match_classes(detections, records, len(names), (IOU,))
@@ -225,7 +225,7 @@ def score(
         confusion=confusion_matrix(detections, records, len(names)),
         curves=curves,
         speed=speed,
-        ultralytics=ultralytics_metrics(detections, records, len(names)) if protocol == "ultralytics" else None,
+        ultralytics=ultralytics_metrics(detections, records, len(names)) if by_ultralytics else None,
     )
 
 

@@ -60,7 +60,7 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
         detections = [replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
     if settings.save_json:
         save_coco_json(settings.save_json, detections, records, loaded.category_ids)
-    return score(detections, records, loaded.names, speed=speed, protocol=settings.protocol)
+    return score(detections, records, loaded.names, speed=speed, by_ultralytics=settings.protocol == "ultralytics")
 
 
 def evaluate(

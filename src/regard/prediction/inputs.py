@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ def is_image(value: object) -> bool:
     """Whether a value is one image in memory; an array or tensor of four dimensions is a batch of them."""
     if isinstance(value, np.ndarray) or _is_tensor(value):
         return value.ndim != 4  # type: ignore[attr-defined]
-    return isinstance(value, bytes | bytearray | memoryview) or _is_pillow(value)
+    return isinstance(value, bytes | bytearray | memoryview) or _is_pillow(value) or _is_stream(value)
 
 
 def to_rgb(value: Any) -> NDArray[np.uint8]:
@@ -33,8 +34,8 @@ def to_rgb(value: Any) -> NDArray[np.uint8]:
 
     Args:
         value: an array of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in RGB order, uint8 or uint16; a PIL image; a
-            torch tensor of (H, W) or (C, H, W) in RGB order, uint8, or floating point from 0 to 1; or the bytes of an
-            image file.
+            torch tensor of (H, W) or (C, H, W) in RGB order, uint8, or floating point from 0 to 1; or an image file as
+            bytes or open for reading them.
 
     Raises:
         RegardError: another shape, type or range, or bytes that OpenCV cannot decode.
@@ -43,6 +44,8 @@ def to_rgb(value: Any) -> NDArray[np.uint8]:
         >>> to_rgb(np.full((2, 3), 7, np.uint8)).tolist()[0]
         [[7, 7, 7], [7, 7, 7], [7, 7, 7]]
     """
+    if _is_stream(value):
+        value = value.read()
     if isinstance(value, bytes | bytearray | memoryview):
         rgb = decode_bytes(bytes(value))
         if rgb is None:
@@ -51,6 +54,11 @@ def to_rgb(value: Any) -> NDArray[np.uint8]:
     if _is_pillow(value):
         return _three_channels(_of_pillow(value), value)
     return _three_channels(_of_tensor(value) if _is_tensor(value) else value, value)
+
+
+def _is_stream(value: object) -> bool:
+    """Whether a value is a file that is open for reading bytes."""
+    return isinstance(value, io.RawIOBase | io.BufferedIOBase)
 
 
 def _is_tensor(value: object) -> bool:
