@@ -34,7 +34,7 @@ PAGE, IMAGES, RESULTS = DOCS / "catalogue.md", DOCS / "images" / "catalogue", DO
 CHANNELS, SIDE = 128, 40
 """What parameters and FLOPs are stated for."""
 BLOCKS = (
-    *("C3", "C3TR", "C3Attention", "C2fAttention", "C3k2Attention"),
+    *("C3", "C3TR", "C3Attention", "C2fAttention", "C3k2Attention", "SwinStage"),
     *("PartialSelfAttention", "AreaAggregation", "MultiScaleDeformable"),
 )
 LEVELS, TIMED_MODEL = ("P3", "P4", "P5"), "yolov5s"

@@ -210,6 +210,10 @@ def test_joins_that_mean_something_else(row: str, match: str) -> None:
         ("conv_bn_hswish, [128, 1]", "ConvHardswish", (32, 32, 1)),
         ("Shuffle_Block, [128, 1]", "ShuffleUnit", (32, 32, 1)),
         ("MobileNet_Block, [128, 72, 3, 1, 0, 1]", "MobileNetV3Block", (32, 32, 72, 3, 1, 0, 1)),
+        ("ShuffleNetV2, [128, 1]", "ShuffleUnit", (32, 32, 1)),
+        ("InvertedResidual, [128, 1, 6]", "InvertedResidual", (32, 32, 1, 6)),
+        ("InvertedResidual, [128, 72, 3, 1, 0, 1]", "MobileNetV3Block", (32, 32, 72, 3, 1, 0, 1)),
+        ("SwinStage, [128, 2, 4, 7]", "SwinStage", (32, 32, 2, 4, 7)),
         ("involution, [128, 5, 1]", "Involution", (32, 5, 1)),
         ("GAM_Attention, [128, 128]", "GAM", (32,)),
         ("GAMAttention, [128, 128, 8]", "GAM", (32, 8)),
@@ -223,9 +227,25 @@ def test_forms_of_blocks(row: str, module: str, arguments: tuple[object, ...]) -
 
 def test_blocks_that_change_the_size() -> None:
     text = GRAPH.replace("{number}", "1")
-    for down in ("space_to_depth, [1]", "SPD, [1]", "SPDConv, [128]"):
+    for down in ("space_to_depth, [1]", "SPD, [1]", "SPDConv, [128]", "PatchMerging, [128]", "PatchEmbed, [128, 2]"):
         spec = parse_spec(text.replace("attend: [-1, 1, {row}]", f"attend: [-1, 1, {down}]"), None)
         assert build(spec).strides == (16, 32)
     for up in ("CARAFE, [3, 5]", "CARAFE, [128, 3, 5]", "CARAFE, []"):
         spec = parse_spec(text.replace("attend: [-1, 1, {row}]", f"attend: [-1, 1, {up}]"), None)
         assert build(spec).strides == (4, 8)
+
+
+def test_inverted_residuals_of_two_networks_are_asked_about() -> None:
+    with pytest.raises(RegardError, match="several meanings") as caught:
+        of_row("InvertedResidual, [128, 1]")
+    for answer in ("ShuffleUnit, [128, 1]", "InvertedResidual, [128, 1, 6]"):
+        assert answer in str(caught.value)
+        of_row(answer)
+    written = of_row("InvertedResidual, [128, {stride: 1}]").spec.to_yolov5_yaml()
+    assert build(parse_spec(written, None)).spec.layers[3].module == "InvertedResidual"
+
+
+def test_a_model_of_yolov7_is_called_so() -> None:
+    for row in ("MP, []", "SPPCSPC, [128]"):
+        with pytest.raises(RegardError, match=r"fork\.yaml:\d+: .*a layer of YOLOv7"):
+            of_row(row)

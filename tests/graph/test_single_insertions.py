@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from hand_edits import (
@@ -22,7 +23,13 @@ from regard.graph.build import check
 from regard.graph.read import parse_spec, read_spec
 
 FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n")
-MODULES = ("SE", "CBAM", "SimAM", "ECA", "C2f")
+MODULES = ("SE", "CBAM", "SimAM", "ECA")
+
+
+def shallow(name: str) -> HandGraph:
+    """A stock graph by hand whose blocks are not repeated, which takes less time to build and is wired alike."""
+    graph = zoo_graph(name)
+    return replace(graph, header=(*graph.header[:-1], "  n: [0.01, 0.25, 1024]"))
 
 
 def last_row(graph: HandGraph) -> int:
@@ -54,10 +61,10 @@ def test_the_stock_graph_by_hand_is_accepted(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("count", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_right_insertions_are_accepted(name: str, count: int) -> None:
-    graph, draw = zoo_graph(name), random.Random(name)
+    graph, draw = shallow(name), random.Random(name)
     rows = list(range(last_row(graph) + 1))
     for after in draw.sample(rows, count) if count else rows:
-        for module in [draw.choice(MODULES[:4])] if count else MODULES:
+        for module in [draw.choice(MODULES)] if count else ("SE", "C2f"):
             right = insert_by_hand(graph, [after], all_follow([after]), module)
             assert check(right.spec) == [], (after, module)
 
@@ -65,16 +72,16 @@ def test_right_insertions_are_accepted(name: str, count: int) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("count", [3, pytest.param(0, marks=pytest.mark.slow)])
 def test_every_subset_of_forgotten_references_is_rejected_with_the_corrected_rows(name: str, count: int) -> None:
-    graph, draw = zoo_graph(name), random.Random(name)
+    graph, draw = shallow(name), random.Random(name)
     cases = [(after, stale) for after in range(last_row(graph) + 1) for stale in stale_subsets(graph, after)]
     for after, stale in draw.sample(cases, count) if count else cases:
-        check_rejected(graph, after, stale, draw.choice(MODULES[:4]))
+        check_rejected(graph, after, stale, draw.choice(MODULES))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("count", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_nothing_shifted_is_rejected(name: str, count: int) -> None:
-    graph, draw = zoo_graph(name), random.Random(name)
+    graph, draw = shallow(name), random.Random(name)
     rows = range(last_row(graph))
     for after in draw.sample(rows, count) if count else rows:
         wrong = insert_by_hand(graph, [after], lambda _place, _x: 0)

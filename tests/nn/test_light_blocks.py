@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.mobilenetv2 import InvertedResidual as MobileNetV2
 from torchvision.models.mobilenetv3 import InvertedResidual as Reference
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
 from torchvision.models.shufflenetv2 import InvertedResidual
@@ -21,6 +22,9 @@ from regard.nn.light_blocks import (
     RepVGGBlock,
     ShuffleUnit,
     VoVGSCSP,
+)
+from regard.nn.light_blocks import (
+    InvertedResidual as Inverted,
 )
 
 
@@ -90,6 +94,20 @@ def test_the_inverted_residual_is_that_of_torchvision(hidden: int, stride: int, 
     state = dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True))
     theirs.load_state_dict(state)
     assert torch.allclose(ours(x), theirs.eval()(x), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("out", "stride", "expansion"), [(6, 1, 6), (6, 2, 4), (10, 1, 1)])
+def test_the_block_of_mobilenet_v2_is_that_of_torchvision(out: int, stride: int, expansion: int) -> None:
+    ours, theirs = Inverted(6, out, stride, expansion), MobileNetV2(6, out, stride, expansion)
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3
+    trained(ours)
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    x = image(2, 6, 6, 14)
+    assert torch.allclose(ours(x), theirs.eval()(x), rtol=1e-3, atol=1e-5)
+    with pytest.raises(RegardError, match="stride 6"):
+        Inverted(6, 6, 6, 2)
 
 
 @pytest.mark.parametrize(("out", "stride", "identity"), [(6, 1, True), (6, 2, False), (10, 1, False)])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import Tensor
+from torchvision.models.swin_transformer import PatchMerging as Reference
 
+from regard.errors import RegardError
 from regard.nn.attention.window import ShiftedWindowAttention
-from regard.nn.swin import C3STR, SwinBlock
+from regard.nn.swin import C3STR, PatchEmbed, PatchMerging, SwinBlock, SwinStage
 
 
 def test_a_block_by_its_parts() -> None:
@@ -37,3 +41,40 @@ def reached(repeats: int) -> int:
 def test_shifted_windows_connect_their_neighbours() -> None:
     assert reached(1) == 7
     assert reached(2) > 7
+
+
+def test_a_stage_is_its_blocks_with_shifts_in_turn() -> None:
+    stage, x = SwinStage(12, 12, 3, num_heads=3, window=5).eval(), torch.randn(2, 12, 9, 11)
+    y = x
+    for i, block in enumerate(stage.blocks):
+        assert isinstance(block, SwinBlock)
+        assert (block.attn.num_heads, block.attn.window, block.attn.shift) == (3, 5, 2 * (i % 2))
+        y = block(y)
+    assert torch.equal(stage(x), y)
+    for wrong in ((12, 24), (12, 12, 0)):
+        with pytest.raises(RegardError, match="SwinStage: 12 to"):
+            SwinStage(*wrong)
+    with pytest.raises(RegardError, match="does not divide"):
+        SwinStage(12, 12, 2, 5)
+
+
+def test_merging_is_that_of_torchvision() -> None:
+    ours, theirs, x = PatchMerging(5), Reference(5), torch.randn(2, 5, 6, 14)
+    for tensor in ours.state_dict().values():
+        tensor.uniform_(-1, 1)
+    theirs.load_state_dict(ours.state_dict())
+    assert torch.allclose(ours(x), theirs(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), atol=1e-5)
+    assert PatchMerging(5, 7)(x).shape == (2, 7, 3, 7)
+
+
+def test_every_patch_is_projected_and_normalised_alone() -> None:
+    layer, x = PatchEmbed(3, 7, 2).double(), torch.randn(2, 3, 6, 10, dtype=torch.float64)
+    y: Tensor = layer(x)
+    assert y.shape == (2, 7, 3, 5)
+    weight, bias = layer.proj.weight.flatten(1), layer.proj.bias
+    for i in range(3):
+        for j in range(5):
+            patch = x[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].flatten(1)
+            z = patch @ weight.T + bias
+            z = (z - z.mean(1, keepdim=True)) / (z.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+            assert torch.allclose(y[:, :, i, j], z)

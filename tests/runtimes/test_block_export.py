@@ -27,6 +27,8 @@ BLOCKS = {
     "AreaAggregation": "AreaAggregation, [16]",
     "C3Attention": "C3Attention, {attention: WindowAttention, options: {window: 3, pos_embed: relative}}",
     "C2fAttention": "C2fAttention, [16, CBAM, true]",
+    "SwinStage": "SwinStage, [16, 2, 2, 3]",
+    "InvertedResidual": "InvertedResidual, [16, 1, 4]",
     "C3k2Attention": "C3k2Attention, {attention: ECA, placement: stack}",
 }
 

@@ -91,7 +91,10 @@ BLOCKS: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = MappingPr
         "SPD": ("SpaceToDepth", ("dim",), {}),
         "conv_bn_relu_maxpool": ("ConvPool", ("out",), {}),
         "CBRM": ("ConvPool", ("out",), {}),
+        "Conv_maxpool": ("ConvPool", ("out",), {}),
         "Shuffle_Block": ("ShuffleUnit", ("out", "stride"), {}),
+        "ShuffleNetV2": ("ShuffleUnit", ("out", "stride"), {}),
+        "ShuffleV2Block": ("ShuffleUnit", ("out", "stride"), {}),
         "conv_bn_hswish": ("ConvHardswish", ("out", "stride"), {}),
         "MobileNet_Block": (
             "MobileNetV3Block",
@@ -115,6 +118,9 @@ BLOCKS: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = MappingPr
 
 ``out`` are channels as the package has them first; further ``channels`` and ``dim`` (1) say nothing that is not known.
 """
+
+YOLOV7 = ("MP", "SP", "SPPCSPC", "GhostSPPCSPC", "ReOrg", "DownC", "IDetect", "IAuxDetect", "IBin", "IKeypoint")
+"""Layers that only model files of YOLOv7 have."""
 
 THREE_BY_DEFAULT = ("ECALayer", "ECAAttention", "ECA_layer", "eca_layer")
 """Names of ECA whose kernel is 3 unless stated, as in the authors' code, instead of one by the channels."""
@@ -206,6 +212,12 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
         found = getattr(nn, name.removeprefix("nn."), None)
         if isinstance(found, type) and issubclass(found, nn.Module):
             return found
+    if name in YOLOV7:
+        raise RegardError(
+            f"{name!r} is a layer of YOLOv7, whose models are not supported",
+            expected="a model of YOLOv5, YOLOv8, YOLOv9, YOLOv10, YOLO11, YOLO12 or YOLO26",
+            hint=f"give its own class by --module FILE.py:{name}",
+        )
     of_torch = [f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity")]
     raise RegardError(
         f"unknown module {name!r}",
@@ -224,6 +236,8 @@ def unknown_names(spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> li
 
 def needs_all_positions(module: str, args: tuple[Any, ...]) -> bool:
     """Whether arguments in YOLOv5's order are read in another way than they are meant, unless all are stated."""
+    if module == "InvertedResidual":
+        return len(args) == 2
     return module == "CBAM" and len(args) == 2 and isinstance(args[1], int) and args[1] % 2 == 1
 
 
@@ -232,6 +246,8 @@ def _own(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
     args, given = row.args, row.options
     if row.module in BLOCKS:
         return _block(row, spec)
+    if row.module == "InvertedResidual" and len(row.args) > 1 and not row.options:
+        return _inverted(row, spec)
     if inner:
         args = (*args[:1], inner, *args[1:]) if args else ()
         return replace(row, module=module, args=args, options=given if args else {"attention": inner, **given})
@@ -266,7 +282,7 @@ def _block(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
         raise RegardError(
             f"layer {row.name!r}: {row.module} on dimension {dim!r}", file=file, line=line, expected="1, the channels"
         )
-    if row.module[-1] in "23" and len(row.inputs) != int(row.module[-1]):
+    if module == "BiFPN" and row.module[-1] in "23" and len(row.inputs) != int(row.module[-1]):
         what = f"layer {row.name!r}: {row.module} reads {len(row.inputs)} layers"
         raise RegardError(what, file=file, line=line, expected=row.module[-1])
     if args and given.pop("channels", args[0]) != args[0]:
@@ -274,6 +290,19 @@ def _block(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
         raise RegardError(what, file=file, line=line, expected="equal numbers, and a Conv row after it")
     out = (given.pop("out"),) if "out" in given else ()
     return replace(row, module=module, args=out, options={**implied, **given, **row.options})
+
+
+def _inverted(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
+    """Read a name that files of three networks have: of MobileNet V2 with 3 arguments, of V3 with 6, else ask."""
+    args = row.args
+    if len(args) == 3:
+        return row
+    if len(args) == 6:
+        return _block(replace(row, module="MobileNetV3_InvertedResidual"), spec)
+    what = f"layer {row.name!r}: InvertedResidual, {flow(args)} has several meanings"
+    meanings = f"ShuffleUnit, {flow(args)} of ShuffleNet V2, or InvertedResidual, {flow([*args, 6])} of MobileNet V2"
+    expected = meanings if len(args) == 2 else "[channels, stride, expansion]"
+    raise RegardError(what, file=row.file or spec.file, line=row.line, expected=expected)
 
 
 def _one_number_of_channels(module: str, args: tuple[Any, ...], row: LayerSpec, spec: ModelSpec) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
-"""Blocks of light networks: slim-neck, ShuffleNet V2, MobileNet V3 and RepVGG.
+"""Blocks of light networks: slim-neck, ShuffleNet V2, MobileNet V2 and V3, and RepVGG.
 
-Sources: 2206.02424, 1807.11164, 1905.02244, 2101.03697.
+Sources: 2206.02424, 1807.11164, 1801.04381, 1905.02244, 2101.03697.
 """
 
 from __future__ import annotations
@@ -154,6 +154,44 @@ class ConvHardswish(nn.Module):
         """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
         y: Tensor = self.act(self.bn(self.conv(x)))
         return y
+
+
+class InvertedResidual(nn.Module):
+    """Block of MobileNet V2 (1801.04381, table 1): expansion, depth-wise convolution, linear bottleneck.
+
+    A 1x1 convolution to ``expansion`` times the channels (none for 1) and a depth-wise 3x3 one, each with ReLU6, then a
+    1x1 convolution without activation; the input is added where the shape allows it.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: of the depth-wise convolution, 1 or 2.
+        expansion: channels in the middle per channel of the input.
+
+    Raises:
+        RegardError: the stride is another, or ``expansion`` is not positive.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int | None = None, stride: int = 1, expansion: float = 6
+    ) -> None:
+        super().__init__()
+        hidden = round(in_channels * expansion)
+        if stride not in (1, 2) or hidden < 1:
+            what = f"InvertedResidual: stride {stride}, expansion {expansion}"
+            raise RegardError(what, expected="stride 1 or 2, then a positive expansion")
+        self.out_channels = out_channels or in_channels
+        expand = (nn.Conv2d(in_channels, hidden, 1, bias=False), batch_norm(hidden), nn.ReLU6())
+        project = (nn.Conv2d(hidden, self.out_channels, 1, bias=False), batch_norm(self.out_channels))
+        self.conv = nn.Sequential(
+            *(expand if expansion != 1 else ()), *_depthwise(hidden, stride), nn.ReLU6(), *project
+        )
+        self.add = stride == 1 and in_channels == self.out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        y: Tensor = self.conv(x)
+        return x + y if self.add else y
 
 
 class MobileNetV3Block(nn.Module):

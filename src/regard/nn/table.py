@@ -36,6 +36,7 @@ from regard.nn.light_blocks import (
     ConvPool,
     GSBottleneck,
     GSConv,
+    InvertedResidual,
     MobileNetV3Block,
     RepVGGBlock,
     ShuffleUnit,
@@ -45,7 +46,7 @@ from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.position_attention import C2PSA, PSA
 from regard.nn.resampling import CARAFE, SpaceToDepth, SPDConv
 from regard.nn.residual import ResidualConvolutions
-from regard.nn.swin import C3STR
+from regard.nn.swin import C3STR, PatchEmbed, PatchMerging, SwinStage
 from regard.nn.timm_stage import TimmStage
 from regard.nn.transformer import C3TR
 
@@ -100,12 +101,16 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "ConvPool": ConvPool,
         "GSBottleneck": GSBottleneck,
         "GSConv": GSConv,
+        "InvertedResidual": InvertedResidual,
         "Involution": Involution,
         "MobileNetV3Block": MobileNetV3Block,
+        "PatchEmbed": PatchEmbed,
+        "PatchMerging": PatchMerging,
         "RepVGGBlock": RepVGGBlock,
         "ShuffleUnit": ShuffleUnit,
         "SpaceToDepth": SpaceToDepth,
         "SPDConv": SPDConv,
+        "SwinStage": SwinStage,
         "TimmStage": TimmStage,
         "VoVGSCSP": VoVGSCSP,
         **HEADS,
