@@ -1,11 +1,14 @@
-"""Train YOLOv5n with regard and with YOLOv5's own command, in turn, and compare pace, memory and AP.
+"""Train a detector with regard and with its makers' own command, in turn, and compare pace, memory and AP.
 
     python benchmarks/training.py --data ../shared/data/bccd --weights ../shared/weights/yolov5n.pt \
         --work runs/training --peer PATH/TO/OTHER/ENVIRONMENT/bin/yolov5 --page docs/results/training.md
+    python benchmarks/training.py --data ../shared/data/bccd --family yolo11n --work runs/family \
+        --peer PATH/TO/OTHER/ENVIRONMENT/bin/python --page docs/results/training-yolo11n.md
 
-Both sides run as whole processes by their own commands and defaults: what starting, preparing, validating every epoch
-and drawing take is in it. One run of the peer's is twice as long (``--long`` says how many epochs, 0 leaves it out), to
-see what its AP becomes and how long ours takes to get there. Runs that are finished in ``--work`` are not repeated.
+With ``--family`` both start from random weights of a stock graph, and the peer is Ultralytics' command. Both sides run
+as whole processes by their own commands and defaults: what starting, preparing, validating every epoch and drawing take
+is in it. One run of the peer's is twice as long (``--long`` says how many epochs, 0 leaves it out), to see what its AP
+becomes and how long ours takes to get there. Runs that are finished in ``--work`` are not repeated.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import ultralytics_peer
 from bccd import SPLITS, Result, Study, peer_environment, peer_scores, peer_training
 from kept import processor
 from peers import PEERS, Bench
@@ -36,13 +41,39 @@ from regard.training.precision import resolve
 Run = dict[str, Any]
 
 
-def ours(study: Study, bench: Bench, seed: int) -> Run:
+@dataclass(frozen=True)
+class Start(Study):
+    """A study of a checkpoint, or of a stock graph from random weights.
+
+    Attributes:
+        family: name of the graph; empty for a checkpoint.
+    """
+
+    family: str = ""
+
+    @property
+    def start(self) -> Path | str:
+        """What our command is given."""
+        return self.family or self.weights
+
+    @property
+    def start_name(self) -> str:
+        """What both sides start from, in words."""
+        return f"{self.family} from random weights" if self.family else self.weights.name
+
+    @property
+    def peer(self) -> str:
+        """The other package."""
+        return PEERS[bool(self.family)].replace("==", " ")
+
+
+def ours(study: Start, bench: Bench, seed: int) -> Run:
     """Train with regard, and return seconds, memory, AP by split, and by epoch when it was known and what it was."""
     folder = study.work / f"ours-{seed}"
     size = ("--data", study.data, "--imgsz", study.imgsz)
     options = ("--epochs", study.epochs, "--batch", study.batch, "--seed", seed, "-o", folder)
     began = time.time()
-    used = bench.run(bench.ours("train", study.weights, *size, *options))
+    used = bench.run(bench.ours("train", study.start, *size, *options))
     epochs = [(when - began, *measures) for when, *measures in validations(folder / "tensorboard")]
     scores = {}
     for split in SPLITS:
@@ -59,9 +90,13 @@ def validations(folder: Path) -> list[tuple[float, float, float]]:
     return [(a.wall_time, a.value, b.value) for a, b in zip(ap, ap50, strict=True)]
 
 
-def theirs(study: Study, bench: Bench, seed: int, epochs: int) -> Run:
-    """Train with YOLOv5, and return the same."""
+def theirs(study: Start, bench: Bench, seed: int, epochs: int) -> Run:
+    """Train with the peer, and return the same."""
     folder = study.work / f"theirs-{epochs}-{seed}"
+    if study.family:
+        longer = replace(study, epochs=epochs)
+        used = bench.run(ultralytics_peer.training(longer, bench.peer, study.family, seed, folder))
+        return _kept(used) | {"scores": ultralytics_peer.scores(study, bench.peer, folder)}
     used = bench.run(peer_training(study, bench.peer, seed, epochs, folder))
     return _kept(used) | {"scores": peer_scores(study, bench.peer, folder)}
 
@@ -75,17 +110,17 @@ def seconds_to(run: Run, goal: Result) -> float | None:
     return next((s for s, ap, ap50 in run["epochs"] if ap >= goal["ap"] and ap50 >= goal["ap50"]), None)
 
 
-def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
+def page(study: Start, runs: dict[str, list[Run]], images: int) -> str:
     """The results as Markdown."""
     mine, peers = runs["ours"], runs["theirs"]
     loads = [run["load"] for side in runs.values() for run in side]
     machine = f"{processor()}, torch {torch.__version__.split('+')[0]}"
-    command = f"Command: `python benchmarks/training.py --seeds {len(mine)}`."
+    family = f" --family {study.family}" * bool(study.family)
+    command = f"Command: `python benchmarks/training.py{family} --seeds {len(mine)}`."
     lines = [
-        f"# Training on {study.data.name}: regard {regard.__version__} compared with YOLOv5 ({PEERS[0]}), "
-        f"{date.today()}",
+        f"# Training on {study.data.name}: regard {regard.__version__} compared with {study.peer}, {date.today()}",
         "",
-        f"{study.weights.name}, {images} training images, {study.imgsz} px, batch {study.batch},",
+        f"{study.start_name}, {images} training images, {study.imgsz} px, batch {study.batch},",
         f"{study.epochs} epochs, seeds 0 to {len(mine) - 1}, {study.threads} threads on {machine}.",
         f"Both sides' default commands, whole processes, in turn; ours trains in {resolve('auto', 'cpu')} here. Load",
         f"before each: {min(loads):.1f} to {max(loads):.1f}. {command}",
@@ -100,7 +135,7 @@ def page(study: Study, runs: dict[str, list[Run]], images: int) -> str:
         "| detector | split | AP50 | AP | AP50 of each seed | AP of each seed |",
         "|---|---|--:|--:|---|---|",
     ]
-    for name, side in (("regard", mine), ("YOLOv5", peers)):
+    for name, side in (("regard", mine), (study.peer, peers)):
         for split in SPLITS:
             ap50, ap = ([run["scores"][split][key] for run in side] for key in ("ap50", "ap"))
             each = [", ".join(f"{value:.3f}" for value in values) for values in (ap50, ap)]
@@ -115,7 +150,7 @@ def _to_the_goal(mine: list[Run], long: Run) -> list[str]:
     ratio = f", {long['seconds'] / statistics.median(known):.1f} times as fast (median)" if known else ""
     each = ", ".join("never" if t is None else f"{t:.0f} s" for t in times)
     return [
-        f"YOLOv5 after {long['epochs']} epochs (seed 0, {long['seconds']:.0f} s): AP50 {goal['ap50']:.3f}, AP",
+        f"The peer after {long['epochs']} epochs (seed 0, {long['seconds']:.0f} s): AP50 {goal['ap50']:.3f}, AP",
         f"{goal['ap']:.3f} on val. Ours has both on val, by seed, after {each}{ratio}.",
     ]
 
@@ -124,7 +159,7 @@ def _differences(mine: list[Run], peers: list[Run]) -> list[str]:
     """The paired differences of AP with their interval, where there are several seeds."""
     if len(mine) < 2:
         return []
-    lines = ["", "AP less YOLOv5's, paired by seed, with the 95 % interval of paired t:"]
+    lines = ["", "AP less the peer's, paired by seed, with the 95 % interval of paired t:"]
     for split in SPLITS:
         pairs = [a["scores"][split]["ap"] - b["scores"][split]["ap"] for a, b in zip(mine, peers, strict=True)]
         found = estimate(np.array(pairs))
@@ -151,8 +186,11 @@ def _spread(values: list[float]) -> str:
 def main() -> None:
     """Run what is not finished and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--data", "--weights", "--work", "--peer"):
+    for name in ("--data", "--work", "--peer"):
         parser.add_argument(name, type=Path, required=True)
+    start = parser.add_mutually_exclusive_group(required=True)
+    start.add_argument("--weights", type=Path, help="a checkpoint of YOLOv5, which both sides start from")
+    start.add_argument("--family", help="a stock graph of YOLOv8 and later, which both start at random")
     parser.add_argument("--page", type=Path, help="where the table goes, its raw values next to it")
     for name, default in (("--seeds", 5), ("--epochs", 15), ("--imgsz", 320), ("--batch", 16)):
         parser.add_argument(name, type=int, default=default)
@@ -161,10 +199,14 @@ def main() -> None:
     a = parser.parse_args()
     long = 2 * a.epochs if a.long is None else a.long
     work = a.work.resolve()
-    study = Study(a.data.resolve(), a.weights.resolve(), work, a.epochs, a.imgsz, a.batch, a.threads)
-    bench = Bench(a.peer, study.data, study.weights, work, a.threads, images=0)
+    weights = a.weights.resolve() if a.weights else Path()
+    study = Start(a.data.resolve(), weights, work, a.epochs, a.imgsz, a.batch, a.threads, a.family or "")
+    bench = Bench(a.peer.absolute(), study.data, study.weights, work, a.threads, images=0)
     work.mkdir(parents=True, exist_ok=True)
-    peer_environment(study)
+    if study.family:
+        os.environ["YOLO_OFFLINE"] = ultralytics_peer.environment(study)["YOLO_OFFLINE"]
+    else:
+        peer_environment(study)
     jobs: dict[str, Callable[[int], Run]] = {
         "ours": lambda seed: ours(study, bench, seed),
         "theirs": lambda seed: theirs(study, bench, seed, study.epochs),

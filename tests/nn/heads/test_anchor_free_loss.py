@@ -154,3 +154,12 @@ def test_boxes_and_scores_are_decoded_by_hand() -> None:
     at = row * 7 + column
     assert found.boxes[0, at].tolist() == pytest.approx([*centre, width * 8, height * 8])
     assert torch.equal(found.scores[0, at], levels[level][0, 12:, row, column].sigmoid())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_losses_of_outputs_in_half_precision_are_computed_in_float32(dtype: torch.dtype) -> None:
+    head, targets = head_of(1, True).train(), some_targets(2, 7)
+    low = [level.to(dtype) for level in head.levels(features())]
+    found = head.criterion(low, targets, context(class_weights=[0.3, 1.1, 1.6]))
+    exact = head.criterion([level.float() for level in low], targets, context(class_weights=[0.3, 1.1, 1.6]))
+    assert all(value.dtype == torch.float32 and torch.equal(value, exact[name]) for name, value in found.items())
