@@ -10,6 +10,7 @@ import pytest
 from regard.data.dataset import Problem
 from regard.data.formats import load_data
 from regard.data.formats.yolo_samples import LabelLocator
+from regard.errors import RegardError
 
 Paint = Callable[[Path, int, int], Path]
 
@@ -31,17 +32,66 @@ def _kinds(problems: tuple[Problem, ...]) -> list[tuple[str, str, bool]]:
         ("train/a.jpg", "labels/train/a.txt"),
         ("img/a.jpg", "Label/a.txt"),
         ("train/a.jpg", "train/a.jpg.txt"),
+        ("images/train/x/a.jpg", "labels/train/a.txt"),
+        ("images/train/a.jpg", "labels/a.txt"),
+        ("train_images/a.jpg", "train_labels/a.txt"),
+        ("IMGs-val/a.jpg", "label-val/a.txt"),
+        ("images/train/a.jpg", "annotations/train/a.txt"),
+        ("train/a.jpg", "train/annotations/a.txt"),
     ],
 )
 def test_labels_are_found(tmp_path: Path, image: str, label: str) -> None:
     for name in (image, label):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("0 .5 .5 .1 .1\n")
     (tmp_path / "labels").mkdir(exist_ok=True)
     locator = LabelLocator([tmp_path / image])
     assert locator.has_labels
     assert locator.find(tmp_path / image) == tmp_path / label
     assert locator.find((tmp_path / image).with_name("b.jpg")) is None
+
+
+@pytest.mark.parametrize("text", ["1,2,3,4,1,1,0,0\n", "cat\n", "684 12 702 12 702 33 684 33 plane 0\n"])
+def test_folders_of_other_formats_have_no_labels(tmp_path: Path, text: str) -> None:
+    for name in ("images/a.jpg", "annotations/a.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    assert not LabelLocator([tmp_path / "images/a.jpg"]).has_labels
+
+
+def test_labels_that_are_somewhere_else_are_named(yolo_set: Path) -> None:
+    (yolo_set / "labels").rename(yolo_set / "drawn")
+    with pytest.raises(RegardError, match=r"drawn.train has 1 label files"):
+        load_data(yolo_set)
+
+
+def test_a_label_file_of_two_images_is_a_problem(yolo_set: Path) -> None:
+    copy = yolo_set / "images/train/a.jpg"
+    copy.write_bytes((yolo_set / "images/train/b.png").read_bytes())
+    data = load_data(yolo_set)
+    assert [len(sample.class_ids) for sample in data.splits["train"]] == [2, 2, 0]
+    assert _kinds(data.problems) == [("label file of several images", "a.txt", True)]
+    assert str(copy) in data.problems[0].found
+    copy.rename(copy.with_name("d.jpg"))
+    assert [kind for kind, *_ in _kinds(load_data(yolo_set).problems)] == ["missing label"]
+
+
+@pytest.mark.parametrize(
+    "train", ["train.txt", "[images/train, ./images/train/]", "[images/train, images/../images/train]"]
+)
+def test_repeated_images_are_counted_once(yolo_set: Path, train: str) -> None:
+    (yolo_set / "train.txt").write_text("# all\nimages/train/a.png\n./images/train/b.png\n" * 2)
+    (yolo_set / "data.yaml").write_text(f"train: {train}\nval: images/val\nnames: [cat, dog]\n")
+    data = load_data(yolo_set)
+    assert [len(samples) for samples in data.splits.values()] == [2, 1]
+    assert [(p.kind, p.found.partition(" ")[0], p.lost) for p in data.problems] == [("repeated image", "2", False)]
+
+
+def test_comments_in_label_files_are_no_rows(yolo_set: Path) -> None:
+    label = yolo_set / "labels/train/a.txt"
+    label.write_text("# class x y w h\n#\n" + label.read_text())
+    data = load_data(yolo_set)
+    assert (data.problems, len(data.splits["train"][0].class_ids)) == ((), 2)
 
 
 def test_labels_without_images_and_images_that_cannot_be_read_are_reported(yolo_set: Path) -> None:

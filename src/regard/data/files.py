@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from regard.data.dataset import Problem, Sample
-from regard.errors import nearest
 from regard.system.files import is_folder
 
 SPLITS = ("train", "val", "test")
@@ -60,4 +60,8 @@ def nearest_path(path: Path) -> str | None:
     """Suggest a path of a similar name in the same folder as a missing ``path``; None if there is none."""
     if not is_folder(path.parent):
         return f"the folder {path.parent} does not exist either"
-    return nearest(path.name, (sibling.name for sibling in path.parent.iterdir()))
+    # Suffixes, which most files of a folder share, make no name similar.
+    names = {sibling.name.lower(): sibling.name for sibling in path.parent.iterdir()}
+    stems = {Path(name).stem: own for name, own in names.items()}
+    close = difflib.get_close_matches(path.stem.lower(), stems, n=1, cutoff=0.6)
+    return f"did you mean {stems[close[0]]!r}?" if close else None

@@ -178,9 +178,14 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def listed_images(file: Path, bases: Sequence[Path], listings: Listings) -> tuple[list[Path], list[Problem]]:
-    """Find the images that a text file lists, one path per line, and report those that are missing or elsewhere."""
+    """Find the images that a text file lists, one path per line, and report those that are missing or elsewhere.
+
+    Lines that begin with ``#`` are comments, unless there is such a file.
+    """
     lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-    found = [resolve(line, bases, listings=listings) for line in lines]
+    located = [(line, resolve(line, bases, listings=listings)) for line in lines]
+    located = [(line, one) for line, one in located if one or not line.startswith("#")]
+    lines, found = [line for line, _ in located], [one for _, one in located]
     images = [one.path for one in found if one and is_file(one.path)]
     missing = [Path(line) for line, one in zip(lines, found, strict=True) if not one or not is_file(one.path)]
     problems = missing_images(missing, file)

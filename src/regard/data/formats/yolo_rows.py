@@ -56,7 +56,7 @@ class RowReader:
         problems: list[Problem] = []
         for number, line in enumerate(text.splitlines(), 1):
             words = line.split()
-            if not words:
+            if not words or words[0].startswith("#"):
                 continue
             row = self._row(words)
             if isinstance(row, _Fault):
@@ -139,7 +139,7 @@ def _diagnose_length(count: int, kpt_shape: tuple[int, int] | None, has_unknown_
         wanted = BOX_VALUES + kpt_shape[0] * kpt_shape[1]
         return None if count == wanted else _Fault("broken row", f"with this kpt_shape a row has {wanted + 1} values")
     if count == BOX_VALUES + 1:
-        return _Fault("row of six values", "remove the last, a score of a prediction or the angle of an oriented box")
+        return _Fault("row of six values", f"remove what is not in {ROW}, such as a score or an angle")
     if has_unknown_keypoints or (count > BOX_VALUES and count % 2):
         return _Fault("keypoints without kpt_shape", _shape_hint(count))
     if count < BOX_VALUES:

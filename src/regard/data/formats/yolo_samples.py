@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,16 +12,21 @@ from regard.data.dataset import Problem, Sample
 from regard.data.formats.labels import clean, to_arrays
 from regard.data.formats.yolo_rows import RowReader, look_like_corners, look_like_keypoints
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
-from regard.data.paths import Listings, in_any_spelling, list_folder, plain
+from regard.data.paths import Listings, files_below, in_any_spelling, list_folder, plain
 from regard.errors import RegardError
+from regard.system.files import is_folder
 from regard.system.loaders import read_first_line
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 LABEL_FOLDERS = ("labels", "label")
+OTHER_LABEL_FOLDERS = ("annotations", "annotation", "txt", "txts", "yolo", "bboxes")
+"""Folders that may contain labels of other formats, so that a file of theirs must begin with a row."""
 UNREAD_SUFFIXES = frozenset(
     (".arw", ".cr2", ".dng", ".eps", ".heic", ".heif", ".ico", ".jxl", ".nef", ".pdf", ".psd", ".raw", ".svg", ".tga")
 )
 """Images that OpenCV does not decode."""
+
+_IMAGE_WORD = re.compile("images?|imgs?", re.IGNORECASE)
 
 Splits = dict[str, tuple[Sample, ...]]
 
@@ -34,6 +42,7 @@ def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source
     Raises:
         RegardError: no image has a label file.
     """
+    images, repeated = _once(images, source)
     locator = LabelLocator([path for paths in images.values() for path in paths])
     splits, problems = _read_all(images, reader, locator)
     if reader.kpt_shape is None and look_like_keypoints(reader.long_rows):
@@ -47,8 +56,31 @@ def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source
             f"none of the {count} {which} images has a label file",
             file=source,
             expected=f"labels such as {label_path(first)}",
+            hint=_labels_elsewhere(images, source if is_folder(source) else source.parent),
         )
-    return splits, [*_set_problems(reader, source), *problems, *locator.problems()]
+    return splits, [*repeated, *_set_problems(reader, source), *problems, *locator.problems()]
+
+
+def _once(images: Mapping[str, Sequence[Path]], source: Path) -> tuple[dict[str, list[Path]], list[Problem]]:
+    """Leave out images that a split has already, as where lists repeat them or folders overlap."""
+    kept: dict[str, list[Path]] = {}
+    problems = []
+    for split, paths in images.items():
+        unique: dict[str, Path] = {}
+        again = [path for path in paths if unique.setdefault(os.path.abspath(path), path) is not path]
+        kept[split] = list(unique.values())
+        if again:
+            found = f"{len(again)} images of {split} are there again, such as {again[0]}"
+            problems.append(Problem("repeated image", str(source), found, "counted once"))
+    return kept, problems
+
+
+def _labels_elsewhere(images: Mapping[str, Sequence[Path]], root: Path) -> str | None:
+    """Name the folder with most of the label files, wherever in the data set it is."""
+    stems = {plain(path.stem) for paths in images.values() for path in paths}
+    texts = (path for path in files_below(root) if path.suffix.lower() == ".txt" and plain(path.stem) in stems)
+    folders = Counter(path.parent for path in texts if _begins_with_row(path))
+    return next((f"{folder} has {count} label files of these names" for folder, count in folders.most_common(1)), None)
 
 
 def _read_all(
@@ -124,7 +156,9 @@ class LabelLocator:
     """Finds label files: of each folder of images the first folder of labels that contains one for any of them.
 
     Tried are the folder's path with ``images`` replaced by ``labels`` (the last such name first), the folder itself,
-    ``labels`` in it, and ``labels`` next to it, with or without its name; capitals do not matter.
+    ``labels`` in it, and ``labels`` next to it, with or without its name; then all of these without the last folders,
+    folders called as those of the images with ``labels`` in place of ``images`` (``train_labels``), and the folders of
+    ``OTHER_LABEL_FOLDERS`` if some of their files begin with a row. Capitals do not matter.
 
     Args:
         images: all images of the data set.
@@ -133,6 +167,7 @@ class LabelLocator:
     def __init__(self, images: Sequence[Path]) -> None:
         self._listings: Listings = {}
         self._files: dict[Path, dict[str, Path]] = {}
+        self._users: dict[Path, dict[Path, None]] = {}
         stems: dict[Path, set[str]] = {}
         for image in images:
             stems.setdefault(image.parent, set()).update((plain(image.stem), plain(image.name)))
@@ -146,17 +181,26 @@ class LabelLocator:
     def find(self, image: Path) -> Path | None:
         """Label file of an image; its suffix may have capitals, or follow that of the image."""
         folder = self._chosen.get(image.parent)
-        if folder is None:
-            return None
+        file = None if folder is None else self._in(folder, image)
+        if file is not None:
+            self._users.setdefault(file, {})[image] = None
+        return file
+
+    def _in(self, folder: Path, image: Path) -> Path | None:
         if f"{image.stem}.txt" in list_folder(folder, self._listings).get(plain(f"{image.stem}.txt"), ()):
             return folder / f"{image.stem}.txt"
         files = self._texts(folder)
         return files.get(plain(image.stem)) or files.get(plain(image.name))
 
     def problems(self) -> list[Problem]:
-        """Report label files without an image, and images of formats that are not read."""
+        """Report label files with no image or several, and images of formats that are not read."""
         stems: dict[Path, set[str]] = {}
-        problems: list[Problem] = []
+        done = "boxes used for each, though they can be right for one only"
+        problems = [
+            Problem("label file of several images", str(file), ", ".join(map(str, images)), done, lost=True)
+            for file, images in self._users.items()
+            if len(images) > 1
+        ]
         for images, labels in self._chosen.items():
             texts = self._texts(labels) if labels else {}
             for name in (name for names in list_folder(images, self._listings).values() for name in names):
@@ -179,20 +223,31 @@ class LabelLocator:
         return problems
 
     def _choose(self, folder: Path, stems: set[str]) -> Path | None:
-        return next((path for path in self._candidates(folder) if not stems.isdisjoint(self._texts(path))), None)
+        own = (path for path in self._candidates(folder, LABEL_FOLDERS) if not stems.isdisjoint(self._texts(path)))
+        return next(own, None) or next(
+            (
+                path
+                for path in self._candidates(folder, OTHER_LABEL_FOLDERS)
+                if any(_begins_with_row(file) for stem, file in self._texts(path).items() if stem in stems)
+            ),
+            None,
+        )
 
-    def _candidates(self, folder: Path) -> list[Path]:
-        found: list[Path | None] = []
+    def _candidates(self, folder: Path, names: Sequence[str]) -> list[Path]:
         parts = folder.parts
+        stated: list[tuple[Path, tuple[str, ...]]] = []
+        shorter: list[tuple[Path, tuple[str, ...]]] = []
         for index in range(len(parts) - 1, -1, -1):
+            base, inner = Path(*parts[:index]), parts[index + 1 :]
             if plain(parts[index]) in IMAGE_FOLDERS:
-                base = Path(*parts[:index])
-                found += [in_any_spelling(base, (name, *parts[index + 1 :]), self._listings) for name in LABEL_FOLDERS]
-        found.append(folder)
-        for name in LABEL_FOLDERS:
-            found.append(in_any_spelling(folder, (name,), self._listings))
-            found.append(in_any_spelling(folder.parent, (name, folder.name), self._listings))
-            found.append(in_any_spelling(folder.parent, (name,), self._listings))
+                stated += [(base, (name, *inner)) for name in names]
+                shorter += [(base, (name, *inner[:end])) for end in range(len(inner) - 1, -1, -1) for name in names]
+            elif _IMAGE_WORD.search(parts[index]):
+                shorter += [(base, (_IMAGE_WORD.sub(name, parts[index]), *inner)) for name in names]
+        stated.append((folder, ()))
+        for name in names:
+            stated += [(folder, (name,)), (folder.parent, (name, folder.name)), (folder.parent, (name,))]
+        found = (in_any_spelling(base, inner, self._listings) for base, inner in (*stated, *shorter))
         return [path for path in found if path is not None]
 
     def _texts(self, folder: Path) -> dict[str, Path]:
