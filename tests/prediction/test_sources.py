@@ -99,8 +99,34 @@ def test_of_several_files_a_torn_one_costs_only_itself(tmp_path: Path) -> None:
     for only in (torn, [torn], str(torn)):
         with pytest.raises(RegardError, match=r"b\.jpg"):
             _sources(only)
-    with pytest.raises(RegardError, match="no such file"):
-        _sources([first, tmp_path / "missing.png"])
+
+
+def test_of_several_sources_a_missing_one_costs_only_itself(tmp_path: Path) -> None:
+    first, missing, last = _image(tmp_path / "a.png"), tmp_path / "missing.png", _image(tmp_path / "set/c.png")
+    skipped: list[RegardError] = []
+    reading = Reading(skip=skipped.append)
+    for sources in ([missing, first, last.parent], iter([first, "", last]), [first, "ftp://x/a.png", last]):
+        assert _sources(sources, reading) == [str(first), str(last)]
+    assert ["no such file" in str(error) for error in skipped] == [True, False, False]
+    for sources in (missing, [missing], [missing, tmp_path / "other.png"]):
+        with pytest.raises(RegardError, match=r"missing\.png: no such file"):
+            _sources(sources, reading)
+
+
+@pytest.mark.parametrize(("name", "is_near"), [("nope.jpg", False), ("imgae1.png", True), ("IMAGE1.jpg", True)])
+def test_only_near_names_are_suggested(tmp_path: Path, name: str, is_near: bool) -> None:
+    _image(tmp_path / "image1.png")
+    _image(tmp_path / "a5.jpg")
+    with pytest.raises(RegardError) as caught:
+        _sources(tmp_path / name)
+    assert ("image1.png" in str(caught.value)) is is_near
+    assert "a5" not in str(caught.value)
+
+
+def test_comments_in_a_list_are_no_files(tmp_path: Path) -> None:
+    images = [_image(tmp_path / name) for name in ("a.png", "#b.png")]
+    (tmp_path / "list.txt").write_text("# my images\na.png\n#b.png\n")
+    assert _sources(tmp_path / "list.txt") == list(map(str, images))
 
 
 def test_subfolders_are_read_on_request(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.config import PredictSettings
+from regard.data.files import nearest_path
 from regard.data.formats.yolo import listed_images
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes
 from regard.data.paths import files_below
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardError, RegardWarning
 from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film, is_live, live_frames
 from regard.prediction.inputs import EXPECTED, is_image, to_rgb
 from regard.system.files import is_file, is_folder, matching_files, reject_special
@@ -59,11 +60,13 @@ class Reading:
         vid_stride: every how many frames of a video one is read.
         recursive: whether the subfolders of folders are read.
         skip: is called with the reason for each file that is skipped.
+        skip_source: the same for each source of several that is skipped; `frames` sets it.
     """
 
     vid_stride: int = PredictSettings().vid_stride
     recursive: bool = False
     skip: Callable[[RegardError], None] = warn_of_skipped
+    skip_source: Callable[[RegardError], None] = warn_of_skipped
 
 
 READING = Reading()
@@ -72,14 +75,25 @@ READING = Reading()
 def frames(source: Source, reading: Reading = READING) -> Iterator[Frame]:
     """Yield the images of a source one by one, in sorted order within a folder or pattern.
 
-    Of several files, those that cannot be read are skipped with a warning, so that one damaged file does not stop the
-    others.
+    Of several sources, those that do not exist or cannot be read are skipped with a warning, so that one of them does
+    not stop the others.
 
     Raises:
-        RegardError: a file that is named does not exist, or is the only one and cannot be read; a folder contains no
-            images or videos; or ``source`` is nothing that can be read.
+        RegardError: the only source that is named, or all of them, cannot be found or read; or ``source`` is nothing
+            that can be read.
     """
-    return _frames(source, reading, keep=True, only=True)
+    absent: list[RegardError] = []
+
+    def skip(error: RegardError) -> None:
+        absent.append(error)
+        reading.skip(error)
+
+    is_empty = True
+    for frame in _frames(source, replace(reading, skip_source=skip), keep=True, only=True):
+        yield frame
+        is_empty = False
+    if absent and is_empty:
+        raise absent[0]
 
 
 def _frames(source: Source, reading: Reading, *, keep: bool, only: bool) -> Iterator[Frame]:
@@ -92,7 +106,12 @@ def _frames(source: Source, reading: Reading, *, keep: bool, only: bool) -> Iter
         only: whether there are no other sources.
     """
     if isinstance(source, (str, Path)) or (isinstance(source, int) and not isinstance(source, bool)):
-        yield from _named_frames(str(source), reading, only)
+        try:
+            yield from _named_frames(str(source), reading, only)
+        except RegardError as error:
+            if only:
+                raise
+            reading.skip_source(error)
     elif is_image(source):
         yield Frame(to_rgb(source), _name_of(source), read=partial(to_rgb, source) if keep else None)
     elif isinstance(source, Iterable) and not isinstance(source, Mapping):
@@ -208,9 +227,7 @@ def _nothing_there(name: str) -> RegardError:
     if stream := SCHEME.match(name):
         expected = "http or https for an image, rtsp or rtmp for a stream"
         return RegardError(f"{name!r}: {stream[1]} addresses are not read", expected=expected)
-    folder = Path(name).parent
-    neighbours = [p.name for p in folder.iterdir()] if is_folder(folder) else []
-    return RegardError("no such file or folder", file=name, hint=nearest(Path(name).name, neighbours))
+    return RegardError("no such file or folder", file=name, hint=nearest_path(Path(name)))
 
 
 def _is_url(name: str) -> bool:
