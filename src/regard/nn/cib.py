@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from regard.nn.c2f import C2f
-from regard.nn.conv import Conv
+from regard.nn.conv import Conv, SummedBranches
 
 
 class SCDown(nn.Module):
@@ -33,22 +33,20 @@ class SCDown(nn.Module):
         return self.cv2(self.cv1(x))
 
 
-class RepVGGDW(nn.Module):
+class RepVGGDW(SummedBranches):
     """A depth-wise 7x7 and a 3x3 convolution side by side, then SiLU (after RepVGG, 2101.03697).
 
     Args:
         channels: channels of the input and the output.
     """
 
+    BRANCHES = ("conv", "conv1")
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = Conv(channels, channels, 7, groups=channels, activation=False)
         self.conv1 = Conv(channels, channels, 3, groups=channels, activation=False)
         self.act = nn.SiLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return self.act(self.conv(x) + self.conv1(x))
 
 
 class CIB(nn.Module):

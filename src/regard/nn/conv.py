@@ -60,6 +60,40 @@ class Conv(nn.Module):
         return self.act(self.bn(self.conv(x)))
 
 
+class SummedBranches(nn.Module):
+    """Branches that read one map, their sum, and an activation (RepVGG, 2101.03697, figure 4).
+
+    `regard.nn.fuse` merges the branches into one convolution.
+
+    Attributes:
+        BRANCHES: names of the branches: each a `Conv` without activation, a batch norm, or None.
+        act: the activation.
+        merged: the convolution that replaces the branches, once they are merged.
+    """
+
+    BRANCHES: ClassVar[tuple[str, ...]]
+    act: nn.Module
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.merged: nn.Conv2d | None = None
+
+    def branches(self) -> list[nn.Module]:
+        """The branches that there are, in the order in which they are summed."""
+        found = (getattr(self, name) for name in self.BRANCHES)
+        return [branch for branch in found if branch is not None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        if self.merged is not None:
+            return self.act(self.merged(x))
+        first, *others = self.branches()
+        y = first(x)
+        for branch in others:
+            y = y + branch(x)
+        return self.act(y)
+
+
 class DWConv(Conv):
     """Convolution in as many groups as the channels allow: depth-wise where input and output have the same number.
 

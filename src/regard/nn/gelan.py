@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from regard.errors import RegardError
 from regard.nn.blocks import C3, Bottleneck
-from regard.nn.conv import Conv
+from regard.nn.conv import Conv, SummedBranches
 from regard.nn.join import join
 
 
-class RepConv(nn.Module):
+class RepConv(SummedBranches):
     """A 3x3 and a 1x1 convolution side by side, then SiLU; there is no identity branch.
 
     Args:
@@ -24,17 +24,14 @@ class RepConv(nn.Module):
         out_channels: channels of the output.
     """
 
+    BRANCHES = ("conv1", "conv2")
+
     def __init__(self, in_channels: int, out_channels: int | None = None) -> None:
         super().__init__()
         self.out_channels = out_channels or in_channels
         self.conv1 = Conv(in_channels, self.out_channels, 3, activation=False)
         self.conv2 = Conv(in_channels, self.out_channels, 1, activation=False)
-        self.act: nn.Module = nn.SiLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H, W)."""
-        y: Tensor = self.act(self.conv1(x) + self.conv2(x))
-        return y
+        self.act = nn.SiLU()
 
 
 class RepC3(nn.Module):

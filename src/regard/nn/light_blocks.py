@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from regard.errors import RegardError
 from regard.nn.blocks import C3
-from regard.nn.conv import Conv, batch_norm
+from regard.nn.conv import Conv, SummedBranches, batch_norm
 from regard.nn.join import join
 
 
@@ -250,10 +250,10 @@ class MobileNetV3Block(nn.Module):
         return x + y if self.add else y
 
 
-class RepVGGBlock(nn.Module):
+class RepVGGBlock(SummedBranches):
     """A 3x3 convolution, a 1x1 one and, where the shape allows it, the input, each normalised, then ReLU (2101.03697).
 
-    This is the form for training; the equal single convolution of the paper's figure 4 is not made.
+    For predictions and exports, `regard.nn.fuse` merges them into the equal convolution of the paper's figure 4.
 
     Args:
         in_channels: channels of the input.
@@ -264,6 +264,8 @@ class RepVGGBlock(nn.Module):
     Raises:
         RegardError: ``kernel_size`` is not 3.
     """
+
+    BRANCHES = ("dense", "pointwise", "identity")
 
     def __init__(
         self, in_channels: int, out_channels: int | None = None, kernel_size: int = 3, stride: int = 1
@@ -277,12 +279,6 @@ class RepVGGBlock(nn.Module):
         same = stride == 1 and in_channels == self.out_channels
         self.identity = batch_norm(in_channels) if same else None
         self.act = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        y = self.dense(x) + self.pointwise(x)
-        y = y if self.identity is None else y + self.identity(x)
-        return self.act(y)
 
 
 def _pointwise(in_channels: int, out_channels: int) -> tuple[nn.Module, ...]:
