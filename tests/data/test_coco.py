@@ -274,3 +274,24 @@ def test_images_that_are_nowhere_are_an_error(coco_file: Path) -> None:
         image.unlink()
     with pytest.raises(RegardError, match="none of the 2 images was found"):
         read_coco(coco_file)
+
+
+@pytest.mark.parametrize(("area", "height", "is_reported"), [(False, 10, True), (True, 31, True), (False, 31, False)])
+def test_boxes_by_two_corners_are_reported(
+    coco_file: Path, coco_content: dict[str, Any], area: bool, height: int, is_reported: bool
+) -> None:
+    """In an image of 20 x 10 they leave it if they are read as sizes; in a larger one only their areas show it."""
+    coco_content["annotations"] = [
+        {"image_id": 11, "category_id": 7, "bbox": [x, y, r, b], **({"area": (r - x) * (b - y)} if area else {})}
+        for x, y, r, b in ([2, 1, 17, 5], [3, 5, 19, 8])
+    ]
+    coco_content["images"][0].update(width=20 if height == 10 else 53, height=height)
+    coco_file.write_text(json.dumps(coco_content))
+    kinds = [p.kind for p in load_data(coco_file).problems if p.lost]
+    assert kinds == ["corners instead of corner and size"] * is_reported
+
+
+def test_an_area_of_the_box_is_no_evidence_of_corners(coco_file: Path, coco_content: dict[str, Any]) -> None:
+    coco_content["annotations"] = [{"image_id": 11, "category_id": 7, "bbox": [2, 1, 10, 4], "area": 40}]
+    coco_file.write_text(json.dumps(coco_content))
+    assert not [p for p in load_data(coco_file).problems if p.lost]

@@ -411,3 +411,37 @@ def test_a_wrong_value_anywhere_is_never_a_traceback(tmp_path: Path, paint: Pain
         with suppress(RegardError):
             for samples in load_data(tmp_path).splits.values():
                 assert all(np.isfinite(sample.boxes_cxcywh).all() for sample in samples)
+
+
+def _labelme_line(root: Path) -> None:
+    sizes = {"imageHeight": HEIGHT, "imageWidth": WIDTH, "imagePath": "a.jpg"}
+    kinds = ("line", "linestrip", "points", "point", "rectangle")
+    shapes = [{"label": "dog", "points": [[2, 3], [19, 41]], "shape_type": kind} for kind in kinds]
+    _json(root / "a.json", {**sizes, "shapes": shapes})
+
+
+def _cvat_lines(root: Path) -> None:
+    marks = "".join(f'<{kind} label="dog" points="2,3;19,41"/>' for kind in ("polyline", "points"))
+    image = f'<image name="a.jpg" width="{WIDTH}" height="{HEIGHT}">{marks}<polygon label="dog" points="2,3;19,41"/>'
+    _text(root / "a.xml", f"<annotations>{image}</image></annotations>")
+
+
+def _via_line(root: Path) -> None:
+    points = {"all_points_x": [2, 19], "all_points_y": [3, 41]}
+    regions = [
+        {"shape_attributes": {"name": kind, **points}, "region_attributes": {"class": "dog"}}
+        for kind in ("polyline", "polygon")
+    ]
+    _json(root / "via.json", {"a": {"filename": "a.jpg", "regions": regions}})
+
+
+@pytest.mark.parametrize(("write", "lost"), [(_labelme_line, 4), (_cvat_lines, 2), (_via_line, 1)])
+def test_lines_and_points_have_no_box(tmp_path: Path, paint: Paint, write: Callable[[Path], None], lost: int) -> None:
+    paint(tmp_path / "a.jpg", HEIGHT, WIDTH)
+    write(tmp_path)
+    data = load_data(tmp_path)
+    assert [len(sample.class_ids) for sample in data.splits["all"]] == [1]
+    assert [p.found for p in data.problems if p.lost and "has no box" in p.found] == [
+        p.found for p in data.problems if p.lost
+    ]
+    assert sum(p.lost for p in data.problems) == lost

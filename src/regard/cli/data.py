@@ -57,7 +57,10 @@ def convert(
     to: Annotated[str, typer.Option(help="Format to write: yolo or coco.")] = "yolo",
     first_class: FirstClass = 0,
 ) -> None:
-    """Convert a data set to YOLO or COCO: images, boxes, class names and splits, in a new folder."""
+    """Convert a data set to YOLO or COCO: images, boxes, class names and splits, in a new folder.
+
+    The exit code is 1 if the new folder lacks something that the data set contains: a box, an image or a label file.
+    """
     from regard.data.convert import WRITERS, convert_data
     from regard.data.formats import load_data
     from regard.data.problems import problem_lines
@@ -73,3 +76,6 @@ def convert(
     for split, count in done.images.items():
         print(printable(f"{split}: {count:,} images, {done.boxes[split]:,} boxes"))
     print(printable(f"{data.format} converted to {to}: {done.folder}"))
+    if lost := sum(problem.lost for problem in done.problems):
+        print(f"{lost:,} problems lose something that the data set contains")
+        raise typer.Exit(1)

@@ -145,7 +145,8 @@ def _write_yolo(
             label.write_text("".join(lines), encoding="utf-8", newline="\n")
             if any(crowd):
                 found = f"{sum(crowd)} boxes around groups of objects"
-                problems.append(Problem("crowd", sample.image.name, found, "boxes left out: YOLO has no such mark"))
+                done = "boxes left out: YOLO has no such mark"
+                problems.append(Problem("crowd", sample.image.name, found, done, lost=True))
     config = {**{split: f"images/{split}" for split in written}, "nc": len(data.names), "names": list(data.names)}
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     (target / "data.yaml").write_text(text, encoding="utf-8", newline="\n")

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 from regard.data.dataset import DetectionDataset, Problem
 from regard.data.files import split_in
 from regard.data.formats.assemble import Entry, Shape, assemble, bounding_box
+from regard.data.formats.corners import corner_problems
 from regard.data.formats.labels import Box
 from regard.errors import RegardError
 from regard.system.files import is_folder
@@ -82,6 +83,7 @@ def read(source: str | Path) -> DetectionDataset:
     numbers = [key for key in first.category_ids if isinstance(key, int)]
     category_ids = tuple(numbers if len(numbers) == len(first.names) else range(len(first.names)))
     ids = {f"category {key}": index for index, key in enumerate(first.category_ids)}
+    problems += corner_problems("coco", entries, str(source))
     options: dict[str, Any] = {"ids": ids, "category_ids": category_ids, "problems": problems, "whole": whole}
     return assemble(entries, root, str(source), "coco", first.names, **options)
 

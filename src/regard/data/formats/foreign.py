@@ -14,6 +14,7 @@ from regard.data.dataset import DetectionDataset, Problem
 from regard.data.files import split_in
 from regard.data.formats import foreign_json, foreign_text
 from regard.data.formats.assemble import Entry, assemble
+from regard.data.formats.corners import corner_problems
 from regard.data.formats.reading import Reading, class_list
 from regard.errors import RegardError
 from regard.system.files import is_file, is_folder
@@ -126,6 +127,7 @@ def read(source: str) -> DetectionDataset:
         for entry in reading.entries[before:]:
             entry.split = entry.split or split
     names, ids = _names(reading)
+    reading.problems += corner_problems(form.name, reading.entries, source)
     return assemble(
         reading.entries,
         root,

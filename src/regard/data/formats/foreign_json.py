@@ -13,7 +13,7 @@ import numpy as np
 from regard.data.files import split_in
 from regard.data.formats.assemble import Entry, Shape
 from regard.data.formats.labels import Box
-from regard.data.formats.reading import Reading, around, corner_size, number, size_of
+from regard.data.formats.reading import Reading, around, corner_size, number, reject_line, size_of
 from regard.errors import RegardError
 from regard.system.loaders import parse_json, read_json, read_text
 
@@ -31,6 +31,7 @@ def labelme(file: Path, reading: Reading) -> None:
     reading.entries.append(entry)
     for index, shape in enumerate(_list(content.get("shapes"))):
         with reading.item(file, f"shapes[{index}]"):
+            reject_line(shape.get("shape_type"))
             points = shape["points"]
             if shape.get("shape_type") == "circle":  # the centre and a point of the circle
                 (cx, cy), edge = map(number, points[0]), points[1]
@@ -64,6 +65,7 @@ def via_box(shape: dict[str, Any]) -> Box:
         ValueError: it has no area, as points.
     """
     kind = shape["name"]
+    reject_line(kind)
     if kind == "rect":
         return corner_size(shape["x"], shape["y"], shape["width"], shape["height"])
     if kind in ("circle", "ellipse"):
@@ -163,6 +165,7 @@ def supervisely(file: Path, reading: Reading) -> None:
     reading.entries.append(entry)
     for index, shape in enumerate(_list(content["objects"])):
         with reading.item(file, f"objects[{index}]"):
+            reject_line(shape.get("geometryType"))
             if "points" not in shape:
                 raise ValueError(f"a {shape.get('geometryType')} has no points")
             box = around(shape["points"]["exterior"])

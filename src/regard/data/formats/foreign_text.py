@@ -11,7 +11,7 @@ from regard.data.files import split_in
 from regard.data.formats.assemble import Entry, Shape
 from regard.data.formats.foreign_json import UNNAMED, via_box, via_class
 from regard.data.formats.labels import Box
-from regard.data.formats.reading import Reading, around, corner_size, corners, number, size_of
+from regard.data.formats.reading import Reading, around, corner_size, corners, number, reject_line, size_of
 from regard.errors import RegardError
 from regard.system.loaders import parse_csv, parse_json, read_text, read_xml
 
@@ -184,6 +184,7 @@ def cvat(file: Path, reading: Reading) -> None:
 
 
 def _cvat_box(kind: str, stated: Mapping[str, str]) -> Box:
+    reject_line(kind)
     if kind == "box":
         return corners(*(stated[side] for side in ("xtl", "ytl", "xbr", "ybr")))
     if kind == "ellipse":

@@ -16,6 +16,9 @@ from regard.data.paths import files_below
 from regard.errors import RegardError
 from regard.system.loaders import read_text
 
+LINES = frozenset(("point", "points", "keypoint", "line", "lines", "linestrip", "polyline"))
+"""Shapes of labelling tools that enclose nothing."""
+
 CLASS_FILES = ("classes.txt", "_classes.txt", "labels.txt", "obj.names", "classes.names")
 
 
@@ -91,6 +94,16 @@ def around(points: Sequence[Sequence[Any]]) -> Box:
         raise ValueError(f"{len(points)} points have no box")
     xs, ys = [number(point[0]) for point in points], [number(point[1]) for point in points]
     return corners(min(xs), min(ys), max(xs), max(ys))
+
+
+def reject_line(kind: object) -> None:
+    """Check that a shape encloses an area.
+
+    Raises:
+        ValueError: it is a point or a line, whose box would be one of nothing.
+    """
+    if str(kind).lower().replace("_", "") in LINES:
+        raise ValueError(f"a {kind} has no box")
 
 
 def size_of(height: Any, width: Any) -> tuple[int, int] | None:
