@@ -9,9 +9,11 @@ from contextlib import contextmanager, suppress
 
 from regard.errors import RegardError
 from regard.system.allocator import keep_freed_memory
-from regard.system.home import keep_matplotlib_in_cache
+from regard.system.home import import_torch_elsewhere, keep_matplotlib_in_cache
 from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
 from regard.system.terminal import never_fail_to_encode, printable
+
+import_torch_elsewhere()  # here, where the processes that training spawns come by
 
 
 def main() -> None:
@@ -70,4 +72,5 @@ def _print_error(text: str) -> None:
 
 
 if __name__ == "__main__":
+    __spec__ = None  # else spawned processes would leave out this file, as they do the __main__ of a package
     main()

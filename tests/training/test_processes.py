@@ -6,11 +6,13 @@ import atexit
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,12 @@ def add_one(
         if then == "die":
             atexit.register(os.abort)
         sys.modules[__name__].torn = Torn(folder / "torn")  # type: ignore[attr-defined]
+    if then == "be deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (folder / f"deaf-{fabric.global_rank}").touch()
+        time.sleep(60)
+    if then == "be interrupted":
+        raise KeyboardInterrupt
     if then == "fail":
         raise regard.RegardError("the work fails", hint="do it again")
     return layer.bias.item(), bytes(100_003)
@@ -190,6 +198,31 @@ def test_a_process_that_dies_after_its_work_is_no_error(tmp_path: Path) -> None:
 def test_an_error_of_the_user_in_another_process_is_the_same_here(tmp_path: Path) -> None:
     with pytest.raises(regard.RegardError, match="the work fails\n  do it again"):
         added_in_two_processes(tmp_path, "fail")
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX")
+def test_no_process_outlives_an_interrupted_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regard.training.processes.END_SECONDS", 1)
+
+    def interrupt() -> None:
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands ignore it
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            added_in_two_processes(tmp_path, "be deaf")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not active_children()
+
+
+@pytest.mark.slow
+def test_processes_that_are_interrupted_interrupt_the_run(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        added_in_two_processes(tmp_path, "be interrupted")
 
 
 @pytest.mark.slow

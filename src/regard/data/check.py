@@ -301,8 +301,10 @@ def _pillow_check(path: Path) -> tuple[int, str]:
         with Image.open(path) as opened:
             orientation = exif_orientation(opened)
             opened.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return orientation, str(error)
+    except MemoryError:
+        raise
+    except Exception as error:  # of a damaged file Pillow raises errors of any kind
+        return orientation, str(error) or type(error).__name__
     return orientation, ""
 
 

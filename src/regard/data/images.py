@@ -216,6 +216,6 @@ def _header_size(path: Path) -> tuple[int, int] | None:
                 return height, width
             if header.format == "JPEG":  # OpenCV's versions differ in which other formats they rotate
                 return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except Exception:  # of a damaged file Pillow raises errors of any kind; OpenCV then decides
         return None
     return None

@@ -81,6 +81,8 @@ class OpenVINO(OnnxRuntime):
             if loop := re.search(r"""type\s*=\s*["']Loop\b""", text):
                 line = text.count("\n", 0, loop.start()) + 1
                 raise RegardError("the program has a loop, which may never end", file=path, line=line)
+            if not text.lstrip().startswith("<"):  # OpenVINO would try other formats, and print what it finds
+                raise RuntimeError("not XML")
             document = re.search(rf'<{METADATA_KEY} value="([^"]*)"', text)
             compiled = openvino_core().compile_model(path, "CPU", config)
             inputs, outputs = _ports(compiled.inputs), _ports(compiled.outputs)

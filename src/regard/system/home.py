@@ -11,11 +11,14 @@ from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import platformdirs
 
 FOLDER_VARIABLE = "REGARD_CACHE"
+
+Execute: TypeAlias = "Callable[[Callable[[ModuleType], None], ModuleType], None]"
+"""Executes a module by the function that its loader has for that."""
 
 
 def cache_folder() -> Path:
@@ -42,26 +45,58 @@ def keep_matplotlib_in_cache() -> None:
     """
     if "matplotlib" in sys.modules:
         return
-    if not any(isinstance(finder, _MatplotlibImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _MatplotlibImport())
+    _import_by("matplotlib", _without_settings)
     if "MPLCONFIGDIR" not in os.environ:
         with suppress(OSError):  # it then finds a temporary folder by itself
             os.environ["MPLCONFIGDIR"] = str(cache_folder() / "matplotlib")
 
 
-class _MatplotlibImport:
-    """Imports matplotlib once as if there were no file of its settings in the working folder."""
+def import_torch_elsewhere() -> None:
+    """Let PyTorch, when it is imported later, be imported while the working folder is another one, of the system.
+
+    A library of NVIDIA's that comes with it searches the working folder for ``libcuda.so.1``, and would run anybody's.
+    This is for a program of its own, without threads that use relative paths.
+    """
+    if sys.platform == "linux":
+        _import_by("torch", _in_root)
+
+
+def _import_by(name: str, execute: Execute) -> None:
+    is_known = any(isinstance(hook, _Import) and hook.name == name for hook in sys.meta_path)
+    if name not in sys.modules and not is_known:
+        sys.meta_path.insert(0, _Import(name, execute))
+
+
+class _Import:
+    """Imports a package once by a function that is given how to execute it, and what."""
+
+    def __init__(self, name: str, execute: Execute) -> None:
+        self.name, self.execute = name, execute
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
-        if fullname != "matplotlib":
+        if fullname != self.name:
             return None
         from importlib.util import find_spec
 
         sys.meta_path.remove(self)
         spec = find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = partial(_without_settings, spec.loader.exec_module)  # type: ignore[method-assign]
+            spec.loader.exec_module = partial(self.execute, spec.loader.exec_module)  # type: ignore[method-assign]
         return spec
+
+
+def _in_root(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    try:
+        here = os.open(".", os.O_RDONLY)
+    except OSError:  # it is gone, or may not be read: nobody can have put a library there for us to find
+        execute(module)
+        return
+    os.chdir("/")
+    try:
+        execute(module)
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 def _without_settings(execute: Callable[[ModuleType], None], module: ModuleType) -> None:

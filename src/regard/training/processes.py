@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from multiprocessing import active_children
 from multiprocessing.process import current_process
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -38,6 +39,8 @@ R = TypeVar("R")
 
 SENT, RESULT, ERROR, STORE = "sent", "result", "error", "store"
 """Files by which spawned processes answer, and meet."""
+END_SECONDS = 5
+"""Time in which a process that is terminated has to end."""
 
 
 def for_launcher(run: TrainSettings) -> TrainSettings:
@@ -106,14 +109,35 @@ def launch(run: TrainSettings, work: Callable[..., R], **arguments: Any) -> R:
         # the pipe to a process that ends before it has read its arguments is never emptied.
         (private / SENT).write_bytes(pickle.dumps((work, arguments)))
         try:
-            _fabric(run, _Here(private / STORE)).launch(partial(_work, surroundings=_Surroundings(), folder=private))
+            with _end_with_this():
+                _fabric(run, _Here(private / STORE)).launch(
+                    partial(_work, surroundings=_Surroundings(), folder=private)
+                )
         except ProcessException:
             if is_file(private / ERROR):
                 raise _received(private / ERROR) from None
             if not is_file(private / RESULT):  # otherwise the process died after its work
                 raise
+        if not is_file(private / RESULT):  # torch ends an interrupted process as if it were done
+            raise KeyboardInterrupt
         result: R = _received(private / RESULT)
         return result
+
+
+@contextmanager
+def _end_with_this() -> Iterator[None]:
+    """After an exception, such as that of Ctrl-C, end the processes that were started: this one would wait for them."""
+    before = set(active_children())
+    try:
+        yield
+    except BaseException:
+        started = set(active_children()) - before
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.join(END_SECONDS)
+            process.kill()
+        raise
 
 
 def _received(file: Path) -> Any:
