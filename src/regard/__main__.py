@@ -6,14 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from regard.errors import RegardError
 from regard.system.allocator import keep_freed_memory
-from regard.system.home import import_torch_elsewhere, keep_matplotlib_in_cache
+from regard.system.home import keep_matplotlib_in_cache, reject_planted_libraries
 from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
 from regard.system.terminal import never_fail_to_encode, printable
-
-import_torch_elsewhere()  # here, where the processes that training spawns come by
 
 
 def main() -> None:
@@ -27,6 +26,8 @@ def main() -> None:
     never_fail_to_encode()
     code: int | str | None = 0
     try:
+        with suppress(OSError):  # the folder is gone, or may not be read
+            reject_planted_libraries(Path.cwd())
         from regard.cli import app
         from regard.cli.messages import show_messages
 
@@ -72,5 +73,4 @@ def _print_error(text: str) -> None:
 
 
 if __name__ == "__main__":
-    __spec__ = None  # else spawned processes would leave out this file, as they do the __main__ of a package
     main()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from regard.system.home import cache_folder
+from regard.errors import RegardError
+from regard.system.home import cache_folder, reject_planted_libraries
 
 
 def test_without_a_home_folder_nothing_is_written_into_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,37 +34,20 @@ def test_settings_in_the_working_folder_are_not_read(tmp_path: Path) -> None:
     assert [line.split()[0] for line in printed] == ["False", "False", "True"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there is a library looked for in the working folder")
 @pytest.mark.parametrize(
-    "program",
-    [
-        ("-c", "import regard.__main__, torch, os; print(os.getcwd())"),
-        ("-m", "regard.ablate.processes"),
-        ("-m", "spawned"),
-    ],
+    "name", ["libcuda.so.1", "glibc-hwcaps/x86-64-v3/libcuda.so.1", "tls/x86_64/libnvidia-ml.so.1"]
 )
-def test_torch_is_imported_while_the_working_folder_is_another(program: tuple[str, str], tmp_path: Path) -> None:
-    packages, here = tmp_path / "packages", tmp_path / "here"
-    (packages / "torch").mkdir(parents=True)
-    here.mkdir()
-    (packages / "torch" / "__init__.py").write_text("import os; print(os.getcwd(), flush=True)")
-    (packages / "spawned.py").write_text(
-        "import multiprocessing, runpy, sys\n"
-        "def work():\n    import torch\n"
-        "if __name__ == '__main__':\n"
-        "    import spawned\n"
-        "    sys.argv = ['regard', '--version']\n"
-        "    sys.modules['__main__'].__file__ = runpy.importlib.util.find_spec('regard.__main__').origin\n"
-        "    __spec__ = None  # as regard.__main__ does\n"
-        "    process = multiprocessing.get_context('spawn').Process(target=spawned.work)\n"
-        "    process.start()\n    process.join()\n"
-    )
-    path = os.pathsep.join([str(packages), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path}
-    argv = [sys.executable, "-P", *program]
-    done = subprocess.run(argv, cwd=here, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split("\n")[0] == "/", done.stderr
-    assert program[0] == "-m" or done.stdout.split("\n")[1] == str(here)
+def test_a_library_that_torch_would_load_from_the_working_folder_is_rejected(name: str, tmp_path: Path) -> None:
+    (tmp_path / "tls").mkdir()
+    (tmp_path / "tls" / "x86_64").symlink_to(tmp_path)  # ends
+    (tmp_path / "libcurl.so.4").touch()
+    reject_planted_libraries(tmp_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(RegardError, match=r"libcuda\.so\.1|libnvidia-ml"):
+        reject_planted_libraries(tmp_path)
+    argv = [sys.executable, "-P", "-m", "regard", "--version"]
+    assert subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False).returncode == 2
 
 
 def test_matplotlib_keeps_its_fonts_in_the_cache(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,14 +12,16 @@ from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 import platformdirs
 
-FOLDER_VARIABLE = "REGARD_CACHE"
+from regard.errors import RegardError
 
-Execute: TypeAlias = "Callable[[Callable[[ModuleType], None], ModuleType], None]"
-"""Executes a module by the function that its loader has for that."""
+FOLDER_VARIABLE = "REGARD_CACHE"
+SEARCHED = ("glibc-hwcaps", "x86-64-v2", "x86-64-v3", "x86-64-v4", "tls", "x86_64", "aarch64", "haswell", "avx512_1")
+"""Folders in a folder that the system searches with it for libraries."""
+_OF_CUDA = re.compile(r"lib(cuda|cudnn|cublas|cufft|cupti|curand|cusolver|cusparse|cufile|nv|nccl).*\.so")
 
 
 def cache_folder() -> Path:
@@ -45,58 +48,50 @@ def keep_matplotlib_in_cache() -> None:
     """
     if "matplotlib" in sys.modules:
         return
-    _import_by("matplotlib", _without_settings)
+    if not any(isinstance(finder, _MatplotlibImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _MatplotlibImport())
     if "MPLCONFIGDIR" not in os.environ:
         with suppress(OSError):  # it then finds a temporary folder by itself
             os.environ["MPLCONFIGDIR"] = str(cache_folder() / "matplotlib")
 
 
-def import_torch_elsewhere() -> None:
-    """Let PyTorch, when it is imported later, be imported while the working folder is another one, of the system.
+def reject_planted_libraries(folder: Path, levels: int = 4) -> None:
+    """Reject a working folder with a library that PyTorch would load from there: it may be anybody's.
 
-    A library of NVIDIA's that comes with it searches the working folder for ``libcuda.so.1``, and would run anybody's.
-    This is for a program of its own, without threads that use relative paths.
+    The packages of CUDA that come with PyTorch search the working folder for ``libcuda.so.1``, with and without a GPU.
+
+    Args:
+        folder: the working folder.
+        levels: how deep the folders of ``SEARCHED`` are followed.
+
+    Raises:
+        RegardError: there is one.
     """
-    if sys.platform == "linux":
-        _import_by("torch", _in_root)
+    try:
+        names = os.listdir(folder)
+    except OSError:  # what may not be listed can be searched
+        names = [name for name in ("libcuda.so.1", *SEARCHED) if os.path.lexists(folder / name)]
+    for name in names:
+        if _OF_CUDA.match(name):
+            what = "PyTorch would load and run this library in the working folder"
+            raise RegardError(what, file=folder / name, hint="work in another folder, or remove the file")
+        if name in SEARCHED and levels and os.path.isdir(folder / name):
+            reject_planted_libraries(folder / name, levels - 1)
 
 
-def _import_by(name: str, execute: Execute) -> None:
-    is_known = any(isinstance(hook, _Import) and hook.name == name for hook in sys.meta_path)
-    if name not in sys.modules and not is_known:
-        sys.meta_path.insert(0, _Import(name, execute))
-
-
-class _Import:
-    """Imports a package once by a function that is given how to execute it, and what."""
-
-    def __init__(self, name: str, execute: Execute) -> None:
-        self.name, self.execute = name, execute
+class _MatplotlibImport:
+    """Imports matplotlib once as if there were no file of its settings in the working folder."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
-        if fullname != self.name:
+        if fullname != "matplotlib":
             return None
         from importlib.util import find_spec
 
         sys.meta_path.remove(self)
         spec = find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = partial(self.execute, spec.loader.exec_module)  # type: ignore[method-assign]
+            spec.loader.exec_module = partial(_without_settings, spec.loader.exec_module)  # type: ignore[method-assign]
         return spec
-
-
-def _in_root(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-    try:
-        here = os.open(".", os.O_RDONLY)
-    except OSError:  # it is gone, or may not be read: nobody can have put a library there for us to find
-        execute(module)
-        return
-    os.chdir("/")
-    try:
-        execute(module)
-    finally:
-        os.fchdir(here)
-        os.close(here)
 
 
 def _without_settings(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
