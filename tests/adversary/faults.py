@@ -39,7 +39,11 @@ WRITERS: dict[str, Argv] = {
     "predict images": ("predict", "run", "images", *FOUND, "-o", "{}/found"),
     "predict a video": ("predict", "run", "video.mp4", *FOUND, "-o", "{}/found"),
     "insert": ("insert", "run", "SE", "--after", "p3", "-o", "{}/new.safetensors"),
+    "predict crops": ("predict", "run", "images", *FOUND, "--save-crop", "--no-save-images", "-o", "{}/found"),
     "data check": ("data", "check", "yolo", "--sheet", "{}/sheet.jpg"),
+    "data convert": ("data", "convert", "yolo", "{}/converted", "--to", "coco"),
+    "export static": ("export", "run", "--imgsz", "32", "--static", "-o", "{}/fixed.onnx"),
+    "detections of val": ("val", "run", "--data", SCENES, "--imgsz", "64", "--save-json", "{}/found.json"),
     "val": ("val", "run", "--data", SCENES, "--imgsz", "64", "--plots", "{}/plots"),
     "attend": (
         "attend",

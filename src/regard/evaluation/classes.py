@@ -94,7 +94,7 @@ def align_classes(predictor: Predictor, names: Sequence[str]) -> Predictor:
             f"the detector has {len(own)} classes, {_listed(own)}, and the data have {len(names)}, {_listed(names)}; "
             "they have none in common",
             expected="data labelled with classes of the detector",
-            hint="rename the classes in the data; with --single-cls only the boxes are compared",
+            hint="rename the classes in the data; with --single-cls (in Python: single_cls=True) only boxes count",
         )
     if unused:
         what = f"the data have {len(names) - len(unknown)} of the detector's {len(own)} classes: only these count"

@@ -236,4 +236,4 @@ def warn_of_nms_inside(predictor: Predictor, asked: DetectSettings) -> None:
     ]
     if lost:
         what = f"the exported file has NMS inside that drops more: {', '.join(lost)}"
-        warnings.warn(f"{what}; export it without --nms for other settings", RegardWarning, stacklevel=3)
+        warnings.warn(f"{what}; export it without NMS for other settings", RegardWarning, stacklevel=3)

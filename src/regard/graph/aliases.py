@@ -223,7 +223,7 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
         f"unknown module {name!r}",
         expected="one of "
         + ", ".join({**modules, **LAYERS})
-        + ", a class of torch.nn as nn.X, or your own class by --module",
+        + ", a class of torch.nn as nn.X, or your own class by --module (in Python: modules=)",
         hint=nearest(name, [*modules, *LAYERS, *ALIASES, *BLOCKS, *of_torch]),
     )
 

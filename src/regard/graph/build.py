@@ -154,7 +154,9 @@ def _no_head(spec: ModelSpec) -> RegardError:
         f"the last row is {last.module}, which is not a detection head",
         file=last.file or spec.file,
         line=last.line,
-        expected="one of " + ", ".join(HEADS) + ", or your own subclass of regard.nn.heads.Head by --module",
+        expected="one of "
+        + ", ".join(HEADS)
+        + ", or your own subclass of regard.nn.heads.Head by --module (in Python: modules=)",
         hint=nearest(last.module, HEADS),
     )
 
@@ -363,7 +365,7 @@ def _check_output(row: LayerSpec, output: object, x: Tensor, expected_out: int |
         raise RegardError(
             f"{row.module} turns {tuple(x.shape[1:])} into {tuple(output.shape[1:])} and cannot be gated",
             expected="a module that keeps the shape",
-            hint="insert it with gate: false (--no-gate)",
+            hint="insert it with gate: false (--no-gate; in Python: gate=False)",
         )
     if expected_out is not None and output.shape[1] != expected_out:
         raise OutputError(

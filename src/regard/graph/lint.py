@@ -75,7 +75,7 @@ def raise_or_warn(found: Sequence[WiringError], spec: ModelSpec, *, allow: bool)
         first.what,
         file=first.row.file or spec.file,
         line=first.row.line,
-        hint=f"{first.corrected}{more}\n  (--allow-miswired builds the graph anyway)",
+        hint=f"{first.corrected}{more}\n  (--allow-miswired, in Python allow_miswired=True, builds the graph anyway)",
     )
     if not allow:
         raise error

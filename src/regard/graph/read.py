@@ -121,7 +121,7 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
         raise RegardError(
             f"{str(source)!r} is a file of weights or an exported model, not a graph",
             expected="a model YAML, or one of " + ", ".join(zoo()),
-            hint="give weights as a separate option: --weights FILE",
+            hint="give weights as a separate option: --weights FILE (in Python: weights=)",
         )
     if is_file(path):
         if path.resolve() in above:

@@ -122,7 +122,7 @@ def check_attention_fits(detector: Detector, imgsz: int, batch: int, device: tor
     raise RegardError(
         f"attention alone would keep {sum(needs.values()) / 2**30:,.1f} GiB for the backward pass: {rows}",
         expected=f"at most the {limit / 2**30:,.1f} GiB of {device}",
-        hint=f"use {choices}a smaller --imgsz or --batch",
+        hint=f"use {choices}a smaller --imgsz or --batch (in Python: imgsz=, batch=)",
     )
 
 

@@ -35,7 +35,8 @@ def record(content: bytes, path: Path) -> None:
         _forget_oldest(folder)
     except OSError as error:
         warnings.warn(
-            f"{path}: opening it will take --trust, as it cannot be recorded ({error.strerror or error})",
+            f"{path}: opening it will take --trust (in Python: trust=True), as it cannot be recorded: "
+            f"{error.strerror or error}",
             RegardWarning,
             stacklevel=2,
         )

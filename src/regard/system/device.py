@@ -36,12 +36,17 @@ def choose_device(name: str = "auto") -> torch.device:
         expected = "auto, cpu, cuda, cuda:N, N or mps"
         raise RegardError(f"there is no device {name!r}", expected=expected, hint=nearest(name, DEVICES))
     if kind == "cuda" and not torch.cuda.is_available():
-        raise RegardError(f"device {name!r} is asked for, and torch sees no CUDA device", hint="use --device cpu")
+        raise RegardError(
+            f"device {name!r} is asked for, and torch sees no CUDA device",
+            hint="use --device cpu (in Python: device='cpu')",
+        )
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         expected = f"one of 0 to {torch.cuda.device_count() - 1}"
         raise RegardError(f"there is no CUDA device {number}", expected=expected)
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise RegardError("device 'mps' is asked for, and torch sees none", hint="use --device cpu")
+        raise RegardError(
+            "device 'mps' is asked for, and torch sees none", hint="use --device cpu (in Python: device='cpu')"
+        )
     return torch.device(kind, int(number)) if number else torch.device(kind)
 
 

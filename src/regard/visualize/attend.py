@@ -215,7 +215,7 @@ def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]
     raise RegardError(
         f"layer {name!r} ({type(inner).__name__}) has no attention to show",
         expected="one of " + ", ".join(known) if known else "a model with an attention layer: see regard insert",
-        hint="a gradient map (--kind gradient) works for any layer",
+        hint="a gradient map (--kind gradient; in Python: kind='gradient') works for any layer",
     )
 
 

@@ -193,7 +193,9 @@ def _require_classes(spec: ModelSpec, checkpoint: Checkpoint, modules: Modules |
         raise RegardError(
             f"the model needs {', '.join(made_by)}, which the package does not have",
             expected="layers of the package (docs/catalogue.md, docs/aliases.md), or your own",
-            hint="give the file of the class: " + " ".join(f"--module FILE.py:{name}" for name in unknown),
+            hint="give the file of the class: "
+            + " ".join(f"--module FILE.py:{name}" for name in unknown)
+            + " (in Python: modules={...})",
         )
 
 
@@ -226,7 +228,7 @@ def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
             f"the weights do not fit their graph: {'; '.join(differences[:3])}"
             + (f"; and {len(differences) - 3} more" if len(differences) > 3 else ""),
             file=path,
-            hint="a layer of the same name may be another one: give its own class by --module",
+            hint="a layer of the same name may be another one: give its own class by --module (in Python: modules=)",
         )
     wrong = [key for key in wanted if not state[key].isfinite().all()]
     if wrong:
@@ -256,7 +258,7 @@ def _graph_of(state: Mapping[str, Tensor], path: Path, like: ModelSpec | None = 
         file=path,
         expected="a whole checkpoint, or the tensors of one of "
         + ", ".join(s.file.stem for s in stock_graphs() if s.file),
-        hint="or give the graph as the model and this file as --weights",
+        hint="or give the graph as the model and this file as --weights (in Python: regard.load(graph, weights=FILE))",
     )
 
 

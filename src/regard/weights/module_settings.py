@@ -72,7 +72,9 @@ def settle(detector: Detector, settings: Settings, path: Path) -> None:
         if difference:
             row = detector.spec.layers[int(name.split(".")[1])]
             raise RegardError(
-                f"layer {row.name!r}: {name} has {difference}", file=path, hint="give its own class by --module"
+                f"layer {row.name!r}: {name} has {difference}",
+                file=path,
+                hint="give its own class by --module (in Python: modules=)",
             )
 
 

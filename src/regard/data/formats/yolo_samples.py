@@ -118,7 +118,7 @@ def _set_problems(reader: RowReader, source: Path) -> list[Problem]:
     count = len(reader.names)
     if reader.first_class == 0 and reader.ids is not None and reader.ids[0] == 1 and reader.ids[1] == count:
         found = f"ids 1 to {count} for {count} classes, which seem to start at 1"
-        done = "read as they are, so names are wrong; --first-class 1 shifts them"
+        done = "read as they are, so names are wrong; --first-class 1 (in Python: first_class=1) shifts them"
         problems.append(Problem("ids from 1", str(source), found, done, lost=True))
     if look_like_corners(reader.boxes):
         found = "boxes seem to be left, top, right, bottom"

@@ -89,7 +89,7 @@ def write(spec: ModelSpec, *, ungated: bool) -> str:
     if head.module not in (HEAD, "v10Detect"):
         raise RegardError(
             f"the head {head.module} is not one of YOLOv8 or later",
-            hint="write it with --yolov5, or in the native form",
+            hint="write it in the form of YOLOv5 (--yolov5), or in the native form",
         )
     lines = [f"nc: {spec.nc}"]
     lines += [f"{key}: {head.options[key]}" for key in ("reg_max", "end2end") if key in head.options]
