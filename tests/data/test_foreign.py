@@ -220,6 +220,21 @@ def make_sense(root: Path) -> None:
     _table(root / "labels.csv", header, row)
 
 
+def make_sense_without_header(root: Path) -> None:
+    _table(root / "labels.csv", "", lambda s, n, x, t, r, b: (n, x, t, r - x, b - t, f"{s}.png", WIDTH, HEIGHT))
+
+
+def sized(root: Path) -> None:
+    _table(root / "labels.csv", "image,x,y,w,h,label", lambda s, n, x, t, r, b: (f"{s}.png", x, t, r - x, b - t, n))
+
+
+def sized_by_corner(root: Path) -> None:
+    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
+        return n, f"{stem}.png", r - x, b - t, x, t
+
+    _table(root / "labels.csv", "Class,File Name,Width,Height,x_min,y_min", row)
+
+
 def semicolons(root: Path) -> None:
     text = "\n".join(f"data\\{s}.png;{x};{t};{r};{b};{n}" for s, own in BOXES.items() for n, x, t, r, b in own)
     _text(root / "labels.csv", f"image;left;top;right;bottom;label\n{text}\n")
@@ -256,7 +271,8 @@ def kitti(root: Path) -> None:
 
 FORMATS = (
     *(labelme, labelme_polygons, via, via_1, via_csv, label_studio, label_studio_min, create_ml, supervisely),
-    *(hugging_face, cvat, tensorflow, open_images, retina_net, make_sense, semicolons, wheat, keras_yolo, dota, kitti),
+    *(hugging_face, cvat, tensorflow, open_images, retina_net, make_sense, make_sense_without_header, sized),
+    *(sized_by_corner, semicolons, wheat, keras_yolo, dota, kitti),
 )
 
 
@@ -445,3 +461,37 @@ def test_lines_and_points_have_no_box(tmp_path: Path, paint: Paint, write: Calla
         p.found for p in data.problems if p.lost
     ]
     assert sum(p.lost for p in data.problems) == lost
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("image,label,width_of_it", "none of boxes"),
+        ("id,xmin,ymin,xmax,ymax,label", "none of images"),
+        ("a,b,c", "none of images, such as filename and none of boxes"),
+    ],
+)
+def test_columns_that_a_table_lacks_are_named(tmp_path: Path, paint: Paint, header: str, words: str) -> None:
+    paint(tmp_path / "a.png", HEIGHT, WIDTH)
+    _text(tmp_path / "labels.csv", header + "\n" + "1," * header.count(",") + "2\n")
+    for source in (tmp_path, tmp_path / "labels.csv"):
+        with pytest.raises(RegardError, match=words) as caught:
+            load_data(source)
+        assert "labels.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"images": [], "annotations": [{"bbox": [1, 2, 3, 4]}]}, "without 'categories'"),
+        ({"categories": [], "annotations": [{"bbox": [1, 2, 3, 4]}]}, "without 'images'"),
+        ([{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}], "results of a detector"),
+    ],
+)
+def test_what_json_lacks_is_named(tmp_path: Path, paint: Paint, content: Any, words: str) -> None:
+    paint(tmp_path / "images/a.png", HEIGHT, WIDTH)
+    _json(tmp_path / "a.json", content)
+    for source in (tmp_path, tmp_path / "a.json"):
+        with pytest.raises(RegardError, match=words) as caught:
+            load_data(source)
+        assert caught.value.file == tmp_path / "a.json"

@@ -122,6 +122,13 @@ def test_a_classification_set_is_named(tmp_path: Path, paint: Paint) -> None:
         load_data(tmp_path)
 
 
+def test_images_and_masks_are_no_classification_set(tmp_path: Path, paint: Paint) -> None:
+    for k in range(4):
+        paint(tmp_path / ("images", "masks")[k % 2] / f"{k // 2}.png", 13, 17)
+    with pytest.raises(RegardError, match="segmentation set: images with masks in masks"):
+        load_data(tmp_path)
+
+
 def test_images_without_labels_are_named(tmp_path: Path, paint: Paint) -> None:
     paint(tmp_path / "a.png", 13, 17)
     with pytest.raises(RegardError, match="1 images, but no labels"):

@@ -68,11 +68,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("supervisely", ".json", _words('"objects"', '"classTitle"'), foreign_json.supervisely, per_image=True),
     Foreign("hugging-face", ".jsonl", _words('"file_name"', '"bbox"'), foreign_json.image_folder),
     Foreign("cvat", ".xml", _words("<annotations>"), foreign_text.cvat),
-    # The header of a table of boxes, or the first row of RetinaNet's, which has none: image, x1, y1, x2, y2, class.
-    Foreign(
-        "csv", ".csv", _lines(r"(?i)\A[^\n]*(x_?min|\bx1\b|\bxtl\b|bbox|shape_attributes|\bleft\b)"), foreign_text.table
-    ),
-    Foreign("csv", ".csv", _lines(rf"(?i)\A[^,\n]+{_IMAGE},(-?[\d.]*,){{4}}[^,\n]*(\n|\Z)"), foreign_text.table),
+    Foreign("csv", ".csv", foreign_text.is_table, foreign_text.table),
     Foreign("keras-yolo", ".txt", _lines(rf"\A[^\n]+{_IMAGE}[ \t]+{_N}(,{_N}){{3}},\d+\s"), foreign_text.keras_yolo),
     Foreign(
         "dota", ".txt", _lines(rf"(?m)^[ ]*({_N}[ ]+){{8}}[^\s\d]\S*([ ]+\d)?[ ]*$"), foreign_text.dota, per_image=True

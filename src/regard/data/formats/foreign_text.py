@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,26 @@ CLASS_COLUMNS = ("class", "classname", "label", "labelname", "category", "catego
 CORNER_COLUMNS = (
     ("xmin", "ymin", "xmax", "ymax"),
     ("x1", "y1", "x2", "y2"),
+    ("x0", "y0", "x1", "y1"),
     ("left", "top", "right", "bottom"),
     ("xtl", "ytl", "xbr", "ybr"),
 )
-SIZED_COLUMNS = (("bboxx", "bboxy", "bboxwidth", "bboxheight"), ("x", "y", "w", "h"), ("x", "y", "width", "height"))
+SIZED_COLUMNS = (
+    ("bboxx", "bboxy", "bboxwidth", "bboxheight"),
+    ("bboxx", "bboxy", "bboxw", "bboxh"),
+    *((x, y, w, h) for x, y in (("x", "y"), ("xmin", "ymin"), ("left", "top")) for w, h in ("wh", ("width", "height"))),
+)
 """Names of columns, in lower case without anything but letters and digits."""
+
+_N = r"-?[\d.]+"
+_SUFFIX = r"\.(?:jpe?g|png|bmp|tiff?|webp|gif)"
+HEADERLESS = (
+    (re.compile(rf"(?i)[^,;\t]+{_SUFFIX}[,;\t](-?[\d.]*[,;\t]){{4}}[^,;\t]*"), "image,x1,y1,x2,y2,class"),
+    (re.compile(rf"(?i)[^,]*(,{_N}){{4}},[^,]+{_SUFFIX},\d+,\d+"), "class,x,y,w,h,image,imagewidth,imageheight"),
+)
+"""First rows of tables without a header, those of RetinaNet and of Make Sense, and their columns."""
+
+_HINT = re.compile(r"(?i)x_?min|\bx1\b|\bxtl\b|bbox|shape_attributes|\bleft\b")
 
 _VISDRONE = (
     *("pedestrian", "people", "bicycle", "car", "van", "truck"),
@@ -32,14 +47,52 @@ _VISDRONE = (
 )
 
 
+def is_table(text: str) -> bool:
+    """Check for the header of a table of boxes, or for the first row of one without a header."""
+    line = text[:4096].partition("\n")[0].strip()
+    return bool(_HINT.search(line) or _headerless(line) or missing_columns(line) == "")
+
+
+def missing_columns(line: str) -> str:
+    """Which columns the header of a table lacks to be one of boxes, in words; "" if it has all that are needed."""
+    header = _columns(line.split(_delimiter(line)))
+    lacks = [] if set(header) & set(IMAGE_COLUMNS) else ["none of images, such as filename"]
+    lacks += [] if _has_box(header) else ["none of boxes, such as xmin, ymin, xmax, ymax, or x, y, width, height"]
+    return " and ".join(lacks)
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _columns(cells: Iterable[str]) -> list[str]:
+    return [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in cells]
+
+
+def _has_box(header: Sequence[str]) -> bool:
+    known = (*CORNER_COLUMNS, *SIZED_COLUMNS, ("bbox",), ("regionshapeattributes",))
+    return any(set(columns) <= set(header) for columns in known)
+
+
+def _headerless(line: str) -> str | None:
+    return next((columns for pattern, columns in HEADERLESS if pattern.fullmatch(line)), None)
+
+
 def table(file: Path, reading: Reading) -> None:
-    """Read a CSV file with one box per row; coordinates are fractions if none of the file is above 1, else pixels."""
+    """Read a CSV file with one box per row; coordinates are fractions if none of the file is above 1, else pixels.
+
+    Raises:
+        RegardError: its header has no column of images, or none of boxes.
+    """
     text = read_text(file)
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    rows = parse_csv(text, file, delimiter)
-    header = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in rows[0]]
-    if not set(header) & set(IMAGE_COLUMNS):
-        header, rows = ["image", "x1", "y1", "x2", "y2", "class"], [[], *rows]
+    first = text.partition("\n")[0].strip()
+    rows = parse_csv(text, file, _delimiter(first))
+    columns = _headerless(first)
+    header = columns.split(",") if columns else _columns(rows[0])
+    rows = [[], *rows] if columns else rows
+    lacks = missing_columns(",".join(header))
+    if lacks:
+        raise RegardError(f"its columns are {first:.200}: {lacks}", file=file, line=1)
     found = {kind: next((name for name in names if name in header), "") for kind, names in _KINDS.items()}
     descriptions = _descriptions(file) if found["class"] == "labelname" else {}
     entries: dict[str, Entry] = {}
@@ -78,7 +131,7 @@ def _row_size(row: Mapping[str, str]) -> tuple[int, int] | None:
     """Size of the image; "width" is that of the box if no column states a corner in another way."""
     if any(key in row for key in ("imagewidth", "imgwidth")):
         return size_of(row.get("imageheight", row.get("imgheight")), row.get("imagewidth", row.get("imgwidth")))
-    is_image = any(columns[0] in row for columns in CORNER_COLUMNS) or "bbox" in row
+    is_image = any(set(columns) <= set(row) for columns in CORNER_COLUMNS) or "bbox" in row
     return size_of(row.get("height"), row.get("width")) if is_image else None
 
 
