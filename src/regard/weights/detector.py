@@ -22,6 +22,7 @@ from regard.nn.heads.yolov5 import number_of_classes
 from regard.system.files import is_file, is_folder
 from regard.weights.checkpoint import Checkpoint, read_checkpoint
 from regard.weights.fork_layers import as_in_tensors, with_own_keys
+from regard.weights.fused import unfused
 from regard.weights.implied import as_in_weights
 from regard.weights.module_settings import settle, with_activation
 from regard.weights.paths import CHECKPOINTS, WEIGHTS, missing_file, weights_of_run
@@ -176,10 +177,14 @@ def _from_checkpoint(
         raise RegardError(error.what, file=path, expected=error.expected, hint=error.hint) from error
     names = checkpoint.names or None
     detector = build(spec, names=names, modules=modules, allow_miswired=allow_miswired)
+    try:
+        state = unfused(detector, checkpoint.state)
+    except RegardError as error:
+        raise RegardError(error.what, file=path, expected=error.expected) from error
     fitting = as_in_tensors(detector.spec, checkpoint.state)
     if fitting is not detector.spec:
         detector = build(fitting, names=names, modules=modules, allow_miswired=allow_miswired)
-    _fill(detector, with_own_keys(detector, checkpoint.state, checkpoint.module_classes), path)
+    _fill(detector, with_own_keys(detector, state, checkpoint.module_classes), path)
     settle(detector, checkpoint.settings, path)
     detector.spec = replace(detector.spec, file=None)
     return detector
@@ -248,7 +253,11 @@ def _graph_of(state: Mapping[str, Tensor], path: Path, like: ModelSpec | None = 
             continue
         detector = build(as_in_weights(spec.with_classes(max(nc, 1)), state))
         own = detector.state_dict()
-        if own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
+        try:
+            found = unfused(detector, state)
+        except RegardError:
+            continue
+        if own.keys() == found.keys() and all(own[k].shape == found[k].shape for k in own):
             return detector.spec
     nc = _classes_of(like, state) if like else None
     if like and nc is not None:
