@@ -214,3 +214,13 @@ def test_the_command_converts(voc_set: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "train: 1 images, 2 boxes" in result.stdout
     assert load_data(folder).format == "coco"
+
+
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [("[cat, Cat]", 1), ("[traffic light, traffic_light]", 1), ("[cat, cats]", 0), ("[cat, cat]", 0)],
+)
+def test_names_that_differ_only_in_spelling_are_reported(yolo_set: Path, names: str, count: int) -> None:
+    (yolo_set / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames: {names}\n")
+    kinds = [problem.kind for problem in check_data(load_data(yolo_set)).problems]
+    assert kinds.count("similar class names") == count

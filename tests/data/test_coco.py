@@ -295,3 +295,13 @@ def test_an_area_of_the_box_is_no_evidence_of_corners(coco_file: Path, coco_cont
     coco_content["annotations"] = [{"image_id": 11, "category_id": 7, "bbox": [2, 1, 10, 4], "area": 40}]
     coco_file.write_text(json.dumps(coco_content))
     assert not [p for p in load_data(coco_file).problems if p.lost]
+
+
+def test_an_image_that_is_listed_twice_is_counted_once(coco_file: Path, coco_content: dict[str, Any]) -> None:
+    coco_content["images"].append({**coco_content["images"][0], "id": 13})
+    coco_content["annotations"].append({**coco_content["annotations"][0], "image_id": 13, "bbox": [3, 2, 5, 7]})
+    coco_content["annotations"].append({**coco_content["annotations"][0], "image_id": 13})
+    coco_file.write_text(json.dumps(coco_content))
+    data = load_data(coco_file)
+    assert [len(sample.class_ids) for sample in data.splits["train"]] == [3, 0]
+    assert [(p.kind, p.lost) for p in data.problems] == [("repeated image", False), ("duplicate box", False)]

@@ -375,6 +375,14 @@ def test_one_file_is_a_data_set(tmp_path: Path, paint: Paint) -> None:
     _check(load_data(tmp_path / "project.json"))
 
 
+def test_images_inside_the_files_of_labelme_are_named(tmp_path: Path) -> None:
+    labelme(tmp_path)
+    file = tmp_path / "a.json"
+    _json(file, {**json.loads(file.read_text()), "imageData": "/9j/4AAQ"})
+    with pytest.raises(RegardError, match="imageData"):
+        load_data(tmp_path)
+
+
 def test_without_objects_or_images_there_is_no_data_set(tmp_path: Path, paint: Paint) -> None:
     labelme(tmp_path)
     with pytest.raises(RegardError, match="none of the 2 images"):

@@ -63,3 +63,17 @@ def test_boxes_of_unrotated_photos_are_found_by_the_stated_size(tmp_path: Path) 
     data = drop_unreadable(DetectionDataset(("cat",), {"train": samples}, "voc", "pets"))
     assert data.splits["train"] == samples
     assert [(p.kind, Path(p.place).name) for p in data.problems] == [("labels of an unrotated image", "a.jpg")]
+
+
+def test_images_without_their_end_are_named_and_kept(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(5).integers(0, 255, (53, 71, 3), np.uint8)
+    files = [tmp_path / f"{name}.jpg" for name in ("cut", "whole")]
+    for file in files:
+        Image.fromarray(pixels).save(file)
+    files[0].write_bytes(files[0].read_bytes()[:-99])
+    files[1].write_bytes(files[1].read_bytes() + b"more after the end")
+    boxes, classes = np.full((1, 4), 0.5), np.zeros(1, np.int64)
+    samples = tuple(Sample(ImageFile(file), boxes, classes, k) for k, file in enumerate(files))
+    kept = drop_unreadable(DetectionDataset(("a",), {"train": samples}, "yolo", "x"))
+    assert kept.splits["train"] == samples
+    assert [(p.kind, p.place, p.lost) for p in kept.problems] == [("damaged image", str(files[0]), True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -228,7 +229,7 @@ def _near_duplicates(
 
 
 def set_problems(data: DetectionDataset) -> list[Problem]:
-    """Report a missing val split, splits and classes without boxes, and class names that are there twice."""
+    """Report a missing val split, splits and classes without boxes, and class names that are equal or similar."""
     problems = []
     if "val" not in data.splits and ("train" in data.splits or UNDIVIDED in data.splits):
         done = "training validates on a fraction of the images, val_fraction"
@@ -240,6 +241,12 @@ def set_problems(data: DetectionDataset) -> list[Problem]:
     for name, times in Counter(data.names).items():
         if times > 1:
             problems.append(Problem("repeated class name", data.source, f"{times} classes are {name!r}", "all kept"))
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(data.names):
+        alike[re.sub(r"[\s_-]+", " ", name).strip().casefold()].append(repr(name))
+    for spellings in (names for names in alike.values() if len(names) > 1):
+        found = f"{' and '.join(spellings)} differ only in capitals, spaces, hyphens or underscores"
+        problems.append(Problem("similar class names", data.source, found, "kept as classes of their own"))
     for class_id, name in enumerate(data.names):
         absent = [split for split, count in counts.items() if not count.boxes[class_id]]
         is_first = class_id == 0 and len(data.names) > 1 and (data.category_ids or (1,))[0] == 0
@@ -272,7 +279,7 @@ def _digest(data: bytes) -> str:
 
 def _encoding_problems(image: ImageFile) -> list[Problem]:
     problems = []
-    orientation, fault = _pillow_check(image.path)
+    orientation, fault = pillow_check(image.path)
     if fault:
         problems.append(Problem("damaged image", image.name, fault, "used as far as it can be decoded", lost=True))
     if orientation != 1:
@@ -294,7 +301,7 @@ def _encoding_problems(image: ImageFile) -> list[Problem]:
     return problems
 
 
-def _pillow_check(path: Path) -> tuple[int, str]:
+def pillow_check(path: Path) -> tuple[int, str]:
     """EXIF orientation, and the reason why Pillow cannot decode the file: OpenCV fills a truncated file with grey."""
     orientation = 1
     try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
-from regard.data.check import overlaps, set_problems
+from regard.data.check import overlaps, pillow_check, set_problems
 from regard.data.dataset import DetectionDataset, Problem, Sample
-from regard.data.images import image_size
+from regard.data.images import JPEG_SUFFIXES, ImageFile, image_size
 from regard.errors import RegardError
 
 UNREADABLE = "unreadable image"
@@ -61,8 +63,8 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
 def drop_unreadable(data: DetectionDataset) -> DetectionDataset:
     """Leave out the images that cannot be opened and record each as a problem; only their headers are read.
 
-    Boxes that were drawn before an image was rotated by its EXIF orientation, as the size in their file shows, are
-    recorded, too.
+    JPEG files whose end is missing, of which libjpeg complains without their name, are recorded and kept; so are boxes
+    that were drawn before an image was rotated by its EXIF orientation, as the size in their file shows.
     """
     unique = {sample.image.name: sample for samples in data.splits.values() for sample in samples}
     with ThreadPoolExecutor() as pool:
@@ -83,9 +85,23 @@ def _open(sample: Sample) -> Problem | None:
         height, width = image_size(sample.image)
     except RegardError as error:
         return Problem(UNREADABLE, sample.image.name, error.what, "image left out", lost=True)
+    if isinstance(sample.image, ImageFile) and _is_cut_off(sample.image.path):
+        fault = pillow_check(sample.image.path)[1]
+        if fault:
+            done = "used as far as it can be decoded"
+            return Problem("damaged image", sample.image.name, fault, done, lost=True)
     if sample.labelled_size == (width, height) and width != height:
         found = f"{width} x {height} upright, but labelled as {height} x {width}, before its rotation"
         return Problem(
             "labels of an unrotated image", sample.image.name, found, "boxes are wrong: label it again", lost=True
         )
     return None
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Check whether a JPEG file does not end with the mark of its end; some that are whole have more bytes after it."""
+    if path.suffix.lower() not in JPEG_SUFFIXES:
+        return False
+    with path.open("rb") as file:
+        file.seek(-min(2, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        return file.read() != b"\xff\xd9"

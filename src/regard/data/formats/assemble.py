@@ -23,6 +23,9 @@ ANNOTATION_FOLDERS = frozenset({"annotation", "annotations", "ann", "labels", "l
 """Lower-case names of folders next to which images are searched for."""
 
 
+EMBEDDED = "the images are only inside the JSON files (imageData): save them next to these, as labelme_export_json does"
+
+
 class Shape(NamedTuple):
     """One object of an image as a file states it.
 
@@ -59,6 +62,7 @@ class Entry:
         has_label: whether there is an annotation of the image; an image without is kept as background and reported.
         is_broken: whether its annotation cannot be read; the image is then left out.
         alternatives: other names that the image may have.
+        embedded: whether the annotation file contains the image itself, which is not read.
     """
 
     file: Path
@@ -72,6 +76,7 @@ class Entry:
     has_label: bool = True
     is_broken: bool = False
     alternatives: tuple[str, ...] = ()
+    embedded: bool = False
 
 
 class ImageIndex:
@@ -209,9 +214,7 @@ def assemble(
     located = _locate(entries, ImageIndex(root), by_stem=by_stem)
     problems = [*problems, *located.problems]
     if not located.found:
-        first = f", such as {located.absent[0]}" if located.absent else ""
-        expected = "images next to the annotation files, or in images/ next to their folder"
-        raise RegardError(f"none of the {len(located.absent)} images was found{first}", file=source, expected=expected)
+        raise _none_found(located.absent, source, entries)
     if background:
         others = (Entry(path, path.name, found=path, has_label=False) for path in _others(located.found))
         located.found += [(entry.file, entry) for entry in others]
@@ -220,6 +223,15 @@ def assemble(
     if whole:
         problems += _unlisted(located.found)
     return DetectionDataset(tuple(names), parts, form, source, tuple(problems), category_ids)
+
+
+def _none_found(absent: Sequence[str], source: str, entries: Sequence[Entry]) -> RegardError:
+    return RegardError(
+        f"none of the {len(absent)} images was found" + (f", such as {absent[0]}" if absent else ""),
+        file=source,
+        expected="images next to the annotation files, or in images/ next to their folder",
+        hint=EMBEDDED if any(entry.embedded for entry in entries) else None,
+    )
 
 
 def _read_splits(
@@ -246,6 +258,8 @@ class _Located:
 def _locate(entries: Sequence[Entry], index: ImageIndex, *, by_stem: bool) -> _Located:
     result = _Located()
     seen: dict[tuple[Path, str], str] = {}
+    firsts: dict[tuple[Path, str, Path], Entry] = {}
+    repeated: dict[Path, list[Path]] = defaultdict(list)
     notes: dict[tuple[Path, str], list[str]] = defaultdict(list)
     by_file: dict[Path, list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -266,7 +280,15 @@ def _locate(entries: Sequence[Entry], index: ImageIndex, *, by_stem: bool) -> _L
         if note:
             how = note.rpartition(" as ")[0] or note
             notes[entry.file, how].append(f"{entry.image} is {path}")
-        result.found.append((path, entry))
+        first = firsts.setdefault((path, entry.split, entry.file), entry)
+        if first is not entry and (first.size, first.scale) == (entry.size, entry.scale):
+            first.shapes += entry.shapes
+            repeated[entry.file].append(path)
+        else:
+            result.found.append((path, entry))
+    for file, paths in repeated.items():
+        found = f"{len(paths)} images are there again, such as {paths[0]}"
+        result.problems.append(Problem("repeated image", str(file), found, "counted once, with the boxes of all"))
     for file, paths in absent.items():
         result.problems += missing_images(paths, file)
     for (file, how), images in notes.items():

@@ -29,6 +29,7 @@ def labelme(file: Path, reading: Reading) -> None:
     size = size_of(content.get("imageHeight"), content.get("imageWidth"))
     entry = Entry(file, str(content.get("imagePath") or file.stem), size=size, alternatives=(file.stem,))
     reading.entries.append(entry)
+    entry.embedded = isinstance(content.get("imageData"), str)
     for index, shape in enumerate(_list(content.get("shapes"))):
         with reading.item(file, f"shapes[{index}]"):
             reject_line(shape.get("shape_type"))
