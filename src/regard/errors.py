@@ -47,13 +47,13 @@ class RegardWarning(UserWarning):
     """A suspicious fact that does not stop the work, or that the user asked to accept."""
 
 
-def nearest(name: object, choices: Iterable[object]) -> str | None:
-    """Suggest the choice closest to ``name``; None if nothing is close.
+def nearest(name: object, choices: Iterable[object], cutoff: float = 0.5) -> str | None:
+    """Suggest the choice closest to ``name``; None if nothing is as close as ``cutoff``, in 0..1.
 
     Example:
         >>> nearest("Cnov", ["C3", "Conv", "SPPF"])
         "did you mean 'Conv'?"
     """
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=cutoff)
     return f"did you mean {by_lower[close[0]]!r}?" if close else None

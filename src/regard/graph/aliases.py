@@ -20,6 +20,7 @@ from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.document import flow
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.attention import ATTENTION
+from regard.nn.heads import HEADS
 from regard.nn.table import LAYERS
 
 ALIASES: Mapping[str, str] = MappingProxyType(
@@ -130,6 +131,12 @@ WITH_ATTENTION: Mapping[str, str] = MappingProxyType(
 )
 """Blocks around any attention, and the plain block whose name is joined with that of attention in files."""
 
+OTHER_HEADS: Mapping[str, str] = MappingProxyType(
+    {"Segment": "segmentation", "Pose": "pose", "OBB": "rotated-box", "Classify": "classification"}
+)
+TYPING_ERROR = 0.7
+"""Likeness of two names of which one may be the other mistyped; less is another module."""
+
 IN_A_BLOCK = re.compile(r"(C3k2|C2f|C3)_?(\w+?)|(\w+?)_?(C3k2|C2f|C3)")
 PAPER_KERNELS = (3, 7)
 """Kernels of CBAM in its paper, which no file means as a reduction."""
@@ -219,12 +226,14 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
             hint=f"give its own class by --module FILE.py:{name}",
         )
     of_torch = [f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity")]
+    if task := OTHER_HEADS.get(name):
+        raise RegardError(f"{name} is the head of a {task} model", expected="a detection head: " + ", ".join(HEADS))
+    near = nearest(name, [*modules, *LAYERS, *ALIASES, *BLOCKS, *of_torch], cutoff=TYPING_ERROR)
+    own = f"if it is your own, give its file: --module FILE.py:{name}"
     raise RegardError(
         f"unknown module {name!r}",
-        expected="one of "
-        + ", ".join({**modules, **LAYERS})
-        + ", a class of torch.nn as nn.X, or your own class by --module (in Python: modules=)",
-        hint=nearest(name, [*modules, *LAYERS, *ALIASES, *BLOCKS, *of_torch]),
+        expected="a layer of docs/catalogue.md or docs/aliases.md, a class of torch.nn as nn.X, or your own",
+        hint=f"{near} Or, {own}" if near else own,
     )
 
 
