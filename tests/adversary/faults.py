@@ -139,7 +139,8 @@ def faults() -> dict[str, Fault]:
         if os.geteuid() == 0 and sys.platform == "linux":
             found[f"{name}, a full disk"] = Fault(filled(argv), make=small_disk(8192))
             found[f"{name}, a folder of another user"] = Fault(filled(argv), stranger)
-    found.pop("data check, files of 3000 bytes at most")  # some suffice
+    for name in ("data check", "data convert", "detections of val"):  # some suffice
+        found.pop(f"{name}, files of 3000 bytes at most")
     found |= _caches()
     if os.geteuid() == 0:
         found |= _rights()
