@@ -31,6 +31,7 @@ from regard.errors import RegardError
 from regard.graph.user_modules import import_file, user_files
 from regard.system.device import choose_device
 from regard.system.files import atomic_write, claim_folder, is_file
+from regard.system.last_resort import INTERRUPTED
 from regard.system.launcher import launched_processes, processes_of_machine
 from regard.system.scratch import scratch_folder
 from regard.training.precision import FABRIC, resolve
@@ -113,13 +114,13 @@ def launch(run: TrainSettings, work: Callable[..., R], **arguments: Any) -> R:
                 _fabric(run, _Here(private / STORE)).launch(
                     partial(_work, surroundings=_Surroundings(), folder=private)
                 )
-        except ProcessException:
+        except ProcessException as error:
+            if getattr(error, "exit_code", None) == INTERRUPTED:
+                raise KeyboardInterrupt from None
             if is_file(private / ERROR):
                 raise _received(private / ERROR) from None
             if not is_file(private / RESULT):  # otherwise the process died after its work
                 raise
-        if not is_file(private / RESULT):  # torch ends an interrupted process as if it were done
-            raise KeyboardInterrupt
         result: R = _received(private / RESULT)
         return result
 
@@ -137,6 +138,7 @@ def _end_with_this() -> Iterator[None]:
         for process in started:
             process.join(END_SECONDS)
             process.kill()
+            process.join()
         raise
 
 
@@ -184,6 +186,8 @@ def _work(
     except RegardError as error:
         _deliver(error, folder / ERROR)
         raise
+    except KeyboardInterrupt:  # which torch takes for the end of the work; Fabric would wait for its result
+        sys.exit(INTERRUPTED)
     if fabric.is_global_zero:
         _deliver(result, folder / RESULT)
     fabric.barrier()
