@@ -195,3 +195,11 @@ def test_a_polygon_without_box_becomes_its_box(voc_set: Path, polygon: str) -> N
     box = "<bndbox><xmin>2</xmin><ymin>1</ymin><xmax>12</xmax><ymax>5</ymax></bndbox>"
     _edit(voc_set / "Annotations/a.xml", box, polygon)
     np.testing.assert_allclose(read_voc(voc_set).splits["train"][0].boxes_cxcywh[0], [0.35, 0.3, 0.5, 0.4], rtol=1e-15)
+
+
+def test_comments_in_a_list_are_no_images(voc_set: Path) -> None:
+    for file in voc_set.glob("ImageSets/Main/*.txt"):
+        file.write_text("# comment\n" + file.read_text())
+    data = load_data(voc_set)
+    assert [len(samples) for samples in data.splits.values()] == [1, 1]
+    assert not any(problem.lost for problem in data.problems)

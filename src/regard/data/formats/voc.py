@@ -144,7 +144,7 @@ def _from_lists(lists: dict[str, list[Path]], entries: dict[str, list[Entry]]) -
     result: list[Entry] = []
     for split, files in lists.items():
         for file in files:
-            lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+            lines = [line for text in read_text(file).splitlines() if (line := text.strip()) and line[0] != "#"]
             if not lines:
                 raise RegardError("the list is empty", file=file, expected="one image name per line")
             for line in lines:
