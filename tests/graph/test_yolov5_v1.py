@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
 from regard.graph.read import parse_spec, spec_from_document
 
@@ -54,6 +56,13 @@ def test_the_old_form_is_the_graph_whose_head_holds_the_convolutions() -> None:
     detector = build(old)
     assert detector.strides == (8, 4)
     assert parse_spec(detector.spec.to_yolov5_yaml(), None).layers[-1].inputs == old.layers[-1].inputs
+
+
+def test_rows_of_anchors_beyond_the_levels_are_reported() -> None:
+    text = OLD.replace("backbone:", "  - [1, 2, 3, 4, 5, 6.5]\nbackbone:")
+    with pytest.warns(RegardWarning, match=r"old\.yaml:4: 3 rows of anchors for 2 .* not used are 1, 2, 3, 4, 5, 6\.5"):
+        spec = parse_spec(text, Path("old.yaml"))
+    assert spec.anchors == parse_spec(NEW, None).anchors
 
 
 def test_numbers_of_outputs_in_words_and_in_figures_mean_the_same() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from regard.errors import RegardError, nearest
 from regard.graph.dialects import yolov5
 from regard.graph.dialects.timm_rows import timm_rows
-from regard.graph.dialects.yolov5_v1 import sourceless_head
+from regard.graph.dialects.yolov5_v1 import anchors_of_levels, sourceless_head
 from regard.graph.document import MOST_REPEATS, MOST_ROWS, MOST_SOURCES, flow, parse_anchors, parse_args, parse_number
 from regard.graph.spec import IMAGE, LayerSpec, ModelSpec, SourceLocation, check_name
 from regard.nn.activation import DEFAULT, plain_activation
@@ -53,8 +53,7 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
     anchors = _anchors(document, layers, lines, file)
     if layers and not layers[-1].inputs and anchors is not None:
         layers = sourceless_head(layers, parse_number(document, "nc", 80, lines, file, whole=True), anchors, file)
-        levels = len(layers[-1].inputs)
-        anchors = anchors if isinstance(anchors, int) else anchors[:levels]
+        anchors = anchors_of_levels(anchors, len(layers[-1].inputs), lines.get(("anchors", -1)), file)
     for layer in layers:
         if not layer.inputs:
             raise RegardError("'from' is [] in a row that is not the last", file=file, line=layer.line)

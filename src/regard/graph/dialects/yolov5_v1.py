@@ -6,12 +6,13 @@ reads what they read, in the order of the file.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.graph.spec import IMAGE, LayerSpec
 from regard.nn.heads.yolov5 import anchors_per_cell, output_channels
 
@@ -59,6 +60,17 @@ def sourceless_head(layers: Sequence[LayerSpec], nc: int, anchors: Anchors, file
     kept.append(replace(head, inputs=tuple(row.inputs[0] for row in ends)))
     index = {row.name: i for i, row in enumerate(kept)} | {IMAGE: -1}
     return [_moved(row, i, index) for i, row in enumerate(kept)]
+
+
+def anchors_of_levels(anchors: Anchors, levels: int, line: int | None, file: Path | None) -> Anchors:
+    """Anchors of the levels that there are, in order; a warning names further rows, which YOLOv5 v1 does not use."""
+    if isinstance(anchors, int) or len(anchors) <= levels:
+        return anchors
+    where = f"{file}:{line}: " if file and line else ""
+    unused = "; ".join(", ".join(f"{x:g}" for x in row) for row in anchors[levels:])
+    what = f"{where}{len(anchors)} rows of anchors for {levels} detection levels: not used are {unused}: intended?"
+    warnings.warn(what, RegardWarning, stacklevel=3)
+    return anchors[:levels]
 
 
 def _ends_level(row: LayerSpec, nc: int, anchors: Anchors) -> bool:
