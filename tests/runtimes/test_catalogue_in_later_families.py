@@ -24,6 +24,9 @@ def answering(detector: Detector) -> Detector:
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
+        for name, parameter in detector.named_parameters():
+            if name.endswith("gamma"):  # half open: what is small alone would let rounding grow behind batch norms
+                parameter.fill_(0.5)
         detector.train()(torch.rand(4, 3, 128, 160))
         for name, parameter in detector.head.named_parameters():
             if "cv3" in name and name.endswith("2.bias"):
@@ -39,7 +42,7 @@ def answering(detector: Detector) -> Detector:
     ],
 )
 def test_the_catalogue_inside_yolo11n(module: str, name: str, tmp_path: Path) -> None:
-    detector = answering(regard.insert("yolo11n", module, after="p4", gate=False))
+    detector = answering(regard.insert("yolo11n", module, after="p4"))
     report = export_detector(detector, tmp_path / name, imgsz=128, tolerance=1e-3)
     assert [(d.height, d.width) for d in report.deviations] == [(128, 128), (64, 96)]
 
