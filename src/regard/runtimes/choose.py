@@ -116,7 +116,7 @@ def open_predictor(
 def _calibration(precision: str, calibration: str | None) -> str | None:
     """The data set on which the precision is decided; None where it is given, or nothing is named to decide it on."""
     if precision == "auto" and calibration is None:
-        warnings.warn("precision auto means float32 without a calibration data set", RegardWarning, stacklevel=3)
+        warnings.warn("--precision auto means float32 without --calibration DATA", RegardWarning, stacklevel=3)
     return calibration if precision == "auto" else None
 
 
