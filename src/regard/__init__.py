@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from regard.api import (
         Callback,
         attend,
+        convert,
         cost,
         export,
         insert,
@@ -40,6 +41,7 @@ __all__ = [
     "RegardError",
     "RegardWarning",
     "attend",
+    "convert",
     "cost",
     "export",
     "insert",

@@ -254,3 +254,23 @@ def test_weights_that_are_no_numbers_are_reported(value: float, define: Define, 
     save_detector(tmp_path / "m.safetensors", loaded)
     with pytest.warns(RegardWarning, match="not finite"):
         load_detector(tmp_path / "m.safetensors")
+
+
+def test_a_checkpoint_of_version_1_whose_rows_end_the_levels(define: Define, tmp_path: Path) -> None:
+    end: list[object] = [-1, 1, "nn.Conv2d", ["na * (nc + 5)", 1, 1, 0]]
+    anchors = [[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119]]
+    backbone = [[-1, 1, "Conv", [40, 3, 8]], [-1, 1, "C3", [40]]]
+    head: list[object] = [end, [-2, 1, "Conv", [56, 3, 2]], end, [[], 1, "Detect", ["nc", "anchors"]]]
+    graph = {"nc": 2, "anchors": anchors, "backbone": backbone, "head": head}
+    detector = build(spec_from_document(graph))
+    conv, block, down, detect = detector.model
+    for end_of_level in detect.m:
+        end_of_level.bias.data.uniform_(0.5, 1.5)
+    old: Any = define("models.yolo.Detect")()
+    old.register_buffer("anchors", detect.anchors)
+    model: Any = define("models.yolo.Model")()
+    model.model = nn.Sequential(conv, block, detect.m[0], down, detect.m[1], old)
+    model.yaml, model.names = graph, ["ball", "cube"]
+    torch.save({"model": model}, tmp_path / "v1.pt")
+    regard.convert(tmp_path / "v1.pt", tmp_path / "present.safetensors")
+    assert torch.equal(outputs(load_detector(tmp_path / "present.safetensors")), outputs(detector))

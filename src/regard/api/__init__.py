@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regard.api.models import insert, load, remove, replace, save
+from regard.api.models import convert, insert, load, remove, replace, save
 from regard.api.runs import attend, export, predict, resume, train, val, validate
 from regard.profiling.report import cost
 from regard.training.callbacks import Callback
@@ -10,6 +10,7 @@ from regard.training.callbacks import Callback
 __all__ = [
     "Callback",
     "attend",
+    "convert",
     "cost",
     "export",
     "insert",

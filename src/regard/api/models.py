@@ -12,6 +12,8 @@ from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
 from regard.nn.table import graph_name
+from regard.weights.convert import Converted
+from regard.weights.convert import convert as convert_detector
 from regard.weights.detector import Model, Modules, as_detector, load_detector, rebuild, save_detector, with_weights
 
 
@@ -149,6 +151,29 @@ def save(model: Model, path: str | Path) -> None:
         2
     """
     save_detector(Path(path), as_detector(model))
+
+
+def convert(model: Model, path: str | Path, *, to: str = "native") -> Converted:
+    """Write a detector for another package, or an old file in the present form.
+
+    Args:
+        model: the detector, or what ``load`` takes.
+        path: a ``.safetensors`` file, or a folder for ``model.safetensors``; the graph is written next to it as YAML.
+            In the native form a ``.safetensors``, or a ``.yaml`` for the graph alone.
+        to: ``ultralytics``, ``yolov5`` or ``native``.
+
+    Returns:
+        The files, and the classes that the other package must be given.
+
+    Raises:
+        RegardError: the other package cannot build the graph, whatever classes it is given.
+
+    Example:
+        >>> converted = regard.convert(regard.insert("yolov8n", "SE", after="sppf"), "theirs", to="ultralytics")
+        >>> [file.name for file in converted.files], converted.classes
+        (['model.yaml', 'model.safetensors'], {'GatedSE': ('sppf.se',)})
+    """
+    return convert_detector(as_detector(model), to, Path(path))
 
 
 def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:

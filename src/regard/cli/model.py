@@ -184,6 +184,35 @@ def remove(
     _deliver(edited, output, yolov5=yolov5, ungated=ungated)
 
 
+def convert(
+    model: Model,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder, or .safetensors file next to which the graph is written as YAML. With --to native: a "
+            ".safetensors, or a .yaml for the graph alone.",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[
+        Literal["ultralytics", "yolov5", "native"],
+        typer.Option(help="Package that reads the files; native is the form of regard."),
+    ] = "native",
+    module: Module = None,
+    allow_miswired: AllowMiswired = False,
+) -> None:
+    """Write a model for another package, or an old file in the present form."""
+    from regard import api
+
+    detector = load_model(model, modules=module, allow_miswired=allow_miswired)
+    converted = api.convert(detector, output, to=to)
+    print(printable(f"{', '.join(map(str, converted.files))}: {detector.summary().totals}"))
+    if text := converted.to_text():
+        print(printable(text))
+
+
 def _check_form(output: Path | None, *, yolov5: bool, ungated: bool) -> None:
     if ungated and not yolov5:
         raise RegardError("--ungated changes how --yolov5 writes gates", hint="add --yolov5, or insert with --no-gate")

@@ -20,6 +20,7 @@ from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.document import flow
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.attention import ATTENTION
+from regard.nn.gate import GATED
 from regard.nn.heads import HEADS
 from regard.nn.table import LAYERS
 
@@ -169,7 +170,7 @@ def with_own_names(spec: ModelSpec, modules: Collection[str] = ()) -> ModelSpec:
         >>> row.module, row.args
         ('CoordinateAttention', (256, 32))
     """
-    layers = tuple(row if row.module in modules else _own(row, spec) for row in spec.layers)
+    layers = tuple(row if row.module in modules else _own(_behind_gate(row, modules), spec) for row in spec.layers)
     return spec if layers == spec.layers else replace(spec, layers=layers, info={})
 
 
@@ -182,6 +183,8 @@ def own_name(name: str) -> tuple[str, str | None]:
     """
     if name in LAYERS:
         return name, None
+    if name.startswith(GATED):
+        return own_name(name.removeprefix(GATED))
     if name in ALIASES or name in BLOCKS:
         return ALIASES.get(name) or BLOCKS[name][0], None
     found = IN_A_BLOCK.fullmatch(name)
@@ -248,6 +251,14 @@ def needs_all_positions(module: str, args: tuple[Any, ...]) -> bool:
     if module == "InvertedResidual":
         return len(args) == 2
     return module == "CBAM" and len(args) == 2 and isinstance(args[1], int) and args[1] % 2 == 1
+
+
+def _behind_gate(row: LayerSpec, modules: Collection[str]) -> LayerSpec:
+    """A row of a class such as GatedSE, as `regard.nn.gate.gated` makes it, as a gated row."""
+    inner = row.module.removeprefix(GATED)
+    if inner == row.module or not (inner in modules or own_name(inner)[0] in LAYERS):
+        return row
+    return replace(row, module=inner, gate=True)
 
 
 def _own(row: LayerSpec, spec: ModelSpec) -> LayerSpec:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +136,26 @@ def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_c
     if needs_all_positions(row.module, (stated, *rest)):
         rest = (*rest, *(signature.options[name] for name in positions[len(rest) :]))
     return None if stated is None else (stated, *rest)
+
+
+def positional_call(layer: Callable[..., object], binding: Binding) -> tuple[Any, ...] | None:
+    """Arguments of a constructor by position; None if some can be given only by name.
+
+    Example:
+        >>> from torch import nn
+        >>> positional_call(nn.Conv2d, Binding((3, 5, 1), {"bias": False}, ()))
+        (3, 5, 1, 1, 0, 1, 1, False)
+    """
+    call = inspect.signature(layer).bind(*binding.positional, **binding.named)
+    parameters = call.signature.parameters
+    by_name = {**call.kwargs, **{name: value for name, value in binding.named.items() if name not in call.arguments}}
+    if any(name not in parameters or value != parameters[name].default for name, value in by_name.items()):
+        return None
+    given = [name for name in call.arguments if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
+    call.apply_defaults()
+    last = list(parameters).index(given[-1]) + 1 if given else 0
+    tail = max(len(binding.positional), last)
+    return call.args[:tail]
 
 
 def _renamed(module: str, options: Mapping[str, Any], signature: Signature, *, silent: bool = False) -> dict[str, Any]:

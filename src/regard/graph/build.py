@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from regard.errors import RegardError, nearest
 from regard.graph.aliases import find_class, with_own_names
-from regard.graph.bind import Binding, bind, positional_form
+from regard.graph.bind import Binding, bind, positional_call, positional_form
 from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
 from regard.graph.lint import WiringError, check_levels, check_wiring, raise_or_warn, with_anchors_in_order
@@ -268,7 +268,8 @@ def _build_row(
             out_channels, stride = 0, 0.0
         layer = Gated(layer).eval() if row.gate else layer
         positional = positional_form(row, signature, spec, out_channels)
-    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, _repeats(row, spec))
+    call = positional_call(layer_class, binding)
+    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, _repeats(row, spec), call)
     return Built(layer, info, output)
 
 

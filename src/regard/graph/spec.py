@@ -86,6 +86,7 @@ class LayerInfo:
         positional: arguments in YOLOv5's form, channels unscaled; None if that form cannot express them.
         stride: input pixels per cell of the output (0 for the detection head).
         repeats: number of repeats after scaling by ``depth_multiple``.
+        call: arguments of the constructor by position; None if it cannot be called so.
     """
 
     in_channels: tuple[int, ...]
@@ -94,6 +95,7 @@ class LayerInfo:
     positional: tuple[Any, ...] | None
     stride: float
     repeats: int
+    call: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ class C3(nn.Module):
 class BottleneckCSP(nn.Module):
     """Cross-stage-partial block as first published (1911.11929): bare convolutions and a joint batch norm.
 
-    Args: as for `C3`.
+    Args: as for `C3`, and
+        kernel_sizes: kernels of the bottlenecks; (3, 3) in YOLOv8 and later.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class BottleneckCSP(nn.Module):
         expansion: float = 0.5,
         *,
         repeats: int = 1,
+        kernel_sizes: tuple[Kernel, Kernel] = (1, 3),
     ) -> None:
         super().__init__()
         self.out_channels = out_channels or in_channels
@@ -111,7 +113,8 @@ class BottleneckCSP(nn.Module):
         self.cv4 = Conv(2 * hidden, self.out_channels)
         self.bn = batch_norm(2 * hidden)
         self.act = nn.SiLU()
-        self.m = nn.Sequential(*(Bottleneck(hidden, hidden, shortcut, groups, 1.0) for _ in range(repeats)))
+        blocks = (Bottleneck(hidden, hidden, shortcut, groups, 1.0, kernel_sizes=kernel_sizes) for _ in range(repeats))
+        self.m = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""

@@ -6,8 +6,14 @@ at the start y equals x bit for bit, at gamma = 1 y equals module(x).
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+GATED = "Gated"
+"""What the names of gated classes begin with."""
 
 
 class Gated(nn.Module):
@@ -30,6 +36,34 @@ class Gated(nn.Module):
         return x + self.gamma * (self.module(x) - x)
 
 
+@cache
+def gated(layer: type[nn.Module]) -> type[Gated]:
+    """Make the class of a layer behind a gate, for builders that construct a layer by one call.
+
+    Args:
+        layer: the class of the layer, whose arguments the new class takes.
+
+    Example:
+        >>> gated(nn.ReLU).__name__, list(gated(nn.PReLU)(3).state_dict())
+        ('GatedReLU', ['gamma', 'module.weight'])
+    """
+
+    def start(self: Gated, *args: Any, **options: Any) -> None:
+        Gated.__init__(self, layer(*args, **options))
+
+    return type(f"{GATED}{layer.__name__}", (Gated,), {"__init__": start, "__module__": __name__})
+
+
 def gate_values(model: nn.Module) -> dict[str, float]:
     """Collect the value of every gate in ``model`` by module path."""
     return {path: m.gamma.item() for path, m in model.named_modules() if isinstance(m, Gated)}
+
+
+def __getattr__(name: str) -> type[Gated]:
+    """The class `gated` makes of a layer of the package, so that other packages can pickle ``GatedSE`` and its like."""
+    from regard.nn.table import LAYERS
+
+    inner = name.removeprefix(GATED)
+    if inner != name and inner in LAYERS:
+        return gated(LAYERS[inner])  # type: ignore[arg-type]  # classes are hashable
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

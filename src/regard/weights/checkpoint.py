@@ -76,6 +76,22 @@ class Checkpoint:
     module_classes: dict[int, str] = field(default_factory=dict)
     settings: dict[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
 
+    def with_rows(self, moved: Mapping[int, str]) -> Checkpoint:
+        """Copy with the tensors and settings of each row under ``model.<moved[row]>``; unchanged where it is empty."""
+        if not moved:
+            return self
+
+        def key(old: str) -> str:
+            first, row, *rest = old.split(".") if ROW_KEY.match(f"{old}.") else (old, "")
+            return ".".join((first, moved.get(int(row), row), *rest)) if row else old
+
+        return replace(
+            self,
+            state={key(name): tensor for name, tensor in self.state.items()},
+            settings={key(name): value for name, value in self.settings.items()},
+            module_classes={int(moved[i]): name for i, name in self.module_classes.items() if moved[i].isdigit()},
+        )
+
 
 class _AnotherModel(Exception):  # noqa: N818 - converted to an error by the caller, who knows the file
     """Description of the content, to follow "this is"."""

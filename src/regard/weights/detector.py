@@ -15,6 +15,7 @@ from regard.graph.aliases import unknown_names
 from regard.graph.bind import scale_channels
 from regard.graph.build import build
 from regard.graph.detector import Detector
+from regard.graph.dialects.yolov5_v1 import moved_rows
 from regard.graph.read import parse_spec, read_spec, spec_from_document, stock_graphs, zoo
 from regard.graph.spec import ModelSpec
 from regard.graph.user_modules import reference_to
@@ -170,6 +171,8 @@ def _from_checkpoint(
     checkpoint = read_checkpoint(path)
     try:
         spec = spec_from_document(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path, like)
+        if checkpoint.yaml and spec.anchors is not None:
+            checkpoint = checkpoint.with_rows(moved_rows(checkpoint.yaml, spec.nc, spec.anchors))
         spec = as_in_weights(spec, checkpoint.state, modules or ())
         _require_classes(spec, checkpoint, modules)
         spec = replace(with_activation(spec, checkpoint.settings), file=path)

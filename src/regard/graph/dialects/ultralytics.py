@@ -6,6 +6,7 @@ names of modules are the package's, but for ``Detect``, which is `AnchorFreeDete
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from regard.graph.aliases import plain_block
 from regard.graph.dialects import native, yolov5
 from regard.graph.document import parse_number
 from regard.graph.spec import LayerSpec, ModelSpec
+from regard.nn.activation import DEFAULT
 from regard.system.loaders import LineOf, check_keys
 
 KEYS = (*native.GRAPH_KEYS, "scales", "scale", "end2end", "reg_max")
@@ -27,6 +29,9 @@ LETTER = re.compile(r"yolo(?:v)?\d+([nsmlxbtce])(?![a-z])")
 
 HEAD, BINS = "AnchorFreeDetect", 16
 LARGER, LARGEST = "mlx", "lx"
+SQUARE_KERNELS = ("Bottleneck", "BottleneckCSP")
+"""Blocks whose bottlenecks have two 3x3 convolutions in these families, but a 1x1 and a 3x3 one in YOLOv5."""
+
 DEPTHWISE_IF = ("C3k2", "C3k2Attention", "A2C2f", "C2fCIB")
 """Blocks whose graphs have depth-wise convolutions in the class branch of the head."""
 
@@ -85,20 +90,64 @@ def write(spec: ModelSpec, *, ungated: bool) -> str:
     Raises:
         RegardError: the head is of another family, or as `yolov5.write`.
     """
+    _check_head(spec)
+    for layer in spec.layers:
+        yolov5.check_row(spec, layer, ungated)
+    return document(spec, [yolov5.plain_row(spec, in_file(layer)) for layer in spec.layers])
+
+
+def document(spec: ModelSpec, rows: Sequence[str]) -> str:
+    """Write the document of a graph around ``rows``, one text per layer."""
+    head = spec.layers[-1]
+    lines = [f"nc: {spec.nc}"]
+    lines += [f"{key}: {head.options[key]}" for key in ("reg_max", "end2end") if key in head.options]
+    if spec.activation != DEFAULT:
+        lines.append(f"activation: {spec.activation}")
+    widest = max(info.out_channels for info in spec.info.values())
+    most = spec.max_channels or math.ceil(widest / spec.width_multiple)
+    lines += ["scales:", f"  n: [{spec.depth_multiple}, {spec.width_multiple}, {most}]"]
+    return yolov5.sections(spec, lines, rows)
+
+
+def check(spec: ModelSpec) -> None:
+    """Check that the implicit rules of these families give the network that a graph describes.
+
+    Raises:
+        RegardError: the head is of another family, or a layer differs from what the rules give.
+    """
+    _check_head(spec)
+    depthwise = any(layer.module in DEPTHWISE_IF for layer in spec.layers)
+    head = spec.layers[-1]
+    if head.module == HEAD and head.options.get("depthwise", False) != depthwise:
+        has, expected = ("depth-wise", "full") if not depthwise else ("full", "depth-wise")
+        raise RegardError(
+            f"the head {head.name!r} has {has} convolutions in its class branch",
+            expected=f"{expected} ones, as the rule for graphs "
+            f"{'with' if depthwise else 'without'} {', '.join(DEPTHWISE_IF)} gives",
+        )
+    for layer in spec.layers:
+        if layer.module == "SPPF" and layer.options.get("activation", True) != (len(_stated(spec, layer)) <= 2):
+            raise RegardError(
+                f"layer {layer.name!r}: an activation follows its first convolution only where it "
+                "states no number of pools"
+            )
+        if layer.module in SQUARE_KERNELS and tuple(layer.options.get("kernel_sizes", (1, 3))) != (3, 3):
+            raise RegardError(
+                f"layer {layer.name!r}: its bottlenecks have kernels 1x1 and 3x3", expected="kernel_sizes [3, 3]"
+            )
+
+
+def _stated(spec: ModelSpec, layer: LayerSpec) -> Sequence[Any]:
+    return yolov5.positional(spec, in_file(layer))
+
+
+def _check_head(spec: ModelSpec) -> None:
     head = spec.layers[-1]
     if head.module not in (HEAD, "v10Detect"):
         raise RegardError(
             f"the head {head.module} is not one of YOLOv8 or later",
-            hint="write it in the form of YOLOv5 (--yolov5), or in the native form",
+            hint="write it with --yolov5 (convert: --to yolov5), or in the native form",
         )
-    lines = [f"nc: {spec.nc}"]
-    lines += [f"{key}: {head.options[key]}" for key in ("reg_max", "end2end") if key in head.options]
-    most = spec.max_channels or max(info.out_channels for info in spec.info.values()) * 100
-    lines += ["scales:", f"  n: [{spec.depth_multiple}, {spec.width_multiple}, {most}]"]
-    for layer in spec.layers:
-        yolov5.check_row(spec, layer, ungated)
-    rows = [yolov5.plain_row(spec, in_file(layer)) for layer in spec.layers]
-    return yolov5.sections(spec, lines, rows)
 
 
 def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tuple[str, dict[str, Any]]:
@@ -143,7 +192,7 @@ def _written_out(layer: LayerSpec, spec: ModelSpec, letter: str) -> LayerSpec:
         return replace(layer, args=(*args, *(True, 1)[len(args) - 1 :], True, 1.2))
     if layer.module == "SPPF" and len(args) > 2:
         return replace(layer, options={**layer.options, "activation": False})
-    if layer.module == "Bottleneck":
+    if layer.module in SQUARE_KERNELS:
         return replace(layer, options={"kernel_sizes": (3, 3), **layer.options})
     if layer.module == "CBLinear":
         return replace(
@@ -171,5 +220,5 @@ def in_file(layer: LayerSpec) -> LayerSpec:
     if layer.module in stated:
         module, args = stated[layer.module]
         return replace(layer, module=module, args=args, options={})
-    implied = {"SPPF": "activation", "Bottleneck": "kernel_sizes"}.get(layer.module)
+    implied = {"SPPF": "activation", **dict.fromkeys(SQUARE_KERNELS, "kernel_sizes")}.get(layer.module)
     return replace(layer, options={name: value for name, value in layer.options.items() if name != implied})

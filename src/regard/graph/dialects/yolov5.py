@@ -135,10 +135,15 @@ def plain_row(spec: ModelSpec, row: LayerSpec) -> str:
     Raises:
         RegardError: it has options that cannot be positional arguments, or was not built.
     """
-    return integer_row(spec, row, row.inputs, _positional(spec, row))
+    return integer_row(spec, row, row.inputs, positional(spec, row))
 
 
-def _positional(spec: ModelSpec, row: LayerSpec) -> tuple[Any, ...]:
+def positional(spec: ModelSpec, row: LayerSpec) -> tuple[Any, ...]:
+    """Arguments of a row by position.
+
+    Raises:
+        RegardError: it has options that cannot be positional arguments, or was not built.
+    """
     info = spec.info.get(row.name)
     if row.args and not row.options:
         return row.args

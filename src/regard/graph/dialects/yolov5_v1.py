@@ -7,7 +7,7 @@ reads what they read, in the order of the file.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,27 @@ def number_in_words(value: Any, nc: int, anchors: Anchors) -> Any:
     known = {"nc": nc, "na": anchors_per_cell(anchors), "na*(nc+5)": outputs, "(nc+5)*na": outputs}
     known |= {f"{anchors_per_cell(anchors)}*(nc+5)": outputs, f"(nc+5)*{anchors_per_cell(anchors)}": outputs}
     return known.get(value.replace(" ", ""), value)
+
+
+def moved_rows(document: Mapping[str, Any], nc: int, anchors: Anchors) -> dict[int, str]:
+    """Where the tensors of each row of a graph of this form are after `sourceless_head`, by the row's old index.
+
+    Args:
+        document: the graph, as a checkpoint has it.
+        nc: number of classes.
+        anchors: of the graph.
+
+    Returns:
+        ``row`` or, for the convolutions that end the levels, ``row.m.level``; empty for a graph of another form.
+    """
+    rows = [row for section in ("backbone", "head") for row in document.get(section) or ()]
+    if not rows or not all(isinstance(row, list) and len(row) == 4 for row in rows) or rows[-1][0] != []:
+        return {}
+    specs = [LayerSpec("", (), str(row[2]), args=tuple(row[3] or ())) for row in rows]
+    ends = [i for i, spec in enumerate(specs[:-1]) if _ends_level(spec, nc, anchors)]
+    kept = [i for i in range(len(rows)) if i not in ends]
+    head = len(kept) - 1
+    return {i: str(k) for k, i in enumerate(kept)} | {i: f"{head}.m.{level}" for level, i in enumerate(ends)}
 
 
 def sourceless_head(layers: Sequence[LayerSpec], nc: int, anchors: Anchors, file: Path | None) -> list[LayerSpec]:

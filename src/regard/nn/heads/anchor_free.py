@@ -73,7 +73,7 @@ class AnchorFreeHead(Head):
             raise RegardError(f"reg_max is {reg_max}", expected="at least 1")
         self.nc, self.reg_max, self.strides = nc, reg_max, tuple(strides)
         hidden = max(LEAST_BOX_CHANNELS, in_channels[0] // 4, SIDES * reg_max)
-        wide = hidden_classes or max(in_channels[0], min(nc, MOST_CLASS_CHANNELS))
+        wide = hidden_classes or hidden_class_channels(in_channels, nc)
         self.cv2 = nn.ModuleList(_box_branch(c, hidden, SIDES * reg_max) for c in in_channels)
         self.cv3 = nn.ModuleList(_class_branch(c, wide, nc, depthwise) for c in in_channels)
         if reg_max > 1:
@@ -196,6 +196,11 @@ class Bins(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(count, 1, 1, bias=False).requires_grad_(False)
         self.conv.weight.data.copy_(torch.arange(count, dtype=torch.float32).view(1, count, 1, 1))
+
+
+def hidden_class_channels(in_channels: Sequence[int], nc: int) -> int:
+    """Channels inside the class branch by the published rule, of levels with ``in_channels``."""
+    return max(in_channels[0], min(nc, MOST_CLASS_CHANNELS))
 
 
 def _box_branch(channels: int, hidden: int, out: int) -> nn.Sequential:
