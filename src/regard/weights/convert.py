@@ -16,7 +16,6 @@ from regard.graph.dialects.external import PACKAGES, Package, write
 from regard.graph.dialects.ultralytics import LETTER
 from regard.nn.conv import BATCHNORM_EPS
 from regard.nn.gate import GATED
-from regard.nn.heads.anchor_free import AnchorFreeHead, hidden_class_channels
 from regard.nn.table import LAYERS
 from regard.system.files import atomic_write
 from regard.weights.detector import save_detector
@@ -174,9 +173,6 @@ def _wrong_suffix(output: Path, expected: str) -> RegardError:
 
 
 def _is_resized(detector: Detector) -> bool:
-    """Whether the class branch of an anchor-free head has other channels than the published rule gives."""
-    head = detector.head
-    if not isinstance(head, AnchorFreeHead):
-        return False
+    """Whether the head has other tensors than the published rule gives for its graph."""
     channels = detector.spec.info[detector.spec.layers[-1].name].in_channels
-    return head.cv3[0].get_parameter("2.weight").shape[1] != hidden_class_channels(channels, head.nc)
+    return bool(detector.head.kept_options(channels, detector.nc))

@@ -104,7 +104,7 @@ def save_detector(
 
 def replace_classes(detector: Detector, names: Mapping[int, str]) -> tuple[Detector, TransferReport]:
     """Build a copy of a detector for other classes and keep all matching tensors; the report lists them."""
-    return rebuild(detector, detector.spec.with_classes(len(names)), names=names)
+    return rebuild(detector, _for_classes(detector, len(names), detector), names=names)
 
 
 def rebuild(
@@ -147,11 +147,21 @@ def with_weights(detector: Detector, path: str | Path, modules: Modules | None) 
 
 def load_matching(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:
     """Build the graph of ``detector`` with the matching weights, the classes and the anchors of ``source``."""
-    spec = detector.spec.with_classes(source.nc)
+    spec = _for_classes(detector, source.nc, source)
     modules = {**source.user_modules, **detector.user_modules}
     return rebuild(
         source, spec, modules=modules, allow_miswired=True
     )  # `detector` was built before, so its graph was checked
+
+
+def _for_classes(detector: Detector, nc: int, source: Detector) -> ModelSpec:
+    """The graph of a detector for ``nc`` classes, with a head that has the shapes of that of ``source``."""
+    spec, head = detector.spec, detector.spec.layers[-1]
+    if type(detector.head) is not type(source.head):
+        return spec.with_classes(nc)
+    kept = source.head.kept_options(spec.info[head.name].in_channels, nc)
+    head = replace(head, options={**kept, **head.options})
+    return replace(spec, layers=(*spec.layers[:-1], head)).with_classes(nc)
 
 
 def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:

@@ -25,6 +25,11 @@ from regard.nn.heads import ClassChannels
 MOST_LISTED = 8
 """Most layers, or class names, that the report lists; the others are only counted."""
 
+SAME_NAME, SAME_SHAPE = 100.0, 120.0
+"""Similarity of layers with a common name, or with the same channels."""
+
+WITHOUT_TENSORS = ("Concat", "nn.Upsample")
+
 
 @dataclass(frozen=True)
 class TransferReport:
@@ -103,7 +108,7 @@ def transfer(
         names: class names of the source.
         target: the detector to fill, in place.
     """
-    rows = match_layers(spec, target.spec)
+    rows, levels = match_layers(spec, target.spec), _match_levels(spec, target.spec)
     wanted = target.state_dict()
     channels, reorders = target.head.class_channels(), _reorders(names, target.names)
     head_kept = _what_a_head_keeps(target.head.kept_with_other_classes, names, target.names)
@@ -112,11 +117,12 @@ def transfer(
     used: set[str] = set()
     for key, tensor in wanted.items():
         _, row, path = key.split(".", 2)
-        source_key = _source_key(state, rows[int(row)], path) if int(row) in rows else None
+        is_head = int(row) == len(target.model) - 1
+        source_path = _at_level(path, target.head.per_level, levels) if is_head else path
+        source_key = _source_key(state, rows[int(row)], source_path) if int(row) in rows and source_path else None
         if source_key is None:
             continue
         source = state[source_key]
-        is_head = int(row) == len(target.model) - 1
         classes = channels.get(path) if is_head else None
         if is_head and target.head.prefers_own(path, source):
             continue
@@ -140,13 +146,45 @@ def transfer(
 
 
 def match_layers(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
-    """Match layers of the target to layers of the source, by name if both have it, otherwise by similarity in order."""
+    """Match layers of the target to layers of the source in their order: by name and shape, otherwise by similarity.
+
+    A layer of the same class and channels precedes one of the same name, such as a level's last block, behind which
+    another graph continues to finer levels.
+    """
 
     def similarity(a: LayerSpec, b: LayerSpec) -> float:
-        # A common name outweighs any similarity; layers of different modules have no tensors in common.
-        return (100.0 if a.name == b.name else 0.0) + (layer_similarity(a, b) if a.module == b.module else 0.0)
+        # A common name or shape outweighs any similarity; layers of different modules have no tensors in common.
+        named = SAME_NAME if a.name == b.name else 0.0
+        if a.module != b.module:
+            return named
+        shaped = SAME_SHAPE if a.module not in WITHOUT_TENSORS and _same_channels(a, b) else 0.0
+        return named + shaped + layer_similarity(a, b)
+
+    def _same_channels(a: LayerSpec, b: LayerSpec) -> bool:
+        one, other = source.info.get(a.name), target.info.get(b.name)
+        if one is None or other is None:
+            return False
+        return (one.in_channels, one.out_channels) == (other.in_channels, other.out_channels)
 
     return {j: i for i, j in align(source.layers, target.layers, similarity).items()}
+
+
+def _match_levels(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
+    """Level of the source's head by level of the target's head of the same stride."""
+    strides = [
+        [spec.info[name].stride if name in spec.info else i for i, name in enumerate(spec.layers[-1].inputs)]
+        for spec in (source, target)
+    ]
+    return {i: strides[0].index(stride) for i, stride in enumerate(strides[1]) if stride in strides[0]}
+
+
+def _at_level(path: str, per_level: Sequence[str], levels: Mapping[int, int]) -> str | None:
+    """Path of the tensor of the level with the same stride in the source's head; None if there is no such level."""
+    name, *rest = path.split(".")
+    if name not in per_level:
+        return path
+    level = levels.get(int(rest[0]))
+    return None if level is None else ".".join((name, str(level), *rest[1:]))
 
 
 def layer_names(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, str]:

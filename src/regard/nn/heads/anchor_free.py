@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,7 @@ class AnchorFreeHead(Head):
 
     losses: ClassVar[tuple[str, ...]] = ("box", "cls", "dfl")
     whole_pixels: ClassVar[bool] = True
+    per_level: ClassVar[tuple[str, ...]] = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
 
     def __init__(
         self,
@@ -163,6 +164,11 @@ class AnchorFreeHead(Head):
         """All of both class branches; see `Head.class_parameters`."""
         branches = [self.cv3, self.one2one_cv3] if self.end2end else [self.cv3]
         return [parameter for branch in branches for parameter in branch.parameters()]
+
+    def kept_options(self, in_channels: Sequence[int], nc: int) -> dict[str, Any]:
+        """The width of the class branch, where the rule for ``nc`` classes gives another; see `Head.kept_options`."""
+        wide = self.cv3[0].get_parameter("2.weight").shape[1]
+        return {} if wide == hidden_class_channels(in_channels, nc) else {"hidden_classes": wide}
 
     def _branches(self, levels: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         n = len(self.strides)

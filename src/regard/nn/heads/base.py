@@ -70,11 +70,13 @@ class Head(nn.Module, ABC):
         kept_with_other_classes: meaning of the rows of a tensor before the classes, for messages.
         whole_pixels: whether boxes are brought back to the image as in Ultralytics: see `regard.data.letterbox`.
         one_to_one: whether predictions are those of the one-to-one branch, which need no suppression.
+        per_level: names of the module lists that have one entry per level, which are matched by their strides.
     """
 
     multi_input: ClassVar[bool] = True
     losses: ClassVar[tuple[str, ...]]
     kept_with_other_classes: ClassVar[str] = "boxes"
+    per_level: ClassVar[tuple[str, ...]] = ()
     nc: int
     strides: tuple[int, ...]
     whole_pixels: ClassVar[bool] = False
@@ -149,6 +151,15 @@ class Head(nn.Module, ABC):
     def class_parameters(self) -> list[nn.Parameter]:
         """Parameters of the branches that predict nothing but classes, which some optimisers train faster."""
         return []
+
+    def kept_options(self, in_channels: Sequence[int], nc: int) -> dict[str, Any]:  # noqa: ARG002
+        """Options with which a head of this class for other classes or channels has tensors of the same shapes.
+
+        Args:
+            in_channels: channels of each level of the other head.
+            nc: its number of classes.
+        """
+        return {}
 
     def graph_values(self) -> dict[str, Any]:
         """Current values of the keys at the top of a model graph that belong to this head, such as anchors."""
