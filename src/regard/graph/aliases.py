@@ -77,6 +77,16 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "AttentionTSSA": "TokenStatisticsAttention",
         "PolaLinearAttention": "PolarityAttention",
         "DiffAttention": "DifferentialAttention",
+        "SK": "SelectiveKernel",
+        "SKAttention": "SelectiveKernel",
+        "SKConv": "SelectiveKernel",
+        "LSKblock": "LSK",
+        "LSKBlock": "LSK",
+        "LSKModule": "LSK",
+        "sa_layer": "ShuffleAttention",
+        "ShuffleAttn": "ShuffleAttention",
+        "BRA": "BiLevelRoutingAttention",
+        "BiLevelRoutingAttention_nchw": "BiLevelRoutingAttention",
     }
 )
 """Other name -> the package's."""

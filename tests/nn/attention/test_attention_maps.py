@@ -11,6 +11,7 @@ from catalogue import Operators, build, every_module
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.attention.core import softmax
 from regard.nn.attention.multi_head import MultiHead
+from regard.nn.attention.shuffle import shuffle
 
 every_multi_head = pytest.mark.parametrize("name", [n for n, kind in ATTENTION.items() if issubclass(kind, MultiHead)])
 WITHIN = {"ParNetAttention", "TokenStatisticsAttention"}
@@ -34,7 +35,13 @@ SIGNED = {
 """Rows that need not sum to one, maybe negative, partly off the map, or of a query that no cluster or no key took;
 their own tests hold them."""
 
-BY_CONTENT = {"LSHAttention", "RoutingAttention"}
+SHUFFLED = {"ShuffleAttention": shuffle}
+"""Gates that reorder what they have scaled."""
+
+CHOICES = {"SelectiveKernel"}
+"""Maps that show which convolution each channel takes; their own tests hold them."""
+
+BY_CONTENT = {"LSHAttention", "RoutingAttention", "BiLevelRoutingAttention"}
 """What a query sees depends on what stands there, and not on places alone; their own tests hold the pattern."""
 
 SIZES = [(1, 1), (1, 7), (13, 9)]
@@ -69,14 +76,15 @@ def test_shapes(name: str, size: tuple[int, int]) -> None:
 def test_a_gate_scales_the_input_by_its_map(name: str, size: tuple[int, int]) -> None:
     module, x = build(name), torch.randn(2, 16, *size, dtype=torch.float64)
     found = module.attention(x)
-    if found.kind == "rows" or name in WITHIN:
+    if found.kind == "rows" or name in WITHIN | CHOICES:
         return
     broadcast = {"channel": (2, 16, 1, 1), "spatial": (2, 1, *size), "elements": (2, 16, *size)}[found.kind]
     weights = found.weights.reshape(broadcast)
     if name in POOLS:
         torch.testing.assert_close(weights.sum((1, 2, 3)), torch.ones(2, dtype=torch.float64), rtol=0, atol=1e-12)
     else:
-        torch.testing.assert_close(module(x), x * weights, rtol=0, atol=1e-12)
+        reorder = SHUFFLED.get(name, lambda y: y)
+        torch.testing.assert_close(module(x), reorder(x * weights), rtol=0, atol=1e-12)
 
 
 @every_module

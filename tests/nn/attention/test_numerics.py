@@ -75,7 +75,7 @@ def test_half_precision_of_large_activations_is_finite(name: str, dtype: torch.d
     assert module.eval()(x).isfinite().all()
 
 
-JUMPS = ("ReLULinearAttention", "LSHAttention", "RoutingAttention")
+JUMPS = ("ReLULinearAttention", "LSHAttention", "RoutingAttention", "BiLevelRoutingAttention")
 """Not continuous: a row jumps from a sum of 1 to one of 0 where a query's last feature dies, or to other keys where a
 rounding puts it into another bucket or cluster."""
 

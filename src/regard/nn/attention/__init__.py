@@ -9,6 +9,7 @@ from regard.nn.attention.agent import AgentAttention
 from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.axial import AxialAttention
 from regard.nn.attention.bam import BAM
+from regard.nn.attention.bi_level_routing import BiLevelRoutingAttention
 from regard.nn.attention.big_bird import BigBirdAttention
 from regard.nn.attention.bottleneck_transformer import BottleneckTransformer
 from regard.nn.attention.caa import CAA
@@ -18,6 +19,7 @@ from regard.nn.attention.contextual import ContextualTransformer
 from regard.nn.attention.convolution import ConvolutionAsAttention
 from regard.nn.attention.coordinate import CoordinateAttention
 from regard.nn.attention.core import Attention
+from regard.nn.attention.cpca import CPCA
 from regard.nn.attention.criss_cross import CrissCrossAttention
 from regard.nn.attention.deformable import DeformableAttention
 from regard.nn.attention.differential import DifferentialAttention
@@ -36,8 +38,11 @@ from regard.nn.attention.halo import HaloAttention
 from regard.nn.attention.kernel import EfficientAttention, LinearAttention, ReLULinearAttention
 from regard.nn.attention.linformer import Linformer
 from regard.nn.attention.lsh import LSHAttention
+from regard.nn.attention.lsk import LSK
+from regard.nn.attention.lska import LSKA
 from regard.nn.attention.memory_compressed import MemoryCompressedAttention
 from regard.nn.attention.mixed_heads import MixedHeads
+from regard.nn.attention.mlca import MLCA
 from regard.nn.attention.nam import NAM
 from regard.nn.attention.non_local import NonLocal
 from regard.nn.attention.nystrom import NystromAttention
@@ -48,9 +53,11 @@ from regard.nn.attention.polarized import PolarizedSelfAttention
 from regard.nn.attention.pooled import PooledAttention
 from regard.nn.attention.routing import RoutingAttention
 from regard.nn.attention.se import ESE, SE, ScSE
+from regard.nn.attention.selective_kernel import SelectiveKernel
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.sge import SGE
 from regard.nn.attention.shift import S2Attention
+from regard.nn.attention.shuffle import ShuffleAttention
 from regard.nn.attention.simam import SimAM
 from regard.nn.attention.sinkhorn import SinkhornAttention
 from regard.nn.attention.sliding import DilatedNeighborhoodAttention, LocalAttention, NeighborhoodAttention
@@ -89,6 +96,12 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "TripletAttention": TripletAttention,
         "ScSE": ScSE,
         "EMAttention": EMAttention,
+        "ShuffleAttention": ShuffleAttention,
+        "SelectiveKernel": SelectiveKernel,
+        "LSK": LSK,
+        "LSKA": LSKA,
+        "MLCA": MLCA,
+        "CPCA": CPCA,
         "SelfAttention": SelfAttention,
         "MultiHeadSelfAttention": MultiHeadSelfAttention,
         "CascadedGroupAttention": CascadedGroupAttention,
@@ -131,6 +144,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "SinkhornAttention": SinkhornAttention,
         "LSHAttention": LSHAttention,
         "RoutingAttention": RoutingAttention,
+        "BiLevelRoutingAttention": BiLevelRoutingAttention,
         "BottleneckTransformer": BottleneckTransformer,
     }
 )

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.nn.attention.core import Card, Reweighting, check_odd
+from regard.nn.attention.norm import MapNorm
 
 
 class TripletAttention(Reweighting):
@@ -57,16 +57,6 @@ class TripletAttention(Reweighting):
         return weights
 
 
-class _PlaneNorm(nn.BatchNorm2d):
-    """Batch norm that accepts a single value in training."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 1, M, N) -> (B, 1, M, N)."""
-        if self.training and x.numel() == 1:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
-
-
 def _pooled(x: Tensor, axis: int) -> Tensor:
     """Maximum and mean over an axis, which becomes the channels: (B, 2, ...)."""
     return torch.stack((x.amax(axis), x.mean(axis)), 1)
@@ -75,4 +65,4 @@ def _pooled(x: Tensor, axis: int) -> Tensor:
 def _gate(kernel_size: int) -> nn.Sequential:
     """(B, 2, M, N) -> (B, 1, M, N), in 0..1."""
     conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
-    return nn.Sequential(conv, _PlaneNorm(1), nn.Sigmoid())
+    return nn.Sequential(conv, MapNorm(1), nn.Sigmoid())
