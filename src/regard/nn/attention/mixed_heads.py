@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from regard.errors import RegardError, nearest
 from regard.nn.attention.agent import AgentAttention
 from regard.nn.attention.area import AreaAttention
+from regard.nn.attention.bi_level_routing import BiLevelRoutingAttention
 from regard.nn.attention.big_bird import BigBirdAttention
 from regard.nn.attention.core import Card, Size, check_divides
 from regard.nn.attention.criss_cross import CrissCrossAttention
@@ -61,6 +62,7 @@ KINDS: Mapping[str, type[MultiHead]] = MappingProxyType(
             BigBirdAttention,
             SinkhornAttention,
             RoutingAttention,
+            BiLevelRoutingAttention,
             NystromAttention,
             AgentAttention,
             DifferentialAttention,
