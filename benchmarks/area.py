@@ -20,6 +20,12 @@ from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.profiling.latency import latencies_in_turn
 
+HEAD = """# Area attention in YOLO12
+
+The blocks `A2C2f` of yolo12n at p4 and p5, with other areas and without attention: operations, and time by PyTorch on
+the CPU with {} thread, one image of random values, random weights. Models are measured in turn; a ratio is the median of
+the pairs, with its 95 % interval. Command: `python benchmarks/area.py --page docs/results/area.md`.
+"""
 ATTENDING = ("p4", "p5")
 CASES = {
     "stock: areas 4 at p4, 1 at p5": {},
@@ -85,7 +91,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     rows = [row for size in given.sizes for row in measure(given.model, size, given.repeats)]
     given.page.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
-    given.page.write_text(table(rows) + "\n")
+    given.page.write_text(f"{HEAD.format(given.threads)}\n{table(rows)}\n")
     print(table(rows))
 
 

@@ -53,7 +53,7 @@ def test_the_contents_lead_to_the_chapters(page: Path) -> None:
     # GitHub makes an anchor of a heading so: lower case, letters, digits and hyphens kept, spaces to hyphens
     slugs = [re.sub(r"[^\w\- ]", "", chapter.lower()).replace(" ", "-") for chapter in chapters]
     assert ANCHOR.findall(text) == slugs
-    assert [int(chapter.split(".")[0]) for chapter in chapters] == list(range(1, 12))
+    assert [int(chapter.split(".")[0]) for chapter in chapters] == list(range(1, 13))
 
 
 def test_every_figure_is_small_and_shown(maker: ModuleType) -> None:
