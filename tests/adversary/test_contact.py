@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "insert": ("insert", "tiny.yaml", "SE", "--after", "p3", "-o", "made.yaml"),
     "replace": ("replace", "tiny.yaml", "p3", "Conv", "-o", "made.yaml"),
     "remove": ("remove", "overlay.yaml", "seen", "-o", "made.yaml"),
+    "convert": ("convert", "run", "--to", "yolov5", "-o", "back"),
     "train": ("train", "tiny.yaml", *TRAINING, "--workers", "1", "-o", "trained"),
     "train, two processes": ("train", "tiny.yaml", *TRAINING, "--devices", "2", "--device", "cpu", "-o", "pair"),
     "resume": ("train", "--resume", "run"),
