@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Argument(
-        help="YOLOv5 .pt, .safetensors, model YAML (YOLOv5's or native), overlay, run folder, "
-        "or a name such as yolov5n.",
+        help="Checkpoint (.pt), .safetensors, model YAML, overlay, run folder, or a name such as yolov5n or yolo11n.",
         show_default=False,
     ),
 ]
