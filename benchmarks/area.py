@@ -22,9 +22,9 @@ from regard.profiling.latency import latencies_in_turn
 
 HEAD = """# Area attention in YOLO12
 
-The blocks `A2C2f` of yolo12n at p4 and p5, with other areas and without attention: operations, and time by PyTorch on
-the CPU with {} thread, one image of random values, random weights. Models are measured in turn; a ratio is the median of
-the pairs, with its 95 % interval. Command: `python benchmarks/area.py --page docs/results/area.md`.
+The blocks `A2C2f` of yolo12n at p4 and p5, with other areas and without attention: operations, and time by PyTorch
+on the CPU with {} thread, one image of random values, random weights. Models are measured in turn; a ratio is the
+median of the pairs, with its 95 % interval. Command: `python benchmarks/area.py --page docs/results/area.md`.
 """
 ATTENDING = ("p4", "p5")
 CASES = {
