@@ -138,6 +138,16 @@ def test_a_gated_class_can_be_pickled_by_its_name() -> None:
         _ = gate.GatedNothing
 
 
+def test_options_between_which_defaults_lie_are_written_by_position(tmp_path: Path) -> None:
+    spec = insert(read_spec("yolov8n"), "CBAM", after="sppf", options={"kernel_size": 3}, gate=False)
+    detector = build(spec)
+    converted = convert(detector, "ultralytics", tmp_path)
+    rows = yaml.safe_load(converted.files[0].read_text())["backbone"]
+    made = LAYERS["CBAM"](*next(row[3] for row in rows if row[2] == "CBAM"))
+    ours = detector.layer("sppf.cbam").state_dict()
+    assert {k: v.shape for k, v in made.state_dict().items()} == {k: v.shape for k, v in ours.items()}
+
+
 @pytest.mark.parametrize(
     ("block", "args"),
     [("CIB", "128"), ("Conv", "128, 3"), ("RepConv", "64"), ("VoVGSCSP", "128"), ("nn.PixelShuffle", "2")],

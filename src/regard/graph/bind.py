@@ -148,14 +148,13 @@ def positional_call(layer: Callable[..., object], binding: Binding) -> tuple[Any
     """
     call = inspect.signature(layer).bind(*binding.positional, **binding.named)
     parameters = call.signature.parameters
-    by_name = {**call.kwargs, **{name: value for name, value in binding.named.items() if name not in call.arguments}}
-    if any(name not in parameters or value != parameters[name].default for name, value in by_name.items()):
+    placed = {name: p for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    by_name = [name for name in binding.named if name not in placed]
+    if any(name not in parameters or binding.named[name] != parameters[name].default for name in by_name):
         return None
-    given = [name for name in call.arguments if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
+    stated = max((i + 1 for i, name in enumerate(placed) if name in call.arguments), default=0)
     call.apply_defaults()
-    last = list(parameters).index(given[-1]) + 1 if given else 0
-    tail = max(len(binding.positional), last)
-    return call.args[:tail]
+    return call.args[: max(stated, len(binding.positional))]
 
 
 def _renamed(module: str, options: Mapping[str, Any], signature: Signature, *, silent: bool = False) -> dict[str, Any]:
