@@ -114,13 +114,14 @@ def test_layers_that_the_package_lacks_are_called_with_the_arguments_of_their_cl
 ) -> None:
     base = read_spec("yolov5n" if to == "yolov5" else "yolov8n")
     after = base.layers[0].name
-    for i, name in enumerate(ATTENTION):  # one after another on a small map
+    chosen = [name for name in ATTENTION if behind_gate or name != "Linformer"]
+    for i, name in enumerate(chosen):  # one after another on a small map
         base = insert(base, name, after="p5" if i == 0 else after, gate=behind_gate, name=f"a{i}")
         after = f"a{i}"
     detector = build(base)
     converted = convert(detector, to, tmp_path)
     rows = yaml.safe_load(converted.files[0].read_text())
-    assert len(converted.classes) == len(ATTENTION)
+    assert len(converted.classes) == len(chosen)
     by_class = {row[2]: row[3] for row in rows["backbone"]}
     for name, layers in converted.classes.items():
         made = (getattr(gate, name) if behind_gate else LAYERS[name])(*by_class[name])
@@ -129,6 +130,17 @@ def test_layers_that_the_package_lacks_are_called_with_the_arguments_of_their_cl
     again = build(read_spec(converted.files[0]))
     assert [layer.gate or None for layer in again.spec.layers] == [layer.gate or None for layer in detector.spec.layers]
     again.load_state_dict(load_file(converted.files[1]))
+
+
+def test_a_tensor_of_a_name_that_builders_set_is_rejected_without_a_gate(tmp_path: Path) -> None:
+    spec = read_spec("yolov8n")
+    for behind_gate in (True, False):
+        detector = build(insert(spec, "Linformer", after="p5", gate=behind_gate))
+        if behind_gate:
+            assert list(convert(detector, "ultralytics", tmp_path).classes) == ["GatedLinformer"]
+        else:
+            with pytest.raises(RegardError, match="'f'"):
+                convert(detector, "ultralytics", tmp_path)
 
 
 def test_a_gated_class_can_be_pickled_by_its_name() -> None:

@@ -27,6 +27,9 @@ YAML = ".yaml"
 STEM = "model"
 """Name of the files in a folder; a name such as yolo11m would choose a size in some packages."""
 
+SET_BY_BUILDERS = ("i", "f", "type", "np")
+"""Attributes that the builders of these packages set in every layer."""
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -80,6 +83,7 @@ def convert(detector: Detector, to: str, output: Path) -> Converted:
     package = PACKAGES[to]
     graph, weights = _files(output, package)
     written = write(detector.spec, package, detector.names)
+    _check_attributes(detector, written.classes, package)
     _warn_of_epsilons(detector, package)
     graph.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(graph) as file:
@@ -153,6 +157,16 @@ def _files(output: Path, package: Package) -> tuple[Path, Path]:
             expected=f"a name without a size, such as {STEM}{WEIGHTS}, or a folder",
         )
     return graph, output
+
+
+def _check_attributes(detector: Detector, classes: Mapping[str, tuple[str, ...]], package: Package) -> None:
+    """Reject layers with a tensor or part of a name that the package's builder gives to every layer."""
+    for name in (name for layers in classes.values() for name in layers):
+        parts = dict(detector.layer(name).named_parameters(recurse=False)) | dict(detector.layer(name).named_children())
+        taken = [part for part in SET_BY_BUILDERS if part in parts]
+        if taken:
+            what = f"layer {name!r}: its {taken[0]!r} has a name that {package.title} sets in every layer"
+            raise RegardError(what, hint="insert it behind a gate, or write it in the native form (--to native)")
 
 
 def _warn_of_epsilons(detector: Detector, package: Package) -> None:
