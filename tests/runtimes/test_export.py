@@ -136,7 +136,7 @@ def test_settings_that_suppression_inside_cannot_serve_are_reported(
 ) -> None:
     path = tmp_path / "a.torchscript"
     export_detector(small, path, imgsz=64, image=noise, nms=True, settings=INSIDE)
-    with pytest.warns(RegardWarning, match=r"(?s)conf 0\.1 \(asked for: 0\.01\), classes \(0, 2\).*without --nms"):
+    with pytest.warns(RegardWarning, match=r"(?s)conf 0\.1 \(asked for: 0\.01\), classes \(0, 2\).*without NMS"):
         api_predict(path, noise, imgsz=64, conf=0.01, iou=0.4, max_det=13)
     api_predict(path, noise, imgsz=64, conf=0.2, iou=0.3, max_det=5, classes=(2,))  # a warning would be an error
 

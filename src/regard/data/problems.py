@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from regard.data.check import overlaps, pillow_check, set_problems
 from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.images import JPEG_SUFFIXES, ImageFile, image_size
 from regard.errors import RegardError
+from regard.system.loaders import read_start
 
 UNREADABLE = "unreadable image"
 
@@ -102,6 +102,4 @@ def _is_cut_off(path: Path) -> bool:
     """Check whether a JPEG file does not end with the mark of its end; some that are whole have more bytes after it."""
     if path.suffix.lower() not in JPEG_SUFFIXES:
         return False
-    with path.open("rb") as file:
-        file.seek(-min(2, file.seek(0, os.SEEK_END)), os.SEEK_END)
-        return file.read() != b"\xff\xd9"
+    return read_start(path, 2, from_end=True) != b"\xff\xd9"

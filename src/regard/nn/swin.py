@@ -14,6 +14,7 @@ from regard.nn.attention.core import to_map, to_tokens
 from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
 from regard.nn.blocks import C3
 from regard.nn.join import join
+from regard.nn.renamed import OldNames
 
 WINDOW, HEAD_CHANNELS, HIDDEN = 7, 32, 4
 
@@ -95,7 +96,7 @@ class PatchMerging(nn.Module):
         return to_map(self.reduction(self.norm(to_tokens(y))), (y.shape[2], y.shape[3]))
 
 
-class SwinStage(nn.Module):
+class SwinStage(OldNames, nn.Module):
     """Blocks of which every second one shifts its windows.
 
     Args:

@@ -70,12 +70,14 @@ def read_bytes(file: Path, most: int) -> bytes:
     return data
 
 
-def read_start(file: Path, count: int) -> bytes:
-    """Read the first ``count`` bytes of a regular file; none of what is missing, a pipe, a device, or unreadable."""
+def read_start(file: Path, count: int, *, from_end: bool = False) -> bytes:
+    """Read the first or the last bytes of a regular file; none of what is missing, a pipe, a device, or unreadable."""
     try:
-        if not stat.S_ISREG(file.stat().st_mode):
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):
             return b""
         with file.open("rb") as content:
+            content.seek(max(state.st_size - count, 0) if from_end else 0)
             return content.read(count)
     except (OSError, ValueError):
         return b""

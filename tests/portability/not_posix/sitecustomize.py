@@ -38,5 +38,7 @@ ABSENT = (
 for name in ABSENT:
     if hasattr(os, name):
         delattr(os, name)
+if hasattr(os, "process_cpu_count"):
+    os.process_cpu_count = os.cpu_count  # Python 3.13's own asks sched_getaffinity where the system has it
 os.environ.setdefault("USERNAME", "someone")  # which Windows sets, and getpass asks for
 multiprocessing.set_start_method("spawn")
