@@ -14,11 +14,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regard.nn.attention.core import Attention, Card, check_at_least, check_odd
-from regard.types import AttentionMap
+from regard.nn.attention.channel_then_spatial import ChannelThenSpatial
+from regard.nn.attention.core import Card, check_at_least, check_odd
 
 
-class CBAM(Attention):
+class CBAM(ChannelThenSpatial):
     """One weight in 0..1 per channel, then one per position, each from means and maxima.
 
     Args:
@@ -59,13 +59,3 @@ class CBAM(Attention):
     def spatial_weights(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 1, H, W); ``x`` has been weighed by channel."""
         return self.conv(torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)).sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        x = x * self.channel_weights(x)
-        return x * self.spatial_weights(x)
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Weight of each value, of its channel times of its position; the same for every query."""
-        by_channel = self.channel_weights(x)
-        return AttentionMap("elements", by_channel * self.spatial_weights(x * by_channel))

@@ -12,14 +12,13 @@ Deviations: ``num_heads`` heads, where the authors' code shares a weight among e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.nn.attention.core import Attention, Card, Size, check_divides, check_odd, check_query, mixing
 from regard.nn.attention.norm import MapNorm
+from regard.nn.attention.square import places_around
 from regard.types import AttentionMap
 
 GROUPS, LEAST_HIDDEN = 4, 32
@@ -82,18 +81,12 @@ class ContextualTransformer(Attention):
         """Weights (B, heads * k^2, H, W) and values (B, C, H, W) -> (B, C, H, W)."""
         batch, channels, height, width = values.shape
         heads, n, squares = self.num_heads, height * width, self.kernel**2
-        around = torch.stack(list(self.shifted(values)), 1).view(batch, squares, heads, channels // heads, n)
+        around = torch.stack(list(places_around(values, self.kernel, rows=2)), 1).view(
+            batch, squares, heads, channels // heads, n
+        )
         weights = weights.view(batch, heads, squares, n)
         mixed = weights.permute(0, 1, 3, 2)[..., None, :] @ around.permute(0, 2, 4, 1, 3)  # (B, heads, N, 1, d)
         return mixed[..., 0, :].transpose(2, 3).reshape(values.shape)
-
-    def shifted(self, x: Tensor) -> Iterator[Tensor]:
-        """What stands at each place of the square around every position, zeros outside: k^2 x (B, C, H, W)."""
-        reach, (height, width) = self.kernel // 2, (x.shape[2], x.shape[3])
-        wide = F.pad(x, (reach, reach, reach, reach))
-        for i in range(self.kernel):
-            for j in range(self.kernel):
-                yield wide[:, :, i : i + height, j : j + width]
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
         """Weights of one query for each head: (B, heads, 1, H, W), zero where it sees nothing."""

@@ -14,14 +14,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regard.nn.attention.core import Attention, Card, check_at_least
-from regard.types import AttentionMap
+from regard.nn.attention.channel_then_spatial import ChannelThenSpatial
+from regard.nn.attention.core import Card, check_at_least
 
 STRIPS = (7, 11, 21)
 """Lengths of the strips, the paper's."""
 
 
-class CPCA(Attention):
+class CPCA(ChannelThenSpatial):
     """One weight in 0..1 per channel, then one per value from strips of three lengths around it.
 
     Args:
@@ -68,13 +68,3 @@ class CPCA(Attention):
         around = self.around(x)
         weights: Tensor = self.out(sum((strip(around) for strip in self.strips), around))
         return weights
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        x = x * self.channel_weights(x)
-        return x * self.spatial_weights(x)
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Weight of each value, the product of both; the same for every query."""
-        by_channel = self.channel_weights(x)
-        return AttentionMap("elements", by_channel * self.spatial_weights(x * by_channel))

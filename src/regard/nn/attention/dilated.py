@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from regard.nn.attention.core import Card, Size, check_at_least, check_odd
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import check_pos_embed
+from regard.nn.attention.square import places_around
 
 
 class MultiScaleDilatedAttention(MultiHead):
@@ -68,12 +68,8 @@ class MultiScaleDilatedAttention(MultiHead):
 
     def shifted(self, tokens: Tensor, dilation: int, size: Size) -> Iterator[Tensor]:
         """What stands at each place of the square around every position, zeros outside of the map: k^2 x (B, N, d)."""
-        (height, width), reach = size, self.kernel // 2 * dilation
-        x = tokens.view(tokens.shape[0], height, width, tokens.shape[-1])
-        x = F.pad(x, (0, 0, reach, reach, reach, reach))
-        for i in range(0, self.kernel * dilation, dilation):
-            for j in range(0, self.kernel * dilation, dilation):
-                yield x[:, i : i + height, j : j + width].flatten(1, 2)
+        maps = tokens.view(tokens.shape[0], *size, tokens.shape[-1])
+        return (place.flatten(1, 2) for place in places_around(maps, self.kernel, dilation, rows=1))
 
     def attention_mask(self, query: Size, size: Size) -> Tensor:
         """Positions that ``query`` sees on a map of ``size``: (heads, H, W), boolean."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from regard.nn.attention.core import Card, Reweighting, check_at_least, check_odd
+from regard.nn.attention.norm import MapGroupNorm
 
 
 class ELA(Reweighting):
@@ -49,15 +49,10 @@ class ELA(Reweighting):
             nn.Conv1d(in_channels, in_channels, kernel_size, padding=kernel_size // 2, groups=in_channels, bias=False)
             for _ in range(2)
         )
-        self.norm_rows, self.norm_columns = (nn.GroupNorm(self.groups, in_channels) for _ in range(2))
+        self.norm_rows, self.norm_columns = (MapGroupNorm(self.groups, in_channels) for _ in range(2))
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        by_row = _normed(self.rows(x.mean(3)), self.norm_rows).sigmoid()
-        by_column = _normed(self.columns(x.mean(2)), self.norm_columns).sigmoid()
+        by_row = self.norm_rows(self.rows(x.mean(3))).sigmoid()
+        by_column = self.norm_columns(self.columns(x.mean(2))).sigmoid()
         return by_row[:, :, :, None] * by_column[:, :, None]
-
-
-def _normed(x: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """Group norm that accepts a single value per group, of which nothing remains but the offset."""
-    return torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)

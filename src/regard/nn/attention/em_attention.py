@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.nn.attention.core import Attention, Card, check_divides
+from regard.nn.attention.norm import MapGroupNorm
 from regard.types import AttentionMap
 
 
@@ -45,7 +46,7 @@ class EMAttention(Attention):
         self.group_channels = in_channels // groups
         self.conv1x1 = nn.Conv2d(self.group_channels, self.group_channels, 1)
         self.conv3x3 = nn.Conv2d(self.group_channels, self.group_channels, 3, padding=1)
-        self.norm = nn.GroupNorm(self.group_channels, self.group_channels)
+        self.norm = MapGroupNorm(self.group_channels, self.group_channels)
 
     def by_group(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B * groups, c, H, W)."""
@@ -64,8 +65,8 @@ class EMAttention(Attention):
         lines = torch.cat((x.mean(3, keepdim=True), x.mean(2, keepdim=True).mT), 2)  # rows, then columns
         gates = self.conv1x1(lines).sigmoid()
         gated = x * gates[:, :, :height] * gates[:, :, height:].mT
-        norm = self.norm  # whose own forward rejects a single position, of which nothing remains but the offset
-        return torch.group_norm(gated, norm.num_groups, norm.weight, norm.bias, norm.eps)
+        normed: Tensor = self.norm(gated)
+        return normed
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from regard.nn.attention.core import Attention, Card, check_at_least, check_odd
+from regard.nn.attention.channel_then_spatial import ChannelThenSpatial
+from regard.nn.attention.core import Card, check_at_least, check_odd
 from regard.nn.attention.norm import MapNorm
-from regard.types import AttentionMap
 
 
-class GAM(Attention):
+class GAM(ChannelThenSpatial):
     """One weight in 0..1 per value from the channels of its position, then one from the positions around it.
 
     Args:
@@ -65,13 +65,3 @@ class GAM(Attention):
         """(B, C, H, W) -> the same shape; ``x`` has been weighed by channel."""
         weights: Tensor = self.spatial_attention(x)
         return weights.sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        x = x * self.channel_weights(x)
-        return x * self.spatial_weights(x)
-
-    def attention(self, x: Tensor, query: tuple[int, int] | None = None) -> AttentionMap:  # noqa: ARG002
-        """Weight of each value, the product of both; the same for every query."""
-        by_channel = self.channel_weights(x)
-        return AttentionMap("elements", by_channel * self.spatial_weights(x * by_channel))

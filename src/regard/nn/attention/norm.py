@@ -1,7 +1,8 @@
-"""Batch norm for weights that may shrink to one value per channel."""
+"""Norms of maps that may shrink to a single value, which torch's own layers reject."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,3 +18,11 @@ class MapNorm(nn.BatchNorm2d):
         if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
+
+
+class MapGroupNorm(nn.GroupNorm):
+    """Group norm that accepts a single value per group, of which nothing remains but the offset."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> the same shape."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
