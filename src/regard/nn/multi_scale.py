@@ -30,6 +30,7 @@ from regard.nn.attention.core import (
     to_tokens,
 )
 from regard.nn.attention.deformable import corners, initial_offsets, places
+from regard.nn.precision import at_least_float32
 from regard.nn.renamed import OldNames
 from regard.types import AttentionMap
 
@@ -123,14 +124,14 @@ class MultiScaleDeformable(OldNames, nn.Module):
     def weights_of(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> A, (B, heads, N, levels, K), in float32 at least; they sum to 1 over levels and points."""
         scores = split_heads(self.weights(tokens), self.num_heads)
-        weights = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(-1)
+        weights = at_least_float32(scores).softmax(-1)
         return weights.view(*weights.shape[:3], self.levels, self.points)
 
     def offsets_of(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> D, rows and columns, (B, heads, N, levels, K, 2), in float32 at least."""
         batch, n, _ = tokens.shape
         offsets = self.offsets(tokens).view(batch, n, self.num_heads, self.levels, self.points, 2).transpose(1, 2)
-        return offsets.to(torch.promote_types(offsets.dtype, torch.float32))
+        return at_least_float32(offsets)
 
 
 def centres(at: Tensor, size: Size, level: Size, like: Tensor) -> Tensor:

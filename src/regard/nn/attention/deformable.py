@@ -33,6 +33,7 @@ from regard.nn.attention.core import (
     to_map,
     to_tokens,
 )
+from regard.nn.precision import at_least_float32
 from regard.types import AttentionMap
 
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -91,13 +92,13 @@ class DeformableAttention(Attention):
     def weights_of(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> A, (B, heads, N, K), in float32 at least."""
         scores = split_heads(self.weights(tokens), self.num_heads)
-        return scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(-1)
+        return at_least_float32(scores).softmax(-1)
 
     def locations(self, tokens: Tensor, at: Tensor) -> Tensor:
         """Row and column of each point: (B, N, C) and (N, 2) -> (B, heads, N, K, 2), float32 at least."""
         batch, n, _ = tokens.shape
         offsets = self.offsets(tokens).view(batch, n, self.num_heads, self.points, 2).transpose(1, 2)
-        return at[:, None] + offsets.to(torch.promote_types(offsets.dtype, torch.float32))
+        return at[:, None] + at_least_float32(offsets)
 
     def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
         """Weights that a query's points imply: (B, heads, 1, H, W)."""

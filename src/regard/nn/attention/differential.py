@@ -16,6 +16,7 @@ from regard.errors import RegardError
 from regard.nn.attention.core import Card, Size, attention_weights, check_divides, fused_attention, no_autocast
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import check_pos_embed
+from regard.nn.precision import at_least_float32
 
 EPSILON = 1e-5
 
@@ -55,7 +56,7 @@ class DifferentialAttention(MultiHead):
 
     def factor(self) -> Tensor:
         """l, how much of the second softmax is taken away; one number."""
-        q1, k1, q2, k2 = self.lambda_vectors.to(torch.promote_types(self.lambda_vectors.dtype, torch.float32))
+        q1, k1, q2, k2 = at_least_float32(self.lambda_vectors)
         return (q1 * k1).sum().exp() - (q2 * k2).sum().exp() + self.lambda_init
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
@@ -66,7 +67,7 @@ class DifferentialAttention(MultiHead):
     def with_values(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """Normalise each head's mixed values: (B, heads, H * W, d) -> the same."""
         with no_autocast(mixed):
-            wide = mixed.to(torch.promote_types(mixed.dtype, torch.float32))
+            wide = at_least_float32(mixed)
             normed = wide * (wide.square().mean(-1, keepdim=True) + EPSILON).rsqrt() * self.scale
             return (normed * (1 - self.lambda_init)).to(mixed.dtype)
 

@@ -9,10 +9,10 @@ of these; cost grows with N alone.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from regard.nn.attention.core import Attention, Card, Size, check_at_least, check_query, to_map, to_tokens
+from regard.nn.precision import at_least_float32
 from regard.types import AttentionMap
 
 
@@ -45,7 +45,7 @@ class ExternalAttention(Attention):
     def by_position(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> e, (B, H * W, S), in float32 at least."""
         scores: Tensor = self.keys(to_tokens(x))
-        return scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(1)
+        return at_least_float32(scores).softmax(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""

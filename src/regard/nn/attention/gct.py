@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from regard.errors import RegardError
 from regard.nn.attention.core import Card, Reweighting
+from regard.nn.precision import at_least_float32
 
 EPSILON = 1e-5
 """Value added below both roots."""
@@ -57,7 +58,7 @@ class GCT(Reweighting):
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C), in float32 at least."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = at_least_float32(x)
         norms = self.alpha * (wide.square().sum((2, 3)) + EPSILON).sqrt()
         among = norms / (norms.square().mean(1, keepdim=True) + EPSILON).sqrt()
         return 1 + (self.gamma * among + self.beta).tanh()

@@ -31,6 +31,7 @@ from torch import Tensor
 from regard.nn.attention.core import Card, Size, no_autocast
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import check_pos_embed
+from regard.nn.precision import at_least_float32
 
 EPSILON = 1e-30
 """Lower bound of a sum of weights: where no key shares a feature with a query, the query gets 0, not 0 / 0."""
@@ -69,20 +70,16 @@ class KernelAttention(MultiHead):
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:  # noqa: ARG002
         """(B, heads, N, d) each -> (B, heads, N, d)."""
         with no_autocast(q):
-            phi_q, phi_k = self.feature_maps(_wide(q), _wide(k))
-            sums = phi_k.transpose(-2, -1) @ _wide(v)  # (B, heads, m, d)
+            phi_q, phi_k = self.feature_maps(at_least_float32(q), at_least_float32(k))
+            sums = phi_k.transpose(-2, -1) @ at_least_float32(v)  # (B, heads, m, d)
             shares = phi_q @ phi_k.sum(-2)[..., None]  # (B, heads, N, 1)
             return (phi_q @ sums / shares.clamp(min=EPSILON)).to(v.dtype)
 
     def row(self, q: Tensor, k: Tensor, query: Size, size: Size) -> Tensor:  # noqa: ARG002
         """Implied weights of one query (B, heads, 1, d) over all keys (B, heads, N, d): (B, heads, 1, N)."""
         with no_autocast(q):
-            phi_q, phi_k = self.feature_maps(_wide(q), _wide(k))
+            phi_q, phi_k = self.feature_maps(at_least_float32(q), at_least_float32(k))
             return self.activation(phi_q @ phi_k.transpose(-2, -1), None)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class LinearAttention(KernelAttention):

@@ -39,6 +39,7 @@ from regard.nn.attention.core import (
 )
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.position import check_pos_embed
+from regard.nn.precision import at_least_float32
 
 FILLING = -2
 """Group of the padding of the last chunk; no position has this group or the next one."""
@@ -95,7 +96,7 @@ class LSHAttention(MultiHead):
         tokens = to_tokens(self.position.on_map(x))
         q, v = (split_heads(layer(tokens), self.num_heads) for layer in (self.query, self.value))
         q = self.position.on_heads(q, (x.shape[2], x.shape[3]))
-        wide = q.to(torch.promote_types(q.dtype, torch.float32))
+        wide = at_least_float32(q)
         return q, F.normalize(wide, dim=-1).to(q.dtype), v
 
     def order(self, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:

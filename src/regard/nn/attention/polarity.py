@@ -33,6 +33,7 @@ from regard.nn.attention.core import (
     to_tokens,
 )
 from regard.nn.attention.kernel import EPSILON, share
+from regard.nn.precision import at_least_float32
 from regard.types import AttentionMap
 
 POWER = 4
@@ -96,13 +97,12 @@ class PolarityAttention(Attention):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(B, heads, N, d) each -> (B, heads, N, d)."""
-        wide = torch.promote_types(q.dtype, torch.float32)
         with no_autocast(q):
-            same, opposite, keys = self.features(q.to(wide), k.to(wide))
+            same, opposite, keys = self.features(at_least_float32(q), at_least_float32(k))
             total = keys.sum(-2)[..., None]
             halves = [
                 queries @ (keys.mT @ half) / (queries @ total).clamp(min=EPSILON)
-                for queries, half in zip((same, opposite), v.to(wide).chunk(2, -1), strict=True)
+                for queries, half in zip((same, opposite), at_least_float32(v).chunk(2, -1), strict=True)
             ]
             return torch.cat(halves, -1).to(v.dtype)
 
@@ -112,8 +112,7 @@ class PolarityAttention(Attention):
         row, column = place = check_query(query, size)
         at = row * size[1] + column
         q, k, _, _ = self.project(x)
-        wide = torch.promote_types(q.dtype, torch.float32)
         with no_autocast(x):
-            same, opposite, keys = self.features(q[:, :, at : at + 1].to(wide), k.to(wide))
+            same, opposite, keys = self.features(at_least_float32(q[:, :, at : at + 1]), at_least_float32(k))
             rows = torch.stack([share(queries @ keys.mT) for queries in (same, opposite)], 2)
         return AttentionMap("rows", rows.view(x.shape[0], 2 * self.num_heads, 1, *size), (place,))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.nn.attention.core import Attention, Card, check_divides
+from regard.nn.precision import at_least_float32
 from regard.types import AttentionMap
 
 EPSILON = 1e-5
@@ -56,7 +57,7 @@ class SGE(Attention):
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, groups, 1, H, W), in float32 at least."""
-        grouped = self.by_group(x.to(torch.promote_types(x.dtype, torch.float32)))
+        grouped = self.by_group(at_least_float32(x))
         alike = (grouped * grouped.mean((3, 4), keepdim=True)).sum(2)  # (B, groups, H, W)
         apart = alike - alike.mean((2, 3), keepdim=True)
         normed = apart / (apart.square().mean((2, 3), keepdim=True) + EPSILON).sqrt()

@@ -11,11 +11,11 @@ since sums of squares overflow.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from regard.errors import RegardError
 from regard.nn.attention.core import Card, Reweighting, least
+from regard.nn.precision import at_least_float32
 
 
 class SimAM(Reweighting):
@@ -46,7 +46,7 @@ class SimAM(Reweighting):
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), in float32 at least."""
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        x = at_least_float32(x)
         squares = (x - x.mean((2, 3), keepdim=True)).square()
         positions = x.shape[2] * x.shape[3]
         others = positions - least(positions - 1, 1)  # n

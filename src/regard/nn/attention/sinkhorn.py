@@ -34,6 +34,7 @@ from regard.nn.attention.core import (
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.attention.partition import Axis, gather, pairs, put_back, seen_by, slots
 from regard.nn.attention.position import check_pos_embed
+from regard.nn.precision import at_least_float32
 
 TINY = 1e-20
 """Share of a slot below which it counts as empty."""
@@ -162,7 +163,7 @@ def sinkhorn(scores: Tensor, iterations: int) -> Tensor:
 
     In logarithms, as section 3.1.1; rows are the last to be scaled.
     """
-    log = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    log = at_least_float32(scores)
     for _ in range(iterations):
         log = log - log.logsumexp(-2, keepdim=True)
         log = log - log.logsumexp(-1, keepdim=True)

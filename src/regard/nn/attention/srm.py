@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.nn.attention.core import Card, Reweighting
+from regard.nn.precision import at_least_float32
 
 EPSILON = 1e-5
 """Value added to variances."""
@@ -46,7 +47,7 @@ class SRM(Reweighting):
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C)."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = at_least_float32(x)
         mean = wide.mean((2, 3))
         deviation = ((wide - mean[:, :, None, None]).square().mean((2, 3)) + EPSILON).sqrt()
         of_mean, of_deviation = self.cfc.unbind(1)  # a product of both at once, stacked, goes wrong in OpenVINO

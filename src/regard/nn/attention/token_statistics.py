@@ -23,6 +23,7 @@ from regard.nn.attention.core import (
     to_map,
     to_tokens,
 )
+from regard.nn.precision import at_least_float32
 from regard.types import AttentionMap
 
 EPSILON = 1e-12
@@ -59,7 +60,7 @@ class TokenStatisticsAttention(Attention):
         """(B, C, H, W) -> w and the weights of its values, each (B, heads, N, d), in float32 at least."""
         w = split_heads(self.project(to_tokens(x)), self.num_heads)
         with no_autocast(x):
-            squares = w.to(torch.promote_types(w.dtype, torch.float32)).square()
+            squares = at_least_float32(w).square()
             lengths = squares.sum(2, keepdim=True).clamp(min=EPSILON)
             shares = ((squares / lengths).sum(-1) * self.temperature).softmax(1)[..., None]  # (B, heads, N, 1)
             moments = (shares * squares).sum(2, keepdim=True) / shares.sum(2, keepdim=True).clamp(min=EPSILON)

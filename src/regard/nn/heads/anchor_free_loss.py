@@ -18,6 +18,7 @@ from regard.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from regard.geometry.iou import ciou
 from regard.nn.heads.base import LossContext
 from regard.nn.heads.task_aligned import Assignment, assign, least_side
+from regard.nn.precision import at_least_float32
 from regard.types import Targets
 
 BELOW_LAST_BIN = 0.01
@@ -110,7 +111,7 @@ class Branch:
 def flatten_levels(levels: Sequence[Tensor], classes: int) -> tuple[Tensor, Tensor]:
     """Levels [(B, 4 * R + nc, H_i, W_i)] -> bins (B, N, 4 * R) and class logits (B, N, nc), in float32 or better."""
     rows = torch.cat([level.flatten(2) for level in levels], 2).transpose(1, 2)
-    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    rows = at_least_float32(rows)
     return rows[..., :-classes], rows[..., -classes:]
 
 

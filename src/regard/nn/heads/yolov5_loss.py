@@ -19,6 +19,7 @@ from regard.config import LossSettings
 from regard.errors import RegardError
 from regard.geometry.iou import ciou
 from regard.nn.heads.base import LossContext
+from regard.nn.precision import at_least_float32
 from regard.nn.raw_levels import OTHERS, centre_and_size
 from regard.types import Targets
 
@@ -42,7 +43,7 @@ def yolov5_loss(
         RegardError: there are more levels than the loss has weights for.
     """
     settings = context.settings
-    anchors = _at_least_float32(anchors)
+    anchors = at_least_float32(anchors)
     grids = [(level.shape[2], level.shape[3]) for level in levels]
     assigned = assign(targets, anchors, grids, settings.anchor_threshold)
     sums = torch.stack([_level_sums(*pair, context) for pair in zip(levels, assigned, strict=True)])  # (levels, 3)
@@ -101,8 +102,9 @@ def _weights(
 def _level_sums(raw: Tensor, assigned: Assignment, context: LossContext) -> Tensor:
     """Sums of box, objectness and class loss over the assigned predictions and all cells of a level, (3,)."""
     settings = context.settings
-    chosen = _at_least_float32(raw[assigned.image, assigned.anchor, assigned.row, assigned.column])  # (P, OTHERS + nc)
-    objectness, classes = _at_least_float32(raw[..., 4]), chosen[:, OTHERS:]
+    # Enough under autocast too, which lowers the precision of matrix products and convolutions alone: none is here.
+    chosen = at_least_float32(raw[assigned.image, assigned.anchor, assigned.row, assigned.column])  # (P, OTHERS + nc)
+    objectness, classes = at_least_float32(raw[..., 4]), chosen[:, OTHERS:]
     boxes = torch.cat(centre_and_size(chosen[:, :4].sigmoid(), assigned.anchor_wh), dim=1)
     quality = ciou(boxes, assigned.boxes_cxcywh)
 
@@ -137,11 +139,6 @@ def _bce_sum(
     positive = logits.new_tensor(positive_weight)
     weight = None if class_weights is None else logits.new_tensor(class_weights)
     return F.binary_cross_entropy_with_logits(logits, target, weight, pos_weight=positive, reduction="sum")
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    # Enough under autocast too, which lowers the precision of matrix products and convolutions alone: none is here.
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 @dataclass(frozen=True)
