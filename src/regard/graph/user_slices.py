@@ -74,25 +74,27 @@ class _File:
     def define(self, name: str) -> None:
         """Run the statements that bind a name, after those that they need; names of nobody are Python's own."""
         for statement in self.statements.get(name, ()):
-            if id(statement) not in self.done:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                self._bind(statement, name)
+            elif id(statement) not in self.done:
                 self.done.add(id(statement))
-                self.run(statement, name)
+                self._run(statement)
         if name not in self.statements and name not in self.namespace:
             self._from_stars(name)
 
-    def run(self, statement: ast.stmt, name: str) -> None:
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            self._bind(statement, name)
-            return
+    def _run(self, statement: ast.stmt) -> None:
         _without_annotations(statement)
         for needed in _used(statement):
             self.define(needed)
-        code = ast.Module([statement], type_ignores=[])
+        self._execute(statement)
+
+    def _execute(self, statement: ast.stmt) -> None:
+        """Run one statement as an import of the file would; it is the user who named the file."""
+        code = ast.fix_missing_locations(ast.Module([statement], type_ignores=[]))
         exec(compile(code, str(self.file), "exec"), self.namespace)
 
     def _bind(self, statement: ast.Import | ast.ImportFrom, name: str) -> None:
         """Run one import; the other names of the same statement stay unbound until they are needed."""
-        self.done.discard(id(statement))
         alias = next(a for a in statement.names if (a.asname or a.name.split(".")[0]) == name)
         if name in self.namespace:
             return
@@ -104,8 +106,7 @@ class _File:
                 else ast.ImportFrom(statement.module, [alias], statement.level),
                 statement,
             )
-            code = ast.fix_missing_locations(ast.Module([only], type_ignores=[]))
-            exec(compile(code, str(self.file), "exec"), self.namespace)
+            self._execute(only)
         elif place[1]:
             self.namespace[name] = self.slices.load(place[0], [place[1]])[place[1]]
         else:
