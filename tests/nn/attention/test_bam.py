@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from slow import convolve
+from slow import batch_norm, convolve
 from torch import Tensor, nn
 
 from regard.errors import RegardError
@@ -14,10 +14,7 @@ def run(layers: nn.Sequential, x: Tensor) -> Tensor:
         if isinstance(layer, nn.Conv2d):
             x = convolve(x, layer)
         elif isinstance(layer, nn.BatchNorm2d):
-            assert layer.running_var is not None
-            assert layer.running_mean is not None
-            scale = layer.weight / (layer.running_var + 1e-5).sqrt()
-            x = (x - layer.running_mean[:, None, None]) * scale[:, None, None] + layer.bias[:, None, None]
+            x = batch_norm(x, layer)
         elif isinstance(layer, nn.ReLU):
             x = x.clamp(min=0)
         else:

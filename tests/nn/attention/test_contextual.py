@@ -2,19 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from slow import convolve
-from torch import Tensor, nn
+from slow import batch_norm, convolve
+from torch import nn
 
 from regard.errors import RegardError
 from regard.nn.attention.contextual import ContextualTransformer
-
-
-def norm(x: Tensor, layer: nn.Module) -> Tensor:
-    assert isinstance(layer, nn.BatchNorm2d)
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    scale = layer.weight / (layer.running_var + 1e-5).sqrt()
-    return (x - layer.running_mean[:, None, None]) * scale[:, None, None] + layer.bias[:, None, None]
 
 
 def test_by_loops() -> None:
@@ -29,9 +21,9 @@ def test_by_loops() -> None:
         alone = nn.Conv2d(3, 3, 3, padding=1, bias=False).double()
         alone.weight.data = conv.weight.data[3 * group : 3 * group + 3]
         halves.append(convolve(x[:, 3 * group : 3 * group + 3], alone))
-    static = norm(torch.cat(halves, 1), module.keys[1]).clamp(min=0)
-    v = norm(convolve(x, module.values[0]), module.values[1])  # type: ignore[arg-type]
-    squeezed = norm(convolve(torch.cat((static, x), 1), module.weigh[0]), module.weigh[1]).clamp(min=0)  # type: ignore[arg-type]
+    static = batch_norm(torch.cat(halves, 1), module.keys[1]).clamp(min=0)
+    v = batch_norm(convolve(x, module.values[0]), module.values[1])  # type: ignore[arg-type]
+    squeezed = batch_norm(convolve(torch.cat((static, x), 1), module.weigh[0]), module.weigh[1]).clamp(min=0)  # type: ignore[arg-type]
     weights = convolve(squeezed, module.weigh[3]).view(2, 2, 3, 3, 4, 5)  # type: ignore[arg-type]
     mixed = torch.zeros_like(x)
     for i in range(4):
@@ -46,7 +38,7 @@ def test_by_loops() -> None:
                         expected[:, :, at[0], at[1]] = share
                         mixed[:, :, i, j] += share.repeat_interleave(3, 1) * v[:, :, at[0], at[1]]
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    dynamic = norm(mixed, module.norm[0])
+    dynamic = batch_norm(mixed, module.norm[0])
     dynamic = dynamic / (1 + torch.exp(-dynamic))
     scores = module.join((static + dynamic).mean((2, 3))).view(2, 2, 6).exp()
     shares = (scores / scores.sum(1, keepdim=True))[..., None, None]

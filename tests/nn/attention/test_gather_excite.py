@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from slow import convolve
+from slow import batch_norm, convolve
 from torch import nn
 
 from regard.errors import RegardError
@@ -36,10 +36,7 @@ def test_learned_by_loops(extent: int, size: tuple[int, int]) -> None:
                 else convolve(y, layer)
             )
         elif isinstance(layer, nn.BatchNorm2d):
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            scale = layer.weight / (layer.running_var + 1e-5).sqrt()
-            y = (y - layer.running_mean[:, None, None]) * scale[:, None, None] + layer.bias[:, None, None]
+            y = batch_norm(y, layer)
         else:
             y = y.clamp(min=0)
     height, width = y.shape[2:]
