@@ -17,6 +17,7 @@ from regard.system.terminal import printable
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
+    from regard.training.run import Run
 
 
 Resume = Annotated[
@@ -60,7 +61,6 @@ def train(
 ) -> None:
     """Train a detector; the folder of the run keeps weights, results, settings and images."""
     from regard import api
-    from regard.system.terminal import plain_console
 
     watch: dict[str, Any] = {"callbacks": callbacks_of(callback), "verbose": verbose}
     if resume is not None:
@@ -81,8 +81,13 @@ def train(
         if verbose and is_first_process():
             print(printable(detector.summary(checked(TrainSettings, settings).imgsz)))
         run = api.train(detector, data, folder=output, **settings, **watch)
-    if not is_first_process():
-        return
+    if is_first_process():
+        _report(run, verbose)
+
+
+def _report(run: Run, verbose: bool) -> None:
+    from regard.system.terminal import plain_console
+
     console = plain_console()
     if verbose:
         console.print(run.metrics)

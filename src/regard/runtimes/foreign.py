@@ -103,14 +103,7 @@ def foreign_session(
     """
     if not {"names", "stride"} <= metadata.keys():
         return None
-    try:
-        texts = {key: _plain(metadata[key], file) for key in _Metadata.model_fields if key in metadata}
-        if isinstance(texts["names"], list):
-            texts["names"] = dict(enumerate(texts["names"]))
-        stated = _Metadata.model_validate(texts)
-    except ValidationError as error:
-        fault = first_fault(error)
-        raise RegardError(f"the metadata in the file: {fault.what}", file=file, expected=fault.expected) from error
+    stated = _stated(metadata, file)
     if stated.task != TASK:
         raise RegardError(f"the file was exported for the task {stated.task!r}", file=file, expected="detect")
     layout = _layout(stated, inputs, outputs, file)
@@ -131,6 +124,18 @@ def foreign_session(
     except RegardError as error:
         raise RegardError(f"the metadata in the file: {error.what}", file=file) from error
     return ForeignSession(header, layout, run, file, streams=streams)
+
+
+def _stated(metadata: Mapping[str, Any], file: Path) -> _Metadata:
+    """Check what the metadata state."""
+    try:
+        texts = {key: _plain(metadata[key], file) for key in _Metadata.model_fields if key in metadata}
+        if isinstance(texts["names"], list):
+            texts["names"] = dict(enumerate(texts["names"]))
+        return _Metadata.model_validate(texts)
+    except ValidationError as error:
+        fault = first_fault(error)
+        raise RegardError(f"the metadata in the file: {fault.what}", file=file, expected=fault.expected) from error
 
 
 def metadata_of_folder(file: Path) -> Mapping[str, Any]:
