@@ -12,6 +12,7 @@ from torch import Tensor
 from regard.errors import RegardError
 from regard.weights.inert import Record
 from regard.weights.unpickle import read_pickle
+from regard.weights.yolov9_mit import from_mit_layout, is_mit_layout
 
 WANTED = "a detection checkpoint of YOLOv5 v6, or of YOLOv8, v9, v10, 11, 12 or 26"
 ROW_KEY = re.compile(r"model\.\d{1,6}\.")
@@ -148,12 +149,15 @@ def _plain_state(content: object) -> dict[str, Tensor]:
     keys = _without_prefixes([str(key) for key in content])
     if kind := _kind_of_keys(keys):
         raise _AnotherModel(kind)
+    tensors = {key: _tensor(key, value) for key, value in zip(keys, content.values(), strict=True)}
+    if is_mit_layout(keys):
+        return from_mit_layout(tensors)
     strange = next((key for key in keys if not ROW_KEY.match(key)), None)
     if strange is not None:
         raise _AnotherModel(
             f"a checkpoint of another model (with the key {strange[:80]!r} instead of `model.<row>...`)"
         )
-    return {key: _tensor(key, value) for key, value in zip(keys, content.values(), strict=True)}
+    return tensors
 
 
 def _without_prefixes(keys: list[str]) -> list[str]:
