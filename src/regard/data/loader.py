@@ -19,6 +19,7 @@ from regard.data.images import ReadFailures
 from regard.data.letterbox import GREY
 from regard.data.validation import BatchPlan, aspect_batches
 from regard.errors import RegardError
+from regard.system.interrupts import interrupts_blocked
 from regard.types import Batch, Targets
 
 
@@ -199,7 +200,9 @@ def _start_worker(_worker: int) -> None:
 
 
 def _raise_errors(loader: DataLoader[Batch | RegardError]) -> Iterator[Batch]:
-    for batch in loader:
+    with interrupts_blocked():  # of the workers, which end with this process
+        batches = iter(loader)
+    for batch in batches:
         if isinstance(batch, RegardError):
             try:
                 raise batch

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import pickle
+import signal
 import socket
 import sys
 import tempfile
@@ -24,13 +25,15 @@ from typing import Any, TypeVar
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch.multiprocessing.spawn import ProcessException
+from lightning_fabric.strategies.launchers.multiprocessing import _GlobalStateSnapshot, _MultiProcessingLauncher
+from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from regard.config import TrainSettings
 from regard.errors import RegardError
 from regard.graph.user_modules import import_file, user_files
 from regard.system.device import choose_device
 from regard.system.files import atomic_write, claim_folder, is_file
+from regard.system.interrupts import interrupts_blocked, receive_interrupts
 from regard.system.last_resort import INTERRUPTED
 from regard.system.launcher import launched_processes, processes_of_machine
 from regard.system.scratch import scratch_folder
@@ -180,8 +183,9 @@ def _work(
     Fabric's own way to return it is a pipe that is read only after the process has ended: one of more than 64 KiB would
     never be read.
     """
-    work, arguments = _received(folder / SENT)
     try:
+        receive_interrupts()
+        work, arguments = _received(folder / SENT)
         result = work(fabric, **arguments)
     except RegardError as error:
         _deliver(error, folder / ERROR)
@@ -192,6 +196,7 @@ def _work(
         _deliver(result, folder / RESULT)
     fabric.barrier()
     _end_group()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     Finalize(None, _leave, exitpriority=-1000)  # after all others
 
 
@@ -244,6 +249,21 @@ def _check_can_be_sent(callback: object) -> None:
         )
 
 
+class _Launcher(_MultiProcessingLauncher):
+    """Starts processes that receive Ctrl-C only when they work: see `interrupts_blocked`."""
+
+    def launch(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """See `_MultiProcessingLauncher.launch`."""
+        results = torch.multiprocessing.get_context("spawn").SimpleQueue()
+        sent = (function, args, kwargs, results, _GlobalStateSnapshot.capture())
+        assert isinstance(self._strategy, DDPStrategy)
+        count = self._strategy.num_processes
+        with interrupts_blocked():
+            started = start_processes(self._wrapping_function, sent, count, join=False)  # type: ignore[no-untyped-call]
+        while not started.join():
+            pass
+
+
 class _Here(DDPStrategy):
     """Spawned processes that meet by a file and through the loopback interface.
 
@@ -257,6 +277,9 @@ class _Here(DDPStrategy):
     def __init__(self, store: Path) -> None:
         super().__init__(start_method="spawn")
         self._store = store
+
+    def _configure_launcher(self) -> None:
+        self._launcher = _Launcher(self, "spawn")
 
     def _setup_distributed(self) -> None:
         self._set_world_ranks()
