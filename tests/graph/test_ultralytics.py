@@ -200,3 +200,9 @@ def test_images_of_other_channels_are_rejected(key: str) -> None:
     assert parse_spec(f"{key}: 3" + V8, Path("yolov8n.yaml")).nc == 80
     with pytest.raises(RegardError, match="ch is 4"):
         parse_spec(f"{key}: 4" + V8, Path("yolov8n.yaml"))
+
+
+@pytest.mark.parametrize("most", [".inf", ".nan", "0", "x"])
+def test_limits_of_channels_that_are_no_numbers_are_rejected(most: str) -> None:
+    with pytest.raises(RegardError, match="scales cannot be read"):
+        parse_spec(V8.replace("0.25, 1024", f"0.25, {most}"), None)

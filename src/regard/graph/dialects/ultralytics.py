@@ -158,7 +158,7 @@ def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tup
     line = lines.get(("scales", -1))
     numbers = (int, float)
     if not isinstance(scales, dict) or not all(
-        isinstance(v, list) and len(v) == 3 and all(isinstance(x, numbers) and x > 0 for x in v)
+        isinstance(v, list) and len(v) == 3 and all(isinstance(x, numbers) and 0 < x < math.inf for x in v)
         for v in scales.values()
     ):
         raise RegardError("scales cannot be read", file=file, line=line, expected="n: [depth, width, most channels]")
