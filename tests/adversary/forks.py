@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-SECONDS = 120.0
+SECONDS = 600.0
 """Time that a command may take."""
 ORPHAN_SECONDS = 15.0
 """Time in which the children of a killed command have to end."""

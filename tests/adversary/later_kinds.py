@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from kinds import Argv, Kind, damage_json, damaged_yaml, with_pickle
+from kinds import Argv, Kind, damage_json, damaged_yaml, model_yaml, pickled_checkpoint, safetensors, with_pickle
 from later_corpus import GRAPHS
 from mutate import encode_badly, mutate_bytes, mutate_text
 
@@ -69,7 +69,6 @@ def other_tools(rng: random.Random, folder: Path, corpus: Path) -> Argv:
 
 
 def _damage(rng: random.Random, file: Path) -> None:
-
     if file.suffix == ".json":
         damage_json(rng, file)
     else:
@@ -90,11 +89,21 @@ def converted(rng: random.Random, folder: Path, corpus: Path) -> Argv:
     return ("data", "convert", "set", "made", "--to", rng.choice(("yolo", "coco")))
 
 
+def converted_model(rng: random.Random, folder: Path, corpus: Path) -> Argv:
+    """A model file of any form that is written for another package, or in the present form."""
+    damage = rng.choice((later_checkpoint, later_graph, pickled_checkpoint, safetensors, model_yaml))
+    file = damage(rng, folder, corpus)[1]
+    to = rng.choice(("native", "ultralytics", "yolov5"))
+    output = rng.choice(("made.safetensors", "made.yaml" if to == "native" else "made"))
+    return ("convert", file, "--to", to, "-o", output)
+
+
 KINDS: Mapping[str, Kind] = {
     "later pt": later_checkpoint,
     "later model": later_graph,
     "lint": linted,
     "other tools": other_tools,
     "convert": converted,
+    "convert model": converted_model,
 }
 """The kinds that came later, by name."""
