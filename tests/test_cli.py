@@ -136,6 +136,40 @@ def test_a_file_in_the_place_of_a_folder_is_one_clear_error(
     assert (tmp_path / "taken").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "is_repeatable"),
+    [
+        ("data_check.jpg", ("data", "check", TINY), True),
+        ("p4-gradient.png", ("attend", "odd-one-out", "grey.png", "--layer", "p4", "--kind", "gradient"), True),
+        ("confusion.png", ("val", "odd-one-out", "--data", TINY, "--imgsz", "64", "--plots", "."), True),
+        ("a.yaml", ("convert", "yolov5n", "--to", "yolov5", "-o", "a.safetensors"), True),
+        ("model.yaml", ("train", "odd-one-out", "--data", TINY, "-o", "."), False),
+        ("report.md", ("ablate", "--base", "odd-one-out", "--data", TINY, "--noise", "--seeds", "2", "-o", "."), False),
+    ],
+)
+def test_files_whose_names_were_not_given_are_replaced_only_if_regard_wrote_them(
+    name: str, arguments: tuple[str, ...], is_repeatable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cv2.imwrite("grey.png", np.full((61, 97), 114, np.uint8))
+    (tmp_path / name).write_text("mine")
+    assert exit_code(*arguments) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(("grey.png", name))
+    assert (tmp_path / name).read_text() == "mine"
+    if is_repeatable:
+        (tmp_path / name).unlink()
+        assert [exit_code(*arguments), exit_code(*arguments)] == [0, 0]
+        assert (tmp_path / name).stat().st_size > 100
+
+
+def test_a_figure_never_replaces_the_image_that_it_is_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cv2.imwrite("grey.png", np.full((61, 97), 114, np.uint8))
+    before = Path("grey.png").read_bytes()
+    assert exit_code("attend", "odd-one-out", "grey.png", "--layer", "p4", "-o", "./grey.png") == 2
+    assert Path("grey.png").read_bytes() == before
+
+
 def test_an_export_is_next_to_its_weights_and_predicts(tmp_path: Path) -> None:
     folder = tmp_path / "run.1"
     folder.mkdir()

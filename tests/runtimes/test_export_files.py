@@ -13,6 +13,7 @@ import pytest
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.runtimes.export import _put_in_place, export_detector
+from regard.runtimes.table import default_path
 from regard.runtimes.torchscript import TorchScript
 
 
@@ -41,11 +42,38 @@ def test_weights_never_stand_next_to_the_graph_of_an_earlier_export(
             left = iter(range(steps))
             for name in ("replace", "unlink"):
                 patch.setattr(os, name, stopped(getattr(os, name), left))
-            _put_in_place(scratch, folder / "model.xml")
+            _put_in_place(scratch, folder / "model.xml", is_again=True)
         graph = folder / "model.xml"
         assert not graph.exists() or graph.read_text() == (folder / "model.bin").read_text(), steps
     assert graph.read_text() == "new"
     assert sorted(os.listdir(folder)) == ["model.bin", "model.xml"]
+
+
+def test_weights_of_something_else_are_not_replaced(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for suffix in ("xml", "bin"):
+        (scratch / f"model.{suffix}").write_text("new")
+    other = tmp_path / "model.bin"
+    other.write_text("somebody's")
+    with pytest.raises(RegardError, match="not replaced"):
+        _put_in_place(scratch, tmp_path / "model.xml", is_again=False)
+    assert (other.read_text(), (tmp_path / "model.xml").exists()) == ("somebody's", False)
+
+
+def test_an_export_without_a_path_replaces_only_one_of_its_own(small: Detector, tmp_path: Path) -> None:
+    weights, made = tmp_path / "small.pt", tmp_path / "small.torchscript"
+    weights.touch()
+    export_detector(small, default_path(weights, "torchscript"), imgsz=64)
+    assert default_path(weights, "torchscript") == made
+    for content in (b"somebody's", b""):
+        made.write_bytes(content)
+        with pytest.raises(RegardError, match="not replaced"):
+            default_path(weights, "torchscript")
+    weights = tmp_path / "small.safetensors"
+    weights.touch()
+    with pytest.raises(RegardError, match="not replaced"):
+        default_path(weights, "safetensors")
 
 
 @pytest.mark.parametrize("cause", [OSError(errno.ENOSPC, "No space left on device"), MemoryError()])

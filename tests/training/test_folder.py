@@ -13,7 +13,8 @@ import pytest
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.graph.read import read_spec
-from regard.training.folder import RunFolder, environment, git_state, read_config
+from regard.system.locks import LOCK
+from regard.training.folder import RunFolder, environment, git_state, read_config, reject_taken
 
 
 def names_in(folder: Path) -> list[str]:
@@ -110,3 +111,13 @@ def test_git_state_runs_nothing_that_the_working_tree_names(tmp_path: Path) -> N
     state = git_state(tmp_path) or {}
     assert (len(state["commit"]), state["changed"]) == (40, None)
     assert not (tmp_path / ".git" / "ran").exists()
+
+
+def test_a_new_run_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    reject_taken(tmp_path)
+    (tmp_path / "model.yaml").write_text("somebody's")
+    with pytest.raises(RegardError, match="not replaced"):
+        reject_taken(tmp_path)
+    (tmp_path / LOCK).touch()  # as a killed run leaves it
+    reject_taken(tmp_path)

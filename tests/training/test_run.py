@@ -15,6 +15,7 @@ from regard.config import OptimSettings
 from regard.demo import RECIPE
 from regard.graph.detector import Detector
 from regard.nn.heads import AnchorFreeHead
+from regard.training.folder import FILES
 from regard.training.run import Run
 from regard.weights.store import load_state
 
@@ -40,6 +41,7 @@ def test_a_run_keeps_what_explains_it_and_opens_the_gate(model: Detector, tmp_pa
         assert (tmp_path / name).is_file(), name
     for name in ("labels.jpg", "predictions.jpg", "results.png", "pr_curve.png", "confusion.png"):
         assert (tmp_path / name).is_file(), name
+    assert {path.name for path in tmp_path.iterdir()} <= {*FILES, "run.json", "tensorboard"}
     assert list((tmp_path / "tensorboard").glob("events.*"))
     assert list(run.gates) == ["p4.se"]
     assert load_state(tmp_path / "state.pt")["model"]["model.6.gamma"] != 0

@@ -229,3 +229,31 @@ def test_a_state_dict_becomes_a_whole_file(tmp_path: Path) -> None:
     assert all(torch.equal(own[key], new[key]) for key in own)
     regard.convert("yolov8n", tmp_path / "graph.yaml")
     assert read_spec(tmp_path / "graph.yaml") == read_spec("yolov8n")
+
+
+def test_a_graph_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    detector, graph = small(), tmp_path / "mine.yaml"
+    graph.write_text("somebody's")
+    with pytest.raises(RegardError, match="not replaced"):
+        convert(detector, "ultralytics", tmp_path / "mine.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+    assert graph.read_text() == "somebody's"
+
+
+def test_weights_without_their_graph_are_not_replaced_in_a_folder(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_text("somebody's")
+    with pytest.raises(RegardError, match="not replaced"):
+        convert(small(), "ultralytics", tmp_path)
+    assert weights.read_text() == "somebody's"
+
+
+def test_a_conversion_can_be_repeated_with_other_weights(tmp_path: Path) -> None:
+    detector = small()
+    convert(detector, "ultralytics", tmp_path)
+    scrambled(detector)
+    _, weights = convert(detector, "ultralytics", tmp_path).files
+    own = detector.state_dict()
+    assert all(torch.equal(tensor, own[key]) for key, tensor in load_file(weights).items())
+    with pytest.raises(RegardError, match="not replaced"):
+        convert(small("C3TR", "64"), "ultralytics", tmp_path)

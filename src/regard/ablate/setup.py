@@ -13,6 +13,7 @@ from regard.ablate.folder import (
     FAILURE,
     FORMAT,
     JOB,
+    PAGE,
     STUDY,
     Document,
     StudyFolder,
@@ -29,8 +30,13 @@ from regard.ablate.schema import ContinuedStudy, check
 from regard.ablate.trainable import Budget, Experiment, Job, describe_job, digest_of, write_run
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
-from regard.system.files import is_file
+from regard.system.files import is_file, reject_other
 from regard.training.folder import RunFolder, environment
+
+REPORT = (PAGE, "report.md", "results.csv", "forest.svg", "pareto.svg", "curves.svg")
+"""Files of a report; some have more figures."""
+
+_HINT = "name another folder"
 
 VERSIONS = ("regard", "torch")
 """Packages whose version decides what a run computes."""
@@ -58,8 +64,9 @@ def create_study(
         measure: measure briefly what a run takes; always done if minutes are the budget.
 
     Raises:
-        RegardError: a variant cannot be built, or seeds do not differ.
+        RegardError: a variant cannot be built, seeds do not differ, or a file in the folder would be replaced.
     """
+    _reject_taken(study, experiment)
     variants = list(experiment.variants())
     provenance = _provenance(experiment, threads, hardware)
     print_lines(console, power_lines(plan.mde, plan.metric, len(plan.seeds), plan.alpha, count_judged(variants)))
@@ -84,11 +91,20 @@ def create_study(
     return document
 
 
+def _reject_taken(study: StudyFolder, experiment: Experiment) -> None:
+    """Check that a new study replaces neither runs nor a report."""
+    places = folder_names([variant.name for variant in experiment.variants()]).values()
+    for name in (*REPORT, *(f"runs/{place}" for place in places)):
+        reject_other(study.path / name, hint=_HINT)
+
+
 def _write_models(study: StudyFolder, experiment: Experiment) -> dict[str, str]:
     """Write the graph of every variant, and give the name of its folder by its own name."""
     names = folder_names([variant.name for variant in experiment.variants()])
     for variant in experiment.variants():
         if text := experiment.model_file(variant):
+            file = study.path / "models" / f"{names[variant.name]}.yaml"
+            reject_other(file, content=text.encode(), hint=_HINT)  # a study that was interrupted here left the same
             RunFolder(study.path / "models").write(f"{names[variant.name]}.yaml", text)
     return names
 

@@ -40,7 +40,7 @@ from regard.runtimes.table import runtime_to_write
 from regard.system.device import choose_device
 from regard.system.files import check_folder
 from regard.training.callbacks import Callback, checked_callbacks
-from regard.training.folder import reject_run
+from regard.training.folder import reject_taken
 from regard.training.prepare import load_training_data
 from regard.training.processes import claim_for_all, for_launcher
 from regard.training.resume import resume_training, resumed_settings
@@ -86,7 +86,7 @@ def train(
     asked, callbacks = for_launcher(checked(TrainSettings, settings)), _checked_watching(callbacks, verbose)
     check_folder(Path(folder or "runs"))
     if folder is not None:
-        reject_run(Path(folder))
+        reject_taken(Path(folder))
     if not isinstance(model, Detector):
         torch.manual_seed(asked.seed)  # a model without weights starts from random ones
         model = as_detector(model)

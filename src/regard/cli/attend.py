@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,7 @@ import typer
 from regard.cli.options import Device, ImageSize, Model, Module, load_model, place
 from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
-from regard.system.files import portable_name
+from regard.system.files import is_file, portable_name, reject_other
 from regard.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -70,9 +71,16 @@ def attend(
     if image is None:
         raise RegardError("no image is given", expected=f"regard attend {model} IMAGE --layer {layer}")
     point = None if query is None else _point(query)
+    if output is not None and is_file(image) and is_file(output) and os.path.samefile(image, output):
+        raise RegardError("the figure would replace the image", file=output, hint="name another file with --output")
     view = api.attend(detector, image, layer=layer, query=point, kind=kind, of_class=of_class, imgsz=imgsz)
     suffix = "-gradient" if kind == "gradient" else ""
-    print(printable(f"{view.title}\n{view.save(output or Path(portable_name(f'{view.layer}{suffix}.png')))}"))
+    if output is None:
+        from regard.visualize.plots import MARK
+
+        output = Path(portable_name(f"{view.layer}{suffix}.png"))
+        reject_other(output, mark=MARK, hint="give --output")
+    print(printable(f"{view.title}\n{view.save(output)}"))
 
 
 def _list_layers(detector: Detector) -> None:

@@ -16,12 +16,13 @@ Source = Annotated[
         show_default=False,
     ),
 ]
+SHEET = Path("data_check.jpg")
 FirstClass = Annotated[int, typer.Option(help="Class id in YOLO label files that the first name belongs to.", min=0)]
 
 
 def check(
     path: Source,
-    sheet: Annotated[Path, typer.Option(help="File for a contact sheet of labelled images.")] = Path("data_check.jpg"),
+    sheet: Annotated[Path, typer.Option(help="File for a contact sheet of labelled images.")] = SHEET,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all that was found as JSON, and draw no sheet.")
     ] = False,
@@ -35,10 +36,13 @@ def check(
 
     from regard.data.check import check_data
     from regard.data.formats import load_data
+    from regard.system.files import reject_other
     from regard.system.terminal import plain_console, printable
-    from regard.visualize.contact_sheet import check_suffix, write_contact_sheet
+    from regard.visualize.contact_sheet import MARK, check_suffix, write_contact_sheet
 
     check_suffix(sheet)
+    if sheet == SHEET and not as_json:
+        reject_other(sheet, mark=MARK, hint="give --sheet")
     data = load_data(path, first_class=first_class)
     report = check_data(data)
     if as_json:

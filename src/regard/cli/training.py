@@ -73,10 +73,10 @@ def train(
         if model is None or data is None:
             raise RegardError("no model or no data", expected="regard train MODEL --data DATA, or --resume FOLDER")
         if output:
-            from regard.training.folder import reject_run
+            from regard.training.folder import reject_taken
 
             check_folder(output)
-            reject_run(output)
+            reject_taken(output)
         detector = _start(model, module, weights, allow_miswired, checked(TrainSettings, settings))
         if verbose and is_first_process():
             print(printable(detector.summary(checked(TrainSettings, settings).imgsz)))

@@ -22,7 +22,7 @@ from regard.config import (
     part_of,
 )
 from regard.errors import RegardError
-from regard.system.files import check_folder, claim_folder, is_file, is_folder
+from regard.system.files import check_folder, claim_folder, is_file, is_folder, reject_other
 from regard.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def val(
 
     asked = checked(ValSettings, settings)
     if plots:
+        from regard.visualize.plots import MARK, METRIC_PLOTS
+
         check_folder(plots)
+        for name in METRIC_PLOTS:
+            reject_other(plots / name, mark=MARK, hint="give another folder with --plots")
     metrics = validate(_opened(model, module, asked), data, asked)
     if plots:
         from regard.visualize.plots import plot_metrics

@@ -30,7 +30,7 @@ from regard.runtimes.diagnose import check_exportable, diagnose, user_layers
 from regard.runtimes.header import Header
 from regard.runtimes.opencv import warn_unless_read
 from regard.runtimes.table import runtime_to_write
-from regard.system.files import atomic_write, make_folder
+from regard.system.files import atomic_write, is_there, make_folder, reject_other
 from regard.system.last_resort import passing_cause
 from regard.system.locks import exclusive
 from regard.system.scratch import LOCK_SUFFIX, PREFIX, scratch_folder
@@ -127,6 +127,7 @@ def export_detector(
     header = header_of(detector, imgsz, runtime, opset)
     header = header.model_copy(update={"nms": settings if nms else None, "static": static})
     target = runtime.main_file(path)
+    is_again = is_there(target) or is_there(_lock(target))  # the lock of one that was killed
     with _scratch_beside(target) as scratch:
         made = scratch / target.name
         batches = _batches(detector, header, scene(0, "test", 0).read() if image is None else image)
@@ -135,7 +136,7 @@ def export_detector(
             raise _deviates(report, detector)
         if static and runtime.format == "onnx":
             warn_unless_read(made, header, detector, batches[0], tolerance)
-        _put_in_place(scratch, target)
+        _put_in_place(scratch, target, is_again=is_again)
     return report
 
 
@@ -287,12 +288,23 @@ def _suspects(detector: Detector) -> str | None:
     return f"look at your own layers first: {named}; a size or a choice may have become a constant"
 
 
-def _put_in_place(scratch: Path, target: Path) -> None:
+def _lock(target: Path) -> Path:
+    return target.with_name(f"{PREFIX}{sha256(os.fsencode(target.name)).hexdigest()[:16]}{LOCK_SUFFIX}")
+
+
+def _put_in_place(scratch: Path, target: Path, *, is_again: bool) -> None:
     """Move the files, the main one last; that of an earlier export goes first, so that it never has others' weights."""
     files = sorted(scratch.iterdir(), key=lambda file: file.name == target.name)
-    lock = target.with_name(f"{PREFIX}{sha256(target.name.encode()).hexdigest()[:16]}{LOCK_SUFFIX}")
-    with exclusive(lock, seconds=60) if len(files) > 1 else nullcontext():
+    if not is_again:
+        for file in files[:-1]:
+            reject_other(target.with_name(file.name), hint="name another output")
+    with exclusive(_lock(target), seconds=60) if len(files) > 1 else nullcontext():
         if len(files) > 1:
             target.unlink(missing_ok=True)
-        for file in files:
-            os.replace(file, target.with_name(file.name))
+        try:
+            for file in files:
+                os.replace(file, target.with_name(file.name))
+        except BaseException:
+            for file in [] if is_there(target) else files[:-1]:  # of no graph any more
+                target.with_name(file.name).unlink(missing_ok=True)
+            raise

@@ -15,6 +15,9 @@ from regard.nn.raw_levels import DistanceDecoder, RawDecoder
 METADATA_KEY = "regard"
 """Name of the header in ONNX's ``metadata_props``, OpenVINO's ``rt_info`` and TorchScript's extra files."""
 
+MARK = b"regard_version"
+"""In every file with such a header."""
+
 FORMAT_VERSION = 2
 """Version 1 had one output of decoded boxes, objectness and class probabilities."""
 

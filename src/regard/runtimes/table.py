@@ -7,10 +7,12 @@ from pathlib import Path
 
 from regard.errors import RegardError, nearest
 from regard.runtimes.base import Runtime
+from regard.runtimes.header import MARK
 from regard.runtimes.onnxruntime import OnnxRuntime
 from regard.runtimes.openvino import OpenVINO
 from regard.runtimes.pytorch import PyTorch
 from regard.runtimes.torchscript import TorchScript
+from regard.system.files import reject_other
 from regard.weights.paths import CHECKPOINTS, WEIGHTS
 
 RUNTIMES: Mapping[str, Runtime] = {r.name: r for r in (PyTorch(), OnnxRuntime(), OpenVINO(), TorchScript())}
@@ -55,9 +57,16 @@ def _runtime_of(format: str) -> Runtime:
 
 
 def default_path(model: Path, format: str) -> Path:
-    """Where an export goes without a path: next to the weights, into a run's folder, or here for a model of the zoo."""
+    """Where an export goes without a path: next to the weights, into a run's folder, or here for a model of the zoo.
+
+    Raises:
+        RegardError: what is there was not exported by this package.
+    """
     stem = model / "best" if model.is_dir() else model.with_suffix("") if model.is_file() else Path(model.name)
-    return _runtime_of(format).default_path(stem)
+    runtime = _runtime_of(format)
+    path = runtime.default_path(stem)
+    reject_other(runtime.main_file(path), mark=MARK, hint="give --output")
+    return path
 
 
 def runtime_to_open(path: Path) -> Runtime | None:

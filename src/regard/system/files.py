@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -66,6 +67,39 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 def is_file(path: str | Path) -> bool:
     """Check for a file without raising an error for names that no file system accepts, such as 5000 letters."""
     return os.path.isfile(path)
+
+
+def reject_other(path: Path, *, content: bytes | None = None, mark: bytes = b"", hint: str) -> None:
+    """Check a file whose name the user did not give: nothing is lost if a command writes it.
+
+    Args:
+        path: of the file.
+        content: what will be written; the same may be there already.
+        mark: bytes that every file of this kind contains if this package wrote it; such a file may be replaced.
+        hint: how to give another name.
+
+    Raises:
+        RegardError: something else is there.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "p4.png"
+        >>> reject_other(path, hint="give --output")
+        >>> _ = path.write_bytes(b"a photo")
+        >>> reject_other(path, mark=b"regard", hint="give --output")
+        Traceback (most recent call last):
+        ...
+        regard.errors.RegardError: ...p4.png: this file is not replaced, as it is no earlier result of this command
+          give --output, or move the file
+    """
+    if not os.path.lexists(path):
+        return
+    if is_file(path) and os.path.getsize(path):
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as old:
+            if (mark and old.find(mark) >= 0) or (content is not None and old[: len(old)] == content):
+                return
+    what = "this file is not replaced, as it is no earlier result of this command"
+    raise RegardError(what, file=path, hint=f"{hint}, or move the file")
 
 
 def matching_files(pattern: str) -> list[Path]:

@@ -17,8 +17,9 @@ from typing import Any
 from regard.config import TrainSettings, checked
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.system.files import atomic_write, is_file, make_folder
+from regard.system.files import atomic_write, is_file, is_there, make_folder, reject_other
 from regard.system.loaders import read_json_mapping
+from regard.system.locks import LOCK
 from regard.system.resources import available_cores
 from regard.weights.detector import save_detector
 from regard.weights.store import load_state, save_state
@@ -32,6 +33,12 @@ RUNS_PROGRAMS = re.compile(r"^(local|worktree)\s+(filter\.|extensions\.partialcl
 
 WRITTEN = ("epochs", "batch", "imgsz", "seed", "recipe")
 """Settings that every version has written: one without them is not continued with defaults."""
+
+FILES = (
+    *("model.yaml", "last.safetensors", "best.safetensors", "state.pt", "results.csv", "metrics.json", "labels.jpg"),
+    *("results.png", "predictions.jpg", "pr_curve.png", "f1_curve.png", "confusion.png"),
+)
+"""Files that a run writes in addition to its ``run.json``."""
 
 PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
 
@@ -93,6 +100,18 @@ def reject_run(folder: Path) -> None:
     if is_file(folder / "run.json"):
         hint = "continue it with --resume (in Python: regard.resume), or name another folder"
         raise RegardError("there is a run in this folder", file=folder, hint=hint)
+
+
+def reject_taken(folder: Path) -> None:
+    """Check that a new run replaces nothing; one that was killed before its ``run.json`` may begin again.
+
+    Raises:
+        RegardError: the folder contains a run, or a file of a name that a run writes.
+    """
+    reject_run(folder)
+    if not is_there(folder / LOCK):
+        for name in FILES:
+            reject_other(folder / name, hint="name another folder")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

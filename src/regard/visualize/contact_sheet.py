@@ -22,6 +22,9 @@ HEADER = 92
 LEGEND_CLASSES = 24
 """With more classes than this there is no room for a legend; the captions of the boxes name the classes."""
 
+MARK = b"\xff\xfe\0\x08regard"
+"""Comment in every JPEG that is written here, behind its first two bytes."""
+
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 PAPER: Colour = (22, 24, 29)
@@ -47,6 +50,7 @@ def write_contact_sheet(data: DetectionDataset, file: Path) -> Path | None:
         return None
     try:
         encoded = encode_image(_compose(data, tiles), file.suffix.lower())
+        encoded = encoded if file.suffix.lower() == ".png" else encoded[:2] + MARK + encoded[2:]
         make_folder(file.parent)
     except OSError as error:
         raise RegardError(f"cannot write the contact sheet: {error.strerror or error}", file=file) from error

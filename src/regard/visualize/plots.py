@@ -33,6 +33,10 @@ MOST_IN_LEGEND = 6
 """With more lines than this, a panel has no legend."""
 LONGEST_NAME = 20
 """Longest class name in letters; longer ones are shortened."""
+MARK = b"Software\0regard"
+"""In every PNG file that is saved here."""
+METRIC_PLOTS = ("pr_curve.png", "f1_curve.png", "confusion.png")
+"""Files of `plot_metrics`."""
 UNIT_SQUARE: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02)}
 
 STYLE: dict[Any, Any] = {
@@ -116,9 +120,8 @@ def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
 def plot_metrics(metrics: Metrics, folder: Path) -> None:
     """Save ``pr_curve.png``, ``f1_curve.png`` and ``confusion.png`` in ``folder``, which is made if necessary."""
     make_folder(folder)
-    plot_pr_curve(metrics, folder / "pr_curve.png")
-    plot_f1_curve(metrics, folder / "f1_curve.png")
-    plot_confusion(metrics, folder / "confusion.png")
+    for plot, name in zip((plot_pr_curve, plot_f1_curve, plot_confusion), METRIC_PLOTS, strict=True):
+        plot(metrics, folder / name)
 
 
 def plot_training(table: Mapping[str, Sequence[float]], path: str | Path) -> Path:
@@ -210,4 +213,4 @@ def saved_figure(path: str | Path, inches: tuple[float, float]) -> Iterator[Figu
         yield figure
         make_folder(path.parent)
         with atomic_write(path) as file:
-            figure.savefig(file, format="png")
+            figure.savefig(file, format="png", metadata={"Software": "regard"})

@@ -17,7 +17,7 @@ from regard.graph.dialects.ultralytics import LETTER
 from regard.nn.conv import BATCHNORM_EPS
 from regard.nn.gate import GATED
 from regard.nn.table import LAYERS
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, is_file, make_folder, reject_other
 from regard.weights.detector import save_detector
 from regard.weights.paths import WEIGHTS
 
@@ -26,6 +26,8 @@ FORMS = (NATIVE, *PACKAGES)
 YAML = ".yaml"
 STEM = "model"
 """Name of the files in a folder; a name such as yolo11m would choose a size in some packages."""
+
+_HINT = "name another output"
 
 SET_BY_BUILDERS = ("i", "f", "type", "np")
 """Attributes that the builders of these packages set in every layer."""
@@ -73,7 +75,8 @@ def convert(detector: Detector, to: str, output: Path) -> Converted:
             ``.safetensors``, or a ``.yaml`` for the graph alone.
 
     Raises:
-        RegardError: the other package cannot build the graph, or the name of the file does not suit the form.
+        RegardError: the other package cannot build the graph, the name of the file does not suit the form, or a file
+            whose name was not given would be replaced.
     """
     if to not in FORMS:
         raise RegardError(f"the form {to!r} is unknown", expected="one of " + ", ".join(FORMS))
@@ -85,9 +88,13 @@ def convert(detector: Detector, to: str, output: Path) -> Converted:
     written = write(detector.spec, package, detector.names)
     _check_attributes(detector, written.classes, package)
     _warn_of_epsilons(detector, package)
-    graph.parent.mkdir(parents=True, exist_ok=True)
+    text = written.text.encode()
+    reject_other(graph, content=text, hint=_HINT)
+    if weights != output and not is_file(graph):
+        reject_other(weights, hint=_HINT)
+    make_folder(graph.parent)
     with atomic_write(graph) as file:
-        file.write(written.text.encode())
+        file.write(text)
     save_detector(weights, detector)
     return Converted((graph, weights), written.classes, package.namespace, _is_resized(detector))
 
