@@ -29,6 +29,7 @@ from regard.graph.user_modules import explain
 from regard.nn.activation import DEFAULT, set_activation
 from regard.nn.gate import Gated
 from regard.nn.heads import HEADS, Head
+from regard.nn.heads.fork import fork_head
 
 PROBE = 256
 """Side of the image on which shapes are measured; a multiple of every stride in use."""
@@ -255,7 +256,9 @@ def _build_row(
             raise RegardError("it reads the detection head, which has no map as its output")
         layer_class = find_class(row.module, modules)
         if row is spec.layers[-1] and not issubclass(layer_class, Head):
-            raise _no_head(spec)
+            if row.module not in modules:
+                raise _no_head(spec)
+            layer_class = fork_head(layer_class)
         run = partial(_run, row, spec, maps, layer_class)
         if row.module in modules and not issubclass(layer_class, Head) and not hasattr(layer_class, "multi_input"):
             signature, (layer, output, binding) = _tried(row, layer_class, maps, run)
