@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -43,6 +43,7 @@ class TransferReport:
         unused: source keys that match nothing.
         layer_of: name of the layer by target key.
         source_layer_of: name of the layer by source key.
+        reasons: why nothing was copied, by target key.
     """
 
     kept: tuple[str, ...]
@@ -52,6 +53,7 @@ class TransferReport:
     unused: tuple[str, ...]
     layer_of: Mapping[str, str]
     source_layer_of: Mapping[str, str]
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def found(self) -> int:
@@ -114,6 +116,7 @@ def transfer(
     head_kept = _what_a_head_keeps(target.head.kept_with_other_classes, names, target.names)
     copied: dict[str, str] = {}
     partly: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     used: set[str] = set()
     for key, tensor in wanted.items():
         _, row, path = key.split(".", 2)
@@ -121,10 +124,12 @@ def transfer(
         source_path = _at_level(path, target.head.per_level, levels) if is_head else path
         source_key = _source_key(state, rows[int(row)], source_path) if int(row) in rows and source_path else None
         if source_key is None:
+            reasons[key] = "no such tensor in the source's layer" if int(row) in rows else "no such layer in the source"
             continue
         source = state[source_key]
         classes = channels.get(path) if is_head else None
         if is_head and target.head.prefers_own(path, source):
+            reasons[key] = "the graph states its values"
             continue
         if source.shape == tensor.shape and not (classes and reorders):
             tensor.copy_(source)
@@ -132,6 +137,7 @@ def transfer(
         elif classes and _copy_classes(source, names, tensor, target.names, classes):
             partly[key] = head_kept
         else:
+            reasons[key] = f"{_size(source)} in the source, {_size(tensor)} here"
             continue
         used.add(source_key)
     return TransferReport(
@@ -142,7 +148,12 @@ def transfer(
         tuple(key for key in state if key not in used),
         layer_names(wanted, target.spec),
         layer_names(state, spec),
+        reasons,
     )
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"
 
 
 def match_layers(source: ModelSpec, target: ModelSpec) -> dict[int, int]:

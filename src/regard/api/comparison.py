@@ -1,0 +1,54 @@
+"""The comparison of two models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from regard.config import IMGSZ
+from regard.graph.detector import Detector
+from regard.visualize.difference import plot_difference
+from regard.weights.detector import Model, Modules, load_detector
+from regard.weights.difference import Difference, compare_detectors
+from regard.weights.paths import weights_of
+
+
+def diff(
+    a: Model, b: Model, *, imgsz: int = IMGSZ, modules: Modules | None = None, plot: str | Path | None = None
+) -> Difference:
+    """Compare two models: layers, tensors that the second can take from the first, and costs.
+
+    Layers are matched as for a transfer of weights: by name and shape, otherwise by similarity in the same order.
+    Mis-wired graphs are compared with a warning.
+
+    Args:
+        a: a detector, which is not changed, or what ``load`` takes.
+        b: another one, of any family.
+        imgsz: side of the image for which costs are counted, in pixels.
+        modules: your own layers that the models need.
+        plot: PNG file for a figure of both.
+
+    Raises:
+        RegardError: a model cannot be loaded, or ``imgsz`` is not a multiple of the largest stride.
+
+    Example:
+        >>> model = regard.load("odd-one-out")
+        >>> found = regard.diff(model, regard.insert(model, "SE", after="p4"), imgsz=64)
+        >>> [(layer.name, layer.change) for layer in found.layers if layer.change != "same"]
+        [('p4.se', 'added'), ('head.out', 'changed')]
+        >>> found.tensors.kept, found.tensors.equal
+        (93, 93)
+    """
+    detectors = [
+        model if isinstance(model, Detector) else load_detector(model, modules=modules, allow_miswired=True)
+        for model in (a, b)
+    ]
+    names = _name(a, "A"), _name(b, "B")
+    with_values = all(isinstance(model, Detector) or weights_of(model) is not None for model in (a, b))
+    found = compare_detectors(*detectors, names=names, imgsz=imgsz, with_values=with_values)
+    if plot is not None:
+        plot_difference(found, plot)
+    return found
+
+
+def _name(model: Model, otherwise: str) -> str:
+    return otherwise if isinstance(model, Detector) else str(model)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import regard
+from regard.cli import app
+from regard.errors import RegardError
+from regard.graph.build import build
+from regard.graph.detector import Detector
+from regard.graph.edit import insert, remove, replace_layer
+from regard.graph.read import read_spec
+from regard.weights.detector import rebuild
+from regard.weights.difference import Difference, compare_detectors
+
+
+@pytest.fixture(scope="module")
+def base() -> Detector:
+    return build(read_spec("odd-one-out"))
+
+
+def found(a: Detector, b: Detector, *, with_values: bool = True) -> Difference:
+    return compare_detectors(a, b, names=("a", "b"), imgsz=64, with_values=with_values)
+
+
+def changes(difference: Difference) -> dict[str, tuple[str, tuple[str, ...]]]:
+    return {layer.name: (layer.change, layer.details) for layer in difference.layers if layer.change != "same"}
+
+
+def test_a_model_equals_itself(base: Detector) -> None:
+    same = found(base, base)
+    count = len(base.state_dict())
+    assert same.is_same_graph
+    assert not same.classes
+    assert (same.tensors.kept, same.tensors.total, same.tensors.equal) == (count, count, count)
+    assert not same.tensors.missing
+    assert not same.tensors.unused
+    assert same.costs.flops[0] == same.costs.flops[1] > 0
+
+
+def test_an_insertion_is_added_and_its_readers_are_rewired(base: Detector) -> None:
+    edited, _ = rebuild(base, insert(base.spec, "SE", after="p4"))
+    there, back = found(base, edited), found(edited, base)
+    assert changes(there)["p4.se"] == ("added", ("reads p4",))
+    change, details = changes(there)["head.out"]
+    assert change == "changed"
+    assert details == ("re-wired: reads p4.se instead of p4, inserted between",)
+    assert sum(there.tensors.missing["p4.se"].values()) == len(edited.layer("p4.se").state_dict())
+    assert there.tensors.total - there.tensors.kept == len(edited.layer("p4.se").state_dict())
+    assert there.tensors.equal == len(base.state_dict())
+    assert changes(back)["p4.se"][0] == "removed"
+    assert back.tensors.kept == back.tensors.total
+    assert back.tensors.unused == {"p4.se": len(edited.layer("p4.se").state_dict())}
+    assert there.costs.parameters == back.costs.parameters[::-1]
+    assert there.costs.parameters == tuple(sum(p.numel() for p in d.parameters()) for d in (base, edited))
+
+
+def test_other_modules_arguments_and_gates_are_changes(base: Detector) -> None:
+    gated = insert(base.spec, "SE", after="p4")
+    open_, _ = rebuild(base, insert(base.spec, "SE", after="p4", gate=False))
+    closed, _ = rebuild(base, gated)
+    assert changes(found(closed, open_)) == {"p4.se": ("changed", ("no longer behind a gate",))}
+    fewer, _ = rebuild(base, insert(base.spec, "SE", after="p4", options={"reduction": 8}))
+    (name, (change, details)), *rest = changes(found(closed, fewer)).items()
+    assert (name, change, rest) == ("p4.se", "changed", [])
+    assert details[0].startswith("arguments")
+    assert any("in the source" in reason for reason in found(closed, fewer).tensors.missing["p4.se"])
+    other, _ = rebuild(base, replace_layer(base.spec, "p4", "C3TR"))
+    assert changes(found(base, other))["p4"] == ("changed", ("module C3 -> C3TR",))
+
+
+def test_wiring_by_mistake_is_not_called_an_insertion() -> None:
+    right = build(read_spec("yolov5n"))
+    joins = [i for i, row in enumerate(right.spec.layers) if row.module == "Concat" and "head.p4_lateral" in row.inputs]
+    row = right.spec.layers[joins[-1]]
+    rows = list(right.spec.layers)
+    rows[joins[-1]] = replace(row, inputs=(row.inputs[0], "head.p4_fused"))
+    with warnings.catch_warnings(action="ignore"):
+        wrong = build(replace(right.spec, layers=tuple(rows)), allow_miswired=True)
+    _, details = changes(found(right, wrong))[row.name]
+    assert any(d.startswith("re-wired") and d.endswith(f"instead of [{', '.join(row.inputs)}]") for d in details)
+
+
+def test_values_are_compared_only_where_both_have_weights(base: Detector, tmp_path: Path) -> None:
+    regard.save(base, tmp_path / "a.safetensors")
+    other, _ = rebuild(base, base.spec)
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    regard.save(other, tmp_path / "b.safetensors")
+    count = len(base.state_dict())
+    assert regard.diff(tmp_path / "a.safetensors", tmp_path / "b.safetensors", imgsz=64).tensors.equal == count - 1
+    assert regard.diff("odd-one-out", tmp_path / "b.safetensors", imgsz=64).tensors.equal is None
+
+
+def test_classes_in_another_order_are_reported(base: Detector) -> None:
+    turned = build(base.spec, names={0: "odd", 1: "ordinary"})
+    straight = build(base.spec, names={0: "ordinary", 1: "odd"})
+    assert found(straight, turned).classes == "the same 2 in another order, 2 under another id"
+    assert found(straight, build(base.spec.with_classes(3), names={0: "odd", 1: "a", 2: "b"})).classes == (
+        "2 -> 3, 1 of them by the same name"
+    )
+
+
+@pytest.mark.parametrize(("a", "b"), [("yolov5n", "yolo11n"), ("yolov8n", "yolov5n")])
+def test_families_can_be_compared(a: str, b: str) -> None:
+    between = regard.diff(a, b)
+    assert between.tensors.total == len(regard.load(b).state_dict())
+    assert 0 < between.tensors.kept < between.tensors.total
+    listed = [layer.name for layer in between.layers]
+    ours, theirs = ([row.name for row in regard.load(m).spec.layers] for m in (a, b))
+    kept = [layer.name for layer in between.layers if layer.change not in ("added", "removed")]
+    assert len(listed) == len(ours) + len(theirs) - len(kept)
+    missing = sum(sum(reasons.values()) for reasons in between.tensors.missing.values())
+    assert missing + between.tensors.kept + between.tensors.partly == between.tensors.total
+
+
+def test_the_original_is_not_changed(base: Detector) -> None:
+    other = remove(insert(base.spec, "SE", after="p4"), "p4.se")
+    b, _ = rebuild(base, other)
+    with torch.no_grad():
+        next(b.parameters()).add_(1)
+    before = {key: tensor.clone() for key, tensor in b.state_dict().items()}
+    found(base, b)
+    assert all(torch.equal(before[key], tensor) for key, tensor in b.state_dict().items())
+
+
+def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["diff", "odd-one-out", "odd-one-out-se", "--imgsz", "64", "--json"])
+    assert done.exit_code == 0, done.output
+    assert {layer["change"] for layer in json.loads(done.stdout)["layers"]} == {"same", "added", "changed"}
+    figure = tmp_path / "new" / "diff.png"
+    done = CliRunner().invoke(app, ["diff", "odd-one-out", "odd-one-out-se", "--imgsz", "64", "--plot", str(figure)])
+    assert done.exit_code == 0, done.output
+    assert "1 added" in done.output
+    assert cv2.imread(str(figure)).std() > 1
+    with pytest.raises(RegardError, match="suffix"):
+        CliRunner().invoke(app, ["diff", "odd-one-out", "odd-one-out-se", "--plot", "a.svg"], catch_exceptions=False)
