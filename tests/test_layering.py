@@ -21,6 +21,7 @@ LEVELS = (
     ("demo",),
     ("ablate",),
     ("api",),
+    ("diagnosis",),
     ("training",),
     ("runtimes",),
     ("prediction",),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from regard.api.comparison import diff
 from regard.api.models import convert, insert, load, remove, replace, save
 from regard.api.runs import attend, export, predict, resume, train, val, validate
+from regard.diagnosis import doctor
 from regard.profiling.report import cost
 from regard.training.callbacks import Callback
 
@@ -12,6 +14,8 @@ __all__ = [
     "attend",
     "convert",
     "cost",
+    "diff",
+    "doctor",
     "export",
     "insert",
     "load",

@@ -55,7 +55,7 @@ def _boxes(samples: Sequence[Sample]) -> int:
 
 def fit_head(detector: Detector, samples: Sequence[Sample], settings: TrainSettings) -> str | None:
     """Let the head of ``detector`` adapt to the boxes of ``samples``; see `regard.nn.heads.Head.fit_to`."""
-    sizes = _box_sizes(samples, settings.imgsz)
+    sizes = box_sizes(samples, settings.imgsz)
     return detector.head.fit_to(sizes, settings=settings.recipe.loss, seed=settings.seed)
 
 
@@ -134,7 +134,7 @@ def _batch_norms(detector: Detector) -> Iterator[nn.modules.batchnorm._BatchNorm
     return (m for m in detector.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
 
 
-def _box_sizes(records: Sequence[Sample], imgsz: int) -> NDArray[np.float64]:
+def box_sizes(records: Sequence[Sample], imgsz: int) -> NDArray[np.float64]:
     """Width and height (N, 2) of every box in pixels if the long side of its image is ``imgsz``."""
     sizes = [np.empty((0, 2))]
     for record in records:

@@ -1,0 +1,97 @@
+"""What a diagnosis found: causes with their evidence, and what could not be checked."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from regard.system.terminal import plain_console
+
+Weight = Literal["likely", "possible", "note"]
+ORDER: tuple[Weight, ...] = ("likely", "possible", "note")
+STYLES: Mapping[Weight, str] = {"likely": "bold red", "possible": "bold yellow", "note": "bold"}
+
+
+class NotChecked(Exception):  # noqa: N818 - no error: the reason is reported next to the findings
+    """A cause cannot be checked, for the reason given."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause that was found.
+
+    Attributes:
+        cause: its name in `regard.diagnosis.causes.CAUSES`.
+        weight: "likely" or "possible" as the cause of a low AP; "note" for what explains a difference without a fault.
+        evidence: what was found where.
+        advice: what to do.
+    """
+
+    cause: str
+    weight: Weight
+    evidence: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The result of a diagnosis; ``rich`` prints it.
+
+    Attributes:
+        folder: of the run.
+        package: what wrote it: "regard", "yolov5" or "ultralytics".
+        result: the best result of the run, in words.
+        findings: causes found, the likeliest first.
+        checked: causes that were checked.
+        skipped: reason for each cause that could not be checked.
+    """
+
+    folder: str
+    package: str
+    result: str
+    findings: tuple[Finding, ...]
+    checked: tuple[str, ...]
+    skipped: Mapping[str, str]
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether no cause of a low AP was found; notes do not count."""
+        return all(finding.weight == "note" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert the diagnosis to plain values that JSON can represent."""
+        return {"schema": 1, "healthy": self.is_healthy, **asdict(self)}
+
+    def to_json(self) -> str:
+        """Write the diagnosis as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __str__(self) -> str:
+        console = plain_console(file=io.StringIO(), width=120, color_system=None)
+        console.print(self)
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().rstrip("\n")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Print the result of the run, the findings, and what was not checked."""
+        yield Text(f"{self.folder} ({self.package}): {self.result}", style="bold", overflow="fold")
+        for number, finding in enumerate(self.findings, 1):
+            head = f"{number}. {finding.cause.replace('_', ' ')} ({finding.weight}): "
+            yield Text.assemble((head, STYLES[finding.weight]), finding.evidence, overflow="fold")
+            yield Text(f"   {finding.advice}", overflow="fold")
+        count = f"{len(self.checked)} causes checked"
+        if not self.findings:
+            yield Text(f"{count}, none found", style="green")
+        else:
+            yield Text(f"{count}, {len(self.findings)} found")
+        by_reason: dict[str, list[str]] = {}
+        for cause, reason in self.skipped.items():
+            by_reason.setdefault(reason, []).append(cause.replace("_", " "))
+        for reason, causes in by_reason.items():
+            yield Text(f"not checked: {', '.join(causes)}: {reason}", style="dim", overflow="fold")

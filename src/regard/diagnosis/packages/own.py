@@ -1,0 +1,77 @@
+"""Run folders of this package: ``run.json``, ``results.csv`` and ``.safetensors``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from regard.config import describe
+from regard.diagnosis.record import TABLE, Schedule, TrainingRecord, flat_settings, read_table
+from regard.training.folder import read_config, run_settings
+from regard.weights.paths import weights_of
+
+SETTINGS = "run.json"
+
+
+def read(folder: Path) -> TrainingRecord:
+    """Read what a run folder states.
+
+    Raises:
+        RegardError: a file is missing or damaged.
+    """
+    config, file = read_config(folder), folder / SETTINGS
+    settings, source = run_settings(config, file)
+    optim = settings.recipe.optim
+    schedule = Schedule(
+        optim.optimizer,
+        optim.lr,
+        optim.nominal_batch,
+        optim.warmup_epochs,
+        optim.warmup_min_steps,
+        optim.whole_epochs,
+    )
+    names = config["data"].get("names")
+    return TrainingRecord(
+        folder=folder,
+        package="regard",
+        settings_file=file,
+        rows=read_table(folder / TABLE),
+        epochs=settings.epochs,
+        batch=settings.batch,
+        imgsz=settings.imgsz,
+        patience=settings.patience,
+        schedule=schedule,
+        data=source,
+        start=_start(config),
+        weights=weights_of(folder),
+        anchor_threshold=settings.recipe.loss.anchor_threshold,
+        data_options={
+            "single_cls": settings.single_cls,
+            "classes": settings.classes,
+            "first_class": settings.first_class,
+        },
+        data_names=tuple(map(str, names)) if isinstance(names, list) else (),
+        images=_images(config["data"]),
+        settings=flat_settings(describe(settings)) | {"data": source},
+    )
+
+
+def _start(config: Mapping[str, Any]) -> str | None:
+    """The model that the command line names; None if the run was started in another way."""
+    environment = config.get("environment")
+    words = environment.get("command") if isinstance(environment, dict) else None
+    if not isinstance(words, list) or [str(word) for word in words[:2]] != ["regard", "train"]:
+        return None
+    words = [str(word) for word in words[2:]]
+    for i, word in enumerate(words):
+        if word.startswith("--weights"):
+            return word.partition("=")[2] or "".join(words[i + 1 : i + 2])
+    return words[0] if words and not words[0].startswith("-") else None
+
+
+def _images(data: Mapping[str, Any]) -> int:
+    splits = data.get("splits")
+    train = splits.get("train") if isinstance(splits, dict) else None
+    images = train.get("images") if isinstance(train, dict) else None
+    return images if isinstance(images, int) else 0

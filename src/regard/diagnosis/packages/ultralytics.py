@@ -1,0 +1,76 @@
+"""Run folders of Ultralytics' package: ``args.yaml``, ``results.csv`` and ``weights/best.pt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from regard.diagnosis.record import (
+    TABLE,
+    Schedule,
+    TrainingRecord,
+    first_file,
+    flat_settings,
+    read_settings,
+    read_table,
+)
+from regard.errors import RegardError
+
+SETTINGS = "args.yaml"
+NOT_COMPARED = ("save_dir", "name", "project", "exist_ok", "plots", "verbose", "show", "val")
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    task: str = "detect"
+    model: str | None = None
+    data: str | None = None
+    epochs: int = 100
+    batch: float = 16
+    imgsz: int | list[int] = 640
+    patience: int = 100
+    optimizer: str = "auto"
+    pretrained: bool | str | None = True
+    single_cls: bool = False
+    lr0: float = 0.01
+    nbs: int = 64
+    warmup_epochs: float = 3.0
+
+
+def read(folder: Path) -> TrainingRecord:
+    """Read what a run folder states.
+
+    Raises:
+        RegardError: a file is missing or damaged, or the run is of another task than detection.
+    """
+    file = folder / SETTINGS
+    args, stated = read_settings(file, _Arguments)
+    if args.task != "detect":
+        raise RegardError(f"a run of the task {args.task!r:.40}", file=file, expected="a run of detection")
+    sides = args.imgsz if isinstance(args.imgsz, list) else [args.imgsz]
+    kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
+    return TrainingRecord(
+        folder=folder,
+        package="ultralytics",
+        settings_file=file,
+        rows=read_table(folder / TABLE),
+        epochs=args.epochs,
+        batch=int(args.batch) if args.batch >= 1 else 0,
+        imgsz=max(sides, default=640),
+        patience=args.patience,
+        schedule=Schedule(args.optimizer.lower(), args.lr0, args.nbs, args.warmup_epochs, 0, ends_before_last=True),
+        data=args.data or "",
+        start=_start(args),
+        weights=first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt"),
+        data_options={"single_cls": args.single_cls},
+        settings=flat_settings(kept),
+    )
+
+
+def _start(args: _Arguments) -> str | None:
+    """The weights that it started from; a graph is filled by the file that ``pretrained`` names."""
+    if isinstance(args.pretrained, str):
+        return args.pretrained
+    return args.model

@@ -1,0 +1,82 @@
+"""Run folders of YOLOv5 v6: ``opt.yaml``, ``hyp.yaml``, ``results.csv`` and ``weights/best.pt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from regard.diagnosis.record import (
+    TABLE,
+    Schedule,
+    TrainingRecord,
+    checked_settings,
+    first_file,
+    flat_settings,
+    read_settings,
+    read_table,
+)
+from regard.system.files import is_file
+
+SETTINGS = "opt.yaml"
+NOMINAL_BATCH = 64
+WARMUP_MIN_STEPS = 100
+NOT_COMPARED = ("save_dir", "name", "project", "exist_ok", "hyp", "entity", "upload_dataset")
+"""Settings that do not change a result; ``hyp`` is compared by its values."""
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    weights: str | list[str] | None = ""
+    cfg: str | None = ""
+    data: str | None = ""
+    hyp: dict[Any, Any] | str | None = None
+    epochs: int = 300
+    batch_size: int = 16
+    imgsz: int | list[int] = 640
+    optimizer: str = "SGD"
+    patience: int = 100
+    single_cls: bool = False
+
+
+class _Hyp(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    lr0: float = 0.01
+    warmup_epochs: float = 3.0
+    anchor_t: float = 4.0
+
+
+def read(folder: Path) -> TrainingRecord:
+    """Read what a run folder states.
+
+    Raises:
+        RegardError: a file is missing or damaged.
+    """
+    file = folder / SETTINGS
+    options, stated = read_settings(file, _Options)
+    values = read_settings(folder / "hyp.yaml", _Hyp)[1] if is_file(folder / "hyp.yaml") else options.hyp
+    values = values if isinstance(values, dict) else {}
+    hyp = checked_settings(values, folder / "hyp.yaml", _Hyp)
+    sides = options.imgsz if isinstance(options.imgsz, list) else [options.imgsz]
+    start = options.weights[0] if isinstance(options.weights, list) and options.weights else options.weights
+    kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
+    return TrainingRecord(
+        folder=folder,
+        package="yolov5",
+        settings_file=file,
+        rows=read_table(folder / TABLE),
+        epochs=options.epochs,
+        batch=max(options.batch_size, 0),
+        imgsz=sides[0] if sides else 640,
+        patience=options.patience,
+        schedule=Schedule(options.optimizer.lower(), hyp.lr0, NOMINAL_BATCH, hyp.warmup_epochs, WARMUP_MIN_STEPS),
+        data=options.data or "",
+        start=str(start or ""),
+        weights=first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt"),
+        anchor_threshold=hyp.anchor_t,
+        data_options={"single_cls": options.single_cls},
+        settings=flat_settings({**kept, **values}),
+    )

@@ -1,0 +1,191 @@
+"""What the folder of a training run states, whichever package wrote it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from regard.config.faults import first_fault
+from regard.errors import RegardError
+from regard.system.files import is_file
+from regard.system.loaders import parse_csv, read_text, read_yaml
+
+Package = Literal["regard", "yolov5", "ultralytics"]
+Row = dict[str, float]
+T = TypeVar("T", bound=BaseModel)
+
+TABLE = "results.csv"
+MOST_ROWS = 1_000_000
+COLUMNS: Mapping[str, str] = {
+    "val/ap": "ap",
+    "metrics/mAP_0.5:0.95": "ap",
+    "metrics/mAP50-95(B)": "ap",
+    "metrics/mAP50-95": "ap",
+    "val/ap50": "ap50",
+    "metrics/mAP_0.5": "ap50",
+    "metrics/mAP50(B)": "ap50",
+    "metrics/mAP50": "ap50",
+}
+"""Columns of the three packages by their common name; others keep their own."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the run was to learn.
+
+    Attributes:
+        optimizer: lower-case name, such as "sgd"; "auto" where the package chose it and its rate.
+        lr: learning rate after warm-up.
+        nominal_batch: images that an update gathers at least; 0 for those of one batch.
+        warmup_epochs: length of the warm-up.
+        warmup_min_steps: its smallest length in steps.
+        ends_before_last: whether it ends before the last epoch, however long it should be.
+    """
+
+    optimizer: str
+    lr: float
+    nominal_batch: int
+    warmup_epochs: float
+    warmup_min_steps: int
+    ends_before_last: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """A training run as its folder states it.
+
+    Attributes:
+        folder: the folder.
+        package: what wrote it.
+        settings_file: the file that states the settings.
+        rows: results per epoch, epochs counted from 1, with "ap" and "ap50" from 0 to 1.
+        epochs: number that was planned.
+        batch: images per step; 0 if the package chose it.
+        imgsz: side of the input in pixels.
+        patience: epochs without improvement before the run stops; 0 never stops.
+        schedule: how it was to learn.
+        data: path or name of the data set; "" if unknown.
+        start: file or name of the model that it started from; None if unknown, "" for fresh weights.
+        weights: file with the best weights; None if there is none.
+        anchor_threshold: largest ratio of a box side to an anchor side.
+        data_options: how the data set is read, see `load_data`.
+        data_names: class names that the folder states; empty if it does not.
+        images: number of training images that the folder states; 0 if it does not.
+        settings: all settings as text, for comparison with another run.
+    """
+
+    folder: Path
+    package: Package
+    settings_file: Path
+    rows: Sequence[Row]
+    epochs: int
+    batch: int
+    imgsz: int
+    patience: int
+    schedule: Schedule
+    data: str = ""
+    start: str | None = None
+    weights: Path | None = None
+    anchor_threshold: float = 4.0
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    data_names: tuple[str, ...] = ()
+    images: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def values(self, name: str) -> list[tuple[int, float]]:
+        """Epochs at which a column has a finite number, and the numbers."""
+        found = ((int(row["epoch"]), row[name]) for row in self.rows if name in row)
+        return [(epoch, value) for epoch, value in found if math.isfinite(value)]
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Epoch and value of the highest AP; None if it was never measured."""
+        return max(self.values("ap"), key=lambda pair: (pair[1], -pair[0]), default=None)
+
+    @property
+    def finished(self) -> int:
+        """Number of the last epoch in the table, 0 without any."""
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
+
+
+def read_table(file: Path) -> list[Row]:
+    """Read ``results.csv`` of any of the packages; of an epoch that occurs twice, the last row counts.
+
+    Raises:
+        RegardError: there is none, or a cell is no number.
+    """
+    if not is_file(file):
+        raise RegardError("there is no table of results", file=file, expected="a run that has finished an epoch")
+    header, *lines = parse_csv(read_text(file), file) or [[]]
+    names = [COLUMNS.get(name.strip(), name.strip()) for name in header]
+    if "epoch" not in names:
+        raise RegardError("no table of results", file=file, line=1, expected="a column called epoch")
+    rows = [_row(names, cells, file, number) for number, cells in enumerate(lines[:MOST_ROWS], 2) if any(cells)]
+    first = min((row["epoch"] for row in rows), default=1)
+    by_epoch = {row["epoch"]: row for row in rows}
+    if first == 0:
+        by_epoch = {epoch + 1: {**row, "epoch": epoch + 1} for epoch, row in by_epoch.items()}
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
+
+
+def _row(names: Sequence[str], cells: Sequence[str], file: Path, line: int) -> Row:
+    if len(cells) != len(names):
+        raise RegardError(f"{len(cells)} values in {len(names)} columns", file=file, line=line)
+    row: Row = {}
+    for name, cell in zip(names, cells, strict=True):
+        if cell.strip():
+            try:
+                row[name] = float(cell)
+            except ValueError as error:
+                raise RegardError(
+                    f"{name} is {cell.strip()!r:.80}", file=file, line=line, expected="a number"
+                ) from error
+    if not (math.isfinite(row.get("epoch", math.nan)) and row["epoch"] >= 0):
+        raise RegardError("a row without its epoch", file=file, line=line, expected="a number from 0")
+    return row
+
+
+def read_settings(file: Path, kind: type[T]) -> tuple[T, dict[str, Any]]:
+    """Read a YAML file of settings, checked, and as it is.
+
+    Raises:
+        RegardError: it is missing or damaged, or a value is of another type.
+    """
+    document = read_yaml(file)[0]
+    if not isinstance(document, dict):
+        raise RegardError("there are no settings", file=file, expected="a mapping")
+    return checked_settings(document, file, kind), {str(key): value for key, value in document.items()}
+
+
+def checked_settings(document: Mapping[Any, Any], file: Path, kind: type[T]) -> T:
+    """Check settings.
+
+    Raises:
+        RegardError: a value is missing or of another type.
+    """
+    try:
+        return kind.model_validate({str(key): value for key, value in document.items()})
+    except ValidationError as error:
+        fault = first_fault(error)
+        raise RegardError(fault.what, file=file, expected=fault.expected) from error
+
+
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten nested settings to dotted names with their values as text."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat_settings(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = f"{value}"
+    return found
+
+
+def first_file(folder: Path, *names: str) -> Path | None:
+    """The first of some files that exists in a folder."""
+    return next((folder / name for name in names if is_file(folder / name)), None)

@@ -1,0 +1,185 @@
+"""Each fault is found by its own cause, in the folders of all packages, and a healthy run has none."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from run_folders import PACKAGES, Run, curve, detector_of, fine_tuned, graph_of, write_image
+
+import regard
+
+Fault = Callable[[Run], None]
+
+
+def diverges(run: Run) -> None:
+    name = {"regard": "train/box", "yolov5": "train/cls_loss", "ultralytics": "train/dfl_loss"}[run.package]
+    run.columns[name] = [0.5] * 7 + [math.nan] * (run.epochs - 7)
+
+
+def is_miswired(run: Run) -> None:
+    graph = graph_of(run.package, run.anchors)
+    graph["backbone"][5] = [4, 1, "Conv", [40, 3, 2]]  # nothing reads the row that was inserted before it
+    graph["backbone"].insert(5, [-1, 1, "SE", [32]])
+    graph["backbone"][6] = [4, 1, "Conv", [40, 3, 2]]
+    graph["head"][0][0] = [4, 7]
+    run.graph = graph
+
+
+def has_its_classes_turned(run: Run) -> None:
+    run.names = ("dog", "cat")
+
+
+def has_labels_out_of_range(run: Run) -> None:
+    write_image(run.data, "train", "train3", 3, "0 0.3 0.3 0.2 0.2\n2 0.7 0.7 0.3 0.3\n")
+
+
+def starts_fresh(run: Run) -> None:
+    run.has_start = False
+
+
+def lost_its_weights(run: Run) -> None:
+    torch.manual_seed(1)
+    run.trained = detector_of(graph_of(run.package, run.anchors))
+
+
+def is_loaded_by_position(run: Run) -> None:
+    """Two rows of equal shapes stand where there was one, and tensors were taken over by the number of their row."""
+    anchors = run.anchors
+    run.start_graph, graph = graph_of(run.package, anchors), graph_of(run.package, anchors)
+    for made in (run.start_graph, graph):
+        made["backbone"][4:4] = [[-1, 1, "Conv", [32, 3, 1]], [-1, 1, "Conv", [32, 3, 1]]]
+        made["head"][0][0] = [6, 8]
+    graph["backbone"].insert(3, [-1, 1, "SE", [24]])
+    graph["head"][0][0] = [7, 9]
+    run.graph = graph
+    torch.manual_seed(0)
+    start, trained = detector_of(run.start_graph), detector_of(graph)
+    ours = start.state_dict()
+    with torch.no_grad():
+        for key, tensor in trained.state_dict().items():
+            if key in ours and ours[key].shape == tensor.shape:
+                tensor.copy_(ours[key])
+    run.trained = fine_tuned(trained)
+
+
+def warms_up_too_long(run: Run) -> None:
+    if run.package == "yolov5":
+        run.epochs = 90  # of one step: at least 100 steps
+    elif run.package == "regard":
+        run.warmup = 500
+    else:
+        run.epochs, run.warmup = 3, 3  # two of three epochs
+
+
+def learns_too_fast(run: Run) -> None:
+    run.lr = 0.9
+
+
+def learns_adam_at_the_rate_of_sgd(run: Run) -> None:
+    run.optimizer, run.lr = "AdamW", 0.03
+
+
+def is_updated_rarely(run: Run) -> None:
+    run.batch, run.nominal = (2, 256) if run.package != "yolov5" else (2, 64)
+    if run.package == "yolov5":
+        run.epochs = 100
+
+
+def stops_early(run: Run) -> None:
+    run.patience = 30
+    run.ap = curve(60, 0.5)[:30] + [0.3] * 31
+
+
+def is_interrupted(run: Run) -> None:
+    run.ap = curve(400)[:200]
+
+
+def has_a_closed_gate(run: Run) -> None:
+    run.columns["gate/p3.se"] = [2e-5] * run.epochs
+
+
+def has_anchors_that_miss(run: Run) -> None:
+    run.anchors = [[2, 3, 3, 2, 4, 4], [5, 6, 6, 5, 7, 7]]
+
+
+def has_objects_of_a_pixel(run: Run) -> None:
+    for i in range(5):
+        write_image(run.data, "train", f"train{i}", i, "0 0.3 0.3 0.004 0.003\n1 0.7 0.7 0.3 0.3\n")
+
+
+def trains_on_val(run: Run) -> None:
+    (run.data / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/train\nnames: [cat, dog]\n")
+
+
+def copies_into_val(run: Run) -> None:
+    shutil.copy(run.data / "images/train/train2.png", run.data / "images/val/val1.png")
+
+
+def films_into_val(run: Run) -> None:
+    image = cv2.imread(str(run.data / "images/train/train2.png"))
+    cv2.imwrite(str(run.data / "images/val/val1.png"), cv2.resize(image, (101, 67), interpolation=cv2.INTER_AREA))
+
+
+ALL = PACKAGES
+FAULTS: tuple[tuple[Fault, str, tuple[str, ...]], ...] = (
+    (diverges, "diverged", ALL),
+    (is_miswired, "wiring", ALL),
+    (has_its_classes_turned, "class_order", ALL),
+    (has_labels_out_of_range, "labels", ALL),
+    (starts_fresh, "start_weights", ALL),
+    (lost_its_weights, "start_weights", ALL),
+    (is_loaded_by_position, "start_weights", ALL),
+    (warms_up_too_long, "warm_up", ALL),
+    (learns_too_fast, "learning_rate", ALL),
+    (learns_adam_at_the_rate_of_sgd, "learning_rate", ALL),
+    (is_updated_rarely, "few_updates", ALL),
+    (stops_early, "early_stop", ALL),
+    (is_interrupted, "early_stop", ALL),
+    (has_a_closed_gate, "closed_gate", ALL),
+    (has_anchors_that_miss, "anchors", ("regard", "yolov5")),
+    (has_objects_of_a_pixel, "small_boxes", ALL),
+    (trains_on_val, "same_images", ALL),
+    (copies_into_val, "duplicates", ALL),
+    (films_into_val, "near_duplicates", ALL),
+)
+
+
+@pytest.fixture(params=PACKAGES)
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    return Run(tmp_path, request.param)
+
+
+def test_a_healthy_run_has_a_clean_bill(run: Run) -> None:
+    found = regard.doctor(run.write())
+    assert found.package == run.package
+    assert not found.findings, found
+    assert found.is_healthy
+    assert not found.skipped
+    assert f"best AP {max(curve(run.epochs)):.3f}" in found.result
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "package"),
+    [
+        pytest.param(fault, cause, package, id=f"{fault.__name__}-{package}", marks=() if fast else pytest.mark.slow)
+        for i, (fault, cause, packages) in enumerate(FAULTS)
+        for package in packages
+        for fast in (package == packages[i % len(packages)],)  # each fault with one package; all are slow tests
+    ],
+)
+def test_a_fault_is_found_by_its_cause_alone(fault: Fault, cause: str, package: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, package)
+    fault(run)
+    found = regard.doctor(run.write())
+    assert [finding.cause for finding in found.findings] == [cause], found
+    assert not found.is_healthy
+    finding = found.findings[0]
+    assert finding.evidence
+    assert finding.advice
+    assert "\n" not in finding.evidence + finding.advice

@@ -1,0 +1,160 @@
+"""`regard doctor` as it is called: comparison with a second run, what cannot be checked, and damaged folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from run_folders import PACKAGES, Run, curve
+from typer.testing import CliRunner
+
+import regard
+from regard.cli import app
+from regard.diagnosis.packages import read_run
+from regard.errors import RegardError
+
+each_package = pytest.mark.parametrize(
+    "package", ["yolov5", *(pytest.param(package, marks=pytest.mark.slow) for package in ("regard", "ultralytics"))]
+)
+
+
+def invoke(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["doctor", *map(str, arguments)])
+    if isinstance(done.exception, RegardError):
+        raise done.exception
+    return done.exit_code, done.stdout
+
+
+@each_package
+def test_the_exit_code_is_1_where_something_is_wrong(package: str, tmp_path: Path) -> None:
+    folder = Run(tmp_path, package).write()
+    code, text = invoke(folder, "--quick")
+    assert code == 0
+    assert "none found" in text
+    assert "not checked: duplicates" in text
+    code, text = invoke(Run(tmp_path, package, lr=0.9).write(), "--quick", "--json")
+    report = json.loads(text)
+    assert code == 1
+    assert not report["healthy"]
+    assert [finding["cause"] for finding in report["findings"]] == ["learning_rate"]
+    assert set(report["skipped"]) == {"duplicates", "near_duplicates"}
+
+
+@each_package
+@pytest.mark.parametrize(
+    ("level", "lr", "causes"),
+    [(0.6, 0.01, []), (0.59, 0.01, ["seed_noise"]), (0.59, 0.011, ["seed_noise"]), (0.3, 0.011, ["changed_settings"])],
+)
+def test_a_second_run_tells_chance_from_change(
+    package: str, level: float, lr: float, causes: list[str], tmp_path: Path
+) -> None:
+    better = Run(tmp_path, package, folder="better", ap=curve(400, 0.6)).write()
+    own = Run(tmp_path, package, lr=lr, ap=curve(400, level)).write()
+    found = regard.doctor(own, against=better, quick=True)
+    expected = causes or ["seed_noise"]
+    assert [finding.cause for finding in found.findings] == expected
+    assert found.is_healthy == ("changed_settings" not in causes)
+    if "changed_settings" in causes:
+        assert "0.01 -> 0.011" in found.findings[0].evidence
+    assert not regard.doctor(better, against=own, quick=True).findings or level > 0.5
+
+
+def test_a_lower_run_with_equal_settings_has_no_changed_settings(tmp_path: Path) -> None:
+    better = Run(tmp_path, "yolov5", folder="better", ap=curve(400, 0.6)).write()
+    own = Run(tmp_path, "yolov5", ap=curve(400, 0.3)).write()
+    assert not regard.doctor(own, against=better, quick=True).findings
+
+
+@each_package
+def test_what_cannot_be_checked_is_listed_with_its_reason(package: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, package)
+    folder = run.write()
+    for file in tmp_path.glob("start.*"):
+        file.unlink()
+    run.data.rename(tmp_path / "elsewhere")
+    found = regard.doctor(folder)
+    assert not found.findings
+    assert "--weights" in found.skipped["start_weights"]
+    assert "--data" in found.skipped["labels"]
+    assert {"wiring", "learning_rate", "early_stop"} <= set(found.checked)
+    assert "labels" in regard.doctor(folder, data=tmp_path / "elsewhere").checked
+
+
+def test_epochs_are_counted_from_1_in_every_package(tmp_path: Path) -> None:
+    for package in PACKAGES:
+        record = read_run(Run(tmp_path, package, folder=package).write())
+        assert (record.rows[0]["epoch"], record.finished, record.epochs) == (1, 400, 400)
+        assert record.best is not None
+        assert record.best[1] == pytest.approx(max(curve(400)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("results.csv", "epoch,metrics/mAP_0.5:0.95\n0,much\n", "is 'much'"),
+        ("results.csv", "epoch,metrics/mAP_0.5:0.95\n0\n", "values in 2 columns"),
+        ("results.csv", "loss\n1\n", "no table"),
+        ("results.csv", "epoch\nnan\n", "without its epoch"),
+        ("opt.yaml", "- 1\n", "no settings"),
+        ("opt.yaml", "epochs: many\n", "epochs is 'many'"),
+        ("opt.yaml", "epochs: !!python/object/apply:os.system ['touch hacked']\n", "opt.yaml"),
+        ("hyp.yaml", "lr0: [1]\n", "lr0"),
+    ],
+)
+def test_damaged_files_are_errors_with_their_name(
+    file: str, text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Run(tmp_path, "yolov5").write()
+    (folder / file).write_text(text)
+    with pytest.raises(RegardError, match=message) as caught:
+        regard.doctor(folder)
+    assert file in str(caught.value)
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_folders_of_something_else_are_rejected(tmp_path: Path) -> None:
+    for folder, message in ((tmp_path, "no training run"), (tmp_path / "nowhere", "no such folder")):
+        with pytest.raises(RegardError, match=message):
+            regard.doctor(folder)
+    folder = Run(tmp_path, "ultralytics").write()
+    args = yaml.safe_load((folder / "args.yaml").read_text())
+    (folder / "args.yaml").write_text(yaml.safe_dump({**args, "task": "segment"}))
+    with pytest.raises(RegardError, match="segment"):
+        regard.doctor(folder)
+
+
+def test_nothing_in_the_weights_is_executed(tmp_path: Path) -> None:
+    class Program:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "hacked"),)
+
+    folder = Run(tmp_path, "yolov5").write()
+    (folder / "weights" / "best.pt").write_bytes(pickle.dumps({"model": Program()}))
+    found = regard.doctor(folder)
+    assert not (tmp_path / "hacked").exists()
+    assert "best.pt cannot be read" in found.skipped["wiring"]
+
+
+def test_nothing_is_written(tmp_path: Path) -> None:
+    folder = Run(tmp_path, "regard").write()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    regard.doctor(folder)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_folder_that_was_moved_with_its_data_is_found(tmp_path: Path) -> None:
+    run = Run(tmp_path, "yolov5")
+    folder = run.write()
+    options = yaml.safe_load((folder / "opt.yaml").read_text())
+    (folder / "opt.yaml").write_text(yaml.safe_dump({**options, "data": "data/data.yaml"}))
+    there = tmp_path / "moved"
+    there.mkdir()
+    for name in ("exp", "data", "start.pt"):
+        shutil.move(tmp_path / name, there / name)
+    assert not regard.doctor(there / "exp").skipped
