@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from regard.cli import attend, data, model, training, use
+from regard.cli import attend, compare, data, diagnosis, model, paper, training, use
 
 LEGIBLE = 110
 """Columns of a terminal from which on options and their descriptions fit beside each other."""
@@ -57,6 +57,7 @@ data_app = typer.Typer(help="Check and convert data sets.", no_args_is_help=True
 app.command(cls=_Command, rich_help_panel="Model")(model.summary)
 app.command(cls=_Command, rich_help_panel="Model")(model.lint)
 app.command(cls=_Command, rich_help_panel="Model")(model.cost)
+app.command(cls=_Command, rich_help_panel="Model")(compare.diff)
 app.command(cls=_Command, rich_help_panel="Model")(model.insert)
 app.command(cls=_Command, rich_help_panel="Model")(model.replace)
 app.command(cls=_Command, rich_help_panel="Model")(model.remove)
@@ -67,9 +68,11 @@ app.command("validate", cls=_Command, hidden=True)(use.val)
 app.command(cls=_Command, rich_help_panel="Data and training")(use.predict)
 app.command(cls=_Command, rich_help_panel="Data and training")(use.export)
 app.command(cls=_Command, rich_help_panel="Data and training")(attend.attend)
+app.command(cls=_Command, rich_help_panel="Data and training")(diagnosis.doctor)
 data_app.command(cls=_Command)(data.check)
 data_app.command(cls=_Command)(data.convert)
 app.command(cls=_Command, rich_help_panel="Data and training")(training.demo)
+app.command(cls=_Command, rich_help_panel="Experiments")(paper.paper)
 app.add_typer(data_app, name="data", rich_help_panel="Data and training")
 
 

@@ -174,7 +174,7 @@ Intervals = Mapping[str, tuple[float, float]]
 def verdict_section(study: StudyRecord, results: Results, intervals: Intervals) -> Section:
     """The verdicts in sentences, as a forest plot and as a table."""
     blocks: list[Block] = [Text(line, "finding") for line in sentences(study, results)]
-    rows = _forest_rows(study, results)
+    rows = forest_rows(study, results)
     if rows:
         axis = f"difference in {metric_name(study.metric)} from the base"
         wide, narrow = (forest(rows, study.mde, axis, wide=is_wide) for is_wide in (True, False))
@@ -233,7 +233,8 @@ def method_section(study: StudyRecord) -> Section:
     return Section("Method", [Text(line) for line in lines])
 
 
-def _forest_rows(study: StudyRecord, results: Results) -> list[ForestRow]:
+def forest_rows(study: StudyRecord, results: Results) -> list[ForestRow]:
+    """Rows of the forest plot: every variant with its verdict, and every control."""
     rows = []
     for variant in study.variants[1:]:
         if judged := results.judgements.get(variant.name):

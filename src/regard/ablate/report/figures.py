@@ -119,29 +119,43 @@ def forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> s
         axis: label of the axis.
         wide: put names and numbers next to the intervals, rather than above them.
     """
-    width, step, top = (820, 50, 34) if wide else (400, 112, 30)
-    left, right = (280, 655) if wide else (14, 386)
-    height = top + step * len(rows) + 50
     with rc_context(STYLE):
-        canvas, ax = _axes(width, height, left, right, top, 50)
-        low, high = axis_ends([row.judgement for row in rows], mde)
-        ax.set(xlim=(low, high), ylim=(len(rows), 0), yticks=[], xlabel=axis)
-        ticks = _set_ticks(ax, "x", low, high, 6 if wide else 4, sign=True)
-        spans = [(0.0, float(len(rows)))] if wide else [(i + 66 / step, i + 106 / step) for i in range(len(rows))]
-        for start, end in spans:
-            ax.fill_betweenx((start, end), max(-mde, low), min(mde, high), color=LIGHT["band"], lw=0)
-            ax.vlines(ticks, start, end, LIGHT["line"], lw=1)
-            ax.vlines(0, start, end, LIGHT["ink"], lw=1.2)
-        for way, label in ((-1, "← worse"), (1, "better →")):
-            ax.annotate(label, (0, 0), (10 * way, 10), textcoords="offset pixels", ha="right" if way < 0 else "left")
-        for i, row in enumerate(rows):
-            middle = i + (0.5 if wide else 81 / step)
-            _draw_row(ax, row, middle, 13 / step)
-            _write_row(ax, row, i, step, wide=wide)
         text = "; ".join(
             f"{r.name}: {r.note}, {signed(r.judgement.mean)}, {interval(r.judgement.interval)}" for r in rows
         )
-        return _svg(canvas, f"Differences from the base. {text}")
+        return _svg(_forest(rows, mde, axis, wide=wide), f"Differences from the base. {text}")
+
+
+def forest_pdf(rows: Sequence[ForestRow], mde: float, axis: str) -> bytes:
+    """Draw the wide figure of `forest` as a PDF file with embedded fonts, the same for the same study."""
+    file = io.BytesIO()
+    with rc_context({**STYLE, "pdf.fonttype": 42}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a letter of a name that the font lacks
+        canvas = _forest(rows, mde, axis, wide=True)
+        canvas.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return file.getvalue()
+
+
+def _forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> Canvas:
+    width, step, top = (820, 50, 34) if wide else (400, 112, 30)
+    left, right = (280, 655) if wide else (14, 386)
+    height = top + step * len(rows) + 50
+    canvas, ax = _axes(width, height, left, right, top, 50)
+    low, high = axis_ends([row.judgement for row in rows], mde)
+    ax.set(xlim=(low, high), ylim=(len(rows), 0), yticks=[], xlabel=axis)
+    ticks = _set_ticks(ax, "x", low, high, 6 if wide else 4, sign=True)
+    spans = [(0.0, float(len(rows)))] if wide else [(i + 66 / step, i + 106 / step) for i in range(len(rows))]
+    for start, end in spans:
+        ax.fill_betweenx((start, end), max(-mde, low), min(mde, high), color=LIGHT["band"], lw=0)
+        ax.vlines(ticks, start, end, LIGHT["line"], lw=1)
+        ax.vlines(0, start, end, LIGHT["ink"], lw=1.2)
+    for way, label in ((-1, "← worse"), (1, "better →")):
+        ax.annotate(label, (0, 0), (10 * way, 10), textcoords="offset pixels", ha="right" if way < 0 else "left")
+    for i, row in enumerate(rows):
+        middle = i + (0.5 if wide else 81 / step)
+        _draw_row(ax, row, middle, 13 / step)
+        _write_row(ax, row, i, step, wide=wide)
+    return canvas
 
 
 def _draw_row(ax: Axes, row: ForestRow, y: float, below: float) -> None:

@@ -1,0 +1,68 @@
+"""Parts of a paper from a study: tables in LaTeX, the forest plot as PDF, and paragraphs in two languages.
+
+Every statement is derived from the verdicts and from what the study records; what it does not record is not stated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from regard.ablate.folder import StudyRecord, read_study
+from regard.ablate.format import metric_name
+from regard.ablate.paper import chinese, english
+from regard.ablate.paper.facts import Facts, facts_of
+from regard.ablate.paper.latex import document, paragraph
+from regard.ablate.paper.tables import cost_table, verdict_table
+from regard.ablate.report import forest_rows
+from regard.ablate.report.figures import forest_pdf
+from regard.ablate.verdict import analyse
+from regard.system.files import atomic_write, claim_folder
+
+LANGUAGES = {"en": english, "zh-TW": chinese}
+
+
+def write_paper(study: str | Path, folder: str | Path) -> list[Path]:
+    """Write tables, forest plot and paragraphs of a study, finished or not.
+
+    Args:
+        study: folder of the study.
+        folder: where to write; files of an earlier call are replaced.
+
+    Returns:
+        The files: ``verdicts.tex`` and ``costs.tex`` (tables), ``forest.pdf``, ``text.en.tex`` and ``text.zh-TW.tex``
+        (results, methods and limitations), and ``paper.en.tex`` and ``paper.zh-TW.tex``, which include the others.
+
+    Raises:
+        RegardError: there is no study, or it is damaged, or the folder cannot be written to.
+    """
+    record = read_study(study)
+    with claim_folder(folder) as place:
+        files = {place / name: content for name, content in parts(record).items()}
+        for file, content in files.items():
+            with atomic_write(file) as out:
+                out.write(content)
+    return list(files)
+
+
+def parts(study: StudyRecord) -> dict[str, bytes]:
+    """Compose all files by name."""
+    results = analyse(study)
+    facts = facts_of(study, results)
+    rows = forest_rows(study, results)
+    files: dict[str, bytes] = {"verdicts.tex": verdict_table(study, results).encode()}
+    if study.costs:
+        files["costs.tex"] = cost_table(study).encode()
+    if rows:
+        files["forest.pdf"] = forest_pdf(rows, study.mde, f"difference in {metric_name(study.metric)} from the base")
+    included = tuple(files)
+    for language, words in LANGUAGES.items():
+        files[f"text.{language}.tex"] = _text(facts, language).encode()
+        files[f"paper.{language}.tex"] = document(language, study.question, included, words.CAPTION).encode()
+    return files
+
+
+def _text(facts: Facts, language: str) -> str:
+    words = LANGUAGES[language]
+    sections = (words.results(facts), words.methods(facts), words.limitations(facts))
+    blocks = [paragraph(title, lines, words.BETWEEN) for title, lines in zip(words.TITLES, sections, strict=True)]
+    return "\n".join(blocks)

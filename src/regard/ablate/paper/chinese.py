@@ -1,0 +1,112 @@
+"""The paragraphs in Traditional Chinese (繁體中文): results, methods, limitations."""
+
+from __future__ import annotations
+
+import math
+
+from regard.ablate.format import percent, plain, signed
+from regard.ablate.paper.facts import Facts
+from regard.ablate.verdict import Judgement, Verdict
+
+TITLES = ("結果", "方法", "限制")
+BETWEEN = ""
+CAPTION = (
+    "各變體與基準模型的差異。菱形：成對種子的平均；圓圈：各種子；粗線：該列的信賴區間；細線：所有變體的聯合信賴區間；"
+    "灰底：小到不重要的差異；灰色的列：對照組，不作判定。"
+)
+SPLITS = {"train": "訓練", "val": "驗證", "test": "測試"}
+
+
+def results(facts: Facts) -> list[str]:
+    """One sentence per variant, as its verdict is."""
+    lines = [] if math.isnan(facts.level) else [f"基準模型在驗證集上的 {facts.metric} 為 {plain(facts.level, 3)}。"]
+    lines += [_result(name, judged, facts) for name, judged in facts.judgements.items()]
+    for name, judged in facts.beyond.items():
+        words = {
+            Verdict.HELPS: "優於",
+            Verdict.HURTS: "劣於",
+            Verdict.NO_DIFFERENCE: f"相差不到 {facts.mde:g}，對照的是",
+            Verdict.CANT_TELL: "無法區分於",
+        }[judged.verdict if not judged.reason else Verdict.CANT_TELL]
+        lines.append(f"{name} {words}容量相同的一般卷積（{_numbers(judged, facts)}）。")
+    return lines or ["沒有可判定的變體。"]
+
+
+def _result(name: str, judged: Judgement, facts: Facts) -> str:
+    numbers = _numbers(judged, facts)
+    if judged.reason:
+        return f"{name}：無法判定（{numbers}）。"
+    small = f"，但小於有意義的最小差異 {facts.mde:g}" if judged.is_small else ""
+    match judged.verdict:
+        case Verdict.HELPS:
+            return f"{name} 提升了 {facts.metric}{small}（{numbers}）。"
+        case Verdict.HURTS:
+            return f"{name} 降低了 {facts.metric}{small}（{numbers}）。"
+        case Verdict.NO_DIFFERENCE:
+            return f"{name} 沒有大於 {facts.mde:g} 的差異（{numbers}）。"
+        case _:
+            return f"{name}：在此預算下無法判定（{numbers}）。"
+
+
+def _numbers(judged: Judgement, facts: Facts) -> str:
+    seeds = len(judged.seeds)
+    if judged.reason:
+        return f"完成的成對種子有 {seeds} 組，不足以估計差異的變異"
+    low, high = map(signed, judged.interval)
+    return (
+        f"{signed(judged.mean)} {facts.metric}，{percent(1 - facts.alpha)} 信賴區間 {low} 至 {high}，{seeds} 組成對種子"
+    )
+
+
+def methods(facts: Facts) -> list[str]:
+    """What was trained and how it was judged."""
+    model = f"{facts.base or '基準模型'}{f'（權重：{facts.weights}）' if facts.weights else ''}"
+    data = f"在 {facts.data} 上" if facts.data else ""
+    counts = "、".join(f"{SPLITS.get(split, split)} {count:,} 張" for split, count in facts.images.items())
+    budget = [f"{facts.epochs} 個 epoch"] if facts.epochs else []
+    budget += [f"輸入 {facts.imgsz} 像素"] if facts.imgsz else []
+    budget += [f"每批 {facts.batch} 張"] if facts.batch else []
+    images, each = f"（影像：{counts}）" if counts else "", f"，每次訓練{'、'.join(budget)}" if budget else ""
+    lines = [
+        f"以 {facts.seeds} 個種子{data}訓練{model}及其 {len(facts.judgements)} 個變體{images}{each}。",
+        "成對的兩次訓練共用種子，因此資料順序、資料擴增、共有張量的初始值與預算都相同。",
+    ]
+    if facts.beyond:
+        lines.append("變體另與同一位置、容量相同的一般卷積比較。")
+    if facts.has_noise:
+        lines.append("另以不同的資料擴增重新訓練基準模型，作為 A/A 對照。")
+    which = "最後一個 epoch" if facts.epoch == "last" else "在驗證集上選出的最佳 epoch"
+    lines += [
+        f"比較{which}的權重在驗證集上的 {facts.metric}：對種子作雙尾成對 t 檢定，所有變體合計的顯著水準為 "
+        f"{percent(facts.alpha)}（Holm 校正）；未拒絕者，再以兩個單尾檢定（同樣校正）檢驗 {facts.mde:g} 以上的差異。",
+        "兩者都未拒絕時，結論是無法判定。",
+    ]
+    if facts.versions:
+        lines.append(f"軟體：{facts.versions}。")
+    return lines
+
+
+def limitations(facts: Facts) -> list[str]:
+    """What the study does not show."""
+    data = facts.data or "單一資料集"
+    lines = [f"本研究只涵蓋 {data}、一個基準模型與一種預算，不能推及其他資料、模型或更長的訓練。"]
+    if facts.undecided:
+        listed = "、".join(facts.undecided)
+        lines.append(f"{listed} 無法判定，並不表示沒有效果：既未證明有差異，也未證明沒有差異。")
+    power = facts.power
+    if not math.isnan(power.sd):
+        detected = min(math.floor(100 * power.power) / 100, 0.99)
+        lines.append(
+            f"以成對差異的合併標準差 {plain(power.sd)} 估計，{facts.seeds} 個種子偵測到 "
+            f"{facts.mde:g} 的真實差異的機率約為 {detected:.2f}。"
+        )
+    lines.append("信賴區間反映種子的選擇，不反映影像的選擇。")
+    if facts.epoch == "best":
+        lines.append("所測的 epoch 是在驗證集上選出的，因此所有數值都略為偏高。")
+    test = "測試集只在判定之後評估一次，不參與判定。"
+    lines.append(test if facts.has_test else "沒有測試集：所有數字都來自參與決策的驗證集。")
+    if facts.failed:
+        lines.append(f"有 {facts.failed} 次訓練失敗；其配對不計入，其餘未必是公平的樣本。")
+    if facts.unfinished:
+        lines.append(f"尚有 {facts.unfinished} 次訓練未完成，判定只是暫時的。")
+    return [*lines, *(f"注意：驗證集與訓練集有重疊（{line}）。" for line in facts.overlap)]

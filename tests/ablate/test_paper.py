@@ -1,0 +1,153 @@
+"""The parts of a paper: well-formed, escaped, and never a claim beyond the verdict."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_study import HOSTILE, fake_study, unfinished
+from tiny_studies import Here, tiny_plan
+from typer.testing import CliRunner
+
+from regard.ablate.folder import RunRecord, StudyRecord
+from regard.ablate.paper import parts
+from regard.ablate.paper.latex import escape, table
+from regard.ablate.study import run_study
+from regard.ablate.verdict import Verdict, analyse
+from regard.cli import app
+from regard.errors import RegardError
+
+CLAIMS = ("improve", "lowers", "helps", "hurts", "better than", "worse than", "提升", "降低", "優於", "劣於")
+"""Words that state an effect."""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
+    return fake_study(tmp_path_factory.mktemp("study"))
+
+
+def texts(study: StudyRecord) -> dict[str, str]:
+    with pytest.MonkeyPatch.context() as patch:  # drawing takes long
+        patch.setattr("regard.ablate.paper.forest_pdf", lambda *_: b"")
+        return {name: data.decode() for name, data in parts(study).items() if name.endswith(".tex")}
+
+
+def sentences(text: str) -> list[str]:
+    return re.split(r"(?<=\.) (?=[A-Z])|(?<=。)", text)
+
+
+def with_effect(study: StudyRecord, effect: float, sd: float, seed: int) -> StudyRecord:
+    """The study with other results for one variant: its differences have this mean and spread."""
+    rng = np.random.default_rng(seed)
+    base = {run.seed: run.metrics["ap"] for run in study.runs if run.variant == "base"}
+
+    def changed(run: RunRecord) -> RunRecord:
+        if run.variant != "SE@sppf":
+            return run
+        return replace(run, metrics={**run.metrics, "ap": base[run.seed] + effect + float(rng.normal(0, sd))})
+
+    return replace(study, runs=[changed(run) for run in study.runs])
+
+
+@pytest.mark.parametrize("effect", [-0.05, -0.01, 0.0, 0.003, 0.01, 0.05])
+@pytest.mark.parametrize("sd", [0.0005, 0.004, 0.03])
+def test_no_sentence_claims_more_than_the_verdict(study: StudyRecord, effect: float, sd: float) -> None:
+    for seed in range(3):
+        changed = with_effect(study, effect, sd, seed)
+        results = analyse(changed)
+        verdict, beyond = results.judgements["SE@sppf"].verdict, results.beyond["SE@sppf"].verdict
+        files = texts(changed)
+        for language, (up, down, none, unknown) in {
+            "en": ("improves", "lowers", "no difference larger", "can't tell"),
+            "zh-TW": ("提升", "降低", "沒有大於", "無法判定"),
+        }.items():
+            own = [s for s in sentences(files[f"text.{language}.tex"]) if "SE@sppf" in s]
+            against_base = [s for s in own if "equal capacity" not in s and "容量" not in s]
+            expected = {Verdict.HELPS: up, Verdict.HURTS: down, Verdict.NO_DIFFERENCE: none, Verdict.CANT_TELL: unknown}
+            assert expected[verdict] in against_base[0]
+            if verdict in (Verdict.CANT_TELL, Verdict.NO_DIFFERENCE):
+                assert not any(claim in s for s in against_base for claim in CLAIMS), against_base
+            if verdict is Verdict.CANT_TELL:
+                assert len(against_base) == 2  # in the results, and again in the limitations
+            if beyond in (Verdict.CANT_TELL, Verdict.NO_DIFFERENCE):
+                assert not any(claim in s for s in own if s not in against_base for claim in CLAIMS)
+
+
+def test_a_study_that_can_tell_nothing_claims_nothing(study: StudyRecord) -> None:
+    for text in texts(unfinished(study)).values():
+        body = text.partition("\\toprule")[2] or text.partition("\\begin{document}")[2] or text
+        assert not [claim for claim in CLAIMS if claim in body]
+    assert "preliminary" in texts(unfinished(study))["text.en.tex"]
+
+
+def test_limitations_name_what_happened(study: StudyRecord) -> None:
+    text = texts(study)["text.en.tex"]
+    assert "2 runs failed" in text
+    assert "no test split" in text
+    best = replace(study, plan={**study.plan, "epoch": "best"}, provenance={"data": {"overlap": ["5 of 11 images"]}})
+    assert "somewhat too high" in texts(best)["text.en.tex"]
+    assert "5 of 11 images" in texts(best)["text.en.tex"]
+    assert "5 of 11 images" in texts(best)["text.zh-TW.tex"]
+
+
+def test_latex_is_well_formed_and_escaped(study: StudyRecord) -> None:
+    for name, text in texts(study).items():
+        assert HOSTILE not in text
+        plain = re.sub(r"\\[\\{}%&$#_]", "", text)
+        assert plain.count("{") == plain.count("}"), name
+        assert not re.search(r"(?<!\\)#", text.replace("\\#", "")), name
+        begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
+        assert sorted(begun) == sorted(ended), name
+    body = texts(study)["verdicts.tex"]
+    rows = re.findall(r"^(.*) \\\\$", body, re.MULTILINE)
+    assert len(rows) == 1 + 8
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {6}
+    assert all(rule in body for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+
+
+@pytest.mark.parametrize("text", ["\\input{/etc/passwd}", "a\n\nb", "100 %", "$x_1^2$", "a&b#c~d", "\x1b[31m", "^^5c"])
+def test_no_text_is_a_command(text: str) -> None:
+    found = escape(text)
+    allowed = (
+        r"\\(textbackslash|textless|textgreater|textbar|textasciitilde|textasciicircum|textquotedbl){}|\\[&%$#_{}]"
+    )
+    rest = re.sub(allowed, "", found)
+    assert not re.search(r"[\\&%$#_{}~^\n]", rest)
+    assert table(["x"], [[text]], caption=text, label="a").count("\n\n") == 0
+
+
+def test_the_figure_is_a_pdf_that_stays_the_same(study: StudyRecord) -> None:
+    first, second = parts(study)["forest.pdf"], parts(study)["forest.pdf"]
+    assert first.startswith(b"%PDF")
+    assert first == second
+    assert b"/Subtype /Image" not in first  # drawn by lines, not by pixels
+
+
+def test_the_command_writes_what_the_documents_include(tmp_path: Path) -> None:
+    run_study(tiny_plan(control="none"), tmp_path / "study", executor=Here())
+    done = CliRunner().invoke(app, ["paper", str(tmp_path / "study"), "-o", str(tmp_path / "paper")])
+    assert done.exit_code == 0, done.output
+    for language in ("en", "zh-TW"):
+        document = (tmp_path / "paper" / f"paper.{language}.tex").read_text(encoding="utf-8")
+        included = re.findall(r"\\(?:input|includegraphics\[.*?\]){(.*?)}", document)
+        assert len(included) == 4
+        assert all((tmp_path / "paper" / name).is_file() for name in included)
+    text = (tmp_path / "paper" / "text.en.tex").read_text(encoding="utf-8")
+    assert "odd-one-out and 1 variant of it were trained" in text
+    assert "with 2 seeds" in text
+    with pytest.raises(RegardError, match="no study"):
+        CliRunner().invoke(app, ["paper", str(tmp_path)], catch_exceptions=False)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(study: StudyRecord, tmp_path: Path) -> None:
+    for name, data in parts(study).items():
+        (tmp_path / name).write_bytes(data)
+    command = ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "paper.en.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
