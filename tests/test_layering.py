@@ -18,6 +18,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "regard"
 LEVELS = (
     ("__main__",),
     ("cli",),
+    ("studio",),
     ("demo",),
     ("ablate",),
     ("api",),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from regard.cli import attend, compare, data, diagnosis, model, paper, training, use
+from regard.cli import attend, compare, data, diagnosis, model, paper, studio, training, use
 
 LEGIBLE = 110
 """Columns of a terminal from which on options and their descriptions fit beside each other."""
@@ -62,6 +62,7 @@ app.command(cls=_Command, rich_help_panel="Model")(model.insert)
 app.command(cls=_Command, rich_help_panel="Model")(model.replace)
 app.command(cls=_Command, rich_help_panel="Model")(model.remove)
 app.command(cls=_Command, rich_help_panel="Model")(model.convert)
+app.command(cls=_Command, rich_help_panel="Model")(studio.studio)
 app.command(cls=_Command, rich_help_panel="Data and training")(training.train)
 app.command(cls=_Command, rich_help_panel="Data and training")(use.val)
 app.command("validate", cls=_Command, hidden=True)(use.val)

@@ -71,6 +71,17 @@ def check(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]] | None = No
     return _checked(spec, dict(modules or {}))[1]
 
 
+def measured(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]] | None = None) -> ModelSpec:
+    """Fill in the facts of a graph, also where maps of different sizes are combined.
+
+    Raises:
+        RegardError: a layer cannot be built for another reason.
+    """
+    modules = dict(modules or {})
+    with torch.random.fork_rng(devices=[]):
+        return _build_rows(with_own_names(spec, modules), modules, resize=True)[0]
+
+
 def _checked(
     spec: ModelSpec, modules: Mapping[str, type[nn.Module]]
 ) -> tuple[tuple[ModelSpec, list[nn.Module]] | SizeMismatchError, list[WiringError]]:

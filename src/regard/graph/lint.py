@@ -36,6 +36,7 @@ FIRST_STOCK_STRIDE = 8
 
 UNSORTED = "the strides of the detection levels are not sorted"
 STALE = " reads by an index that was not updated after an edit"
+CORRECTED = "corrected row: "
 
 Measure = Callable[[ModelSpec], ModelSpec]
 """Builds a graph and fills in ``ModelSpec.info``; raises ``RegardError`` where it cannot be built."""
@@ -235,7 +236,7 @@ def _errors(
             texts = {"its numbers are those of the file before the edit, as those of other rows": None}
         stale = "" if unsorted or not any(ref[0] == reader for ref in signs) else STALE
         what = f"layer {row.name!r} ({row.module}){stale}: "
-        proposal = f"corrected row: {_written(corrected, row)}" if wanted else "check what this row should read"
+        proposal = CORRECTED + _written(corrected, row) if wanted else "check what this row should read"
         errors.append(WiringError(spec.layers[reader], what + "; ".join([*texts, *levels]), proposal))
     if not errors:
         advice = "make a later row read it, or remove it"

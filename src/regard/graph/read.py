@@ -91,6 +91,21 @@ def stock_graphs(like: ModelSpec | None = None) -> tuple[ModelSpec, ...]:
     return tuple(graph for graph in _stock() if like is None or (graph.anchors is None) == (like.anchors is None))
 
 
+def stock_name(spec: ModelSpec) -> str | None:
+    """Find the name of the graph in the model zoo that ``spec`` equals, whatever its classes and anchors.
+
+    Example:
+        >>> stock_name(read_spec("yolov5n").with_classes(3))
+        'yolov5n'
+    """
+
+    def facts(graph: ModelSpec) -> tuple[object, ...]:
+        rows = [(row.name, row.inputs, row.module, row.number) for row in graph.layers]
+        return rows, graph.depth_multiple, graph.width_multiple, graph.max_channels, graph.activation
+
+    return next((name for name in zoo() if facts(read_spec(name)) == facts(spec)), None)
+
+
 def read_spec(source: str | Path) -> ModelSpec:
     """Read a graph: a name from the model zoo, or a YAML file in YOLOv5's form, the native form, or an overlay.
 

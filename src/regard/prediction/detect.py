@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -83,6 +84,44 @@ def predict_iter(
     streams = getattr(predictor, "streams", 1)
     for found in map(detect, groups) if streams == 1 else prefetch_map(detect, groups, streams):
         yield from found
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a network predicts in one image before NMS, so that thresholds can be changed without running it again.
+
+    Attributes:
+        rows: (N, 4 + classes), as `Predictor.predict` returns them.
+        transform: how the image was placed on the input.
+        names: class names, by class index.
+        one_to_one: whether the boxes need no NMS.
+    """
+
+    rows: NDArray[np.float32]
+    transform: LetterboxTransform
+    names: Mapping[int, str]
+    one_to_one: bool = False
+
+    def detections(self, settings: DetectSettings = PREDICT) -> Detections:
+        """Select detections; ``settings.conf`` should not be below that of `candidates`."""
+        settings = settings.model_copy(update={"nms": settings.nms and not self.one_to_one})
+        return to_detections(suppress(self.rows, settings), self.transform, self.names, "")
+
+
+def candidates(predictor: Predictor, image: NDArray[np.uint8], *, imgsz: int, conf: float) -> Candidates:
+    """Run a network on one (H, W, 3) uint8 RGB image and keep all boxes with a score above ``conf``.
+
+    Example:
+        >>> import regard
+        >>> found = candidates(regard.load("odd-one-out"), np.zeros((90, 120, 3), np.uint8), imgsz=128, conf=0.01)
+        >>> found.detections().image_size
+        (90, 120)
+    """
+    require_positive(imgsz=imgsz)
+    whole = getattr(predictor, "whole_pixels", False)
+    boxed, transform = letterbox_rect(image, imgsz, predictor.max_stride, whole_pixels=whole)
+    rows = predictor.predict(_planes([boxed]), conf)[0]
+    return Candidates(rows, transform, predictor.names, bool(getattr(predictor, "one_to_one", False)))
 
 
 def _detect(

@@ -1,0 +1,194 @@
+"""The attention modules that may be inserted: what they compute, their options, and their cost at a place."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+from torch import nn
+
+from regard.errors import RegardError
+from regard.graph.detector import Detector
+from regard.graph.document import flow
+from regard.graph.signature import Signature, signature_of
+from regard.nn.attention import ATTENTION
+from regard.nn.attention.core import SCORE_ACTIVATIONS, Attention
+from regard.nn.attention.position import POSITIONS
+from regard.nn.counter import count_on_map
+
+NAMED: Mapping[str, Mapping[str, Any]] = {"pos_embed": POSITIONS, "score_activation": SCORE_ACTIVATIONS}
+"""Options whose values are names in a table."""
+
+ARXIV = re.compile(r"\d{4}\.\d{4,5}")
+
+Kind = Literal["integer", "number", "flag", "choice", "text"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument of a constructor.
+
+    Attributes:
+        name: its name.
+        kind: of its values; ``text`` for what is written as YAML.
+        default: its default.
+        choices: the valid values, for ``choice``.
+        help: what the class says about it.
+    """
+
+    name: str
+    kind: Kind
+    default: Any
+    choices: tuple[str, ...] = ()
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A module of the catalogue.
+
+    Attributes:
+        name: its YAML name.
+        family: see `regard.nn.attention.core.Card`.
+        summary: what it does, in one sentence.
+        paper: arXiv identifier, or the reference where there is none.
+        address: of the paper on arXiv; "" where it is not there.
+        equation: what is computed, in one line.
+        options: arguments of its constructor.
+        linear: whether its cost is proportional to the number of positions.
+    """
+
+    name: str
+    family: str
+    summary: str
+    paper: str
+    address: str
+    equation: str
+    options: tuple[Option, ...]
+    linear: bool
+
+
+@dataclass(frozen=True)
+class PlaceCost:
+    """What a module costs at a place in a detector, for one image.
+
+    Attributes:
+        name: YAML name of the module.
+        parameters: number of learned values.
+        flops: a multiplication and an addition count as two.
+        saved_mib: memory that it keeps for the backward pass, in MiB.
+        obstacle: why it does not fit there; "" if it does. The costs are 0 then.
+    """
+
+    name: str
+    parameters: int
+    flops: int
+    saved_mib: float
+    obstacle: str = ""
+
+
+def catalogue() -> list[Entry]:
+    """List the attention modules.
+
+    Example:
+        >>> entry = next(entry for entry in catalogue() if entry.name == "SE")
+        >>> entry.family, entry.paper, [(option.name, option.default) for option in entry.options]
+        ('channel', '1709.01507', [('reduction', 16)])
+    """
+    return [_entry(name, kind) for name, kind in ATTENTION.items()]
+
+
+@cache
+def _entry(name: str, kind: type[Attention]) -> Entry:
+    card, document = kind.card, inspect.getdoc(kind) or ""
+    identifier = ARXIV.search(card.paper)
+    address = f"https://arxiv.org/abs/{identifier[0]}" if identifier else ""
+    return Entry(
+        name=name,
+        family=card.family,
+        summary=document.partition("\n\n")[0].replace("\n", " "),
+        paper=card.paper,
+        address=address,
+        equation=card.equation,
+        options=options_of_layer(kind),
+        linear=card.linear,
+    )
+
+
+def options_of_layer(kind: type[nn.Module]) -> tuple[Option, ...]:
+    """Describe the arguments of a layer's constructor that a user may choose.
+
+    Example:
+        >>> from regard.nn.attention import ATTENTION
+        >>> [(option.name, option.kind) for option in options_of_layer(ATTENTION["MultiHeadSelfAttention"])][:2]
+        [('num_heads', 'integer'), ('pos_embed', 'choice')]
+    """
+    signature, helps = signature_of(kind), _helps(inspect.getdoc(kind) or "")
+    return tuple(_option(signature, name, default, helps) for name, default in signature.options.items())
+
+
+def _option(signature: Signature, name: str, default: Any, helps: Mapping[str, str]) -> Option:
+    default = None if default is inspect.Parameter.empty else default
+    hint = signature.hints.get(name, type(default))
+    if get_origin(hint) is Literal:
+        return Option(name, "choice", default, tuple(map(str, get_args(hint))), helps.get(name, ""))
+    if name in NAMED and isinstance(default, str):
+        return Option(name, "choice", default, tuple(NAMED[name]), helps.get(name, ""))
+    known: dict[Any, Kind] = {int: "integer", float: "number", bool: "flag", str: "text"}
+    is_plain = isinstance(hint, type) and hint in known
+    plain = default if isinstance(default, int | float | str | bool | None) else flow(default)
+    return Option(name, known[hint] if is_plain else "text", plain, (), helps.get(name, ""))
+
+
+def _helps(document: str) -> dict[str, str]:
+    """Texts of the arguments in a docstring."""
+    _, _, rest = document.partition("Args:\n")
+    block = rest.partition("\n\n")[0]
+    found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", block, re.M)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def place_costs(model: Detector, after: str, imgsz: int) -> list[PlaceCost]:
+    """Count what each module of the catalogue costs after a layer, with its default options.
+
+    Args:
+        model: the detector.
+        after: name of the layer.
+        imgsz: side of the image in pixels.
+
+    Raises:
+        RegardError: there is no such layer, or it gives no map.
+
+    Example:
+        >>> import regard
+        >>> costs = {cost.name: cost for cost in place_costs(regard.load("odd-one-out"), "p4", 128)}
+        >>> costs["SE"].parameters, costs["SimAM"].parameters
+        (2048, 0)
+    """
+    info = model.spec.info[model.spec.layer(after).name]
+    if not info.out_channels or info.stride < 1:
+        raise RegardError(f"nothing can follow {after!r}", expected="a layer that gives a map")
+    side = max(int(imgsz // info.stride), 1)
+    return [place_cost(name, info.out_channels, side) for name in ATTENTION]
+
+
+@cache
+def place_cost(name: str, channels: int, side: int) -> PlaceCost:
+    """Count a module of the catalogue on one square map, with its default options.
+
+    Example:
+        >>> place_cost("SE", 64, 20).parameters
+        512
+    """
+    try:
+        module = ATTENTION[name](channels)
+        counted = count_on_map(module, channels, side, side)
+    except RegardError as error:
+        return PlaceCost(name, 0, 0, 0.0, error.what)
+    parameters = sum(p.numel() for p in module.parameters())
+    obstacle = "" if module.out_channels == channels else f"it gives {module.out_channels} channels"
+    return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)

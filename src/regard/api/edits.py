@@ -1,0 +1,203 @@
+"""Edits as values: applied to a detector, written as a command, as Python and as an overlay, and compared in cost."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from regard.api.models import insert, remove, replace
+from regard.errors import RegardError
+from regard.graph.detector import Detector
+from regard.graph.document import flow
+from regard.graph.summary import Summary
+
+EDITED = "edited.safetensors"
+"""Name of the file that the commands of several edits hand on."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit of a detector.
+
+    Attributes:
+        kind: what is done.
+        layer: name of the layer that is replaced or removed, or that the new one follows.
+        module: name of the class of the new layer; "" to remove.
+        options: arguments of the module by name.
+        gate: put an inserted layer behind a gate.
+        readers: readers of ``layer`` that read an inserted layer; all if None.
+
+    Example:
+        >>> import regard
+        >>> edit = Edit("insert", "p4", "SE", {"reduction": 8})
+        >>> edit.apply(regard.load("odd-one-out")).spec.layer("p4.se").options
+        {'reduction': 8}
+        >>> edit.command("a.pt", "b.safetensors")
+        'regard insert a.pt SE --after p4 -a reduction=8 -o b.safetensors'
+    """
+
+    kind: Literal["insert", "replace", "remove"]
+    layer: str
+    module: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    gate: bool = True
+    readers: tuple[str, ...] | None = None
+
+    def apply(self, model: Detector) -> Detector:
+        """Edit a copy of a detector.
+
+        Raises:
+            RegardError: as `regard.insert`, `regard.replace` and `regard.remove`.
+        """
+        if self.kind == "remove":
+            return remove(model, self.layer)
+        module = model.user_modules.get(self.module, self.module)
+        if not module:
+            raise RegardError("no module is named", expected="the name of a layer, such as SE")
+        if self.kind == "replace":
+            return replace(model, self.layer, module, options=self.options)
+        return insert(
+            model, module, after=self.layer, options=self.options, gate=self.gate, readers=self.readers or None
+        )
+
+    def command(self, source: str, output: str) -> str:
+        """Write the edit as a command line."""
+        words = ["regard", self.kind, source]
+        words += {"insert": [self.module, "--after", self.layer], "replace": [self.layer, self.module]}.get(
+            self.kind, [self.layer]
+        )
+        for name, value in self.options.items():
+            words += ["-a", f"{name}={flow(value)}"]
+        if self.kind == "insert":
+            words += [] if self.gate else ["--no-gate"]
+            words += [word for reader in self.readers or () for word in ("--reader", reader)]
+        return shlex.join([*words, "-o", output])
+
+    def python(self) -> str:
+        """Write the edit as a line of Python on a variable ``model``."""
+        rest = [f"options={self.options!r}"] if self.options else []
+        if self.kind == "remove":
+            return f"model = regard.remove(model, {self.layer!r})"
+        if self.kind == "replace":
+            return f"model = regard.replace({', '.join(['model', repr(self.layer), repr(self.module), *rest])})"
+        rest += [] if self.gate else ["gate=False"]
+        rest += [f"readers={list(self.readers)!r}"] if self.readers else []
+        return f"model = regard.insert({', '.join(['model', repr(self.module), f'after={self.layer!r}', *rest])})"
+
+    def overlay_entry(self) -> str:
+        """Write the edit as an entry of an overlay."""
+        if self.kind == "remove":
+            return flow(self.layer)
+        entry: dict[str, Any] = {"after" if self.kind == "insert" else "layer": self.layer, "module": self.module}
+        entry |= {"args": self.options} if self.options else {}
+        if self.kind == "insert":
+            entry |= ({} if self.gate else {"gate": False}) | ({"readers": self.readers} if self.readers else {})
+        return flow(entry)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Several edits in the forms in which they can be copied: commands, and Python."""
+
+    commands: str
+    python: str
+
+
+def recipe(edits: Sequence[Edit], source: str) -> Recipe:
+    """Write edits one after another.
+
+    Example:
+        >>> print(recipe([Edit("insert", "p4", "SE"), Edit("remove", "p3")], "a.pt").commands)
+        regard insert a.pt SE --after p4 -o edited.safetensors
+        regard remove edited.safetensors p3 -o edited.safetensors
+    """
+    commands = [edit.command(source if i == 0 else EDITED, EDITED) for i, edit in enumerate(edits)]
+    python = ["import regard", "", f"model = regard.load({source!r})", *(edit.python() for edit in edits)]
+    return Recipe("\n".join(commands), "\n".join([*python, f"regard.save(model, {EDITED!r})"]))
+
+
+def overlay(edits: Sequence[Edit], base: str, nc: int | None = None) -> str:
+    """Write edits as an overlay of the graph ``base``.
+
+    An overlay lists its edits by kind and in order, so edits of one kind must not be interrupted by another.
+
+    Raises:
+        RegardError: they are.
+
+    Example:
+        >>> print(overlay([Edit("insert", "sppf", "SE")], "yolov5n"))
+        base: yolov5n
+        insert:
+          - {after: sppf, module: SE}
+        <BLANKLINE>
+    """
+    lines, last = [f"base: {base}", *([f"nc: {nc}"] if nc is not None else [])], ""
+    for edit in edits:
+        if edit.kind != last:
+            if f"{edit.kind}:" in lines:
+                raise RegardError("an overlay cannot alternate between kinds of edits", hint="save the whole graph")
+            lines.append(f"{edit.kind}:")
+        last = edit.kind
+        lines.append(f"  - {edit.overlay_entry()}")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Costs of a detector next to those of another, at one size of image.
+
+    Attributes:
+        parameters: number of learned values, of the base and of the edited detector.
+        gflops: FLOPs in billions, likewise.
+        saved_mib: memory of activations kept in training, in MiB, likewise.
+        kept: tensors of the base that the edited detector contains, unchanged.
+        tensors: tensors of the base.
+    """
+
+    parameters: tuple[int, int]
+    gflops: tuple[float, float]
+    saved_mib: tuple[float, float]
+    kept: int
+    tensors: int
+
+
+def difference(base: Detector, edited: Detector, costs: tuple[Summary, Summary] | None = None) -> Difference:
+    """Compare a detector with the one that it was made from.
+
+    Args:
+        base: before the edits.
+        edited: after them.
+        costs: their summaries, if they are known.
+
+    Example:
+        >>> import regard
+        >>> model = regard.load("odd-one-out")
+        >>> changed = difference(model, regard.insert(model, "SE", after="p4"))
+        >>> changed.kept == changed.tensors, changed.parameters[1] > changed.parameters[0]
+        (True, True)
+    """
+    before, after = costs or (base.summary(), edited.summary())
+    mine, theirs = _tensors(base), _tensors(edited)
+    kept = sum(key in theirs and _equal(tensor, theirs[key]) for key, tensor in mine.items())
+    return Difference(
+        (before.parameters, after.parameters),
+        (before.gflops, after.gflops),
+        (before.saved_mib, after.saved_mib),
+        kept,
+        len(mine),
+    )
+
+
+def _tensors(detector: Detector) -> dict[tuple[str, str], torch.Tensor]:
+    """Tensors by the name of their layer and their path in it."""
+    return {
+        (name, path): tensor for name, layer in detector.named_layers() for path, tensor in layer.state_dict().items()
+    }
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a is b or (a.shape == b.shape and torch.equal(a, b))

@@ -1,0 +1,217 @@
+"""What the page asks for and what it gets, beyond the values of the Python API that it gets as they are."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from regard.api.edits import Difference, Recipe
+from regard.config import IMGSZ
+from regard.detections import Detections
+from regard.graph.correct import Correction
+from regard.graph.diagram import Diagram
+from regard.graph.renumber import Renumbering
+from regard.types import LetterboxTransform
+from regard.visualize.panels import Panel, map_edges
+
+Name = Field(min_length=1, max_length=300)
+
+
+class Question(BaseModel):
+    """A request; unknown keys are rejected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OpenQuestion(Question):
+    """Open a model of the zoo, or a file by its path in the workspace."""
+
+    source: str = Name
+
+
+class TextQuestion(Question):
+    """Open the text of a model file."""
+
+    text: str
+    name: str = Name
+
+
+class CorrectQuestion(Question):
+    """Put the corrected rows into these lines of the open text."""
+
+    lines: list[int]
+
+
+class EditQuestion(Question):
+    """Edit the open model; texts among the options are read as YAML, as on the command line."""
+
+    kind: Literal["insert", "replace", "remove"]
+    layer: str = Name
+    module: str = Field("", max_length=300)
+    options: dict[str, Any] = {}
+    gate: bool = True
+    readers: list[str] | None = None
+
+
+class SaveQuestion(Question):
+    """Write the open model into the workspace."""
+
+    form: Literal["overlay", "yaml", "integers", "safetensors"]
+    name: str = Name
+    ungated: bool = False
+    overwrite: bool = False
+
+
+class DetectQuestion(Question):
+    """Detect objects in an image with the open model, or with the base of its edits."""
+
+    image: str = Name
+    conf: float = Field(0.25, ge=0.01, le=1)
+    iou: float = Field(0.45, ge=0, le=1)
+    base: bool = False
+
+
+class AttendQuestion(Question):
+    """Look at an attention layer, at the gradient of a detection, or at the maps of any layer."""
+
+    image: str = Name
+    layer: str = Name
+    kind: Literal["map", "gradient", "features"] = "map"
+    x: float | None = None
+    y: float | None = None
+    base: bool = False
+
+
+class Fault(BaseModel):
+    """An error that the user can correct: the parts of a `RegardError`."""
+
+    what: str
+    file: str | None = None
+    line: int | None = None
+    expected: str | None = None
+    hint: str | None = None
+
+
+class Opened(BaseModel):
+    """The open model and everything that is shown of it."""
+
+    source: str
+    text: str
+    diagram: Diagram
+    difference: Difference | None
+    edits: list[str]
+    recipe: Recipe
+    undo: bool
+    redo: bool
+    findings: list[Correction]
+    integers: Renumbering | None
+    integers_fault: str
+
+
+class Files(BaseModel):
+    """What can be opened."""
+
+    workspace: str
+    zoo: list[str]
+    models: list[str]
+    images: list[str]
+    data: str | None
+
+
+class Kept(BaseModel):
+    """An image that was opened."""
+
+    key: str
+    name: str
+    width: int
+    height: int
+
+
+class Box(BaseModel):
+    """A detection: left, top, right, bottom in pixels of the image."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    class_id: int
+    name: str
+
+
+class Detected(BaseModel):
+    """Detections, the best first."""
+
+    boxes: list[Box]
+
+    @classmethod
+    def of(cls, found: Detections) -> Detected:
+        """Convert detections."""
+        rows = zip(found.boxes_xyxy.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
+        return cls(
+            boxes=[Box(box=box, score=score, class_id=k, name=str(found.names.get(k, k))) for box, score, k in rows]
+        )
+
+
+class Grid(BaseModel):
+    """A map: float32 values in reading order, little endian, as base64, and the ends of its colour scale."""
+
+    heading: str
+    rows: int
+    columns: int
+    values: str
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, panel: Panel) -> Grid:
+        """Convert a panel."""
+        rows, columns = panel.values.shape
+        values = base64.b64encode(np.ascontiguousarray(panel.values, "<f4").tobytes()).decode()
+        return cls(heading=panel.heading, rows=rows, columns=columns, values=values, low=panel.low, high=panel.high)
+
+
+class Maps(BaseModel):
+    """Maps to draw over an image.
+
+    ``edges`` are left, right, bottom and top of all maps in pixels of the image; ``channels`` the weight of each
+    channel, where there is one.
+    """
+
+    title: str
+    grids: list[Grid]
+    channels: list[float] | None
+    edges: tuple[float, float, float, float]
+    query: tuple[float, float] | None
+    box: tuple[float, float, float, float] | None
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        panels: Sequence[Panel],
+        placement: LetterboxTransform,
+        size: tuple[int, int],
+        **more: Any,
+    ) -> Maps:
+        """Convert panels on the input of the network."""
+        known = {"channels": None, "query": None, "box": None, **more}
+        return cls(title=title, grids=list(map(Grid.of, panels)), edges=map_edges(placement, size), **known)
+
+
+class Timed(BaseModel):
+    """Measured time of each layer by name in ms and peak memory in MiB, of the whole, and where it was measured."""
+
+    milliseconds: dict[str, float]
+    peak_mib: dict[str, float]
+    total: float
+    base_total: float | None
+    device: str
+    imgsz: int = IMGSZ
+
+
+class Saved(BaseModel):
+    """A file that was written, relative to the workspace."""
+
+    path: str

@@ -1,0 +1,165 @@
+"""The server's addresses: each calls functions of the API on the detector of the bench and returns their values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from regard.api.catalogue import Entry, PlaceCost, catalogue, place_costs
+from regard.api.edits import Edit, recipe
+from regard.errors import RegardError
+from regard.graph.correct import corrected_text
+from regard.graph.read import zoo
+from regard.graph.renumber import renumbering
+from regard.studio import answers as a
+from regard.studio.bench import Bench
+from regard.studio.looking import looking
+from regard.studio.workspace import Workspace
+from regard.system.last_resort import last_word
+from regard.system.loaders import parse_yaml
+
+PAGE = Path(__file__).parent / "page"
+log = logging.getLogger("regard.studio")
+
+
+def make_app(bench: Bench, workspace: Workspace) -> FastAPI:
+    """Make the application; `regard.studio.guard` must stand before it."""
+    app = FastAPI(
+        title="regard studio", docs_url=None, redoc_url=None, openapi_url=None, responses={422: {"model": a.Fault}}
+    )
+    app.include_router(_editing(bench, workspace), prefix="/api")
+    app.include_router(looking(bench, workspace), prefix="/api")
+    app.add_exception_handler(RegardError, _of_regard_error)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(Exception, _of_anything)
+    if (PAGE / "index.html").is_file():
+        app.mount("/", StaticFiles(directory=PAGE, html=True))
+    return app
+
+
+def opened(bench: Bench) -> a.Opened:
+    """Describe the open model."""
+    state, base = bench.state, bench.base
+    integers, fault = None, ""
+    try:
+        if state.detector is not None and base.detector is not None:
+            integers = renumbering(base.spec, state.spec)
+    except RegardError as error:
+        fault = error.what
+    return a.Opened(
+        source=bench.source,
+        text=bench.text,
+        diagram=state.diagram,
+        difference=bench.difference(),
+        edits=[edit.command(bench.source, "edited.safetensors") for edit in state.edits],
+        recipe=recipe(state.edits, bench.source),
+        undo=bench.position > 0,
+        redo=bench.position < len(bench.states) - 1,
+        findings=list(state.findings),
+        integers=integers,
+        integers_fault=fault,
+    )
+
+
+def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
+    """Opening, editing and saving."""
+    router = APIRouter()
+
+    def answer(act: Callable[[], object]) -> a.Opened:
+        with bench.working():
+            act()
+            return opened(bench)
+
+    @router.get("/state")
+    def state() -> a.Opened:
+        return answer(lambda: None)
+
+    @router.get("/files")
+    def files() -> a.Files:
+        return a.Files(
+            workspace=str(workspace.path),
+            zoo=zoo(),
+            models=workspace.models(),
+            images=workspace.images(),
+            data=workspace.data,
+        )
+
+    @router.post("/open")
+    def open_model(asked: a.OpenQuestion) -> a.Opened:
+        source = asked.source if asked.source in zoo() else workspace.find(asked.source)
+        return answer(lambda: bench.open(source, asked.source))
+
+    @router.post("/open-text")
+    def open_text(asked: a.TextQuestion) -> a.Opened:
+        return answer(lambda: bench.open_text(asked.text, Path(asked.name).name))
+
+    @router.post("/correct")
+    def correct(asked: a.CorrectQuestion) -> a.Opened:
+        def act() -> None:
+            chosen = [finding for finding in bench.state.findings if finding.line in asked.lines and finding.row]
+            bench.open_text(corrected_text(bench.text, chosen), bench.source)
+
+        return answer(act)
+
+    @router.post("/edit")
+    def edit(asked: a.EditQuestion) -> a.Opened:
+        options = {k: parse_yaml(v, None)[0] if isinstance(v, str) else v for k, v in asked.options.items()}
+        readers = tuple(asked.readers) if asked.readers else None
+        return answer(lambda: bench.apply(Edit(asked.kind, asked.layer, asked.module, options, asked.gate, readers)))
+
+    @router.post("/undo")
+    def undo() -> a.Opened:
+        return answer(lambda: bench.move(-1))
+
+    @router.post("/redo")
+    def redo() -> a.Opened:
+        return answer(lambda: bench.move(1))
+
+    @router.get("/catalogue")
+    def listed() -> list[Entry]:
+        return catalogue()
+
+    @router.get("/catalogue/costs")
+    def costs(after: str) -> list[PlaceCost]:
+        with bench.working():
+            model, imgsz = bench.state.built, bench.state.diagram.imgsz
+        return place_costs(model, after, imgsz)
+
+    @router.post("/save")
+    def save(asked: a.SaveQuestion) -> a.Saved:
+        with bench.working():
+            return a.Saved(path=workspace.save(bench, asked))
+
+    return router
+
+
+async def _of_regard_error(_request: Request, error: Any) -> JSONResponse:
+    fault = a.Fault(
+        what=error.what,
+        file=str(error.file) if error.file else None,
+        line=error.line,
+        expected=error.expected,
+        hint=error.hint,
+    )
+    return JSONResponse(fault.model_dump(), 422)
+
+
+async def _of_validation(_request: Request, error: Any) -> JSONResponse:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return JSONResponse(a.Fault(what=f"{where}: {first['msg']}").model_dump(), 422)
+
+
+async def _of_anything(_request: Request, error: Exception) -> JSONResponse:
+    word = last_word(error)
+    if word is None:
+        log.error("a fault of the studio", exc_info=error)
+    text = word.text if word else f"a fault of the studio ({type(error).__name__}); the terminal shows more"
+    return JSONResponse(a.Fault(what=text).model_dump(), 500)

@@ -1,0 +1,200 @@
+"""The detector on the workbench: the base, the edits that were made to it, and the images that it is shown."""
+
+from __future__ import annotations
+
+import secrets
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from regard.api.edits import Difference, Edit, difference
+from regard.config import IMGSZ
+from regard.errors import RegardError, RegardWarning
+from regard.graph.build import build, measured
+from regard.graph.correct import Correction, corrections
+from regard.graph.detector import Detector
+from regard.graph.diagram import Diagram, diagram, outline
+from regard.graph.spec import ModelSpec
+from regard.graph.summary import Summary
+from regard.prediction.detect import Candidates
+from regard.weights.detector import load_detector
+
+MOST_IMAGES = 8
+"""Number of images that are kept."""
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class State:
+    """A detector after some edits.
+
+    Attributes:
+        detector: None where the graph cannot be built.
+        spec: its graph.
+        edits: the edits that led to it.
+        findings: wiring errors of the file.
+    """
+
+    detector: Detector | None
+    spec: ModelSpec
+    edits: tuple[Edit, ...] = ()
+    findings: tuple[Correction, ...] = ()
+
+    @cached_property
+    def diagram(self) -> Diagram:
+        """Nodes, wires and costs."""
+        return outline(self.spec) if self.detector is None else diagram(self.detector, _size(self.detector))
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The costs at the usual size."""
+        return self.built.summary(_size(self.built))
+
+    @property
+    def built(self) -> Detector:
+        """The detector.
+
+        Raises:
+            RegardError: the graph cannot be built.
+        """
+        if self.detector is None:
+            raise RegardError("the graph has wiring errors", hint="apply the corrected rows first")
+        return self.detector
+
+
+def _size(detector: Detector) -> int:
+    return max(IMGSZ // detector.max_stride, 1) * detector.max_stride
+
+
+@dataclass
+class Shown:
+    """An image with what was computed on it, by state."""
+
+    pixels: Image
+    name: str
+    candidates: dict[int, Candidates] = field(default_factory=dict)
+
+
+class Bench:
+    """The detector that is edited. All methods that use it must run inside ``working``.
+
+    Args:
+        modules: the user's own classes, named at the start.
+    """
+
+    def __init__(self, modules: Mapping[str, type[nn.Module]] | None = None) -> None:
+        self.modules = dict(modules or {})
+        self.source, self.text = "", ""
+        self.states: list[State] = []
+        self.position = 0
+        self.images: OrderedDict[str, Shown] = OrderedDict()
+        self._lock = Lock()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Keep other requests waiting."""
+        with self._lock:
+            yield
+
+    @property
+    def state(self) -> State:
+        """The state that is shown.
+
+        Raises:
+            RegardError: no model is open.
+        """
+        if not self.states:
+            raise RegardError("no model is open", expected="a model of the zoo or a file of the workspace")
+        return self.states[self.position]
+
+    @property
+    def base(self) -> State:
+        """The state before all edits."""
+        self.state  # noqa: B018  # raises if there is none
+        return self.states[0]
+
+    def open(self, source: str | Path, name: str) -> None:
+        """Open a file or a model of the zoo.
+
+        Args:
+            source: what `regard.load` takes.
+            name: how commands name it.
+        """
+        detector = load_detector(source, modules=self.modules)
+        self._start(State(detector, detector.spec), name, "")
+
+    def open_text(self, text: str, name: str) -> None:
+        """Open the text of a model file, with its wiring errors."""
+        spec, found = corrections(text, Path(name), self.modules)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RegardWarning)  # the findings say the same
+                detector = build(spec, modules=self.modules, allow_miswired=True)
+        except RegardError:
+            if not any(not finding.note for finding in found):
+                raise
+            self._start(State(None, measured(spec, modules=self.modules), (), tuple(found)), name, text)
+        else:
+            self._start(State(detector, detector.spec, (), tuple(found)), name, text)
+
+    def _start(self, state: State, name: str, text: str) -> None:
+        self.states, self.position, self.source, self.text = [state], 0, name, text
+        for shown in self.images.values():
+            shown.candidates.clear()
+
+    def apply(self, edit: Edit) -> None:
+        """Edit the detector; what was undone is forgotten."""
+        new = edit.apply(self.state.built)
+        self._forget_after(self.position)
+        self.states.append(State(new, new.spec, (*self.state.edits, edit), self.state.findings))
+        self.position += 1
+
+    def _forget_after(self, position: int) -> None:
+        del self.states[position + 1 :]
+        for shown in self.images.values():
+            shown.candidates = {k: value for k, value in shown.candidates.items() if k <= position}
+
+    def move(self, steps: int) -> None:
+        """Undo or redo edits.
+
+        Raises:
+            RegardError: there is nothing to undo or redo.
+        """
+        if not 0 <= self.position + steps < len(self.states):
+            raise RegardError("there is nothing to " + ("undo" if steps < 0 else "redo"))
+        self.position += steps
+
+    def difference(self) -> Difference | None:
+        """Costs and tensors of what is shown, compared with the base; None where a graph cannot be built."""
+        if self.base.detector is None or self.state.detector is None:
+            return None
+        return difference(self.base.detector, self.state.detector, (self.base.summary, self.state.summary))
+
+    def add_image(self, pixels: Image, name: str) -> str:
+        """Keep an image under a name that is returned; the oldest are forgotten."""
+        key = secrets.token_hex(8)
+        self.images[key] = Shown(pixels, name)
+        while len(self.images) > MOST_IMAGES:
+            self.images.popitem(last=False)
+        return key
+
+    def image(self, key: str) -> Shown:
+        """Look up an image.
+
+        Raises:
+            RegardError: it is not kept any more.
+        """
+        if key not in self.images:
+            raise RegardError("this image is not kept any more", hint="open it again")
+        self.images.move_to_end(key)
+        return self.images[key]

@@ -1,0 +1,117 @@
+"""The addresses for images: what the detector finds in them, and what its layers attend to."""
+
+from __future__ import annotations
+
+import cv2
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from regard.config import DetectSettings
+from regard.data.images import decode_bytes
+from regard.errors import RegardError
+from regard.prediction.detect import candidates
+from regard.profiling.report import cost
+from regard.studio import answers as a
+from regard.studio.bench import Bench, Image, Shown, State
+from regard.studio.workspace import Workspace
+from regard.visualize.attend import attend
+from regard.visualize.features import features
+from regard.visualize.panels import channels_of, panels_of
+
+LEAST_CONF = 0.01
+"""Smallest score of the boxes that are kept for other thresholds."""
+
+MOST_SIDE = 1600
+"""Longest side in pixels of an image that is sent to the page."""
+
+REPEATS = 5
+"""Timed runs of a measurement."""
+
+
+def looking(bench: Bench, workspace: Workspace) -> APIRouter:
+    """Images, detections, attention maps and measurements."""
+    router = APIRouter()
+
+    def keep(pixels: Image | None, name: str) -> a.Kept:
+        if pixels is None:
+            raise RegardError(f"{name!r:.200} is not an image", expected="a JPEG, PNG, WebP, BMP or TIFF file")
+        with bench.working():
+            key = bench.add_image(pixels, name)
+        return a.Kept(key=key, name=name, width=pixels.shape[1], height=pixels.shape[0])
+
+    @router.post("/image")
+    async def upload(request: Request, name: str = "image") -> a.Kept:
+        return keep(decode_bytes(await request.body()), name)
+
+    @router.post("/image/open")
+    def open_image(asked: a.OpenQuestion) -> a.Kept:
+        return keep(workspace.read_image(asked.source), asked.source)
+
+    @router.get("/image/{key}")
+    def image(key: str) -> Response:
+        pixels = bench.image(key).pixels
+        scale = min(MOST_SIDE / max(pixels.shape[:2]), 1)
+        size = (max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1))
+        reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(reduced, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        return Response(encoded.tobytes(), media_type="image/jpeg")
+
+    @router.post("/detect")
+    def detect(asked: a.DetectQuestion) -> a.Detected:
+        with bench.working():
+            shown, (state, position) = bench.image(asked.image), _chosen(bench, asked.base)
+            if position not in shown.candidates:
+                size = state.diagram.imgsz
+                shown.candidates[position] = candidates(state.built, shown.pixels, imgsz=size, conf=LEAST_CONF)
+            found = shown.candidates[position]
+        return a.Detected.of(found.detections(DetectSettings(conf=asked.conf, iou=asked.iou)))
+
+    @router.post("/attend")
+    def look(asked: a.AttendQuestion) -> a.Maps:
+        with bench.working():
+            return _maps(bench.image(asked.image), _chosen(bench, asked.base)[0], asked)
+
+    @router.post("/cost")
+    def measure() -> a.Timed:
+        with bench.working():
+            return _timed(bench)
+
+    return router
+
+
+def _chosen(bench: Bench, base: bool) -> tuple[State, int]:
+    return (bench.base, 0) if base else (bench.state, bench.position)
+
+
+def _maps(shown: Shown, state: State, asked: a.AttendQuestion) -> a.Maps:
+    model, size = state.built, state.diagram.imgsz
+    if asked.kind == "features":
+        found = features(model, shown.pixels, layer=asked.layer, imgsz=size)
+        return a.Maps.of(f"{found.layer}: feature maps", found.panels, found.placement, found.input_size)
+    point = None if asked.x is None or asked.y is None else (asked.x, asked.y)
+    view = attend(model, shown.pixels, layer=asked.layer, query=point, kind=asked.kind, imgsz=size)
+    channels, box = channels_of(view.map), view.box_xyxy
+    return a.Maps.of(
+        view.title,
+        panels_of(view.map),
+        view.placement,
+        view.input_size,
+        channels=None if channels is None else [round(float(value), 5) for value in channels],
+        query=view.query,
+        box=None if box is None else tuple(box.reshape(-1).tolist()),
+    )
+
+
+def _timed(bench: Bench) -> a.Timed:
+    report = cost(bench.state.built, imgsz=bench.state.diagram.imgsz, repeats=REPEATS)
+    base = None
+    if bench.position and bench.base.detector is not None:
+        base = cost(bench.base.detector, imgsz=bench.base.diagram.imgsz, repeats=REPEATS).milliseconds
+    return a.Timed(
+        milliseconds={row.name: row.milliseconds for row in report.rows},
+        peak_mib={row.name: row.peak_mib for row in report.rows},
+        total=report.milliseconds,
+        base_total=base,
+        device=report.device,
+        imgsz=report.imgsz,
+    )

@@ -1,0 +1,135 @@
+"""The folder that the studio reads and writes; nothing outside of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regard.api.edits import overlay
+from regard.data.images import ImageFile
+from regard.errors import RegardError
+from regard.graph.read import stock_name, zoo
+from regard.graph.renumber import integer_yaml
+from regard.studio.guard import inside
+from regard.system.files import atomic_write, is_file, is_folder, make_folder
+from regard.weights.detector import save_detector
+
+if TYPE_CHECKING:
+    from regard.studio.answers import SaveQuestion
+    from regard.studio.bench import Bench, Image
+
+MODELS = (".pt", ".pth", ".safetensors", ".yaml", ".yml")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIX = {"overlay": ".yaml", "yaml": ".yaml", "integers": ".yaml", "safetensors": ".safetensors"}
+DEEPEST, MOST_LISTED, MOST_VISITED = 6, 400, 20_000
+"""Depth of folders, and numbers of files that are listed and visited."""
+
+
+class Workspace:
+    """A folder.
+
+    Args:
+        path: the folder; made if it does not exist.
+        data: data set that trainings use, as `regard train --data` takes it.
+    """
+
+    def __init__(self, path: Path, data: str | None = None) -> None:
+        make_folder(path)
+        self.path, self.data = path.resolve(), data
+
+    def find(self, name: str) -> Path:
+        """Find a file or folder by its path in the workspace.
+
+        Raises:
+            RegardError: it is not there, or outside.
+        """
+        path = inside(self.path, name)
+        if not (is_file(path) or is_folder(path)):
+            raise RegardError(f"there is no {name!r:.200} in the workspace", file=self.path)
+        return path
+
+    def models(self) -> list[str]:
+        """List files that can hold a model, and run folders."""
+        return self._listed(MODELS)
+
+    def images(self) -> list[str]:
+        """List image files."""
+        return self._listed(IMAGES)
+
+    def read_image(self, name: str) -> Image:
+        """Decode an image file.
+
+        Raises:
+            RegardError: it is outside, not there, or no image.
+        """
+        path = self.find(name)
+        if path.suffix.lower() not in IMAGES:
+            raise RegardError(f"{name!r:.200} is no image file", expected="one of " + ", ".join(IMAGES))
+        return ImageFile(path).read()
+
+    def save(self, bench: Bench, asked: SaveQuestion) -> str:
+        """Write the open model in one of its forms; the path in the workspace is returned.
+
+        Raises:
+            RegardError: the name is outside or taken, or the form cannot express the model.
+        """
+        suffix = SUFFIX[asked.form]
+        path = inside(self.path, asked.name if asked.name.endswith(suffix) else asked.name + suffix)
+        if path.exists() and not asked.overwrite:
+            raise RegardError(f"there is already a {path.name}", hint="choose another name, or overwrite it")
+        if not is_folder(path.parent):
+            raise RegardError("there is no such folder in the workspace", file=path.parent)
+        state = bench.state
+        if asked.form == "safetensors":
+            save_detector(path, state.built)
+        else:
+            text = _text(bench, asked)
+            with atomic_write(path) as file:
+                file.write(text.encode())
+        return path.relative_to(self.path).as_posix()
+
+    def _listed(self, suffixes: tuple[str, ...]) -> list[str]:
+        found: list[str] = []
+        for path in self._files():
+            if path.suffix.lower() in suffixes:
+                found.append(path.relative_to(self.path).as_posix())
+                if len(found) == MOST_LISTED:
+                    break
+        return sorted(found)
+
+    def _files(self) -> Iterator[Path]:
+        """Files of the workspace; hidden folders and links are left out."""
+        visited = 0
+        for folder, folders, files in os.walk(self.path):
+            depth = len(Path(folder).relative_to(self.path).parts)
+            folders[:] = [] if depth >= DEEPEST else sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                visited += 1
+                if visited > MOST_VISITED:
+                    return
+                if not Path(folder, name).is_symlink():
+                    yield Path(folder, name)
+
+
+def _text(bench: Bench, asked: SaveQuestion) -> str:
+    spec = bench.state.spec
+    if asked.form == "yaml":
+        return spec.to_yaml()
+    if asked.form == "integers":
+        return integer_yaml(spec, ungated=asked.ungated)
+    return overlay(bench.state.edits, _base_name(bench), bench.base.spec.nc)
+
+
+def _base_name(bench: Bench) -> str:
+    """What an overlay can name as its base."""
+    if bench.source in zoo() or bench.source.endswith((".yaml", ".yml")):
+        return bench.source
+    name = stock_name(bench.base.spec)
+    if name is None:
+        raise RegardError(
+            "the base is no graph of the model zoo and no YAML file, which an overlay needs",
+            hint="save the whole graph as YAML",
+        )
+    return name

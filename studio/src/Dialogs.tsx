@@ -1,0 +1,105 @@
+import { useEffect, useRef, useState } from "react";
+import { get, post } from "./server";
+import { useWords } from "./settings";
+import type { Files, SaveQuestion, Saved } from "./types";
+
+function Dialog({ title, close, children }: { title: string; close: () => void; children: React.ReactNode }) {
+  const words = useWords();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  return (
+    <dialog ref={dialog} onClose={close} aria-label={title}>
+      <h2 className="with-button">
+        {title}
+        <button onClick={close}>{words("close")}</button>
+      </h2>
+      {children}
+    </dialog>
+  );
+}
+
+interface OpenProps {
+  close: () => void;
+  open: (source: string) => void;
+  openFile: (file: File) => void;
+  fail: (error: unknown) => void;
+}
+
+export function OpenDialog({ close, open, openFile, fail }: OpenProps) {
+  const words = useWords();
+  const [files, setFiles] = useState<Files | null>(null);
+  useEffect(() => void get<Files>("files").then(setFiles).catch(fail), [fail]);
+  const list = (title: string, names: string[]) =>
+    names.length > 0 && (
+      <section>
+        <h3>{title}</h3>
+        <ul className="choices">
+          {names.map((name) => (
+            <li key={name}>
+              <button onClick={() => open(name)}>{name}</button>
+            </li>
+          ))}
+        </ul>
+      </section>
+    );
+  return (
+    <Dialog title={words("openModel")} close={close}>
+      <p>{words("openHint")}</p>
+      <label className="file">
+        {words("chooseFile")}{" "}
+        <input
+          type="file"
+          accept=".yaml,.yml"
+          onChange={(event) => event.target.files?.[0] && openFile(event.target.files[0])}
+        />
+      </label>
+      {list(words("workspace"), files?.models ?? [])}
+      {list(words("zoo"), files?.zoo ?? [])}
+    </Dialog>
+  );
+}
+
+const FORMS = ["safetensors", "yaml", "integers", "overlay"] as const;
+
+export function SaveDialog({ close, stem, done, fail }: { close: () => void; stem: string; done: (path: string) => void; fail: (error: unknown) => void }) {
+  const words = useWords();
+  const [form, setForm] = useState<SaveQuestion["form"]>("safetensors");
+  const [name, setName] = useState(stem);
+  const [overwrite, setOverwrite] = useState(false);
+  const [ungated, setUngated] = useState(false);
+  const submit = (event: React.FormEvent) => {
+    event.preventDefault();
+    post<Saved>("save", { form, name, overwrite, ungated }).then((saved) => done(saved.path), fail);
+  };
+  return (
+    <Dialog title={words("saveAs")} close={close}>
+      <form onSubmit={submit}>
+        <fieldset>
+          <legend>{words("form")}</legend>
+          {FORMS.map((one) => (
+            <label className="check" key={one}>
+              <input type="radio" name="form" checked={form === one} onChange={() => setForm(one)} />
+              {words(`form.${one}`)}
+            </label>
+          ))}
+        </fieldset>
+        <label>
+          {words("name")} <input value={name} required onChange={(event) => setName(event.target.value)} />
+        </label>
+        <label className="check">
+          <input type="checkbox" checked={overwrite} onChange={(event) => setOverwrite(event.target.checked)} />
+          {words("overwrite")}
+        </label>
+        {form === "integers" && (
+          <label className="check">
+            <input type="checkbox" checked={ungated} onChange={(event) => setUngated(event.target.checked)} />
+            {words("ungated")}
+          </label>
+        )}
+        <button type="submit" className="primary">
+          {words("save")}
+        </button>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,253 @@
+import {
+  Background,
+  Controls,
+  type Edge,
+  Handle,
+  MarkerType,
+  type Node as FlowNode,
+  type NodeProps,
+  Position,
+  ReactFlow,
+  useReactFlow,
+} from "@xyflow/react";
+import { memo, useEffect, useMemo } from "react";
+import { layout, NODE, type Side, sides } from "./layout";
+import { flops, percent, shape } from "./numbers";
+import { useWords } from "./settings";
+import type { Correction, Node, Timed } from "./types";
+
+export type Metric = "flops" | "parameters" | "memory" | "time" | "none";
+
+interface LayerData extends Record<string, unknown> {
+  node: Node;
+  heat: number;
+  value: string;
+  fresh: boolean;
+  wrong: boolean;
+  dim: boolean;
+}
+
+interface BandData extends Record<string, unknown> {
+  label: string;
+}
+
+const POSITIONS: Record<Side, Position> = {
+  top: Position.Top,
+  bottom: Position.Bottom,
+  left: Position.Left,
+  right: Position.Right,
+};
+
+const Layer = memo(function Layer({ data, selected }: NodeProps<FlowNode<LayerData>>) {
+  const words = useWords();
+  const { node } = data;
+  const marks = [node.attention.length && "attends", data.fresh && "fresh", data.wrong && "wrong", data.dim && "dim"];
+  return (
+    <div
+      className={["layer", node.section, selected && "selected", ...marks].filter(Boolean).join(" ")}
+      style={{ "--heat": data.heat } as React.CSSProperties}
+    >
+      {Object.entries(POSITIONS).map(([side, position]) => (
+        <span key={side}>
+          <Handle type="source" id={side} position={position} isConnectable={false} />
+          <Handle type="target" id={side} position={position} isConnectable={false} />
+        </span>
+      ))}
+      <div className="layer-top">
+        <span className="layer-index">{node.index}</span>
+        <span className="layer-name">{node.name}</span>
+        {data.fresh && <span className="badge">{words("newLayer")}</span>}
+      </div>
+      <div className="layer-module">
+        {node.module}
+        {node.repeats > 1 && ` × ${node.repeats}`}
+        {node.gate !== null && <span className="gate">{words("gateOf", { value: node.gate.toPrecision(2) })}</span>}
+      </div>
+      <div className="layer-facts">
+        <span>{node.cost && node.section !== "detect" ? shape(node.cost.output) : ""}</span>
+        <span>{data.value}</span>
+      </div>
+    </div>
+  );
+});
+
+const Band = memo(function Band({ data }: NodeProps<FlowNode<BandData>>) {
+  return <div className="band">{data.label}</div>;
+});
+
+const Heading = memo(function Heading({ data }: NodeProps<FlowNode<BandData>>) {
+  return <div className="heading">{data.label}</div>;
+});
+
+const TYPES = { layer: Layer, band: Band, heading: Heading };
+
+/** Share of a metric in its sum, and its text. */
+function measured(node: Node, metric: Metric, timed: Timed | null, sum: number): [number, string] {
+  if (!node.cost || metric === "none") return [0, ""];
+  const value = valueOf(node, metric, timed);
+  const share = sum ? value / sum : 0;
+  const texts = {
+    flops: percent(share),
+    parameters: flops(value),
+    memory: `${value.toFixed(1)} MiB`,
+    time: timed ? `${value.toFixed(2)} ms` : "",
+  };
+  return [share, texts[metric]];
+}
+
+function valueOf(node: Node, metric: Metric, timed: Timed | null): number {
+  if (!node.cost) return 0;
+  if (metric === "parameters") return node.cost.parameters;
+  if (metric === "memory") return node.cost.saved_mib;
+  return metric === "time" ? (timed?.milliseconds[node.name] ?? 0) : node.cost.flops;
+}
+
+export interface GraphProps {
+  nodes: Node[];
+  fresh: Set<string>;
+  findings: Correction[];
+  metric: Metric;
+  timed: Timed | null;
+  selected: string | null;
+  search: string;
+  dark: boolean;
+  select: (name: string | null) => void;
+}
+
+export function Graph(props: GraphProps) {
+  const { nodes, select, selected } = props;
+  const words = useWords();
+  const flow = useReactFlow();
+  const placed = useMemo(() => layout(nodes), [nodes]);
+  const drawn = useFlowNodes(props, placed);
+  const edges = useFlowEdges(props, placed);
+  const found = nodes.find((node) => props.search && matches(node, props.search))?.name;
+  const size = `${placed.width} ${placed.height}`;
+
+  useEffect(() => {
+    const frame = requestAnimationFrame(() => void flow.fitView({ padding: 0.04, duration: 0 }));
+    return () => cancelAnimationFrame(frame);
+  }, [size, flow]);
+
+  useEffect(() => {
+    if (found) void flow.fitView({ nodes: [{ id: found }], maxZoom: 1, padding: 0.5, duration: 0 });
+  }, [found, flow]);
+
+  return (
+    <div className="graph" role="region" aria-label={words("graph")}>
+      <ReactFlow
+        nodes={drawn}
+        edges={edges}
+        nodeTypes={TYPES}
+        colorMode={props.dark ? "dark" : "light"}
+        fitView
+        minZoom={0.15}
+        maxZoom={1.6}
+        nodesDraggable={false}
+        nodesConnectable={false}
+        edgesFocusable={false}
+        elementsSelectable
+        deleteKeyCode={null}
+        proOptions={{ hideAttribution: true }}
+        onNodeClick={(_, node) => node.type === "layer" && select(node.id)}
+        onPaneClick={() => select(null)}
+        onNodesChange={(changes) => {
+          for (const one of changes) {
+            if (one.type === "select" && one.selected && one.id !== selected) select(one.id);
+          }
+        }}
+      >
+        <Background gap={24} />
+        <Controls showInteractive={false} position="bottom-left" />
+      </ReactFlow>
+    </div>
+  );
+}
+
+function matches(node: Node, search: string): boolean {
+  return `${node.name} ${node.module} ${node.index}`.toLowerCase().includes(search.toLowerCase());
+}
+
+function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): FlowNode[] {
+  const words = useWords();
+  const { nodes, metric, timed, selected, search, fresh, findings } = props;
+  return useMemo(() => {
+    const sum = nodes.reduce((total, node) => total + valueOf(node, metric, timed), 0);
+    const most = Math.max(...nodes.map((node) => measured(node, metric, timed, sum)[0]));
+    const wrong = new Set(findings.filter((one) => !one.note).map((one) => one.layer));
+    const fixed = { draggable: false, selectable: false, focusable: false, connectable: false } as const;
+    const bands: FlowNode[] = placed.bands.map((band) => ({
+      ...fixed,
+      id: `band ${band.level}`,
+      type: "band",
+      position: { x: -64, y: band.y },
+      width: placed.width + 96,
+      height: band.height,
+      zIndex: -1,
+      data: { label: band.level ? `P${band.level}` : "" },
+    }));
+    const headings: FlowNode[] = placed.columns.map((column, i) => ({
+      ...fixed,
+      id: `heading ${i}`,
+      type: "heading",
+      position: { x: column.x, y: 4 },
+      width: NODE.width,
+      height: 28,
+      data: { label: words(column.section) },
+    }));
+    const layers = nodes.map((node): FlowNode => {
+      const place = placed.places.get(node.name)!;
+      const [heat, value] = measured(node, metric, timed, sum);
+      const label = [node.index, node.name, node.module, value, node.attention.length ? words("attention") : ""];
+      return {
+        id: node.name,
+        type: "layer",
+        position: { x: place.x, y: place.y },
+        width: NODE.width,
+        height: NODE.height,
+        selected: node.name === selected,
+        ariaRole: "button",
+        ariaLabel: label.filter((part) => part !== "").join(", "),
+        domAttributes: { "aria-pressed": node.name === selected } as FlowNode["domAttributes"],
+        data: {
+          node,
+          heat: most ? heat / most : 0,
+          value,
+          fresh: fresh.has(node.name),
+          wrong: wrong.has(node.name),
+          dim: search !== "" && !matches(node, search),
+        },
+      };
+    });
+    return [...bands, ...headings, ...layers];
+  }, [nodes, placed, metric, timed, selected, search, fresh, findings, words]);
+}
+
+function useFlowEdges(props: GraphProps, placed: ReturnType<typeof layout>): Edge[] {
+  const { nodes, findings, selected } = props;
+  return useMemo(() => {
+    const wrong = new Set(
+      findings.filter((one) => !one.note).flatMap((one) => one.slots.map((slot) => `${one.layer} ${slot}`)),
+    );
+    return nodes.flatMap((node) =>
+      node.inputs.flatMap((input, slot): Edge[] => {
+        const [from, to] = [placed.places.get(input), placed.places.get(node.name)];
+        if (!from || !to) return [];
+        const [sourceHandle, targetHandle] = sides(from, to, placed.places.values());
+        const kind = wrong.has(`${node.name} ${slot}`) ? "wrong" : [input, node.name].includes(selected ?? "") ? "near" : "";
+        return [
+          {
+            id: `${input} ${node.name} ${slot}`,
+            source: input,
+            target: node.name,
+            sourceHandle,
+            targetHandle,
+            className: `wire ${kind}`,
+            markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14 },
+            zIndex: kind ? 2 : 0,
+          },
+        ];
+      }),
+    );
+  }, [nodes, findings, placed, selected]);
+}

@@ -1,0 +1,281 @@
+import { useEffect, useId, useMemo, useState } from "react";
+import { count, flops, mib, percent, shape } from "./numbers";
+import { get } from "./server";
+import { useWords } from "./settings";
+import type { EditQuestion, Entry, Node, Option, PlaceCost } from "./types";
+
+interface Props {
+  nodes: Node[];
+  node: Node | null;
+  version: number;
+  busy: boolean;
+  edit: (question: EditQuestion) => void;
+  select: (name: string) => void;
+}
+
+/** What is known of a layer, and what may go after it or in its place. */
+export function Inspector({ nodes, node, version, busy, edit, select }: Props) {
+  const words = useWords();
+  const [kind, setKind] = useState<"insert" | "replace">("insert");
+  if (!node) return <p className="hint">{words("noLayer")}</p>;
+  const readers = nodes.filter((one) => one.inputs.includes(node.name));
+  return (
+    <div className="inspector">
+      <Facts node={node} readers={readers} select={select} />
+      {node.section !== "detect" && (
+        <>
+          <div className="row" role="group">
+            <button aria-pressed={kind === "insert"} onClick={() => setKind("insert")}>
+              {words("insertAfter", { name: node.name })}
+            </button>
+            <button aria-pressed={kind === "replace"} onClick={() => setKind("replace")}>
+              {words("replaceBy", { name: node.name })}
+            </button>
+            {node.inputs.length === 1 && (
+              <button disabled={busy} onClick={() => edit({ kind: "remove", layer: node.name })}>
+                {words("remove")}
+              </button>
+            )}
+          </div>
+          <Catalogue key={`${node.name} ${kind}`} {...{ node, readers, kind, version, busy, edit }} />
+        </>
+      )}
+    </div>
+  );
+}
+
+function Facts({ node, readers, select }: { node: Node; readers: Node[]; select: (name: string) => void }) {
+  const words = useWords();
+  const links = (names: string[]) =>
+    names.map((name) => (
+      <button key={name} className="link" onClick={() => select(name)} disabled={name === "image"}>
+        {name}
+      </button>
+    ));
+  return (
+    <section>
+      <h2>
+        {node.index} · {node.name}
+      </h2>
+      <dl className="facts">
+        <dt>{words("module")}</dt>
+        <dd>
+          <code>
+            {node.module} {node.arguments}
+          </code>
+        </dd>
+        {node.cost && (
+          <>
+            <dt>{words("output")}</dt>
+            <dd>{shape(node.cost.output)}</dd>
+            <dt>{words("parameters")}</dt>
+            <dd>{count(node.cost.parameters)}</dd>
+            <dt>{words("flops")}</dt>
+            <dd>
+              {flops(node.cost.flops)} ({percent(node.cost.share)})
+            </dd>
+            <dt>{words("memory")}</dt>
+            <dd>{mib(node.cost.saved_mib)}</dd>
+          </>
+        )}
+        {node.gate !== null && (
+          <>
+            <dt>{words("gate")}</dt>
+            <dd>{node.gate.toPrecision(3)}</dd>
+          </>
+        )}
+        <dt>{words("reads")}</dt>
+        <dd>{links(node.inputs)}</dd>
+        {readers.length > 0 && (
+          <>
+            <dt>{words("readBy")}</dt>
+            <dd>{links(readers.map((one) => one.name))}</dd>
+          </>
+        )}
+      </dl>
+      {node.note && <p className="hint">{node.note}</p>}
+    </section>
+  );
+}
+
+type Chosen = Omit<Props, "nodes" | "select" | "node"> & { node: Node; readers: Node[]; kind: "insert" | "replace" };
+
+function Catalogue({ node, readers, kind, version, busy, edit }: Chosen) {
+  const words = useWords();
+  const [entries, setEntries] = useState<Entry[]>([]);
+  const [costs, setCosts] = useState<Map<string, PlaceCost>>(new Map());
+  const [search, setSearch] = useState("");
+  const [family, setFamily] = useState("");
+  const [name, setName] = useState("");
+  const place = kind === "insert" ? node.name : (node.inputs[0] ?? node.name);
+
+  useEffect(() => void get<Entry[]>("catalogue").then(setEntries).catch(() => undefined), []);
+  useEffect(() => {
+    const stop = new AbortController();
+    get<PlaceCost[]>(`catalogue/costs?after=${encodeURIComponent(place)}`, stop.signal)
+      .then((found) => setCosts(new Map(found.map((cost) => [cost.name, cost]))))
+      .catch(() => undefined);
+    return () => stop.abort();
+  }, [place, version]);
+
+  const families = useMemo(() => [...new Set(entries.map((entry) => entry.family))], [entries]);
+  const shown = entries.filter(
+    (entry) =>
+      (!family || entry.family === family) &&
+      `${entry.name} ${entry.summary} ${entry.paper}`.toLowerCase().includes(search.toLowerCase()),
+  );
+  const entry = entries.find((one) => one.name === name);
+  return (
+    <section>
+      <div className="row">
+        <input
+          type="search"
+          value={search}
+          placeholder={words("whichModule")}
+          aria-label={words("whichModule")}
+          onChange={(event) => setSearch(event.target.value)}
+        />
+        <select value={family} aria-label={words("family")} onChange={(event) => setFamily(event.target.value)}>
+          <option value="">{words("allFamilies")}</option>
+          {families.map((one) => (
+            <option key={one}>{one}</option>
+          ))}
+        </select>
+      </div>
+      <ul className="catalogue">
+        {shown.map((one) => (
+          <li key={one.name}>
+            <button aria-pressed={one.name === name} onClick={() => setName(one.name)}>
+              <strong>{one.name}</strong> <span className="family">{one.family}</span>
+              <CostText cost={costs.get(one.name)} />
+            </button>
+          </li>
+        ))}
+      </ul>
+      {entry && <ModuleForm key={entry.name} {...{ entry, node, readers, kind, busy, edit, cost: costs.get(name) }} />}
+    </section>
+  );
+}
+
+function CostText({ cost }: { cost: PlaceCost | undefined }) {
+  const words = useWords();
+  if (!cost) return <small>…</small>;
+  if (cost.obstacle) return <small>{words("doesNotFit", { why: cost.obstacle })}</small>;
+  return (
+    <small>
+      +{count(cost.parameters)} · {flops(cost.flops)}FLOPs · {mib(cost.saved_mib)}
+    </small>
+  );
+}
+
+type FormProps = Omit<Chosen, "version"> & { entry: Entry; cost: PlaceCost | undefined };
+
+function ModuleForm({ entry, node, readers, kind, busy, edit }: FormProps) {
+  const words = useWords();
+  const [values, setValues] = useState<Record<string, unknown>>({});
+  const [gate, setGate] = useState(true);
+  const [chosen, setChosen] = useState<string[]>(readers.map((one) => one.name));
+  const submit = (event: React.FormEvent) => {
+    event.preventDefault();
+    const some = chosen.length < readers.length ? chosen : null;
+    edit({ kind, layer: node.name, module: entry.name, options: values, gate, readers: kind === "insert" ? some : null });
+  };
+  const set = (option: Option, value: unknown) =>
+    setValues(({ [option.name]: _, ...rest }) => (value === undefined ? rest : { ...rest, [option.name]: value }));
+  return (
+    <form className="module" onSubmit={submit}>
+      <h3>{entry.name}</h3>
+      <p>{entry.summary}</p>
+      <p>
+        <code>{entry.equation}</code>
+      </p>
+      <p>
+        {words("paper")}:{" "}
+        {entry.address ? (
+          <a href={entry.address} target="_blank" rel="noreferrer">
+            {entry.paper}
+          </a>
+        ) : (
+          entry.paper
+        )}
+      </p>
+      {entry.options.map((option) => (
+        <OptionField key={option.name} option={option} value={values[option.name]} set={(value) => set(option, value)} />
+      ))}
+      {kind === "insert" && (
+        <>
+          <label className="check">
+            <input type="checkbox" checked={gate} onChange={(event) => setGate(event.target.checked)} />
+            {words("withGate")}
+          </label>
+          {readers.length > 1 && (
+            <fieldset>
+              <legend>{words("readers")}</legend>
+              {readers.map(({ name }) => (
+                <label className="check" key={name}>
+                  <input
+                    type="checkbox"
+                    checked={chosen.includes(name)}
+                    onChange={() =>
+                      setChosen(chosen.includes(name) ? chosen.filter((one) => one !== name) : [...chosen, name])
+                    }
+                  />
+                  {name}
+                </label>
+              ))}
+            </fieldset>
+          )}
+        </>
+      )}
+      <button type="submit" className="primary" disabled={busy || (kind === "insert" && readers.length > 0 && !chosen.length)}>
+        {words(kind)} {entry.name}
+      </button>
+    </form>
+  );
+}
+
+function OptionField({ option, value, set }: { option: Option; value: unknown; set: (value: unknown) => void }) {
+  const words = useWords();
+  const id = useId();
+  const fallback = words("default", { value: String(option.default ?? "null") });
+  let field: React.ReactNode;
+  if (option.kind === "flag") {
+    field = (
+      <input
+        id={id}
+        type="checkbox"
+        checked={Boolean(value ?? option.default)}
+        onChange={(event) => set(event.target.checked)}
+      />
+    );
+  } else if (option.kind === "choice") {
+    field = (
+      <select id={id} value={String(value ?? option.default)} onChange={(event) => set(event.target.value)}>
+        {option.choices.map((one) => (
+          <option key={one}>{one}</option>
+        ))}
+      </select>
+    );
+  } else {
+    const number = option.kind !== "text";
+    field = (
+      <input
+        id={id}
+        type={number ? "number" : "text"}
+        step={option.kind === "integer" ? 1 : "any"}
+        value={String(value ?? "")}
+        placeholder={fallback}
+        onChange={({ target }) =>
+          set(target.value === "" ? undefined : number ? Number(target.value) : target.value)
+        }
+      />
+    );
+  }
+  return (
+    <div className="field">
+      <label htmlFor={id}>{option.name}</label>
+      {field}
+      {option.help && <small>{option.help}</small>}
+    </div>
+  );
+}

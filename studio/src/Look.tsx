@@ -1,0 +1,147 @@
+import { useEffect, useRef, useState } from "react";
+import { Viewer, type Looking } from "./Viewer";
+import { useWords } from "./settings";
+import { blobAddress, get, post, upload } from "./server";
+import type { Files, Kept, Node } from "./types";
+
+interface Props {
+  nodes: Node[];
+  selected: string | null;
+  edited: boolean;
+  version: number;
+  fail: (error: unknown) => void;
+}
+
+/** An image with what the detector finds in it, and what its layers attend to. */
+export function Look({ nodes, selected, edited, version, fail }: Props) {
+  const words = useWords();
+  const [kept, setKept] = useState<Kept | null>(null);
+  const [address, setAddress] = useState("");
+  const [files, setFiles] = useState<string[]>([]);
+  const [conf, setConf] = useState(0.25);
+  const [iou, setIou] = useState(0.45);
+  const [kind, setKind] = useState<Looking>("boxes");
+  const [layer, setLayer] = useState("");
+  const [both, setBoth] = useState(false);
+  const [point, setPoint] = useState<[number, number] | null>(null);
+  const input = useRef<HTMLInputElement>(null);
+
+  useEffect(() => void get<Files>("files").then((found) => setFiles(found.images)).catch(fail), [fail]);
+
+  const show = async (image: Promise<Kept>) => {
+    try {
+      const found = await image;
+      setAddress(await blobAddress(`image/${found.key}`));
+      setPoint(null);
+      setKept(found);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const drop = (file: File | undefined) =>
+    file && void show(upload<Kept>(`image?name=${encodeURIComponent(file.name)}`, file));
+
+  const attending = nodes.flatMap((node) => node.attention);
+  const layers = kind === "map" ? attending : nodes.filter((node) => node.section !== "detect").map((node) => node.name);
+  const own = selected && layers.find((name) => name === selected || (kind === "map" && name.startsWith(`${selected}.`)));
+  const chosen = layers.includes(layer) ? layer : own || layers[layers.length - 1] || "";
+  useEffect(() => setLayer(""), [selected]);
+
+  return (
+    <div
+      className="look"
+      onDragOver={(event) => event.preventDefault()}
+      onDrop={(event) => {
+        event.preventDefault();
+        event.stopPropagation();
+        drop(event.dataTransfer.files[0]);
+      }}
+    >
+      <div className="row">
+        <button onClick={() => input.current?.click()}>{words("chooseImage")}</button>
+        <input
+          ref={input}
+          className="hidden"
+          type="file"
+          accept="image/*"
+          aria-label={words("chooseImage")}
+          tabIndex={-1}
+          onChange={(event) => drop(event.target.files?.[0])}
+        />
+        {files.length > 0 && (
+          <select
+            aria-label={words("workspace")}
+            value=""
+            onChange={(event) => void show(post<Kept>("image/open", { source: event.target.value }))}
+          >
+            <option value="">{words("workspace")}</option>
+            {files.map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        )}
+        <label>
+          {words("show")}{" "}
+          <select value={kind} onChange={(event) => setKind(event.target.value as Looking)}>
+            <option value="boxes">{words("boxes")}</option>
+            <option value="map">{words("attentionMap")}</option>
+            <option value="gradient">{words("gradientMap")}</option>
+            <option value="features">{words("featureMaps")}</option>
+          </select>
+        </label>
+        {kind !== "boxes" && layers.length > 0 && (
+          <label>
+            {words("layer")}{" "}
+            <select value={chosen} onChange={(event) => setLayer(event.target.value)}>
+              {layers.map((name) => (
+                <option key={name}>{name}</option>
+              ))}
+            </select>
+          </label>
+        )}
+        {edited && (
+          <label className="check">
+            <input type="checkbox" checked={both} onChange={(event) => setBoth(event.target.checked)} />
+            {words("sideBySide")}
+          </label>
+        )}
+      </div>
+      {kind === "boxes" && (
+        <div className="row">
+          <Slider label={words("confidence")} value={conf} least={0.01} set={setConf} />
+          <Slider label={words("iou")} value={iou} least={0} set={setIou} />
+        </div>
+      )}
+      {kind === "map" && !attending.length && <p className="hint">{words("noAttention")}</p>}
+      {kept ? (
+        <div className="viewers">
+          {(both && edited ? [true, false] : [false]).map((base) => (
+            <Viewer
+              key={String(base)}
+              title={both && edited ? words(base ? "base" : "edited") : kept.name}
+              {...{ kept, address, kind, conf, iou, layer: chosen, point, setPoint, base, version, fail }}
+            />
+          ))}
+        </div>
+      ) : (
+        <p className="drop">{words("dropImage")}</p>
+      )}
+    </div>
+  );
+}
+
+function Slider({ label, value, least, set }: { label: string; value: number; least: number; set: (value: number) => void }) {
+  return (
+    <label className="slider">
+      {label} <output>{value.toFixed(2)}</output>
+      <input
+        type="range"
+        min={least}
+        max={1}
+        step={0.01}
+        value={value}
+        onChange={(event) => set(Number(event.target.value))}
+      />
+    </label>
+  );
+}

@@ -1,0 +1,50 @@
+import { change, count, flops, mib } from "./numbers";
+import { useWords } from "./settings";
+import type { Opened, Timed } from "./types";
+
+interface Props {
+  opened: Opened;
+  timed: Timed | null;
+  measuring: boolean;
+  measure: () => void;
+}
+
+/** What the whole model costs, compared with the base of the edits. */
+export function Totals({ opened, timed, measuring, measure }: Props) {
+  const words = useWords();
+  const { difference, diagram } = opened;
+  if (!difference) return null;
+  const rows: [string, [number, number], (value: number) => string][] = [
+    [words("parameters"), difference.parameters, count],
+    [words("flops"), difference.gflops.map((value) => value * 1e9) as [number, number], flops],
+    [words("memory"), difference.saved_mib, mib],
+  ];
+  return (
+    <section className="totals" aria-label={words("totals")}>
+      {rows.map(([title, [before, after], text]) => (
+        <div key={title}>
+          <span>{title}</span>
+          <strong>{text(after)}</strong>
+          {opened.edits.length > 0 && <small>{change(before, after, text)}</small>}
+        </div>
+      ))}
+      <div>
+        <span>{words("weightsKept")}</span>
+        <strong>{words("nOfN", { n: difference.kept, m: difference.tensors })}</strong>
+      </div>
+      <div>
+        <span>
+          {words("latency")} ({diagram.imgsz} px)
+        </span>
+        {timed ? (
+          <strong title={timed.device}>{timed.total.toFixed(1)} ms</strong>
+        ) : (
+          <button onClick={measure} disabled={measuring}>
+            {words(measuring ? "measuring" : "measure")}
+          </button>
+        )}
+        {timed?.base_total != null && <small>{change(timed.base_total, timed.total, (v) => `${v.toFixed(1)} ms`)}</small>}
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,134 @@
+import type { Node } from "./types";
+
+export const NODE = { width: 176, height: 62 };
+const GAP = 16;
+const COLUMN_GAP = 76;
+const BAND_PADDING = 20;
+const HEADING = 44;
+
+export interface Place {
+  x: number;
+  y: number;
+  column: number;
+  slot: number;
+}
+
+export interface Layout {
+  places: Map<string, Place>;
+  bands: { level: number; y: number; height: number }[];
+  columns: { x: number; section: Node["section"] }[];
+  width: number;
+  height: number;
+}
+
+interface Phase {
+  column: number;
+  up: boolean;
+}
+
+/**
+ * Place a detector as its papers draw it: a band for each level P1 to P6, and a column for each way through the levels:
+ * down the backbone, up the neck to the finer levels, down again, and the detection head.
+ */
+export function layout(nodes: Node[]): Layout {
+  const phases = phasesOf(nodes);
+  const levels = levelsOf(nodes);
+  const detect = nodes.filter((node) => node.section === "detect");
+  const cells = new Map<string, Node[]>();
+  for (const node of nodes) {
+    if (node.section === "detect") continue;
+    const key = `${phases.get(node.name)!.column} ${levels.get(node.name)}`;
+    cells.set(key, [...(cells.get(key) ?? []), node]);
+  }
+  const last = Math.max(0, ...[...phases.values()].map((phase) => phase.column));
+  const bands: Layout["bands"] = [];
+  let y = HEADING;
+  for (const level of [...new Set(levels.values())].sort((a, b) => a - b)) {
+    const most = Math.max(
+      ...[...cells].filter(([key]) => key.endsWith(` ${level}`)).map(([, inside]) => inside.length),
+    );
+    const height = most * (NODE.height + GAP) - GAP + 2 * BAND_PADDING;
+    bands.push({ level, y, height });
+    y += height;
+  }
+  const places = new Map<string, Place>();
+  for (const [key, inside] of cells) placeCell(key, inside, phases, bands, places);
+  const x = (last + 1) * (NODE.width + COLUMN_GAP);
+  detect.forEach((node, i) =>
+    places.set(node.name, { x, y: (HEADING + y - NODE.height) / 2 + i * (NODE.height + GAP), column: last + 1, slot: i }),
+  );
+  return { places, bands, columns: columnsOf(nodes, places), width: x + NODE.width, height: y };
+}
+
+function placeCell(
+  key: string,
+  inside: Node[],
+  phases: Map<string, Phase>,
+  bands: Layout["bands"],
+  places: Map<string, Place>,
+): void {
+  const [column, level] = key.split(" ").map(Number) as [number, number];
+  const band = bands.find((one) => one.level === level)!;
+  inside.forEach((node, i) => {
+    const fromTop = band.y + BAND_PADDING + i * (NODE.height + GAP);
+    const fromBottom = band.y + band.height - BAND_PADDING - NODE.height - i * (NODE.height + GAP);
+    const y = phases.get(node.name)!.up ? fromBottom : fromTop;
+    places.set(node.name, { x: column * (NODE.width + COLUMN_GAP), y, column, slot: i });
+  });
+}
+
+function columnsOf(nodes: Node[], places: Map<string, Place>): Layout["columns"] {
+  const columns = new Map<number, Layout["columns"][number]>();
+  for (const node of nodes) {
+    const place = places.get(node.name)!;
+    if (!columns.has(place.column)) columns.set(place.column, { x: place.x, section: node.section });
+  }
+  return [...columns.values()];
+}
+
+/** The level of each node; one whose stride is not known lies with what it reads. */
+function levelsOf(nodes: Node[]): Map<string, number> {
+  const levels = new Map<string, number>();
+  for (const node of nodes) {
+    if (node.section !== "detect") levels.set(node.name, node.level ?? levels.get(node.inputs[0] ?? "") ?? 0);
+  }
+  return levels;
+}
+
+/** The way through the levels to which each node belongs: a new one begins where the direction changes. */
+function phasesOf(nodes: Node[]): Map<string, Phase> {
+  const levels = levelsOf(nodes);
+  const sections = new Map(nodes.map((node) => [node.name, node.section]));
+  const phases = new Map<string, Phase>();
+  for (const node of nodes) {
+    if (node.section === "detect") continue;
+    let best: Phase = { column: 0, up: false };
+    node.inputs.forEach((input, i) => {
+      const phase = phases.get(input);
+      if (!phase) return;
+      const step = levels.get(node.name)! - levels.get(input)!;
+      let { column, up } = phase;
+      const enters = node.section === "neck" && sections.get(input) === "backbone";
+      if (enters || (step < 0 && !up) || (step > 0 && up)) {
+        column += 1;
+        up = enters ? step <= 0 : step < 0;
+      }
+      if (i === 0 || column > best.column) best = { column, up };
+    });
+    phases.set(node.name, best);
+  }
+  return phases;
+}
+
+export type Side = "top" | "bottom" | "left" | "right";
+
+/** The sides of two nodes that a wire joins; one that passes other nodes of its column goes around them. */
+export function sides(from: Place, to: Place, all: Iterable<Place>): [Side, Side] {
+  if (from.column < to.column) return ["right", "left"];
+  if (from.column > to.column) return ["left", "right"];
+  const [low, high] = [Math.min(from.y, to.y), Math.max(from.y, to.y)];
+  for (const other of all) {
+    if (other.column === from.column && other.y > low && other.y < high) return ["right", "right"];
+  }
+  return from.y < to.y ? ["bottom", "top"] : ["top", "bottom"];
+}

@@ -1,0 +1,33 @@
+import "@xyflow/react/dist/style.css";
+import "./style.css";
+import { ReactFlowProvider } from "@xyflow/react";
+import { StrictMode, useEffect, useState } from "react";
+import { createRoot } from "react-dom/client";
+import { App } from "./App";
+import { takeToken } from "./server";
+import { firstLanguage, LanguageContext } from "./settings";
+import { dictionaries } from "./words";
+
+takeToken();
+
+function Root() {
+  const [language, setLanguage] = useState(firstLanguage);
+  useEffect(() => {
+    localStorage.setItem("regard-language", language);
+    document.documentElement.lang = language === "zh" ? "zh-Hant-TW" : "en";
+    document.title = dictionaries[language].title;
+  }, [language]);
+  return (
+    <LanguageContext.Provider value={language}>
+      <App language={language} setLanguage={setLanguage} />
+    </LanguageContext.Provider>
+  );
+}
+
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <ReactFlowProvider>
+      <Root />
+    </ReactFlowProvider>
+  </StrictMode>,
+);

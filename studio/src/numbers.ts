@@ -1,0 +1,26 @@
+/** FLOPs in the largest unit in which they are at least 1. */
+export function flops(value: number): string {
+  if (value >= 1e9) return `${(value / 1e9).toFixed(2)} G`;
+  return value >= 1e6 ? `${(value / 1e6).toFixed(1)} M` : value >= 1e3 ? `${(value / 1e3).toFixed(1)} k` : `${value}`;
+}
+
+export function count(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+export function mib(value: number): string {
+  return `${value >= 10 ? value.toFixed(0) : value.toFixed(1)} MiB`;
+}
+
+export function change(before: number, after: number, text: (value: number) => string): string {
+  if (before === after) return "±0";
+  return `${after > before ? "+" : "−"}${text(Math.abs(after - before))}`;
+}
+
+export function shape(sizes: number[][]): string {
+  return sizes.map((one) => one.join(" × ")).join(", ");
+}

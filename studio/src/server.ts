@@ -1,0 +1,72 @@
+import type { Fault } from "./types";
+
+const KEPT = "regard-token";
+
+/** The token of the address; it is kept for reloads of this tab and removed from the address bar. */
+export function takeToken(): string {
+  const address = new URL(window.location.href);
+  const token = address.searchParams.get("token");
+  if (token) {
+    sessionStorage.setItem(KEPT, token);
+    address.searchParams.delete("token");
+    window.history.replaceState(null, "", address.pathname + address.search);
+  }
+  return token ?? sessionStorage.getItem(KEPT) ?? "";
+}
+
+/** An error that the server describes, in its parts. */
+export class ServerFault extends Error {
+  constructor(readonly fault: Fault) {
+    super(fault.what);
+  }
+}
+
+async function send(path: string, init: RequestInit): Promise<Response> {
+  const headers = { ...init.headers, "x-regard-token": takeToken() };
+  let answer: Response;
+  try {
+    answer = await fetch(`/api/${path}`, { ...init, headers });
+  } catch {
+    throw new ServerFault({ what: "unreachable", file: null, line: null, expected: null, hint: null });
+  }
+  if (!answer.ok) {
+    const none = { file: null, line: null, expected: null, hint: null };
+    throw new ServerFault({ ...none, what: answer.statusText, ...(await answer.json().catch(() => ({}))) });
+  }
+  return answer;
+}
+
+export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return (await send(path, { method: "GET", signal })).json() as Promise<T>;
+}
+
+export async function post<T>(path: string, question: unknown = {}, signal?: AbortSignal): Promise<T> {
+  const headers = { "content-type": "application/json" };
+  const answer = await send(path, { method: "POST", headers, body: JSON.stringify(question), signal });
+  return answer.json() as Promise<T>;
+}
+
+export async function upload<T>(path: string, content: Blob): Promise<T> {
+  return (await send(path, { method: "POST", body: content })).json() as Promise<T>;
+}
+
+export async function blobAddress(path: string): Promise<string> {
+  return URL.createObjectURL(await (await send(path, { method: "GET" })).blob());
+}
+
+/** Call `handle` with each event of a stream until it ends or is aborted. */
+export async function listen(path: string, handle: (data: unknown) => void, signal: AbortSignal): Promise<void> {
+  const answer = await send(path, { method: "GET", signal });
+  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += value;
+    const events = text.split("\n\n");
+    text = events.pop() ?? "";
+    for (const event of events) {
+      if (event.startsWith("data: ")) handle(JSON.parse(event.slice(6)));
+    }
+  }
+}

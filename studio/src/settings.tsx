@@ -1,0 +1,23 @@
+import { createContext, useCallback, useContext } from "react";
+import { dictionaries, filled, type Language, type Word } from "./words";
+
+export type Theme = "system" | "light" | "dark";
+
+export const LanguageContext = createContext<Language>("en");
+
+/** A function that gives a text in the chosen language. */
+export function useWords(): (word: Word, values?: Record<string, string | number>) => string {
+  const language = useContext(LanguageContext);
+  return useCallback((word, values = {}) => filled(dictionaries[language][word], values), [language]);
+}
+
+export function firstLanguage(): Language {
+  const kept = localStorage.getItem("regard-language");
+  if (kept === "en" || kept === "zh") return kept;
+  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+export function firstTheme(): Theme {
+  const kept = localStorage.getItem("regard-theme");
+  return kept === "light" || kept === "dark" ? kept : "system";
+}

@@ -1,0 +1,49 @@
+"""A studio with a client that has its token, on a small model with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+from starlette.testclient import TestClient
+
+from regard.studio.app import make_app
+from regard.studio.bench import Bench
+from regard.studio.guard import Guard, names_of
+from regard.studio.workspace import Workspace
+
+TOKEN, PORT = "secret-token", 8123
+HEADERS = {"x-regard-token": TOKEN, "host": f"127.0.0.1:{PORT}"}
+
+
+class Studio:
+    """Requests as the page sends them."""
+
+    def __init__(self, path: Path) -> None:
+        self.workspace = path
+        self.bench = Bench()
+        guard = Guard(make_app(self.bench, Workspace(path)), token=TOKEN, port=PORT, names=names_of("127.0.0.1"))
+        self.client = TestClient(guard, base_url=f"http://127.0.0.1:{PORT}", raise_server_exceptions=False)
+
+    def get(self, path: str, **more: Any) -> Any:
+        answer = self.client.get(f"/api/{path}", headers=HEADERS, **more)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, status: int = 200, **question: Any) -> Any:
+        answer = self.client.post(f"/api/{path}", headers=HEADERS, json=question)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def upload(self, content: bytes, name: str = "a.png", status: int = 200) -> Any:
+        answer = self.client.post(f"/api/image?name={name}", headers=HEADERS, content=content)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio(tmp_path)
