@@ -45,8 +45,31 @@ def test_the_formulas_of_the_card(name: str, channels: int) -> None:
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     assert evaluate(module.card.parameters, module, 5, 7) == parameters
     for height, width in SIZES:
-        if module.card.flops and (name, height) != ("ConvolutionAsAttention", 1):  # where einsum is no matrix product
+        if (name, height) != ("ConvolutionAsAttention", 1):  # where einsum is no matrix product
             assert evaluate(module.card.flops, module, height, width) == counted(module, height, width).flops
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("BAM", {"reduction": 3, "dilation": 2}),
+        ("ELA", {"kernel_size": 3, "groups": 5}),
+        ("CAA", {"kernel_size": 5}),
+        ("CascadedGroupAttention", {"num_heads": 2, "qk_dim": 7, "kernel": 3}),
+        ("DifferentialAttention", {"num_heads": 3}),
+        ("ContextualTransformer", {"num_heads": 3, "kernel": 5}),
+        ("AgentAttention", {"num_heads": 2, "grid": 3, "kernel": 5}),
+        ("MultiScaleDilatedAttention", {"num_heads": 2, "kernel": 5, "scales": 3}),
+        ("DoubleAttention", {"reduction": 5}),
+        ("ExternalAttention", {"memory": 11}),
+        ("PolarityAttention", {"num_heads": 3, "kernel": 3}),
+        ("TokenStatisticsAttention", {"num_heads": 3}),
+    ],
+)
+def test_the_flops_of_the_card_with_other_options(name: str, options: dict[str, object]) -> None:
+    module = build(name, 24, **options)
+    for height, width in ((2, 3), (11, 7), (13, 17)):
+        assert evaluate(module.card.flops, module, height, width) == counted(module, height, width).flops
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,10 @@ class AgentAttention(ValueConvolution):
         paper="2312.08874",
         equation="b_i = W_o [(softmax(Q A^T) softmax(A K^T) v)_i + (P * v)_i], A the means of Q over cells",
         parameters="4 * C**2 + 4 * C + kernel**2 * C",
+        flops="8 * N * C**2 + (2 * kernel**2 + 1) * C * N + 2 * grid * C * (N + grid * W) + 8 * grid**2 * N * C",
         peers=("its definition, by matrices",),
+        when="When every position should reach the whole map through a small grid of agents; the cost grows linearly"
+        " with N.",
     )
 
     def __init__(

@@ -42,6 +42,8 @@ class AreaAttention(ValueConvolution):
         parameters="4 * C**2 + 4 * C + kernel**2 * C",
         flops="8 * N * C**2 + (2 * kernel**2 + 1) * C * N + 4 * C * areas * (ceiling(H / areas) * W)**2",
         peers=("attention under an explicit mask",),
+        when="When global attention should cost a fraction without windows of fixed size: each area is a stretch of"
+        " the map, so the cost is N^2 divided by the number of areas.",
         linear=False,
     )
 

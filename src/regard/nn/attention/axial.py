@@ -77,6 +77,8 @@ class AxialAttention(Attention):
         parameters="8 * C**2 + 8 * C",
         flops="16 * N * C**2 + 4 * C * N * (H + W)",
         peers=("torch.nn.MultiheadAttention on each line", "attention under an explicit mask"),
+        when="When each position should reach the whole map through its row and then its column; the cost grows with"
+        " N (H + W).",
         linear=False,
     )
 

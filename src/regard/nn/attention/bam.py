@@ -34,7 +34,10 @@ class BAM(Reweighting):
         paper="1807.06514",
         equation="y = x (1 + sigmoid(BN(MLP(mean(x))) + BN(conv(conv_d(conv_d(conv(x)))))))",
         parameters="3 * C * hidden + 2 * C + 18 * hidden**2 + 8 * hidden + 2",
+        flops="5 * C * N + 4 * C * hidden + hidden + N * hidden * (2 * C + 36 * hidden + 5)",
         peers=("its definition, by loops",),
+        when="When each position should be weighted by wide surroundings through dilated convolutions, in addition"
+        " to a weight per channel.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 16, dilation: int = 4) -> None:

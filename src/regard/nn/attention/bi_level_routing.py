@@ -74,6 +74,8 @@ class BiLevelRoutingAttention(ValueConvolution):
         " + 4 * C * regions**2 * ceiling(H / regions) * ceiling(W / regions)"
         " + 4 * C * topk * regions**2 * (ceiling(H / regions) * ceiling(W / regions))**2",
         peers=("its definition, region by region", "MultiHeadSelfAttention with all regions"),
+        when="When each region should pick the regions that its positions attend to; the cost is N^2 times the share"
+        " of regions that are picked.",
         linear=False,
     )
 

@@ -50,6 +50,8 @@ class BigBirdAttention(MultiHead):
         flops="8 * N * C**2 + 4 * C * block**2 * (ceiling(H / block) * ceiling(W / block) * block**2"
         " * (9 + global_blocks + random_blocks) + global_blocks * N)",
         peers=("attention under an explicit mask",),
+        when="When near, global and random blocks should be combined, so that few layers join all positions; the"
+        " cost grows linearly with N.",
     )
 
     def __init__(

@@ -99,6 +99,8 @@ class BottleneckTransformer(Attention):
         flops="4 * N * C * hidden + 8 * N * hidden**2 + 4 * N**2 * (hidden + num_heads * (H + W))"
         " + 2 * N * hidden * (H + W + 1) + N * C",
         peers=("timm BottleneckAttn",),
+        when="When a ResNet bottleneck should attend to the whole map with relative positions; the cost grows with"
+        " N^2, and the paper uses it at the coarsest stage.",
         linear=False,
     )
 

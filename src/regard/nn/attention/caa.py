@@ -30,7 +30,10 @@ class CAA(Reweighting):
         paper="2403.06258",
         equation="y = x sigmoid(W_2 conv_kx1(conv_1xk(W_1 mean_7x7(x))))",
         parameters="2 * C**2 + 4 * C + 2 * kernel_size * C",
+        flops="C * N * (4 * C + 4 * kernel_size + 3)",
         peers=("its definition, by loops",),
+        when="When the weight of a value should depend on a long horizontal and a long vertical strip around its"
+        " position.",
     )
 
     def __init__(self, in_channels: int, kernel_size: int = 11) -> None:

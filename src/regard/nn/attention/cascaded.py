@@ -50,7 +50,11 @@ class CascadedGroupAttention(Attention):
         paper="2305.07027",
         equation="y = W_o relu([b_1, b_2, ...]), b_h = attention of x_h + b_(h-1)",
         parameters="C**2 / num_heads + 2 * C * qk_dim + C + num_heads * qk_dim * (3 + kernel**2) + C**2 + C",
+        flops="2 * N * C * (C + group + 2 * qk_dim) + N * (2 * num_heads * qk_dim * kernel**2 + C)"
+        " + N * group * (num_heads - 1) + 2 * N**2 * (C + num_heads * qk_dim)",
         peers=("timm.models.efficientvit_msra.CascadedGroupAttention",),
+        when="When global attention should have small projections, one head refining the next; the cost still grows"
+        " with N^2.",
         linear=False,
     )
 

@@ -37,6 +37,7 @@ class CBAM(ChannelThenSpatial):
         parameters="2 * C * hidden + 2 * kernel_size**2",
         flops="6 * C * N + 8 * C * hidden + 2 * hidden + 3 * C + (4 * kernel_size**2 + 1) * N",
         peers=("timm.layers.CbamModule",),
+        when="When channels should be weighted first and positions second, both from means and maxima.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7) -> None:

@@ -45,7 +45,11 @@ class ContextualTransformer(Attention):
         equation="y = a K + b D, K = conv(x), D_i = sum over k x k of (W_d relu(W_t [K_i, x_i]))_j v_j",
         parameters="C**2 * (kernel**2 / groups + 1) + 8 * C + hidden * (3 * C + 1)"
         " + squeezed * (2 * C + 2 + num_heads * kernel**2) + num_heads * kernel**2",
+        flops="2 * N * C**2 * (kernel**2 / groups + 1) + N * C * (2 * kernel**2 + 7)"
+        " + N * squeezed * (4 * C + 2 * num_heads * kernel**2 + 1) + hidden * (6 * C + 1)",
         peers=("its definition, by loops",),
+        when="When a convolution should be complemented by weights over the same square that the context predicts;"
+        " the cost grows linearly with N.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4, kernel: int = 3) -> None:

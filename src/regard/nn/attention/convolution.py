@@ -58,6 +58,8 @@ class ConvolutionAsAttention(Attention):
         parameters="num_heads * C * out_channels + out_channels + 3 * num_heads",
         flops="2 * num_heads * C * N * (H + W + out_channels)",
         peers=("torch.nn.Conv2d",),
+        when="When heads should be free to move and widen the places of a kernel; a plain convolution computes the"
+        " fixed form for far less.",
         linear=False,
     )
 

@@ -38,6 +38,7 @@ class CoordinateAttention(Attention):
         parameters="3 * C * hidden + 2 * C + 3 * hidden",
         flops="4 * C * N + (H + W) * (4 * C * hidden + hidden + C)",
         peers=("timm.layers.CoordAttn",),
+        when="When the weight of a channel should depend on row and column, without convolutions over the map.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 32) -> None:

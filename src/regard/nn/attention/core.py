@@ -42,8 +42,10 @@ class Card:
         paper: arXiv identifier, or the reference where there is none.
         equation: what is computed, in one line.
         parameters: number of learned values with default options, such as ``"4 * C**2 + 4 * C"``.
-        flops: operations per image, such as ``"8 * N * C**2 + 4 * N**2 * C"``; "" where no formula is known.
+        flops: operations per image, such as ``"8 * N * C**2 + 4 * N**2 * C"``.
         peers: independent implementations that tests prove it equal to, such as ``("torch.nn.MultiheadAttention",)``.
+        when: one sentence on when one would want it, as far as its construction shows; the catalogue adds what the
+            studies of this project found.
         linear: whether its cost is proportional to the number of positions.
         obstacle: why it cannot be exported, "" if it can.
         instead: name of the nearest module that can be exported, if this one cannot.
@@ -55,6 +57,7 @@ class Card:
     parameters: str
     flops: str = ""
     peers: tuple[str, ...] = ()
+    when: str = ""
     linear: bool = True
     obstacle: str = ""
     instead: str = ""

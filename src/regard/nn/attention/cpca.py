@@ -39,6 +39,7 @@ class CPCA(ChannelThenSpatial):
         parameters="2 * C * hidden + hidden + C**2 + 112 * C",
         flops="N * C * (2 * C + 213) + 8 * C * hidden + 2 * hidden + 3 * C",
         peers=("its definition, by dense convolutions",),
+        when="When every channel should have its own weights over positions, from strips of several lengths.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 4) -> None:

@@ -37,6 +37,7 @@ class CrissCrossAttention(MultiHead):
         parameters="4 * C**2 + 4 * C",
         flops="8 * N * C**2 + 4 * C * N * (H + W)",
         peers=("attention under an explicit mask",),
+        when="When each position should see its row and its column in one softmax; the cost grows with N (H + W).",
         linear=False,
     )
 

@@ -55,6 +55,7 @@ class DeformableAttention(Attention):
         parameters="2 * C**2 + 2 * C + 3 * num_heads * points * (C + 1)",
         flops="4 * N * C**2 + N * C * points * (6 * num_heads + 8)",
         peers=("torch.nn.functional.grid_sample",),
+        when="When each position should look at a few places that it chooses itself; the cost grows linearly with N.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4, points: int = 4) -> None:

@@ -39,7 +39,10 @@ class MultiScaleDilatedAttention(MultiHead):
         paper="2302.01791",
         equation="b_i = W_o [sum over k x k positions, r_h apart, of softmax_j(q_i . k_j / sqrt(d)) v_j], r_h = 1, 2..",
         parameters="4 * C**2 + 4 * C",
+        flops="8 * N * C**2 + 4 * N * C * kernel**2",
         peers=("attention under an explicit mask",),
+        when="When heads should see near and far neighbours at the cost of the nearest; the cost grows linearly with"
+        " N.",
     )
 
     def __init__(

@@ -29,7 +29,10 @@ class DoubleAttention(Attention):
         paper="1810.11579",
         equation="b_i = W_o sum_n softmax_n(W_v x_i)_n sum_j softmax_j(W_b x_j)_n W_a x_j",
         parameters="4 * C * hidden + 3 * hidden + C",
+        flops="8 * N * C * hidden + 4 * N * hidden**2",
         peers=("its definition, by loops",),
+        when="When a few vectors gathered over the whole map should be handed out to all positions; the cost grows"
+        " linearly with N.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 4) -> None:

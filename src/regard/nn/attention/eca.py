@@ -37,6 +37,8 @@ class ECA(Reweighting):
         parameters="kernel_size",
         flops="2 * C * N + 2 * C * kernel_size + C",
         peers=("timm.layers.EcaModule",),
+        when="When each channel should be weighted by its own mean and those of neighbouring channels, with one"
+        " small kernel as the only parameters.",
     )
 
     def __init__(self, in_channels: int, kernel_size: int | None = None, gamma: float = 2.0, b: float = 1.0) -> None:

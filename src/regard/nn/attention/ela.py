@@ -36,7 +36,10 @@ class ELA(Reweighting):
         paper="2403.01123",
         equation="y_c(i, j) = x_c(i, j) g^h_c(i) g^w_c(j), g = sigmoid(GN(conv(means of rows or columns)))",
         parameters="2 * C * (kernel_size + 2)",
+        flops="4 * C * N + C * (H + W) * (2 * kernel_size + 1)",
         peers=("its definition, by loops",),
+        when="When the weight of a value should depend on its row and its column in its own channel, without"
+        " reducing the channels.",
     )
 
     def __init__(self, in_channels: int, kernel_size: int = 7, groups: int = 16) -> None:

@@ -37,6 +37,8 @@ class EMAttention(Attention):
         parameters="10 * group_channels**2 + 4 * group_channels",
         flops="11 * C * N + 18 * C * group_channels * N + (2 * group_channels + 1) * C * (H + W) + 2 * groups * N",
         peers=("its definition, group by group",),
+        when="When positions should be weighted within groups of channels at two scales, without reducing the"
+        " channels.",
     )
 
     def __init__(self, in_channels: int, groups: int = 8) -> None:

@@ -32,7 +32,10 @@ class ExternalAttention(Attention):
         paper="2105.02358",
         equation="b_i = sum_s a_is M_vs, a_is = e_is / sum_t e_it, e_is = softmax_i(x_i . M_ks)",
         parameters="2 * C * memory",
+        flops="4 * N * C * memory + 2 * N * memory",
         peers=("its definition, by loops",),
+        when="When positions should be rebuilt from a memory learned over the whole data set; positions are not"
+        " compared, and the cost grows linearly with N.",
     )
 
     def __init__(self, in_channels: int, memory: int = 64) -> None:

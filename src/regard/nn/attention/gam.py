@@ -35,6 +35,8 @@ class GAM(ChannelThenSpatial):
         parameters="2 * C * hidden * (1 + kernel_size**2) + 4 * hidden + 4 * C",
         flops="N * (4 * C * hidden * (1 + kernel_size**2) + 2 * hidden + 4 * C)",
         peers=("its definition, position by position",),
+        when="When weights should come from full convolutions without pooling; its 7 x 7 convolutions take more"
+        " FLOPs than any other gate of the catalogue.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 4, kernel_size: int = 7) -> None:

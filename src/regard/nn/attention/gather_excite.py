@@ -36,7 +36,10 @@ class GatherExcite(Reweighting):
         paper="1810.12348",
         equation="y = x sigmoid(up(conv(...conv(x)))), depth-wise convolutions of stride 2",
         parameters="22 * C",
+        flops="C * (2 * N + 19 * ceiling(H / 2) * ceiling(W / 2) + 18 * ceiling(H / 4) * ceiling(W / 4))",
         peers=("timm.layers.GatherExcite, without layers", "its definition, by loops"),
+        when="When the weight of a value should depend on a neighbourhood of chosen extent instead of on the whole"
+        " image.",
     )
 
     def __init__(self, in_channels: int, extent: int = 4, learned: bool = True, reduction: int = 0) -> None:

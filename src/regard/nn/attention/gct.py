@@ -43,6 +43,8 @@ class GCT(Reweighting):
         parameters="3 * C",
         flops="3 * C * N + 9 * C + 1",
         peers=("its definition, by loops",),
+        when="When channels should compete by their norms, with three parameters per channel and no layer across"
+        " channels.",
     )
 
     def __init__(self, in_channels: int, zero_start: bool = False) -> None:

@@ -40,6 +40,8 @@ class GlobalContext(Attention):
         parameters="2 * C * hidden + 2 * C + 1 + 3 * hidden",
         flops="5 * C * N + 4 * C * hidden + hidden",
         peers=("timm.layers.GlobalContext",),
+        when="When the same global context vector should be added to all positions, which costs N instead of the N^2"
+        " of a non-local block.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 16, fusion: str = "add") -> None:

@@ -43,6 +43,8 @@ class GlobalTokensAttention(MultiHead):
         flops="8 * N * C**2 + 4 * C * (ceiling(H / window) * ceiling(W / window) * window**2"
         " * ((2 * window - 1)**2 + grid**2) + grid**2 * N)",
         peers=("attention under an explicit mask",),
+        when="When local attention should have a few positions that see, and are seen by, the whole map; the cost"
+        " grows linearly with N.",
     )
 
     def __init__(

@@ -39,6 +39,7 @@ class HaloAttention(PartitionedAttention):
         flops="8 * N * C**2 + 4 * C * ceiling(H / block) * ceiling(W / block) * block**2"
         " * Min(block + 2 * halo, H) * Min(block + 2 * halo, W)",
         peers=("timm HaloAttn", "attention under an explicit mask"),
+        when="When windows should see a margin around them; the cost grows linearly with N.",
     )
 
     def __init__(

@@ -92,6 +92,8 @@ class LinearAttention(KernelAttention):
         parameters="4 * C**2 + 4 * C",
         flops="8 * N * C**2 + 4 * N * C**2 / num_heads + 2 * N * C",
         peers=("the explicit kernel matrix",),
+        when="When every position should reach the whole map at a cost that grows linearly with N; the weights are"
+        " products of features instead of a softmax.",
     )
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,6 +114,7 @@ class ReLULinearAttention(KernelAttention):
         paper="2205.14756",
         equation="b_i = relu(q_i) sum_j relu(k_j)^T v_j / relu(q_i) . sum_j relu(k_j)",
         peers=("timm.models.efficientvit_mit.LiteMLA", "the explicit kernel matrix"),
+        when="When linear attention should need no exponentials; the cost grows linearly with N.",
     )
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,6 +130,8 @@ class EfficientAttention(KernelAttention):
         paper="1812.01243",
         equation="b_i = softmax_channels(q_i) sum_j softmax_positions(k)_j^T v_j",
         flops="8 * N * C**2 + 4 * N * C**2 / num_heads",
+        when="When linear attention should be normalised by two softmaxes, which need no quotient; the cost grows"
+        " linearly with N.",
     )
 
     def feature_maps(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,6 +53,8 @@ class Linformer(MultiHead):
         parameters="4 * C**2 + 4 * C + 2 * rank * side**2",
         flops="4 * (N + rank) * C**2 + 8 * N * rank * C",
         peers=("torch.nn.MultiheadAttention on projected keys",),
+        when="When global attention should go through a fixed number of learned projections of the map; the cost"
+        " grows linearly with N, and maps far from the base grid call for retraining.",
     )
 
     def __init__(

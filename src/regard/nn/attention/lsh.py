@@ -64,6 +64,8 @@ class LSHAttention(MultiHead):
         parameters="3 * C**2 + 3 * C",
         flops="6 * N * C**2 + rounds * C * (N * buckets + 8 * ceiling(N / chunk_size) * chunk_size**2)",
         peers=("attention under an explicit mask",),
+        when="When positions should attend to those that hash alike, wherever they are; the cost grows linearly with"
+        " N, plus sorting.",
     )
 
     def __init__(

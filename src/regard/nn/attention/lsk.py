@@ -31,6 +31,7 @@ class LSK(Reweighting):
         parameters="77 * C + 3 * C * hidden + 2 * hidden + 198",
         flops="N * (150 * C + 6 * C * hidden + 6 * hidden + 394)",
         peers=("its definition, position by position",),
+        when="When positions should choose between fields of view of 5 and 23 positions.",
     )
 
     def __init__(self, in_channels: int) -> None:

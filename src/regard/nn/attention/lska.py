@@ -34,6 +34,8 @@ class LSKA(Reweighting):
         parameters="C**2 + C * (5 + 2 * (near + far))",
         flops="N * C * (2 * C + 4 * (near + far) + 1)",
         peers=("one large kernel, the product of its strips",),
+        when="When the weight of a value should come from a large square around it, at the cost of strips instead of"
+        " the full kernel.",
     )
 
     def __init__(self, in_channels: int, kernel_size: int = 23, dilation: int | None = None) -> None:

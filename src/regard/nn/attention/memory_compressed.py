@@ -49,6 +49,8 @@ class MemoryCompressedAttention(MultiHead):
         flops="8 * N * C**2 + 4 * (C**2 * reduction**2 / num_heads + N * C)"
         " * ceiling(H / reduction) * ceiling(W / reduction)",
         peers=("PooledAttention, with the mean as kernel", "torch.nn.MultiheadAttention on compressed keys"),
+        when="When keys and values should be compressed by a learned strided convolution; the cost is N^2 divided by"
+        " the places of the kernel.",
         linear=False,
     )
 

@@ -112,6 +112,7 @@ class MixedHeads(MultiHead):
         " * (Min(14, H) * Min(14, W) + ceiling(H / 8) * ceiling(W / 8))"
         " + ceiling(H / 7) * ceiling(W / 7) * 49 * 185 + 16 * N + N**2)",
         peers=("each kind alone", "attention under an explicit mask for each head"),
+        when="When one layer should see several patterns, such as near, far and global ones, each in heads of its own.",
         linear=False,
     )
 

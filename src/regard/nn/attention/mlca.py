@@ -42,6 +42,8 @@ class MLCA(Reweighting):
         flops="C * N * (2 * grid + 1) + 2 * grid**2 * C * W + C * (grid**2 + 1) * (2 * kernel_size + 2)"
         " + 2 * grid**2 * C + grid * (H + W)",
         peers=("its definition, patch by patch", "ECA with one patch"),
+        when="When ECA should see patches of the map in addition to the whole, with two small kernels as the only"
+        " parameters.",
     )
 
     def __init__(

@@ -29,6 +29,8 @@ class NAM(Reweighting):
         parameters="2 * C",
         flops="3 * C * N + 2 * C",
         peers=("its definition, by loops",),
+        when="When the scales of a batch norm should serve as the weights of channels, with two parameters per"
+        " channel and no further layer.",
     )
 
     def __init__(self, in_channels: int) -> None:

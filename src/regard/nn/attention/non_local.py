@@ -56,6 +56,8 @@ class NonLocal(Attention):
         parameters="4 * C * inner + 3 * inner + C",
         flops="8 * N * C * inner + 4 * N**2 * inner + C * N",
         peers=("timm.layers.NonLocalAttn",),
+        when="When global attention should have one head with half of the channels and add its input; it takes half"
+        " of the FLOPs of multi-head attention and grows with N^2 as well.",
         linear=False,
     )
 

@@ -57,6 +57,8 @@ class NystromAttention(ValueConvolution):
         flops="8 * N * C**2 + (2 * kernel**2 + 1) * C * N + 4 * grid * C * (N + grid * W) + 8 * grid**2 * N * C"
         " + 4 * grid**4 * C + 8 * iterations * num_heads * grid**6",
         peers=("MultiHeadSelfAttention, with all landmarks and an exact pseudo-inverse",),
+        when="When global attention should be approximated through landmarks; the cost grows linearly with N, and"
+        " the pseudo-inverse needs float32.",
     )
 
     def __init__(

@@ -27,7 +27,10 @@ class ParNetAttention(Attention):
         paper="2110.07641",
         equation="y = silu(BN(conv_1x1(x)) + BN(conv_3x3(x)) + n sigmoid(W mean(n))), n = BN(x)",
         parameters="11 * C**2 + 7 * C",
+        flops="C * N * (20 * C + 5) + 2 * C**2 + C",
         peers=("its definition, by loops",),
+        when="When a channel gate should run in parallel with convolutions in one block; its 11 C^2 parameters make"
+        " it a block of capacity rather than a small gate.",
     )
 
     def __init__(self, in_channels: int) -> None:

@@ -46,6 +46,8 @@ class Performer(KernelAttention):
         parameters="4 * C**2 + 4 * C",
         flops="8 * N * C**2 + 8 * N * C * features + 2 * N * num_heads * features",
         peers=("softmax attention, as m grows", "the explicit kernel matrix"),
+        when="When softmax attention itself should be estimated at a cost that grows linearly with N; the error"
+        " falls with the square root of the number of features.",
     )
 
     def __init__(

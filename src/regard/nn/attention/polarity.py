@@ -57,7 +57,10 @@ class PolarityAttention(Attention):
         paper="2501.15061",
         equation="y = W_o [g ([sum_j s_ij v1_j, sum_j o_ij v2_j] + P * v)], s and o from equal and opposite signs",
         parameters="5 * C**2 + 5 * C + 2 * C + (kernel**2 + 1) * C / num_heads",
+        flops="10 * N * C**2 + 8 * N * C**2 / num_heads + C * N * (2 * kernel**2 + 12)",
         peers=("the explicit kernel matrices",),
+        when="When linear attention should keep what opposes a query apart from what agrees with it, with a learned"
+        " sharpness.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4, kernel: int = 5) -> None:

@@ -27,7 +27,10 @@ class PolarizedSelfAttention(Reweighting):
         paper="2107.00782",
         equation="y_i = x'_i sigmoid(softmax(mean(U_q x')) . U_v x'_i), x' = x sigmoid(LN(W_z (W_v x) softmax(W_q x)))",
         parameters="4 * C * hidden + 4 * C + 3 * hidden + 1",
+        flops="N * (4 * C * hidden + 6 * C + 4 * hidden + 1) + 4 * C * hidden + C",
         peers=("its definition, by loops",),
+        when="When weights of channels and of positions should come from softmax pooling with C / 2 hidden channels,"
+        " more than most gates keep.",
     )
 
     def __init__(self, in_channels: int) -> None:

@@ -52,6 +52,8 @@ class PooledAttention(MultiHead):
         flops="4 * N * C**2"
         " + (4 * C**2 + 4 * N * C + (reduction**2 + 1) * C + 2) * ceiling(H / reduction) * ceiling(W / reduction)",
         peers=("timm.models.pvt_v2.Attention", "torch.nn.MultiheadAttention on pooled keys"),
+        when="When every position should see the whole map coarsely: keys and values are pooled, so the cost is N^2"
+        " divided by the positions of a cell.",
         linear=False,
     )
 

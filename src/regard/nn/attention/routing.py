@@ -53,6 +53,8 @@ class RoutingAttention(MultiHead):
         parameters="4 * C**2 + 4 * C",
         flops="8 * N * C**2 + 4 * C * clusters * (N + ceiling(N / clusters)**2)",
         peers=("attention under an explicit mask, cluster by cluster", "MultiHeadSelfAttention with one cluster"),
+        when="When positions should attend within clusters that are learned with the network; the cost is N^2"
+        " divided by the number of clusters.",
         linear=False,
     )
 

@@ -46,6 +46,8 @@ class SE(Reweighting):
         parameters="2 * C * hidden",
         flops="2 * C * N + 4 * C * hidden + C + hidden",
         peers=("timm.layers.SEModule", "torchvision.ops.SqueezeExcitation"),
+        when="When the means of all channels over the image should decide how much each channel counts, for hardly"
+        " any FLOPs.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 16) -> None:
@@ -83,6 +85,7 @@ class ESE(Reweighting):
         parameters="C**2 + C",
         flops="2 * C * N + 2 * C**2 + C",
         peers=("timm.layers.EffectiveSEModule",),
+        when="When SE is wanted without its narrow middle layer: one full matrix, whose parameters grow with C^2.",
     )
 
     def __init__(self, in_channels: int, gate: str = "sigmoid") -> None:
@@ -115,6 +118,7 @@ class ScSE(Reweighting):
         parameters="2 * C * hidden + C",
         flops="5 * C * N + 4 * C * hidden + C + hidden + N",
         peers=("timm.layers.SEModule for its weights by channel",),
+        when="When a weight per channel, as in SE, and a weight per position should be added up in one module.",
     )
 
     def __init__(self, in_channels: int, reduction: int = 2) -> None:

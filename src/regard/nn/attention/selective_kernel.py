@@ -46,6 +46,8 @@ class SelectiveKernel(Attention):
         parameters="branches * (9 * C**2 / groups + 2 * C) + (branches + 1) * C * hidden + 2 * hidden",
         flops="N * C * (branches * (18 * C / groups + 4) + 1) + 2 * C * hidden * (branches + 1) + hidden",
         peers=("timm.layers.SelectiveKernel",),
+        when="When channels should choose between convolutions of different fields of view for each image; it"
+        " replaces its input instead of scaling it.",
     )
 
     def __init__(self, in_channels: int, branches: int = 2, reduction: int = 16, groups: int | None = None) -> None:

@@ -46,6 +46,8 @@ class SelfAttention(Attention):
         parameters="C * (2 * qk_dim + C)",
         flops="2 * N * C * (2 * qk_dim + C) + 2 * N**2 * (qk_dim + C)",
         peers=("torch.nn.functional.scaled_dot_product_attention", "torch.nn.MultiheadAttention"),
+        when="When every position should attend to every other in its plainest form, one head without an output"
+        " matrix; the cost grows with N^2, so it suits small maps such as P5.",
         linear=False,
     )
 
@@ -99,6 +101,8 @@ class MultiHeadSelfAttention(MultiHead):
         parameters="4 * C**2 + 4 * C",
         flops="8 * N * C**2 + 4 * N**2 * C",
         peers=("torch.nn.MultiheadAttention", "timm.layers.Attention"),
+        when="When every position should attend to every other; the cost grows with N^2, so it suits P5 and P4"
+        " rather than P3 or large images.",
         linear=False,
     )
 

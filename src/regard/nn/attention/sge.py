@@ -42,6 +42,8 @@ class SGE(Attention):
         parameters="2 * groups",
         flops="4 * C * N + 8 * groups * N + groups",
         peers=("its definition, by loops",),
+        when="When groups of channels should keep the positions that resemble the mean of the group, with two"
+        " parameters per group.",
     )
 
     def __init__(self, in_channels: int, groups: int = 8, zero_start: bool = False) -> None:

@@ -34,7 +34,10 @@ class S2Attention(Attention):
         paper="2108.01072",
         equation="y = W_o sum_k a_k X_k, X_1 and X_2 shifted by one position, a = softmax_k(MLP(mean(sum_k X_k)))",
         parameters="8 * C**2 + 4 * C",
+        flops="C * N * (8 * C + 10) + 8 * C**2 + C",
         peers=("its definition, by loops",),
+        when="When an exchange with direct neighbours is enough: channels are shifted by one position, and no"
+        " positions are compared.",
     )
 
     def __init__(self, in_channels: int) -> None:

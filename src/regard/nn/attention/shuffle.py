@@ -42,6 +42,8 @@ class ShuffleAttention(Attention):
         parameters="6 * width",
         flops="3 * C * N + 3 * C / 2",
         peers=("its definition, channel by channel",),
+        when="When one half of the channels should get weights per channel and the other weights per value, with"
+        " very few parameters.",
     )
 
     def __init__(self, in_channels: int, groups: int | None = None) -> None:

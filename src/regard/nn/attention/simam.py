@@ -36,6 +36,7 @@ class SimAM(Reweighting):
         parameters="0",
         flops="8 * C * N + 3 * C",
         peers=("its definition, by loops",),
+        when="When no parameters may be added: a value is weighted by how far it lies from the mean of its channel.",
     )
 
     def __init__(self, in_channels: int, regularisation: float = 1e-4) -> None:

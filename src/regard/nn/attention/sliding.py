@@ -94,6 +94,7 @@ class LocalAttention(SlidingAttention):
         flops="8 * N * C**2 + 4 * C * ceiling(H / tile) * ceiling(W / tile) * tile**2"
         " * Min(tile + window - 1, H) * Min(tile + window - 1, W)",
         peers=("MultiHeadSelfAttention under a mask", "MultiHeadSelfAttention from window = 2 max(H, W) - 1 on"),
+        when="When only the square around each position matters; the cost grows linearly with N.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4, window: int = 7, pos_embed: str = "none") -> None:
@@ -129,6 +130,8 @@ class NeighborhoodAttention(SlidingAttention):
         flops="8 * N * C**2 + 4 * C * ceiling(H / tile) * ceiling(W / tile) * tile**2"
         " * Min(tile + kernel - 1, H) * Min(tile + kernel - 1, W)",
         peers=("MultiHeadSelfAttention under a mask", "MultiHeadSelfAttention where the kernel covers the map"),
+        when="When each position should see equally many neighbours, also at the border; the cost grows linearly"
+        " with N.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4, kernel: int = 7, pos_embed: str = "none") -> None:
@@ -172,6 +175,8 @@ class DilatedNeighborhoodAttention(NeighborhoodAttention):
         " * ceiling(ceiling(H / dilation) / tile) * Min(tile + kernel - 1, ceiling(H / dilation))"
         " * ceiling(ceiling(W / dilation) / tile) * Min(tile + kernel - 1, ceiling(W / dilation))",
         peers=("attention under an explicit mask", "`NeighborhoodAttention` on each interleaved map"),
+        when="When neighbours should be taken from every d-th row and column, to see further with as many keys as"
+        " NeighborhoodAttention.",
     )
 
     def __init__(

@@ -37,6 +37,7 @@ class SRM(Reweighting):
         parameters="4 * C",
         flops="5 * C * N + 5 * C",
         peers=("its definition, by loops",),
+        when="When the spread of a channel should count as well as its mean, without a layer across channels.",
     )
 
     def __init__(self, in_channels: int) -> None:

@@ -42,6 +42,8 @@ class StridedAttention(MultiHead):
         flops="8 * N * C**2 + 4 * (C / num_heads) * ceiling(H / stride) * ceiling(W / stride) * stride**2"
         " * (near_heads * stride**2 + (num_heads - near_heads) * ceiling(H / stride) * ceiling(W / stride))",
         peers=("attention under an explicit mask",),
+        when="When near and far positions should be seen by separate heads; with a fixed stride the far heads still"
+        " grow with N^2.",
         linear=False,
     )
 

@@ -28,6 +28,8 @@ class StripPooling(Reweighting):
         parameters="7 * C**2 + 3 * C",
         flops="5 * C * N + 2 * N * C**2 + 6 * C**2 * (H + W)",
         peers=("its definition, by loops",),
+        when="When the weight of a position should depend on its whole row and its whole column, with all channels"
+        " joined.",
     )
 
     def __init__(self, in_channels: int) -> None:

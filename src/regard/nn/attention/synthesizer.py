@@ -44,6 +44,8 @@ class DenseSynthesizer(MultiHead):
         parameters="3 * C**2 + 3 * C + (C + num_heads) * side**2",
         flops="6 * N * C**2 + 2 * N**2 * (2 * C + num_heads) + N * (2 * C + num_heads)",
         peers=("the paper's layers, on the base grid",),
+        when="When each position should predict its weights over the map from its own vector, without keys; the cost"
+        " grows with N^2.",
         linear=False,
     )
 
@@ -88,6 +90,8 @@ class RandomSynthesizer(MultiHead):
         parameters="2 * C**2 + 2 * C + 2 * num_heads * rank * side**2",
         flops="4 * N * C**2 + 2 * N**2 * (num_heads * rank + C) + N * num_heads * rank",
         peers=("the paper's matrix R, on the base grid",),
+        when="When the weights over positions should be learned and be the same for every image; the cost grows with"
+        " N^2.",
         linear=False,
     )
 

@@ -45,7 +45,10 @@ class TokenStatisticsAttention(Attention):
         paper="2412.17810",
         equation="y_i = W_o [-p_hi w_hi / (1 + m_h)], m_h = sum_i p_hi w_hi^2 / sum_i p_hi",
         parameters="2 * C**2 + C + num_heads",
+        flops="4 * N * C**2 + 8 * C * N + 2 * num_heads * N + 2 * C",
         peers=("its definition, by loops",),
+        when="When a projection should be reweighted by second moments over the map; no positions are compared, and"
+        " the cost grows linearly with N.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4) -> None:

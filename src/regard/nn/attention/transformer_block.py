@@ -38,6 +38,8 @@ class TransformerBlock(Attention):
         parameters="4 * C**2 + 9 * C + 2 * C * hidden + hidden",
         flops="8 * N * C**2 + 4 * N**2 * C + 4 * N * C * hidden + N * hidden + 2 * C * N",
         peers=("timm.models.vision_transformer.Block",),
+        when="When attention should come with its norms and its feed-forward network, a whole Transformer layer; the"
+        " cost grows with N^2.",
         linear=False,
     )
 

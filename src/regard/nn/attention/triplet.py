@@ -38,6 +38,8 @@ class TripletAttention(Reweighting):
         parameters="6 * kernel_size**2 + 6",
         flops="9 * C * N + (4 * kernel_size**2 + 2) * (C * H + C * W + N)",
         peers=("its definition by turning the map",),
+        when="When channels should be weighted together with rows and with columns, with only three small"
+        " convolutions as parameters.",
     )
 
     def __init__(self, in_channels: int, kernel_size: int = 7) -> None:

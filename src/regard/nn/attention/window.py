@@ -43,6 +43,8 @@ class WindowAttention(PartitionedAttention):
         parameters="4 * C**2 + 4 * C",
         flops="8 * N * C**2 + 4 * C * ceiling(H / window) * ceiling(W / window) * window**4",
         peers=("torchvision.models.swin_transformer.ShiftedWindowAttention", "timm WindowAttention"),
+        when="When attention within fixed windows is enough; the cost grows linearly with N, and nothing crosses the"
+        " edge of a window.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4, window: int = 7, pos_embed: str = "none") -> None:
@@ -79,6 +81,8 @@ class ShiftedWindowAttention(WindowAttention):
         WindowAttention.card,
         equation="b_i = sum over j in the shifted window of i of softmax_j(q_i . k_j / sqrt(d) + B(i, j)) v_j",
         peers=("torchvision.models.swin_transformer.ShiftedWindowAttention",),
+        when="When a second layer should join what WindowAttention keeps apart: the windows are shifted by half of"
+        " their side, at the same cost.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4, window: int = 7, pos_embed: str = "none") -> None:

@@ -49,6 +49,8 @@ class XCA(Attention):
         parameters="4 * C**2 + 4 * C + num_heads",
         flops="8 * N * C**2 + 4 * N * C**2 / num_heads + C**2 / num_heads",
         peers=("timm.models.xcit.XCA",),
+        when="When channels should attend to channels by queries and keys that cover all positions, at a cost that"
+        " grows linearly with N.",
     )
 
     def __init__(self, in_channels: int, num_heads: int = 4, pos_embed: str = "none") -> None:

@@ -22,6 +22,7 @@ class RowAttention(Attention):
         parameters="3 * C**2 + 3 * C",
         flops="6 * N * C**2 + 4 * C * N * W",
         peers=("none",),
+        when="When positions should see their own row; the cost grows with N W.",
         linear=False,
     )
 
