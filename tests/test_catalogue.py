@@ -1,31 +1,33 @@
-"""The generated page lists every module as the code has it now; only its times may be older."""
+"""The generated pages list every module as the code has it now; only their times may be older."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from regard.nn.attention import ATTENTION
+from regard.profiling.catalogue import entry, positions_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_catalogue", DOCS / "make_catalogue.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def maker() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        yield importlib.import_module("make_catalogue")
 
 
-def _table(page: str) -> dict[str, list[str]]:
-    """Return the cells of each module's line, by the name in the first."""
+def _table(page: str, after: str = "# Catalogue", until: str = "## When") -> dict[str, list[str]]:
+    """Return the cells of each module's line, by the name in the first, between two headings."""
+    page = page[page.index(after) : page.index(until)]
     lines = [line for line in page.splitlines() if line.startswith("| `")]
     cells = [line.strip("| ").split(" | ") for line in lines]
     return {row[0].strip("`"): row for row in cells}
@@ -63,12 +65,98 @@ def test_times_come_from_the_newest_measurement(
 ) -> None:
     monkeypatch.setattr(maker, "RESULTS", tmp_path)
     assert maker.newest_times() == ({}, "")
-    for day, milliseconds in (("2026-01-02", 1.23456), ("2026-01-01", 9.0)):
-        small = {"name": "SE", "model": "yolov5s", "level": "P3", "forward_ms": milliseconds}
-        rows = [small, small | {"model": "yolov5n", "forward_ms": 5.0}, small | {"level": "P4", "forward_ms": 123.4}]
-        measured = {"rows": rows, "about": "One thread."}
+    for day, ratio, level in (("2026-01-02", 1.23456, "P3"), ("2026-01-01", 9.0, "P4")):
+        small = {"name": "SE", "model": "yolov5n", "level": "P3", "forward_ratio": ratio}
+        rows = [small, small | {"model": "yolov5s", "forward_ratio": 5.0}, small | {"level": level, "name": "ECA"}]
+        measured = {"rows": rows, "about": f"On {day}."}
         (tmp_path / f"attention-{day}.json").write_text(json.dumps(measured))
     times, about = maker.newest_times()
-    assert times == {("SE", "P3"): "1.2", ("SE", "P4"): "123"}
+    assert times == {("SE", "P3"): "1.2", ("ECA", "P3"): "1.2", ("ECA", "P4"): "9"}
     assert "results/attention-2026-01-02.md" in about
-    assert about.endswith("One thread.")
+    assert about.endswith("On 2026-01-02.")
+
+
+def test_when_and_what_is_known_of_each_module_is_up_to_date(maker: ModuleType) -> None:
+    shown = _table((DOCS / "catalogue.md").read_text(encoding="utf-8"), "## When", "## What each")
+    found = maker.findings()
+    assert {name: row[1] for name, row in shown.items()} == {
+        name: f"{kind.card.when} {maker.known(found.get(name, []))}" for name, kind in ATTENTION.items()
+    }
+
+
+def test_what_is_known_agrees_with_the_studies(maker: ModuleType) -> None:
+    """The verdicts are those that the studies recorded, and every study with a module is there."""
+    import catalogue_studies as studies
+
+    found = maker.findings()
+    for folder in sorted(path.parent for path in studies.RESULTS.glob("*/study.json")):
+        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        for edit in study["plan"]["insert"]:
+            match = studies.EDIT.fullmatch(edit)
+            verdict = study["decision"]["verdicts"][match["label"] or edit].replace(
+                "the MDE", f"{study['plan']['mde']:g}"
+            )
+            texts = [text for text, page in found[match["module"]] if page == f"results/{folder.name}/report.md"]
+            assert len(texts) == 1, edit
+            assert texts[0].startswith(f"{verdict} "), edit
+    measured = json.loads((studies.RESULTS / "swap.json").read_text(encoding="utf-8"))["settings"]["variants"]
+    assert all(any(page == "results/swap.md" for _, page in found[name]) for name in measured)
+    for text, page in studies.OTHER.values():
+        numbers = re.findall(r"\d\.\d+", text)
+        assert numbers
+        assert all(number in (DOCS / page).read_text(encoding="utf-8") for number in numbers)
+
+
+class _Bodies(HTMLParser):
+    """What the page states about each module: the attributes of its part of the table, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, dict[str, str | None]] = {}
+        self.text: dict[str, str] = {}
+        self.outside: list[str] = []
+        self.name = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "tbody":
+            self.name = values["data-name"] or ""
+            self.found[self.name] = values
+        if tag in ("script", "link", "img", "iframe"):
+            self.outside += [v for k, v in attrs if k in ("src", "href", "srcset") and v]
+
+    def handle_data(self, data: str) -> None:
+        self.text[self.name] = self.text.get(self.name, "") + data
+
+
+@pytest.fixture(scope="module")
+def bodies() -> _Bodies:
+    parser = _Bodies()
+    parser.feed((DOCS / "catalogue.html").read_text(encoding="utf-8"))
+    return parser
+
+
+def test_the_html_page_needs_no_other_file(bodies: _Bodies) -> None:
+    assert bodies.outside == []
+    text = (DOCS / "catalogue.html").read_text(encoding="utf-8")
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttp", text)
+
+
+def test_the_html_page_is_up_to_date(maker: ModuleType, bodies: _Bodies) -> None:
+    table, found = _table((DOCS / "catalogue.md").read_text(encoding="utf-8")), maker.findings()
+    assert list(bodies.found) == list(ATTENTION)
+    for name, values in bodies.found.items():
+        card = ATTENTION[name].card
+        stated = (values["data-family"], values["data-linear"], values["data-exports"], values["data-positions"])
+        exports, linear = ("no" if card.obstacle else "yes"), ("yes" if card.linear else "no")
+        assert stated == (card.family, linear, exports, " ".join(positions_of(name))), "run: docs/make_catalogue.py"
+        flops = float(values["data-p4"] or "nan")  # of the same map as in the other page
+        assert f"= {flops * 1e3:,.1f} M" in table[name][maker.HEADINGS.index("FLOPs")]
+        assert card.when in bodies.text[name]
+        assert all(text in bodies.text[name] for text, _ in found.get(name, [(maker.NOTHING, "")]))
+
+
+@pytest.mark.parametrize("name", ["SE", "MultiHeadSelfAttention"])
+def test_the_html_page_has_the_cost_of_an_entry(bodies: _Bodies, name: str) -> None:
+    for level, flops in entry(name).flops.items():
+        assert float(bodies.found[name][f"data-{level.lower()}"] or "nan") == flops / 1e9

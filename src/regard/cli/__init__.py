@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from regard.cli import attend, compare, data, diagnosis, model, paper, studio, training, use
+from regard.cli import attend, catalogue, compare, data, diagnosis, model, paper, studio, training, use
 
 LEGIBLE = 110
 """Columns of a terminal from which on options and their descriptions fit beside each other."""
@@ -58,6 +58,7 @@ app.command(cls=_Command, rich_help_panel="Model")(model.summary)
 app.command(cls=_Command, rich_help_panel="Model")(model.lint)
 app.command(cls=_Command, rich_help_panel="Model")(model.cost)
 app.command(cls=_Command, rich_help_panel="Model")(compare.diff)
+app.command(cls=_Command, rich_help_panel="Model")(catalogue.catalogue)
 app.command(cls=_Command, rich_help_panel="Model")(model.insert)
 app.command(cls=_Command, rich_help_panel="Model")(model.replace)
 app.command(cls=_Command, rich_help_panel="Model")(model.remove)

@@ -16,7 +16,7 @@ ADDED, NAME = HERE / "added" / "row.py", "RowAttention"
 
 USE = f"""
 import regard
-from docs.make_catalogue import row
+from make_catalogue import row
 
 model = regard.load("odd-one-out")
 edited = regard.insert(model, "{NAME}", after="p4")
@@ -43,7 +43,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     table.write_text(text.replace('        "SE": SE,\n', f'        "SE": SE,\n        "{NAME}": {NAME},\n'))
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(source), str(ROOT), str(ROOT / "tests"))),
+        "PYTHONPATH": os.pathsep.join(map(str, (source, ROOT / "docs", ROOT / "tests"))),
         "OMP_NUM_THREADS": "1",
     }
 

@@ -1,0 +1,44 @@
+"""The catalogue as one HTML page that needs no other file and no network: a table with filters, which can be sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from catalogue_studies import NOTHING, findings
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, select_autoescape
+
+from regard.ablate.report.figures import DARK, LIGHT
+from regard.nn.attention import ATTENTION
+from regard.nn.attention.position import POSITIONS
+from regard.profiling.catalogue import LEVELS, entry
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+def html(times: Mapping[tuple[str, str], str]) -> str:
+    """Render the page.
+
+    Args:
+        times: by module and level, relative to global attention.
+    """
+    environment = Environment(
+        loader=ChoiceLoader([FileSystemLoader(TEMPLATES), PackageLoader("regard.ablate.report")]),
+        autoescape=select_autoescape(["html"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    entries = [entry(name) for name in ATTENTION]
+    page = environment.get_template("catalogue.html").render(
+        entries=entries,
+        cards={name: kind.card for name, kind in ATTENTION.items()},
+        found=findings(),
+        nothing=NOTHING,
+        times=times,
+        levels=LEVELS,
+        families=list(dict.fromkeys(e.family for e in entries)),
+        pairs=[(name, name) for name in POSITIONS],
+        light=LIGHT,
+        dark=DARK,
+    )
+    return "\n".join(line.strip() for line in page.splitlines() if line.strip()) + "\n"

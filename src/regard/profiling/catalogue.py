@@ -1,0 +1,148 @@
+"""The modules of the catalogue with what they cost at P3, P4 and P5, and the choice of some of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from regard.errors import RegardError, nearest
+from regard.nn.attention import ATTENTION
+from regard.nn.attention.position import POSITIONS
+from regard.nn.counter import count_on_map
+from regard.profiling.advice import NOT_A_VARIANT
+
+LEVELS: Mapping[str, tuple[int, int]] = MappingProxyType({"P3": (64, 80), "P4": (128, 40), "P5": (256, 20)})
+"""Channels and side of the maps of yolov5n for an image of 640 pixels."""
+WITHOUT_QKV = frozenset(
+    (
+        "ContextualTransformer",
+        "DeformableAttention",
+        "DenseSynthesizer",
+        "DoubleAttention",
+        "ExternalAttention",
+        "RandomSynthesizer",
+        "S2Attention",
+        "TokenStatisticsAttention",
+    )
+)
+"""Modules without products of queries and keys, although their families are those of modules with them."""
+GATES_WITH_QKV = frozenset(("XCA",))
+"""The other way round."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A module as the catalogue lists it, with default options.
+
+    Attributes:
+        name: YAML name.
+        family: of its card.
+        linear: whether its cost is proportional to the number of positions.
+        exportable: whether it can be exported.
+        qkv: whether queries are multiplied with keys, and values are weighted by the result.
+        pos_embed: the kinds of position that it takes; empty if it has no such option.
+        parameters: number of learned values at P4.
+        flops: for one image, by level; a multiplication and an addition count as two. Levels whose channels do not
+            suit its default options are missing.
+        when: when one would want it.
+    """
+
+    name: str
+    family: str
+    linear: bool
+    exportable: bool
+    qkv: bool
+    pos_embed: tuple[str, ...]
+    parameters: int
+    flops: Mapping[str, int]
+    when: str
+
+
+def entry(name: str) -> Entry:
+    """Build a module and count its cost at every level.
+
+    Example:
+        >>> entry("SE").family
+        'channel'
+    """
+    kind = ATTENTION[name]
+    card, flops, parameters = kind.card, {}, 0
+    for level, (channels, side) in LEVELS.items():
+        try:
+            module = kind(channels)
+        except RegardError:  # its defaults do not suit this number of channels
+            continue
+        flops[level] = count_on_map(module, channels, side, side).flops
+        if level == "P4":
+            parameters = sum(p.numel() for p in module.parameters())
+    qkv = name in GATES_WITH_QKV or (card.family not in NOT_A_VARIANT and name not in WITHOUT_QKV)
+    return Entry(
+        *(name, card.family, card.linear, not card.obstacle, qkv, positions_of(name), parameters, flops, card.when)
+    )
+
+
+def positions_of(name: str) -> tuple[str, ...]:
+    """The kinds of position that a module takes, found by trying."""
+    kind: Callable[..., object] = ATTENTION[name]
+    if "pos_embed" not in inspect.signature(kind).parameters:
+        return ()
+    taken = []
+    for position in POSITIONS:
+        options: dict[str, Any] = {"pos_embed": position}
+        try:
+            kind(LEVELS["P4"][0], **options)
+        except RegardError:
+            continue
+        taken.append(position)
+    return tuple(taken)
+
+
+def select(
+    entries: Iterable[Entry],
+    *,
+    family: Collection[str] = (),
+    linear: bool | None = None,
+    exportable: bool | None = None,
+    qkv: bool | None = None,
+    pos_embed: str | None = None,
+    max_gflops: float | None = None,
+    level: str = "P3",
+) -> list[Entry]:
+    """Choose the entries that meet all conditions; one that is None, or empty, is met by all.
+
+    Args:
+        entries: to choose from.
+        family: one of these.
+        linear: whether the cost is proportional to the number of positions.
+        exportable: whether it can be exported.
+        qkv: whether it multiplies queries with keys.
+        pos_embed: a kind of position that it takes.
+        max_gflops: most GFLOPs at ``level``.
+        level: P3, P4 or P5.
+
+    Raises:
+        RegardError: a family, position or level is unknown; the nearest is named.
+    """
+    known = list(dict.fromkeys(kind.card.family for kind in ATTENTION.values()))
+    for what, asked, choices in (
+        ("family", family, known),
+        ("position", [pos_embed], POSITIONS),
+        ("level", [level], LEVELS),
+    ):
+        for value in asked:
+            if value is not None and value not in choices:
+                expected = "one of " + ", ".join(choices)
+                raise RegardError(f"unknown {what} {value!r}", expected=expected, hint=nearest(value, choices))
+    return [
+        e
+        for e in entries
+        if (not family or e.family in family)
+        and linear in (None, e.linear)
+        and exportable in (None, e.exportable)
+        and qkv in (None, e.qkv)
+        and (pos_embed is None or pos_embed in e.pos_embed)
+        and (max_gflops is None or e.flops.get(level, float("inf")) <= max_gflops * 1e9)
+    ]
