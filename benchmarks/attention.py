@@ -1,14 +1,16 @@
 """Time and memory of every attention module and block at P3, P4 and P5 of yolov5n, s and m, compared with peers.
 
     python benchmarks/attention.py --threads 2 --out docs/results
+    python benchmarks/attention.py --modules BAM LSK --models yolov5n --shared
 
-The blocks contain attention: C3TR, PartialSelfAttention, AreaAggregation, and C3Attention around the base, next to C3.
-MultiScaleDeformable
-reads all three levels. All modules of one place run in turn, one after another in every repeat, so that a change in the
-machine's speed meets all alike; times are medians, with the ratio to ``MultiHeadSelfAttention`` as the median of
-paired ratios. Peak memory is that of tensors alive in a forward pass beyond the input (scratch inside kernels, and all
-of torch.nn.MultiheadAttention's native path, is not seen). For modules that claim a cost linear in the number of
-positions the log-log slope of time from 1,600 to 25,600 positions is measured.
+The blocks contain attention: C3TR, PartialSelfAttention, AreaAggregation, SwinStage, and C3Attention, C2fAttention and
+C3k2Attention around the base, next to C3. MultiScaleDeformable reads all three levels. All modules of one place run in
+turn, one after another in every repeat, so that a change in the machine's speed meets all alike; times are medians,
+with the ratio to ``MultiHeadSelfAttention`` as the median of paired ratios, its least and its greatest. On a machine
+that other programs use too, ``--shared`` measures processor time and writes these ratios alone. Peak memory is that
+of tensors alive in a forward pass beyond the input (scratch inside kernels, and all of torch.nn.MultiheadAttention's
+native path, is not seen). For modules that claim a cost linear in the number of positions the log-log slope of time
+from 1,600 to 25,600 positions is measured.
 Writes ``attention-DATE.json`` and ``attention-DATE.md``.
 """
 
@@ -18,7 +20,8 @@ import argparse
 import json
 import math
 import platform
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -26,6 +29,7 @@ from statistics import median
 
 import timm.layers
 import torch
+from kept import ratios, write
 from torch import Tensor, nn
 
 import regard
@@ -35,14 +39,17 @@ from regard.nn.attention.core import attention_weights, to_map, to_tokens
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.table import LAYERS
-from regard.profiling.latency import latencies_in_turn
+from regard.profiling.latency import WARM_UP, latencies_in_turn
 from regard.profiling.memory import LiveBytes
 
 CPU = torch.device("cpu")
 BASE = "MultiHeadSelfAttention"
 CHANNELS = {"yolov5n": (64, 128, 256), "yolov5s": (128, 256, 512), "yolov5m": (192, 384, 768)}
 LEVELS = {"P3": 80, "P4": 40, "P5": 20}
-BLOCKS = ("C3", "C3TR", "C3Attention", "PartialSelfAttention", "AreaAggregation")
+BLOCKS = (
+    *("C3", "C3TR", "C3Attention", "C2fAttention", "C3k2Attention"),
+    *("SwinStage", "PartialSelfAttention", "AreaAggregation"),
+)
 SLOPE_SIDES = (40, 80, 160)
 SLOPE_CHANNELS = 128
 
@@ -97,6 +104,8 @@ class Row:
         step_ms: median time of a forward and a backward pass.
         forward_ratio: forward time over that of ``MultiHeadSelfAttention``; the median of paired ratios.
         step_ratio: likewise of forward and backward.
+        forward_spread: least and greatest of the forward ratios.
+        step_spread: likewise of forward and backward.
         peak_mib: most memory of a forward pass beyond its input.
     """
 
@@ -109,11 +118,13 @@ class Row:
     step_ms: float
     forward_ratio: float
     step_ratio: float
+    forward_spread: tuple[float, float]
+    step_spread: tuple[float, float]
     peak_mib: float
 
 
-def modules(model: str, level: str, channels: int) -> dict[str, nn.Module]:
-    """Every module of the catalogue that takes so many channels, the blocks, and the peers."""
+def modules(model: str, level: str, channels: int, names: list[str] | None) -> dict[str, nn.Module]:
+    """Every module that takes so many channels, the blocks, and the peers; or those of these names, and the base."""
     found: dict[str, nn.Module] = {"MultiScaleDeformable": OfAllLevels(model, level)}
     for name in BLOCKS:
         build: Callable[[int], nn.Module] = LAYERS[name]
@@ -123,6 +134,8 @@ def modules(model: str, level: str, channels: int) -> dict[str, nn.Module]:
             found[name] = kind(channels)
         except RegardError as error:
             print(f"{name} at {channels} channels: {error}")
+    if names:
+        return {name: module.eval() for name, module in found.items() if name in names or name == BASE}
     found["written out"] = WrittenOut(channels)
     multi_head = nn.MultiheadAttention(channels, 4, batch_first=True)
     found["torch.nn.MultiheadAttention"] = OnTokens(multi_head, lambda m, t: m(t, t, t, need_weights=False)[0])
@@ -130,24 +143,40 @@ def modules(model: str, level: str, channels: int) -> dict[str, nn.Module]:
     return {name: module.eval() for name, module in found.items()}
 
 
-def measure(model: str, level: str, channels: int, side: int, repeats: int) -> list[Row]:
+def measure(model: str, level: str, channels: int, repeats: int, names: list[str] | None, shared: bool) -> list[Row]:
     """One row per module."""
-    found = modules(model, level, channels)
+    found, side = modules(model, level, channels, names), LEVELS[level]
     x = torch.randn(1, channels, side, side)
-    forward = latencies_in_turn([lambda m=m: m(x) for m in found.values()], CPU, repeats)
-    step = latencies_in_turn([lambda m=m: _step(m, x) for m in found.values()], CPU, repeats)
+    forward = in_turn([lambda m=m: m(x) for m in found.values()], repeats, shared)
+    step = in_turn([lambda m=m: _step(m, x) for m in found.values()], repeats, shared)
     base = list(found).index(BASE)
     rows = []
     for (name, module), f, s in zip(found.items(), forward, step, strict=True):
-        ratios = [
-            median(a / b for a, b in zip(own, other[base], strict=True)) for own, other in ((f, forward), (s, step))
-        ]
+        paired = [ratios(own, every[base]) for own, every in ((f, forward), (s, step))]
         times = (median(f) * 1e3, median(s) * 1e3)
-        rows.append(Row(name, model, level, channels, side, *times, *ratios, peak(module, x)))
+        spreads = [(min(r), max(r)) for r in paired]
+        rows.append(Row(name, model, level, channels, side, *times, *map(median, paired), *spreads, peak(module, x)))
         print(
             f"{model} {level} {name:28} {times[0]:9.2f} ms {times[1]:9.2f} ms {rows[-1].peak_mib:8.1f} MiB", flush=True
         )
     return rows
+
+
+def in_turn(functions: Sequence[Callable[[], object]], repeats: int, shared: bool) -> list[list[float]]:
+    """Seconds of each function in each repeat; of all threads of this process if the machine is shared."""
+    if not shared:
+        return latencies_in_turn(functions, CPU, repeats)
+    rounds = []
+    with torch.inference_mode():
+        for _ in range(WARM_UP + repeats):
+            rounds.append([_processor_seconds(function) for function in functions])
+    return [list(times) for times in zip(*rounds[WARM_UP:], strict=True)]
+
+
+def _processor_seconds(function: Callable[[], object]) -> float:
+    began = time.process_time()
+    function()
+    return time.process_time() - began
 
 
 def _step(module: nn.Module, x: Tensor) -> None:
@@ -162,9 +191,10 @@ def peak(module: nn.Module, x: Tensor) -> float:
     return mode.peak / 2**20
 
 
-def slopes(repeats: int) -> dict[str, float]:
+def slopes(repeats: int, names: list[str] | None) -> dict[str, float]:
     """The log-log slope of forward time over positions, of modules that claim linear cost."""
-    linear = {name: kind(SLOPE_CHANNELS).eval() for name, kind in ATTENTION.items() if kind.card.linear}
+    chosen = [name for name, kind in ATTENTION.items() if kind.card.linear and name in (names or ATTENTION)]
+    linear = {name: ATTENTION[name](SLOPE_CHANNELS).eval() for name in chosen}
     inputs = [torch.randn(1, SLOPE_CHANNELS, side, side) for side in SLOPE_SIDES]
     found = {}
     for name, module in linear.items():
@@ -181,56 +211,68 @@ def _slope(x: list[float], y: list[float]) -> float:
     return products / sum((a - mean_x) ** 2 for a in x)
 
 
-def page(rows: list[Row], slope: Mapping[str, float], about: str) -> str:
-    """The results as Markdown."""
+def page(rows: list[Row], slope: Mapping[str, float], about: str, shared: bool) -> str:
+    """The results as Markdown, without times if the machine was shared."""
     lines = [f"# What attention costs, {date.today()}", "", about, ""]
+    headings = ("module", "forward, x", "forward and backward, x", "peak, MiB")
+    if not shared:
+        headings = ("module", "forward, ms", "x", "forward and backward, ms", "x", "peak, MiB")
     for model in dict.fromkeys(row.model for row in rows):
         for level in LEVELS:
             own = [row for row in rows if (row.model, row.level) == (model, level)]
-            if not own:
-                continue
-            lines += [f"## {model} {level}: {own[0].channels} channels, {own[0].side} x {own[0].side}", ""]
-            lines += [
-                "| module | forward, ms | x | forward and backward, ms | x | peak, MiB |",
-                "|---|--:|--:|--:|--:|--:|",
-            ]
-            for r in sorted(own, key=lambda row: row.forward_ms):
-                times = f"{r.forward_ms:.2f} | {r.forward_ratio:.2f} | {r.step_ms:.2f} | {r.step_ratio:.2f}"
-                lines.append(f"| {r.name} | {times} | {r.peak_mib:.1f} |")
-            lines.append("")
-    lines += [
-        "## Growth",
-        "",
-        "Log-log slope of forward time over positions, 1,600 to 25,600, 128 channels; 1 is linear.",
-        "",
-    ]
-    lines += ["| module | slope |", "|---|--:|", *(f"| {name} | {value:.2f} |" for name, value in slope.items())]
+            if own:
+                lines += [f"## {model} {level}: {own[0].channels} channels, {own[0].side} x {own[0].side}", ""]
+                lines += [f"| {' | '.join(headings)} |", "|---" + "|--:" * (len(headings) - 1) + "|"]
+                lines += [_line(r, shared) for r in sorted(own, key=lambda row: row.forward_ratio)] + [""]
+    if slope:
+        lines += [
+            "## Growth",
+            "",
+            "Log-log slope of forward time over positions, 1,600 to 25,600, 128 channels; 1 is linear.",
+            "",
+        ]
+        lines += ["| module | slope |", "|---|--:|", *(f"| {name} | {value:.2f} |" for name, value in slope.items())]
     return "\n".join(lines) + "\n"
 
 
+def _line(row: Row, shared: bool) -> str:
+    forward, step = (
+        f"{ratio:.3g} ({low:.3g} to {high:.3g})"
+        for ratio, (low, high) in ((row.forward_ratio, row.forward_spread), (row.step_ratio, row.step_spread))
+    )
+    times = (forward, step) if shared else (f"{row.forward_ms:.2f}", forward, f"{row.step_ms:.2f}", step)
+    return f"| {row.name} | {' | '.join(times)} | {row.peak_mib:.1f} |"
+
+
 def main() -> None:
-    """Measure and write both files."""
+    """Measure and write both files, after each place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=list(CHANNELS), choices=list(CHANNELS))
+    parser.add_argument("--modules", nargs="+", choices=[*ATTENTION, *BLOCKS], help=f"only these, and {BASE}")
+    parser.add_argument("--shared", action="store_true", help="other programs run: ratios of processor time alone")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
-    places = [(m, level, c) for m in a.models for level, c in zip(LEVELS, CHANNELS[m], strict=True)]
-    rows = [row for m, level, c in places for row in measure(m, level, c, LEVELS[level], a.repeats)]
-    slope = slopes(a.repeats)
+    given = [*(["--modules", *a.modules] if a.modules else []), "--models", *a.models, "--repeats", str(a.repeats)]
+    given += ["--shared"] * a.shared
     about = (
         f"One image of 640 px, float32, {a.threads} threads, {platform.machine()} CPU, torch {torch.__version__}, "
         f"regard {regard.__version__}, medians of {a.repeats} repeats in turn. "
-        f"x: times that of `{BASE}`, the median of paired ratios. "
-        f"Command: `python benchmarks/attention.py --models {' '.join(a.models)} --repeats {a.repeats}`."
+        f"x: times that of `{BASE}`, the median of paired ratios (least to greatest). "
+        + "Other programs used the machine: processor time was measured, and no times are published. " * a.shared
+        + f"Command: `python benchmarks/attention.py {' '.join(given)}`."
     )
-    a.out.mkdir(parents=True, exist_ok=True)
-    path = a.out / f"attention-{date.today()}.json"
-    path.write_text(json.dumps({"about": about, "rows": [asdict(row) for row in rows], "slopes": slope}, indent=1))
-    path.with_suffix(".md").write_text(page(rows, slope, about))
+    path, rows = a.out / f"attention-{date.today()}.json", []
+    for model, level, channels in ((m, x, c) for m in a.models for x, c in zip(LEVELS, CHANNELS[m], strict=True)):
+        rows += measure(model, level, channels, a.repeats, a.modules, a.shared)
+        last = (model, level) == (a.models[-1], list(LEVELS)[-1])
+        slope = slopes(a.repeats, a.modules) if last and not a.shared else {}
+        raw = {"about": about, "rows": [asdict(row) for row in rows], "slopes": slope}
+        write(path, json.dumps(raw, indent=1) + "\n")
+        write(path.with_suffix(".md"), page(rows, slope, about, a.shared))
     print(path)
 
 

@@ -1,7 +1,7 @@
 """Replace global attention at P3, P4 or P5 by cheaper variants: the predicted speed-up and the measured one.
 
     python benchmarks/swap.py --out docs/results
-    python benchmarks/swap.py --variants WindowAttention LinearAttention --out runs/swap-two
+    python benchmarks/swap.py --variants WindowAttention LinearAttention --sizes 320 640 --out runs/swap-two
     python benchmarks/swap.py --quick --out runs/swap-quick
 
 A gated ``MultiHeadSelfAttention`` is inserted after p3, p4 or p5 of yolov5n and yolov5s, and replaced there by every
@@ -178,16 +178,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--variants", nargs="+", choices=all_variants(), help="only these modules of the catalogue")
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), help="sides of the image in pixels")
     parser.add_argument("--quick", action="store_true", help="64 and 128 pixels, as a test")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, default=20, help="approximate time of one position")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    names, sizes = tuple(a.variants or all_variants()), QUICK_SIZES if a.quick else SIZES
+    names, sizes = tuple(a.variants or all_variants()), QUICK_SIZES if a.quick else tuple(a.sizes)
     kept = Kept(a.out / "swap.json", {"variants": list(names), "sizes": list(sizes)})
     for place in (Place(m, level, s) for s in sizes for m in MODELS for level in LEVELS):
         kept.once(place.name, partial(apart, place, names, a.seconds, a.threads))
-    command = " ".join(["python benchmarks/swap.py", *(["--variants", *a.variants] if a.variants else [])])
+    words = ["python benchmarks/swap.py", *(["--variants", *a.variants] if a.variants else [])]
+    command = " ".join([*words, *(["--sizes", *map(str, sizes)] if sizes not in (SIZES, QUICK_SIZES) else [])])
     draw(kept.document, a.out / "swap.png")
     write(a.out / "swap.md", page(kept.document, command + " --quick" * a.quick))
     print(a.out / "swap.md")

@@ -200,7 +200,7 @@ def newest_times() -> tuple[Mapping[tuple[str, str], str], str]:
     if not times:
         return {}, ""
     heading = f"Times are relative to `{REFERENCE}`, from the newest measurement of a module:\n\n"
-    return times, heading + "\n".join(dict.fromkeys(source.values()))
+    return times, heading + "\n".join(sorted({*source.values()}))
 
 
 def gallery() -> str:

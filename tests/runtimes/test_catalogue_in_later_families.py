@@ -38,7 +38,11 @@ def answering(detector: Detector) -> Detector:
     ("module", "name"),
     [
         *((module, "a.torchscript") for module in SAMPLED),
-        *(pytest.param(module, name, marks=SLOW) for module in EXPORTABLE for name in ("b.torchscript", "b.onnx")),
+        *(
+            pytest.param(module, name, marks=SLOW)
+            for module in EXPORTABLE
+            for name in ("b.torchscript", "b.onnx", "b_openvino")
+        ),
     ],
 )
 def test_the_catalogue_inside_yolo11n(module: str, name: str, tmp_path: Path) -> None:
