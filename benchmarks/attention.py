@@ -20,8 +20,7 @@ import argparse
 import json
 import math
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -29,7 +28,7 @@ from statistics import median
 
 import timm.layers
 import torch
-from kept import ratios, write
+from kept import in_turn, ratios, write
 from torch import Tensor, nn
 
 import regard
@@ -39,7 +38,7 @@ from regard.nn.attention.core import attention_weights, to_map, to_tokens
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.nn.multi_scale import MultiScaleDeformable
 from regard.nn.table import LAYERS
-from regard.profiling.latency import WARM_UP, latencies_in_turn
+from regard.profiling.latency import latencies_in_turn
 from regard.profiling.memory import LiveBytes
 
 CPU = torch.device("cpu")
@@ -147,8 +146,8 @@ def measure(model: str, level: str, channels: int, repeats: int, names: list[str
     """One row per module."""
     found, side = modules(model, level, channels, names), LEVELS[level]
     x = torch.randn(1, channels, side, side)
-    forward = in_turn([lambda m=m: m(x) for m in found.values()], repeats, shared)
-    step = in_turn([lambda m=m: _step(m, x) for m in found.values()], repeats, shared)
+    forward = in_turn([lambda m=m: m(x) for m in found.values()], repeats, shared=shared)
+    step = in_turn([lambda m=m: _step(m, x) for m in found.values()], repeats, shared=shared)
     base = list(found).index(BASE)
     rows = []
     for (name, module), f, s in zip(found.items(), forward, step, strict=True):
@@ -160,23 +159,6 @@ def measure(model: str, level: str, channels: int, repeats: int, names: list[str
             f"{model} {level} {name:28} {times[0]:9.2f} ms {times[1]:9.2f} ms {rows[-1].peak_mib:8.1f} MiB", flush=True
         )
     return rows
-
-
-def in_turn(functions: Sequence[Callable[[], object]], repeats: int, shared: bool) -> list[list[float]]:
-    """Seconds of each function in each repeat; of all threads of this process if the machine is shared."""
-    if not shared:
-        return latencies_in_turn(functions, CPU, repeats)
-    rounds = []
-    with torch.inference_mode():
-        for _ in range(WARM_UP + repeats):
-            rounds.append([_processor_seconds(function) for function in functions])
-    return [list(times) for times in zip(*rounds[WARM_UP:], strict=True)]
-
-
-def _processor_seconds(function: Callable[[], object]) -> float:
-    began = time.process_time()
-    function()
-    return time.process_time() - began
 
 
 def _step(module: nn.Module, x: Tensor) -> None:

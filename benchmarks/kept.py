@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 import regard
+from regard.profiling.latency import WARM_UP, latencies_in_turn
 from regard.training.precision import bfloat16_products
 
 Figures = dict[str, Any]
@@ -98,3 +100,20 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
 def spread(values: Sequence[float]) -> str:
     """The median with the least and the greatest value."""
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def in_turn(functions: Sequence[Callable[[], object]], repeats: int, *, shared: bool) -> list[list[float]]:
+    """Seconds of each function in each repeat, in which all run once; processor time if the machine is shared."""
+    if not shared:
+        return latencies_in_turn(functions, torch.device("cpu"), repeats)
+    rounds = []
+    with torch.inference_mode():
+        for _ in range(WARM_UP + repeats):
+            rounds.append([_processor_seconds(function) for function in functions])
+    return [list(times) for times in zip(*rounds[WARM_UP:], strict=True)]
+
+
+def _processor_seconds(function: Callable[[], object]) -> float:
+    began = time.process_time()
+    function()
+    return time.process_time() - began

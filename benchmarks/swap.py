@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from kept import Kept, ratios, write
+from kept import Kept, in_turn, ratios, write
 from swap_page import draw, page
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
 from regard.profiling.advice import NOT_A_VARIANT, without_mixing
-from regard.profiling.latency import clock, latencies_in_turn
+from regard.profiling.latency import clock
 from regard.system.resources import available_memory
 
 BASE = "MultiHeadSelfAttention"
@@ -72,7 +72,7 @@ def all_variants() -> tuple[str, ...]:
     return tuple(n for n, kind in ATTENTION.items() if n != BASE and kind.card.family not in NOT_A_VARIANT)
 
 
-def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int) -> dict[str, Any]:
+def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int, shared: bool) -> dict[str, Any]:
     """Measure at one position.
 
     Args:
@@ -80,6 +80,7 @@ def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int) 
         names: the variants.
         seconds: approximate time of all repeats; there are at least three.
         threads: number of threads of PyTorch.
+        shared: whether other programs use the machine, so that processor time is measured.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -95,7 +96,7 @@ def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int) 
         except RegardError as error:
             skipped[name] = str(error)
     networks = {"plain": plain, "base": base, "unmixed": without_mixing(base, row), **variants}
-    times = in_turn(networks, row, images, seconds)
+    times = all_in_turn(networks, row, images, seconds, shared)
     return asdict(place) | _figures(base, variants, row, place.imgsz, times) | {"skipped": skipped}
 
 
@@ -122,7 +123,9 @@ def free_bytes() -> int:
     return available_memory()
 
 
-def in_turn(detectors: dict[str, Detector], row: int, images: Tensor, seconds: float) -> dict[str, list[float]]:
+def all_in_turn(
+    detectors: dict[str, Detector], row: int, images: Tensor, seconds: float, shared: bool
+) -> dict[str, list[float]]:
     """Measure the seconds of every network, and of its layer alone as ``NAME alone``."""
     base = detectors["base"]
     x = _input_of(base, row, images)
@@ -134,7 +137,7 @@ def in_turn(detectors: dict[str, Detector], row: int, images: Tensor, seconds: f
         for function in functions.values():
             function()
     repeats = round(seconds / (clock(CPU) - began)) - 2  # the clock has two rounds of its own to warm up
-    found = latencies_in_turn(list(functions.values()), CPU, min(max(repeats, LEAST), MOST))
+    found = in_turn(list(functions.values()), min(max(repeats, LEAST), MOST), shared=shared)
     return dict(zip(functions, found, strict=True))
 
 
@@ -179,17 +182,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--variants", nargs="+", choices=all_variants(), help="only these modules of the catalogue")
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), help="sides of the image in pixels")
+    parser.add_argument("--shared", action="store_true", help="other programs run: measure processor time")
     parser.add_argument("--quick", action="store_true", help="64 and 128 pixels, as a test")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, default=20, help="approximate time of one position")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     names, sizes = tuple(a.variants or all_variants()), QUICK_SIZES if a.quick else tuple(a.sizes)
-    kept = Kept(a.out / "swap.json", {"variants": list(names), "sizes": list(sizes)})
+    kept = Kept(
+        a.out / "swap.json",
+        {"variants": list(names), "sizes": list(sizes)} | ({"clock": "processor"} if a.shared else {}),
+    )
     for place in (Place(m, level, s) for s in sizes for m in MODELS for level in LEVELS):
-        kept.once(place.name, partial(apart, place, names, a.seconds, a.threads))
+        kept.once(place.name, partial(apart, place, names, a.seconds, a.threads, a.shared))
     words = ["python benchmarks/swap.py", *(["--variants", *a.variants] if a.variants else [])]
     command = " ".join([*words, *(["--sizes", *map(str, sizes)] if sizes not in (SIZES, QUICK_SIZES) else [])])
+    command += " --shared" * a.shared
     draw(kept.document, a.out / "swap.png")
     write(a.out / "swap.md", page(kept.document, command + " --quick" * a.quick))
     print(a.out / "swap.md")

@@ -95,7 +95,9 @@ def page(document: Mapping[str, Any], command: str) -> str:
     lines = [
         "# Global attention replaced by cheaper variants: predicted and measured",
         "",
-        about(document) + f" Command: `{command}`.",
+        about(document)
+        + " Other programs used the machine: times are processor time." * ("clock" in document.get("settings", {}))
+        + f" Command: `{command}`.",
         "",
         *(line for sentence in sentences(rows) for line in (sentence, "")),
         "![Measured and predicted speed-up](swap.png)",
