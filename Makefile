@@ -13,7 +13,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # The versions that are declared in pyproject.toml.
 VERSIONS := 3.11 3.12 3.13
 
-.PHONY: demo test test-all test-fast lint format clean
+.PHONY: demo test test-all test-fast lint format site clean
 
 demo: $(STAMP)
 	$(BIN)/regard demo
@@ -41,6 +41,10 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The documentation in both languages; needs regard[docs], which regard[dev] includes.
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q -d build/site
 
 $(STAMP): pyproject.toml
 	@test -n "$(INTERPRETER)" || { echo "there is no interpreter $(PYTHON)"; exit 2; }

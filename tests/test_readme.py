@@ -35,7 +35,7 @@ from regard.cli import app
 from test_layering import LEVELS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "README.zh-TW.md", *sorted((ROOT / "docs").glob("*.md")))
 RUN = [page for page in PAGES if not page.name.endswith(".zh-TW.md")]
 """Pages in Chinese have the code of the English ones, which test_tutorial.py checks."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
