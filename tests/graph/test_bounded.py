@@ -25,6 +25,8 @@ BOMBS = {
     "channels": "Conv, [1000000000, 1, 1]",
     "padded convolution": "nn.Conv2d, [64, 1, 1, 50000]",
     "transposed convolution": "nn.ConvTranspose2d, [64, 3, 500]",
+    "window": "nn.MaxPool2d, [1000000001, 1, 500000000]",
+    "window of averages": "nn.AvgPool2d, [[1000001, 10000001], 1, [500000, 5000000]]",
     "pooling": "nn.AdaptiveAvgPool2d, [100000]",
     "unfolding": "nn.Unfold, [100, 1, 50]",
     "multiplications": "Conv, [4096, 99, 1]",

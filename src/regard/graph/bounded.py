@@ -94,7 +94,10 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
             size = sum(part.numel() for part in args[0])
         elif torch.Tag.pointwise in func.tags:
             size = _broadcast([value.shape for value in args if isinstance(value, Tensor)])
-        elif name in SMALLER or ("_pool" in name and "adaptive" not in name and "unpool" not in name):
+        elif "_pool" in name and "adaptive" not in name and "unpool" not in name:
+            kernel = args[1] if isinstance(args[1], Sequence) else [args[1]] * (args[0].ndim - 2)
+            size, work = 0, args[0].numel() * math.prod(kernel)
+        elif name in SMALLER:
             size = 0
         elif name in AS_LARGE:
             size = args[0].numel()
