@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+MOST_TEXT = 20_000
+"""Characters of a message; names in files may be of any length."""
+
 
 class RegardError(Exception):
     """A mistake that the user can correct; the command line prints it without a traceback and exits 2.
@@ -34,13 +37,15 @@ class RegardError(Exception):
         hint: str | None = None,
     ) -> None:
         self.what, self.file, self.line, self.expected, self.hint = what, file, line, expected, hint
+        file = None if file is None else str(file).replace("\n", "\\n")  # a line of its own could say anything
         place = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
         lines = [place + what]
         if expected:
             lines.append(f"  expected: {expected}")
         if hint:
             lines.append(f"  {hint}")
-        super().__init__("\n".join(lines))
+        text = "\n".join(lines)
+        super().__init__(text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT // 2]} ... {text[-MOST_TEXT // 4 :]}")
 
 
 class RegardWarning(UserWarning):

@@ -8,6 +8,7 @@ from hand_edits import STOCK_N
 from typer.testing import CliRunner
 
 from regard.cli import app
+from regard.errors import RegardError
 from regard.graph.lint_files import exit_code, files_of, formatted, lint
 
 WRONG = STOCK_N.replace("[-1, 1, SPPF, [1024, 5]],  # 9", "[-1, 1, SPPF, [1024, 5]],\n   [-1, 1, SE, []],")
@@ -82,5 +83,8 @@ def test_formats_for_github_and_programs(folder: Path) -> None:
 def test_a_line_break_in_a_name_cannot_forge_a_command(folder: Path) -> None:
     text = STOCK_N.replace("SPPF", '"x\\n::error::y"')
     (folder / "forged.yaml").write_text(text)
-    printed = formatted(lint([str(folder / "forged.yaml")])[0], "github")
-    assert printed.count("\n") == 0
+    (folder / "a\n::error::y.yaml").write_text(text)
+    findings = lint([str(folder / "forged.yaml"), str(folder / "a\n::error::y.yaml")])[0]
+    for form in ("github", "text"):
+        assert formatted(findings, form).count("\n") == 1
+    assert "\n" not in str(RegardError("wrong", file="a\n::error::y"))

@@ -186,3 +186,21 @@ def test_a_program_with_other_inputs_is_an_error(tmp_path: Path) -> None:
     onnx.save(model, file)
     with pytest.raises(RegardError, match="takes float32"):
         found_in(file)
+
+
+@pytest.mark.parametrize("shape", [(10**6, 3, 64, 96), (1, 3, 2**16, 2**16)])
+def test_a_program_that_takes_more_than_fits_into_memory_is_an_error(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    file = write(tmp_path / "a.onnx", decoded())
+    model = onnx.load(file)
+    for dimension, size in zip(model.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
+        dimension.dim_value = size
+    onnx.save(model, file)
+    with pytest.raises(RegardError, match=r"at most [0-9,]+ numbers"):
+        found_in(file)
+
+
+def test_a_message_about_a_name_of_any_length_is_short(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.onnx", decoded(), names=f"{{0: {'x' * 10**6}}}")
+    with pytest.raises(RegardError) as error:
+        regard.val(file, "synthetic:local?train=1&val=1&test=0")
+    assert len(str(error.value)) < 10**5

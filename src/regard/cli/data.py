@@ -37,7 +37,7 @@ def check(
     from regard.data.check import check_data
     from regard.data.formats import load_data
     from regard.system.files import reject_other
-    from regard.system.terminal import plain_console, printable
+    from regard.system.terminal import plain_console, printable_line
     from regard.visualize.contact_sheet import MARK, check_suffix, write_contact_sheet
 
     check_suffix(sheet)
@@ -50,7 +50,7 @@ def check(
     else:
         plain_console().print(report)
         if write_contact_sheet(data, sheet):
-            print(printable(f"contact sheet: {sheet}"))
+            print(printable_line(f"contact sheet: {sheet}"))
     if report.lost:
         raise typer.Exit(1)
 
@@ -69,17 +69,17 @@ def convert(
     from regard.data.formats import load_data
     from regard.data.problems import problem_lines
     from regard.errors import nearest
-    from regard.system.terminal import printable
+    from regard.system.terminal import printable_line
 
     if to not in WRITERS:
         raise RegardError(f"unknown format {to!r}", expected=" or ".join(WRITERS), hint=nearest(to, WRITERS))
     data = load_data(path, first_class=first_class)
     done = convert_data(data, folder, to)
     for line in problem_lines(done.problems):
-        print(printable(line))
+        print(printable_line(line))
     for split, count in done.images.items():
-        print(printable(f"{split}: {count:,} images, {done.boxes[split]:,} boxes"))
-    print(printable(f"{data.format} converted to {to}: {done.folder}"))
+        print(printable_line(f"{split}: {count:,} images, {done.boxes[split]:,} boxes"))
+    print(printable_line(f"{data.format} converted to {to}: {done.folder}"))
     if lost := sum(problem.lost for problem in done.problems):
         print(f"{lost:,} problems lose something that the data set contains")
         raise typer.Exit(1)

@@ -24,7 +24,7 @@ from regard.cli.options import (
 )
 from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
-from regard.system.terminal import printable
+from regard.system.terminal import printable, printable_line
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -208,7 +208,7 @@ def convert(
 
     detector = load_model(model, modules=module, allow_miswired=allow_miswired)
     converted = api.convert(detector, output, to=to)
-    print(printable(f"{', '.join(map(str, converted.files))}: {detector.summary().totals}"))
+    print(printable_line(f"{', '.join(map(str, converted.files))}: {detector.summary().totals}"))
     if text := converted.to_text():
         print(printable(text))
 
@@ -241,4 +241,4 @@ def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: 
             )
         with atomic_write(output) as file:
             file.write(text.encode())
-    print(printable(f"{output}: {detector.summary().totals}"))
+    print(printable_line(f"{output}: {detector.summary().totals}"))

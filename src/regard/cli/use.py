@@ -23,7 +23,7 @@ from regard.config import (
 )
 from regard.errors import RegardError
 from regard.system.files import check_folder, claim_folder, is_file, is_folder, reject_other
-from regard.system.terminal import printable
+from regard.system.terminal import printable_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +111,7 @@ def predict(
     stream = predict_iter(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch, reading=reading)
     with claim_folder(output, Path("runs", "predict")) as folder:
         written = save_detections(_printed(stream), folder, files)
-        print(printable(f"{len(written)} files in {folder}"))
+        print(printable_line(f"{len(written)} files in {folder}"))
     if skipped:
         print(f"skipped, for the reasons above: {len(skipped)}")
         raise typer.Exit(1)
@@ -197,5 +197,5 @@ def _printed(stream: Iterable[tuple[Frame, Detections]]) -> Iterator[tuple[Frame
             name = found.names[int(class_id)]
             counts[name] = counts.get(name, 0) + 1
         counted = ", ".join(f"{n} {name}" for name, n in counts.items()) or "nothing"
-        print(printable(f"{frame.source}: {counted}"))
+        print(printable_line(f"{frame.source}: {counted}"))
         yield frame, found

@@ -16,6 +16,7 @@ from regard.graph.build import check
 from regard.graph.read import read_spec
 from regard.system.files import is_file, is_folder, matching_files
 from regard.system.loaders import read_yaml
+from regard.system.terminal import printable_line
 
 SUFFIXES = (".yaml", ".yml")
 MOST_EXPECTED = 200
@@ -114,7 +115,9 @@ def formatted(findings: Sequence[Finding], form: Format) -> str:
     """Write findings as ``file:line: kind: message`` lines, as GitHub's workflow commands, or as JSON."""
     if form == "json":
         return json.dumps([asdict(finding) for finding in findings], indent=2)
-    return "\n".join(_github(f) if form == "github" else f"{f.file}:{f.line}: {f.kind}: {f.message}" for f in findings)
+    plain = form == "text"
+    lines = (f"{f.file}:{f.line}: {f.kind}: {f.message}" if plain else _github(f) for f in findings)
+    return "\n".join(map(printable_line, lines))
 
 
 def _github(finding: Finding) -> str:

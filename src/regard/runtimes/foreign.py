@@ -29,7 +29,7 @@ from regard.errors import RegardError, RegardWarning
 from regard.nn.raw_levels import class_scores
 from regard.runtimes.base import Float32, Run, Session, contiguous, detections_as_predictions
 from regard.runtimes.header import MOST_CLASSES, MOST_STRIDE, Header
-from regard.runtimes.outputs import OutputChecks, Port
+from regard.runtimes.outputs import OutputChecks, Port, check_input
 from regard.system.files import is_file
 from regard.system.loaders import parse_yaml, read_yaml
 
@@ -160,6 +160,7 @@ def _layout(stated: _Metadata, inputs: Mapping[str, Port], outputs: Mapping[str,
         raise RegardError(
             f"the program takes {taken.dtype} {taken.shape}", file=file, expected="RGB images (B, 3, H, W)"
         )
+    check_input(taken.shape, file)
     batch, _, height, width = taken.shape
     size = (height, width) if height and width else None
     name, given = next(iter(outputs.items()))
@@ -214,12 +215,14 @@ class ForeignSession(Session):
         size = (images.shape[2], images.shape[3])
         if self.input_size not in (None, size):
             raise RegardError(f"images of {size[0]} x {size[1]}", file=self.file, expected=f"{self.input_size}")
-        pixels = contiguous(images).astype(np.float32) / np.float32(255)
+        pixels = np.divide(contiguous(images), np.float32(255), dtype=np.float32)
         step = self.layout.batch or len(images)
         found: list[Float32] = []
         for start in range(0, len(images), step):
             part = pixels[start : start + step]
-            padded = np.concatenate((part, np.zeros((step - len(part), *part.shape[1:]), np.float32)))
+            padded = part
+            if len(part) < step:
+                padded = np.concatenate((part, np.zeros((step - len(part), *part.shape[1:]), np.float32)))
             (output,) = self._compute(padded.astype(FLOATS[self.layout.dtype], copy=False), (self.layout.output,))
             checks = OutputChecks(self.header, padded, self.file)
             checks.foreign(output, self.layout.kind)

@@ -27,7 +27,7 @@ MOST_PER_PIXEL = 4
 """Largest number of boxes before NMS per pixel of the input; YOLOv5 has 0.06."""
 
 MOST_VALUES = 2**28
-"""Largest number of values of the detections of one batch, as (detections, 4 + classes)."""
+"""Largest number of values of the images of one call, and of the detections of one batch."""
 
 ROUNDING = 0.01
 """How far above 1 a score may be, by rounding."""
@@ -40,6 +40,17 @@ class Port(NamedTuple):
     shape: Shape | None
 
 
+def check_input(shape: Shape | None, file: Path | None) -> None:
+    """Reject a program that always takes more or larger images than fit into memory.
+
+    Raises:
+        RegardError: it does.
+    """
+    if shape and math.prod(n or 1 for n in shape) > MOST_VALUES:
+        what = f"the program takes images of {_written(shape)}"
+        raise RegardError(what, file=file, expected=f"at most {MOST_VALUES:,} numbers")
+
+
 def check_ports(header: Header, inputs: Mapping[str, Port], outputs: Mapping[str, Port], file: Path | None) -> None:
     """Compare what a program takes and gives with what its header states.
 
@@ -47,6 +58,7 @@ def check_ports(header: Header, inputs: Mapping[str, Port], outputs: Mapping[str
         RegardError: the header does not belong to the program.
     """
     shape: Shape = (1, 3, header.imgsz, header.imgsz) if header.static else (None, 3, None, None)
+    check_input(shape, file)
     for what, found, expected in (
         ("inputs", inputs, {INPUT: Port("uint8" if header.raw else "float32", shape)}),
         ("outputs", outputs, _expected_outputs(header)),

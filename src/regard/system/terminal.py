@@ -26,6 +26,16 @@ def printable(text: object) -> str:
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(text))
 
 
+def printable_line(text: object) -> str:
+    """As `printable`, on one line: a name that contains a newline is no line of its own, which a CI could obey.
+
+    Example:
+        >>> printable_line("cat" + chr(10) + "::error::")
+        'cat\\\\n::error::'
+    """
+    return printable(text).replace("\n", "\\n")
+
+
 def table_text(text: str) -> str:
     """Write text for a cell of a CSV file, so that no spreadsheet takes it for a formula.
 
