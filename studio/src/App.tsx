@@ -4,6 +4,7 @@ import { Findings } from "./Findings";
 import { Graph, type Metric } from "./Graph";
 import { Inspector } from "./Inspector";
 import { Look } from "./Look";
+import { Runs } from "./Runs";
 import { get, post, ServerFault } from "./server";
 import { firstTheme, type Theme, useWords } from "./settings";
 import { Totals } from "./Totals";
@@ -11,7 +12,7 @@ import type { EditQuestion, Fault, Opened, Timed } from "./types";
 import type { Language } from "./words";
 import { Yaml } from "./Yaml";
 
-const TABS = ["layer", "yaml", "look"] as const;
+const TABS = ["layer", "yaml", "look", "runs"] as const;
 type Tab = (typeof TABS)[number];
 const METRICS: Metric[] = ["flops", "parameters", "memory", "time", "none"];
 
@@ -123,6 +124,9 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
                 <Panel name="look" tab={tab}>
                   <Look nodes={opened.diagram.nodes} edited={opened.edits.length > 0} version={studio.version} selected={selected} fail={studio.fail} />
                 </Panel>
+                <Panel name="runs" tab={tab}>
+                  <Runs stem={stemOf(opened)} trainable={opened.difference !== null} fail={studio.fail} />
+                </Panel>
               </>
             )}
           </div>
@@ -141,7 +145,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
         {dialog === "save" && opened && (
           <SaveDialog
             close={() => setDialog(null)}
-            stem={`${opened.source.split(/[\\/]/).pop()!.replace(/\.\w+$/, "")}-edited`}
+            stem={stemOf(opened)}
             done={(path) => {
               setDialog(null);
               studio.setSaved(path);
@@ -214,6 +218,12 @@ function Message({ fault, saved, busy, dismiss }: MessageProps) {
       {busy && <p className="busy">{words("working")}</p>}
     </div>
   );
+}
+
+/** A name for what is made of the open model. */
+function stemOf(opened: Opened): string {
+  const name = opened.source.split(/[\\/]/).pop()!.replace(/\.\w+$/, "");
+  return opened.edits.length ? `${name}-edited` : name;
 }
 
 /** The names of layers that the base does not have. */

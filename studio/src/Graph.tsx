@@ -56,6 +56,7 @@ const Layer = memo(function Layer({ data, selected }: NodeProps<FlowNode<LayerDa
       <div className="layer-top">
         <span className="layer-index">{node.index}</span>
         <span className="layer-name">{node.name}</span>
+        {node.attention.length > 0 && <span className="unseen">{words("attention")}</span>}
         {data.fresh && <span className="badge">{words("newLayer")}</span>}
       </div>
       <div className="layer-module">
@@ -198,7 +199,6 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
     const layers = nodes.map((node): FlowNode => {
       const place = placed.places.get(node.name)!;
       const [heat, value] = measured(node, metric, timed, sum);
-      const label = [node.index, node.name, node.module, value, node.attention.length ? words("attention") : ""];
       return {
         id: node.name,
         type: "layer",
@@ -207,7 +207,6 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
         height: NODE.height,
         selected: node.name === selected,
         ariaRole: "button",
-        ariaLabel: label.filter((part) => part !== "").join(", "),
         domAttributes: { "aria-pressed": node.name === selected } as FlowNode["domAttributes"],
         data: {
           node,

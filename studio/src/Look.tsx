@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useId, useRef, useState } from "react";
 import { Viewer, type Looking } from "./Viewer";
 import { useWords } from "./settings";
 import { blobAddress, get, post, upload } from "./server";
@@ -131,10 +131,12 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
 }
 
 function Slider({ label, value, least, set }: { label: string; value: number; least: number; set: (value: number) => void }) {
+  const id = useId();
   return (
-    <label className="slider">
-      {label} <output>{value.toFixed(2)}</output>
+    <div className="slider">
+      <label htmlFor={id}>{label}</label> <output htmlFor={id}>{value.toFixed(2)}</output>
       <input
+        id={id}
         type="range"
         min={least}
         max={1}
@@ -142,6 +144,6 @@ function Slider({ label, value, least, set }: { label: string; value: number; le
         value={value}
         onChange={(event) => set(Number(event.target.value))}
       />
-    </label>
+    </div>
   );
 }

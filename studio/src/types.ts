@@ -200,6 +200,20 @@ export interface Renumbering {
   shifted: number;
 }
 
+export interface RunInfo {
+  name: string;
+  state: "running" | "finished" | "stopped";
+  settings: Record<string, number>;
+  data: string;
+  results: Record<string, (number | null)[]>;
+  metrics: Record<string, number>;
+  log: string;
+}
+
+export interface RunQuestion {
+  run: string;
+}
+
 export interface SaveQuestion {
   form: "overlay" | "yaml" | "integers" | "safetensors";
   name: string;
@@ -223,4 +237,13 @@ export interface Timed {
   base_total: number | null;
   device: string;
   imgsz: number;
+}
+
+export interface TrainQuestion {
+  name: string;
+  data?: string;
+  epochs?: number;
+  imgsz?: number;
+  batch?: number;
+  seed?: number;
 }

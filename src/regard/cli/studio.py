@@ -42,4 +42,13 @@ def studio(
     bench = Bench(modules_of(module))
     if model is not None:
         bench.open(model, model)
-    serve(bench, Workspace(workspace, data), host=host, port=port, remote=allow_remote, browser=browser)
+    modules = [str(Path(reference).absolute()) for reference in module or ()]
+    serve(
+        bench,
+        Workspace(workspace, data),
+        host=host,
+        port=port,
+        remote=allow_remote,
+        browser=browser,
+        modules=modules,
+    )

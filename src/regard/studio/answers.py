@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from regard.api.edits import Difference, Recipe
-from regard.config import IMGSZ
+from regard.config import IMGSZ, TrainSettings
 from regard.detections import Detections
 from regard.graph.correct import Correction
 from regard.graph.diagram import Diagram
@@ -18,6 +18,7 @@ from regard.graph.renumber import Renumbering
 from regard.types import LetterboxTransform
 from regard.visualize.panels import Panel, map_edges
 
+TRAIN = TrainSettings()
 Name = Field(min_length=1, max_length=300)
 
 
@@ -84,6 +85,23 @@ class AttendQuestion(Question):
     x: float | None = None
     y: float | None = None
     base: bool = False
+
+
+class TrainQuestion(Question):
+    """Train the open model; without ``data`` on the data set that was named at the start."""
+
+    name: str = Name
+    data: str = ""
+    epochs: int = Field(TRAIN.epochs, ge=1)
+    imgsz: int = Field(TRAIN.imgsz, ge=32)
+    batch: int = Field(TRAIN.batch, ge=1)
+    seed: int = Field(TRAIN.seed, ge=0)
+
+
+class RunQuestion(Question):
+    """A run by its folder in the workspace."""
+
+    run: str = Name
 
 
 class Fault(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from regard.graph.read import zoo
 from regard.graph.renumber import renumbering
 from regard.studio import answers as a
 from regard.studio.bench import Bench
+from regard.studio.jobs import Jobs
 from regard.studio.looking import looking
+from regard.studio.training import training
 from regard.studio.workspace import Workspace
 from regard.system.last_resort import last_word
 from regard.system.loaders import parse_yaml
@@ -29,13 +31,14 @@ PAGE = Path(__file__).parent / "page"
 log = logging.getLogger("regard.studio")
 
 
-def make_app(bench: Bench, workspace: Workspace) -> FastAPI:
+def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) -> FastAPI:
     """Make the application; `regard.studio.guard` must stand before it."""
     app = FastAPI(
         title="regard studio", docs_url=None, redoc_url=None, openapi_url=None, responses={422: {"model": a.Fault}}
     )
     app.include_router(_editing(bench, workspace), prefix="/api")
     app.include_router(looking(bench, workspace), prefix="/api")
+    app.include_router(training(bench, workspace, Jobs(workspace.path, modules)), prefix="/api")
     app.add_exception_handler(RegardError, _of_regard_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(Exception, _of_anything)

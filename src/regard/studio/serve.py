@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from urllib.parse import quote
 
@@ -72,6 +72,7 @@ def serve(
     port: int = 0,
     remote: bool = False,
     browser: bool = True,
+    modules: Sequence[str] = (),
 ) -> None:
     """Serve the page until Ctrl-C; the whole address, with its token, is printed on a line of its own.
 
@@ -93,7 +94,7 @@ def serve(
                 webbrowser.open(address)
 
         app = Guard(
-            make_app(bench, workspace),
+            make_app(bench, workspace, modules),
             token=token,
             port=port,
             names=names_of(host),

@@ -43,3 +43,18 @@ def exclusive(path: Path, *, seconds: float = 0) -> Iterator[None]:
         with suppress(OSError):  # Windows removes it only when it is released
             path.unlink()
         lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock on the file ``path``; the file is left as it is."""
+    from filelock import FileLock, Timeout
+
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (NotImplementedError, OSError):  # no locks here, or no right to it
+        return False

@@ -1,0 +1,111 @@
+"""The runs below a folder, as far as their files tell: settings, results by epoch, and whether they are going on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from regard.errors import RegardError
+from regard.system.files import is_file
+from regard.system.loaders import parse_csv, read_json_mapping, read_start, read_text
+from regard.system.locks import LOCK, is_held
+
+DEEPEST, MOST_RUNS, MOST_FOLDERS = 4, 200, 5000
+"""Depth of folders, and numbers of runs that are listed and folders that are visited."""
+
+SHOWN = ("epochs", "batch", "imgsz", "seed")
+"""Settings that tell runs apart."""
+
+LOG, LOG_BYTES = "train.log", 4000
+"""Output of a training that was not started in a terminal, and how much of its end is read."""
+
+State = Literal["running", "finished", "stopped"]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run.
+
+    Attributes:
+        name: its folder, relative to that which was searched.
+        state: ``stopped`` if no process works on it and it has no final metrics.
+        settings: epochs, batch, imgsz and seed.
+        data: source of its data set.
+        results: values of each column of ``results.csv`` by epoch; None where an epoch has none.
+        metrics: final ``ap``, ``ap50`` and ``ap75``, if it is finished.
+        log: the end of its output, if that was kept.
+    """
+
+    name: str
+    state: State
+    settings: dict[str, float]
+    data: str
+    results: dict[str, list[float | None]]
+    metrics: dict[str, float]
+    log: str
+
+
+def runs_below(folder: Path) -> list[RunInfo]:
+    """List the runs in a folder and below it, the latest first; links are not followed.
+
+    Example:
+        >>> runs_below(Path("no-such-folder"))
+        []
+    """
+    found: list[Path] = []
+    for visited, (place, folders, files) in enumerate(os.walk(folder)):
+        if "run.json" in files:
+            found.append(Path(place))
+            folders[:] = []
+        depth = len(Path(place).relative_to(folder).parts)
+        folders[:] = [] if depth >= DEEPEST or visited > MOST_FOLDERS else [f for f in folders if not f.startswith(".")]
+    found.sort(key=lambda path: -(path / "run.json").stat().st_mtime)
+    return [read_run(path, folder) for path in found[:MOST_RUNS]]
+
+
+def read_run(path: Path, folder: Path) -> RunInfo:
+    """Read what is known of the run in ``path``; what is missing or damaged is left out."""
+    config = _mapping(path / "run.json")
+    finished = _mapping(path / "metrics.json")
+    running = is_held(path / LOCK)
+    settings, data = config.get("settings"), config.get("data")
+    return RunInfo(
+        name=path.relative_to(folder).as_posix(),
+        state="running" if running else "finished" if finished else "stopped",
+        settings=_numbers(settings, SHOWN),
+        data=str(data.get("source", "")) if isinstance(data, dict) else "",
+        results=_results(path / "results.csv"),
+        metrics=_numbers(finished, ("ap", "ap50", "ap75")),
+        log=_log(path / LOG),
+    )
+
+
+def _mapping(file: Path) -> Mapping[str, Any]:
+    try:
+        return read_json_mapping(file) if is_file(file) else {}
+    except RegardError:  # it is damaged
+        return {}
+
+
+def _numbers(values: Any, names: tuple[str, ...]) -> dict[str, float]:
+    if not isinstance(values, Mapping):
+        return {}
+    return {name: float(values[name]) for name in names if isinstance(values.get(name), int | float)}
+
+
+def _results(file: Path) -> dict[str, list[float | None]]:
+    try:
+        head, *rows = parse_csv(read_text(file), file) if is_file(file) else [[]]
+        return {name: [float(row[i]) if row[i] else None for row in rows] for i, name in enumerate(head)}
+    except (RegardError, ValueError, IndexError):  # it is damaged
+        return {}
+
+
+def _log(file: Path) -> str:
+    try:
+        return read_start(file, LOG_BYTES, from_end=True).decode(errors="replace") if is_file(file) else ""
+    except (RegardError, OSError):
+        return ""

@@ -1,0 +1,241 @@
+"""Journeys through the page in Chromium, against a server in this process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("playwright.sync_api")
+
+import cv2
+import uvicorn
+from playwright import sync_api
+
+import regard
+from regard.data.synthetic import scene
+from regard.graph.renumber import integer_yaml
+from regard.studio.app import make_app
+from regard.studio.bench import Bench
+from regard.studio.guard import Guard, names_of
+from regard.studio.serve import bind
+from regard.studio.workspace import Workspace
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
+MORE_FLAGS = ("--disable-background-networking", "--disable-component-update")
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+WEIGHTS, PHOTOS = SHARED / "weights" / "yolov5n.pt", SHARED / "data" / "coco128" / "images" / "train2017"
+AXE = Path(__file__).resolve().parents[2] / "studio" / "node_modules" / "axe-core" / "axe.min.js"
+TOKEN = "browser-token"
+OWN = ("http://127.0.0.1", "data:", "blob:")
+PATIENCE = 60_000
+"""Milliseconds until something must have appeared; machines that run tests are busy."""
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+
+
+class Server:
+    """A studio that runs in a thread."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace, self.bench = workspace, Bench()
+        self.socket = bind("127.0.0.1", 0, remote=False)
+        port = self.socket.getsockname()[1]
+        app = Guard(make_app(self.bench, Workspace(workspace)), token=TOKEN, port=port, names=names_of("127.0.0.1"))
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
+        self.thread.start()
+        self.address = f"http://127.0.0.1:{port}/?token={TOKEN}"
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.socket.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("workspace"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *MORE_FLAGS])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Iterator[Any]:
+    """The page with the graph of yolov5n; an error of the script fails the test."""
+    server.bench.open(WEIGHTS if WEIGHTS.is_file() else "yolov5n", "yolov5n.pt")
+    yield from opened(browser, server, 1280)
+
+
+def opened(browser: Any, server: Server, width: int) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": width, "height": 860}, locale="en")
+    page, errors = context.new_page(), []
+    page.set_default_timeout(PATIENCE)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else None)
+    page.on("request", lambda asked: None if asked.url.startswith(OWN) else errors.append(asked.url))
+    page.goto(server.address)
+    page.wait_for_selector(".layer")
+    yield page
+    context.close()
+    assert errors == []
+
+
+def layer(page: Any, name: str) -> Any:
+    return page.locator(f'.react-flow__node[data-id="{name}"]')
+
+
+def insert(page: Any, name: str, module: str) -> None:
+    layer(page, name).click()
+    page.get_by_role("searchbox", name="Find a module").fill(module)
+    page.locator(".catalogue button", has_text=module).first.click()
+    page.get_by_role("button", name=f"Insert {module}", exact=True).click()
+    page.wait_for_selector(".layer.fresh")
+
+
+def test_attention_is_inserted_undone_and_made_again(page: Any, server: Server) -> None:
+    assert page.locator(".layer").count() == 25
+    assert "token" not in page.url
+    insert(page, "sppf", "SE")
+    assert page.locator(".layer").count() == 26
+    assert layer(page, "sppf.se").get_attribute("aria-pressed") == "true"
+    edited = regard.insert(server.bench.base.built, "SE", after="sppf")
+    totals = page.locator(".totals").inner_text()
+    assert f"{sum(p.numel() for p in edited.parameters()):,}" in totals
+    assert "349 of 349 tensors" in totals
+    page.get_by_role("tab", name="YAML").click()
+    after = page.get_by_role("region", name="After").locator("pre")
+    shown = "\n".join(
+        "".join(line.locator("span:not(.number), mark").all_inner_texts()) for line in after.locator(".line").all()
+    )
+    assert shown.strip() == integer_yaml(edited.spec, ungated=True).strip()
+    assert after.locator("mark").all_inner_texts() == ["15", "11", "18", "21", "24"]
+    assert after.locator(".line.new").count() == 1
+    command = page.get_by_role("region", name="Command line").locator("pre").inner_text()
+    assert command == "regard insert yolov5n.pt SE --after sppf -o edited.safetensors"
+    page.get_by_role("button", name="Undo").click()
+    sync_api.expect(page.locator(".layer")).to_have_count(25, timeout=PATIENCE)
+    page.keyboard.press("Control+Shift+Z")
+    sync_api.expect(page.locator(".layer")).to_have_count(26, timeout=PATIENCE)
+
+
+def test_what_is_saved_is_the_edited_model(page: Any, server: Server) -> None:
+    insert(page, "p4", "ECA")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_label("YAML with names").check()
+    page.get_by_label("Name", exact=True).fill("with-eca")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    page.wait_for_selector(".saved")
+    assert regard.load(server.workspace / "with-eca.yaml").spec.layer("p4.eca").inputs == ("p4",)
+
+
+def test_a_miswired_file_is_dropped_and_corrected(page: Any, server: Server) -> None:
+    text = integer_yaml(regard.insert(server.bench.base.built, "SE", after="sppf", gate=False).spec)
+    wrong = text.replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 14], 1, Concat, [1]]  # cat")
+    assert wrong != text
+    page.evaluate(
+        """(text) => {
+          const data = new DataTransfer();
+          data.items.add(new File([text], "<b>mine.yaml"));
+          document.querySelector(".app").dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: data }));
+        }""",
+        wrong,
+    )
+    page.wait_for_selector(".findings")
+    assert page.locator(".wire.wrong").count() == 1
+    line = 1 + next(i for i, row in enumerate(wrong.splitlines()) if "# cat" in row)
+    assert f"Line {line}" in page.locator(".findings").inner_text()
+    assert "<b>mine.yaml" in page.locator("header").inner_text()
+    page.get_by_role("button", name="Apply the corrected row").click()
+    page.wait_for_selector(".findings", state="detached")
+    assert server.bench.text == text.replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 15], 1, Concat, [1]]  # cat")
+    assert page.locator(".wire.wrong").count() == 0
+
+
+def test_an_image_its_boxes_and_an_attention_map(page: Any, server: Server, tmp_path: Path) -> None:
+    photo = PHOTOS / "000000000009.jpg"
+    if not (photo.is_file() and WEIGHTS.is_file()):
+        photo = tmp_path / "scene.png"
+        cv2.imwrite(str(photo), cv2.cvtColor(scene(0, "val", 0).read(), cv2.COLOR_RGB2BGR))
+    insert(page, "p5", "MultiHeadSelfAttention")
+    page.get_by_role("tab", name="Look").click()
+    page.get_by_label("Choose an image").set_input_files(photo)
+    page.wait_for_selector(".viewer img")
+    for conf in (0.25, 0.6):
+        page.get_by_label("Confidence").fill(str(conf))
+        found = regard.predict(server.bench.state.built, photo, conf=conf)
+        assert isinstance(found, regard.Detections)
+        sync_api.expect(page.locator(".box")).to_have_count(len(found), timeout=PATIENCE)
+        scores = page.locator(".box").evaluate_all("boxes => boxes.map((box) => Number(box.dataset.score))")
+        assert scores == pytest.approx(found.scores.tolist(), abs=1e-5)
+    page.get_by_label("Show").select_option("map")
+    page.wait_for_selector(".thumbs button >> nth=4")
+    page.locator(".stage").click(position={"x": 30, "y": 40})
+    page.wait_for_selector(".query circle")
+    painted = (
+        "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((x) => x > 0)"
+    )
+    assert page.locator(".overlay canvas").evaluate(painted)
+    page.get_by_label("Base next to edited").check()
+    page.wait_for_selector(".fault")  # the base has no such layer
+    page.get_by_label("Show").select_option("boxes")
+    assert page.locator(".viewer").count() == 2
+
+
+def test_the_graph_is_used_by_the_keyboard(page: Any) -> None:
+    layer(page, "p3").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".inspector h2")
+    assert page.locator(".inspector h2").inner_text() == "4 · p3"
+    page.get_by_role("searchbox", name="Find a layer").fill("sppf")
+    page.wait_for_selector(".layer.dim")
+    assert page.locator(".layer:not(.dim)").count() == 1
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_is_accessible_in_both_languages(theme: str, width: int, browser: Any, server: Server) -> None:
+    if not AXE.is_file():
+        pytest.skip("axe-core is not there: npm ci in the folder studio")
+    server.bench.open("odd-one-out-se", "odd-one-out-se")
+    for page in opened(browser, server, width):
+        page.get_by_label("Theme").select_option(theme)
+        page.get_by_label("Language").select_option("zh")
+        assert page.locator("html").get_attribute("lang") == "zh-Hant-TW"
+        layer(page, "p3").click()
+        page.wait_for_selector(".catalogue button")
+        page.locator(".catalogue button").first.click()
+        assert page.get_by_role("button", name="插入 SE").count() == 1
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+        serious = [
+            (one["id"], [node["html"][:90] for node in one["nodes"]][:3])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], json.dumps(serious, indent=1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_page_without_the_token_says_so(browser: Any, server: Server) -> None:
+    context = browser.new_context(locale="en")
+    page = context.new_page()
+    page.goto(server.address.partition("?")[0])
+    page.wait_for_selector(".fault", timeout=PATIENCE)
+    assert "token" in page.locator(".fault").inner_text()
+    context.close()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from regard.system.locks import LOCK, exclusive, is_held
+from regard.training.history import LOG, read_run, runs_below
+
+
+def run_in(folder: Path, **files: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"settings": {"epochs": 7, "seed": 3}, "data": {"source": "here"}}))
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+    return folder
+
+
+def test_a_run_is_read_as_far_as_it_got(tmp_path: Path) -> None:
+    folder = run_in(tmp_path / "runs" / "a", results_csv="epoch,val/ap\n1,0.25\n2,\n")
+    (folder / LOG).write_text("x" * 5000 + "the end")
+    run = read_run(folder, tmp_path)
+    assert (run.name, run.state, run.data) == ("runs/a", "stopped", "here")
+    assert run.settings == {"epochs": 7, "seed": 3}
+    assert run.results == {"epoch": [1, 2], "val/ap": [0.25, None]}
+    assert run.log.endswith("the end")
+    assert len(run.log) == 4000
+    (folder / "metrics.json").write_text('{"ap": 0.5, "ap50": 0.75, "names": []}')
+    finished = read_run(folder, tmp_path)
+    assert (finished.state, finished.metrics) == ("finished", {"ap": 0.5, "ap50": 0.75})
+    with exclusive(folder / LOCK):
+        assert read_run(folder, tmp_path).state == "running"
+
+
+def test_a_lock_that_a_killed_process_left_is_not_held_and_stays(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    assert not is_held(tmp_path / LOCK)
+    assert not is_held(tmp_path / "none")
+    with exclusive(tmp_path / "other"):
+        assert is_held(tmp_path / "other")
+
+
+def test_damaged_files_do_not_hide_a_run(tmp_path: Path) -> None:
+    folder = run_in(tmp_path / "a", results_csv="epoch,val/ap\n1\nx,y\n", metrics_json="{")
+    (folder / "run.json").write_text("[]")
+    run = read_run(folder, tmp_path)
+    assert (run.state, run.results, run.settings, run.metrics) == ("stopped", {}, {}, {})
+
+
+def test_the_latest_run_comes_first_and_links_are_not_followed(tmp_path: Path) -> None:
+    here, other = tmp_path / "here", tmp_path / "other"
+    for i, name in enumerate(("old", "new", "sub/new")):
+        os.utime(run_in(here / name) / "run.json", (i, i))
+    run_in(other / "c")
+    (here / "link").symlink_to(other)
+    run_in(here / ".hidden")
+    assert [run.name for run in runs_below(here)] == ["sub/new", "new", "old"]
