@@ -239,9 +239,10 @@ def main() -> None:
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     given = [*(["--modules", *a.modules] if a.modules else []), "--models", *a.models, "--repeats", str(a.repeats)]
-    given += ["--shared"] * a.shared
+    given += ["--threads", str(a.threads), *(["--shared"] * a.shared)]
     about = (
-        f"One image of 640 px, float32, {a.threads} threads, {platform.machine()} CPU, torch {torch.__version__}, "
+        f"One image of 640 px, float32, {a.threads} thread{'s' * (a.threads > 1)}, {platform.machine()} CPU, "
+        f"torch {torch.__version__}, "
         f"regard {regard.__version__}, medians of {a.repeats} repeats in turn. "
         f"x: times that of `{BASE}`, the median of paired ratios (least to greatest). "
         + "Other programs used the machine: processor time was measured, and no times are published. " * a.shared
