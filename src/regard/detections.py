@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import RegardError, nearest
 from regard.system.files import atomic_write
+from regard.system.notebook import image_html, in_notebook, to_html
 from regard.system.terminal import printable
 
 Image: TypeAlias = NDArray[np.uint8]
@@ -328,19 +329,37 @@ class Detections:
         Raises:
             RegardError: as for `crop`, or the system has no viewer.
         """
-        import sys
-
         from PIL import Image as PillowImage
         from PIL import ImageShow
 
         drawn = PillowImage.fromarray(self.draw(image))
-        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-        if hasattr(shell, "kernel"):
+        if in_notebook():
             from IPython.display import display
 
             display(drawn)
         elif not ImageShow.show(drawn):
             raise RegardError("this system has no program that shows images", hint="use save(path)")
+
+    def _repr_png_(self) -> bytes | None:
+        return self._drawn(".png")
+
+    def _repr_html_(self) -> str:
+        from rich.table import Table
+
+        table = Table(*COLUMNS[2:])
+        for name, score, box in zip(self.class_names, self.scores.tolist(), self.boxes_xyxy.tolist(), strict=True):
+            table.add_row(name, f"{score:.3f}", *(f"{value:.1f}" for value in box))
+        drawn = self._drawn(".jpg")
+        return to_html(repr(self)) + (image_html(drawn, "jpeg", repr(self)) if drawn else "") + to_html(table)
+
+    def _drawn(self, suffix: str) -> bytes | None:
+        """Encode the drawn image for a notebook; None if the image cannot be read again."""
+        from regard.drawing import encode_image, shrink
+
+        try:
+            return encode_image(shrink(self.draw()), suffix)
+        except RegardError:
+            return None
 
     def _pixels(self, image: Image | None) -> Image:
         if image is None and self.read_image is None:

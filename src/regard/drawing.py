@@ -69,6 +69,47 @@ def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> by
     return data.tobytes()
 
 
+def shrink(image: NDArray[np.uint8], longest: int = 960) -> NDArray[np.uint8]:
+    """Scale an image so that its long side is at most ``longest`` pixels; a smaller one is returned as it is.
+
+    Example:
+        >>> shrink(np.zeros((40, 60, 3), np.uint8), 30).shape
+        (20, 30, 3)
+    """
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = [max(1, round(side * scale)) for side in (image.shape[1], image.shape[0])]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def heat_map(panels: NDArray[np.floating], side: int = 240, most: int = 16) -> NDArray[np.uint8]:
+    """Colour maps (N, H, W) by viridis, each from its least to its greatest value, next to each other.
+
+    Args:
+        panels: the maps; ``most`` of them are drawn.
+        side: least length of the long side of each, in pixels; a cell is a square of equal pixels.
+        most: number of maps.
+
+    Returns:
+        (height, width, 3) uint8 RGB, white between the maps.
+
+    Example:
+        >>> heat_map(np.arange(6.0).reshape(1, 2, 3), side=30).shape
+        (20, 30, 3)
+    """
+    drawn = []
+    for panel in panels[:most]:
+        values = np.nan_to_num(panel)
+        low, high = values.min(), values.max()
+        levels = np.rint(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
+        colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+        cell = -(-side // max(panel.shape))
+        height = max(cell, 24 if len(panel) == 1 else 1)  # a single row of cells is a strip
+        drawn += [colours.repeat(height, axis=0).repeat(cell, axis=1), np.full((len(panel) * height, 4, 3), 255)]
+    return np.concatenate(drawn[:-1], axis=1).astype(np.uint8)
+
+
 def draw_boxes(
     image: NDArray[np.uint8],
     boxes_xyxy: NDArray[np.floating],

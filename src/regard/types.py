@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.detections import Detections
+from regard.system.notebook import image_html, to_html
 
 if TYPE_CHECKING:  # a compiled detector predicts without torch
     from torch import Tensor
@@ -178,6 +179,22 @@ class AttentionMap:
     kind: str
     weights: Tensor
     queries: tuple[tuple[int, int], ...] = ()
+
+    def _repr_png_(self) -> bytes:
+        """Colour the weights of the first image, from the least to the greatest: a strip, a map, or a map per head."""
+        from regard.drawing import encode_image, heat_map
+
+        values = self.weights[0].detach().float().cpu().numpy()
+        if self.kind == "elements":
+            values = values.mean(0)
+        panels = values.reshape(-1, *values.shape[-2:]) if values.ndim > 1 else values[None, None]
+        return encode_image(heat_map(panels), ".png")
+
+    def _repr_html_(self) -> str:
+        shape = " x ".join(map(str, self.weights.shape))
+        low, high = (f"{value:.3g}" for value in (self.weights.min().item(), self.weights.max().item()))
+        text = f"{self.kind} attention of shape {shape}, weights {low} to {high}"
+        return to_html(text) + image_html(self._repr_png_(), "png", text)
 
 
 def __getattr__(name: str) -> Any:

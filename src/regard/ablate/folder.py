@@ -153,6 +153,12 @@ class StudyRecord:
         """The variant that all others are compared with."""
         return self.variants[0]
 
+    def _repr_html_(self) -> str:
+        from regard.ablate.format import verdicts
+        from regard.system.notebook import to_html
+
+        return to_html(verdicts(self))
+
     def finished(self, variant: str) -> dict[int, RunRecord]:
         """Finished runs of a variant by seed."""
         return {run.seed: run for run in self.runs if run.variant == variant and run.status == "finished"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -235,6 +235,19 @@ def print_verdict(study: StudyRecord, console: Console) -> None:
         lines.append(needed_line(study, results.power))
     print_lines(console, lines)
     print_lines(console, [f"report: {study.folder / PAGE}"], wrap=False)
+
+
+def verdicts(study: StudyRecord) -> Group:
+    """Show a study: the headline, a table of all comparisons, and a sentence for each."""
+    results = analyse(study)
+    level = f"{percent(1 - study.alpha)} interval"
+    table = Table("variant", "compared with", metric_name(study.metric), level, "seeds", "p (Holm)", "verdict")
+    for against, judged in ((study.base.name, results.judgements), ("equal capacity", results.beyond)):
+        for name, one in judged.items():
+            verdict = f"{MARKS[one.verdict]} {one.reason or verdict_label(one, study.mde)}"
+            p = "–" if math.isnan(one.p) else p_value(one.p)
+            table.add_row(name, against, signed(one.mean), interval(one.interval), str(len(one.seeds)), p, verdict)
+    return Group(headline(study, results), table, *sentences(study, results))
 
 
 def epochs_of(folder: Path) -> dict[str, int]:

@@ -16,6 +16,7 @@ from regard.data.dataset import Sample
 from regard.evaluation.coco import IOU_50, IOU_75, LARGE, MEDIUM, SMALL, CocoResult, coco_evaluate
 from regard.evaluation.matching import CONFIDENCE, IOU, confusion_matrix, curve, match_classes
 from regard.evaluation.ultralytics import UltralyticsMetrics, ultralytics_metrics
+from regard.system.notebook import ShownInNotebooks
 from regard.types import Detections
 
 HEADLINE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "precision", "recall", "f1")
@@ -79,7 +80,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class Metrics(ShownInNotebooks):
     """Metrics of a detector on a set of labelled images.
 
     AP follows the COCO protocol (101 recall levels, 100 best detections per image and class). Precision, recall and F1

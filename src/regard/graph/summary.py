@@ -17,6 +17,7 @@ from regard.graph.cost import RowCost, row_costs
 from regard.graph.dialects.yolov5 import integer_sources
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.gate import Gated
+from regard.system.notebook import ShownInNotebooks
 from regard.system.terminal import plain_console
 
 if TYPE_CHECKING:  # a detector makes its summary by a method
@@ -59,7 +60,7 @@ class SummaryRow:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(ShownInNotebooks):
     """A detector as a table.
 
     Attributes:

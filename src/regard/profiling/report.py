@@ -24,6 +24,7 @@ from regard.nn.gate import Gated
 from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
+from regard.system.notebook import ShownInNotebooks
 from regard.system.terminal import plain_console
 from regard.weights.detector import Model, as_detector
 
@@ -50,7 +51,7 @@ class CostRow:
 
 
 @dataclass(frozen=True)
-class CostReport:
+class CostReport(ShownInNotebooks):
     """What a detector costs.
 
     Attributes:

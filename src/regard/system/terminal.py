@@ -79,4 +79,5 @@ def plain_console(**options: Any) -> Console:
                 text = segment.text if segment.control else _UNPRINTABLE.sub("\ufffd", segment.text)
                 yield segment if text == segment.text else Segment(text, segment.style)
 
-    return _PlainConsole(**{"markup": False, "emoji": False, **options})
+    # In a notebook too it prints lines of text: rich would make an HTML block of each.
+    return _PlainConsole(**{"markup": False, "emoji": False, "force_jupyter": False, **options})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.nn.capture import attention_modules, capture
 from regard.nn.gate import Gated
+from regard.system.scratch import scratch_folder
 from regard.types import AttentionMap, LetterboxTransform
 from regard.visualize.gradient import GradientMap, Point, evaluating, gradient_map
 
@@ -89,6 +91,10 @@ class View:
         from regard.visualize.attention_figure import save_figure  # not at the top: matplotlib takes long to import
 
         return save_figure(self, Path(path))
+
+    def _repr_png_(self) -> bytes:
+        with scratch_folder(Path(tempfile.gettempdir())) as folder:
+            return self.save(folder / "view.png").read_bytes()
 
 
 def attend(

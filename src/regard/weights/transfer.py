@@ -21,6 +21,7 @@ from regard.graph.align import align, layer_similarity
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.heads import ClassChannels
+from regard.system.notebook import ShownInNotebooks
 
 MOST_LISTED = 8
 """Most layers, or class names, that the report lists; the others are only counted."""
@@ -32,7 +33,7 @@ WITHOUT_TENSORS = ("Concat", "nn.Upsample")
 
 
 @dataclass(frozen=True)
-class TransferReport:
+class TransferReport(ShownInNotebooks):
     """Origin of every tensor of the target.
 
     Attributes:

@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from regard.system.notebook import NotebookBar, in_notebook
 from regard.system.resources import peak_memory
 from regard.system.terminal import plain_console
 from regard.training.callbacks.base import Callback
@@ -19,7 +20,7 @@ METRICS: Mapping[str, str] = {"ap": "AP", "ap50": "AP50", "precision": "P", "rec
 
 
 class ConsoleProgress(Callback):
-    """Prints the progress of a run: a bar, if standard output is a terminal, and one line per epoch.
+    """Prints the progress of a run: a bar, in a terminal or a notebook, and one line per epoch.
 
     Args:
         console: where to print; standard output by default.
@@ -39,6 +40,7 @@ class ConsoleProgress(Callback):
             expand=True,
             disable=not self.console.is_terminal,
         )
+        self.notebook = NotebookBar() if in_notebook() else None
         self._total = self.bar.add_task("", losses="", visible=False)
         self._has_header = False
 
@@ -53,11 +55,15 @@ class ConsoleProgress(Callback):
         """Move the bar, and show the losses and the memory in use."""
         text = " ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
         self.bar.update(self._total, losses=f"{text} {memory_text()}", advance=1)
+        if self.notebook is not None:
+            task = self.bar.tasks[0]
+            left = f"{task.time_remaining:.0f} s left" if task.time_remaining is not None else ""
+            self.notebook.show(int(task.completed), int(task.total or 0), task.description, f"{text} {left}")
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Print the line of the epoch, and below it the gates if there are any."""
         if event.epoch == event.epochs:
-            self.bar.stop()
+            self._remove_bar()
         if not self._has_header:
             self.console.print(header(event.losses), style="bold", soft_wrap=True)
             self._has_header = True
@@ -75,13 +81,18 @@ class ConsoleProgress(Callback):
 
     def on_run_end(self, event: RunEnd) -> None:
         """Remove the bar, and print why the run ended early, if it did."""
-        self.bar.stop()
+        self._remove_bar()
         if event.reason:
             self.console.print(f"stopped early: {event.reason}", markup=False, highlight=False)
 
     def on_run_failed(self, event: RunFailed) -> None:  # noqa: ARG002
         """Remove the bar."""
+        self._remove_bar()
+
+    def _remove_bar(self) -> None:
         self.bar.stop()
+        if self.notebook is not None:
+            self.notebook.close()
 
 
 def memory_text() -> str:
