@@ -36,6 +36,13 @@ Callbacks = Annotated[
         show_default=False,
     ),
 ]
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Log the run to this tracker too: wandb, mlflow or swanlab. May be given several times.",
+        show_default=False,
+    ),
+]
 
 
 @with_settings(settings=TrainSettings)
@@ -55,6 +62,7 @@ def train(
     ] = None,
     resume: Resume = None,
     callback: Callbacks = None,
+    tracker: Trackers = None,
     verbose: Annotated[bool, typer.Option(help="Print the layers, the progress and the results.")] = True,
     module: Module = None,
     allow_miswired: AllowMiswired = False,
@@ -62,7 +70,7 @@ def train(
     """Train a detector; the folder of the run keeps weights, results, settings and images."""
     from regard import api
 
-    watch: dict[str, Any] = {"callbacks": callbacks_of(callback), "verbose": verbose}
+    watch: dict[str, Any] = {"callbacks": callbacks_of(callback, tracker), "verbose": verbose}
     if resume is not None:
         idle = {"MODEL": model, "--weights": weights, "--output": output, "--allow-miswired": allow_miswired or None}
         if given := [name for name, value in idle.items() if value is not None]:

@@ -1,0 +1,227 @@
+"""Experiment trackers as callbacks: Weights & Biases, MLflow and SwanLab.
+
+Each gets the settings, every number of ``results.csv``, and at the end the metrics of the best weights. Where a run is
+logged, on this machine or on a server, is decided by the tracker's own settings, such as ``WANDB_MODE=offline``,
+``MLFLOW_TRACKING_URI`` or ``SWANLAB_MODE=local``. A resumed run continues its run of the tracker, whose id is kept in
+the folder. An error of a tracker is reported and does not end the training.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from regard.errors import RegardError, nearest
+from regard.evaluation.metrics import HEADLINE
+from regard.system.files import atomic_write, is_file
+from regard.system.loaders import read_json_mapping
+from regard.training.callbacks.base import Callback
+from regard.training.callbacks.events import EpochEnd, EpochRow, RunEnd, RunFailed, RunStart
+
+IDS = "trackers.json"
+"""File in the folder of a run with the id that each tracker gave to it."""
+LONGEST = 500
+"""Longest value of a setting in letters, as MLflow limits it."""
+
+
+class Tracker(Callback):
+    """Base class of the trackers.
+
+    Args:
+        project: under which the run is listed.
+        name: of the run; by default that of its folder.
+
+    Raises:
+        RegardError: the tracker's package is not installed.
+    """
+
+    package: ClassVar[str]
+
+    def __init__(self, project: str = "regard", name: str | None = None) -> None:
+        if find_spec(self.package) is None:
+            hint = f"pip install 'regard[{self.package}]'"
+            raise RegardError(f"{type(self).__name__} needs the package {self.package}", hint=hint)
+        self.project, self.name = project, name
+
+    def on_run_start(self, event: RunStart) -> None:
+        """Begin, or continue, a run of the tracker; what it lacks of the finished epochs is logged."""
+        self._file = event.folder / IDS
+        known = self._known() if event.epoch else {}
+        settings = _flat(event.settings.model_dump(mode="json"))
+        settings |= {
+            "data": Path(event.data.source).name,
+            "parameters": sum(p.numel() for p in event.model.parameters()),
+        }
+        id = self.begin(event.folder, self.name or event.folder.name, settings, known.get("id"))
+        self._note(id, known.get("epoch", 0))
+        for row in event.rows:
+            if row["epoch"] > known.get("epoch", 0):
+                self._log_epoch(row)
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Log every number of the epoch."""
+        self._log_epoch(event.row)
+
+    def _log_epoch(self, row: EpochRow) -> None:
+        values = {name: value for name, value in row.items() if name != "epoch" and math.isfinite(value)}
+        self.record(values, int(row["epoch"]))
+        self._note(self._known().get("id", ""), int(row["epoch"]))
+
+    def _known(self) -> dict[str, Any]:
+        """Id of the run, and the last epoch that was logged; empty if there is none."""
+        found = read_json_mapping(self._file).get(self.package, {}) if is_file(self._file) else {}
+        return found if isinstance(found, dict) and isinstance(found.get("epoch"), int) else {}
+
+    def _note(self, id: str, epoch: int) -> None:
+        every = read_json_mapping(self._file) if is_file(self._file) else {}
+        with atomic_write(self._file) as out:
+            out.write(json.dumps({**every, self.package: {"id": id, "epoch": epoch}}).encode())
+
+    def on_run_end(self, event: RunEnd) -> None:
+        """Log the metrics of the best weights, and close the run."""
+        measured = {f"best/{name}": float(getattr(event.metrics, name)) for name in HEADLINE}
+        self.record({name: value for name, value in measured.items() if math.isfinite(value)}, event.epoch)
+        self.finish(failed=False)
+
+    def on_run_failed(self, event: RunFailed) -> None:  # noqa: ARG002
+        """Close the run as failed; it continues when the training is resumed."""
+        self.finish(failed=True)
+
+    @abstractmethod
+    def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
+        """Begin a run, or continue that of the id ``known``; the result is its id."""
+
+    @abstractmethod
+    def record(self, values: Mapping[str, float], epoch: int) -> None:
+        """Log values of an epoch."""
+
+    @abstractmethod
+    def finish(self, *, failed: bool) -> None:
+        """Close the run, if one is open."""
+
+
+class WandB(Tracker):
+    """Logs to Weights & Biases; with ``WANDB_MODE=offline`` to the folder of the run, for ``wandb sync``."""
+
+    package: ClassVar[str] = "wandb"
+    _run: Any = None
+
+    def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
+        """Begin a run; see `Tracker`."""
+        wandb = import_module("wandb")
+        # Of what this machine is and prints, W&B gets nothing but what is logged here.
+        quiet = wandb.Settings(console="off", disable_git=True, save_code=False, silent=True)
+        where = {"project": self.project, "name": name, "dir": str(folder), "id": known, "resume": "allow"}
+        self._run = wandb.init(**where, config=dict(settings), settings=quiet)
+        return str(self._run.id)
+
+    def record(self, values: Mapping[str, float], epoch: int) -> None:
+        """Log values; see `Tracker`."""
+        self._run.log(dict(values), step=epoch)
+
+    def finish(self, *, failed: bool) -> None:
+        """Close the run; see `Tracker`."""
+        if self._run is not None:
+            self._run.finish(exit_code=int(failed))
+            self._run = None
+
+
+class MLflow(Tracker):
+    """Logs to MLflow: to ``MLFLOW_TRACKING_URI``, or where MLflow keeps runs on this machine."""
+
+    package: ClassVar[str] = "mlflow"
+    _client: Any = None
+    _id = ""
+
+    def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:  # noqa: ARG002
+        """Begin a run; see `Tracker`."""
+        mlflow, entities = import_module("mlflow"), import_module("mlflow.entities")
+        self._client = mlflow.MlflowClient()
+        if known:
+            self._id = self._client.get_run(known).info.run_id
+            self._client.update_run(known, status="RUNNING")
+            return self._id
+        experiment = self._client.get_experiment_by_name(self.project)
+        number = experiment.experiment_id if experiment else self._client.create_experiment(self.project)
+        self._id = self._client.create_run(number, run_name=name).info.run_id
+        parameters = [entities.Param(key, str(value)[:LONGEST]) for key, value in settings.items()]
+        self._client.log_batch(self._id, params=parameters)
+        return self._id
+
+    def record(self, values: Mapping[str, float], epoch: int) -> None:
+        """Log values; see `Tracker`."""
+        entities, now = import_module("mlflow.entities"), int(1000 * time.time())
+        self._client.log_batch(self._id, [entities.Metric(key, value, now, epoch) for key, value in values.items()])
+
+    def finish(self, *, failed: bool) -> None:
+        """Close the run; see `Tracker`."""
+        if self._client is not None:
+            self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
+            self._client = None
+
+
+class SwanLab(Tracker):
+    """Logs to SwanLab; with ``SWANLAB_MODE=local`` or ``offline`` to ``swanlog`` in the folder of the run."""
+
+    package: ClassVar[str] = "swanlab"
+    _run: Any = None
+
+    def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
+        """Begin a run; see `Tracker`."""
+        swanlab = import_module("swanlab")
+        more = {"id": known, "resume": "allow"} if known else {}
+        self._run = swanlab.init(
+            project=self.project, experiment_name=name, config=dict(settings), logdir=str(folder / "swanlog"), **more
+        )
+        return str(getattr(self._run, "id", "") or getattr(getattr(self._run, "public", None), "run_id", ""))
+
+    def record(self, values: Mapping[str, float], epoch: int) -> None:
+        """Log values; see `Tracker`."""
+        self._run.log(dict(values), step=epoch)
+
+    def finish(self, *, failed: bool) -> None:
+        """Close the run; see `Tracker`."""
+        if self._run is not None:
+            crashed = {"state": "crashed", "error": "the training was interrupted"} if failed else {}
+            self._run.finish(**crashed)
+            self._run = None
+
+
+TRACKERS: Mapping[str, type[Tracker]] = MappingProxyType({kind.package: kind for kind in (WandB, MLflow, SwanLab)})
+"""The trackers by the name of their package."""
+
+
+def trackers_named(names: Sequence[str]) -> list[Callback]:
+    """Make the trackers of these names, with their defaults.
+
+    Raises:
+        RegardError: there is no such tracker, or its package is not installed.
+
+    Example:
+        >>> trackers_named(["wandbb"])
+        Traceback (most recent call last):
+        regard.errors.RegardError: unknown tracker 'wandbb'
+          expected: one of wandb, mlflow, swanlab
+          did you mean 'wandb'?
+    """
+    for name in names:
+        if name not in TRACKERS:
+            expected = "one of " + ", ".join(TRACKERS)
+            raise RegardError(f"unknown tracker {name!r}", expected=expected, hint=nearest(name, TRACKERS))
+    return [TRACKERS[name]() for name in dict.fromkeys(names)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested settings to names with dots."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found

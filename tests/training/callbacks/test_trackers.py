@@ -1,0 +1,148 @@
+"""Trackers against the real libraries, without a network: what they keep is what results.csv has."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import regard
+from regard.errors import RegardError
+from regard.training.callbacks import trackers
+from regard.training.callbacks.trackers import IDS, MLflow, SwanLab, WandB, trackers_named
+
+DATA = "synthetic:context?train=7&val=3&test=0"
+SETTINGS: dict[str, Any] = {"imgsz": 64, "workers": 0, "plots": False, "verbose": False}
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+class Stop(regard.Callback):
+    """Interrupts the run in its second epoch, as Ctrl-C does."""
+
+    essential = True
+
+    def on_epoch_end(self, event: Any) -> None:
+        if event.epoch == 2:
+            raise KeyboardInterrupt
+
+
+def interrupted_and_resumed(tracker: type, folder: Path) -> Any:
+    """Train for three epochs with an interruption in the second."""
+    with pytest.raises(KeyboardInterrupt):
+        regard.train("odd-one-out-se", DATA, folder=folder, callbacks=[Stop(), tracker()], epochs=3, **SETTINGS)
+    return regard.resume(folder, callbacks=[tracker()], verbose=False)
+
+
+def expected(run: Any) -> dict[str, float]:
+    """The last row of results.csv, and the metrics of the best weights."""
+    lines = (run.folder / "results.csv").read_text().splitlines()
+    row = dict(zip(lines[0].split(","), map(float, lines[-1].split(",")), strict=True))
+    found = {name: value for name, value in row.items() if name != "epoch" and math.isfinite(value)}
+    return {**found, "best/ap": run.metrics.ap}
+
+
+@pytest.mark.slow
+def test_mlflow_has_one_run_with_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    run = interrupted_and_resumed(MLflow, tmp_path / "run")
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("regard")
+    (kept,) = client.search_runs([experiment.experiment_id])
+    assert kept.info.status == "FINISHED"
+    assert kept.info.run_name == "run"
+    assert kept.data.params["epochs"] == "3"
+    assert kept.data.params["recipe.optim.lr"]
+    for name, value in expected(run).items():
+        assert kept.data.metrics[name] == pytest.approx(value, rel=1e-5)
+    epochs = {point.step for point in client.get_metric_history(kept.info.run_id, "val/ap")}
+    assert epochs == {1, 2, 3}
+
+
+@pytest.mark.slow
+def test_wandb_offline_keeps_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = interrupted_and_resumed(WandB, tmp_path / "run")
+    files = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(files) == 2  # one per process, of one run, as `wandb sync` joins them
+    assert {file.stem.removeprefix("run-") for file in files} == {
+        json.loads((run.folder / IDS).read_text())["wandb"]["id"]
+    }
+    steps = [step for file in files for step in wandb_steps(file)]
+    assert [step["_step"] for step in steps if "val/ap" in step] == [1, 2, 3]
+    last = {name: value for step in steps for name, value in step.items()}
+    for name, value in expected(run).items():
+        assert last[name] == pytest.approx(value, rel=1e-5)
+
+
+def wandb_steps(file: Path) -> list[dict[str, float]]:
+    """What an offline run of W&B has logged, step by step: protocol buffers in records of LevelDB's log format."""
+    from wandb.proto import wandb_internal_pb2
+
+    steps, part, data, place = [], b"", file.read_bytes(), 7  # a header of W&B's own
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        part += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind not in (1, 4):  # whole, or the last part
+            continue
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(part)
+        part = b""
+        if record.WhichOneof("record_type") == "history":
+            items = record.history.item
+            steps.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+    return steps
+
+
+@pytest.mark.slow
+def test_swanlab_offline_keeps_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("swanlab")
+    monkeypatch.setenv("SWANLAB_MODE", "offline")
+    monkeypatch.setenv("SWANLAB_SAVE_DIR", str(tmp_path / "home"))
+    run = interrupted_and_resumed(SwanLab, tmp_path / "run")
+    kept = b"".join(file.read_bytes() for file in (run.folder / "swanlog").rglob("*") if file.is_file())
+    for name in ("val/ap", "train/box", "best/ap"):
+        assert name.encode() in kept
+
+
+def test_a_tracker_that_fails_does_not_end_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(trackers.Tracker):
+        package = "json"
+
+        def begin(self, *_: Any) -> str:
+            raise ConnectionError("the server is gone")
+
+        def record(self, *_: Any) -> None:
+            raise ConnectionError("the server is gone")
+
+        def finish(self, *, failed: bool) -> None:
+            assert not failed
+
+    run = regard.train("odd-one-out", DATA, folder=tmp_path / "run", callbacks=[Broken()], epochs=2, **SETTINGS)
+    assert run.metrics.images == 3
+    assert "the server is gone" in caplog.text
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda _: None)
+    for name, tracker in trackers.TRACKERS.items():
+        with pytest.raises(RegardError, match=rf"regard\[{name}\]"):
+            tracker()
+
+
+def test_names_that_are_no_tracker_are_rejected_and_repeats_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda _: True)
+    assert [type(one) for one in trackers_named(["mlflow", "wandb", "mlflow"])] == [MLflow, WandB]
+    with pytest.raises(RegardError, match="swanlab"):
+        trackers_named(["swanlb"])
