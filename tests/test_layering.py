@@ -19,7 +19,7 @@ LEVELS = (
     ("__main__",),
     ("cli",),
     ("studio",),
-    ("demo",),
+    ("demo", "publish"),
     ("ablate",),
     ("api",),
     ("diagnosis",),
@@ -50,9 +50,11 @@ METHODS_OF_VALUES = {
     ("regard.graph.spec", "regard.graph.dialects.ultralytics"),
     ("regard.graph.spec", "regard.graph.dialects.ultralytics"),
     ("regard.graph.spec", "regard.graph.dialects.yolov5"),
+    ("regard.ablate.folder", "regard.ablate.format"),
 }
-"""``spec.to_yaml()`` and ``spec.to_yolov5_yaml()``, which import what writes a graph when they are called: each form of
-YAML is read and written in one file, and reading it makes specs."""
+"""A study in a notebook, whose verdicts are written as everywhere; ``spec.to_yaml()`` and ``spec.to_yolov5_yaml()``,
+which import what writes a graph when they are called: each form of YAML is read and written in one file, and reading it
+makes specs."""
 
 
 def name_of(file: Path) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from regard.detections import Detections
     from regard.errors import RegardError, RegardWarning
+    from regard.publish import push_to_hub
 
 # OpenCV reads these when it is loaded: the largest image that it decodes, in pixels (a file of 600 bytes may claim any
 # size), and silence about what is wrong with a video, for which there are errors of our own.
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "nn",
     "predict",
+    "push_to_hub",
     "remove",
     "replace",
     "resume",
@@ -72,6 +74,12 @@ def __getattr__(name: str) -> Any:
         import_module("regard.nn.attention")  # so that regard.nn.attention.ATTENTION is there
         return import_module("regard.nn")
     if name in __all__:
-        room = {"Detections": "detections", "RegardError": "errors", "RegardWarning": "errors"}.get(name, "api")
+        rooms = {
+            "Detections": "detections",
+            "RegardError": "errors",
+            "RegardWarning": "errors",
+            "push_to_hub": "publish",
+        }
+        room = rooms.get(name, "api")
         return getattr(import_module(f"regard.{room}"), name)
     raise AttributeError(f"module 'regard' has no attribute {name!r}")

@@ -15,6 +15,7 @@ from regard.nn.table import graph_name
 from regard.weights.convert import Converted
 from regard.weights.convert import convert as convert_detector
 from regard.weights.detector import Model, Modules, as_detector, load_detector, rebuild, save_detector, with_weights
+from regard.weights.hub import local_file
 
 
 def load(
@@ -28,8 +29,8 @@ def load(
 
     Args:
         source: a YOLOv5 ``.pt``, a ``.safetensors`` file of this package, a model YAML (YOLOv5's or the native form),
-            an overlay, a run folder, or a name such as ``yolov5n`` from the model zoo. Nothing is downloaded, and no
-            code in the file is executed.
+            an overlay, a run folder, or a name such as ``yolov5n`` from the model zoo. No code in the file is executed,
+            and nothing is downloaded but a file that is named as ``hf://owner/name/file`` on the Hugging Face Hub.
         modules: your own layers that the model needs, by the name that its graph uses.
         weights: another file from which all matching tensors are loaded into the graph of ``source``: a detector's, or
             those of the network of timm that is its backbone.
@@ -47,10 +48,10 @@ def load(
         >>> model.nc, model.strides
         (2, (16,))
     """
-    detector = load_detector(source, modules=modules, allow_miswired=allow_miswired)
+    detector = load_detector(local_file(source), modules=modules, allow_miswired=allow_miswired)
     if not weights:
         return detector
-    return with_weights(detector, weights, modules)[0]
+    return with_weights(detector, local_file(weights), modules)[0]
 
 
 def insert(

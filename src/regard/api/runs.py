@@ -50,6 +50,7 @@ from regard.visualize.attend import Kind, View
 from regard.visualize.attend import attend as attend_to_array
 from regard.visualize.gradient import Point
 from regard.weights.detector import Model, Modules, as_detector
+from regard.weights.hub import local_file
 
 
 @accepts(TrainSettings)
@@ -322,6 +323,6 @@ def _opened(
         return model
     if not isinstance(model, str | Path):
         raise RegardError(f"the model is {model!r:.200}", expected="a detector, or a file or name to open")
-    opened = open_predictor(model, modules=modules, parallel=parallel, **part_of(settings, ModelSettings))
+    opened = open_predictor(local_file(model), modules=modules, parallel=parallel, **part_of(settings, ModelSettings))
     check_input_size(opened, settings)
     return opened

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from regard.cli import attend, catalogue, compare, data, diagnosis, model, paper, studio, training, use
+from regard.cli import attend, catalogue, compare, data, diagnosis, model, paper, publish, studio, training, use
+from regard.errors import RegardError
 
 LEGIBLE = 110
 """Columns of a terminal from which on options and their descriptions fit beside each other."""
@@ -71,6 +72,7 @@ app.command(cls=_Command, rich_help_panel="Data and training")(use.predict)
 app.command(cls=_Command, rich_help_panel="Data and training")(use.export)
 app.command(cls=_Command, rich_help_panel="Data and training")(attend.attend)
 app.command(cls=_Command, rich_help_panel="Data and training")(diagnosis.doctor)
+app.command(cls=_Command, rich_help_panel="Data and training")(publish.push)
 data_app.command(cls=_Command)(data.check)
 data_app.command(cls=_Command)(data.convert)
 app.command(cls=_Command, rich_help_panel="Data and training")(training.demo)
@@ -79,10 +81,19 @@ app.add_typer(data_app, name="data", rich_help_panel="Data and training")
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="With --version: print what a bug report needs, such as packages and devices."),
+    ] = False,
+) -> None:
     """Add attention anywhere in a YOLO detector by name, keep its weights, and measure whether it helps."""
     if version:
         from regard import __version__
+        from regard.cli.versions import version_report
 
-        print(__version__)
+        print(version_report() if verbose else __version__)
         raise typer.Exit
+    if verbose:
+        raise RegardError("--verbose has no effect here", expected="regard --version --verbose")

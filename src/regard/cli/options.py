@@ -84,16 +84,17 @@ def modules_of(references: Sequence[str] | None) -> dict[str, type[nn.Module]]:
     return import_modules(references or ())
 
 
-def callbacks_of(references: Sequence[str] | None) -> list[Callback]:
-    """Import the user's callbacks that were named, and make one of each class.
+def callbacks_of(references: Sequence[str] | None, trackers: Sequence[str] | None = None) -> list[Callback]:
+    """Make the trackers that were named, and one callback of each of the user's classes, which are imported.
 
     Raises:
-        RegardError: no such file or class, or a class that cannot be made without arguments.
+        RegardError: no such tracker, file or class, or a class that cannot be made without arguments.
     """
     from regard.graph.user_modules import import_classes
     from regard.training.callbacks import Callback, checked_callbacks
+    from regard.training.callbacks.trackers import trackers_named
 
-    callbacks: list[Callback] = []
+    callbacks = trackers_named(trackers or ())
     for reference in references or ():
         for name, kind in import_classes([reference], Callback, "callback").items():
             try:
@@ -111,12 +112,13 @@ def load_model(
     """Load a detector; where weights come from another file, report which tensors were loaded."""
     from regard.system.terminal import plain_console
     from regard.weights.detector import load_detector, with_weights
+    from regard.weights.hub import local_file
 
     classes = modules_of(modules)
-    detector = load_detector(model, modules=classes, allow_miswired=allow_miswired)
+    detector = load_detector(local_file(model), modules=classes, allow_miswired=allow_miswired)
     if weights is None:
         return detector
-    detector, report = with_weights(detector, weights, classes)
+    detector, report = with_weights(detector, local_file(weights), classes)
     plain_console(stderr=True).print(report)
     return detector
 

@@ -157,9 +157,10 @@ def _opened(model: str, modules: list[str] | None, settings: ModelSettings, *, p
     """Open a model with the fastest runtime that is available; see `regard.runtimes.open_predictor`."""
     from regard.runtimes import open_predictor
     from regard.runtimes.base import check_input_size
+    from regard.weights.hub import local_file
 
     chosen = modules_of(modules) if modules else None  # importing them needs torch
-    opened = open_predictor(model, modules=chosen, parallel=parallel, **part_of(settings, ModelSettings))
+    opened = open_predictor(local_file(model), modules=chosen, parallel=parallel, **part_of(settings, ModelSettings))
     check_input_size(opened, settings)
     return opened
 

@@ -24,6 +24,7 @@ from regard.system.files import is_file, is_folder
 from regard.weights.checkpoint import Checkpoint, read_checkpoint
 from regard.weights.fork_layers import as_in_tensors, with_own_keys
 from regard.weights.fused import unfused
+from regard.weights.hub import local_file, reject_hub
 from regard.weights.implied import as_in_weights
 from regard.weights.module_settings import settle, with_activation
 from regard.weights.paths import CHECKPOINTS, WEIGHTS, missing_file, weights_of_run
@@ -55,6 +56,7 @@ def load_detector(
     """
     if not isinstance(source, str | Path):
         raise RegardError(f"the model is {source!r:.200}", expected="a file, a run folder, or a name of the model zoo")
+    reject_hub(source)
     path = Path(source)
     if is_folder(path):
         path = weights_of_run(path)
@@ -67,12 +69,12 @@ def load_detector(
 
 
 def as_detector(model: Model) -> Detector:
-    """Load a detector that is given as text or as a path; one that is loaded already is used as it is.
+    """Load a detector that a user gives as text, also an address of the Hub, or as a path, or that is loaded already.
 
     Raises:
         RegardError: as for `load_detector`.
     """
-    return model if isinstance(model, Detector) else load_detector(model)
+    return model if isinstance(model, Detector) else load_detector(local_file(model))
 
 
 def save_detector(

@@ -1,0 +1,259 @@
+"""Publishing a trained detector on the Hugging Face Hub, with a card that states its data, metrics and licences."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from regard.ablate.folder import read_study
+from regard.ablate.format import headline, interval, sentences, signed, verdict_label
+from regard.ablate.verdict import analyse
+from regard.errors import RegardError
+from regard.evaluation.metrics import HEADLINE
+from regard.graph.detector import Detector
+from regard.nn.gate import Gated
+from regard.system.files import is_folder
+from regard.system.loaders import read_json_mapping
+from regard.system.scratch import scratch_folder
+from regard.training.folder import read_config
+from regard.training.run import Run
+from regard.weights.detector import as_detector, save_detector
+from regard.weights.hub import DEFAULT_FILE, import_hub
+
+SHARE_ALIKE = ("agpl", "gpl", "cc-by-sa")
+"""Beginnings of licences that a model fine-tuned from such weights has to have too."""
+
+
+def push_to_hub(
+    model: Run | Detector | str | Path,
+    repository: str,
+    *,
+    license: str,
+    start: str | None,
+    start_license: str | None = None,
+    study: str | Path | None = None,
+    private: bool = True,
+    message: str | None = None,
+) -> str:
+    """Upload a detector and its model card to the Hugging Face Hub, and return the address of the repository.
+
+    The card states the data, the metrics, the licence, the start weights and the verdicts of the study, if one is
+    given. The names of folders on this machine, and the command line, are not uploaded.
+
+    Args:
+        model: a run or its folder, of which the best weights are uploaded; or a detector, or what ``load`` takes, whose
+            card has no metrics.
+        repository: ``owner/name``; it is created if it does not exist.
+        license: of the published model, as an identifier of the Hub, such as ``apache-2.0`` or ``agpl-3.0``.
+        start: weights that the training started from, such as ``yolov5n.pt of YOLOv5 v7.0``; None for a model that was
+            trained from scratch.
+        start_license: their licence; needed with ``start``.
+        study: folder of the ablation study behind the model.
+        private: create the repository so that only you can see it.
+        message: of the commit.
+
+    Raises:
+        RegardError: the package ``huggingface_hub`` is not installed, the licences contradict each other, the model or
+            the study cannot be read, or the Hub rejects the upload.
+
+    Example:
+        >>> licences = {"start": "yolov5n.pt", "start_license": "agpl-3.0"}
+        >>> regard.push_to_hub("odd-one-out", "me/odd", license="apache-2.0", **licences)
+        Traceback (most recent call last):
+        regard.errors.RegardError: a model that started from weights under agpl-3.0 cannot be published under apache-2.0
+          expected: license='agpl-3.0'
+    """
+    _check_licences(license, start, start_license)
+    folder = model.folder if isinstance(model, Run) else Path(model) if isinstance(model, str | Path) else None
+    folder = folder if folder is not None and is_folder(folder) else None
+    detector = model if isinstance(model, Detector) else as_detector(folder if folder is not None else model)  # type: ignore[arg-type]
+    licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
+    card = model_card(detector, repository, folder=folder, study=study, **licences)
+    hub = import_hub()
+    from huggingface_hub.errors import HFValidationError
+
+    with scratch_folder(Path(tempfile.gettempdir())) as upload:
+        save_detector(upload / DEFAULT_FILE, detector)
+        (upload / "README.md").write_text(card, encoding="utf-8")
+        if folder is not None:
+            for name in ("results.csv", "metrics.json"):
+                (upload / name).write_bytes((folder / name).read_bytes())
+        try:
+            api = hub.HfApi(library_name="regard")
+            address = api.create_repo(repository, private=private, exist_ok=True)
+            text = message or "Upload a detector with its model card"
+            api.upload_folder(repo_id=repository, folder_path=upload, commit_message=text)
+        except (OSError, RuntimeError, HFValidationError) as error:  # as an interrupted upload of a large file
+            what = f"cannot be uploaded: {next(iter(str(error).splitlines()), '')}"
+            hint = "log in with `hf auth login`, or set HF_TOKEN"
+            raise RegardError(what, file=repository, hint=hint) from error
+    return str(address)
+
+
+def model_card(
+    detector: Detector,
+    repository: str,
+    *,
+    license: str,
+    start: str | None,
+    start_license: str | None = None,
+    folder: Path | None = None,
+    study: str | Path | None = None,
+) -> str:
+    """Write the model card, in Markdown with the metadata that the Hub reads; see `push_to_hub`.
+
+    Raises:
+        RegardError: the run or the study cannot be read.
+    """
+    config = read_config(folder) if folder is not None else {}
+    metrics = read_json_mapping(folder / "metrics.json") if folder is not None else {}
+    name = repository.partition("/")[2] or repository
+    origin = (
+        f"Start weights: {start}, licence {start_license}." if start else "Trained from scratch, without start weights."
+    )
+    parts = [
+        _metadata(name, license, config, metrics),
+        f"# {name}",
+        f"An object detector for {len(detector.names)} classes: {', '.join(map(_text, detector.names.values()))}.",
+        _model_section(detector),
+        f"## Licence\n\nThis model: {license}. {origin}",
+        *(_data_section(config, metrics) if config else ()),
+        *(_study_section(Path(study)) if study is not None else ()),
+        _use_section(repository),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _check_licences(license: str, start: str | None, start_license: str | None) -> None:
+    if start and not start_license:
+        hint = "the weights published by Ultralytics are agpl-3.0"
+        raise RegardError(f"the licence of {start} is not given", expected="start_license", hint=hint)
+    if start_license and not start:
+        raise RegardError("start_license has no effect without start", expected="start, the weights that have it")
+    family = next((word for word in SHARE_ALIKE if (start_license or "").lower().startswith(word)), None)
+    if family and not license.lower().startswith(family):
+        what = f"a model that started from weights under {start_license} cannot be published under {license}"
+        raise RegardError(what, expected=f"license={start_license!r}")
+
+
+def _metadata(name: str, license: str, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Write the YAML at the top of the card; JSON is YAML, and escapes every text."""
+    document: dict[str, Any] = {
+        "license": license,
+        "library_name": "regard",
+        "pipeline_tag": "object-detection",
+        "tags": ["object-detection", "regard", "attention"],
+    }
+    if metrics:
+        values = [
+            {"type": key, "value": metrics[key], "name": key}
+            for key in HEADLINE
+            if isinstance(metrics.get(key), float | int)
+        ]
+        data = _data_name(config)
+        task = {"type": "object-detection"}
+        dataset = {"type": data, "name": data, "split": metrics.get("split", "val")}
+        document["model-index"] = [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": values}]}]
+    lines = (f"{key}: {json.dumps(value, ensure_ascii=True)}" for key, value in document.items())
+    return "\n".join(["---", *lines, "---"])
+
+
+def _model_section(detector: Detector) -> str:
+    summary = detector.summary()
+    gates = [
+        f"| {row.name} | {row.module} | {layer.gamma.item():+.4f} |"
+        for row, layer in zip(detector.spec.layers, detector.model, strict=True)
+        if isinstance(layer, Gated)
+    ]
+    table = ["", "| inserted layer | module | gate |", "|---|---|--:|", *gates] if gates else []
+    return "\n".join(["## Model", "", f"{summary.totals}.", *table])
+
+
+def _data_section(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    data, settings = config.get("data", {}), config.get("settings", {})
+    splits = ", ".join(
+        f"{name} {counts['images']} images with {counts['boxes']} boxes"
+        for name, counts in data.get("splits", {}).items()
+    )
+    recipe = settings.get("recipe", {}).get("name", "")
+    yield (
+        f"## Data and training\n\nData set: {_text(_data_name(config))} ({splits}). Trained for "
+        f"{settings.get('epochs')} epochs at {settings.get('imgsz')} pixels, batch {settings.get('batch')}, "
+        f"seed {settings.get('seed')}, recipe {_text(recipe)}."
+    )
+    numbers = [f"| {key} | {metrics[key]:.4f} |" for key in HEADLINE if isinstance(metrics.get(key), float | int)]
+    rows = [
+        f"| {_text(entry['name'])} | {entry['labels']} | {_number(entry['ap'])} | {_number(entry['ap50'])} |"
+        for entry in metrics.get("per_class", ())
+    ]
+    yield "\n".join(
+        [
+            f"## Metrics on {metrics.get('split', 'val')}",
+            "",
+            f"COCO protocol, {metrics.get('images')} images. The best epoch was chosen on these images, so on others "
+            "the values are probably lower.",
+            "",
+            "| metric | value |",
+            "|---|--:|",
+            *numbers,
+            "",
+            "| class | labels | AP | AP50 |",
+            "|---|--:|--:|--:|",
+            *rows,
+        ]
+    )
+
+
+def _study_section(folder: Path) -> Iterator[str]:
+    study = read_study(folder)
+    results = analyse(study)
+    rows = [
+        f"| {_text(name)} | {signed(one.mean)} | {interval(one.interval)} | {len(one.seeds)} | "
+        f"{verdict_label(one, study.mde)} |"
+        for name, one in results.judgements.items()
+    ]
+    yield "\n".join(
+        [
+            "## The study behind it",
+            "",
+            _text(headline(study, results)),
+            "",
+            f"| variant | difference in {study.metric} | interval | seeds | verdict |",
+            "|---|--:|---|--:|---|",
+            *rows,
+            "",
+            *(f"- {_text(line)}" for line in sentences(study, results)),
+        ]
+    )
+
+
+def _use_section(repository: str) -> str:
+    return f"""## Use
+
+```python
+import regard
+
+found = regard.predict("hf://{repository}", "image.jpg")
+```
+
+Made with [regard](https://pypi.org/project/regard/)."""
+
+
+def _data_name(config: Mapping[str, Any]) -> str:
+    """Name of the data set without the folders of this machine."""
+    source = str(config.get("data", {}).get("source", "unknown"))
+    parts = [part for part in re.split(r"[\\/]", source) if part]
+    return parts[-2] if len(parts) > 1 and parts[-1] == "data.yaml" else parts[-1] if parts else "unknown"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float | int) else "-"
+
+
+def _text(value: object) -> str:
+    """Write text from files so that it is neither markup nor a cell of its own."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(value).split()))

@@ -1,0 +1,104 @@
+"""Models of the Hugging Face Hub that the user names: ``hf://owner/name`` or ``hf://owner/name@revision/file``.
+
+This is the only part of the package that downloads a model, and only for an address that the user gives: an address
+in a file, such as a plan or an overlay, is rejected. What is downloaded is read as any other file: as data.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from regard.errors import RegardError
+
+PREFIX = "hf://"
+DEFAULT_FILE = "model.safetensors"
+"""File that `regard.push_to_hub` writes, and that an address without a file refers to."""
+SUFFIXES = (".safetensors", ".pt", ".pth", ".onnx", ".torchscript")
+ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([^@]+))?", re.ASCII)
+
+
+def is_hub(source: object) -> bool:
+    """Whether the user names a file of the Hub."""
+    return isinstance(source, str) and source.startswith(PREFIX)
+
+
+def local_file(source: Any) -> Any:
+    """Download the file that an address of the Hub names, unless it is in the cache of ``huggingface_hub``.
+
+    Args:
+        source: what a user gives as a model.
+
+    Returns:
+        The path of the file; anything but an address of the Hub is returned as it is.
+
+    Raises:
+        RegardError: the address is malformed, the package is not installed, or there is no such file.
+
+    Example:
+        >>> local_file("yolov5n.pt")
+        'yolov5n.pt'
+    """
+    if not is_hub(source):
+        return source
+    repository, revision, name = parse_address(source)
+    hub = import_hub()
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(hub.hf_hub_download(repository, name, revision=revision, library_name="regard"))
+    except (OSError, HFValidationError) as error:  # its errors of HTTP are OSErrors too
+        raise RegardError(f"cannot be loaded from the Hub: {_first_line(error)}", file=source) from error
+
+
+def parse_address(source: str) -> tuple[str, str | None, str]:
+    """Split an address into repository, revision and file.
+
+    Raises:
+        RegardError: it has another form, or names a file that is no model.
+
+    Example:
+        >>> parse_address("hf://me/cells@v2/se.safetensors")
+        ('me/cells', 'v2', 'se.safetensors')
+        >>> parse_address("hf://me/cells")
+        ('me/cells', None, 'model.safetensors')
+    """
+    found = ADDRESS.fullmatch(source)
+    expected = "hf://owner/name, hf://owner/name/file or hf://owner/name@revision/file"
+    if not found:
+        raise RegardError("not an address of the Hub", file=source, expected=expected)
+    repository, revision, name = found.groups()
+    name = name or DEFAULT_FILE
+    if not name.endswith(SUFFIXES) or ".." in name.split("/"):
+        raise RegardError(f"the file {name!r} is not a model", file=source, expected="one of " + ", ".join(SUFFIXES))
+    return repository, revision, name
+
+
+def import_hub() -> Any:
+    """Import ``huggingface_hub``.
+
+    Raises:
+        RegardError: it is not installed.
+    """
+    if find_spec("huggingface_hub") is None:
+        raise RegardError("models of the Hub need the package huggingface_hub", hint="pip install 'regard[hub]'")
+    import huggingface_hub
+
+    return huggingface_hub
+
+
+def reject_hub(source: object) -> None:
+    """Reject an address of the Hub where nothing is downloaded.
+
+    Raises:
+        RegardError: it is one.
+    """
+    if is_hub(source):
+        hint = 'save it to a file first: regard.save(regard.load("hf://..."), "model.safetensors")'
+        raise RegardError("nothing is downloaded here", file=str(source), hint=hint)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,187 @@
+"""Models on the Hub: uploaded with a card that is true and gives nothing away, and loaded by their address."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import regard
+from hub_stand_in import StandIn, stand_in
+from regard.ablate.plan import read_plan
+from regard.ablate.study import run_study
+from regard.errors import RegardError
+from regard.publish import model_card
+from regard.training.run import Run
+from regard.weights import hub as hub_files
+
+pytest.importorskip("huggingface_hub")
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # its HTTP client's
+DATA = "synthetic:context?train=7&val=3&test=0"
+SCRATCH: dict[str, Any] = {"license": "apache-2.0", "start": None}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    import huggingface_hub.constants as constants
+    from huggingface_hub import close_session
+
+    with stand_in() as server:
+        for name, value in (("HF_TOKEN", "hf_good"), ("HF_HUB_DISABLE_TELEMETRY", "1")):
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)  # read from HF_ENDPOINT when it is imported
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # a protocol of its own, for large files
+        yield server
+        close_session()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    model = regard.insert(regard.load("odd-one-out"), "SE", after="p3")
+    folder = tmp_path_factory.mktemp("home-of-anna") / "run"
+    return regard.train(model, DATA, folder=folder, epochs=1, imgsz=64, workers=0, plots=False, verbose=False)
+
+
+def test_what_is_pushed_is_what_is_loaded(hub: StandIn, run: Run) -> None:
+    address = regard.push_to_hub(run, "me/odd", license="apache-2.0", start=None)
+    assert address.endswith("/me/odd")
+    assert hub.private == {"me/odd": True}
+    files = hub.files["me/odd"]
+    assert sorted(files) == ["README.md", "metrics.json", "model.safetensors", "results.csv"]
+    for source in ("hf://me/odd", "hf://me/odd@main/model.safetensors"):
+        loaded = regard.load(source)
+        assert loaded.names == run.model.names
+        assert all(torch.equal(value, run.model.state_dict()[key]) for key, value in loaded.state_dict().items())
+    image = np.zeros((61, 67, 3), np.uint8)
+    assert regard.predict("hf://me/odd", image, imgsz=64) == regard.predict(run.model, image, imgsz=64)
+
+
+def test_the_card_states_data_metrics_licences_and_gates(run: Run) -> None:
+    card = model_card(
+        run.model, "me/odd", license="agpl-3.0", start="yolov5n.pt", start_license="agpl-3.0", folder=run.folder
+    )
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["license"] == "agpl-3.0"
+    assert head["pipeline_tag"] == "object-detection"
+    result = head["model-index"][0]["results"][0]
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values["ap"] == run.metrics.ap
+    assert "val 3 images" in card
+    assert "train 7 images" in card
+    assert "yolov5n.pt, licence agpl-3.0" in card
+    assert f"{run.gates['p3.se']:+.4f}" in card
+    assert all(name.replace("_", "\\_") in card for name in run.model.names.values())
+
+
+def test_nothing_of_this_machine_is_published(hub: StandIn, run: Run) -> None:
+    regard.push_to_hub(run.folder, "me/odd", **SCRATCH)
+    for name, data in hub.files["me/odd"].items():
+        text = data[: 10 + int.from_bytes(data[:8], "little")] if name.endswith(".safetensors") else data
+        for secret in (b"home-of-anna", str(Path.cwd()).encode(), os.uname().nodename.encode(), b"pytest"):
+            assert secret not in text, name
+
+
+def test_the_study_behind_it_is_told_as_in_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sys.path.insert(0, str(Path(__file__).parent / "ablate"))
+    from fake_study import fake_study
+
+    from regard.ablate.format import headline
+    from regard.ablate.verdict import analyse
+
+    study = fake_study(tmp_path)
+    monkeypatch.setattr("regard.publish.read_study", lambda folder: study if folder == tmp_path else None)
+    card = model_card(regard.load("odd-one-out"), "me/odd", **SCRATCH, study=str(tmp_path))
+    assert headline(study, analyse(study)).partition("<")[0].partition(" ")[0] in card
+    assert "can't tell" in card
+    assert "<b>" not in card.replace("\\<b\\>", "")  # names are text
+    assert sum(line.startswith("| ") for line in card.splitlines()) == 1 + len(analyse(study).judgements)
+
+
+@pytest.mark.parametrize(
+    ("license", "start", "start_license", "expected"),
+    [
+        ("apache-2.0", "yolov5n.pt", "agpl-3.0", "agpl"),
+        ("mit", "x.pt", "GPL-3.0", "GPL"),
+        ("apache-2.0", "yolov5n.pt", None, "start_license"),
+        ("apache-2.0", None, "mit", "start"),
+    ],
+)
+def test_licences_that_contradict_each_other_are_rejected(
+    license: str, start: str | None, start_license: str | None, expected: str
+) -> None:
+    with pytest.raises(RegardError, match=expected):
+        regard.push_to_hub("odd-one-out", "me/odd", license=license, start=start, start_license=start_license)
+
+
+@pytest.mark.parametrize("source", ["hf://me/none", "hf://me/odd/none.pt", "hf://me/odd@v7/model.safetensors"])
+def test_what_is_not_there_is_an_error(hub: StandIn, source: str) -> None:
+    hub.files["me/odd"] = {}
+    with pytest.raises(RegardError, match="Hub"):
+        regard.load(source)
+
+
+def test_a_rejected_upload_is_an_error(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_bad")
+    with pytest.raises(RegardError, match="HF_TOKEN"):
+        regard.push_to_hub("odd-one-out", "me/odd", **SCRATCH)
+    assert not hub.files
+
+
+def test_a_damaged_file_is_an_error_as_everywhere(hub: StandIn) -> None:
+    hub.files["me/odd"] = {"model.safetensors": b"no weights"}
+    with pytest.raises(RegardError, match=r"model\.safetensors"):
+        regard.load("hf://me/odd")
+
+
+@pytest.mark.parametrize("kind", ["plan", "overlay", "file"])
+def test_an_address_in_a_file_contacts_nobody(hub: StandIn, kind: str, tmp_path: Path) -> None:
+    hub.files["me/odd"] = {"model.safetensors": b""}
+    file = tmp_path / "it.yaml"
+    text = {"plan": f"base: hf://me/odd\ndata: {DATA}\ninsert: [SE@p3]\nepochs: 1\n", "overlay": "base: hf://me/odd\n"}
+    file.write_text(text.get(kind, "hf://me/odd\n"))
+    read = partial(run_study, read_plan(file, {}), tmp_path / "study") if kind == "plan" else partial(regard.load, file)
+    with pytest.raises(RegardError):
+        read()
+    assert not hub.asked
+
+
+@pytest.mark.slow
+def test_the_command_pushes_and_predicts(hub: StandIn, tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": "hf_good"}
+    environment["HF_HUB_DISABLE_XET"] = "1"
+
+    def regard_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "regard", *arguments]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = regard_command("push", "odd-one-out", "me/odd", "--license", "apache-2.0", "--no-private")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("/me/odd")
+    assert hub.private == {"me/odd": False}
+    done = regard_command("summary", "hf://me/odd", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["nc"] == 2
+    assert not [path for path in tmp_path.iterdir() if path.name != "hf"]  # no left-overs
+    done = regard_command("summary", "hf://me/none")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_without_the_package_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_files, "find_spec", lambda _: None)
+    with pytest.raises(RegardError, match=r"regard\[hub\]"):
+        regard.load("hf://me/odd")
