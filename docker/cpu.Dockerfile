@@ -1,0 +1,16 @@
+# regard without a GPU. Build in the root of a checkout: docker build -t regard:cpu -f docker/cpu.Dockerfile .
+# Run: docker run --rm -v "$PWD:/data" regard:cpu summary yolov5n
+FROM python:3.12-slim
+
+ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 REGARD_CACHE=/tmp/regard
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+RUN pip install --index-url https://download.pytorch.org/whl/cpu "torch>=2.4" "torchvision>=0.19" \
+    && pip install ".[fast,hub]" \
+    && useradd --create-home --uid 1000 user
+
+USER 1000
+WORKDIR /data
+ENTRYPOINT ["regard"]
+CMD ["--help"]

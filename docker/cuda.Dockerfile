@@ -1,0 +1,16 @@
+# regard with CUDA, whose libraries come with PyTorch's wheels; the host needs NVIDIA's driver and container toolkit.
+# Build in the root of a checkout: docker build -t regard:cuda -f docker/cuda.Dockerfile .
+# Run: docker run --rm --gpus all --shm-size 8g -v "$PWD:/data" regard:cuda train yolov5n --data path/to/data
+FROM python:3.12-slim
+
+ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 REGARD_CACHE=/tmp/regard
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+RUN pip install ".[fast,hub]" \
+    && useradd --create-home --uid 1000 user
+
+USER 1000
+WORKDIR /data
+ENTRYPOINT ["regard"]
+CMD ["--help"]

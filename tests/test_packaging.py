@@ -1,0 +1,120 @@
+"""What is distributed: one version everywhere, the same requirements in each form, and a complete wheel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+import regard
+from regard.cli import versions
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONDA = {"torch": "pytorch", "opencv-python-headless": "py-opencv", "matplotlib": "matplotlib-base"}
+DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+
+
+def load(name: str) -> dict:  # type: ignore[type-arg]
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_every_file_states_the_same_version() -> None:
+    recipe, citation = load("recipe/recipe.yaml"), load("CITATION.cff")
+    assert {PROJECT["version"], recipe["context"]["version"], citation["version"]} == {regard.__version__}
+    assert citation["license"] == recipe["about"]["license"] == PROJECT["license"]
+
+
+def test_the_recipe_has_the_requirements_of_the_package() -> None:
+    parts = [re.fullmatch(r"([\w.-]+)(>=[\d.]+)", line) for line in PROJECT["dependencies"]]
+    wanted = {f"{CONDA.get(found[1], found[1])} {found[2]}" for found in parts if found}
+    recipe = set(load("recipe/recipe.yaml")["requirements"]["run"])
+    assert recipe - {"python >=${{ python_min }}"} == wanted
+    assert PROJECT["requires-python"] == f">={load('recipe/recipe.yaml')['context']['python_min']}"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda file: file.name
+)
+def test_issue_forms_have_what_github_requires(file: Path) -> None:
+    form = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if file.name == "config.yml":
+        return
+    assert form["name"]
+    assert form["description"]
+    ids = [part["id"] for part in form["body"] if part["type"] != "markdown"]
+    assert len(ids) == len(set(ids)) > 0
+    assert all(part["attributes"].get("label") or part["type"] == "markdown" for part in form["body"])
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_dockerfiles_copy_what_is_there_and_run_as_a_user(file: Path) -> None:
+    text = file.read_text(encoding="utf-8").replace("\\\n", " ")
+    steps = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
+    assert steps[0][0] == "FROM"
+    assert ["USER", "1000"] in steps
+    copied = [source for step, rest in steps if step == "COPY" for source in rest.split()[:-1]]
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert source.removeprefix("./") in allowed
+    (extras,) = re.findall(r'pip install "\.\[([\w,]+)\]"', text)
+    assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_hadolint_accepts(file: Path) -> None:
+    hadolint = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if hadolint is None:
+        pytest.skip("needs hadolint")
+    # Versions follow pyproject.toml, so none are pinned in the image.
+    done = subprocess.run([hadolint, "--ignore", "DL3013", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_report_for_bugs_has_versions_and_nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGARD_CACHE", "/home/anna/secret")
+    text = versions.version_report()
+    assert text.startswith(f"regard {regard.__version__}\n")
+    for word in ("torch ", "numpy ", "extra ray: ray", "CUDA", "REGARD_CACHE", "cores"):
+        assert word in text
+    import getpass
+    import platform
+
+    secrets = {"secret", str(Path.home()), platform.node(), str(ROOT), sys.prefix}
+    secrets |= {getpass.getuser()} - {"root"}
+    assert not [secret for secret in secrets if secret in text]
+
+
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["torch>=2.4", "none-such[x]>=1; extra == 'odd'", "regard[x]; extra == 'odd'"]
+    monkeypatch.setattr(versions, "requires", lambda _: lines)
+    assert "extra odd: none-such missing" in versions.version_report()
+
+
+@pytest.mark.slow
+def test_the_wheel_has_data_and_types(tmp_path: Path) -> None:
+    pytest.importorskip("build")
+    command = [sys.executable, "-m", "build", "--wheel", "--sdist", "--outdir", str(tmp_path), str(ROOT)]
+    if subprocess.run([sys.executable, "-c", "import hatchling"], check=False).returncode == 0:
+        command.insert(3, "--no-isolation")
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    files = {file for file in (ROOT / "src").rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    assert {file.relative_to(ROOT / "src").as_posix() for file in files} <= names
+    assert "regard/py.typed" in names
+    assert any(name.startswith("regard/models/") and name.endswith(".yaml") for name in names)
+    for check in (["twine", "check", "--strict", *map(str, tmp_path.iterdir())], ["check-wheel-contents", str(wheel)]):
+        tool = shutil.which(check[0]) or shutil.which(check[0], path=str(Path(sys.executable).parent))
+        if tool:
+            done = subprocess.run([tool, *check[1:]], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
