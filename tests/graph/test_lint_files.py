@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from regard.cli import app
 from regard.errors import RegardError
-from regard.graph.lint_files import exit_code, files_of, formatted, lint
+from regard.graph.lint_files import exit_code, files_of, formatted, lint, lint_each
 
 WRONG = STOCK_N.replace("[-1, 1, SPPF, [1024, 5]],  # 9", "[-1, 1, SPPF, [1024, 5]],\n   [-1, 1, SE, []],")
 UNUSUAL = STOCK_N.replace("[17, 20, 23]", "[20, 23]").replace("  - [116,90, 156,198, 373,326]  # P5/32\n", "")
@@ -88,3 +88,29 @@ def test_a_line_break_in_a_name_cannot_forge_a_command(folder: Path) -> None:
     for form in ("github", "text"):
         assert formatted(findings, form).count("\n") == 1
     assert "\n" not in str(RegardError("wrong", file="a\n::error::y"))
+
+
+@pytest.mark.parametrize("unknown", ["Mystery, [1024, 5]", "Mystery, [1024]"])
+def test_an_unknown_layer_hides_no_wiring_error(unknown: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(WRONG.replace("SPPF, [1024, 5]", unknown))
+    (tmp_path / "b.yaml").write_text(WRONG)
+    findings = lint([str(tmp_path)])[0]
+    of = {name: [f for f in findings if Path(f.file).name == name] for name in ("a.yaml", "b.yaml")}
+    assert [f.kind for f in of["a.yaml"]] == ["invalid", *(f.kind for f in of["b.yaml"])]
+    assert [f.line for f in of["a.yaml"]][1:] == [f.line for f in of["b.yaml"]]
+
+
+def test_unknown_layers_that_halve_their_maps_and_an_unknown_head_raise_no_false_alarm(tmp_path: Path) -> None:
+    text = STOCK_N.replace("Conv, [512, 3, 2]", "Mystery, [512, 3, 2]").replace("Detect", "MyHead")
+    (tmp_path / "a.yaml").write_text(text)
+    findings = lint([str(tmp_path)])[0]
+    assert [f.kind for f in findings] == ["invalid", "invalid"]
+    assert "Mystery" in findings[0].message
+    assert "MyHead" in findings[1].message
+
+
+def test_the_findings_of_a_file_are_there_before_the_next_file_is_read(folder: Path) -> None:
+    found = lint_each([str(folder)])
+    next(found)
+    (folder / "right.yaml").write_text(WRONG)
+    assert next(of for file, of, _ in found if file.name == "right.yaml")

@@ -50,6 +50,17 @@ class Project(nn.Module):
         return self.mix(torch.cat(list(maps), 1))
 
 
+class Add2(nn.Module):
+    """A join whose channels are both stated in its row."""
+
+    def __init__(self, c1: int, c2: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(c1, c2, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        return self.mix(maps[0] + maps[1])
+
+
 class Unfold(nn.Module):
     def __init__(self, dim: int = 1) -> None:
         super().__init__()
@@ -100,7 +111,7 @@ class Broken(nn.Module):
         return self.mix(x)
 
 
-MODULES = {c.__name__: c for c in (WeightedCat, Project, Unfold, Shuffle, Weigh, Unclear, Decided, Broken)}
+MODULES = {c.__name__: c for c in (WeightedCat, Project, Add2, Unfold, Shuffle, Weigh, Unclear, Decided, Broken)}
 
 
 def detector_of(one: str = "-1, 1, Conv, [128]", many: str = "Concat, [1]", other: int = 3):  # type: ignore[no-untyped-def]
@@ -115,6 +126,20 @@ def test_a_class_that_joins_needs_no_flag(many: str, channels: int) -> None:
     assert detector.spec.info[detector.spec.layers[5].name].out_channels == channels
     detector.train()
     assert detector(torch.rand(2, 3, 64, 64))[0].shape[0] == 2
+
+
+@pytest.mark.parametrize("args", ["[256, 160]", "[64, 40]"])
+def test_a_join_with_both_numbers_of_channels_gets_no_further_one(args: str) -> None:
+    detector = detector_of("-1, 1, Conv, [256]", f"Add2, {args}", 2)
+    assert detector.spec.info[detector.spec.layers[5].name].arguments == (64, 40)
+    again = build(parse_spec(detector.spec.to_yaml(), None), modules=MODULES)
+    assert again.spec.info == detector.spec.info
+
+
+def test_a_join_with_other_numbers_of_channels_is_rejected_for_its_own_error() -> None:
+    with pytest.raises(RegardError, match="expected input") as caught:
+        detector_of("-1, 1, Conv, [256]", "Add2, [104, 160]", 2)
+    assert "first argument" not in (caught.value.hint or "")
 
 
 def test_a_join_of_different_sizes_is_a_wiring_error() -> None:

@@ -274,3 +274,29 @@ def test_a_checkpoint_of_version_1_whose_rows_end_the_levels(define: Define, tmp
     torch.save({"model": model}, tmp_path / "v1.pt")
     regard.convert(tmp_path / "v1.pt", tmp_path / "present.safetensors")
     assert torch.equal(outputs(load_detector(tmp_path / "present.safetensors")), outputs(detector))
+
+
+@pytest.mark.parametrize(
+    ("row", "own"),
+    [
+        (["CoordAtt", [40, 40]], ["CoordinateAttention", [40, {"reduction": 2}]]),
+        (["CBAM", [40, 5]], ["CBAM", [40, {"reduction": 5}]]),
+        (["CBAM", [40, 5]], ["CBAM", [40, {"kernel_size": 5}]]),
+        (["SE", [40, 40]], ["SE", [40, {"reduction": 8}]]),
+    ],
+)
+def test_tensors_decide_between_two_meanings(
+    row: list[object], own: list[object], define: Define, tmp_path: Path
+) -> None:
+    model, detector = fork(define, row, own)
+    torch.save({"model": model}, tmp_path / "fork.pt")
+    assert torch.equal(outputs(load_detector(tmp_path / "fork.pt")), outputs(detector))
+
+
+def test_an_error_in_a_row_of_a_checkpoint_names_the_row_and_no_line(define: Define, tmp_path: Path) -> None:
+    model, _ = fork(define, PLAIN)
+    model.yaml["backbone"][3] = [[-1, 2], 1, "Concat_bifpn", [40, 40]]
+    torch.save({"model": model}, tmp_path / "fork.pt")
+    with pytest.raises(RegardError, match="row 3") as caught:
+        load_detector(tmp_path / "fork.pt")
+    assert not caught.value.line

@@ -78,11 +78,16 @@ def lint(
     """Check the wiring of many model files; exit with 1 on findings, with 2 if a file cannot be read."""
     from regard.graph import lint_files
 
-    findings, checked = lint_files.lint(files, modules=modules_of(module))
-    if findings or format == "json":
+    findings: list[lint_files.Finding] = []
+    checked = 0
+    for _, found, is_graph in lint_files.lint_each(files, modules=modules_of(module)):
+        findings, checked = findings + found, checked + is_graph
+        if found and format != "json":
+            print(printable(lint_files.formatted(found, format)), flush=True)
+    if format == "json":
         print(printable(lint_files.formatted(findings, format)))
     wrong = len({finding.file for finding in findings if finding.kind != "note"})
-    print(f"{len(checked)} graphs checked, {wrong} files with errors", file=sys.stderr)
+    print(f"{checked} graphs checked, {wrong} files with errors", file=sys.stderr)
     raise typer.Exit(lint_files.exit_code(findings, strict=strict))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -17,119 +17,13 @@ from typing import Any
 from torch import nn
 
 from regard.errors import RegardError, RegardWarning, nearest
+from regard.graph.alias_table import ALIASES, BLOCKS
 from regard.graph.document import flow
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.attention import ATTENTION
 from regard.nn.gate import GATED
 from regard.nn.heads import HEADS
 from regard.nn.table import LAYERS
-
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        "SELayer": "SE",
-        "SEAttention": "SE",
-        "SEBlock": "SE",
-        "SE_Block": "SE",
-        "SEModule": "SE",
-        "SqueezeExcitation": "SE",
-        "ECALayer": "ECA",
-        "ECAAttention": "ECA",
-        "ECA_layer": "ECA",
-        "eca_layer": "ECA",
-        "eca_block": "ECA",
-        "EfficientChannelAttention": "ECA",
-        "CBAMBlock": "CBAM",
-        "cbam_block": "CBAM",
-        "CBAM_Block": "CBAM",
-        "CBAMAttention": "CBAM",
-        "CA": "CoordinateAttention",
-        "CABlock": "CoordinateAttention",
-        "CA_Block": "CoordinateAttention",
-        "CoordAtt": "CoordinateAttention",
-        "CoordAttn": "CoordinateAttention",
-        "CoordAttention": "CoordinateAttention",
-        "SimAm": "SimAM",
-        "simam": "SimAM",
-        "simam_module": "SimAM",
-        "Simam_module": "SimAM",
-        "EMA": "EMAttention",
-        "EMA_attention": "EMAttention",
-        "Triplet": "TripletAttention",
-        "GC": "GlobalContext",
-        "ContextBlock": "GlobalContext",
-        "NonLocalBlock": "NonLocal",
-        "CrissCross": "CrissCrossAttention",
-        "eSE": "ESE",
-        "scSE": "ScSE",
-        "SpatialGroupEnhance": "SGE",
-        "NAMAttention": "NAM",
-        "NAM_Attention": "NAM",
-        "BAMBlock": "BAM",
-        "BAM_Attention": "BAM",
-        "A2Attention": "DoubleAttention",
-        "CoT": "ContextualTransformer",
-        "CoTAttention": "ContextualTransformer",
-        "CoTNetLayer": "ContextualTransformer",
-        "SequentialPolarizedSelfAttention": "PolarizedSelfAttention",
-        "MSDA": "MultiScaleDilatedAttention",
-        "MultiDilatelocalAttention": "MultiScaleDilatedAttention",
-        "TSSA": "TokenStatisticsAttention",
-        "AttentionTSSA": "TokenStatisticsAttention",
-        "PolaLinearAttention": "PolarityAttention",
-        "DiffAttention": "DifferentialAttention",
-        "SK": "SelectiveKernel",
-        "SKAttention": "SelectiveKernel",
-        "SKConv": "SelectiveKernel",
-        "LSKblock": "LSK",
-        "LSKBlock": "LSK",
-        "LSKModule": "LSK",
-        "sa_layer": "ShuffleAttention",
-        "ShuffleAttn": "ShuffleAttention",
-        "BRA": "BiLevelRoutingAttention",
-        "BiLevelRoutingAttention_nchw": "BiLevelRoutingAttention",
-    }
-)
-"""Other name -> the package's."""
-
-BLOCKS: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = MappingProxyType(
-    {
-        "BiFPN_Add2": ("BiFPN", ("channels", "channels"), {"mode": "sum", "convolve": True}),
-        "BiFPN_Add3": ("BiFPN", ("channels", "channels"), {"mode": "sum", "convolve": True}),
-        "BiFPN_Concat2": ("BiFPN", ("dim",), {"mode": "concat"}),
-        "BiFPN_Concat3": ("BiFPN", ("dim",), {"mode": "concat"}),
-        "Concat_bifpn": ("BiFPN", ("dim",), {"mode": "concat"}),
-        "Concat_BiFPN": ("BiFPN", ("dim",), {"mode": "concat"}),
-        "space_to_depth": ("SpaceToDepth", ("dim",), {}),
-        "SPD": ("SpaceToDepth", ("dim",), {}),
-        "conv_bn_relu_maxpool": ("ConvPool", ("out",), {}),
-        "CBRM": ("ConvPool", ("out",), {}),
-        "Conv_maxpool": ("ConvPool", ("out",), {}),
-        "Shuffle_Block": ("ShuffleUnit", ("out", "stride"), {}),
-        "ShuffleNetV2": ("ShuffleUnit", ("out", "stride"), {}),
-        "ShuffleV2Block": ("ShuffleUnit", ("out", "stride"), {}),
-        "conv_bn_hswish": ("ConvHardswish", ("out", "stride"), {}),
-        "MobileNet_Block": (
-            "MobileNetV3Block",
-            ("out", "hidden", "kernel_size", "stride", "squeeze", "hardswish"),
-            {},
-        ),
-        "MobileNetV3_InvertedResidual": (
-            "MobileNetV3Block",
-            ("out", "hidden", "kernel_size", "stride", "squeeze", "hardswish"),
-            {},
-        ),
-        "CARAFE": ("CARAFE", ("kernel_encoder", "kernel_up", "hidden", "scale"), {}),
-        "ASFF_Detect": ("ASFFDetect", ("nc", "anchors"), {}),
-        "Decoupled_Detect": ("DecoupledDetect", ("nc", "anchors", "hidden"), {}),
-        "GAM_Attention": ("GAM", ("out", "channels", "reduction"), {}),
-        "GAMAttention": ("GAM", ("out", "channels", "reduction"), {}),
-        "involution": ("Involution", ("out", "kernel_size", "stride"), {}),
-    }
-)
-"""Other name -> the package's block, what its arguments are in order, and options that the name implies.
-
-``out`` are channels as the package has them first; further ``channels`` and ``dim`` (1) say nothing that is not known.
-"""
 
 YOLOV7 = ("MP", "SP", "SPPCSPC", "GhostSPPCSPC", "ReOrg", "DownC", "IDetect", "IAuxDetect", "IBin", "IKeypoint")
 """Layers that only model files of YOLOv7 have."""
@@ -162,6 +56,25 @@ FIRST_OPTION: Mapping[str, tuple[str, int]] = MappingProxyType(
     }
 )
 """What follows the channels, and how many options there are, for layers that files also call with (in, out, ...)."""
+
+
+class TwoMeaningsError(RegardError):
+    """The arguments of a row have several meanings; ``rows`` are the row written in each of them."""
+
+    def __init__(self, what: str, rows: Sequence[LayerSpec], **where: Any) -> None:
+        super().__init__(what, **where)
+        self.rows = rows
+
+
+def meanings(row: LayerSpec, spec: ModelSpec, modules: Collection[str] = ()) -> Sequence[LayerSpec]:
+    """The ways in which a row of a graph can be read: itself, unless its arguments have several meanings."""
+    try:
+        with_own_names(replace(spec, layers=(row,)), modules)
+    except TwoMeaningsError as error:
+        return error.rows
+    except RegardError:
+        pass
+    return (row,)
 
 
 def with_own_names(spec: ModelSpec, modules: Collection[str] = ()) -> ModelSpec:
@@ -388,12 +301,19 @@ def _cbam(
 
 
 def _two_meanings(module: str, row: LayerSpec, spec: ModelSpec, meanings: list[tuple[str, list[Any]]]) -> RegardError:
-    return RegardError(
-        f"layer {row.name!r}: {row.module}, {flow(row.args)} has two meanings",
+    line, where = row.line or None, "" if row.line or row not in spec.layers else f"row {spec.index(row.name)}, "
+    return TwoMeaningsError(
+        f"{where}layer {row.name!r}: {row.module}, {flow(row.args)} has two meanings",
+        [_as_row(row, module, args) for _, args in meanings],
         file=row.file or spec.file,
-        line=row.line,
+        line=line,
         expected=" or ".join(f"{module}, {flow(args)} for {meaning}" for meaning, args in meanings),
     )
+
+
+def _as_row(row: LayerSpec, module: str, args: list[Any]) -> LayerSpec:
+    named = args[-1] if isinstance(args[-1], Mapping) else {}
+    return replace(row, module=module, args=tuple(args[:-1] if named else args), options=named)
 
 
 def _odd(value: Any) -> bool:

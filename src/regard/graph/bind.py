@@ -14,12 +14,13 @@ from typing import Any
 from regard.errors import RegardError, nearest
 from regard.graph.aliases import needs_all_positions
 from regard.graph.dialects.yolov5_v1 import number_in_words
-from regard.graph.signature import Signature, expected_instead, signature_of
+from regard.graph.signature import CHANNEL_NAMES, OUT_NAMES, Signature, expected_instead, signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.heads.yolov5 import output_channels
 from regard.nn.renamed import with_new_names
 
 DIVISOR = 8
+IN_OR_OUT = CHANNEL_NAMES.union(OUT_NAMES)
 
 
 def scale_channels(channels: float, width: float) -> int:
@@ -36,6 +37,24 @@ def unscale_channels(channels: int, width: float) -> int | None:
     """Find a number that ``scale_channels`` maps to ``channels``; None if there is none."""
     guess = int(channels / width)
     return next((c for c in (guess, guess + 1) if scale_channels(c, width) == channels), None)
+
+
+def with_scaled_channels(args: Sequence[Any], signature: Signature, width: float) -> tuple[Any, ...]:
+    """Scale those of a constructor's arguments whose names say that they are channels.
+
+    Example:
+        >>> from regard.graph.signature import as_written
+        >>> from torch import nn
+        >>> class Add(nn.Module):
+        ...     def __init__(self, c1, c2, kernel=1): ...
+        >>> with_scaled_channels((256, 512, 3), as_written(Add, multi_input=True), 0.5)
+        (128, 256, 3)
+    """
+    names = (*signature.positions, *("" for _ in args))
+    return tuple(
+        scale_channels(value, width) if type(value) is int and value > 0 and name in IN_OR_OUT else value
+        for value, name in zip(args, names, strict=False)
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from regard.errors import RegardError, nearest
 from regard.graph.aliases import find_class, with_own_names
-from regard.graph.bind import Binding, bind, positional_call, positional_form
+from regard.graph.bind import Binding, bind, positional_call, positional_form, with_scaled_channels
 from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
 from regard.graph.lint import WiringError, check_levels, check_wiring, raise_or_warn, with_anchors_in_order
@@ -253,7 +253,7 @@ def _at(row: LayerSpec, spec: ModelSpec, modules: Mapping[str, type[nn.Module]])
         raise kind(what, file=row.file or spec.file, line=row.line, expected=error.expected, hint=error.hint) from error
     except (Exception, SystemExit) as error:  # a user's module may raise any exception
         what = f"layer {row.name!r}: {row.module} failed: {type(error).__name__}: {error}"
-        hint = explain(error, modules[row.module]) if row.module in modules else None
+        hint = explain(error, modules[row.module], joins=len(row.inputs) > 1) if row.module in modules else None
         raise RegardError(what, file=row.file or spec.file, line=row.line, hint=hint) from error
 
 
@@ -270,12 +270,12 @@ def _build_row(
             if row.module not in modules:
                 raise _no_head(spec)
             layer_class = fork_head(layer_class)
-        run = partial(_run, row, spec, maps, layer_class)
+        run = partial(_run, spec, maps, layer_class)
         if row.module in modules and not issubclass(layer_class, Head) and not hasattr(layer_class, "multi_input"):
-            signature, (layer, output, binding) = _tried(row, layer_class, maps, run)
+            signature, (layer, output, binding) = _tried(row, layer_class, maps, spec.width_multiple, run)
         else:
             signature = signature_of(layer_class)
-            layer, output, binding = run(signature)
+            layer, output, binding = run(row, signature)
         if not issubclass(layer_class, Head):
             out_channels, stride = output.shape[1], PROBE / output.shape[-1]
         else:
@@ -291,7 +291,7 @@ Run = tuple[nn.Module, Any, Binding]
 
 
 def _run(
-    row: LayerSpec, spec: ModelSpec, maps: Sequence[Tensor], layer_class: type[nn.Module], signature: Signature
+    spec: ModelSpec, maps: Sequence[Tensor], layer_class: type[nn.Module], row: LayerSpec, signature: Signature
 ) -> Run:
     """Construct a layer and run it once."""
     if not signature.multi_input and len(maps) != 1:
@@ -316,7 +316,11 @@ def _run(
 
 
 def _tried(
-    row: LayerSpec, layer_class: type[nn.Module], maps: Sequence[Tensor], run: Callable[[Signature], Run]
+    row: LayerSpec,
+    layer_class: type[nn.Module],
+    maps: Sequence[Tensor],
+    width: float,
+    run: Callable[[LayerSpec, Signature], Run],
 ) -> tuple[Signature, Run]:
     """Call a user's class with the input channels first or, if that fails, with the arguments as written.
 
@@ -327,18 +331,23 @@ def _tried(
     written = as_written(layer_class, multi_input=many)
     stated = getattr(layer_class, "takes_channels", None)
     if stated is False:
-        return written, run(written)
+        return written, run(row, written)
     try:
         signature = signature_of(layer_class, multi_input=many)
-        result = run(signature)
+        result = run(row, signature)
     except Exception as error:
+        failed = error
         if stated is None and not row.options and not isinstance(error, OutputError):
-            with suppress(Exception):
-                return written, run(written)
+            scaled = [replace(row, args=with_scaled_channels(row.args, written, width))] if many else []
+            for other in (row, *scaled):
+                try:
+                    return written, run(other, written)
+                except Exception as second:
+                    failed = second if many and len(row.args) > 1 else failed
         if many:
             _check_sizes(row, maps)  # a join of one's own that needs equal sizes
-        raise
-    if may_be_without_channels(layer_class) and not row.options and _works(run, written):
+        raise failed from None
+    if may_be_without_channels(layer_class) and not row.options and _works(partial(run, row), written):
         first = next(iter(inspect.signature(layer_class).parameters), "")
         raise RegardError(
             f"{row.module} works both with the input channels as {first!r} and with its arguments as written",

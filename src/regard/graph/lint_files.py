@@ -12,8 +12,8 @@ from typing import Any, Literal
 from torch import nn
 
 from regard.errors import RegardError
-from regard.graph.build import check
 from regard.graph.read import read_spec
+from regard.graph.unknown_layers import check_known
 from regard.system.files import is_file, is_folder, matching_files
 from regard.system.loaders import read_yaml
 from regard.system.terminal import printable_line
@@ -76,28 +76,33 @@ def lint(
     Returns:
         The findings in the order of the files, and the files that were checked.
     """
+    checked = list(lint_each(patterns, modules=modules))
+    return [finding for _, found, _ in checked for finding in found], [file for file, _, has in checked if has]
+
+
+def lint_each(
+    patterns: Sequence[str], *, modules: Mapping[str, type[nn.Module]] | None = None
+) -> Iterator[tuple[Path, list[Finding], bool]]:
+    """As `lint`, file by file: the file, its findings, and whether it was read as a graph."""
     named = {Path(pattern) for pattern in patterns}
-    findings: list[Finding] = []
-    checked: list[Path] = []
     for file in files_of(patterns):
         try:
             document = read_yaml(file)[0]
         except RegardError as error:
-            findings.append(_of_error(error, file, "unreadable"))
+            yield file, [_of_error(error, file, "unreadable")], False
             continue
-        if file not in named and not (isinstance(document, dict) and {"backbone", "base"} & document.keys()):
-            continue
-        checked.append(file)
-        findings += _in_file(file, modules)
-    return findings, checked
+        if file in named or (isinstance(document, dict) and {"backbone", "base"} & document.keys()):
+            yield file, list(_in_file(file, modules)), True
 
 
 def _in_file(file: Path, modules: Mapping[str, type[nn.Module]] | None) -> Iterator[Finding]:
     try:
-        found = check(read_spec(file), modules=modules)
+        unknown, found = check_known(read_spec(file), modules or {})
     except RegardError as error:
         yield _of_error(error, file, "invalid")
         return
+    for layer in unknown:
+        yield _of_error(layer, file, "invalid")
     for finding in found:
         message = finding.what + (f"; {finding.corrected}" if finding.corrected else "")
         kind: Kind = "note" if finding.note else "miswired"

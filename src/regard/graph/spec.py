@@ -163,6 +163,11 @@ class ModelSpec:
         """Copy the graph for another number of classes."""
         return replace(self, nc=nc, info={})
 
+    def without_lines(self) -> ModelSpec:
+        """Copy the graph of a file that has no lines, such as a checkpoint, for messages about its rows."""
+        layers = (replace(x, origin=replace(x.origin, line=0)) if x.origin else x for x in self.layers)
+        return replace(self, layers=tuple(layers))
+
     def to_yaml(self) -> str:
         """Write the graph in the native form: named layers, without loss."""
         from regard.graph.dialects import native

@@ -76,10 +76,12 @@ def reference_to(layer: type[nn.Module]) -> str:
         return f"{layer.__module__}.{layer.__qualname__}"
 
 
-def explain(error: BaseException, layer: type[nn.Module]) -> str:
+def explain(error: BaseException, layer: type[nn.Module], *, joins: bool = False) -> str:
     """Describe how a user's layer that raised ``error`` was called, and the line of its file that raised it."""
-    first = next(iter(inspect.signature(layer).parameters))
+    first = next(iter(inspect.signature(layer).parameters), "")
     message = f"its first argument, {first!r}, was the number of input channels"
+    if joins:
+        message = "tried with the channels of its inputs as a list, its arguments as written, and these scaled"
     place = last_frame(error, {source_file(layer)} - {None})
     return f"{message}; raised in {place[0]}:{place[1]}" if place else message
 

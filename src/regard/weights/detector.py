@@ -22,7 +22,7 @@ from regard.graph.user_modules import reference_to
 from regard.nn.heads.yolov5 import number_of_classes
 from regard.system.files import is_file, is_folder
 from regard.weights.checkpoint import Checkpoint, read_checkpoint
-from regard.weights.fork_layers import as_in_tensors, with_own_keys
+from regard.weights.fork_layers import as_in_tensors, with_meanings, with_own_keys
 from regard.weights.fused import unfused
 from regard.weights.hub import local_file, reject_hub
 from regard.weights.implied import as_in_weights
@@ -168,7 +168,7 @@ def _for_classes(detector: Detector, nc: int, source: Detector) -> ModelSpec:
 
 def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:
     state, header = load_weights(path)
-    spec = replace(parse_spec(header.graph, path), file=path)
+    spec = replace(parse_spec(header.graph, path), file=path).without_lines()
     _require_modules(path, header.modules, modules)
     detector = build(spec, names=header.names, modules=modules, allow_miswired=allow_miswired)
     _fill(detector, state, path)
@@ -187,7 +187,8 @@ def _from_checkpoint(
             checkpoint = checkpoint.with_rows(moved_rows(checkpoint.yaml, spec.nc, spec.anchors))
         spec = as_in_weights(spec, checkpoint.state, modules or ())
         _require_classes(spec, checkpoint, modules)
-        spec = replace(with_activation(spec, checkpoint.settings), file=path)
+        spec = with_meanings(spec, checkpoint.state, modules or {})
+        spec = replace(with_activation(spec, checkpoint.settings), file=path).without_lines()
     except RegardError as error:  # the lines are those of no file
         raise RegardError(error.what, file=path, expected=error.expected, hint=error.hint) from error
     names = checkpoint.names or None

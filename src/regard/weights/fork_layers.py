@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regard.errors import RegardError, RegardWarning
-from regard.graph.aliases import WITH_ATTENTION
+from regard.graph.aliases import WITH_ATTENTION, meanings
+from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.attention import ATTENTION
@@ -28,6 +29,31 @@ FROM_PAPERS = ("BiFPN", "GSConv", "VoVGSCSP")
 """Blocks that other projects compute with the same tensors in several ways."""
 
 Shapes = list[tuple[int, ...]]
+
+
+def with_meanings(spec: ModelSpec, state: Mapping[str, Tensor], modules: Mapping[str, type[nn.Module]]) -> ModelSpec:
+    """Copy a graph in which rows with two meanings have the one that fits the tensors of a checkpoint.
+
+    If no tensor decides, the first number is the channels, and `as_in_tensors` finds the options.
+
+    Args:
+        spec: the graph, as it was read.
+        state: its tensors, by ``model.<row>....``.
+        modules: the user's own classes by name.
+    """
+    choices = [meanings(row, spec, modules) for row in spec.layers]
+    doubtful = [i for i, rows in enumerate(choices) if len(rows) > 1 and rows[0].module in ATTENTION]
+    if not doubtful:
+        return spec
+    with warnings.catch_warnings(action="ignore", category=RegardWarning):
+        built = build(replace(spec, layers=tuple(rows[-1] for rows in choices)), modules=modules, allow_miswired=True)
+    layers = list(spec.layers)
+    for i in doubtful:
+        channels, found = built.spec.info[layers[i].name].in_channels[0], _shapes(_of_row(state, i))
+        shapes = [_shapes_of(ATTENTION[row.module], (channels,), row.options) for row in choices[i]]
+        fitting = [row for row, own in zip(choices[i], shapes, strict=True) if own == found]
+        layers[i] = (fitting or choices[i])[-1]
+    return replace(spec, layers=tuple(layers))
 
 
 def as_in_tensors(spec: ModelSpec, state: Mapping[str, Tensor]) -> ModelSpec:

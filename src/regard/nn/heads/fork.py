@@ -11,7 +11,6 @@ import inspect
 import traceback
 import warnings
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +22,8 @@ from regard.nn.heads.base import ClassChannels
 from regard.nn.heads.yolov5 import YOLOv5Head, anchors_per_cell, default_anchors
 from regard.nn.raw_levels import OTHERS
 
+MADE = "_regard_head"
+"""Attribute of a fork's class: the head that was made of it."""
 CELLS = 2
 """Cells per side of the coarsest level on which a head is tried."""
 TOLERANCE = 1e-3
@@ -188,11 +189,14 @@ class ForkHead(YOLOv5Head):
         )
 
 
-@cache
-def fork_head(own_class: Any) -> type[ForkHead]:
+def fork_head(own_class: type[nn.Module]) -> type[ForkHead]:
     """Make a head of a fork's class; the same class for the same one."""
-    space = {"own_class": own_class, "__doc__": own_class.__doc__, "__module__": own_class.__module__}
-    return type(own_class.__name__, (ForkHead,), space)
+    known: type[ForkHead] | None = vars(own_class).get(MADE)
+    if known is None:
+        space = {"own_class": own_class, "__doc__": own_class.__doc__, "__module__": own_class.__module__}
+        known = type(own_class.__name__, (ForkHead,), space)
+        setattr(own_class, MADE, known)
+    return known
 
 
 def _empty(own_class: type[nn.Module]) -> ForkHead:
