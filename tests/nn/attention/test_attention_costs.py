@@ -13,7 +13,7 @@ from regard.nn.attention import ATTENTION, Attention
 from regard.nn.counter import Cost, count, count_on_map, forward_without_mixing
 
 SIZES = [(1, 1), (1, 7), (13, 9), (28, 28), (20, 33)]
-FILLED_UP = {"CascadedGroupAttention", "DenseSynthesizer", "DifferentialAttention", "RandomSynthesizer"}
+FILLED_UP = {"CascadedGroupAttention", "DenseSynthesizer", "DifferentialAttention", "IRMB", "RandomSynthesizer"}
 """Modules whose fused kernel is given zeros, to make keys and values equally wide; they are not counted."""
 
 linear_modules = pytest.mark.parametrize("name", [name for name, kind in ATTENTION.items() if kind.card.linear])

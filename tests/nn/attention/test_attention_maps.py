@@ -41,7 +41,7 @@ SHUFFLED = {"ShuffleAttention": shuffle}
 CHOICES = {"SelectiveKernel"}
 """Maps that show which convolution each channel takes; their own tests hold them."""
 
-BY_CONTENT = {"LSHAttention", "RoutingAttention", "BiLevelRoutingAttention"}
+BY_CONTENT = {"LSHAttention", "RoutingAttention", "BiLevelRoutingAttention", "SharedDeformableAttention"}
 """What a query sees depends on what stands there, and not on places alone; their own tests hold the pattern."""
 
 SIZES = [(1, 1), (1, 7), (13, 9)]

@@ -35,6 +35,7 @@ from regard.nn.attention.gct import GCT
 from regard.nn.attention.global_context import GlobalContext
 from regard.nn.attention.global_tokens import GlobalTokensAttention
 from regard.nn.attention.halo import HaloAttention
+from regard.nn.attention.irmb import IRMB
 from regard.nn.attention.kernel import EfficientAttention, LinearAttention, ReLULinearAttention
 from regard.nn.attention.linformer import Linformer
 from regard.nn.attention.lsh import LSHAttention
@@ -56,6 +57,7 @@ from regard.nn.attention.se import ESE, SE, ScSE
 from regard.nn.attention.selective_kernel import SelectiveKernel
 from regard.nn.attention.self_attention import MultiHeadSelfAttention, SelfAttention
 from regard.nn.attention.sge import SGE
+from regard.nn.attention.shared_deformable import SharedDeformableAttention
 from regard.nn.attention.shift import S2Attention
 from regard.nn.attention.shuffle import ShuffleAttention
 from regard.nn.attention.simam import SimAM
@@ -66,6 +68,7 @@ from regard.nn.attention.strided import StridedAttention
 from regard.nn.attention.strip_pooling import StripPooling
 from regard.nn.attention.synthesizer import DenseSynthesizer, RandomSynthesizer
 from regard.nn.attention.token_statistics import TokenStatisticsAttention
+from regard.nn.attention.top_k import ApproximateTopKAttention, TopKAttention
 from regard.nn.attention.transformer_block import TransformerBlock
 from regard.nn.attention.triplet import TripletAttention
 from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
@@ -110,6 +113,7 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "NeighborhoodAttention": NeighborhoodAttention,
         "WindowAttention": WindowAttention,
         "ShiftedWindowAttention": ShiftedWindowAttention,
+        "IRMB": IRMB,
         "ContextualTransformer": ContextualTransformer,
         "ConvolutionAsAttention": ConvolutionAsAttention,
         "S2Attention": S2Attention,
@@ -141,6 +145,9 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "DenseSynthesizer": DenseSynthesizer,
         "RandomSynthesizer": RandomSynthesizer,
         "DeformableAttention": DeformableAttention,
+        "SharedDeformableAttention": SharedDeformableAttention,
+        "TopKAttention": TopKAttention,
+        "ApproximateTopKAttention": ApproximateTopKAttention,
         "SinkhornAttention": SinkhornAttention,
         "LSHAttention": LSHAttention,
         "RoutingAttention": RoutingAttention,

@@ -42,6 +42,7 @@ from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.nn.attention.sinkhorn import SinkhornAttention
 from regard.nn.attention.sliding import DilatedNeighborhoodAttention, LocalAttention, NeighborhoodAttention
 from regard.nn.attention.strided import StridedAttention
+from regard.nn.attention.top_k import ApproximateTopKAttention, TopKAttention
 from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
 
 KINDS: Mapping[str, type[MultiHead]] = MappingProxyType(
@@ -63,6 +64,8 @@ KINDS: Mapping[str, type[MultiHead]] = MappingProxyType(
             SinkhornAttention,
             RoutingAttention,
             BiLevelRoutingAttention,
+            TopKAttention,
+            ApproximateTopKAttention,
             NystromAttention,
             AgentAttention,
             DifferentialAttention,

@@ -85,7 +85,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rows: Axis, columns: Axis, bias: Ten
     Args:
         q: queries.
         k: keys.
-        v: values.
+        v: values, which may be wider or narrower; the result has their channels.
         rows: how the H rows are divided.
         columns: how the W columns are divided; the parts are all pairs of a group of rows and one of columns.
         bias: added to the scores, (parts, B * heads, queries, keys).
@@ -93,7 +93,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rows: Axis, columns: Axis, bias: Ten
     width = columns.group.shape[0]
     queries, keys = pairs(rows.queries, columns.queries, width), pairs(rows.keys, columns.keys, width)
     parts = gather(q, queries), gather(k, keys), gather(v, keys)
-    return put_back(fused_attention(*parts, bias=bias, allowed=seen_by(rows, columns)), slots(rows, columns), q)
+    return put_back(fused_attention(*parts, bias=bias, allowed=seen_by(rows, columns)), slots(rows, columns), v)
 
 
 def pairs(rows: Tensor, columns: Tensor, width: int) -> Tensor:
