@@ -146,15 +146,8 @@ class C2fAttention(_AttentiveChain):
     """C2f whose bottlenecks end in attention.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        attention: name of a module of the catalogue.
-        shortcut: whether the bottlenecks add their input.
-        groups: groups of their second convolutions.
-        expansion: channels of each half, as a fraction of the output's; the attention works on these.
-        options: of the attention, by name.
-        placement: "bottleneck", for attention in each of them, or "stack", for one behind the last.
-        repeats: bottlenecks in the chain.
+        in_channels, out_channels, shortcut, groups, expansion, repeats: as for `C2f`.
+        attention, options, placement: as for `C3Attention`; the attention works on the channels of a half.
 
     Raises:
         RegardError: as for `C3Attention`.
@@ -181,16 +174,8 @@ class C3k2Attention(_AttentiveChain, C3k2):
     """C3k2 whose bottlenecks, those within C3k included, end in attention.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        attention: name of a module of the catalogue.
-        c3k: whether the blocks are C3k of two bottlenecks.
-        expansion: channels of each half, as a fraction of the output's.
-        groups: groups of the bottlenecks' second convolutions.
-        shortcut: whether the bottlenecks add their input.
-        options: of the attention, by name.
-        placement: "bottleneck", for attention in each of them, or "stack", for one behind the last block.
-        repeats: blocks in the chain.
+        in_channels, out_channels, c3k, expansion, groups, shortcut, repeats: as for `C3k2`.
+        attention, options, placement: as for `C3Attention`; the attention works on the channels of a half.
 
     Raises:
         RegardError: as for `C3Attention`.

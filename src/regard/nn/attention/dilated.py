@@ -56,34 +56,35 @@ class MultiScaleDilatedAttention(MultiHead):
         self.scales = scales
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, size: Size) -> Tensor:
-        """(B, heads, N, d) each -> (B, heads, N, d)."""
-        mixed = [self.one_head(q[:, h], k[:, h], v[:, h], 1 + h % self.scales, size) for h in range(self.num_heads)]
-        return torch.stack(mixed, 1)
+        """(B, heads, N, d) each -> (B, heads, N, d); heads of the same dilation run together."""
+        heads = range(self.num_heads)
+        order = [h for first in heads[: self.scales] for h in heads[first :: self.scales]]
+        mixed = [
+            self.at_dilation(q[:, s :: self.scales], k[:, s :: self.scales], v[:, s :: self.scales], s + 1, size)
+            for s in heads[: self.scales]
+        ]
+        return torch.cat(mixed, 1)[:, [order.index(h) for h in heads]]
 
-    def one_head(self, q: Tensor, k: Tensor, v: Tensor, dilation: int, size: Size) -> Tensor:
-        """(B, N, d) each -> (B, N, d)."""
-        keys = torch.stack(list(self.shifted(k, dilation, size)), 2)  # (B, N, k^2, d)
-        inside = torch.stack(list(self.shifted(torch.ones_like(k[:1, :, :1]), dilation, size)), 2)[..., 0] > 0
-        scores = (q[:, :, None] @ keys.mT)[:, :, 0] / math.sqrt(q.shape[-1])
+    def at_dilation(self, q: Tensor, k: Tensor, v: Tensor, dilation: int, size: Size) -> Tensor:
+        """(B, some heads, N, d) each -> the same."""
+        keys, values = (torch.stack(list(self.shifted(t, dilation, size)), 3) for t in (k, v))  # (B, heads, N, k^2, d)
+        on_map = torch.ones_like(k[:1, :1, :, :1])
+        inside = torch.stack(list(self.shifted(on_map, dilation, size)), 3)[..., 0] > 0
+        scores = (q[..., None, :] @ keys.mT)[..., 0, :] / math.sqrt(q.shape[-1])
         weights = scores.masked_fill(~inside, -math.inf).softmax(-1)
-        values = torch.stack(list(self.shifted(v, dilation, size)), 2)
-        return (weights[:, :, None].to(v.dtype) @ values)[:, :, 0]
+        return (weights[..., None, :].to(v.dtype) @ values)[..., 0, :]
 
     def shifted(self, tokens: Tensor, dilation: int, size: Size) -> Iterator[Tensor]:
-        """What stands at each place of the square around every position, zeros outside of the map: k^2 x (B, N, d)."""
-        maps = tokens.view(tokens.shape[0], *size, tokens.shape[-1])
-        return (place.flatten(1, 2) for place in places_around(maps, self.kernel, dilation, rows=1))
+        """What stands at each place of the square around every position, zeros outside of the map.
+
+        (B, heads, N, d) -> k^2 times the same.
+        """
+        maps = tokens.reshape(*tokens.shape[:2], *size, tokens.shape[-1])
+        return (place.flatten(2, 3) for place in places_around(maps, self.kernel, dilation, rows=2))
 
     def attention_mask(self, query: Size, size: Size) -> Tensor:
         """Positions that ``query`` sees on a map of ``size``: (heads, H, W), boolean."""
-        (row, column), (height, width) = query, size
-        seen = torch.zeros(self.num_heads, height, width, dtype=torch.bool)
-        for head in range(self.num_heads):
-            dilation = 1 + head % self.scales
-            far = self.kernel // 2
-            for i in range(-far, far + 1):
-                for j in range(-far, far + 1):
-                    at = (row + i * dilation, column + j * dilation)
-                    if 0 <= at[0] < height and 0 <= at[1] < width:
-                        seen[head, at[0], at[1]] = True
-        return seen
+        dilation = torch.arange(self.num_heads)[:, None] % self.scales + 1
+        rows, columns = (torch.arange(n) - at for n, at in zip(size, query, strict=True))
+        seen = [(o.abs() <= self.kernel // 2 * dilation) & (o % dilation == 0) for o in (rows, columns)]
+        return seen[0][:, :, None] & seen[1][:, None]
