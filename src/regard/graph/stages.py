@@ -143,7 +143,8 @@ def stages_of(spec: ModelSpec) -> Stages:
 
 def _kind(module: str, info: LayerInfo, before: float) -> str:
     if len(info.in_channels) > 1:
-        return "concat" if info.out_channels == sum(info.in_channels) else "join"
+        resizes = module in LAYERS and not getattr(LAYERS[module], "requires_same_size", False)
+        return "concat" if info.out_channels == sum(info.in_channels) and not resizes else "join"
     if info.stride != before:
         return "down" if info.stride > before else "up"
     if info.in_channels != (info.out_channels,):

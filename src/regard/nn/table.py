@@ -17,6 +17,7 @@ from regard.nn.c3_attention import C2fAttention, C3Attention, C3k2Attention
 from regard.nn.cib import CIB, C2fCIB, SCDown
 from regard.nn.conv import Concat, Conv, DWConv, Focus
 from regard.nn.fusion import BiFPN
+from regard.nn.gather import GatherAlign, Inject
 from regard.nn.gelan import (
     ELAN1,
     SPPELAN,
@@ -101,6 +102,8 @@ LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "ConvPool": ConvPool,
         "GSBottleneck": GSBottleneck,
         "GSConv": GSConv,
+        "GatherAlign": GatherAlign,
+        "Inject": Inject,
         "InvertedResidual": InvertedResidual,
         "Involution": Involution,
         "MobileNetV3Block": MobileNetV3Block,
