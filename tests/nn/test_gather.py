@@ -142,6 +142,11 @@ def test_cost_attention_and_export(tmp_path: Path) -> None:
     assert next(row for row in model.summary(imgsz=96).rows if row.name == name).flops > 0
     image = np.random.default_rng(1).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     assert regard.attend(model, image, layer=name, imgsz=96).map.weights.shape == (1, 64, 8, 12)  # type: ignore[union-attr]
+    assert regard.export(model, tmp_path / "m.torchscript", imgsz=64).passed
+
+
+@pytest.mark.slow
+def test_exported_as_onnx(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    assert regard.export(model, tmp_path / "m.onnx", imgsz=64).passed
+    assert regard.export(detector("ultralytics"), tmp_path / "m.onnx", imgsz=64).passed

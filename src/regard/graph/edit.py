@@ -83,7 +83,8 @@ def replace_layer(
         layer: name or index of the layer.
         module: class name of the new module.
         args: positional arguments; those of the old layer if neither these nor ``options`` are given.
-        options: arguments by name; the output channels are those of the old layer unless given here.
+        options: arguments by name; the output channels are those of the old layer unless given here. A detection head
+            of the same class keeps its other arguments.
         number: number of repeats; by default as before.
 
     Raises:
@@ -92,6 +93,8 @@ def replace_layer(
     old = spec.layer(layer)
     if args is None and not options:
         args, options = old.args, old.options
+    elif not args and options and old is spec.layers[-1] and module == old.module:
+        args, options = old.args, {**old.options, **options}
     elif args is None:
         args = old.args[:1] or [old.options[key] for key in OUT_NAMES if key in old.options]
     new = replace(

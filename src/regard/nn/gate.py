@@ -61,9 +61,10 @@ def gate_values(model: nn.Module) -> dict[str, float]:
 
 def __getattr__(name: str) -> type[Gated]:
     """The class `gated` makes of a layer of the package, so that other packages can pickle ``GatedSE`` and its like."""
-    from regard.nn.table import LAYERS
-
     inner = name.removeprefix(GATED)
-    if inner != name and inner in LAYERS:
-        return gated(LAYERS[inner])  # type: ignore[arg-type]  # classes are hashable
+    if inner != name:  # an import asks for __path__ as well
+        from regard.nn.table import LAYERS
+
+        if inner in LAYERS:
+            return gated(LAYERS[inner])  # type: ignore[arg-type]  # classes are hashable
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

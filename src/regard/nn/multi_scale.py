@@ -102,10 +102,7 @@ class MultiScaleDeformable(OldNames, nn.Module):
             query: (row, column) on the first map; its centre if None.
         """
         place = check_query(query, (maps[0].shape[2], maps[0].shape[3]))
-        of_levels = self.on_levels(maps, place)
-        finest = max(((x.shape[2], x.shape[3]) for x in maps), key=math.prod)
-        spread = [overlaps(finest[0], w.shape[3], w) @ w @ overlaps(finest[1], w.shape[4], w).mT for w in of_levels]
-        return AttentionMap("rows", torch.stack(spread).sum(0), (place,))
+        return AttentionMap("rows", on_finest(self.on_levels(maps, place), maps), (place,))
 
     def on_levels(self, maps: Sequence[Tensor], query: Size) -> list[Tensor]:
         """Weights that the points of a query imply on each level: (B, heads, 1, H_l, W_l)."""
@@ -138,6 +135,16 @@ def centres(at: Tensor, size: Size, level: Size, like: Tensor) -> Tensor:
     """Positions of the cell centres of a map of ``size`` on another level of the image: (N, 2) each."""
     rows, columns = (at.to(like.dtype) + 0.5).unbind(-1)
     return torch.stack((rows * level[0] / size[0], columns * level[1] / size[1]), -1) - 0.5
+
+
+def on_finest(of_levels: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
+    """Sum of weights of all levels on the finest of ``maps``: (B, heads, 1, H_l, W_l) -> (B, heads, 1, H, W).
+
+    The weight of a cell is spread over the cells in the same place of the image.
+    """
+    rows, columns = max(((x.shape[2], x.shape[3]) for x in maps), key=math.prod)
+    spread = [overlaps(rows, w.shape[3], w) @ w @ overlaps(columns, w.shape[4], w).mT for w in of_levels]
+    return torch.stack(spread).sum(0)
 
 
 def overlaps(to: int, of: int, like: Tensor) -> Tensor:

@@ -101,6 +101,7 @@ def write(spec: ModelSpec, package: Package, names: Mapping[int, str]) -> Extern
     Raises:
         RegardError: the package cannot build the graph, whatever classes it is given.
     """
+    _check_head(spec)
     package.check(spec)
     rows: list[str] = []
     classes: dict[str, list[str]] = {}
@@ -116,6 +117,18 @@ def write(spec: ModelSpec, package: Package, names: Mapping[int, str]) -> Extern
             classes.setdefault(given.module, []).append(layer.name)
     text = f"names: {flow(names)}\n{package.document(spec, rows)}"
     return ExternalGraph(text, {name: tuple(layers) for name, layers in classes.items()})
+
+
+def _check_head(spec: ModelSpec) -> None:
+    """Reject attention in the head, which no other package builds."""
+    head = spec.layers[-1]
+    positions = signature_of(LAYERS[head.module]).positions if head.module in LAYERS else []
+    given = {**dict(zip(positions, head.args, strict=False)), **head.options}
+    if given.get("attention") is not None:
+        raise RegardError(
+            f"the head {head.name!r} has attention ({given['attention']}), which other packages do not have",
+            hint="write it in the native form (--to native), or replace the head by one without attention",
+        )
 
 
 def _check_repeats(spec: ModelSpec, layer: LayerSpec) -> None:

@@ -28,6 +28,9 @@ LETTER = re.compile(r"yolo(?:v)?\d+([nsmlxbtce])(?![a-z])")
 """The letter of a size in the name of a file, such as yolo11s-p2."""
 
 HEAD, BINS = "AnchorFreeDetect", 16
+HEAD_OPTIONS = ("attention", "attention_options")
+"""Options of a head that are written in its row; the others follow from rules or stand at the top."""
+
 LARGER, LARGEST = "mlx", "lx"
 SQUARE_KERNELS = ("Bottleneck", "BottleneckCSP")
 """Blocks whose bottlenecks have two 3x3 convolutions in these families, but a 1x1 and a 3x3 one in YOLOv5."""
@@ -39,6 +42,8 @@ DEPTHWISE_IF = ("C3k2", "C3k2Attention", "A2C2f", "C2fCIB")
 def recognise(document: Mapping[str, Any]) -> bool:
     """Whether a document is in this form: it has ``scales``, or a detection head without anchors.
 
+    Options by name after ``nc``, other than anchors, do not change that.
+
     Example:
         >>> recognise({"head": [[[1, 2], 1, "Detect", ["nc"]]]}), recognise({"head": [[[1], 1, "Detect", ["nc", 3]]]})
         (True, False)
@@ -49,7 +54,9 @@ def recognise(document: Mapping[str, Any]) -> bool:
         (last,) = last.values()
     if not isinstance(last, list) or len(last) != 4 or last[2] not in ("Detect", "v10Detect"):
         return "scales" in document
-    return last[2] == "v10Detect" or (isinstance(last[3], list) and len(last[3]) == 1)
+    args = last[3] if isinstance(last[3], list) else []
+    by_name = len(args) == 2 and isinstance(args[1], dict) and "anchors" not in args[1]
+    return last[2] == "v10Detect" or len(args) == 1 or by_name
 
 
 def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> ModelSpec:
@@ -211,9 +218,11 @@ def _parts(layer: LayerSpec) -> Sequence[int]:
 
 def in_file(layer: LayerSpec) -> LayerSpec:
     """A layer as a file of this form states it, for a size without implicit rules."""
+    if layer.module in (HEAD, "v10Detect"):
+        module = "Detect" if layer.module == HEAD else layer.module
+        kept = {name: layer.options[name] for name in HEAD_OPTIONS if name in layer.options}
+        return replace(layer, module=module, args=("nc", *([kept] if kept else [])), options={})
     stated = {
-        HEAD: ("Detect", ("nc",)),
-        "v10Detect": ("v10Detect", ("nc",)),
         "CBLinear": ("CBLinear", (layer.options.get("parts"),)),
         "CBFuse": ("CBFuse", (layer.options.get("select"),)),
     }

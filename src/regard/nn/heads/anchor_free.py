@@ -48,6 +48,8 @@ class AnchorFreeHead(Head):
         end2end: whether there is a second branch, which predicts each object once.
         depthwise: whether the class branch is of depth-wise and 1x1 convolutions (YOLO11 and later).
         hidden_classes: channels inside the class branch; by the published rule where None.
+        attention: what the levels pass first, behind a gate: "DyHead", or None.
+        attention_options: its options.
         strides: input pixels per cell of each level.
 
     Attributes:
@@ -66,6 +68,8 @@ class AnchorFreeHead(Head):
         end2end: bool = False,
         depthwise: bool = False,
         hidden_classes: int | None = None,
+        attention: str | None = None,
+        attention_options: Mapping[str, Any] | None = None,
         *,
         strides: Sequence[int],
     ) -> None:
@@ -82,6 +86,7 @@ class AnchorFreeHead(Head):
         self._set_prior()
         if end2end:
             self.one2one_cv2, self.one2one_cv3 = copy.deepcopy(self.cv2), copy.deepcopy(self.cv3)
+        self.attend_first(attention, attention_options, in_channels)
 
     @property
     def end2end(self) -> bool:
@@ -182,13 +187,21 @@ class V10Head(AnchorFreeHead):
         in_channels: channels of each level.
         nc: classes.
         hidden_classes: channels inside the class branches; by the published rule where None.
+        attention, attention_options: as for `AnchorFreeHead`.
         strides: input pixels per cell of each level.
     """
 
     def __init__(
-        self, in_channels: Sequence[int], nc: int, hidden_classes: int | None = None, *, strides: Sequence[int]
+        self,
+        in_channels: Sequence[int],
+        nc: int,
+        hidden_classes: int | None = None,
+        attention: str | None = None,
+        attention_options: Mapping[str, Any] | None = None,
+        *,
+        strides: Sequence[int],
     ) -> None:
-        super().__init__(in_channels, nc, 16, True, True, hidden_classes, strides=strides)
+        super().__init__(in_channels, nc, 16, True, True, hidden_classes, attention, attention_options, strides=strides)
 
 
 class Bins(nn.Module):

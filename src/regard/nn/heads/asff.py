@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,9 +15,16 @@ class ASFFHead(YOLOv5Head):
     """A detection head whose every level is first fused with all others; its arguments are those of `YOLOv5Head`."""
 
     def __init__(
-        self, in_channels: Sequence[int], nc: int, anchors: Sequence[Sequence[float]] | int, *, strides: Sequence[int]
+        self,
+        in_channels: Sequence[int],
+        nc: int,
+        anchors: Sequence[Sequence[float]] | int,
+        attention: str | None = None,
+        attention_options: Mapping[str, Any] | None = None,
+        *,
+        strides: Sequence[int],
     ) -> None:
-        super().__init__(in_channels, nc, anchors, strides=strides)
+        super().__init__(in_channels, nc, anchors, attention, attention_options, strides=strides)
         self.fuse = nn.ModuleList(ASFF(in_channels, level, strides=strides) for level in range(len(in_channels)))
 
     def outputs(self, features: Sequence[Tensor]) -> list[Tensor]:

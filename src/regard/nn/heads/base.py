@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,8 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.config import LossSettings
+from regard.errors import RegardError, nearest
+from regard.nn.dynamic_head import DynamicHead, GatedLevels
 from regard.nn.raw_levels import DistanceDecoder, RawDecoder
 from regard.types import Predictions, Targets
+
+HEAD_ATTENTION: Mapping[str, type[nn.Module]] = MappingProxyType({"DyHead": DynamicHead})
+"""Attention that the levels of a head can pass first: name in a graph -> class."""
 
 
 def identity_reduce(counts: Tensor) -> Tensor:
@@ -74,6 +80,9 @@ class Head(nn.Module, ABC):
     """
 
     multi_input: ClassVar[bool] = True
+    options_of: ClassVar[Mapping[str, tuple[str, Mapping[str, type[nn.Module]]]]] = {
+        "attention_options": ("attention", HEAD_ATTENTION)
+    }
     losses: ClassVar[tuple[str, ...]]
     kept_with_other_classes: ClassVar[str] = "boxes"
     per_level: ClassVar[tuple[str, ...]] = ()
@@ -113,7 +122,35 @@ class Head(nn.Module, ABC):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Compute the raw outputs; see ``levels``."""
-        return self.levels(features)
+        return self.levels(self.attended(features))
+
+    def attend_first(
+        self, attention: str | None, options: Mapping[str, Any] | None, in_channels: Sequence[int]
+    ) -> None:
+        """Let the levels pass attention behind a closed gate, which changes nothing at the start.
+
+        Args:
+            attention: a name of `HEAD_ATTENTION`; nothing is added if None.
+            options: its options.
+            in_channels: channels of each level.
+
+        Raises:
+            RegardError: there is no such attention, or the options do not fit.
+        """
+        if attention is None:
+            if options:
+                raise RegardError("a head has attention_options but no attention", expected="attention: DyHead")
+            return
+        if attention not in HEAD_ATTENTION:
+            what, expected = f"a head has no attention {attention!r}", "one of " + ", ".join(HEAD_ATTENTION)
+            raise RegardError(what, expected=expected, hint=nearest(attention, HEAD_ATTENTION))
+        build: Any = HEAD_ATTENTION[attention]
+        self.attend = GatedLevels(build(in_channels, **(options or {}), strides=self.strides))
+
+    def attended(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The feature maps behind the attention of the head, if it has any."""
+        attend = getattr(self, "attend", None)
+        return features if attend is None else attend(features)
 
     def select(self, levels: Sequence[Tensor], conf: float) -> list[Tensor]:
         """Decode the predictions of each image of which some class scores above ``conf``.

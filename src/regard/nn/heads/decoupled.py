@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,7 @@ class DecoupledHead(YOLOv5Head):
         anchors: as for `YOLOv5Head`.
         hidden: channels of the branches; by default the fewest of a level, which for models of YOLOX's widths are its
             256 times the width.
+        attention, attention_options: as for `YOLOv5Head`.
         strides: input pixels per cell of each level.
 
     Raises:
@@ -68,13 +70,15 @@ class DecoupledHead(YOLOv5Head):
         nc: int,
         anchors: Sequence[Sequence[float]] | int,
         hidden: int | None = None,
+        attention: str | None = None,
+        attention_options: Mapping[str, Any] | None = None,
         *,
         strides: Sequence[int],
     ) -> None:
         self._hidden = min(in_channels) if hidden is None else hidden
         if self._hidden < 1:
             raise RegardError(f"DecoupledDetect: hidden is {hidden}", expected="a positive number of channels")
-        super().__init__(in_channels, nc, anchors, strides=strides)
+        super().__init__(in_channels, nc, anchors, attention, attention_options, strides=strides)
 
     def level(self, channels: int) -> nn.Module:
         """Build both branches of a level of so many channels."""

@@ -64,6 +64,8 @@ class YOLOv5Head(Head):
         nc: classes.
         anchors: per level, width and height of each anchor in input pixels, flat: (w, h, w, h, ...); or their number
             per level, to start from ``default_anchors``.
+        attention: what the levels pass first, behind a gate: "DyHead", or None.
+        attention_options: its options.
         strides: input pixels per cell of each level.
 
     Attributes:
@@ -78,7 +80,14 @@ class YOLOv5Head(Head):
     anchors: Tensor
 
     def __init__(
-        self, in_channels: Sequence[int], nc: int, anchors: Sequence[Sequence[float]] | int, *, strides: Sequence[int]
+        self,
+        in_channels: Sequence[int],
+        nc: int,
+        anchors: Sequence[Sequence[float]] | int,
+        attention: str | None = None,
+        attention_options: Mapping[str, Any] | None = None,
+        *,
+        strides: Sequence[int],
     ) -> None:
         super().__init__()
         if isinstance(anchors, int):
@@ -92,6 +101,7 @@ class YOLOv5Head(Head):
         self.register_buffer("anchors", pixels / torch.tensor(self.strides, dtype=torch.float32).view(-1, 1, 1))
         self.m = nn.ModuleList(self.level(c) for c in in_channels)
         self._set_prior()
+        self.attend_first(attention, attention_options, in_channels)
 
     def level(self, channels: int) -> nn.Module:
         """Build what computes the outputs of a level of so many channels; variants of the head replace this."""
@@ -222,4 +232,4 @@ class _Outputs(nn.Module):
         self.head = head
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        return self.head.outputs(maps)
+        return self.head.outputs(self.head.attended(maps))
