@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from regard.nn.attention.core import Size, check_at_least, check_query, to_map, to_tokens
 from regard.nn.attention.deformable import corners, places
-from regard.nn.gate import Gated
+from regard.nn.gated import Gated
 from regard.nn.multi_scale import centres, on_finest
 from regard.nn.precision import at_least_float32
 from regard.types import AttentionMap

@@ -39,6 +39,8 @@ class IRMB(WindowAttention):
         flops="2 * N * C**2 * (2 + 2 * expansion) + N * C * (1 + expansion * (2 * kernel**2 + 2))"
         " + 2 * C * (1 + expansion) * ceiling(H / window) * ceiling(W / window) * window**4",
         peers=("its definition, window by window",),
+        when="When one block should attend within windows and convolve around each position, as in a network for small"
+        " devices; the cost grows linearly with N.",
     )
 
     def __init__(

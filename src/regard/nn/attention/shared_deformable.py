@@ -63,6 +63,8 @@ class SharedDeformableAttention(MultiHead):
         flops="4 * N * C**2 + (4 * C**2 + 4 * N * C + C * (2 * kernel**2 + 13) + 36 * groups)"
         " * ceiling(H / reduction) * ceiling(W / reduction) + 3 * (ceiling(H / reduction) + ceiling(W / reduction))",
         peers=("torch.nn.functional.grid_sample", "MultiHeadSelfAttention without offsets"),
+        when="When all positions should look at the same few places, which the map chooses; the cost is N^2 divided by"
+        " the square of the reduction.",
         linear=False,
     )
 
