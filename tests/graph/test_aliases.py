@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError, RegardWarning
-from regard.graph.aliases import own_name
+from regard.graph.aliases import ALIASES, own_name
 from regard.graph.build import build
 from regard.graph.detector import Detector
-from regard.graph.other_names import ALIASES
 from regard.graph.read import parse_spec
 from regard.graph.summary import summarize
 from regard.nn.table import LAYERS

@@ -67,6 +67,10 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "LSKModule": "LSK",
         "sa_layer": "ShuffleAttention",
         "ShuffleAttn": "ShuffleAttention",
+        "iRMB": "IRMB",
+        "DAT": "SharedDeformableAttention",
+        "DAttention": "SharedDeformableAttention",
+        "DAttentionBaseline": "SharedDeformableAttention",
         "BRA": "BiLevelRoutingAttention",
         "BiLevelRoutingAttention_nchw": "BiLevelRoutingAttention",
     }
@@ -100,6 +104,7 @@ BLOCKS: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = MappingPr
             ("out", "hidden", "kernel_size", "stride", "squeeze", "hardswish"),
             {},
         ),
+        "SimFusion_4in": ("GatherAlign", (), {"level": 2}),
         "CARAFE": ("CARAFE", ("kernel_encoder", "kernel_up", "hidden", "scale"), {}),
         "ASFF_Detect": ("ASFFDetect", ("nc", "anchors"), {}),
         "Decoupled_Detect": ("DecoupledDetect", ("nc", "anchors", "hidden"), {}),

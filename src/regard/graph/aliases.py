@@ -19,7 +19,6 @@ from torch import nn
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.alias_table import ALIASES, BLOCKS
 from regard.graph.document import flow
-from regard.graph.other_names import ALIASES, BLOCKS
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.attention import ATTENTION
 from regard.nn.gate import GATED
