@@ -100,8 +100,20 @@ def is_interrupted(run: Run) -> None:
     run.ap = curve(400)[:200]
 
 
+def is_too_short(run: Run) -> None:
+    run.ap = [0.4 * (epoch / run.epochs) for epoch in range(1, run.epochs + 1)]
+
+
 def has_a_closed_gate(run: Run) -> None:
     run.columns["gate/p3.se"] = [2e-5] * run.epochs
+
+
+def has_a_closed_gate_in_its_weights(run: Run) -> None:
+    run.graph = graph_of(run.package, run.anchors)
+    run.graph["backbone"].insert(5, [-1, 1, "GatedSE", [32]])
+    run.graph["head"][0][0] = [5, 7]
+    run.start_graph = run.graph
+    run.trained = fine_tuned(detector_of(run.graph))
 
 
 def has_anchors_that_miss(run: Run) -> None:
@@ -141,7 +153,9 @@ FAULTS: tuple[tuple[Fault, str, tuple[str, ...]], ...] = (
     (is_updated_rarely, "few_updates", ALL),
     (stops_early, "early_stop", ALL),
     (is_interrupted, "early_stop", ALL),
+    (is_too_short, "still_rising", ALL),
     (has_a_closed_gate, "closed_gate", ALL),
+    (has_a_closed_gate_in_its_weights, "closed_gate", ("yolov5", "ultralytics")),
     (has_anchors_that_miss, "anchors", ("regard", "yolov5")),
     (has_objects_of_a_pixel, "small_boxes", ALL),
     (trains_on_val, "same_images", ALL),

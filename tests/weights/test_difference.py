@@ -121,6 +121,13 @@ def test_families_can_be_compared(a: str, b: str) -> None:
     assert missing + between.tensors.kept + between.tensors.partly == between.tensors.total
 
 
+def test_heads_may_have_another_number_of_levels(base: Detector) -> None:
+    three = build(read_spec("yolov5n"))
+    there, back = found(base, three), found(three, base)
+    assert "detect" in there.tensors.missing
+    assert "detect" in back.tensors.missing
+
+
 def test_the_original_is_not_changed(base: Detector) -> None:
     other = remove(insert(base.spec, "SE", after="p4"), "p4.se")
     b, _ = rebuild(base, other)

@@ -15,6 +15,9 @@ USUAL_BATCH = 64
 FAST, SLOW = 8.0, 1 / 30
 """Multiples of the usual rate from which on a rate is out of proportion."""
 FEWEST_UPDATES = 300
+MOST_RISE = 0.1
+"""Part of the best AP that may be gained in the last third of the epochs."""
+LEAST_VALUES = 3
 EARLY = 0.75
 """Fraction of the planned epochs below which the learning rate is still far from its end."""
 
@@ -94,3 +97,19 @@ def early_stop(case: Case) -> Finding | None:
     else:
         advice = "it was interrupted, or still runs: resume it"
     return Finding("early_stop", "possible", evidence, advice)
+
+
+def still_rising(case: Case) -> Finding | None:
+    """A run that ended as planned while AP was still rising."""
+    run, values = case.run, case.run.values("ap")
+    best = run.best
+    if best is None or len(values) < LEAST_VALUES:
+        raise NotChecked("AP was measured too few times")
+    if run.finished < EARLY * run.epochs or best[0] < 0.9 * values[-1][0]:
+        return None
+    third = values[: -max(len(values) // 3, 1)]
+    epoch, before = max(third, key=lambda pair: pair[1])
+    if best[1] <= 0 or before >= (1 - MOST_RISE) * best[1]:
+        return None
+    evidence = f"AP still rose from {before:.3f} in epoch {epoch} to {best[1]:.3f} in epoch {best[0]} of {run.epochs}"
+    return Finding("still_rising", "possible", evidence, "train for more epochs")

@@ -22,7 +22,7 @@ NOT_COMPARED = ("save_dir", "name", "project", "exist_ok", "plots", "verbose", "
 
 
 class _Arguments(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     task: str = "detect"
     model: str | None = None

@@ -27,7 +27,7 @@ NOT_COMPARED = ("save_dir", "name", "project", "exist_ok", "hyp", "entity", "upl
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     weights: str | list[str] | None = ""
     cfg: str | None = ""
@@ -42,7 +42,7 @@ class _Options(BaseModel):
 
 
 class _Hyp(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     lr0: float = 0.01
     warmup_epochs: float = 3.0

@@ -190,7 +190,8 @@ class YOLOv5Head(Head):
 
     def prefers_own(self, key: str, source: Tensor) -> bool:
         """Anchors that the graph states precede those of another detector."""
-        return key == "anchors" and self.object_sizes() not in (None, self._pixels(source))
+        is_alike = key == "anchors" and len(source) == len(self.strides)
+        return is_alike and self.object_sizes() not in (None, self._pixels(source))
 
     def object_sizes(self) -> tuple[tuple[float, ...], ...] | None:
         """The anchors in input pixels, unless only their number was stated."""
