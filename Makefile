@@ -19,6 +19,13 @@ demo: $(STAMP)
 	$(BIN)/regard demo
 
 test: lint test-fast
+	@{ command -v node && test -d studio/node_modules && { command -v chromium || command -v chromium-browser \
+		|| command -v google-chrome; }; } >/dev/null \
+		|| echo "skipped tests of the studio's page: they need Node.js, its packages (npm ci in studio/) and Chromium"
+
+# The packages with which the page of the studio is tested, where npm is installed and reaches a registry.
+studio/node_modules: studio/package-lock.json
+	@! command -v npm >/dev/null || (cd studio && npm ci --loglevel=error) || echo "npm ci failed"
 
 # All tests with the default interpreter, then the fast ones with every other declared version that is installed.
 test-all: lint
@@ -30,7 +37,7 @@ test-all: lint
 	done; \
 	test -z "$$missing" || echo "not found, so not tested:$$missing"
 
-test-fast: $(STAMP)
+test-fast: $(STAMP) studio/node_modules
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n auto -m "not slow"
 
 lint: $(STAMP)
@@ -54,4 +61,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* runs build dist
+	rm -rf .venv .venv-* runs build dist studio/node_modules
