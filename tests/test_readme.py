@@ -45,11 +45,15 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 NOT_RUN = {
     "make": "sets the environment up, or runs these very tests",
     ".": "enters the virtual environment",
+    "pip": "installs the package",
 }
 """First words of commands that are not run, each with its reason."""
 
 SLOW = re.compile(r"onnx|openvino|--devices|regard ablate")
 """Converting takes tens of seconds, starting processes too: run in the slow test, only parsed in the other."""
+
+ENDLESS = ("studio",)
+"""Commands that run until they are interrupted: only parsed."""
 
 SHORTER = ((re.compile(r"(--epochs |epochs=|--seeds )\d+"), r"\g<1>1"),)
 """One epoch and one seed show that a command trains; the README's numbers show only that it takes time."""
@@ -119,7 +123,7 @@ def run_command(words: list[str], *, slow: bool, code: int = 0) -> bool:
         return False
     assert words[0] == "regard", f"what runs {words[0]!r}?"
     words = shlex.split(shortened(shlex.join(words)))
-    if not slow and SLOW.search(" ".join(words)):
+    if words[1] in ENDLESS or (not slow and SLOW.search(" ".join(words))):
         parse(words[1:])
         return False
     before = sys.argv

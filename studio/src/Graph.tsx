@@ -60,8 +60,10 @@ const Layer = memo(function Layer({ data, selected }: NodeProps<FlowNode<LayerDa
         {data.fresh && <span className="badge">{words("newLayer")}</span>}
       </div>
       <div className="layer-module">
-        {node.module}
-        {node.repeats > 1 && ` × ${node.repeats}`}
+        <span className="layer-class">
+          {node.module}
+          {node.repeats > 1 && ` × ${node.repeats}`}
+        </span>
         {node.gate !== null && <span className="gate">{words("gateOf", { value: node.gate.toPrecision(2) })}</span>}
       </div>
       <div className="layer-facts">
@@ -159,7 +161,7 @@ export function Graph(props: GraphProps) {
         }}
       >
         <Background gap={24} />
-        <Controls showInteractive={false} position="bottom-left" />
+        <Controls showInteractive={false} position="top-right" />
       </ReactFlow>
     </div>
   );

@@ -83,7 +83,7 @@ function Stage({ kept, address, kind, boxes, maps, grid, setPoint, title }: Stag
     const area = event.currentTarget.getBoundingClientRect();
     const x = Math.min(((event.clientX - area.left) / area.width) * width, width - 1);
     const y = Math.min(((event.clientY - area.top) / area.height) * height, height - 1);
-    setPoint([x, y]);
+    setPoint([Math.floor(x), Math.floor(y)]);
   };
   return (
     <div className={`stage ${grid ? "faded" : ""}`} onClick={kind === "boxes" ? undefined : click}>
