@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from hand_edits import FILE, STOCK_N, all_follow, hand_graph, insert_by_hand
+from torch import nn
 
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.read import parse_spec, read_spec
@@ -125,6 +126,33 @@ def test_a_replacement_keeps_place_name_and_what_was_not_said() -> None:
     widened = replace_layer(by_name, "p5", "C3TR", options={"expansion": 0.25})
     assert build(widened).spec.info["p5"].out_channels == 128
     assert build(replace_layer(spec, "sppf", "SPP", options={"kernel_sizes": [3, 7]})).layer("sppf")
+
+
+def test_a_replacement_takes_options_over_by_name_and_names_those_it_drops() -> None:
+    spec = read_spec("yolo12n")
+    with pytest.warns(RegardWarning, match="area 4") as caught:
+        edited = replace_layer(spec, "p4", "C3k2")
+    assert len(caught) == 1
+    plain = replace_layer(spec, "p4", "C3k2", args=spec.layer("p4").args[:1])
+    assert build(edited).spec.info == build(plain).spec.info
+    block = replace_layer(read_spec("yolov5n"), "p5", "C3", args=[1024, False])
+    edited = replace_layer(block, "p5", "C3k2")  # whose second argument is another
+    assert edited.layer("p5").options == {"shortcut": False}
+    assert replace_layer(edited, "p5", "C3").layer("p5").options == {"shortcut": False}
+    with pytest.warns(RegardWarning, match="shortcut"):
+        assert replace_layer(block, "p5", "SE").layer("p5").args == (1024,)
+
+
+def test_a_class_of_ones_own_takes_over_what_its_constructor_names() -> None:
+    class Own(nn.Module):
+        def __init__(self, c1: int, c2: int, expansion: float = 0.5, shortcut: bool = True) -> None:
+            super().__init__()
+            self.mix, self.factor, self.shortcut = nn.Conv2d(c1, c2, 1), expansion, shortcut
+
+    block = replace_layer(read_spec("yolov5n"), "p5", "C3", args=[1024, False])
+    edited = replace_layer(block, "p5", "Own", modules={"Own": Own})
+    assert (edited.layer("p5").args, edited.layer("p5").options) == ((1024,), {"shortcut": False})
+    assert replace_layer(block, "p5", "Own").layer("p5").args == (1024, False)
 
 
 def test_lists_and_numbers_in_options_survive_writing() -> None:

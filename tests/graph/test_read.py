@@ -107,7 +107,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
 
 
 def test_a_replaced_row_that_cannot_be_built_is_named_where_it_was_replaced() -> None:
-    over = "base: yolov5n\n\nreplace: {layer: sppf, module: SPP}\n"
+    over = "base: yolov5n\n\nreplace: {layer: sppf, module: SPP, args: [1024, 5]}\n"
     with pytest.raises(RegardError, match="kernel_sizes is 5") as caught:
         build(parse_spec(over, FILE))
     assert (caught.value.file, caught.value.line) == (FILE, 3)

@@ -177,7 +177,7 @@ def local_slots(
     if not slots:
         raise RegardError(
             f"a run needs {peak_mib:,.0f} MiB and {free:,.0f} MiB are free",
-            hint="use a smaller --batch or --imgsz, or --processes 1 to try it",
+            hint="use a smaller --batch or --imgsz, or --processes 1 to try it (in Python: batch, imgsz, processes)",
         )
     return slots[:cores]
 

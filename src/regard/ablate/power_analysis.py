@@ -172,7 +172,7 @@ def planned_epochs(plan: StudySettings, experiment: Experiment, measured: Probe 
             why = next(iter(measured.failure_lines()), "none was tried")
             raise RegardError(
                 f"minutes cannot be converted to epochs, as no variant could be measured: {why}",
-                hint="correct that, or give the budget in --epochs",
+                hint="correct that, or give the budget in --epochs (in Python: epochs=)",
             )
         return {name: known.get(name, min(known.values())) for name in names}
     epochs = math.ceil(plan.images / images) if isinstance(plan, Plan) and plan.images else plan.planned_epochs

@@ -162,7 +162,9 @@ def open_study(study: StudyFolder, plan: StudySettings, experiment: Experiment, 
     if changed:
         values = "; ".join(f"{name} was {document['plan'].get(name)!r} and is {given[name]!r}" for name in changed[:3])
         raise RegardError(
-            f"another study is in this folder: {values}", file=study.path, hint="name another folder with --output"
+            f"another study is in this folder: {values}",
+            file=study.path,
+            hint="name another folder with --output (in Python: output=)",
         )
     description, provenance = experiment.description(), document["provenance"]
     if description["data"]["sha256"] != provenance["data"]["sha256"]:
@@ -172,7 +174,7 @@ def open_study(study: StudyFolder, plan: StudySettings, experiment: Experiment, 
         raise RegardError(
             f"{', '.join(others)} {'has' if len(others) == 1 else 'have'} changed since this study began",
             file=study.path,
-            hint="restore what was there, or name another folder with --output",
+            hint="restore what was there, or name another folder with --output (in Python: output=)",
         )
     _compare_versions(document)
     provenance.setdefault("hardware", vars(hardware))

@@ -110,7 +110,7 @@ def replace(
         model: the detector, which is not changed, or what ``load`` takes.
         layer: name or index of the layer.
         module: name of a layer class, or your own class.
-        options: arguments of the module by name; by default those of the old layer.
+        options: arguments of the module by name; by default those of the old layer that it has under the same name.
 
     Raises:
         RegardError: there is no such layer, module or option, or the module does not fit.
@@ -122,7 +122,7 @@ def replace(
     """
     model = as_detector(model)
     word, modules = graph_name(module)
-    return _rebuilt(model, edit.replace_layer(model.spec, layer, word, options=options), modules)
+    return _rebuilt(model, edit.replace_layer(model.spec, layer, word, options=options, modules=modules), modules)
 
 
 def remove(model: Model, layer: str | int) -> Detector:

@@ -161,12 +161,12 @@ def replace(
     module: Module = None,
     allow_miswired: AllowMiswired = False,
 ) -> None:
-    """Replace a layer; the new one keeps its name, and its arguments unless others are given."""
+    """Replace a layer; the new one keeps its name and, unless others are given, the options that it has too."""
     from regard.graph import edit
     from regard.weights.detector import rebuild
 
     detector = load_model(model, modules=module, allow_miswired=allow_miswired)
-    spec = edit.replace_layer(detector.spec, layer, by, options=options_of(arg))
+    spec = edit.replace_layer(detector.spec, layer, by, options=options_of(arg), modules=modules_of(module))
     edited, _ = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
     _deliver(edited, output, yolov5=yolov5, ungated=ungated)
 

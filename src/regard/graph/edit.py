@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from regard.errors import RegardError, nearest
+from torch import nn
+
+from regard.errors import RegardError, RegardWarning, nearest
+from regard.graph.aliases import find_class, meanings, own_name, with_own_names
 from regard.graph.document import plain_value
-from regard.graph.signature import OUT_NAMES
+from regard.graph.signature import OUT_NAMES, signature_of
 from regard.graph.spec import LayerSpec, ModelSpec, check_name
 
 
@@ -75,24 +79,30 @@ def replace_layer(
     args: Sequence[Any] | None = None,
     options: Mapping[str, Any] | None = None,
     number: int | None = None,
+    modules: Mapping[str, type[nn.Module]] | None = None,
 ) -> ModelSpec:
     """Exchange the module of a layer; its name, inputs and readers do not change.
+
+    Without new arguments it keeps its output channels and the options that both classes have under one name and type; a
+    warning lists the others.
 
     Args:
         spec: the graph; it is not changed.
         layer: name or index of the layer.
         module: class name of the new module.
-        args: positional arguments; those of the old layer if neither these nor ``options`` are given.
+        args: positional arguments.
         options: arguments by name; the output channels are those of the old layer unless given here. A detection head
             of the same class keeps its other arguments.
         number: number of repeats; by default as before.
+        modules: the user's own classes by name.
 
     Raises:
         RegardError: there is no such layer.
     """
     old = spec.layer(layer)
     if args is None and not options:
-        args, options = old.args, old.options
+        as_it_is = module == old.module or (old is spec.layers[-1] and module in (modules or {}))
+        args, options = (old.args, old.options) if as_it_is else _carried(old, module, spec, modules or {})
     elif not args and options and old is spec.layers[-1] and module == old.module:
         args, options = old.args, {**old.options, **options}
     elif args is None:
@@ -106,6 +116,34 @@ def replace_layer(
         gate=None,
     )
     return replace(spec, layers=tuple(new if row is old else row for row in spec.layers), info={})
+
+
+def _carried(
+    row: LayerSpec, module: str, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Arguments of a layer for another class, by the names of what they are."""
+    row = meanings(row, spec, modules)[-1]
+    try:
+        row = with_own_names(replace(spec, layers=(row,)), modules).layers[0]
+        old = signature_of(find_class(row.module, modules))
+        new = signature_of(find_class(module if module in modules else own_name(module)[0], modules))
+    except RegardError:  # a class whose file is not given here
+        return row.args, row.options
+    has_out, wants_out = (x.takes_channels and not x.multi_input for x in (old, new))
+    out, rest = (row.args[:1], row.args[1:]) if has_out else ((), row.args)
+    out = out or tuple(row.options[key] for key in OUT_NAMES if key in row.options)
+    stated = dict(zip(old.positions, rest, strict=False))
+    given = {**stated, **{key: value for key, value in row.options.items() if key != old.out}}
+    kept = {k: v for k, v in given.items() if k in new.options and old.hints.get(k) == new.hints.get(k)}
+    dropped = [f"{key} {value!r}" for key, value in given.items() if key not in kept]
+    if dropped:
+        what = f"layer {row.name!r}: {module} does not take over {', '.join(dropped)} of {row.module}"
+        warnings.warn(f"{what}; give its options by -a (in Python: options=)", RegardWarning, stacklevel=3)
+    if not row.options and kept == stated and list(stated) == new.positions[: len(stated)]:
+        return (*(out if wants_out else ()), *rest), {}
+    if out and not row.args and new.out:
+        return (), {new.out: out[0], **kept}
+    return out if wants_out else (), kept
 
 
 def remove(spec: ModelSpec, layer: str | int) -> ModelSpec:
