@@ -39,6 +39,8 @@ WRITERS: dict[str, Argv] = {
     "predict images": ("predict", "run", "images", *FOUND, "-o", "{}/found"),
     "predict a video": ("predict", "run", "video.mp4", *FOUND, "-o", "{}/found"),
     "insert": ("insert", "run", "SE", "--after", "p3", "-o", "{}/new.safetensors"),
+    "model for another package": ("convert", "run", "--to", "yolov5", "-o", "{}/back"),
+    "model of the present form": ("convert", "run", "-o", "{}/back.safetensors"),
     "predict crops": ("predict", "run", "images", *FOUND, "--save-crop", "--no-save-images", "-o", "{}/found"),
     "data check": ("data", "check", "yolo", "--sheet", "{}/sheet.jpg"),
     "data convert": ("data", "convert", "yolo", "{}/converted", "--to", "coco"),
