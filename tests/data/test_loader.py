@@ -17,7 +17,7 @@ from regard.config import AugmentSettings
 from regard.data.dataset import Sample
 from regard.data.images import ImageFile
 from regard.data.letterbox import fit_long_side, letterbox_validation
-from regard.data.loader import TrainLoader
+from regard.data.loader import TrainLoader, _report
 from regard.errors import RegardError
 from regard.types import Batch
 
@@ -232,3 +232,9 @@ def test_what_workers_are_sent_can_be_pickled(records: tuple[Sample, ...]) -> No
     """Platforms that spawn their processes pickle the data set."""
     data = train_loader(records)._loader.dataset
     assert len(pickle.dumps(data)) > 0
+
+
+def test_a_worker_is_silent_when_nobody_reads_any_more(capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (ConnectionResetError(), EOFError(), OSError("a fault")):
+        _report(type(error), error, None)
+    assert capsys.readouterr().err == "OSError: a fault\n"

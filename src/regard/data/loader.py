@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
@@ -197,6 +199,13 @@ def _batch_loader(
 
 def _start_worker(_worker: int) -> None:
     cv2.setNumThreads(0)
+    sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the error of a thread, but not that the first process reads no more, as after Ctrl-C."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _raise_errors(loader: DataLoader[Batch | RegardError]) -> Iterator[Batch]:
