@@ -136,3 +136,9 @@ def test_stages_out_of_order_are_rejected() -> None:
         TimmStage(64, name="resnet10t", stage=2, after=3)
     with pytest.raises(RegardError, match="reads 5 channels"):
         TimmStage(5, name="resnet10t", stage=2, after=1)
+
+
+def test_a_network_is_bounded_before_its_rows_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regard.graph.bounded.MOST_MADE", 2**16)
+    with pytest.raises(RegardError, match="too large"):
+        parse_spec(GRAPH, None)

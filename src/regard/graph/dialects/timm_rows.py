@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import RegardError, nearest
+from regard.graph.bounded import Bounded
 from regard.graph.spec import IMAGE
 from regard.nn.timm_stage import strides_of
 
@@ -31,7 +32,8 @@ def timm_rows(item: Any, line: int, file: Path | None) -> list[Any]:
     if not isinstance(name, str):
         raise RegardError(f"timm has the name {name!r}", file=file, line=line, expected="a name of timm.list_models()")
     try:
-        strides = strides_of(name)
+        with Bounded():
+            strides = strides_of(name)
     except RegardError as error:
         raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
     stages = stated.get("out_indices", [i for i, stride in enumerate(strides) if stride in STRIDES])
