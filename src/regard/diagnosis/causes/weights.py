@@ -21,7 +21,7 @@ from regard.weights.transfer import transfer
 
 LEAST_VALUES = 256
 """Values of a kernel for which independent ones have a cosine within 0.2 almost always."""
-RELATED = 0.3
+RELATED = 0.2
 """Cosine from which on a kernel counts as trained from another."""
 MOST_LOST = 0.1
 """Fraction of kernels that may be unrelated."""
