@@ -56,6 +56,15 @@ def test_an_edit_written_as_integers_reads_as_the_same_edit(tmp_path: Path) -> N
     assert regard("summary", written).returncode == 0
 
 
+def test_a_replacement_states_which_weights_it_does_not_keep(tmp_path: Path) -> None:
+    done = regard("replace", "yolov5n", "p4", "C3Ghost", "-o", tmp_path / "ghost.safetensors")
+    assert done.returncode == 0
+    assert "of the source unused" in done.stderr
+    assert "p4: " in done.stderr
+    kept = regard("insert", "yolov5n", "SE", "--after", "p4", "-o", tmp_path / "se.safetensors")
+    assert kept.stderr == ""
+
+
 def test_a_forgotten_shift_is_rejected_with_the_corrected_row(tmp_path: Path) -> None:
     edited = tmp_path / "se.yaml"
     regard("insert", "yolov5n", "SE", "--after", "sppf", "--no-gate", "--yolov5", "-o", edited)

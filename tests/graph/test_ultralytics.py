@@ -92,7 +92,9 @@ def test_layers_of_a_file_by_hand_get_the_names_of_the_stock_graph() -> None:
     assert spec == read_spec("yolov8n")
 
 
-@pytest.mark.parametrize(("file", "letter"), [("yolov8m.yaml", "m"), ("yolo8n-mine.yaml", "n")])
+@pytest.mark.parametrize(
+    ("file", "letter"), [("yolov8m.yaml", "m"), ("yolo8n-mine.yaml", "n"), ("yolov8mCBAM.yaml", "m")]
+)
 def test_the_letter_of_the_file_is_the_size(file: str, letter: str) -> None:
     spec = parse_spec(V8, Path(file))
     assert (spec.depth_multiple, spec.width_multiple, spec.max_channels) == {
@@ -105,6 +107,42 @@ def test_a_scale_key_counts_where_the_name_has_no_letter() -> None:
     assert parse_spec(V8 + "\nscale: m\n", Path("mine.yaml")).max_channels == 768
     with pytest.raises(RegardError, match="no size 'x'"):
         parse_spec(V8, Path("yolov8x.yaml"))
+
+
+def test_a_size_of_a_file_that_holds_all_sizes_is_named_like_one_of_the_zoo(tmp_path: Path) -> None:
+    (tmp_path / "yolov8-mine.yaml").write_text(V8)
+    assert read_spec(tmp_path / "yolov8m-mine.yaml") == parse_spec(V8, Path("yolov8m.yaml"))
+    with pytest.raises(RegardError, match="no size 'x'"):
+        read_spec(tmp_path / "yolov8x-mine.yaml")
+    (tmp_path / "yolov8n-mine.yaml").write_text(V8.replace("SPPF, [1024, 5]", "SPPF, [1024, 3]"))
+    assert read_spec(tmp_path / "yolov8n-mine.yaml").layer("sppf").args == (1024, 3)
+
+
+@pytest.mark.parametrize("name", ["yolo11s", "yolo11m", "yolov9t", "yolov10b", "yolo12s"])
+def test_a_file_is_written_for_the_size_in_its_name(name: str) -> None:
+    detector, file = build(insert(read_spec(name), "SE", after="p4", gate=False)), Path(f"{name}-se.yaml")
+    again = build(parse_spec(detector.spec.to_ultralytics_yaml(file=file), file))
+    shapes = {key: t.shape for key, t in detector.state_dict().items()}
+    assert {key: t.shape for key, t in again.state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize(("name", "file"), [("yolo11s", "yolo11m-se.yaml"), ("yolo12l", "yolo12l-se.yaml")])
+def test_a_name_whose_rules_give_another_network_is_rejected(name: str, file: str) -> None:
+    with pytest.raises(RegardError, match="chooses the size") as error:
+        build(read_spec(name)).spec.to_ultralytics_yaml(file=Path(file))
+    assert error.value.expected
+
+
+def test_a_head_with_anchors_is_rejected_at_its_row() -> None:
+    text = V8.replace("Detect, [nc]", "Detect, [nc, anchors]")
+    with pytest.raises(RegardError, match="Detect has the arguments") as error:
+        parse_spec(text, Path("yolov8n.yaml"))
+    assert error.value.line == 1 + text[: text.index("Detect, [nc")].count("\n")
+
+
+def test_numbers_beside_scales_are_not_ignored_without_a_word() -> None:
+    with pytest.warns(RegardWarning, match="width_multiple has no effect"):
+        parse_spec(f"width_multiple: 0.5{V8}", Path("yolov8n.yaml"))
 
 
 def test_larger_sizes_have_other_blocks_without_saying_so() -> None:

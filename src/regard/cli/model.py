@@ -28,6 +28,8 @@ from regard.system.terminal import printable, printable_line
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
+    from regard.graph.spec import ModelSpec
+    from regard.weights.transfer import TransferReport
 
 YoloV5 = Annotated[
     bool,
@@ -146,8 +148,8 @@ def insert(
 
     detector = load_model(model, modules=module, allow_miswired=allow_miswired)
     spec = edit.insert(detector.spec, layer, after=after, options=options_of(arg), gate=gate, name=name, readers=reader)
-    edited, _ = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
-    _deliver(edited, output, yolov5=yolov5, ungated=ungated)
+    edited, report = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
+    _deliver(edited, output, report, yolov5=yolov5, ungated=ungated)
 
 
 def replace(
@@ -167,8 +169,8 @@ def replace(
 
     detector = load_model(model, modules=module, allow_miswired=allow_miswired)
     spec = edit.replace_layer(detector.spec, layer, by, options=options_of(arg), modules=modules_of(module))
-    edited, _ = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
-    _deliver(edited, output, yolov5=yolov5, ungated=ungated)
+    edited, report = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
+    _deliver(edited, output, report, yolov5=yolov5, ungated=ungated)
 
 
 def remove(
@@ -185,8 +187,8 @@ def remove(
     from regard.weights.detector import rebuild
 
     detector = load_model(model, modules=module, allow_miswired=allow_miswired)
-    edited, _ = rebuild(detector, edit.remove(detector.spec, layer), allow_miswired=allow_miswired)
-    _deliver(edited, output, yolov5=yolov5, ungated=ungated)
+    edited, report = rebuild(detector, edit.remove(detector.spec, layer), allow_miswired=allow_miswired)
+    _deliver(edited, output, report, yolov5=yolov5, ungated=ungated)
 
 
 def convert(
@@ -225,18 +227,25 @@ def _check_form(output: Path | None, *, yolov5: bool, ungated: bool) -> None:
         raise RegardError("--yolov5 writes a YAML", file=output, expected="a name that ends in .yaml")
 
 
-def _deliver(detector: Detector, output: Path | None, *, yolov5: bool, ungated: bool) -> None:
-    """Print the graph, or write it, with its weights if the file can hold them."""
+def _integers(spec: ModelSpec, output: Path | None, ungated: bool) -> str:
+    if spec.anchors is not None:
+        return spec.to_yolov5_yaml(ungated=ungated)
+    return spec.to_ultralytics_yaml(ungated=ungated, file=output)
+
+
+def _deliver(detector: Detector, output: Path | None, report: TransferReport, *, yolov5: bool, ungated: bool) -> None:
+    """Print the graph, or write it, with its weights if the file can hold them; say which weights were lost."""
     from regard.system.files import atomic_write
     from regard.weights.detector import save_detector
 
     _check_form(output, yolov5=yolov5, ungated=ungated)
     if output is not None and output.suffix == ".safetensors":
         save_detector(output, detector)
+        if report.unused or report.partly:
+            print(printable(report.to_text()), file=sys.stderr)
     else:
         spec = detector.spec
-        integers = spec.to_yolov5_yaml if spec.anchors is not None else spec.to_ultralytics_yaml
-        text = integers(ungated=ungated) if yolov5 else spec.to_yaml()
+        text = _integers(spec, output, ungated) if yolov5 else spec.to_yaml()
         if output is None:
             print(printable(text) if sys.stdout.isatty() else text, end="")
             return

@@ -126,9 +126,10 @@ class ModelSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _no_idle_iou(self) -> ModelSettings:
-        if self.nms is False and "iou" in self.model_fields_set:
-            raise ValueError("iou has no effect with --no-nms (in Python: nms=False): leave it out")
+    def _no_idle_suppression(self) -> ModelSettings:
+        for name in ("iou", "multi_label"):
+            if self.nms is False and name in self.model_fields_set:
+                raise ValueError(f"{name} has no effect with --no-nms (in Python: nms=False): leave it out")
         return self
 
 

@@ -20,6 +20,7 @@ from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.alias_table import ALIASES, BLOCKS
 from regard.graph.document import flow
 from regard.graph.spec import LayerSpec, ModelSpec
+from regard.graph.tasks import task_of
 from regard.nn.attention import ATTENTION
 from regard.nn.gate import GATED
 from regard.nn.heads import HEADS
@@ -36,9 +37,6 @@ WITH_ATTENTION: Mapping[str, str] = MappingProxyType(
 )
 """Blocks around any attention, and the plain block whose name is joined with that of attention in files."""
 
-OTHER_HEADS: Mapping[str, str] = MappingProxyType(
-    {"Segment": "segmentation", "Pose": "pose", "OBB": "rotated-box", "Classify": "classification"}
-)
 TYPING_ERROR = 0.7
 """Likeness of two names of which one may be the other mistyped; less is another module."""
 
@@ -152,8 +150,8 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
             hint=f"give its own class by --module FILE.py:{name}",
         )
     of_torch = [f"nn.{n}" for n in ("Upsample", "Conv2d", "BatchNorm2d", "MaxPool2d", "Identity")]
-    if task := OTHER_HEADS.get(name):
-        raise RegardError(f"{name} is the head of a {task} model", expected="a detection head: " + ", ".join(HEADS))
+    if task := task_of(name):
+        raise RegardError(f"{name} is the head of a model for {task}", expected="a detection head: " + ", ".join(HEADS))
     near = nearest(name, [*modules, *LAYERS, *ALIASES, *BLOCKS, *of_torch], cutoff=TYPING_ERROR)
     own = f"if it is your own, give its file: --module FILE.py:{name}"
     raise RegardError(

@@ -145,6 +145,9 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
             raise RegardError("too many overlays, each based on the next", expected=f"at most {MOST_BASES}")
         return _parse(read_text(path, MOST_YAML), path, above)
     name = str(source).removesuffix(".yaml")
+    whole = ultralytics.without_letter(path)
+    if whole and name not in zoo() and is_file(whole):
+        return _parse(read_text(whole, MOST_YAML), whole, above, size=ultralytics.letter_of(path))
     if name in zoo():
         graph = next((g for g in SIZES if name in _with_sizes(g)), name)
         text = resources.files("regard").joinpath("models", f"{graph}.yaml").read_text(encoding="utf-8")
@@ -153,12 +156,14 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
     raise RegardError(
         f"there is no model {str(source)!r}",
         expected="a file, or one of " + ", ".join(zoo()),
-        hint=nearest(name, zoo()),
+        hint=f"name a size: {', '.join(_with_sizes(name))}" if name in SIZES else nearest(name, zoo()),
     )
 
 
-def _parse(text: str, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
+def _parse(text: str, file: Path | None, above: tuple[Path, ...], size: str = "") -> ModelSpec:
     document, lines = read_document(text, file)
+    if size and "scales" in document:
+        document = {**document, "scale": size}
     if "base" in document:
         return _overlay(document, lines, file, above)
     dialect = ultralytics if ultralytics.recognise(document) else native

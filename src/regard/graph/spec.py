@@ -187,18 +187,20 @@ class ModelSpec:
 
         return yolov5.write(self, ungated=ungated)
 
-    def to_ultralytics_yaml(self, *, ungated: bool = False) -> str:
+    def to_ultralytics_yaml(self, *, ungated: bool = False, file: Path | None = None) -> str:
         """Write the graph as a YAML with integer references and ``scales``, as YOLOv8 and later have it.
 
         Args:
             ungated: write gated layers without their gates; the file then describes another network.
+            file: the file that is meant, whose name may state a size.
 
         Raises:
-            RegardError: the head is of another family, or as ``to_yolov5_yaml``.
+            RegardError: the head is of another family, the name states a size whose rules give another network, or as
+                ``to_yolov5_yaml``.
         """
         from regard.graph.dialects import ultralytics
 
-        return ultralytics.write(self, ungated=ungated)
+        return ultralytics.write(self, ungated=ungated, file=file)
 
 
 def check_name(name: str, taken: Sequence[str], file: Path | None = None, line: int | None = None) -> None:

@@ -91,7 +91,7 @@ class PositionAttention(Attention):
         if not torch.compiler.is_compiling() and n % self.areas:
             raise RegardError(
                 f"a map of {x.shape[2]} x {x.shape[3]} positions cannot be cut into {self.areas} equal areas",
-                expected=f"a number of positions that {self.areas} divides, such as with sides of 64 pixels",
+                expected=f"a number of positions, height times width, that {self.areas} divides",
             )
         d = self.key_dim
         shape = (x.shape[0], self.num_heads, 2 * d + self.value_dim, n)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from torch import Tensor
 
 from regard.errors import RegardError
+from regard.graph.tasks import task_of
 from regard.weights.inert import Record
 from regard.weights.unpickle import read_pickle
 from regard.weights.yolov9_mit import from_mit_layout, is_mit_layout
@@ -33,9 +34,8 @@ OTHER_CLASSES = (
     (r"models\.yolo\.SegmentationModel", "a YOLOv5 segmentation model"),
     (r"models\.yolo\.ClassificationModel", "a YOLOv5 classification model"),
     (r"models\.experimental\.Ensemble", "an ensemble of YOLOv5 models"),
-    (r"ultralytics\..*RTDETR\w*", "an RT-DETR model of the `ultralytics` package"),
     (r"ultralytics\..*(SAM|Sam)\w*", "a SAM model of the `ultralytics` package"),
-    (r"ultralytics\..*", "a model of the `ultralytics` package that is no detector of one image"),
+    (r"ultralytics\..*", "a model of the `ultralytics` package that is not known to be a detector"),
     (r"torchvision\.models\..*", "a torchvision model"),
 )
 OTHER_HEADS = (
@@ -176,9 +176,8 @@ def _read_module(model: Record) -> Checkpoint:
     is_later = bool(LATER_MODELS.fullmatch(dotted)) and bool(rows)
     if is_later and not LATER_HEADS.fullmatch(_class_of(rows[max(rows)])):
         head = _class_of(rows[max(rows)])
-        raise _AnotherModel(
-            f"a model of the `ultralytics` package with the head {head!r:.100}, which is no detector of boxes"
-        )
+        task = task_of(head.rpartition(".")[2]) or "another task than detection"
+        raise _AnotherModel(f"a model of the `ultralytics` package for {task}, with the head {head!r:.100}")
     if not is_later and (kind := _kind_of_model(dotted, built_from)):
         raise _AnotherModel(kind)
     if not isinstance(graph, dict) or not {"backbone", "head"} <= graph.keys() or not rows:
@@ -336,7 +335,10 @@ def _kind_of_model(dotted: str, yaml_file: object = None) -> str | None:
         dotted: the full class name.
         yaml_file: the file that the model states it was built from, which distinguishes the models of one package.
     """
+    task = task_of(dotted.rpartition(".")[2]) if dotted.startswith("ultralytics.") else None
     kind = _first_match(OTHER_CLASSES, [dotted.removeprefix("yolov5.")])
+    if task:
+        kind = f"a model of the `ultralytics` package for {task}"
     return f"{kind} built from {PurePath(yaml_file).name!r:.100}" if kind and isinstance(yaml_file, str) else kind
 
 

@@ -24,7 +24,7 @@ from regard.system.loaders import LineOf, check_keys
 
 KEYS = (*native.GRAPH_KEYS, "scales", "scale", "end2end", "reg_max")
 IGNORED_KEYS = ("ch", "channels", "yaml_file", "names", "inplace")
-LETTER = re.compile(r"yolo(?:v)?\d+([nsmlxbtce])(?![a-z])")
+LETTER = re.compile(r"yolov?\d+([nsmlx]|[btce](?![a-z]))")
 """The letter of a size in the name of a file, such as yolo11s-p2."""
 
 HEAD, BINS = "AnchorFreeDetect", 16
@@ -48,6 +48,8 @@ def recognise(document: Mapping[str, Any]) -> bool:
         >>> recognise({"head": [[[1, 2], 1, "Detect", ["nc"]]]}), recognise({"head": [[[1], 1, "Detect", ["nc", 3]]]})
         (True, False)
     """
+    if "scales" in document:
+        return True
     rows = document.get("head")
     last = rows[-1] if isinstance(rows, list) and rows else None
     if isinstance(last, dict) and len(last) == 1:
@@ -78,6 +80,7 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
         )
     layers = [_written_out(layer, spec, letter) for layer in spec.layers]
     if layers and layers[-1].module == "Detect":
+        _check_detect(layers[-1], file)
         depthwise = any(plain_block(layer.module) in DEPTHWISE_IF for layer in layers)
         options = {"reg_max": bins, "end2end": end2end, "depthwise": depthwise}
         given = {name: value for name, value in options.items() if value not in (BINS, False)}
@@ -85,26 +88,68 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
     return replace(spec, layers=tuple(layers), anchors=None)
 
 
-def write(spec: ModelSpec, *, ungated: bool) -> str:
+def write(spec: ModelSpec, *, ungated: bool, file: Path | None = None) -> str:
     """Write a graph as a file that the packages of these families can read.
-
-    The size is called n, for which no implicit rule applies; the file's name should hold no other letter.
 
     Args:
         spec: the graph, built.
         ungated: write gated layers without their gates; the file then describes another network.
+        file: the file that is meant. The letter in its name is the size that is written; n without one, for which
+            no implicit rule applies.
 
     Raises:
-        RegardError: the head is of another family, or as `yolov5.write`.
+        RegardError: the head is of another family, the name chooses a size whose implicit rules give another network,
+            or as `yolov5.write`.
     """
     _check_head(spec)
+    letter = letter_of(file) or "n"
+    changed = _changed_by_rules(spec, letter)
+    if changed:
+        raise RegardError(
+            f"the name of the file chooses the size {letter!r}, whose rules change layer {changed!r}",
+            file=file,
+            expected="a name without a size, such as model.yaml",
+        )
     for layer in spec.layers:
         yolov5.check_row(spec, layer, ungated)
-    return document(spec, [yolov5.plain_row(spec, in_file(layer)) for layer in spec.layers])
+    return document(spec, [yolov5.plain_row(spec, in_file(layer)) for layer in spec.layers], letter)
 
 
-def document(spec: ModelSpec, rows: Sequence[str]) -> str:
-    """Write the document of a graph around ``rows``, one text per layer."""
+def letter_of(file: Path | None) -> str:
+    """The letter of a size in the name of a file, "" if it has none.
+
+    Example:
+        >>> letter_of(Path("yolo11s-se.yaml")), letter_of(Path("yolov8-cbam.yaml"))
+        ('s', '')
+    """
+    found = LETTER.search(file.stem.lower()) if file else None
+    return found[1] if found else ""
+
+
+def without_letter(file: Path) -> Path | None:
+    """The name of the file that holds all sizes, where the given one names a size.
+
+    Example:
+        >>> without_letter(Path("yolov8s-cbam.yaml")).name
+        'yolov8-cbam.yaml'
+    """
+    found = LETTER.search(file.stem.lower())
+    return file.with_name(file.name[: found.start(1)] + file.name[found.end(1) :]) if found else None
+
+
+def _changed_by_rules(spec: ModelSpec, letter: str) -> str | None:
+    """The first layer that would be another one if the graph were read as of this size."""
+    for layer in spec.layers:
+        has_c3k = layer.options.get("c3k", layer.args[1] if len(layer.args) > 1 else False)
+        if layer.module == "C3k2" and letter in LARGER and has_c3k is not True:
+            return layer.name
+        if layer.module == "A2C2f" and letter in LARGEST:
+            return layer.name
+    return None
+
+
+def document(spec: ModelSpec, rows: Sequence[str], letter: str = "n") -> str:
+    """Write the document of a graph around ``rows``, one text per layer, as of the size ``letter``."""
     head = spec.layers[-1]
     lines = [f"nc: {spec.nc}"]
     lines += [f"{key}: {head.options[key]}" for key in ("reg_max", "end2end") if key in head.options]
@@ -112,7 +157,7 @@ def document(spec: ModelSpec, rows: Sequence[str]) -> str:
         lines.append(f"activation: {spec.activation}")
     widest = max(info.out_channels for info in spec.info.values())
     most = spec.max_channels or math.ceil(widest / spec.width_multiple)
-    lines += ["scales:", f"  n: [{spec.depth_multiple}, {spec.width_multiple}, {most}]"]
+    lines += ["scales:", f"  {letter}: [{spec.depth_multiple}, {spec.width_multiple}, {most}]"]
     return yolov5.sections(spec, lines, rows)
 
 
@@ -144,6 +189,17 @@ def check(spec: ModelSpec) -> None:
             )
 
 
+def _check_detect(head: LayerSpec, file: Path | None) -> None:
+    """Reject a head with anchors: in these families its only argument is the number of classes."""
+    if len(head.args) > 1:
+        raise RegardError(
+            f"{head.module} has the arguments {list(head.args)}",
+            file=file,
+            line=head.line,
+            expected="[nc]: heads of YOLOv8 and later have no anchors, which `scales` says this file is",
+        )
+
+
 def _stated(spec: ModelSpec, layer: LayerSpec) -> Sequence[Any]:
     return yolov5.positional(spec, in_file(layer))
 
@@ -164,13 +220,20 @@ def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tup
         return "", {}
     line = lines.get(("scales", -1))
     numbers = (int, float)
-    if not isinstance(scales, dict) or not all(
-        isinstance(v, list) and len(v) == 3 and all(isinstance(x, numbers) and 0 < x < math.inf for x in v)
-        for v in scales.values()
+    if (
+        not isinstance(scales, dict)
+        or not scales
+        or not all(
+            isinstance(v, list) and len(v) == 3 and all(isinstance(x, numbers) and 0 < x < math.inf for x in v)
+            for v in scales.values()
+        )
     ):
         raise RegardError("scales cannot be read", file=file, line=line, expected="n: [depth, width, most channels]")
-    found = LETTER.search(file.stem.lower()) if file else None
-    letter = found[1] if found else str(document.get("scale") or "")
+    idle = [key for key in ("depth_multiple", "width_multiple", "max_channels") if key in document]
+    if idle:
+        what = f"{file or 'the graph'}: {', '.join(idle)} has no effect beside scales"
+        warnings.warn(what, RegardWarning, stacklevel=2)
+    letter = letter_of(file) or str(document.get("scale") or "")
     if not letter:
         letter = str(next(iter(scales)))
         if len(scales) > 1:
