@@ -55,7 +55,7 @@ def recognise(document: Mapping[str, Any]) -> bool:
     if isinstance(last, dict) and len(last) == 1:
         (last,) = last.values()
     if not isinstance(last, list) or len(last) != 4 or last[2] not in ("Detect", "v10Detect"):
-        return "scales" in document
+        return False
     args = last[3] if isinstance(last[3], list) else []
     by_name = len(args) == 2 and isinstance(args[1], dict) and "anchors" not in args[1]
     return last[2] == "v10Detect" or len(args) == 1 or by_name
@@ -230,8 +230,8 @@ def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tup
     ):
         raise RegardError("scales cannot be read", file=file, line=line, expected="n: [depth, width, most channels]")
     idle = [key for key in ("depth_multiple", "width_multiple", "max_channels") if key in document]
-    if idle:
-        what = f"{file or 'the graph'}: {', '.join(idle)} has no effect beside scales"
+    if idle and file:  # the graphs of checkpoints state what `scales` gave, too
+        what = f"{file}: {', '.join(idle)} has no effect beside scales"
         warnings.warn(what, RegardWarning, stacklevel=2)
     letter = letter_of(file) or str(document.get("scale") or "")
     if not letter:
