@@ -120,6 +120,13 @@ def detector(form: str) -> Detector:
     return build(parse_spec(f"{BACKBONE.replace('{top}', top)}  - [[10, 12, 13], 1, {head}]\n", None)).eval()
 
 
+def test_the_name_of_other_projects() -> None:
+    top, head = FORMS["yolov5"]
+    text = BACKBONE.replace("{top}", top).replace("GatherAlign", "SimFusion_4in") + f"  - [[10, 12, 13], 1, {head}]\n"
+    spec = build(parse_spec(text, None)).spec
+    assert (spec.layers[5].module, spec.layers[5].options) == ("GatherAlign", {"level": 2})
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_as_rows_in_both_forms(form: str) -> None:
     model, x = detector(form), torch.rand(1, 3, 96, 160)

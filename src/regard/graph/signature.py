@@ -125,7 +125,8 @@ def signature_of(layer: type[nn.Module], *, multi_input: bool | None = None) -> 
     options = {p.name: p.default for p in rest if p.name not in (repeats, "strides")}
     strides = any(p.name == "strides" for p in rest)
     hints = hints_of(layer)
-    inside = (getattr(layer, "options_of", {}), getattr(layer, "list_of", {}))
+    of = getattr(layer, "options_of", {})  # which a subclass with another constructor inherits
+    inside = ({name: pair for name, pair in of.items() if name in options}, getattr(layer, "list_of", {}))
     return Signature(True, multi_input, out, repeats, strides, options, by_name_only, variadic, open_, hints, *inside)
 
 
