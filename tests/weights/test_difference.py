@@ -146,6 +146,7 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["diff", "odd-one-out", "odd-one-out-se", "--imgsz", "64", "--plot", str(figure)])
     assert done.exit_code == 0, done.output
     assert "1 added" in done.output
+    assert "instead of p4, inserted between\n" in done.output
     assert cv2.imread(str(figure)).std() > 1
     with pytest.raises(RegardError, match="suffix"):
         CliRunner().invoke(app, ["diff", "odd-one-out", "odd-one-out-se", "--plot", "a.svg"], catch_exceptions=False)

@@ -80,11 +80,11 @@ class Diagnosis:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the result of the run, the findings, and what was not checked."""
-        yield Text(f"{self.folder} ({self.package}): {self.result}", style="bold", overflow="fold")
+        yield Text(f"{self.folder} ({self.package}): {self.result}", style="bold")
         for number, finding in enumerate(self.findings, 1):
             head = f"{number}. {finding.cause.replace('_', ' ')} ({finding.weight}): "
-            yield Text.assemble((head, STYLES[finding.weight]), finding.evidence, overflow="fold")
-            yield Text(f"   {finding.advice}", overflow="fold")
+            yield Text.assemble((head, STYLES[finding.weight]), finding.evidence)
+            yield Text(f"   {finding.advice}")
         count = f"{len(self.checked)} causes checked"
         if not self.findings:
             yield Text(f"{count}, none found", style="green")
@@ -94,4 +94,4 @@ class Diagnosis:
         for cause, reason in self.skipped.items():
             by_reason.setdefault(reason, []).append(cause.replace("_", " "))
         for reason, causes in by_reason.items():
-            yield Text(f"not checked: {', '.join(causes)}: {reason}", style="dim", overflow="fold")
+            yield Text(f"not checked: {', '.join(causes)}: {reason}", style="dim")

@@ -126,16 +126,16 @@ class Difference:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the layers that differ, the tensors and the costs."""
-        yield Text(f"{self.names[0]} -> {self.names[1]}", style="bold", overflow="fold")
+        yield Text(f"{self.names[0]} -> {self.names[1]}", style="bold")
         for layer in self.layers:
             if layer.change != "same":
-                yield Text(f"{SIGNS[layer.change]} {describe(layer)}", style=STYLES[layer.change], overflow="fold")
+                yield Text(f"{SIGNS[layer.change]} {describe(layer)}", style=STYLES[layer.change])
         counts = Counter(layer.change for layer in self.layers)
         parts = [f"{counts[change]} {change}" for change in ("added", "removed", "changed") if counts[change]]
         yield Text(f"layers: {', '.join([*parts, str(counts['same']) + ' the same'])}")
         if self.classes:
-            yield Text(f"classes: {self.classes}", overflow="fold")
-        yield from (Text(line, overflow="fold") for line in self._tensor_lines())
+            yield Text(f"classes: {self.classes}")
+        yield from (Text(line) for line in self._tensor_lines())
         yield self._cost_table()
 
     def _tensor_lines(self) -> Iterator[str]:

@@ -23,12 +23,12 @@ def results(facts: Facts) -> list[str]:
     lines += [_result(name, judged, facts) for name, judged in facts.judgements.items()]
     for name, judged in facts.beyond.items():
         words = {
-            Verdict.HELPS: "優於",
-            Verdict.HURTS: "劣於",
-            Verdict.NO_DIFFERENCE: f"相差不到 {facts.mde:g}，對照的是",
-            Verdict.CANT_TELL: "無法區分於",
+            Verdict.HELPS: "優於容量相同的一般卷積",
+            Verdict.HURTS: "劣於容量相同的一般卷積",
+            Verdict.NO_DIFFERENCE: f"與容量相同的一般卷積相差不到 {facts.mde:g}",
+            Verdict.CANT_TELL: "與容量相同的一般卷積無法區分",
         }[judged.verdict if not judged.reason else Verdict.CANT_TELL]
-        lines.append(f"{name} {words}容量相同的一般卷積（{_numbers(judged, facts)}）。")
+        lines.append(f"{name} {words}（{_numbers(judged, facts)}）。")
     return lines or ["沒有可判定的變體。"]
 
 
@@ -66,16 +66,16 @@ def methods(facts: Facts) -> list[str]:
     budget = [f"{facts.epochs} 個 epoch"] if facts.epochs else []
     budget += [f"輸入 {facts.imgsz} 像素"] if facts.imgsz else []
     budget += [f"每批 {facts.batch} 張"] if facts.batch else []
-    images, each = f"（影像：{counts}）" if counts else "", f"，每次訓練{'、'.join(budget)}" if budget else ""
+    images, each = f"（影像：{counts}）" if counts else "", f"，每次訓練 {'、'.join(budget)}" if budget else ""
     lines = [
-        f"以 {facts.seeds} 個種子{data}訓練{model}及其 {len(facts.judgements)} 個變體{images}{each}。",
+        f"以 {facts.seeds} 個種子{data}訓練 {model} 及其 {len(facts.judgements)} 個變體{images}{each}。",
         "成對的兩次訓練共用種子，因此資料順序、資料擴增、共有張量的初始值與預算都相同。",
     ]
     if facts.beyond:
         lines.append("變體另與同一位置、容量相同的一般卷積比較。")
     if facts.has_noise:
         lines.append("另以不同的資料擴增重新訓練基準模型，作為 A/A 對照。")
-    which = "最後一個 epoch" if facts.epoch == "last" else "在驗證集上選出的最佳 epoch"
+    which = "最後一個 epoch " if facts.epoch == "last" else "在驗證集上選出的最佳 epoch "
     lines += [
         f"比較{which}的權重在驗證集上的 {facts.metric}：對種子作雙尾成對 t 檢定，所有變體合計的顯著水準為 "
         f"{percent(facts.alpha)}（Holm 校正）；未拒絕者，再以兩個單尾檢定（同樣校正）檢驗 {facts.mde:g} 以上的差異。",
