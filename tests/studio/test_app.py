@@ -205,6 +205,28 @@ def test_nothing_is_open_at_first(studio: Any) -> None:
     assert answer.json()["what"] == "no model is open"
 
 
+def test_the_base_of_an_overlay_lies_in_the_workspace(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("other") / "m.yaml"
+    outside.write_text(read_spec("odd-one-out").to_yaml())
+    (studio.workspace / "m.yaml").write_text(outside.read_text())
+    (studio.workspace / "in.yaml").write_text("base: m.yaml\n")
+    (studio.workspace / "out.yaml").write_text(f"base: {outside}\n")
+    for text in (f"base: {outside}", "base: out.yaml", f"base: {outside}\nnc: 3"):
+        fault = studio.post("open-text", status=422, text=text, name="a.yaml")
+        assert fault["what"].endswith("outside the workspace")
+    assert "outside" in studio.post("open", status=422, source="out.yaml")["what"]
+    for text in ("base: in.yaml", "base: odd-one-out"):
+        assert len(studio.post("open-text", text=text, name="a.yaml")["diagram"]["nodes"]) == 8
+    studio.post("open", source="in.yaml")
+
+
+@pytest.mark.parametrize("name", ["con", "a\nb", "x" * 200, "a:b", ".."])
+def test_a_file_has_a_name_that_every_system_accepts(name: str, studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    assert "no name" in studio.post("save", status=422, form="yaml", name=name)["what"]
+    assert list(studio.workspace.iterdir()) == []
+
+
 def test_links_out_of_the_workspace_are_not_listed(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     other: Path = tmp_path_factory.mktemp("other")
     (other / "m.yaml").write_text(read_spec("odd-one-out").to_yaml())

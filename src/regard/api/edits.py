@@ -12,8 +12,8 @@ import torch
 from regard.api.models import insert, remove, replace
 from regard.errors import RegardError
 from regard.graph.detector import Detector
+from regard.graph.diagram import Diagram, diagram
 from regard.graph.document import flow
-from regard.graph.summary import Summary
 
 EDITED = "edited.safetensors"
 """Name of the file that the commands of several edits hand on."""
@@ -165,13 +165,13 @@ class Difference:
     tensors: int
 
 
-def difference(base: Detector, edited: Detector, costs: tuple[Summary, Summary] | None = None) -> Difference:
+def difference(base: Detector, edited: Detector, costs: tuple[Diagram, Diagram] | None = None) -> Difference:
     """Compare a detector with the one that it was made from.
 
     Args:
         base: before the edits.
         edited: after them.
-        costs: their summaries, if they are known.
+        costs: their diagrams, if they are known.
 
     Example:
         >>> import regard
@@ -180,7 +180,7 @@ def difference(base: Detector, edited: Detector, costs: tuple[Summary, Summary] 
         >>> changed.kept == changed.tensors, changed.parameters[1] > changed.parameters[0]
         (True, True)
     """
-    before, after = costs or (base.summary(), edited.summary())
+    before, after = costs or (diagram(base), diagram(edited))
     mine, theirs = _tensors(base), _tensors(edited)
     kept = sum(key in theirs and _equal(tensor, theirs[key]) for key, tensor in mine.items())
     return Difference(

@@ -96,18 +96,19 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
 
     @router.post("/open")
     def open_model(asked: a.OpenQuestion) -> a.Opened:
-        source = asked.source if asked.source in zoo() else workspace.find(asked.source)
+        source = asked.source if asked.source in zoo() else workspace.find_model(asked.source)
         return answer(lambda: bench.open(source, asked.source))
 
     @router.post("/open-text")
     def open_text(asked: a.TextQuestion) -> a.Opened:
-        return answer(lambda: bench.open_text(asked.text, Path(asked.name).name))
+        workspace.check_bases(asked.text)
+        return answer(lambda: bench.open_text(asked.text, Path(asked.name).name, workspace.path))
 
     @router.post("/correct")
     def correct(asked: a.CorrectQuestion) -> a.Opened:
         def act() -> None:
             chosen = [finding for finding in bench.state.findings if finding.line in asked.lines and finding.row]
-            bench.open_text(corrected_text(bench.text, chosen), bench.source)
+            bench.open_text(corrected_text(bench.text, chosen), bench.source, workspace.path)
 
         return answer(act)
 

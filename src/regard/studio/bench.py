@@ -24,7 +24,6 @@ from regard.graph.correct import Correction, corrections
 from regard.graph.detector import Detector
 from regard.graph.diagram import Diagram, diagram, outline
 from regard.graph.spec import ModelSpec
-from regard.graph.summary import Summary
 from regard.prediction.detect import Candidates
 from regard.weights.detector import load_detector
 
@@ -54,11 +53,6 @@ class State:
     def diagram(self) -> Diagram:
         """Nodes, wires and costs."""
         return outline(self.spec) if self.detector is None else diagram(self.detector, _size(self.detector))
-
-    @cached_property
-    def summary(self) -> Summary:
-        """The costs at the usual size."""
-        return self.built.summary(_size(self.built))
 
     @property
     def built(self) -> Detector:
@@ -133,9 +127,9 @@ class Bench:
         detector = load_detector(source, modules=self.modules)
         self._start(State(detector, detector.spec), name, "")
 
-    def open_text(self, text: str, name: str) -> None:
-        """Open the text of a model file, with its wiring errors."""
-        spec, found = corrections(text, Path(name), self.modules)
+    def open_text(self, text: str, name: str, folder: Path) -> None:
+        """Open the text of a model file, with its wiring errors; its base is looked for in ``folder``."""
+        spec, found = corrections(text, folder / name, self.modules)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RegardWarning)  # the findings say the same
@@ -178,7 +172,7 @@ class Bench:
         """Costs and tensors of what is shown, compared with the base; None where a graph cannot be built."""
         if self.base.detector is None or self.state.detector is None:
             return None
-        return difference(self.base.detector, self.state.detector, (self.base.summary, self.state.summary))
+        return difference(self.base.detector, self.state.detector, (self.base.diagram, self.state.diagram))
 
     def add_image(self, pixels: Image, name: str) -> str:
         """Keep an image under a name that is returned; the oldest are forgotten."""

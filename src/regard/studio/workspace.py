@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from regard.api.edits import overlay
 from regard.data.images import ImageFile
 from regard.errors import RegardError
-from regard.graph.read import stock_name, zoo
+from regard.graph.read import MOST_BASES, stock_name, zoo
 from regard.graph.renumber import integer_yaml
 from regard.studio.guard import inside
-from regard.system.files import atomic_write, is_file, is_folder, make_folder
+from regard.system.files import atomic_write, is_file, is_folder, make_folder, portable_name
+from regard.system.loaders import MOST_YAML, parse_yaml, read_text
 from regard.weights.detector import save_detector
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 MODELS = (".pt", ".pth", ".safetensors", ".yaml", ".yml")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 SUFFIX = {"overlay": ".yaml", "yaml": ".yaml", "integers": ".yaml", "safetensors": ".safetensors"}
+YAML = (".yaml", ".yml")
+MOST_LETTERS = 120
+"""Length of the name of a file."""
+
 DEEPEST, MOST_LISTED, MOST_VISITED = 6, 400, 20_000
 """Depth of folders, and numbers of files that are listed and visited."""
 
@@ -50,6 +55,38 @@ class Workspace:
             raise RegardError(f"there is no {name!r:.200} in the workspace", file=self.path)
         return path
 
+    def find_model(self, name: str) -> Path:
+        """Find a file or run folder by its path in the workspace, whose overlays lie there too.
+
+        Raises:
+            RegardError: one of them is not there, or outside.
+        """
+        path = self.find(name)
+        if path.suffix.lower() in YAML:
+            self.check_bases(read_text(path, MOST_YAML), path.parent)
+        return path
+
+    def check_bases(self, text: str, folder: Path | None = None) -> None:
+        """Check that all files on which the text of a graph is based lie in the workspace.
+
+        Args:
+            text: of the graph.
+            folder: where its file is; by default the workspace itself.
+
+        Raises:
+            RegardError: one is outside.
+        """
+        folder = folder or self.path
+        for _ in range(MOST_BASES):
+            document = parse_yaml(text, None)[0]
+            base = Path(str(document.get("base", ""))) if isinstance(document, dict) else Path()
+            path = next((path for path in (folder / base, base) if is_file(path)), None)
+            if path is None:  # a name of the zoo
+                return
+            if not path.resolve().is_relative_to(self.path):
+                raise RegardError(f"the base {str(base)!r:.200} lies outside the workspace")
+            text, folder = read_text(path, MOST_YAML), path.parent
+
     def models(self) -> list[str]:
         """List files that can hold a model, and run folders."""
         return self._listed(MODELS)
@@ -76,6 +113,11 @@ class Workspace:
             RegardError: the name is outside or taken, or the form cannot express the model.
         """
         suffix = SUFFIX[asked.form]
+        name = Path(asked.name).name
+        if portable_name(name) != name or len(name) > MOST_LETTERS:
+            raise RegardError(
+                f"{name!r:.100} is no name for a file", hint="letters, digits, '.', '_' and '-' always are"
+            )
         path = inside(self.path, asked.name if asked.name.endswith(suffix) else asked.name + suffix)
         if path.exists() and not asked.overwrite:
             raise RegardError(f"there is already a {path.name}", hint="choose another name, or overwrite it")
