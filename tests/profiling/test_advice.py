@@ -12,7 +12,7 @@ import regard
 from regard.nn.attention import ATTENTION
 from regard.nn.counter import Cost, count_on_map
 from regard.profiling import advice
-from regard.profiling.advice import NAMED, Bound, advise, variants_for
+from regard.profiling.advice import NAMED, Bound, Variant, advise, variants_for
 from regard.profiling.catalogue import LEVELS, WITHOUT_QKV
 
 TOTAL = 4_500_000_000
@@ -54,6 +54,16 @@ def test_every_module_gets_advice_that_names_cheaper_modules(
         for variant in found[:NAMED]:
             assert f"{variant.name} (" in text
         assert ("none here" in text) == (not found)
+
+
+def test_modules_that_save_more_than_the_mixing_are_named_where_it_is_small() -> None:
+    bound = Bound("p5", 1.02, 1.03, (1.0, 1.1))
+    beyond = [Variant("ExternalAttention", 10, 1.08, 5), Variant("SelfAttention", 20, 1.01, 5)]
+    assert "ExternalAttention (1.08x)" in advise(bound, 0.01, beyond)
+    for variants in (beyond[1:], [], None):
+        text = advise(bound, 0.01, variants)
+        assert "1.03x" in text
+        assert "Attention" not in text
 
 
 @pytest.mark.slow

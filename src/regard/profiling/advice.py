@@ -131,6 +131,8 @@ def variants_for(attention: Sequence[nn.Module], shape: tuple[int, ...], now: in
 def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
     """State whether a replacement could speed up the model.
 
+    The bound leaves only the mixing out: modules with smaller projections, too, can save more and are then named.
+
     Args:
         bound: of the row.
         share: of the mixing in the model's FLOPs, 0..1.
@@ -139,12 +141,18 @@ def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
     head = f"{bound.row}: its mixing is {share:.1%} of the model's FLOPs."
     best = max(bound.by_time, bound.by_flops)
     if best < WORTH_IT:
-        return f"{head} No cheaper variant can make the model more than {best:.2f}x as fast: a swap is not worth it."
+        small = f"{head} A cheaper mixing alone makes the model at most {best:.2f}x as fast: a swap is not worth it"
+        more = [v for v in variants or () if v.speed_up >= WORTH_IT]
+        others = f" for that. Modules with fewer other products as well could, by FLOPs: {_named(more)}"
+        return f"{small}{others if more else ''}."
     could = f"{head} A cheaper variant could make the model up to {bound.by_time:.2f}x as fast by measured time"
     could += f", {bound.by_flops:.2f}x by FLOPs"
     if variants is None:
         return f"{could}; its attention is its own, and cheaper kinds would take another block, such as C3Attention."
     if not variants:
         return f"{could}; the catalogue has none here."
-    named = ", ".join(f"{v.name} ({v.speed_up:.2f}x)" for v in variants[:NAMED])
-    return f"{could}; cheapest by FLOPs: {named}. What they do to accuracy is another question."
+    return f"{could}; cheapest by FLOPs: {_named(variants)}. What they do to accuracy is another question."
+
+
+def _named(variants: list[Variant]) -> str:
+    return ", ".join(f"{v.name} ({v.speed_up:.2f}x)" for v in variants[:NAMED])
