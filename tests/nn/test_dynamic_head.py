@@ -229,6 +229,18 @@ def test_exported_files_predict_the_same(tmp_path: Path, kind: str, suffix: str)
     assert regard.export(detector, tmp_path / f"m.{suffix}", imgsz=64).passed
 
 
+@pytest.mark.parametrize("kind", ["YOLOv5", "anchor-free"])
+def test_raw_levels_of_a_compiled_model_have_passed_it(kind: str) -> None:
+    head = build(parse_spec(text(kind), None)).eval().head
+    nn.init.constant_(head.attend.gamma, 0.7)  # type: ignore[union-attr, arg-type]
+    features = [torch.randn(1, 64, 6, 10) * 3, torch.randn(1, 128, 3, 5) * 3]
+    exported, decoder = head.raw_export()  # type: ignore[misc]
+    with torch.no_grad():
+        raw = [level.numpy()[0] for level in exported(features)]
+        (expected,) = head.select(head(features), 0.001)
+    np.testing.assert_allclose(decoder.decode(raw, 0.001), expected.numpy(), rtol=1e-4, atol=1e-3)
+
+
 def test_other_packages_do_not_have_it() -> None:
     for kind, package in (("YOLOv5", "yolov5"), ("anchor-free", "ultralytics")):
         detector = build(parse_spec(text(kind), None))
