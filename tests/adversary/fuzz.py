@@ -9,11 +9,13 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def run_case(arena: Arena, kind: str, seed: int, corpus: Path, folder: Path) -> 
 
 def run_cases(
     count: int, first: int, kinds: Sequence[str], corpus: Path, scratch: Path, cache: Path, keep: Path | None = None
-) -> Iterator[Case]:
+) -> Generator[Case, None, None]:
     """Run ``count`` cases from seed ``first`` on, the kinds in turn; folders with faults are kept in ``keep``."""
     with Arena({"REGARD_CACHE": str(cache), "REGARD_BACKEND": "torch"}) as arena:
         for i in range(count):
@@ -99,16 +101,20 @@ def main() -> None:
             corpus.mkdir(parents=True, exist_ok=True)
             make_corpus(corpus, study="studies" in kinds)
         scratch = Path(temporary, "cases")
-        for case in run_cases(asked.count, asked.seed, kinds, corpus, scratch, Path(temporary, "cache"), asked.keep):
-            codes[case.outcome.code] += 1
-            most_seconds = max(most_seconds, case.outcome.seconds)
-            most_gigabytes = max(most_gigabytes, case.outcome.gigabytes)
-            if case.fault:
-                faults[case.kind] += 1
-                print(case, flush=True)
-                print("-" * 80, flush=True)
+        cases = run_cases(asked.count, asked.seed, kinds, corpus, scratch, Path(temporary, "cache"), asked.keep)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):  # the figures so far
+            for case in cases:
+                codes[case.outcome.code] += 1
+                most_seconds = max(most_seconds, case.outcome.seconds)
+                most_gigabytes = max(most_gigabytes, case.outcome.gigabytes)
+                if case.fault:
+                    faults[case.kind] += 1
+                    print(case, flush=True)
+                    print("-" * 80, flush=True)
+        cases.close()
     found = f"{sum(faults.values())} faults {dict(faults)}"
-    print(f"{asked.count} cases of {len(kinds)} kinds from seed {asked.seed}: {found}")
+    print(f"{sum(codes.values())} cases of {len(kinds)} kinds from seed {asked.seed}: {found}")
     print(f"exit codes {dict(codes)}; at most {most_seconds:.1f} s and {most_gigabytes:.2f} GB")
     sys.exit(1 if faults else 0)
 
