@@ -18,6 +18,8 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
   const [kept, setKept] = useState<Kept | null>(null);
   const [address, setAddress] = useState("");
   const [files, setFiles] = useState<string[]>([]);
+  const [samples, setSamples] = useState<string[]>([]);
+  const [labels, setLabels] = useState(true);
   const [conf, setConf] = useState(0.25);
   const [iou, setIou] = useState(0.45);
   const [kind, setKind] = useState<Looking>("boxes");
@@ -27,6 +29,8 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
   const input = useRef<HTMLInputElement>(null);
 
   useEffect(() => void get<Files>("files").then((found) => setFiles(found.images)).catch(fail), [fail]);
+
+  useEffect(() => void get<string[]>("samples").then(setSamples).catch(fail), [fail]);
 
   const show = async (image: Promise<Kept>) => {
     try {
@@ -80,6 +84,18 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
             ))}
           </select>
         )}
+        {samples.length > 0 && (
+          <select
+            aria-label={words("data")}
+            value=""
+            onChange={(event) => void show(post<Kept>("image/sample", { source: event.target.value }))}
+          >
+            <option value="">{words("data")}</option>
+            {samples.map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        )}
         <label>
           {words("show")}{" "}
           <select value={kind} onChange={(event) => setKind(event.target.value as Looking)}>
@@ -109,6 +125,12 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
       {kind === "boxes" && (
         <div className="row">
           <Slider label={words("confidence")} value={conf} least={0.01} set={setConf} />
+          {kept && kept.labels.length > 0 && (
+            <label className="check">
+              <input type="checkbox" checked={labels} onChange={(event) => setLabels(event.target.checked)} />
+              {words("labels")}
+            </label>
+          )}
           <Slider label={words("iou")} value={iou} least={0} set={setIou} />
         </div>
       )}
@@ -119,7 +141,7 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
             <Viewer
               key={String(base)}
               title={both && edited ? words(base ? "base" : "edited") : kept.name}
-              {...{ kept, address, kind, conf, iou, layer: chosen, point, setPoint, base, version, fail }}
+              {...{ kept, address, kind, labels, conf, iou, layer: chosen, point, setPoint, base, version, fail }}
             />
           ))}
         </div>

@@ -11,6 +11,7 @@ interface Props {
   kept: Kept;
   address: string;
   kind: Looking;
+  labels: boolean;
   conf: number;
   iou: number;
   layer: string;
@@ -75,7 +76,7 @@ export function Viewer(props: Props) {
 
 type StageProps = Props & { boxes: Box[]; maps: Maps | null; grid: Grid | undefined };
 
-function Stage({ kept, address, kind, boxes, maps, grid, setPoint, title }: StageProps) {
+function Stage({ kept, address, kind, labels, boxes, maps, grid, setPoint, title }: StageProps) {
   const [left, right, bottom, top] = maps?.edges ?? [0, 0, 0, 0];
   const { width, height } = kept;
   const stroke = Math.max(width, height) / 300;
@@ -102,6 +103,21 @@ function Stage({ kept, address, kind, boxes, maps, grid, setPoint, title }: Stag
         </div>
       )}
       <svg viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
+        {kind === "boxes" &&
+          labels &&
+          kept.labels.map(({ box: [x, y, right, bottom], class_id }, i) => (
+            <g key={i} className="label" fill="none" strokeWidth={stroke}>
+              <rect x={x} y={y} width={right - x} height={bottom - y} stroke="#000000" />
+              <rect
+                x={x}
+                y={y}
+                width={right - x}
+                height={bottom - y}
+                stroke={classColour(class_id)}
+                strokeDasharray={`${4 * stroke} ${3 * stroke}`}
+              />
+            </g>
+          ))}
         {boxes.map((one, i) => (
           <BoxMark key={i} box={one} size={stroke} />
         ))}

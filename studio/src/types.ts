@@ -108,6 +108,7 @@ export interface Kept {
   name: string;
   width: number;
   height: number;
+  labels: Box[];
 }
 
 export interface Line {

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 import regard
+from regard.data.formats import load_data
 from regard.data.synthetic import scene
 from regard.graph.read import read_spec
 from regard.graph.renumber import integer_yaml
@@ -183,6 +184,23 @@ def test_the_map_is_that_of_attend(studio: Any) -> None:
     assert len(features["grids"]) == 13
     assert studio.post("attend", status=422, **question | {"layer": "p3"})["hint"]
     assert studio.post("attend", status=422, **question | {"base": True})["what"]
+
+
+def test_labels_of_the_data_set_come_with_its_images(studio: Any, tmp_path: Path) -> None:
+    assert studio.get("samples") == []
+    studio = type(studio)(tmp_path, "synthetic:context?train=2&val=3&test=0")
+    names = studio.get("samples")
+    assert [name.partition("/")[0] for name in names] == ["val"] * 3 + ["train"] * 2
+    kept = studio.post("image/sample", source=names[1])
+    sample = load_data("synthetic:context?train=2&val=3&test=0").splits["val"][1]
+    centres = [[(b[0] + b[2]) / 2 / kept["width"], (b[1] + b[3]) / 2 / kept["height"]] for b in boxes_of(kept)]
+    assert np.allclose(centres, sample.boxes_cxcywh[:, :2], atol=1e-5)
+    assert [label["class_id"] for label in kept["labels"]] == sample.class_ids.tolist()
+    studio.post("image/sample", status=422, source="../x")
+
+
+def boxes_of(kept: Any) -> list[list[float]]:
+    return [label["box"] for label in kept["labels"]]
 
 
 def test_only_images_are_taken_and_few_are_kept(studio: Any) -> None:

@@ -141,17 +141,8 @@ class Files(BaseModel):
     data: str | None
 
 
-class Kept(BaseModel):
-    """An image that was opened."""
-
-    key: str
-    name: str
-    width: int
-    height: int
-
-
 class Box(BaseModel):
-    """A detection: left, top, right, bottom in pixels of the image."""
+    """A detection or a label: left, top, right, bottom in pixels of the image."""
 
     box: tuple[float, float, float, float]
     score: float
@@ -159,18 +150,26 @@ class Box(BaseModel):
     name: str
 
 
+def boxes_of(found: Detections) -> list[Box]:
+    """Convert detections, the best first."""
+    rows = zip(found.boxes_xyxy.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
+    return [Box(box=box, score=score, class_id=k, name=str(found.names.get(k, k))) for box, score, k in rows]
+
+
+class Kept(BaseModel):
+    """An image that was opened, with its labels if it is of the data set."""
+
+    key: str
+    name: str
+    width: int
+    height: int
+    labels: list[Box] = []
+
+
 class Detected(BaseModel):
     """Detections, the best first."""
 
     boxes: list[Box]
-
-    @classmethod
-    def of(cls, found: Detections) -> Detected:
-        """Convert detections."""
-        rows = zip(found.boxes_xyxy.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
-        return cls(
-            boxes=[Box(box=box, score=score, class_id=k, name=str(found.names.get(k, k))) for box, score, k in rows]
-        )
 
 
 class Grid(BaseModel):

@@ -47,6 +47,15 @@ def looking(bench: Bench, workspace: Workspace) -> APIRouter:
     def open_image(asked: a.OpenQuestion) -> a.Kept:
         return keep(workspace.read_image(asked.source), asked.source)
 
+    @router.get("/samples")
+    def samples() -> list[str]:
+        return list(workspace.samples)
+
+    @router.post("/image/sample")
+    def open_sample(asked: a.OpenQuestion) -> a.Kept:
+        pixels, labels = workspace.read_sample(asked.source)
+        return keep(pixels, asked.source).model_copy(update={"labels": a.boxes_of(labels)})
+
     @router.get("/image/{key}")
     def image(key: str) -> Response:
         pixels = bench.image(key).pixels
@@ -64,7 +73,7 @@ def looking(bench: Bench, workspace: Workspace) -> APIRouter:
                 size = state.diagram.imgsz
                 shown.candidates[position] = candidates(state.built, shown.pixels, imgsz=size, conf=LEAST_CONF)
             found = shown.candidates[position]
-        return a.Detected.of(found.detections(DetectSettings(conf=asked.conf, iou=asked.iou)))
+        return a.Detected(boxes=a.boxes_of(found.detections(DetectSettings(conf=asked.conf, iou=asked.iou))))
 
     @router.post("/attend")
     def look(asked: a.AttendQuestion) -> a.Maps:

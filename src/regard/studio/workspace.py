@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from regard.api.edits import overlay
+from regard.data.dataset import Sample
+from regard.data.formats import load_data
 from regard.data.images import ImageFile
+from regard.detections import Detections
 from regard.errors import RegardError
+from regard.geometry.boxes import cxcywh_to_xyxy
+from regard.graph.edit import unique_name
 from regard.graph.read import MOST_BASES, stock_name, zoo
 from regard.graph.renumber import integer_yaml
 from regard.studio.guard import inside
@@ -105,6 +114,37 @@ class Workspace:
         if path.suffix.lower() not in IMAGES:
             raise RegardError(f"{name!r:.200} is no image file", expected="one of " + ", ".join(IMAGES))
         return ImageFile(path).read()
+
+    @cached_property
+    def samples(self) -> dict[str, tuple[Sample, Mapping[int, str]]]:
+        """Labelled images of the data set with its class names, by split and name; those for evaluation first.
+
+        Raises:
+            RegardError: there is no data set, or it cannot be read.
+        """
+        if self.data is None:
+            return {}
+        data = load_data(self.data)
+        names, splits = dict(enumerate(data.names)), sorted(data.splits, key=lambda split: split == "train")
+        found: dict[str, tuple[Sample, Mapping[int, str]]] = {}
+        for split, sample in islice(((split, s) for split in splits for s in data.splits[split]), MOST_LISTED):
+            found[unique_name(f"{split}/{Path(sample.image.name).name}", list(found))] = (sample, names)
+        return found
+
+    def read_sample(self, name: str) -> tuple[Image, Detections]:
+        """Decode a labelled image of the data set; its labels are detections of score 1.
+
+        Raises:
+            RegardError: there is no such image.
+        """
+        if name not in self.samples:
+            raise RegardError(f"there is no {name!r:.200} in the data set", file=self.data)
+        sample, names = self.samples[name]
+        pixels = sample.image.read()
+        size = np.array(pixels.shape[1::-1] * 2, np.float64)
+        boxes = cxcywh_to_xyxy(sample.boxes_cxcywh) * size
+        scores = np.ones(len(boxes), np.float32)
+        return pixels, Detections(boxes.astype(np.float32), scores, sample.class_ids, names, pixels.shape[:2])
 
     def save(self, bench: Bench, asked: SaveQuestion) -> str:
         """Write the open model in one of its forms; the path in the workspace is returned.
