@@ -127,8 +127,9 @@ class Workspace:
         data = load_data(self.data)
         names, splits = dict(enumerate(data.names)), sorted(data.splits, key=lambda split: split == "train")
         found: dict[str, tuple[Sample, Mapping[int, str]]] = {}
-        for split, sample in islice(((split, s) for split in splits for s in data.splits[split]), MOST_LISTED):
-            found[unique_name(f"{split}/{Path(sample.image.name).name}", list(found))] = (sample, names)
+        every = ((split, sample) for split in splits for sample in data.splits[split])
+        for place, sample in islice(every, MOST_LISTED):
+            found[unique_name(f"{place}/{Path(sample.image.name).name}", list(found))] = (sample, names)
         return found
 
     def read_sample(self, name: str) -> tuple[Image, Detections]:
