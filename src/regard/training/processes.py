@@ -36,6 +36,7 @@ from regard.system.files import atomic_write, claim_folder, is_file
 from regard.system.interrupts import interrupts_blocked, receive_interrupts
 from regard.system.last_resort import INTERRUPTED
 from regard.system.launcher import launched_processes, processes_of_machine
+from regard.system.notebook import in_notebook
 from regard.system.scratch import scratch_folder
 from regard.training.precision import FABRIC, resolve
 
@@ -102,10 +103,14 @@ def launch(run: TrainSettings, work: Callable[..., R], **arguments: Any) -> R:
         arguments: are sent to the processes; among them ``callbacks``.
 
     Raises:
-        RegardError: a callback of the user cannot be sent to another process.
+        RegardError: a callback of the user cannot be sent to another process, or this is a notebook.
     """
     if run.devices == 1 or launched_processes():
         return work(_joined(run), **arguments)
+    if in_notebook():
+        what = f"devices={run.devices} starts processes that cannot be started from a cell"
+        hint = f"run it as a command, in a cell too: !regard train MODEL --data DATA --devices {run.devices}"
+        raise RegardError(what, expected="devices=1 in a notebook", hint=hint)
     for callback in arguments["callbacks"]:
         _check_can_be_sent(callback)
     with scratch_folder(Path(tempfile.gettempdir())) as private:
