@@ -19,7 +19,7 @@ LEVELS = (
     ("__main__",),
     ("cli",),
     ("studio",),
-    ("demo", "publish"),
+    ("companions", "demo", "publish"),
     ("ablate",),
     ("api",),
     ("diagnosis",),
