@@ -231,6 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=list(CHANNELS), choices=list(CHANNELS))
     parser.add_argument("--modules", nargs="+", choices=[*ATTENTION, *BLOCKS], help=f"only these, and {BASE}")
+    parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=list(LEVELS))
     parser.add_argument("--shared", action="store_true", help="other programs run: ratios of processor time alone")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
@@ -239,6 +240,7 @@ def main() -> None:
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     given = [*(["--modules", *a.modules] if a.modules else []), "--models", *a.models, "--repeats", str(a.repeats)]
+    given += ["--levels", *a.levels] if a.levels != list(LEVELS) else []
     given += ["--threads", str(a.threads), *(["--shared"] * a.shared)]
     about = (
         f"One image of 640 px, float32, {a.threads} thread{'s' * (a.threads > 1)}, {platform.machine()} CPU, "
@@ -249,10 +251,10 @@ def main() -> None:
         + f"Command: `python benchmarks/attention.py {' '.join(given)}`."
     )
     path, rows = a.out / f"attention-{date.today()}.json", []
-    for model, level, channels in ((m, x, c) for m in a.models for x, c in zip(LEVELS, CHANNELS[m], strict=True)):
+    places = [(m, x, c) for m in a.models for x, c in zip(LEVELS, CHANNELS[m], strict=True) if x in a.levels]
+    for model, level, channels in places:
         rows += measure(model, level, channels, a.repeats, a.modules, a.shared)
-        last = (model, level) == (a.models[-1], list(LEVELS)[-1])
-        slope = slopes(a.repeats, a.modules) if last and not a.shared else {}
+        slope = slopes(a.repeats, a.modules) if (model, level, channels) == places[-1] and not a.shared else {}
         raw = {"about": about, "rows": [asdict(row) for row in rows], "slopes": slope}
         write(path, json.dumps(raw, indent=1) + "\n")
         write(path.with_suffix(".md"), page(rows, slope, about, a.shared))
