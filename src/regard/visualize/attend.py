@@ -154,7 +154,8 @@ def attention_layers(model: Detector) -> list[AttentionLayer]:
     for name, module in attention_modules(model.named_layers()).items():
         inside = [row.name for row in model.spec.layers if f"{name}.".startswith(f"{row.name}.")]
         info = model.spec.info[max(inside, key=len)]  # "p4.se" is a separate layer and not a part of "p4"
-        listed.append(AttentionLayer(name, type(module).__name__, sum(info.in_channels), round(info.stride)))
+        stride = round(info.stride) or model.strides[0]  # in the head, that of its first level
+        listed.append(AttentionLayer(name, type(module).__name__, sum(info.in_channels), stride))
     return listed
 
 
