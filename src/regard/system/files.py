@@ -86,11 +86,11 @@ def reject_other(path: Path, *, content: bytes | None = None, mark: bytes = b"",
         >>> path = Path(tempfile.mkdtemp()) / "p4.png"
         >>> reject_other(path, hint="give --output")
         >>> _ = path.write_bytes(b"a photo")
-        >>> reject_other(path, mark=b"regard", hint="give --output")
-        Traceback (most recent call last):
-        ...
-        regard.errors.RegardError: ...p4.png: this file is not replaced, as it is no earlier result of this command
-          give --output, or move the file
+        >>> try:
+        ...     reject_other(path, mark=b"regard", hint="give --output")
+        ... except RegardError as error:
+        ...     print(error.hint)
+        give --output, or move the file
     """
     if not os.path.lexists(path):
         return
