@@ -126,7 +126,7 @@ class ModelSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _no_idle_suppression(self) -> ModelSettings:
+    def _no_idle_nms(self) -> ModelSettings:
         for name in ("iou", "multi_label"):
             if self.nms is False and name in self.model_fields_set:
                 raise ValueError(f"{name} has no effect with --no-nms (in Python: nms=False): leave it out")
