@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from regard import api
+from regard.config import IMGSZ, PREDICT
 from regard.detections import Detections
 from regard.errors import RegardError
 from regard.types import Predictor
 
 
-def sahi_model(model: Predictor | str | Path, *, conf: float = 0.25, imgsz: int = 640, **settings: Any) -> Any:
+def sahi_model(
+    model: Predictor | str | Path, *, conf: float = PREDICT.conf, imgsz: int = IMGSZ, **settings: Any
+) -> Any:
     """Make a ``sahi.models.base.DetectionModel`` of a detector, for ``sahi.predict.get_sliced_prediction``.
 
     Args:
