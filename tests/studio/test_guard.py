@@ -1,5 +1,4 @@
-"""Other pages, other names, other folders and too much content are rejected; each attack here once succeeded without
-the line that stops it."""
+"""Other pages, other names, other folders and too much content are rejected."""
 
 from __future__ import annotations
 
