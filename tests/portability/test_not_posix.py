@@ -25,6 +25,7 @@ SIGNAL_OF_POSIX = re.compile(r"signal\.(SIG(?!INT$|TERM$|ABRT$|_DFL$|_IGN$)\w+|a
 USED_WHERE_FOUND = {
     "ablate/processes.py": {"os.fork"},
     "runtimes/programs.py": {"os.getuid"},
+    "system/interrupts.py": {"signal.SIG_BLOCK", "signal.SIG_SETMASK", "signal.SIG_UNBLOCK"},
     "system/resources.py": {"os.sched_getaffinity"},
     "system/scratch.py": {"os.geteuid"},
 }

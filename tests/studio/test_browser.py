@@ -78,7 +78,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, server: Server) -> Iterator[Any]:
     """The page with the graph of yolov5n; an error of the script fails the test."""
-    server.bench.open(WEIGHTS if WEIGHTS.is_file() else "yolov5n", "yolov5n.pt")
+    server.bench.open_model(WEIGHTS if WEIGHTS.is_file() else "yolov5n", "yolov5n.pt")
     yield from opened(browser, server, 1280)
 
 
@@ -212,7 +212,7 @@ def test_the_graph_is_used_by_the_keyboard(page: Any) -> None:
 def test_it_is_accessible_in_both_languages(theme: str, width: int, browser: Any, server: Server) -> None:
     if not AXE.is_file():
         pytest.skip("axe-core is not there: npm ci in the folder studio")
-    server.bench.open("odd-one-out-se", "odd-one-out-se")
+    server.bench.open_model("odd-one-out-se", "odd-one-out-se")
     for page in opened(browser, server, width):
         page.get_by_label("Theme").select_option(theme)
         page.get_by_label("Language").select_option("zh")

@@ -41,7 +41,7 @@ def studio(
         ) from error
     bench = Bench(modules_of(module))
     if model is not None:
-        bench.open(model, model)
+        bench.open_model(model, model)
     modules = [str(Path(reference).absolute()) for reference in module or ()]
     serve(
         bench,

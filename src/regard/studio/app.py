@@ -97,7 +97,7 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     @router.post("/open")
     def open_model(asked: a.OpenQuestion) -> a.Opened:
         source = asked.source if asked.source in zoo() else workspace.find_model(asked.source)
-        return answer(lambda: bench.open(source, asked.source))
+        return answer(lambda: bench.open_model(source, asked.source))
 
     @router.post("/open-text")
     def open_text(asked: a.TextQuestion) -> a.Opened:

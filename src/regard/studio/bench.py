@@ -117,7 +117,7 @@ class Bench:
         self.state  # noqa: B018  # raises if there is none
         return self.states[0]
 
-    def open(self, source: str | Path, name: str) -> None:
+    def open_model(self, source: str | Path, name: str) -> None:
         """Open a file or a model of the zoo.
 
         Args:
