@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from regard.system.terminal import plain_console
+from regard.system.terminal import plain_text
 
 Weight = Literal["likely", "possible", "note"]
 ORDER: tuple[Weight, ...] = ("likely", "possible", "note")
@@ -73,10 +72,7 @@ class Diagnosis:
         return json.dumps(self.to_dict(), indent=2)
 
     def __str__(self) -> str:
-        console = plain_console(file=io.StringIO(), width=120, color_system=None)
-        console.print(self)
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue().rstrip("\n")
+        return plain_text(self, 120)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the result of the run, the findings, and what was not checked."""

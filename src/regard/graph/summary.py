@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from regard.graph.dialects.yolov5 import integer_sources
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.gate import Gated
 from regard.system.notebook import ShownInNotebooks
-from regard.system.terminal import plain_console
+from regard.system.terminal import plain_text
 
 if TYPE_CHECKING:  # a detector makes its summary by a method
     from regard.graph.detector import Detector
@@ -82,10 +81,7 @@ class Summary(ShownInNotebooks):
     strides: tuple[int, ...]
 
     def __str__(self) -> str:
-        console = plain_console(file=io.StringIO(), width=160, color_system=None)
-        console.print(self)
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue().rstrip("\n")
+        return plain_text(self, 160)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the table, the notes and the totals."""

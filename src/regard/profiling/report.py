@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
 from regard.system.notebook import ShownInNotebooks
-from regard.system.terminal import plain_console
+from regard.system.terminal import plain_text
 from regard.weights.detector import Model, as_detector
 
 
@@ -97,10 +96,7 @@ class CostReport(ShownInNotebooks):
         return "\n\n".join(parts)
 
     def __str__(self) -> str:
-        console = plain_console(file=io.StringIO(), width=120, color_system=None)
-        console.print(self)
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue().rstrip("\n")
+        return plain_text(self, 120)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the tables, the total and the advice."""

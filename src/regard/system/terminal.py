@@ -4,6 +4,7 @@ not markup; in a table, nothing is a formula.
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterable
@@ -84,3 +85,15 @@ def plain_console(**options: Any) -> Console:
 
     # In a notebook too it prints lines of text: rich would make an HTML block of each.
     return _PlainConsole(**{"markup": False, "emoji": False, "force_jupyter": False, **options})
+
+
+def plain_text(value: Any, width: int) -> str:
+    """Write what rich prints of a value as plain text, at most ``width`` characters wide.
+
+    Example:
+        >>> plain_text("[b]cat", 40)
+        '[b]cat'
+    """
+    file = io.StringIO()
+    plain_console(file=file, width=width, color_system=None).print(value)
+    return file.getvalue().rstrip("\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from regard.graph.cost import RowCost, row_costs
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
 from regard.graph.summary import flops_text
-from regard.system.terminal import plain_console
+from regard.system.terminal import plain_text
 from regard.weights.transfer import match_layers, transfer
 
 Change = Literal["same", "added", "removed", "changed"]
@@ -119,10 +118,7 @@ class Difference:
         return json.dumps(self.to_dict(), indent=2)
 
     def __str__(self) -> str:
-        console = plain_console(file=io.StringIO(), width=160, color_system=None)
-        console.print(self)
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue().rstrip("\n")
+        return plain_text(self, 160)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the layers that differ, the tensors and the costs."""
