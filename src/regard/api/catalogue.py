@@ -18,7 +18,7 @@ from regard.graph.signature import Signature, signature_of
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.core import SCORE_ACTIVATIONS, Attention
 from regard.nn.attention.position import POSITIONS
-from regard.nn.counter import count_on_map
+from regard.profiling.catalogue import PlaceCost, place_cost
 
 NAMED: Mapping[str, Mapping[str, Any]] = {"pos_embed": POSITIONS, "score_activation": SCORE_ACTIVATIONS}
 """Options whose values are names in a table."""
@@ -70,25 +70,6 @@ class Entry:
     equation: str
     options: tuple[Option, ...]
     linear: bool
-
-
-@dataclass(frozen=True)
-class PlaceCost:
-    """What a module costs at a place in a detector, for one image.
-
-    Attributes:
-        name: YAML name of the module.
-        parameters: number of learned values.
-        flops: a multiplication and an addition count as two.
-        saved_mib: memory that it keeps for the backward pass, in MiB.
-        obstacle: why it does not fit there; "" if it does. The costs are 0 then.
-    """
-
-    name: str
-    parameters: int
-    flops: int
-    saved_mib: float
-    obstacle: str = ""
 
 
 def catalogue() -> list[Entry]:
@@ -174,21 +155,3 @@ def place_costs(model: Detector, after: str, imgsz: int) -> list[PlaceCost]:
         raise RegardError(f"nothing can follow {after!r}", expected="a layer that gives a map")
     side = max(int(imgsz // info.stride), 1)
     return [place_cost(name, info.out_channels, side) for name in ATTENTION]
-
-
-@cache
-def place_cost(name: str, channels: int, side: int) -> PlaceCost:
-    """Count a module of the catalogue on one square map, with its default options.
-
-    Example:
-        >>> place_cost("SE", 64, 20).parameters
-        512
-    """
-    try:
-        module = ATTENTION[name](channels)
-        counted = count_on_map(module, channels, side, side)
-    except RegardError as error:
-        return PlaceCost(name, 0, 0, 0.0, error.what)
-    parameters = sum(p.numel() for p in module.parameters())
-    obstacle = "" if module.out_channels == channels else f"it gives {module.out_channels} channels"
-    return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +32,25 @@ WITHOUT_QKV = frozenset(
 """Modules without products of queries and keys, although their families are those of modules with them."""
 GATES_WITH_QKV = frozenset(("XCA",))
 """The other way round."""
+
+
+@dataclass(frozen=True)
+class PlaceCost:
+    """What a module costs at a place in a detector, for one image.
+
+    Attributes:
+        name: YAML name of the module.
+        parameters: number of learned values.
+        flops: a multiplication and an addition count as two.
+        saved_mib: memory that it keeps for the backward pass, in MiB.
+        obstacle: why it does not fit there; "" if it does. The costs are 0 then.
+    """
+
+    name: str
+    parameters: int
+    flops: int
+    saved_mib: float
+    obstacle: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,24 @@ class Entry:
     when: str
 
 
+@cache
+def place_cost(name: str, channels: int, side: int) -> PlaceCost:
+    """Count a module of the catalogue on one square map, with its default options.
+
+    Example:
+        >>> place_cost("SE", 64, 20).parameters
+        512
+    """
+    try:
+        module = ATTENTION[name](channels)
+        counted = count_on_map(module, channels, side, side)
+    except RegardError as error:
+        return PlaceCost(name, 0, 0, 0.0, error.what)
+    parameters = sum(p.numel() for p in module.parameters())
+    obstacle = "" if module.out_channels == channels else f"it gives {module.out_channels} channels"
+    return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)
+
+
 def entry(name: str) -> Entry:
     """Build a module and count its cost at every level.
 
@@ -68,19 +106,20 @@ def entry(name: str) -> Entry:
         >>> entry("SE").family
         'channel'
     """
-    kind = ATTENTION[name]
-    card, flops, parameters = kind.card, {}, 0
-    for level, (channels, side) in LEVELS.items():
-        try:
-            module = kind(channels)
-        except RegardError:  # its defaults do not suit this number of channels
-            continue
-        flops[level] = count_on_map(module, channels, side, side).flops
-        if level == "P4":
-            parameters = sum(p.numel() for p in module.parameters())
+    card = ATTENTION[name].card
+    costs = {level: place_cost(name, *place) for level, place in LEVELS.items()}
+    flops = {level: cost.flops for level, cost in costs.items() if cost.flops}  # none where it cannot be built
     qkv = name in GATES_WITH_QKV or (card.family not in NOT_A_VARIANT and name not in WITHOUT_QKV)
     return Entry(
-        *(name, card.family, card.linear, not card.obstacle, qkv, positions_of(name), parameters, flops, card.when)
+        name=name,
+        family=card.family,
+        linear=card.linear,
+        exportable=not card.obstacle,
+        qkv=qkv,
+        pos_embed=positions_of(name),
+        parameters=costs["P4"].parameters,
+        flops=flops,
+        when=card.when,
     )
 
 
