@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from regard import api
 from regard.config import IMGSZ, PREDICT
 from regard.detections import Detections
 from regard.errors import RegardError
+from regard.runtimes.choose import open_predictor
+from regard.runtimes.table import runtime_to_open
 from regard.types import Predictor
 
 
@@ -35,9 +37,7 @@ def sahi_model(
     from sahi.models.base import DetectionModel
     from sahi.prediction import ObjectPrediction
 
-    predictor = (
-        api.load(model) if isinstance(model, str | Path) and not str(model).endswith((".onnx", ".xml")) else model
-    )
+    predictor = _opened(model)
 
     class RegardModel(DetectionModel):  # type: ignore[misc]
         """A detector for SAHI, whose images are RGB."""
@@ -54,22 +54,27 @@ def sahi_model(
         ) -> None:
             shift, shape = _first(shift_amount_list) or [0, 0], _first(full_shape_list)
             found: Detections = self._original_predictions
-            rows = zip(found.boxes_xyxy.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
             self._object_prediction_list_per_image = [
-                [
-                    ObjectPrediction(
-                        bbox=box,
-                        score=score,
-                        category_id=class_id,
-                        category_name=found.names.get(class_id, str(class_id)),
-                        shift_amount=shift,
-                        full_shape=shape,
-                    )
-                    for box, score, class_id in rows
-                ]
+                [ObjectPrediction(**row, shift_amount=shift, full_shape=shape) for row in _rows(found)]
             ]
 
     return RegardModel(confidence_threshold=conf, image_size=imgsz, device="cpu")
+
+
+def _opened(model: Predictor | str | Path) -> Predictor:
+    """Open a file once, not for every slice."""
+    if not isinstance(model, str | Path):
+        return model
+    return open_predictor(model) if runtime_to_open(Path(model)) else api.load(model)
+
+
+def _rows(found: Detections) -> Iterator[dict[str, Any]]:
+    """Detections as the arguments that SAHI has for them."""
+    for box, score, class_id in zip(
+        found.boxes_xyxy.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True
+    ):
+        name = found.names.get(class_id, str(class_id))
+        yield {"bbox": box, "score": score, "category_id": class_id, "category_name": name}
 
 
 def from_sahi(result: Any, names: Mapping[int, str], source: str = "") -> Detections:
