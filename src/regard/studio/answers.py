@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from regard.api.edits import Difference, Recipe
-from regard.config import IMGSZ, DetectSettings, TrainSettings
+from regard.config import IMGSZ, PREDICT, TrainSettings
 from regard.detections import Detections
 from regard.graph.correct import Correction
 from regard.graph.diagram import Diagram
@@ -19,7 +19,6 @@ from regard.types import LetterboxTransform
 from regard.visualize.panels import Panel, map_edges
 
 TRAIN = TrainSettings()
-DETECT = DetectSettings()
 Name = Field(min_length=1, max_length=300)
 
 
@@ -72,8 +71,8 @@ class DetectQuestion(Question):
     """Detect objects in an image with the open model, or with the base of its edits."""
 
     image: str = Name
-    conf: float = Field(DETECT.conf, ge=0.01, le=1)
-    iou: float = Field(DETECT.iou, ge=0, le=1)
+    conf: float = Field(PREDICT.conf, ge=0.01, le=1)
+    iou: float = Field(PREDICT.iou, ge=0, le=1)
     base: bool = False
 
 

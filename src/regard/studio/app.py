@@ -12,12 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from regard.api.catalogue import Entry, PlaceCost, catalogue, place_costs
+from regard.api.catalogue import Entry, catalogue, place_costs
 from regard.api.edits import Edit, recipe
 from regard.errors import RegardError
 from regard.graph.correct import corrected_text
 from regard.graph.read import zoo
 from regard.graph.renumber import renumbering
+from regard.profiling.catalogue import PlaceCost
 from regard.studio import answers as a
 from regard.studio.bench import Bench
 from regard.studio.jobs import Jobs
@@ -36,9 +37,10 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     app = FastAPI(
         title="regard studio", docs_url=None, redoc_url=None, openapi_url=None, responses={422: {"model": a.Fault}}
     )
-    app.include_router(_editing(bench, workspace), prefix="/api")
-    app.include_router(looking(bench, workspace), prefix="/api")
-    app.include_router(training(bench, workspace, Jobs(workspace.path, modules)), prefix="/api")
+    jobs = Jobs(workspace.path, modules)
+    looks = looking(bench, workspace)
+    for router in (_opening(bench, workspace), _editing(bench, workspace), looks, training(bench, workspace, jobs)):
+        app.include_router(router, prefix="/api")
     app.add_exception_handler(RegardError, _of_regard_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(Exception, _of_anything)
@@ -71,18 +73,20 @@ def opened(bench: Bench) -> a.Opened:
     )
 
 
-def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
-    """Opening, editing and saving."""
-    router = APIRouter()
+def _answer(bench: Bench, act: Callable[[], object]) -> a.Opened:
+    """Act on the bench, and describe what is open then."""
+    with bench.working():
+        act()
+        return opened(bench)
 
-    def answer(act: Callable[[], object]) -> a.Opened:
-        with bench.working():
-            act()
-            return opened(bench)
+
+def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
+    """What there is to open, opening it, and correcting it."""
+    router = APIRouter()
 
     @router.get("/state")
     def state() -> a.Opened:
-        return answer(lambda: None)
+        return _answer(bench, lambda: None)
 
     @router.get("/files")
     def files() -> a.Files:
@@ -97,12 +101,12 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     @router.post("/open")
     def open_model(asked: a.OpenQuestion) -> a.Opened:
         source = asked.source if asked.source in zoo() else workspace.find_model(asked.source)
-        return answer(lambda: bench.open_model(source, asked.source))
+        return _answer(bench, lambda: bench.open_model(source, asked.source))
 
     @router.post("/open-text")
     def open_text(asked: a.TextQuestion) -> a.Opened:
         workspace.check_bases(asked.text)
-        return answer(lambda: bench.open_text(asked.text, Path(asked.name).name, workspace.path))
+        return _answer(bench, lambda: bench.open_text(asked.text, Path(asked.name).name, workspace.path))
 
     @router.post("/correct")
     def correct(asked: a.CorrectQuestion) -> a.Opened:
@@ -110,21 +114,29 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
             chosen = [finding for finding in bench.state.findings if finding.line in asked.lines and finding.row]
             bench.open_text(corrected_text(bench.text, chosen), bench.source, workspace.path)
 
-        return answer(act)
+        return _answer(bench, act)
+
+    return router
+
+
+def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
+    """Editing, what can be put in, and saving."""
+    router = APIRouter()
 
     @router.post("/edit")
     def edit(asked: a.EditQuestion) -> a.Opened:
         options = {k: parse_yaml(v, None)[0] if isinstance(v, str) else v for k, v in asked.options.items()}
         readers = tuple(asked.readers) if asked.readers else None
-        return answer(lambda: bench.apply(Edit(asked.kind, asked.layer, asked.module, options, asked.gate, readers)))
+        wanted = Edit(asked.kind, asked.layer, asked.module, options, asked.gate, readers)
+        return _answer(bench, lambda: bench.apply(wanted))
 
     @router.post("/undo")
     def undo() -> a.Opened:
-        return answer(lambda: bench.move(-1))
+        return _answer(bench, lambda: bench.move(-1))
 
     @router.post("/redo")
     def redo() -> a.Opened:
-        return answer(lambda: bench.move(1))
+        return _answer(bench, lambda: bench.move(1))
 
     @router.get("/catalogue")
     def listed() -> list[Entry]:

@@ -31,6 +31,34 @@ REPEATS = 5
 def looking(bench: Bench, workspace: Workspace) -> APIRouter:
     """Images, detections, attention maps and measurements."""
     router = APIRouter()
+    router.include_router(_images(bench, workspace))
+
+    @router.post("/detect")
+    def detect(asked: a.DetectQuestion) -> a.Detected:
+        with bench.working():
+            shown, (state, position) = bench.image(asked.image), _chosen(bench, asked.base)
+            if position not in shown.candidates:
+                size = state.diagram.imgsz
+                shown.candidates[position] = candidates(state.built, shown.pixels, imgsz=size, conf=LEAST_CONF)
+            found = shown.candidates[position]
+        return a.Detected(boxes=a.boxes_of(found.detections(DetectSettings(conf=asked.conf, iou=asked.iou))))
+
+    @router.post("/attend")
+    def look(asked: a.AttendQuestion) -> a.Maps:
+        with bench.working():
+            return _maps(bench.image(asked.image), _chosen(bench, asked.base)[0], asked)
+
+    @router.post("/cost")
+    def measure() -> a.Timed:
+        with bench.working():
+            return _timed(bench)
+
+    return router
+
+
+def _images(bench: Bench, workspace: Workspace) -> APIRouter:
+    """Images from the page, the workspace and the data set, and their pixels for the page."""
+    router = APIRouter()
 
     def keep(pixels: Image | None, name: str) -> a.Kept:
         if pixels is None:
@@ -58,32 +86,13 @@ def looking(bench: Bench, workspace: Workspace) -> APIRouter:
 
     @router.get("/image/{key}")
     def image(key: str) -> Response:
-        pixels = bench.image(key).pixels
+        with bench.working():
+            pixels = bench.image(key).pixels
         scale = min(MOST_SIDE / max(pixels.shape[:2]), 1)
         size = (max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1))
         reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
         _, encoded = cv2.imencode(".jpg", cv2.cvtColor(reduced, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
         return Response(encoded.tobytes(), media_type="image/jpeg")
-
-    @router.post("/detect")
-    def detect(asked: a.DetectQuestion) -> a.Detected:
-        with bench.working():
-            shown, (state, position) = bench.image(asked.image), _chosen(bench, asked.base)
-            if position not in shown.candidates:
-                size = state.diagram.imgsz
-                shown.candidates[position] = candidates(state.built, shown.pixels, imgsz=size, conf=LEAST_CONF)
-            found = shown.candidates[position]
-        return a.Detected(boxes=a.boxes_of(found.detections(DetectSettings(conf=asked.conf, iou=asked.iou))))
-
-    @router.post("/attend")
-    def look(asked: a.AttendQuestion) -> a.Maps:
-        with bench.working():
-            return _maps(bench.image(asked.image), _chosen(bench, asked.base)[0], asked)
-
-    @router.post("/cost")
-    def measure() -> a.Timed:
-        with bench.working():
-            return _timed(bench)
 
     return router
 
