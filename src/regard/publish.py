@@ -68,29 +68,43 @@ def push_to_hub(
           expected: license='agpl-3.0'
     """
     _check_licences(license, start, start_license)
-    folder = model.folder if isinstance(model, Run) else Path(model) if isinstance(model, str | Path) else None
-    folder = folder if folder is not None and is_folder(folder) else None
-    detector = model if isinstance(model, Detector) else as_detector(folder if folder is not None else model)  # type: ignore[arg-type]
+    folder = _folder_of(model)
+    detector = model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
     card = model_card(detector, repository, folder=folder, study=study, **licences)
-    hub = import_hub()
-    from huggingface_hub.errors import HFValidationError
-
     with scratch_folder(Path(tempfile.gettempdir())) as upload:
         save_detector(upload / DEFAULT_FILE, detector)
         (upload / "README.md").write_text(card, encoding="utf-8")
         if folder is not None:
-            for name in ("results.csv", "metrics.json"):
-                (upload / name).write_bytes((folder / name).read_bytes())
-        try:
-            api = hub.HfApi(library_name="regard")
-            address = api.create_repo(repository, private=private, exist_ok=True)
-            text = message or "Upload a detector with its model card"
-            api.upload_folder(repo_id=repository, folder_path=upload, commit_message=text)
-        except (OSError, RuntimeError, HFValidationError) as error:  # as an interrupted upload of a large file
-            what = f"cannot be uploaded: {next(iter(str(error).splitlines()), '')}"
-            hint = "log in with `hf auth login`, or set HF_TOKEN"
-            raise RegardError(what, file=repository, hint=hint) from error
+            _copy_results(folder, upload)
+        return _upload(upload, repository, private=private, message=message)
+
+
+def _folder_of(model: Run | Detector | str | Path) -> Path | None:
+    """The folder of a run, or None for a model that has none."""
+    folder = model.folder if isinstance(model, Run) else Path(model) if isinstance(model, str | Path) else None
+    return folder if folder is not None and is_folder(folder) else None
+
+
+def _copy_results(run: Path, upload: Path) -> None:
+    for name in ("results.csv", "metrics.json"):
+        (upload / name).write_bytes((run / name).read_bytes())
+
+
+def _upload(folder: Path, repository: str, *, private: bool, message: str | None) -> str:
+    """Upload a folder, and return the address of the repository."""
+    hub = import_hub()
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        api = hub.HfApi(library_name="regard")
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        text = message or "Upload a detector with its model card"
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=text)
+    except (OSError, RuntimeError, HFValidationError) as error:  # as an interrupted upload of a large file
+        what = f"cannot be uploaded: {next(iter(str(error).splitlines()), '')}"
+        hint = "log in with `hf auth login`, or set HF_TOKEN"
+        raise RegardError(what, file=repository, hint=hint) from error
     return str(address)
 
 

@@ -74,13 +74,16 @@ def attend(
     if output is not None and is_file(image) and is_file(output) and os.path.samefile(image, output):
         raise RegardError("the figure would replace the image", file=output, hint="name another file with --output")
     view = api.attend(detector, image, layer=layer, query=point, kind=kind, of_class=of_class, imgsz=imgsz)
-    suffix = "-gradient" if kind == "gradient" else ""
-    if output is None:
-        from regard.visualize.plots import MARK
+    print(printable(f"{view.title}\n{view.save(output or _own_output(view.layer, kind))}"))
 
-        output = Path(portable_name(f"{view.layer}{suffix}.png"))
-        reject_other(output, mark=MARK, hint="give --output")
-    print(printable(f"{view.title}\n{view.save(output)}"))
+
+def _own_output(layer: str, kind: str) -> Path:
+    """The file that is named after the layer."""
+    from regard.visualize.plots import MARK
+
+    output = Path(portable_name(f"{layer}{'-gradient' if kind == 'gradient' else ''}.png"))
+    reject_other(output, mark=MARK, hint="give --output")
+    return output
 
 
 def _list_layers(detector: Detector) -> None:

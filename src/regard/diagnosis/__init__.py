@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from regard.diagnosis.case import Case
-from regard.diagnosis.causes import CAUSES
+from regard.diagnosis.causes import CAUSES, COMPARISONS
 from regard.diagnosis.findings import ORDER, Diagnosis, Finding, NotChecked
 from regard.diagnosis.packages import read_run
 from regard.diagnosis.record import TrainingRecord
@@ -54,23 +55,24 @@ def doctor(
         images=not quick,
         against=None if against is None else read_run(Path(against)),
     )
+    asked = [name for name in CAUSES if against is not None or name not in COMPARISONS]
+    findings, skipped = _examined(case, asked)
+    checked = tuple(name for name in asked if name not in skipped)
+    return Diagnosis(str(run.folder), run.package, _result(run), findings, checked, skipped)
+
+
+def _examined(case: Case, names: Sequence[str]) -> tuple[tuple[Finding, ...], dict[str, str]]:
+    """What was found, the gravest first, and why some causes could not be checked."""
     findings: list[Finding] = []
     skipped: dict[str, str] = {}
-    for name, cause in CAUSES.items():
-        if against is None and name in ("seed_noise", "changed_settings"):
-            continue
+    for name in names:
         try:
-            found = cause(case)
+            found = CAUSES[name](case)
         except NotChecked as reason:
             skipped[name] = str(reason)
-            continue
-        if found is not None:
-            findings.append(found)
-    findings.sort(key=lambda finding: ORDER.index(finding.weight))
-    checked = tuple(name for name in CAUSES if name not in skipped)
-    if against is None:
-        checked = tuple(name for name in checked if name not in ("seed_noise", "changed_settings"))
-    return Diagnosis(str(run.folder), run.package, _result(run), tuple(findings), checked, skipped)
+        else:
+            findings += [] if found is None else [found]
+    return tuple(sorted(findings, key=lambda finding: ORDER.index(finding.weight))), skipped
 
 
 def _result(run: TrainingRecord) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from regard.errors import RegardError, RegardWarning
 from regard.graph.detector import Detector
 from regard.graph.dialects.external import PACKAGES, Package, write
-from regard.graph.dialects.ultralytics import LETTER
+from regard.graph.dialects.ultralytics import letter_of
 from regard.nn.conv import BATCHNORM_EPS
 from regard.nn.gate import GATED
 from regard.nn.table import LAYERS
@@ -156,10 +156,10 @@ def _files(output: Path, package: Package) -> tuple[Path, Path]:
         return output / f"{STEM}{YAML}", output / f"{STEM}{WEIGHTS}"
     else:
         raise _wrong_suffix(output, f"a folder, or a name that ends in {WEIGHTS}")
-    letter = LETTER.search(graph.stem.lower())
-    if package.namespace.startswith("ultralytics") and letter and letter[1] != "n":
+    letter = letter_of(graph)
+    if package.namespace.startswith("ultralytics") and letter not in ("", "n"):
         raise RegardError(
-            f"the name {graph.name} chooses the size {letter[1]!r}, which the graph does not have",
+            f"the name {graph.name} chooses the size {letter!r}, which the graph does not have",
             file=graph,
             expected=f"a name without a size, such as {STEM}{WEIGHTS}, or a folder",
         )

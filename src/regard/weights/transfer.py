@@ -114,11 +114,9 @@ def transfer(
     rows, levels = match_layers(spec, target.spec), _match_levels(spec, target.spec)
     wanted = target.state_dict()
     channels, reorders = target.head.class_channels(), _reorders(names, target.names)
-    head_kept = _what_a_head_keeps(target.head.kept_with_other_classes, names, target.names)
     copied: dict[str, str] = {}
     partly: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    used: set[str] = set()
     for key, tensor in wanted.items():
         _, row, path = key.split(".", 2)
         is_head = int(row) == len(target.model) - 1
@@ -136,20 +134,19 @@ def transfer(
             tensor.copy_(source)
             copied[key] = source_key
         elif classes and _copy_classes(source, names, tensor, target.names, classes):
-            partly[key] = head_kept
+            partly[key] = source_key
         else:
             reasons[key] = f"{_size(source)} in the source, {_size(tensor)} here"
-            continue
-        used.add(source_key)
+    used = {*copied.values(), *partly.values()}
     return TransferReport(
-        tuple(key for key, source_key in copied.items() if key == source_key),
-        {key: source_key for key, source_key in copied.items() if key != source_key},
-        partly,
-        tuple(key for key in wanted if key not in copied and key not in partly),
-        tuple(key for key in state if key not in used),
-        layer_names(wanted, target.spec),
-        layer_names(state, spec),
-        reasons,
+        kept=tuple(key for key, source_key in copied.items() if key == source_key),
+        moved={key: source_key for key, source_key in copied.items() if key != source_key},
+        partly=dict.fromkeys(partly, _what_a_head_keeps(target.head.kept_with_other_classes, names, target.names)),
+        initialised=tuple(reasons),
+        unused=tuple(key for key in state if key not in used),
+        layer_of=layer_names(wanted, target.spec),
+        source_layer_of=layer_names(state, spec),
+        reasons=reasons,
     )
 
 

@@ -19,6 +19,9 @@ from regard.diagnosis.findings import Finding
 
 Cause = Callable[[Case], Finding | None]
 
+COMPARISONS = ("seed_noise", "changed_settings")
+"""Causes that only a second run shows."""
+
 CAUSES: Mapping[str, Cause] = MappingProxyType(
     {
         "diverged": diverged,
