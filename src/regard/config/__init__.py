@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regard.config.base import Option, Settings, checked, describe, part_of, require_positive
+from regard.config.base import Option, Settings, checked, describe, flattened, part_of, require_positive
 from regard.config.commands import (
     DEVICE,
     EVALUATE,
@@ -55,6 +55,7 @@ __all__ = [
     "describe",
     "detect_settings",
     "find_recipe",
+    "flattened",
     "part_of",
     "require_positive",
 ]

@@ -159,6 +159,19 @@ def default_text(field: FieldInfo) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested settings to dotted names.
+
+    Example:
+        >>> flattened({"epochs": 3, "recipe": {"optim": {"lr": 0.1}}})
+        {'epochs': 3, 'recipe.optim.lr': 0.1}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
 def describe_field(field: FieldInfo, default: str, *, choices: bool = True) -> str:
     """Describe a field in one sentence: what it is, the values that it accepts (``choices`` included), its default."""
     is_choice = get_origin(without_none(field.annotation)) is Literal

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from regard.config import flattened
 from regard.config.faults import first_fault
 from regard.errors import RegardError
 from regard.system.files import is_file
@@ -175,15 +176,9 @@ def checked_settings(document: Mapping[Any, Any], file: Path, kind: type[T]) -> 
         raise RegardError(fault.what, file=file, expected=fault.expected) from error
 
 
-def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat_settings(values: Mapping[str, Any]) -> dict[str, str]:
     """Flatten nested settings to dotted names with their values as text."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat_settings(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = f"{value}"
-    return found
+    return {name: f"{value}" for name, value in flattened(values).items()}
 
 
 def first_file(folder: Path, *names: str) -> Path | None:

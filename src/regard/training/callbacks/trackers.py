@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from regard.config import flattened
 from regard.errors import RegardError, nearest
 from regard.evaluation.metrics import HEADLINE
 from regard.system.files import atomic_write, is_file
@@ -55,7 +56,7 @@ class Tracker(Callback):
         """Begin, or continue, a run of the tracker; what it lacks of the finished epochs is logged."""
         self._file = event.folder / IDS
         known = self._known() if event.epoch else {}
-        settings = _flat(event.settings.model_dump(mode="json"))
+        settings = flattened(event.settings.model_dump(mode="json"))
         settings |= {
             "data": Path(event.data.source).name,
             "parameters": sum(p.numel() for p in event.model.parameters()),
@@ -217,11 +218,3 @@ def trackers_named(names: Sequence[str]) -> list[Callback]:
             expected = "one of " + ", ".join(TRACKERS)
             raise RegardError(f"unknown tracker {name!r}", expected=expected, hint=nearest(name, TRACKERS))
     return [TRACKERS[name]() for name in dict.fromkeys(names)]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested settings to names with dots."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
