@@ -195,6 +195,7 @@ def test_heads_of_other_kinds(head: str, said: str, define: Define, tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ({"epoch": 3}, "a checkpoint of another model"),
         ({"model.22.cv4.0.0.conv.weight": torch.ones(2)}, "YOLOv8 or later for another task"),
         ({"model.23.flow_model.weight": torch.ones(2)}, "YOLOv8 or later for another task"),
         ({"model.24.proto.cv1.conv.weight": torch.ones(2)}, "segmentation"),

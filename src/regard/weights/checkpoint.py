@@ -149,15 +149,18 @@ def _plain_state(content: object) -> dict[str, Tensor]:
     keys = _without_prefixes([str(key) for key in content])
     if kind := _kind_of_keys(keys):
         raise _AnotherModel(kind)
-    tensors = {key: _tensor(key, value) for key, value in zip(keys, content.values(), strict=True)}
     if is_mit_layout(keys):
-        return from_mit_layout(tensors)
+        return from_mit_layout(_tensors(keys, content))
     strange = next((key for key in keys if not ROW_KEY.match(key)), None)
     if strange is not None:
         raise _AnotherModel(
             f"a checkpoint of another model (with the key {strange[:80]!r} instead of `model.<row>...`)"
         )
-    return tensors
+    return _tensors(keys, content)
+
+
+def _tensors(keys: Sequence[str], content: Mapping[object, object]) -> dict[str, Tensor]:
+    return {key: _tensor(key, value) for key, value in zip(keys, content.values(), strict=True)}
 
 
 def _without_prefixes(keys: list[str]) -> list[str]:
