@@ -184,11 +184,20 @@ def test_forms_of_other_families_are_rejected(tmp_path: Path, name: str, to: str
         convert(build(read_spec(name)), to, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["yolov8s.safetensors", "model.onnx", "model.yaml"])
+@pytest.mark.parametrize("name", ["yolo11m.safetensors", "model.onnx", "model.yaml"])
 def test_names_that_mean_something_else_are_rejected(tmp_path: Path, name: str) -> None:
     with pytest.raises(RegardError):
-        convert(small(), "ultralytics", tmp_path / name)
+        convert(small("C3k2", "128, False"), "ultralytics", tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "c3k"), [("yolo11s.safetensors", "False"), ("yolo11m.safetensors", "True")])
+def test_the_size_in_the_name_is_the_one_that_is_written(tmp_path: Path, name: str, c3k: str) -> None:
+    detector = small("C3k2", f"128, {c3k}")
+    graph, weights = convert(detector, "ultralytics", tmp_path / name).files
+    again = build(read_spec(graph))
+    again.load_state_dict(load_file(weights))
+    assert again.spec.width_multiple == detector.spec.width_multiple
 
 
 def test_a_wider_head_is_filled_in(tmp_path: Path) -> None:

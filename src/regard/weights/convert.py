@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from regard.errors import RegardError, RegardWarning
 from regard.graph.detector import Detector
 from regard.graph.dialects.external import PACKAGES, Package, write
-from regard.graph.dialects.ultralytics import letter_of
 from regard.nn.conv import BATCHNORM_EPS
 from regard.nn.gate import GATED
 from regard.nn.table import LAYERS
@@ -84,8 +83,8 @@ def convert(detector: Detector, to: str, output: Path) -> Converted:
         _write_native(detector, output)
         return Converted((output,), {})
     package = PACKAGES[to]
-    graph, weights = _files(output, package)
-    written = write(detector.spec, package, detector.names)
+    graph, weights = _files(output)
+    written = write(detector.spec, package, detector.names, graph)
     _check_attributes(detector, written.classes, package)
     _warn_of_epsilons(detector, package)
     text = written.text.encode()
@@ -148,22 +147,13 @@ def _write_native(detector: Detector, output: Path) -> None:
         raise _wrong_suffix(output, f"{WEIGHTS} for graph and weights, or {YAML} for the graph")
 
 
-def _files(output: Path, package: Package) -> tuple[Path, Path]:
+def _files(output: Path) -> tuple[Path, Path]:
     """The files of graph and weights."""
     if output.suffix == WEIGHTS:
-        graph = output.with_suffix(YAML)
-    elif not output.suffix or output.is_dir():
+        return output.with_suffix(YAML), output
+    if not output.suffix or output.is_dir():
         return output / f"{STEM}{YAML}", output / f"{STEM}{WEIGHTS}"
-    else:
-        raise _wrong_suffix(output, f"a folder, or a name that ends in {WEIGHTS}")
-    letter = letter_of(graph)
-    if package.namespace.startswith("ultralytics") and letter not in ("", "n"):
-        raise RegardError(
-            f"the name {graph.name} chooses the size {letter!r}, which the graph does not have",
-            file=graph,
-            expected=f"a name without a size, such as {STEM}{WEIGHTS}, or a folder",
-        )
-    return graph, output
+    raise _wrong_suffix(output, f"a folder, or a name that ends in {WEIGHTS}")
 
 
 def _check_attributes(detector: Detector, classes: Mapping[str, tuple[str, ...]], package: Package) -> None:

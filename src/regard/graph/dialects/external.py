@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from regard.errors import RegardError
@@ -41,7 +42,7 @@ class Package:
         title: as messages call it.
         namespace: the module in which its builder looks for classes.
         layers: layers of this project that it builds by the same rules.
-        document: writes header and rows.
+        document: writes header and rows for a file, whose name may choose the size.
         in_file: a layer in its form.
         check: raises an error where it would build another network.
     """
@@ -49,7 +50,7 @@ class Package:
     title: str
     namespace: str
     layers: frozenset[str]
-    document: Callable[[ModelSpec, Sequence[str]], str]
+    document: Callable[[ModelSpec, Sequence[str], Path | None], str]
     in_file: Callable[[LayerSpec], LayerSpec]
     check: Callable[[ModelSpec], None]
 
@@ -75,9 +76,13 @@ def _check_yolov5(spec: ModelSpec) -> None:
         raise RegardError("max_channels limits the channels, which YOLOv5 cannot express", hint="give --to native")
 
 
+def _yolov5_document(spec: ModelSpec, rows: Sequence[str], _file: Path | None) -> str:
+    return yolov5.document(spec, rows)
+
+
 PACKAGES: Mapping[str, Package] = MappingProxyType(
     {
-        "yolov5": Package("YOLOv5", "models.yolo", YOLOV5_LAYERS, yolov5.document, lambda layer: layer, _check_yolov5),
+        "yolov5": Package("YOLOv5", "models.yolo", YOLOV5_LAYERS, _yolov5_document, lambda layer: layer, _check_yolov5),
         "ultralytics": Package(
             "Ultralytics' package",
             "ultralytics.nn.tasks",
@@ -90,16 +95,18 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
 )
 
 
-def write(spec: ModelSpec, package: Package, names: Mapping[int, str]) -> ExternalGraph:
+def write(spec: ModelSpec, package: Package, names: Mapping[int, str], file: Path | None = None) -> ExternalGraph:
     """Write a graph for another package.
 
     Args:
         spec: the graph, built.
         package: one of `PACKAGES`.
         names: class names, which such a file may state.
+        file: the file that is meant.
 
     Raises:
-        RegardError: the package cannot build the graph, whatever classes it is given.
+        RegardError: the package cannot build the graph, whatever classes it is given, or would build another one from
+            a file of this name.
     """
     _check_head(spec)
     package.check(spec)
@@ -115,7 +122,7 @@ def write(spec: ModelSpec, package: Package, names: Mapping[int, str]) -> Extern
         rows.append(yolov5.integer_row(spec, given, layer.inputs, given.args))
         if not given.module.startswith("nn."):
             classes.setdefault(given.module, []).append(layer.name)
-    text = f"names: {flow(names)}\n{package.document(spec, rows)}"
+    text = f"names: {flow(names)}\n{package.document(spec, rows, file)}"
     return ExternalGraph(text, {name: tuple(layers) for name, layers in classes.items()})
 
 

@@ -102,17 +102,9 @@ def write(spec: ModelSpec, *, ungated: bool, file: Path | None = None) -> str:
             or as `yolov5.write`.
     """
     _check_head(spec)
-    letter = letter_of(file) or "n"
-    changed = _changed_by_rules(spec, letter)
-    if changed:
-        raise RegardError(
-            f"the name of the file chooses the size {letter!r}, whose rules change layer {changed!r}",
-            file=file,
-            expected="a name without a size, such as model.yaml",
-        )
     for layer in spec.layers:
         yolov5.check_row(spec, layer, ungated)
-    return document(spec, [yolov5.plain_row(spec, in_file(layer)) for layer in spec.layers], letter)
+    return document(spec, [yolov5.plain_row(spec, in_file(layer)) for layer in spec.layers], file)
 
 
 def letter_of(file: Path | None) -> str:
@@ -137,6 +129,19 @@ def without_letter(file: Path) -> Path | None:
     return file.with_name(file.name[: found.start(1)] + file.name[found.end(1) :]) if found else None
 
 
+def _size_in(spec: ModelSpec, file: Path | None) -> str:
+    """The letter of the size that a file of this name must state for a graph."""
+    letter = letter_of(file) or "n"
+    changed = _changed_by_rules(spec, letter)
+    if changed:
+        raise RegardError(
+            f"the name of the file chooses the size {letter!r}, whose rules change layer {changed!r}",
+            file=file,
+            expected="a name without a size, such as model.yaml",
+        )
+    return letter
+
+
 def _changed_by_rules(spec: ModelSpec, letter: str) -> str | None:
     """The first layer that would be another one if the graph were read as of this size."""
     for layer in spec.layers:
@@ -148,8 +153,9 @@ def _changed_by_rules(spec: ModelSpec, letter: str) -> str | None:
     return None
 
 
-def document(spec: ModelSpec, rows: Sequence[str], letter: str = "n") -> str:
-    """Write the document of a graph around ``rows``, one text per layer, as of the size ``letter``."""
+def document(spec: ModelSpec, rows: Sequence[str], file: Path | None = None) -> str:
+    """Write the document of a graph around ``rows``, one text per layer, for ``file``: see `write`."""
+    letter = _size_in(spec, file)
     head = spec.layers[-1]
     lines = [f"nc: {spec.nc}"]
     lines += [f"{key}: {head.options[key]}" for key in ("reg_max", "end2end") if key in head.options]
