@@ -26,7 +26,10 @@ PAGES = {
 """Page by file in the root."""
 CHINESE = ".zh-TW.md"
 ENGLISH_LINKS = ("English", "英文版")
+CATALOGUE = "catalogue.html"
+"""The one page that is HTML already."""
 LINK = re.compile(r"\[([^\]\n]*)\]\(([^)#\s]+\.md)(#[^)\s]*)?\)")
+HREF = re.compile(r'href="([^":]+\.md)"')
 IMAGE = re.compile(r"(\]\()docs/")
 
 
@@ -51,6 +54,8 @@ def on_config(config: Any) -> Any:
         for name, place in PAGES.items():
             text = IMAGE.sub(r"\1", _with_links((ROOT / name).read_text(encoding="utf-8"), name))
             (folder / "docs" / place).write_text(text, encoding="utf-8")
+        catalogue = folder / "docs" / CATALOGUE
+        catalogue.write_text(HREF.sub(_to_page, catalogue.read_text(encoding="utf-8")), encoding="utf-8")
         config.docs_dir = str(folder / "docs")
     return config
 
@@ -79,6 +84,10 @@ def _with_links(text: str, source: str) -> str:
         return f"[{words}]({above}{there.replace(CHINESE, '.md')}{anchor})"
 
     return LINK.sub(new, text)
+
+
+def _to_page(link: re.Match[str]) -> str:
+    return f'href="{_url(link[1])}"'
 
 
 def _place(source: str) -> str:

@@ -64,3 +64,11 @@ def test_nothing_is_loaded_from_another_host(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="?https?://[^">]+', text), page
+
+
+def test_links_of_plain_html_lead_to_pages(site: Path) -> None:
+    text = (site / "catalogue.html").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r'href="([^"#]+)', text) if ":" not in link]
+    assert links
+    for link in links:
+        assert (site / link / "index.html" if link.endswith("/") else site / link).is_file(), link
