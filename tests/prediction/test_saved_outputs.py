@@ -20,7 +20,7 @@ from regard.config import SaveSettings
 from regard.detections import Detections
 from regard.errors import RegardError
 from regard.prediction import Frame, frames, save_detections
-from regard.prediction.outputs import LEDGER
+from regard.prediction.outputs import LEDGER, Outputs
 
 EVERYTHING = SaveSettings(save_txt=True, save_crop=True)
 NAMES = {0: "cat", 1: "../dog", 2: "\ud800" + 300 * "é"}
@@ -195,3 +195,13 @@ def test_a_video_is_written_in_h264_where_it_can_be_and_else_it_is_said_once(
     save_detections(_stream("b.mp4#0", video="b.mp4"), tmp_path / "two", SaveSettings())
     assert tried[1:] == [real.fourcc(*"avc1"), real.fourcc(*"mp4v")]
     assert caplog.text.count("browsers") == 1
+
+
+def test_a_list_of_files_that_is_a_link_is_not_written(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / LEDGER).symlink_to(victim)
+    with pytest.raises(RegardError, match="a link"):
+        Outputs(tmp_path / "out")
+    assert victim.read_text() == "mine"

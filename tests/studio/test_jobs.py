@@ -17,6 +17,7 @@ from regard.errors import RegardError
 from regard.studio import jobs as jobs_module
 from regard.studio.jobs import START, Jobs
 from regard.studio.training import _changes
+from regard.training.history import LOG
 
 DATA = "synthetic:context?train=8&val=4&test=0"
 
@@ -73,6 +74,17 @@ def test_a_name_cannot_lead_elsewhere(name: str, tmp_path: Path, started: list[l
     with pytest.raises(RegardError, match="no name"):
         Jobs(tmp_path.resolve()).start(regard.load("odd-one-out"), name, DATA, {})
     assert not started
+
+
+def test_a_log_that_is_a_link_is_not_written(tmp_path: Path, started: list[list[str]]) -> None:
+    folder, victim = tmp_path.resolve() / "run", tmp_path / "victim"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    victim.write_text("mine")
+    (folder / LOG).symlink_to(victim)
+    with pytest.raises(RegardError, match="a link"):
+        Jobs(tmp_path.resolve()).resume("run")
+    assert (victim.read_text(), started) == ("mine", [])
 
 
 def test_data_lies_in_the_workspace(studio: Any, started: list[list[str]]) -> None:

@@ -16,7 +16,6 @@ from regard.system.loaders import (
     read_bytes,
     read_json,
     read_text,
-    read_xml,
     read_yaml,
 )
 
@@ -131,32 +130,6 @@ def test_only_regular_files_within_the_bound_are_read(tmp_path: Path) -> None:
         error_of(read_bytes, Path("/proc/self/maps"), 10)
 
 
-@pytest.mark.parametrize("encoding", ["big5", "gbk", "shift_jis", "euc-kr", "utf-8", "iso-8859-1", "utf-16"])
-def test_xml_is_read_in_every_encoding_it_may_declare(tmp_path: Path, encoding: str) -> None:
-    name = {"iso-8859-1": "é", "euc-kr": "개", "shift_jis": "犬"}.get(encoding, "狗")
-    text = f"<?xml version='1.0' encoding='{encoding}'?>\n<a><b>{name}</b></a>"
-    assert read_xml(written(tmp_path, text.encode(encoding))).findtext("b") == name
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"<a>",
-        b"\xff\xfe<",
-        b"<?xml version='1.0' encoding='hex'?><a/>",
-        b"<?xml version='1.0' encoding='no-such'?><a/>",
-        b"<?xml version='1.0' encoding='gbk'?><a>\xff\xff</a>",
-        b"<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;'>]><a>&c;</a>",
-        "<!DOCTYPE a [<!ENTITY b 'bbbb'>]><a>&b;</a>".encode("utf-16"),
-        "<!DOCTYPE a [<!ENTITY b 'bbbb'>]><a>&b;</a>".encode("utf-16-be"),
-        b"<a>\x00</a>",
-    ],
-)
-def test_what_xml_cannot_be_is_an_error(tmp_path: Path, content: bytes) -> None:
-    error_of(read_xml, written(tmp_path, content))
-
-
 @pytest.mark.parametrize("text", ["1: a\n01: b", "1: a\n0x1: b", "true: a\nyes: b", "a: 1\n'a': 2"])
 def test_keys_that_mean_the_same_are_repeated_keys(text: str) -> None:
     with pytest.raises(RegardError, match="repeated"):
@@ -166,3 +139,18 @@ def test_keys_that_mean_the_same_are_repeated_keys(text: str) -> None:
 def test_more_values_than_can_be_read_in_seconds_are_an_error() -> None:
     with pytest.raises(RegardError, match="too many values"):
         parse_yaml("- 1\n" * 450_000, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("nc: 1" + ":00" * 300_000, "nc: 1" + ":00" * 300_000 + ".5", 'nc: !!int "1' + ":00" * 300_000 + '"'),
+        "".join(f"%TAG !a{i}! b\n" for i in range(50_000)) + "---\nnc: 1",
+        f"%TAG !a! {'b' * 50_000}\n---\nnc: [{'!a!x 1,' * 20_000}]",
+        *(f"nc: {sign}{'1' * 500}" for sign in ("", "0x", "0.", "-")),
+    ],
+)
+def test_what_yaml_reads_in_quadratic_time_is_rejected_at_once(text: str) -> None:
+    began = time.process_time()
+    assert error_of(parse_yaml, text, None).line == 1
+    assert time.process_time() - began < 2

@@ -18,7 +18,8 @@ from regard.errors import RegardError, RegardWarning
 from regard.graph.read import read_spec
 from regard.prediction.sources import frames
 from regard.runtimes import open_predictor
-from regard.system.loaders import read_json, read_start, read_text, read_xml, read_yaml
+from regard.system.loaders import read_json, read_start, read_text, read_yaml
+from regard.system.xml import read_xml
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 

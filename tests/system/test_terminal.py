@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pytest
 from rich.table import Table
@@ -19,6 +20,12 @@ def test_control_characters_are_shown() -> None:
     assert printable(EVIL) == "cat\\x1b]0;owned\\x07\\x9b31m[/] [red]:smile:\\u202e\\r"
     assert printable("\udcff") == "\\udcff"
     assert printable("a\nb\n ::error::x") == "a\nb\\n ::error::x"
+
+
+def test_many_lines_take_no_quadratic_time() -> None:
+    began = time.process_time()
+    assert printable("\n" * 500_000 + " \n" * 200_000 + "::") != ""
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -55,3 +55,16 @@ def test_the_latest_run_comes_first_and_links_are_not_followed(tmp_path: Path) -
     (here / "link").symlink_to(other)
     run_in(here / ".hidden")
     assert [run.name for run in runs_below(here)] == ["sub/new", "new", "old"]
+
+
+def test_links_in_a_run_show_nothing_of_other_files(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text('{"ap": 0.5, "ap50": 0.25}')
+    run, broken = run_in(tmp_path / "here" / "a"), run_in(tmp_path / "here" / "b")
+    for name in ("metrics.json", LOG, "results.csv"):
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(secret)
+    (broken / "run.json").unlink()
+    (broken / "run.json").symlink_to(tmp_path / "missing")
+    (found,) = runs_below(tmp_path / "here")
+    assert (found.log, found.results, found.metrics) == ("", {}, {})

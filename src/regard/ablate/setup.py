@@ -30,7 +30,7 @@ from regard.ablate.schema import ContinuedStudy, check
 from regard.ablate.trainable import Budget, Experiment, Job, describe_job, digest_of, write_run
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
-from regard.system.files import is_file, reject_other
+from regard.system.files import is_file, reject_links, reject_other
 from regard.training.folder import RunFolder, environment
 
 REPORT = (PAGE, "report.md", "results.csv", "forest.svg", "pareto.svg", "curves.svg")
@@ -220,7 +220,7 @@ def prepare_runs(study: StudyFolder, document: Document, experiment: Experiment,
     for seed in document["plan"]["seeds"]:
         for known in document["variants"]:
             folder = study.run(known["place"], seed)
-            _reject_links(folder)
+            reject_links(folder)
             if retry_failed and (folder / FAILURE).is_file():
                 if document.get("test"):
                     raise RegardError(
@@ -237,17 +237,6 @@ def prepare_runs(study: StudyFolder, document: Document, experiment: Experiment,
             if not is_over(folder):
                 jobs.append(Job(folder, digest_of(job)))
     return jobs
-
-
-def _reject_links(folder: Path) -> None:
-    """Check that nothing that is written into a run's folder, such as its log, goes to a file elsewhere.
-
-    Raises:
-        RegardError: there is a link.
-    """
-    inside = folder.iterdir() if folder.is_dir() else ()
-    if link := next((path for path in (folder.parent, folder, *inside) if path.is_symlink()), None):
-        raise RegardError("there is a link in the study's folder", file=link, expected="the file or folder itself")
 
 
 def _found(file: Path) -> Document | None:

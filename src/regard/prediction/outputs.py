@@ -24,6 +24,9 @@ class Outputs:
 
     Args:
         folder: made where it does not exist.
+
+    Raises:
+        RegardError: it cannot be made, or its list of files is a link.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,6 +34,8 @@ class Outputs:
         self.written: list[Path] = []
         with self.errors():
             make_folder(folder)
+        if (folder / LEDGER).is_symlink():  # it grows, wherever it leads
+            raise RegardError("this is a link", file=folder / LEDGER, expected="a file", hint=_HINT)
         self._ours: dict[str, set[str]] = {}
         for name, content in _entries(folder / LEDGER):
             self._ours.setdefault(name, set()).add(content)

@@ -13,7 +13,7 @@ from pathlib import Path
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.studio.guard import inside
-from regard.system.files import make_folder
+from regard.system.files import make_folder, reject_links
 from regard.training.folder import reject_run
 from regard.training.history import LOG, RunInfo, runs_below
 from regard.weights.detector import save_detector
@@ -95,6 +95,7 @@ class Jobs:
     def _launch(self, folder: Path, words: list[str]) -> None:
         modules = [word for reference in self.modules for word in ("--module", reference)]
         windows = sys.platform == "win32"
+        reject_links(folder)
         with (folder / LOG).open("ab") as log:
             self._running[folder.relative_to(self.workspace).as_posix()] = subprocess.Popen(
                 [sys.executable, "-m", "regard", *words, *modules],

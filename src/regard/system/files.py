@@ -102,6 +102,17 @@ def reject_other(path: Path, *, content: bytes | None = None, mark: bytes = b"",
     raise RegardError(what, file=path, hint=f"{hint}, or move the file")
 
 
+def reject_links(folder: Path) -> None:
+    """Check that nothing that is written into a folder, such as a log that grows, goes to a file elsewhere.
+
+    Raises:
+        RegardError: the folder, the one above it or something in it is a link.
+    """
+    contents = folder.iterdir() if folder.is_dir() else ()
+    if link := next((path for path in (folder.parent, folder, *contents) if path.is_symlink()), None):
+        raise RegardError("there is a link where results are written", file=link, expected="the file or folder itself")
+
+
 def matching_files(pattern: str) -> list[Path]:
     """Find the files that a pattern with ``*``, ``?``, ``**`` or ``[...]`` matches, sorted.
 

@@ -1,6 +1,7 @@
-"""Reading untrusted text, YAML, JSON and XML: bounded in size and depth, errors with file and line.
+"""Reading untrusted text, YAML and JSON: bounded in size and depth, errors with file and line.
 
-Every such file of the user is read here, so that the limits hold everywhere. Nothing but plain values is constructed.
+Every such file of the user is read here, and XML in `regard.system.xml`, so that the limits hold everywhere. Nothing
+but plain values is constructed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import io
 import json
 import re
 import stat
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,31 +20,24 @@ import yaml
 
 from regard.errors import RegardError, nearest
 
-MOST_TEXT, MOST_YAML, MOST_JSON, MOST_XML = 64 * 2**20, 4 * 2**20, 2**30, 16 * 2**20
+MOST_TEXT, MOST_YAML, MOST_JSON = 64 * 2**20, 4 * 2**20, 2**30
 """Largest files that are read, in bytes."""
 
 MOST_DEPTH, MOST_NODES = 100, 200_000
 """How deep YAML may be nested and how many values it may have, each alias counted as all values that it refers to."""
 
+MOST_DIGITS = 400
+"""How long a number in YAML may be written: longer ones take a time that grows with the square of their length."""
+
 LineOf = Mapping[tuple[str, int], int]
 """Line of each item of each top-level list or mapping, and of the key itself at position -1."""
 
-ENCODINGS = frozenset(
-    (
-        *("ascii", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "koi8-r", "koi8-u", "mac-roman"),
-        *(f"iso8859-{i}" for i in range(1, 17)),
-        *(f"cp{i}" for i in (437, 850, 866, 874, 932, 936, 949, 950, *range(1250, 1259))),
-        *("big5", "big5hkscs", "gbk", "gb2312", "gb18030", "shift_jis", "euc_jp", "euc_kr", "johab", "iso2022_jp"),
-    )
-)
-"""Encodings that an XML declaration may name, as ``codecs.lookup(name).name`` writes them."""
-
-_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _ESCAPE_HINT = r"in double quotes a backslash begins an escape: write paths with /, or in single quotes"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_TAG_DIRECTIVE = re.compile(r"(?:^|(?<=[\r\n\x85\u2028\u2029]))%TAG")
 _LONG_INTEGER = re.compile(r"\d{19}")
-_DECLARATION = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 _CONSTRUCTOR_ERRORS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
@@ -98,7 +91,7 @@ def read_text(file: Path, most: int = MOST_TEXT) -> str:
         RegardError: the file cannot be read or is too large, or is in another encoding; the error names the line.
     """
     content = read_bytes(file, most)
-    mark, encoding = next(((bom, name) for bom, name in _BOMS if content.startswith(bom)), (b"", "utf-8"))
+    mark, encoding = next(((bom, name) for bom, name in BOMS if content.startswith(bom)), (b"", "utf-8"))
     try:
         return content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
@@ -136,6 +129,7 @@ def parse_yaml(text: str, file: Path | None) -> tuple[Any, LineOf]:
     try:
         if len(text) > MOST_YAML:
             raise RegardError(f"the YAML has {len(text):,} characters", file=file, expected=f"at most {MOST_YAML:,}")
+        _reject_tags(text, file)
         _check_nesting(text, file)
         loader = _Loader(text)
         try:
@@ -205,46 +199,6 @@ def parse_csv(text: str, file: Path, delimiter: str = ",") -> list[list[str]]:
         raise RegardError(f"not a valid table: {error}", file=file, line=rows.line_num) from error
 
 
-def read_xml(file: Path) -> ET.Element:
-    """Read an XML file in any encoding of ``ENCODINGS``; entities are not defined.
-
-    Raises:
-        RegardError: the file cannot be read, is not XML, is too large, or defines entities.
-    """
-    content = read_bytes(file, MOST_XML)
-    declared = _DECLARATION.match(content[:1000])
-    try:
-        text: str | bytes = content
-        if declared and not content.startswith(tuple(bom for bom, _ in _BOMS)):
-            text = content.decode(_xml_encoding(declared[1].decode()))
-        else:
-            text = _in_two_bytes(content)
-        if (b"<!ENTITY" in content) or (isinstance(text, str) and "<!ENTITY" in text):
-            raise RegardError("the XML defines entities", file=file, expected="plain elements")
-        return ET.fromstring(text)
-    except ET.ParseError as error:
-        raise RegardError(f"not valid XML: {error.msg}", file=file, line=error.position[0]) from error
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RegardError(f"not valid XML: not in {error.encoding}, as declared", file=file, line=line) from error
-    except (LookupError, ValueError, RecursionError) as error:
-        raise RegardError(f"not valid XML: {error}", file=file, line=1) from error
-
-
-def _in_two_bytes(content: bytes) -> str | bytes:
-    """XML in UTF-16, which expat recognises without a declaration, as text; all else as it is."""
-    starts = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
-    found = next((encoding for start, encoding in starts.items() if content.startswith(start)), None)
-    return content if found is None else content.decode(found)
-
-
-def _xml_encoding(name: str) -> str:
-    known = codecs.lookup(name).name
-    if known not in ENCODINGS:
-        raise LookupError(f"unknown encoding {name!r}")
-    return known
-
-
 def check_keys(
     document: Mapping[str, Any], known: Sequence[str], lines: LineOf, file: Path | None, *, ignored: Sequence[str] = ()
 ) -> None:
@@ -273,17 +227,26 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
     }
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        kind = node.tag.rpartition(":")[2]
         try:
+            if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
+                raise ValueError("too long")
             value = super().construct_object(node, deep)
             if isinstance(value, int) and value.bit_length() > 64:
                 raise ValueError("too long")
         except _CONSTRUCTOR_ERRORS as error:
-            kind = node.tag.rpartition(":")[2]
             what = f"{str(node.value)[:40]!r} is no {kind}, or one that is too long"
             raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
         if isinstance(value, str) and _SURROGATE.search(value):
             raise yaml.constructor.ConstructorError(None, None, "half of a surrogate pair", node.start_mark)
         return value
+
+
+def _reject_tags(text: str, file: Path | None) -> None:
+    """Reject directives that abbreviate tags: each tag is written out, and each directive compared with all others."""
+    if found := _TAG_DIRECTIVE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise RegardError("%TAG is not read", file=file, line=line, expected="plain values, which need no tags")
 
 
 def _check_nesting(text: str, file: Path | None) -> None:

@@ -57,7 +57,7 @@ def runs_below(folder: Path) -> list[RunInfo]:
     """
     found: list[Path] = []
     for visited, (place, folders, files) in enumerate(os.walk(folder)):
-        if "run.json" in files:
+        if "run.json" in files and _is_own(Path(place, "run.json")):
             found.append(Path(place))
             folders[:] = []
         depth = len(Path(place).relative_to(folder).parts)
@@ -83,9 +83,14 @@ def read_run(path: Path, folder: Path) -> RunInfo:
     )
 
 
+def _is_own(file: Path) -> bool:
+    """Whether a file is there and is no link, which could lead to anything else that the user can read."""
+    return is_file(file) and not file.is_symlink()
+
+
 def _mapping(file: Path) -> Mapping[str, Any]:
     try:
-        return read_json_mapping(file) if is_file(file) else {}
+        return read_json_mapping(file) if _is_own(file) else {}
     except RegardError:  # it is damaged
         return {}
 
@@ -98,7 +103,7 @@ def _numbers(values: Any, names: tuple[str, ...]) -> dict[str, float]:
 
 def _results(file: Path) -> dict[str, list[float | None]]:
     try:
-        head, *rows = parse_csv(read_text(file), file) if is_file(file) else [[]]
+        head, *rows = parse_csv(read_text(file), file) if _is_own(file) else [[]]
         return {name: [float(row[i]) if row[i] else None for row in rows] for i, name in enumerate(head)}
     except (RegardError, ValueError, IndexError):  # it is damaged
         return {}
@@ -106,6 +111,6 @@ def _results(file: Path) -> dict[str, list[float | None]]:
 
 def _log(file: Path) -> str:
     try:
-        return read_start(file, LOG_BYTES, from_end=True).decode(errors="replace") if is_file(file) else ""
+        return read_start(file, LOG_BYTES, from_end=True).decode(errors="replace") if _is_own(file) else ""
     except (RegardError, OSError):
         return ""

@@ -13,7 +13,8 @@ from regard.data.formats.foreign_json import UNNAMED, via_box, via_class
 from regard.data.formats.labels import Box
 from regard.data.formats.reading import Reading, around, corner_size, corners, number, reject_line, size_of
 from regard.errors import RegardError
-from regard.system.loaders import parse_csv, parse_json, read_text, read_xml
+from regard.system.loaders import parse_csv, parse_json, read_text
+from regard.system.xml import read_xml
 
 IMAGE_COLUMNS = ("filename", "filepath", "file", "image", "imageid", "imagename", "imagepath", "img", "imgname", "path")
 CLASS_COLUMNS = ("class", "classname", "label", "labelname", "category", "categoryname", "name", "classid", "labels")

@@ -19,7 +19,8 @@ from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import files_below
 from regard.errors import RegardError, nearest
 from regard.system.files import is_file, is_folder
-from regard.system.loaders import read_start, read_text, read_xml
+from regard.system.loaders import read_start, read_text
+from regard.system.xml import read_xml
 
 EXPECTED = "a folder with XML files of boxes (VOC)"
 NAME_FILES = ("classes.txt", "labels.txt")
