@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.edit import insert
@@ -140,3 +140,25 @@ def test_suffixes_in_capitals_are_the_same(tmp_path: Path) -> None:
     assert load_detector(tmp_path / "A.SAFETENSORS").nc == 80
     with pytest.raises(RegardError, match="no such file"):
         load_detector(tmp_path / "A.PT")
+
+
+def test_a_name_of_the_zoo_that_a_folder_or_file_has_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("odd-one-out").mkdir()
+    with pytest.warns(RegardWarning, match="model of the package"):
+        packaged = load_detector("odd-one-out")
+    save_detector(Path("odd-one-out/best.safetensors"), build(packaged.spec.with_classes(7)))
+    with pytest.warns(RegardWarning, match="your"):
+        assert load_detector("odd-one-out").nc == 7
+    assert load_detector("./odd-one-out/best.safetensors").nc == 7
+
+
+def test_lightning_is_named_only_where_its_checkpoint_is_no_detector(tmp_path: Path) -> None:
+    file, mark = tmp_path / "last.ckpt", {"pytorch-lightning_version": "2.1.0"}
+    torch.save(mark | {"state_dict": {"net.conv.weight": torch.ones(2, 3)}}, file)
+    with pytest.raises(RegardError, match=r"net\.conv\.weight.*(\n.*)*Lightning 2\.1\.0"):
+        load_detector(file)
+    state = load_detector("odd-one-out").state_dict()
+    torch.save(mark | {"state_dict": {f"model.{key}": value for key, value in state.items()}}, file)
+    loaded = load_detector(file).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())

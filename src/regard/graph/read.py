@@ -28,7 +28,7 @@ STOCK = (
 )
 """One graph per architecture; the other sizes differ in depth, width and single blocks."""
 
-NO_GRAPHS = (".pt", ".pth", ".safetensors", ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
+NO_GRAPHS = (".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
 """Suffixes of files with weights or exported models, which contain no YAML."""
 
 SIZES: Mapping[str, str] = {

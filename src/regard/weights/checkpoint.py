@@ -20,6 +20,7 @@ ROW_KEY = re.compile(r"model\.\d{1,6}\.")
 MAX_DEPTH = 64  # nesting of modules, and of lists in the graph
 MAX_PARTS = 200_000  # modules and tensors; thousands are usual
 MAX_GRAPH_VALUES = 100_000
+LIGHTNING = "pytorch-lightning_version"
 MODEL_KEYS = ("ema", "ema_state_dict", "model_ema", "model", "state_dict", "model_state_dict")
 """Keys of models in a checkpoint, averages first."""
 MAX_SIDES = 4  # numbers of an attribute, such as a stride
@@ -112,8 +113,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         checkpoint = _read(content)
         state = _as_float32(checkpoint.state, most=path.stat().st_size)
     except _AnotherModel as found:
-        raise RegardError(f"this is {found}", file=path, expected=WANTED) from None
+        raise RegardError(f"this is {found}", file=path, expected=WANTED, hint=_hint_of_lightning(content)) from None
     return replace(checkpoint, state=state, epoch=epoch if isinstance(epoch, int) else None)
+
+
+def _hint_of_lightning(content: object) -> str | None:
+    """What to do with a checkpoint of PyTorch Lightning; detectors inside one are read as in any other file."""
+    if not isinstance(content, dict) or LIGHTNING not in content:
+        return None
+    made = f"PyTorch Lightning {content[LIGHTNING]!s:.20} saved it, without the graph of its model"
+    return f"{made}; save the state dict of the detector inside, with keys such as `model.0.conv.weight`"
 
 
 def _read(content: object) -> Checkpoint:

@@ -27,7 +27,7 @@ from regard.weights.fused import unfused
 from regard.weights.hub import local_file, reject_hub
 from regard.weights.implied import as_in_weights
 from regard.weights.module_settings import settle, with_activation
-from regard.weights.paths import CHECKPOINTS, WEIGHTS, missing_file, weights_of_run
+from regard.weights.paths import CHECKPOINTS, WEIGHTS, missing_file, weights_of, weights_of_run
 from regard.weights.store import WeightsHeader, load_weights, save_weights
 from regard.weights.timm_weights import load_backbone
 from regard.weights.transfer import TransferReport, transfer
@@ -58,7 +58,10 @@ def load_detector(
         raise RegardError(f"the model is {source!r:.200}", expected="a file, a run folder, or a name of the model zoo")
     reject_hub(source)
     path = Path(source)
-    if is_folder(path):
+    is_zoo = str(source) in zoo()
+    if is_zoo:
+        _warn_of_two(path)
+    if is_folder(path) and not (is_zoo and weights_of(path) is None):
         path = weights_of_run(path)
     suffix = path.suffix.lower()
     if suffix == WEIGHTS:
@@ -66,6 +69,18 @@ def load_detector(
     if suffix in CHECKPOINTS:
         return _from_checkpoint(path, modules, allow_miswired, like)
     return build(read_spec(source), modules=modules, allow_miswired=allow_miswired)
+
+
+def _warn_of_two(path: Path) -> None:
+    """Warn if a name of the zoo is also that of a file or folder, and say which is loaded: first what is a model."""
+    others = [x for x in (path, path.with_suffix(".yaml"), path.with_suffix(".yml")) if is_file(x) or is_folder(x)]
+    if not others:
+        return
+    own = is_file(path) or weights_of(path) is not None
+    loaded, other = ("your own", "the model of the package") if own else ("the model of the package", str(others[0]))
+    hint = f"for your own, give ./{others[0]}" if not own else "rename it to load the model of the package"
+    what = f"{str(path)!r} is the name of two models: {loaded} is loaded, not {other}"
+    warnings.warn(f"{what}; {hint}", RegardWarning, stacklevel=4)
 
 
 def as_detector(model: Model) -> Detector:

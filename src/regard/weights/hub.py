@@ -16,7 +16,7 @@ from regard.errors import RegardError
 PREFIX = "hf://"
 DEFAULT_FILE = "model.safetensors"
 """File that `regard.push_to_hub` writes, and that an address without a file refers to."""
-SUFFIXES = (".safetensors", ".pt", ".pth", ".onnx", ".torchscript")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".onnx", ".torchscript")
 ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([^@]+))?", re.ASCII)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from regard.errors import RegardError
 from regard.system.files import is_file, is_folder, reject_special
 
-CHECKPOINTS = (".pt", ".pth")
+CHECKPOINTS = (".pt", ".pth", ".ckpt")
 WEIGHTS = ".safetensors"
 RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
 SUFFIXES = (WEIGHTS, *CHECKPOINTS)

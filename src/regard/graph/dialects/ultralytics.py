@@ -244,7 +244,8 @@ def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tup
         letter = str(next(iter(scales)))
         if len(scales) > 1:
             what = f"{file or 'the graph'} states no size: {letter!r} of {', '.join(map(str, scales))} is taken"
-            warnings.warn(f"{what}; name the file like yolo11s.yaml to choose another", RegardWarning, stacklevel=2)
+            how = "to choose another, add the line `scale: s` to the file, or name it like yolo11s.yaml"
+            warnings.warn(f"{what}; {how}", RegardWarning, stacklevel=2)
     if letter not in scales:
         raise RegardError(
             f"there is no size {letter!r}",
