@@ -13,7 +13,6 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from regard.ablate.plan import Plan
-from regard.cli.from_settings import flags_of
 from regard.config import (
     ULTRALYTICS_RECIPE,
     YOLOV5_RECIPE,
@@ -29,6 +28,7 @@ from regard.config import (
     ValSettings,
 )
 from regard.config.base import default_text, fields_of, range_of
+from regard.config.form import flags_of
 from regard.config.recipe import DEFAULT_RECIPE
 from regard.config.signature import keyword_type
 

@@ -125,7 +125,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
                   <Look nodes={opened.diagram.nodes} edited={opened.edits.length > 0} version={studio.version} selected={selected} fail={studio.fail} />
                 </Panel>
                 <Panel name="runs" tab={tab}>
-                  <Runs stem={stemOf(opened)} trainable={opened.difference !== null} fail={studio.fail} />
+                  <Runs {...{ opened, dark }} stem={stemOf(opened)} fail={studio.fail} />
                 </Panel>
               </>
             )}

@@ -1,4 +1,5 @@
-import { useEffect, useId, useMemo, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
+import { Field } from "./Field";
 import { count, flops, mib, percent, shape } from "./numbers";
 import { get } from "./server";
 import { useWords } from "./settings";
@@ -200,7 +201,7 @@ function ModuleForm({ entry, node, readers, kind, busy, edit }: FormProps) {
         )}
       </p>
       {entry.options.map((option) => (
-        <OptionField key={option.name} option={option} value={values[option.name]} set={(value) => set(option, value)} />
+        <Field key={option.name} facts={option} value={values[option.name]} set={(value) => set(option, value)} />
       ))}
       {kind === "insert" && (
         <>
@@ -231,51 +232,5 @@ function ModuleForm({ entry, node, readers, kind, busy, edit }: FormProps) {
         {words(kind)} {entry.name}
       </button>
     </form>
-  );
-}
-
-function OptionField({ option, value, set }: { option: Option; value: unknown; set: (value: unknown) => void }) {
-  const words = useWords();
-  const id = useId();
-  const fallback = words("default", { value: String(option.default ?? "null") });
-  let field: React.ReactNode;
-  if (option.kind === "flag") {
-    field = (
-      <input
-        id={id}
-        type="checkbox"
-        checked={Boolean(value ?? option.default)}
-        onChange={(event) => set(event.target.checked)}
-      />
-    );
-  } else if (option.kind === "choice") {
-    field = (
-      <select id={id} value={String(value ?? option.default)} onChange={(event) => set(event.target.value)}>
-        {option.choices.map((one) => (
-          <option key={one}>{one}</option>
-        ))}
-      </select>
-    );
-  } else {
-    const number = option.kind !== "text";
-    field = (
-      <input
-        id={id}
-        type={number ? "number" : "text"}
-        step={option.kind === "integer" ? 1 : "any"}
-        value={String(value ?? "")}
-        placeholder={fallback}
-        onChange={({ target }) =>
-          set(target.value === "" ? undefined : number ? Number(target.value) : target.value)
-        }
-      />
-    );
-  }
-  return (
-    <div className="field">
-      <label htmlFor={id}>{option.name}</label>
-      {field}
-      {option.help && <small>{option.help}</small>}
-    </div>
   );
 }

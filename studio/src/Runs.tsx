@@ -1,46 +1,133 @@
 import { useEffect, useState } from "react";
-import { get, listen, post } from "./server";
-import { useWords } from "./settings";
-import type { Files, RunInfo, Saved } from "./types";
+import { Compare } from "./Compare";
 import { Curve } from "./Curve";
+import { clock } from "./numbers";
+import { listen, post } from "./server";
+import { useWords } from "./settings";
+import { Start } from "./Start";
+import { Study } from "./Study";
+import type { Opened, RunInfo, StudyInfo, Work } from "./types";
 
 interface Props {
+  opened: Opened;
   stem: string;
-  trainable: boolean;
+  dark: boolean;
   fail: (error: unknown) => void;
 }
 
-/** The runs of the workspace as they go on, and a form that starts one with the open model. */
-export function Runs({ stem, trainable, fail }: Props) {
+const NOTHING: Work = { runs: [], studies: [], waiting: [] };
+
+/** The trainings and studies of the workspace as they go on, and forms that start them. */
+export function Runs({ opened, stem, dark, fail }: Props) {
   const words = useWords();
-  const [runs, setRuns] = useState<RunInfo[]>([]);
+  const [work, setWork] = useState<Work>(NOTHING);
   const [chosen, setChosen] = useState("");
+  const [compared, setCompared] = useState<string[]>([]);
 
   useEffect(() => {
     const stop = new AbortController();
-    listen("runs/events", (data) => setRuns(data as RunInfo[]), stop.signal).catch(
-      (error) => stop.signal.aborted || fail(error),
-    );
+    listen("jobs/events", (data) => setWork(data as Work), stop.signal).catch((error) => stop.signal.aborted || fail(error));
     return () => stop.abort();
   }, [fail]);
 
-  const run = runs.find((one) => one.name === chosen) ?? runs[0];
+  const { runs, studies, waiting } = work;
+  const study = studies.find((one) => one.name === chosen);
+  const run = study ? undefined : (runs.find((one) => one.name === chosen) ?? runs[0]);
+  const several = runs.filter((one) => compared.includes(one.name));
+  const form = { opened, stem, fail, started: setChosen };
   return (
     <div className="runs">
-      {trainable && <StartForm {...{ stem, fail, busy: runs.some((one) => one.state === "running"), started: setChosen }} />}
-      {runs.length ? <RunTable runs={runs} chosen={run?.name ?? ""} choose={setChosen} /> : <p className="hint">{words("noRuns")}</p>}
+      {opened.difference && (
+        <>
+          <Start kind="train" {...form} />
+          <Start kind="study" {...form} />
+        </>
+      )}
+      {waiting.length > 0 && <Waiting names={waiting} fail={fail} />}
+      {studies.length > 0 && <StudyTable {...{ studies, waiting }} chosen={study?.name ?? ""} choose={setChosen} />}
+      {study && <Study key={study.name} {...{ study, dark, fail }} waiting={waiting.includes(study.name)} />}
+      {runs.length ? <RunTable {...{ runs, compared, setCompared }} chosen={run?.name ?? ""} choose={setChosen} /> : <p className="hint">{words("noRuns")}</p>}
+      {several.length > 1 && <Compare runs={several} fail={fail} />}
       {run && <RunView run={run} fail={fail} />}
     </div>
   );
 }
 
-function RunTable({ runs, chosen, choose }: { runs: RunInfo[]; chosen: string; choose: (name: string) => void }) {
+function Waiting({ names, fail }: { names: string[]; fail: (error: unknown) => void }) {
   const words = useWords();
+  return (
+    <section aria-label={words("waiting")}>
+      <h3>{words("waiting")}</h3>
+      <ol>
+        {names.map((name) => (
+          <li key={name}>
+            {name} <button onClick={() => post("runs/stop", { run: name }).catch(fail)}>{words("dequeue")}</button>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+interface StudyTableProps {
+  studies: StudyInfo[];
+  waiting: string[];
+  chosen: string;
+  choose: (name: string) => void;
+}
+
+function StudyTable({ studies, waiting, chosen, choose }: StudyTableProps) {
+  const words = useWords();
+  return (
+    <div className="scroll" tabIndex={0} role="region" aria-label={words("studies")}>
+      <table>
+        <thead>
+          <tr>
+            {(["study", "state", "finishedRuns"] as const).map((word) => (
+              <th key={word} scope="col">
+                {words(word)}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {studies.map((one) => (
+            <tr key={one.name} aria-selected={one.name === chosen}>
+              <th scope="row">
+                <button className="link" onClick={() => choose(one.name)}>
+                  {one.name}
+                </button>
+              </th>
+              <td>{words(`state.${waiting.includes(one.name) ? "waiting" : one.state}`)}</td>
+              <td>
+                {one.runs.filter((run) => run.status === "finished").length} / {one.runs.length}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+interface RunTableProps {
+  runs: RunInfo[];
+  compared: string[];
+  setCompared: (names: string[]) => void;
+  chosen: string;
+  choose: (name: string) => void;
+}
+
+function RunTable({ runs, compared, setCompared, chosen, choose }: RunTableProps) {
+  const words = useWords();
+  const toggle = (name: string) =>
+    setCompared(compared.includes(name) ? compared.filter((one) => one !== name) : [...compared, name]);
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label={words("runs")}>
       <table>
         <thead>
           <tr>
+            <th scope="col">{words("compare")}</th>
             {(["run", "state", "epoch", "ap", "ap50", "imageSize", "seed"] as const).map((word) => (
               <th key={word} scope="col">
                 {words(word)}
@@ -51,6 +138,14 @@ function RunTable({ runs, chosen, choose }: { runs: RunInfo[]; chosen: string; c
         <tbody>
           {runs.map((run) => (
             <tr key={run.name} aria-selected={run.name === chosen}>
+              <td>
+                <input
+                  type="checkbox"
+                  aria-label={`${words("compare")}: ${run.name}`}
+                  checked={compared.includes(run.name)}
+                  onChange={() => toggle(run.name)}
+                />
+              </td>
               <th scope="row">
                 <button className="link" onClick={() => choose(run.name)}>
                   {run.name}
@@ -110,60 +205,5 @@ function RunView({ run, fail }: { run: RunInfo; fail: (error: unknown) => void }
         </details>
       )}
     </section>
-  );
-}
-
-function clock(seconds: number): string {
-  const minutes = Math.floor(seconds / 60);
-  return minutes >= 60
-    ? `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")} h`
-    : `${minutes}:${String(Math.floor(seconds % 60)).padStart(2, "0")} min`;
-}
-
-interface StartProps {
-  stem: string;
-  busy: boolean;
-  started: (name: string) => void;
-  fail: (error: unknown) => void;
-}
-
-function StartForm({ stem, busy, started, fail }: StartProps) {
-  const words = useWords();
-  const [data, setData] = useState("");
-  const [name, setName] = useState(stem);
-  const [numbers, setNumbers] = useState({ epochs: 15, imgsz: 320, batch: 16, seed: 0 });
-  useEffect(() => void get<Files>("files").then((files) => setData((now) => now || (files.data ?? ""))).catch(fail), [fail]);
-  const submit = (event: React.FormEvent) => {
-    event.preventDefault();
-    post<Saved>("train", { name, data, ...numbers }).then((saved) => started(saved.path), fail);
-  };
-  const titles = { epochs: words("epochs"), imgsz: words("imageSize"), batch: words("batch"), seed: words("seed") };
-  return (
-    <details>
-      <summary>{words("start")}</summary>
-      <form onSubmit={submit} className="module">
-        <label className="field">
-          {words("name")} <input value={name} required onChange={(event) => setName(event.target.value)} />
-        </label>
-        <label className="field">
-          {words("data")}{" "}
-          <input value={data} required placeholder="synthetic:context" onChange={(event) => setData(event.target.value)} />
-        </label>
-        {(Object.keys(titles) as (keyof typeof titles)[]).map((key) => (
-          <label className="field" key={key}>
-            {titles[key]}{" "}
-            <input
-              type="number"
-              min={key === "seed" ? 0 : 1}
-              value={numbers[key]}
-              onChange={(event) => setNumbers({ ...numbers, [key]: Number(event.target.value) })}
-            />
-          </label>
-        ))}
-        <button type="submit" className="primary" disabled={busy}>
-          {words("start")}
-        </button>
-      </form>
-    </details>
   );
 }

@@ -24,3 +24,11 @@ export function change(before: number, after: number, text: (value: number) => s
 export function shape(sizes: number[][]): string {
   return sizes.map((one) => one.join(" × ")).join(", ");
 }
+
+/** A time left, as minutes and seconds or hours and minutes. */
+export function clock(seconds: number): string {
+  const minutes = Math.floor(seconds / 60);
+  return minutes >= 60
+    ? `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")} h`
+    : `${minutes}:${String(Math.floor(seconds % 60)).padStart(2, "0")} min`;
+}

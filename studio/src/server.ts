@@ -50,8 +50,8 @@ export async function upload<T>(path: string, content: Blob): Promise<T> {
   return (await send(path, { method: "POST", body: content })).json() as Promise<T>;
 }
 
-export async function blobAddress(path: string): Promise<string> {
-  return URL.createObjectURL(await (await send(path, { method: "GET" })).blob());
+export async function blobAddress(path: string, signal?: AbortSignal): Promise<string> {
+  return URL.createObjectURL(await (await send(path, { method: "GET", signal })).blob());
 }
 
 /** Call `handle` with each event of a stream until it ends or is aborted. */

@@ -16,6 +16,10 @@ export interface Box {
   name: string;
 }
 
+export interface CompareQuestion {
+  runs: string[];
+}
+
 export interface CorrectQuestion {
   lines: number[];
 }
@@ -92,6 +96,18 @@ export interface Files {
   models: string[];
   images: string[];
   data: string | null;
+}
+
+export interface FormField {
+  name: string;
+  flag: string;
+  kind: "integer" | "number" | "flag" | "choice" | "text" | "list" | "lines";
+  default: string;
+  choices: string[];
+  low: number | null;
+  high: number | null;
+  help: string;
+  required: boolean;
 }
 
 export interface Grid {
@@ -193,12 +209,20 @@ export interface PlaceCost {
 export interface Recipe {
   commands: string;
   python: string;
+  insert: string;
+  replace: string;
 }
 
 export interface Renumbering {
   before: Line[];
   after: Line[];
   shifted: number;
+}
+
+export interface RunComparison {
+  runs: string[];
+  settings: Record<string, (string | null)[]>;
+  metrics: Record<string, (number | null)[]>;
 }
 
 export interface RunInfo {
@@ -226,6 +250,40 @@ export interface Saved {
   path: string;
 }
 
+export interface SeedRun {
+  variant: string;
+  seed: number;
+  status: "waiting" | "running" | "finished" | "failed";
+  epoch: number;
+  epochs: number;
+  value: number | null;
+  error: string;
+}
+
+export interface StudyInfo {
+  name: string;
+  state: "running" | "finished" | "stopped";
+  question: string;
+  metric: string;
+  runs: SeedRun[];
+  seconds: number | null;
+  log: string;
+  fault: string;
+}
+
+export interface StudyQuestion {
+  name: string;
+  data?: string;
+  settings?: Record<string, unknown>;
+  base?: string;
+}
+
+export interface StudyVerdict {
+  headline: string;
+  sentences: string[];
+  needed: string;
+}
+
 export interface TextQuestion {
   text: string;
   name: string;
@@ -243,8 +301,11 @@ export interface Timed {
 export interface TrainQuestion {
   name: string;
   data?: string;
-  epochs?: number;
-  imgsz?: number;
-  batch?: number;
-  seed?: number;
+  settings?: Record<string, unknown>;
+}
+
+export interface Work {
+  runs: RunInfo[];
+  studies: StudyInfo[];
+  waiting: string[];
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,28 @@ class Studio:
 @pytest.fixture
 def studio(tmp_path: Path) -> Studio:
     return Studio(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from browsing import Server
+
+    running = Server(tmp_path_factory.mktemp("workspace"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from browsing import launched
+
+    yield from launched()
+
+
+@pytest.fixture
+def page(browser: Any, server: Any) -> Iterator[Any]:
+    """The page with the graph of yolov5n; an error of the script fails the test."""
+    from browsing import WEIGHTS, opened
+
+    server.bench.open_model(WEIGHTS if WEIGHTS.is_file() else "yolov5n", "yolov5n.pt")
+    yield from opened(browser, server, 1280)

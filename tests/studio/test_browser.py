@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,85 +12,12 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("playwright.sync_api")
 
 import cv2
-import uvicorn
+from browsing import PATIENCE, PHOTOS, WEIGHTS, Server, opened, serious_faults
 from playwright import sync_api
 
 import regard
 from regard.data.synthetic import scene
 from regard.graph.renumber import integer_yaml
-from regard.studio.app import make_app
-from regard.studio.bench import Bench
-from regard.studio.guard import Guard, names_of
-from regard.studio.serve import bind
-from regard.studio.workspace import Workspace
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
-MORE_FLAGS = ("--disable-background-networking", "--disable-component-update")
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-WEIGHTS, PHOTOS = SHARED / "weights" / "yolov5n.pt", SHARED / "data" / "coco128" / "images" / "train2017"
-AXE = Path(__file__).resolve().parents[2] / "studio" / "node_modules" / "axe-core" / "axe.min.js"
-TOKEN = "browser-token"
-OWN = ("http://127.0.0.1", "data:", "blob:")
-PATIENCE = 60_000
-"""Milliseconds until something must have appeared; machines that run tests are busy."""
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-
-
-class Server:
-    """A studio that runs in a thread."""
-
-    def __init__(self, workspace: Path) -> None:
-        self.workspace, self.bench = workspace, Bench()
-        self.socket = bind("127.0.0.1", 0, remote=False)
-        port = self.socket.getsockname()[1]
-        app = Guard(make_app(self.bench, Workspace(workspace)), token=TOKEN, port=port, names=names_of("127.0.0.1"))
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
-        self.thread.start()
-        self.address = f"http://127.0.0.1:{port}/?token={TOKEN}"
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join()
-        self.socket.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("workspace"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *MORE_FLAGS])
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def page(browser: Any, server: Server) -> Iterator[Any]:
-    """The page with the graph of yolov5n; an error of the script fails the test."""
-    server.bench.open_model(WEIGHTS if WEIGHTS.is_file() else "yolov5n", "yolov5n.pt")
-    yield from opened(browser, server, 1280)
-
-
-def opened(browser: Any, server: Server, width: int) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": width, "height": 860}, locale="en")
-    page, errors = context.new_page(), []
-    page.set_default_timeout(PATIENCE)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else None)
-    page.on("request", lambda asked: None if asked.url.startswith(OWN) else errors.append(asked.url))
-    page.goto(server.address)
-    page.wait_for_selector(".layer")
-    yield page
-    context.close()
-    assert errors == []
 
 
 def layer(page: Any, name: str) -> Any:
@@ -210,8 +134,6 @@ def test_the_graph_is_used_by_the_keyboard(page: Any) -> None:
 @pytest.mark.parametrize("width", [1280, 420])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_is_accessible_in_both_languages(theme: str, width: int, browser: Any, server: Server) -> None:
-    if not AXE.is_file():
-        pytest.skip("axe-core is not there: npm ci in the folder studio")
     server.bench.open_model("odd-one-out-se", "odd-one-out-se")
     for page in opened(browser, server, width):
         page.get_by_label("Theme").select_option(theme)
@@ -221,15 +143,11 @@ def test_it_is_accessible_in_both_languages(theme: str, width: int, browser: Any
         page.wait_for_selector(".catalogue button")
         page.locator(".catalogue button").first.click()
         assert page.get_by_role("button", name="插入 SE").count() == 1
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
-        serious = [
-            (one["id"], [node["html"][:90] for node in one["nodes"]][:3])
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], json.dumps(serious, indent=1)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for tab in ("層", "YAML", "觀察", "訓練"):
+            page.get_by_role("tab", name=tab).click()
+            serious = serious_faults(page)
+            assert serious == [], json.dumps(serious, indent=1)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_page_without_the_token_says_so(browser: Any, server: Server) -> None:

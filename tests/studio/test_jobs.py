@@ -1,10 +1,12 @@
-"""Trainings: started, refused, stopped, resumed, and reported; each is a process of the command line."""
+"""Trainings and studies: queued, rejected, stopped, resumed, and reported; each is a process of the command line."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 import regard
+from regard.ablate.plan import read_plan
 from regard.errors import RegardError
 from regard.studio import jobs as jobs_module
 from regard.studio.jobs import START, Jobs
@@ -29,13 +32,17 @@ class Process:
 
     def __init__(self, words: list[str], **_: Any) -> None:
         type(self).started.append(words)
-        self.code: int | None = None
+        self.ended, self.code = threading.Event(), None
 
     def poll(self) -> int | None:
         return self.code
 
+    def wait(self) -> None:
+        self.ended.wait()
+
     def send_signal(self, _: int) -> None:
         self.code = 130
+        self.ended.set()
 
 
 @pytest.fixture
@@ -45,34 +52,63 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return Process.started
 
 
-def test_one_training_at_a_time_as_a_command(tmp_path: Path, started: list[list[str]]) -> None:
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_one_at_a_time_as_a_command(tmp_path: Path, started: list[list[str]]) -> None:
     jobs, model = Jobs(tmp_path.resolve(), ["a.py:A"]), regard.load("odd-one-out")
-    assert jobs.start(model, "first", DATA, {"epochs": 2}) == "runs/first"
+    assert jobs.train(model, "first", DATA, {"epochs": 2, "plots": False}) == "runs/first"
     folder = tmp_path.resolve() / "runs" / "first"
-    rest = ["--data", DATA, "--output", str(folder), "--epochs", "2", "--module", "a.py:A"]
+    rest = [f"--data={DATA}", f"--output={folder}", "--epochs=2", "--no-plots", "--module=a.py:A"]
     assert started[0][1:] == ["-m", "regard", "train", str(folder / START), *rest]
     assert regard.load(folder / START).nc == model.nc
-    with pytest.raises(RegardError, match="runs already"):
-        jobs.start(model, "second", DATA, {})
-    with pytest.raises(RegardError, match="no running training"):
-        jobs.stop("runs/second")
+    jobs.train(model, "second", DATA, {})
+    jobs.train(model, "third", DATA, {})
+    assert jobs.queue() == ["runs/second", "runs/third"]
+    assert len(started) == 1
+    jobs.stop("runs/second")
+    assert jobs.queue() == ["runs/third"]
     jobs.stop("runs/first")
-    with pytest.raises(RegardError, match="no running training"):
-        jobs.stop("runs/first")
+    wait_for(lambda: len(started) == 2)
+    assert started[1][4] == str(tmp_path.resolve() / "runs" / "third" / START)
+    with pytest.raises(RegardError, match="goes on already"):
+        jobs.resume("runs/third")
+    for name in ("runs/first", "runs/second"):
+        with pytest.raises(RegardError, match="not started by this studio, or has ended"):
+            jobs.stop(name)
     with pytest.raises(RegardError, match="no run"):
         jobs.resume("runs/first")
     (folder / "run.json").write_text("{}")
     jobs.resume("runs/first")
-    assert started[1][3:6] == ["train", "--resume", str(folder)]
+    jobs.stop("runs/third")
+    wait_for(lambda: len(started) == 3)
+    assert started[2][3:5] == ["train", f"--resume={folder}"]
     jobs.stop("runs/first")
     with pytest.raises(RegardError, match="there is a run"):
-        jobs.start(model, "first", DATA, {})
+        jobs.train(model, "first", DATA, {})
+
+
+def test_the_queue_is_bounded(tmp_path: Path, started: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "MOST_WAITING", 1)
+    jobs, model = Jobs(tmp_path.resolve()), regard.load("odd-one-out")
+    for name in "ab":
+        jobs.train(model, name, DATA, {})
+    with pytest.raises(RegardError, match="1 trainings and studies wait already"):
+        jobs.train(model, "c", DATA, {})
+    assert not (tmp_path / "runs" / "c").exists()
+    jobs.stop("runs/b")
+    jobs.stop("runs/a")
+    assert len(started) == 1
 
 
 @pytest.mark.parametrize("name", ["../x", "", "a/b", "-o", ".hidden", "x" * 100])
 def test_a_name_cannot_lead_elsewhere(name: str, tmp_path: Path, started: list[list[str]]) -> None:
     with pytest.raises(RegardError, match="no name"):
-        Jobs(tmp_path.resolve()).start(regard.load("odd-one-out"), name, DATA, {})
+        Jobs(tmp_path.resolve()).train(regard.load("odd-one-out"), name, DATA, {})
     assert not started
 
 
@@ -87,31 +123,55 @@ def test_a_log_that_is_a_link_is_not_written(tmp_path: Path, started: list[list[
     assert (victim.read_text(), started) == ("mine", [])
 
 
-def test_data_lies_in_the_workspace(studio: Any, started: list[list[str]]) -> None:
+def test_files_lie_in_the_workspace(studio: Any, started: list[list[str]]) -> None:
     studio.post("open", source="odd-one-out")
     for data in ("", "/etc", "../data", "no-such"):
         studio.post("train", status=422, name="a", data=data)
+    for settings in ({"recipe": "/etc/hyp.yaml"}, {"epochs": 0}, {"epochs": "x"}, {"epoch": 3}):
+        assert studio.post("train", status=422, name="a", data=DATA, settings=settings)["what"]
+    for settings in ({"weights": "../w.pt"}, {"model": "/etc/a.yaml"}, {"recipe": "../hyp.yaml"}, {"insert": "SE"}):
+        assert studio.post("study", status=422, name="a", data=DATA, settings=settings)["what"]
+    studio.post("study", status=422, name="a", data=DATA, base="../a.yaml", settings={"noise": True})
     assert not started
+    assert not (studio.workspace / "runs").exists()
     (studio.workspace / "cells").mkdir()
-    assert studio.post("train", name="a", data="cells", epochs=3)["path"] == "runs/a"
-    assert started[0][6] == str(studio.workspace.resolve() / "cells")
+    assert studio.post("train", name="a", data="cells", settings={"epochs": 3, "freeze": "p2 p3"})["path"] == "runs/a"
+    assert started[0][5] == f"--data={studio.workspace.resolve() / 'cells'}"
+    assert started[0][-2:] == ["--epochs=3", "--freeze=p2,p3"]
+
+
+def test_a_study_starts_from_the_base_of_the_edits(studio: Any, started: list[list[str]]) -> None:
+    base = studio.post("open", source="odd-one-out")
+    edited = studio.post("edit", kind="insert", layer="p4", module="SE", options={"reduction": 8})
+    assert (edited["recipe"]["insert"], edited["recipe"]["replace"]) == ("SE(reduction=8)@p4", "")
+    settings = {"insert": edited["recipe"]["insert"] + "\nECA@p3", "seeds": "2", "epochs": 1, "train": "cache=ram"}
+    assert studio.post("study", name="b", data=DATA, settings=settings)["path"] == "runs/b"
+    folder = studio.workspace.resolve() / "runs" / "b"
+    assert started[0][3:] == ["ablate", f"--plan={folder / 'plan.yaml'}", f"--output={folder}"]
+    plan = read_plan(folder / "plan.yaml")
+    assert (plan.insert, plan.seeds, plan.train) == (("SE(reduction=8)@p4", "ECA@p3"), (0, 1), {"cache": "ram"})
+    assert "odd-one-out" in plan.question
+    known = [row.name for row in regard.load(plan.base).spec.layers]
+    assert known == [node["name"] for node in base["diagram"]["nodes"]]
+    work = studio.get("jobs")
+    assert [(one["name"], one["state"], one["runs"]) for one in work["studies"]] == [("runs/b", "stopped", [])]
 
 
 def test_changes_of_runs_are_events(tmp_path: Path) -> None:
-    async def first() -> list[Any]:
+    async def first() -> dict[str, Any]:
         async for event in _changes(Jobs(tmp_path)):
             return json.loads(event.removeprefix("data: "))
-        return []
+        return {}
 
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "run.json").write_text("{}")
-    assert asyncio.run(first())[0]["name"] == "a"
+    assert asyncio.run(first())["runs"][0]["name"] == "a"
 
 
 @pytest.mark.slow
 def test_a_training_runs_to_its_end(studio: Any) -> None:
     studio.post("open", source="odd-one-out-se")
-    studio.post("train", name="real", data=DATA, epochs=1, imgsz=64, batch=4)
+    studio.post("train", name="real", data=DATA, settings={"epochs": 1, "imgsz": 64, "batch": 4})
     until = time.monotonic() + 200
     while (run := (studio.get("runs") or [None])[0]) is None or run["state"] != "finished":
         assert time.monotonic() < until, run

@@ -4,8 +4,11 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
+from regard.errors import RegardError
 from regard.system.locks import LOCK, exclusive, is_held
-from regard.training.history import LOG, read_run, runs_below
+from regard.training.history import LOG, compare_runs, read_run, runs_below
 
 
 def run_in(folder: Path, **files: str) -> Path:
@@ -68,3 +71,16 @@ def test_links_in_a_run_show_nothing_of_other_files(tmp_path: Path) -> None:
     (broken / "run.json").symlink_to(tmp_path / "missing")
     (found,) = runs_below(tmp_path / "here")
     assert (found.log, found.results, found.metrics) == ("", {}, {})
+
+
+def test_runs_are_compared(tmp_path: Path) -> None:
+    run_in(tmp_path / "a", metrics_json='{"ap": 0.5, "ap50": null, "split": "val"}')
+    run_in(tmp_path / "b", metrics_json='{"ap": 0.25, "f1": 0.75}')
+    config = {"settings": {"epochs": 7, "seed": 5, "recipe": {"optim": {"lr": 0.1}}}, "data": {"source": "here"}}
+    (tmp_path / "b" / "run.json").write_text(json.dumps(config))
+    found = compare_runs(tmp_path, ["b", "a"])
+    assert found.runs == ("b", "a")
+    assert found.settings == {"seed": ("5", "3"), "recipe.optim.lr": ("0.1", None)}
+    assert found.metrics == {"ap": (0.25, 0.5), "f1": (0.75, None)}
+    with pytest.raises(RegardError, match="no run"):
+        compare_runs(tmp_path, ["a", "c"])

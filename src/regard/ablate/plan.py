@@ -185,6 +185,18 @@ class Plan(StudySettings):
         return checked(TrainSettings, {**self.train, **own, "patience": 0, "plots": False})
 
 
+def parse_seeds(text: str) -> int | list[int]:
+    """Read ``5`` as a number of seeds, ``3,7`` as two of them.
+
+    Raises:
+        RegardError: neither.
+    """
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isdigit() for part in parts):
+        raise RegardError(f"--seeds {text!r}", expected="how many, as 5, or which, as 3,7,11")
+    return int(parts[0]) if "," not in text and len(parts) == 1 else [int(part) for part in parts]
+
+
 @dataclass(frozen=True)
 class Edit:
     """One insertion or replacement.

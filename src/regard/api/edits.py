@@ -88,6 +88,13 @@ class Edit:
         rest += [f"readers={list(self.readers)!r}"] if self.readers else []
         return f"model = regard.insert({', '.join(['model', repr(self.module), f'after={self.layer!r}', *rest])})"
 
+    def variant(self) -> str:
+        """Write the edit as `regard ablate` reads it: ``SE(reduction=8)@sppf``; "" where that cannot express it."""
+        if self.kind == "remove" or self.readers or not (self.gate or self.kind == "replace"):
+            return ""
+        options = ", ".join(f"{name}={flow(value)}" for name, value in self.options.items())
+        return f"{self.module}{f'({options})' if options else ''}@{self.layer}"
+
     def overlay_entry(self) -> str:
         """Write the edit as an entry of an overlay."""
         if self.kind == "remove":
@@ -101,10 +108,19 @@ class Edit:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Several edits in the forms in which they can be copied: commands, and Python."""
+    """Several edits in the forms in which they can be copied: commands, Python, and a variant of a study.
+
+    Attributes:
+        commands: one per line.
+        python: a script.
+        insert: the edits as one variant for ``regard ablate --insert``; "" if they are not all insertions.
+        replace: likewise for ``--replace``.
+    """
 
     commands: str
     python: str
+    insert: str = ""
+    replace: str = ""
 
 
 def recipe(edits: Sequence[Edit], source: str) -> Recipe:
@@ -117,7 +133,11 @@ def recipe(edits: Sequence[Edit], source: str) -> Recipe:
     """
     commands = [edit.command(source if i == 0 else EDITED, EDITED) for i, edit in enumerate(edits)]
     python = ["import regard", "", f"model = regard.load({source!r})", *(edit.python() for edit in edits)]
-    return Recipe("\n".join(commands), "\n".join([*python, f"regard.save(model, {EDITED!r})"]))
+    script = "\n".join([*python, f"regard.save(model, {EDITED!r})"])
+    variants = [edit.variant() for edit in edits]
+    variant = "+".join(variants) if all(variants) else ""
+    insert, replace = (variant if all(edit.kind == kind for edit in edits) else "" for kind in ("insert", "replace"))
+    return Recipe("\n".join(commands), script, insert, replace)
 
 
 def overlay(edits: Sequence[Edit], base: str, nc: int | None = None) -> str:

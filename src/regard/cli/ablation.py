@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from regard.ablate.plan import Plan
+from regard.ablate.plan import Plan, parse_seeds
 from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import options_of
 from regard.errors import RegardError
@@ -37,21 +37,9 @@ Placement = Annotated[
 app = typer.Typer(invoke_without_command=True, subcommand_metavar="[status FOLDER]")
 
 
-def _seeds(text: str) -> int | list[int]:
-    """Read ``5`` as a number of seeds, ``3,7`` as two of them.
-
-    Raises:
-        RegardError: neither.
-    """
-    parts = text.replace(",", " ").split()
-    if not parts or not all(part.isdigit() for part in parts):
-        raise RegardError(f"--seeds {text!r}", expected="how many, as 5, or which, as 3,7,11")
-    return int(parts[0]) if "," not in text and len(parts) == 1 else [int(part) for part in parts]
-
-
 @app.callback()
 @with_settings(
-    plan=Plan, parsers={"seeds": _seeds, "train": lambda values: options_of(values, "--train", "precision=bf16")}
+    plan=Plan, parsers={"seeds": parse_seeds, "train": lambda values: options_of(values, "--train", "precision=bf16")}
 )
 def ablate(
     context: typer.Context,

@@ -22,6 +22,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from regard.config.base import Settings, default_text, describe_field, fields_of, option_of, without_none
+from regard.config.form import flags_of
 
 Given: TypeAlias = Mapping[str, Any]
 """What the user gave for a group of settings, by field."""
@@ -107,14 +108,6 @@ def _former(fields: Mapping[str, FieldInfo]) -> dict[str, list[str]]:
         for flag in option_of(field).old:
             found.setdefault(flag, []).append(name)
     return found
-
-
-def flags_of(name: str, field: FieldInfo) -> list[str]:
-    """List the spellings of a field's option."""
-    flags = list(option_of(field).flags) or [f"--{name.replace('_', '-')}"]
-    if without_none(field.annotation) is bool and field.default is not False:
-        flags[0] += f"/--no-{flags[0].removeprefix('--')}"
-    return flags
 
 
 def help_of(field: FieldInfo) -> str:

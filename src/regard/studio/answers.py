@@ -9,16 +9,17 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from regard.ablate.listing import StudyInfo
 from regard.api.edits import Difference, Recipe
-from regard.config import IMGSZ, PREDICT, TrainSettings
+from regard.config import IMGSZ, PREDICT
 from regard.detections import Detections
 from regard.graph.correct import Correction
 from regard.graph.diagram import Diagram
 from regard.graph.renumber import Renumbering
+from regard.training.history import RunInfo
 from regard.types import LetterboxTransform
 from regard.visualize.panels import Panel, map_edges
 
-TRAIN = TrainSettings()
 Name = Field(min_length=1, max_length=300)
 
 
@@ -88,20 +89,40 @@ class AttendQuestion(Question):
 
 
 class TrainQuestion(Question):
-    """Train the open model; without ``data`` on the data set that was named at the start."""
+    """Train the open model; without ``data`` on the data set that was named at the start.
+
+    ``settings`` are those that differ from their defaults, as typed into the form.
+    """
 
     name: str = Name
     data: str = ""
-    epochs: int = Field(TRAIN.epochs, ge=1)
-    imgsz: int = Field(TRAIN.imgsz, ge=32)
-    batch: int = Field(TRAIN.batch, ge=1)
-    seed: int = Field(TRAIN.seed, ge=0)
+    settings: dict[str, Any] = {}
+
+
+class StudyQuestion(TrainQuestion):
+    """Start a study; without ``base`` of the model before the edits."""
+
+    base: str = ""
 
 
 class RunQuestion(Question):
-    """A run by its folder in the workspace."""
+    """A run or a study by its folder in the workspace."""
 
     run: str = Name
+
+
+class CompareQuestion(Question):
+    """Compare runs by their folders in the workspace."""
+
+    runs: list[str] = Field(min_length=1, max_length=20)
+
+
+class Work(BaseModel):
+    """All runs and studies of the workspace, the latest first, and the names of those that wait."""
+
+    runs: list[RunInfo]
+    studies: list[StudyInfo]
+    waiting: list[str]
 
 
 class Fault(BaseModel):

@@ -1,34 +1,63 @@
-"""Trainings that the studio starts: processes of the command line, which go on when the page or the server ends."""
+"""Work that the studio starts: processes of the command line, which go on when the page or the server ends.
+
+One works at a time; others wait in a queue, which is forgotten when the server ends.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock, Thread
+from typing import Any
 
+import yaml
+
+from regard.ablate.folder import STUDY
+from regard.ablate.listing import PLAN
+from regard.ablate.plan import Plan
+from regard.config import TrainSettings, describe
+from regard.config.form import words_of
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.studio.guard import inside
-from regard.system.files import make_folder, reject_links
+from regard.system.files import atomic_write, is_file, make_folder, reject_links, reject_other
+from regard.system.loaders import read_json_mapping
 from regard.training.folder import reject_run
 from regard.training.history import LOG, RunInfo, runs_below
 from regard.weights.detector import save_detector
 
 START = "start.safetensors"
-"""The model from which a training starts, kept in its folder."""
+"""The model from which work starts, kept in its folder."""
 
 NEW_GROUP = 0x200
 """CREATE_NEW_PROCESS_GROUP of Windows, so that Ctrl-C of the server does not reach it."""
 
 NAME = re.compile(r"[\w][\w.-]{0,80}")
 
+log = logging.getLogger("regard.studio")
+
+MOST_WAITING = 20
+"""Length of the queue."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work in a folder, ``name`` in the workspace: the words of its command."""
+
+    name: str
+    folder: Path
+    words: tuple[str, ...]
+
 
 class Jobs:
-    """The trainings of a workspace; one runs at a time.
+    """The trainings and studies of a workspace.
 
     Args:
         workspace: the folder, resolved.
@@ -37,72 +66,158 @@ class Jobs:
 
     def __init__(self, workspace: Path, modules: Sequence[str] = ()) -> None:
         self.workspace, self.modules = workspace, list(modules)
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = RLock()
+        self._waiting: list[Task] = []
+        self._running: tuple[Task, subprocess.Popen[bytes]] | None = None
 
     def runs(self) -> list[RunInfo]:
-        """List the runs of the workspace, the latest first."""
-        return runs_below(self.workspace)
+        """List the runs of the workspace that are of no study, the latest first."""
+        return runs_below(self.workspace, without=STUDY)
 
-    def start(self, model: Detector, name: str, data: str, settings: dict[str, int]) -> str:
+    def queue(self) -> list[str]:
+        """Names of what waits, the next first."""
+        with self._lock:
+            return [task.name for task in self._waiting]
+
+    def train(self, model: Detector, name: str, data: str, settings: Mapping[str, Any]) -> str:
         """Start a training in ``runs/<name>``, whose path in the workspace is returned.
 
+        Args:
+            model: where it starts from.
+            name: of its folder.
+            data: the data set.
+            settings: valid values of `TrainSettings`; those that are not given keep their defaults.
+
         Raises:
-            RegardError: a training runs already, the name is taken, or it is no word.
+            RegardError: the name is taken or is no word, or the queue is full.
         """
-        if not NAME.fullmatch(name):
-            raise RegardError(f"{name!r:.100} is no name for a run", expected="letters, digits, '.', '_' and '-'")
-        folder = inside(self.workspace, f"runs/{name}")
-        reject_run(folder)
-        self._check_idle()
-        make_folder(folder)
+        folder = self._new_folder(name)
         save_detector(folder / START, model)
-        options = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-        self._launch(folder, ["train", str(folder / START), "--data", data, "--output", str(folder), *options])
-        return folder.relative_to(self.workspace).as_posix()
+        options = words_of(TrainSettings, settings)
+        words = ["train", str(folder / START), f"--data={data}", f"--output={folder}", *options]
+        return self._add(folder, words)
 
-    def resume(self, run: str) -> None:
-        """Continue a stopped run.
+    def study(self, model: Detector | None, name: str, plan: Plan) -> str:
+        """Start a study in ``runs/<name>``, whose path in the workspace is returned.
+
+        Args:
+            model: the base, which replaces that of the plan; None if the plan names another one.
+            name: of its folder.
+            plan: what is compared.
 
         Raises:
-            RegardError: a training runs already, or there is no run in this folder.
+            RegardError: the name is taken or is no word, or the queue is full.
         """
-        folder = inside(self.workspace, run)
-        if not (folder / "run.json").is_file():
-            raise RegardError(f"there is no run in {run!r:.200}")
-        self._check_idle()
-        self._launch(folder, ["train", "--resume", str(folder)])
+        folder = self._new_folder(name)
+        if model is not None:
+            save_detector(folder / START, model)
+            plan = plan.model_copy(update={"base": str(folder / START)})
+        _write_plan(folder, describe(plan))
+        return self._add(folder, _study_words(folder))
 
-    def stop(self, run: str) -> None:
-        """Interrupt a training that this server started, as Ctrl-C does; it can be resumed from its last epoch.
+    def resume(self, name: str) -> None:
+        """Continue a stopped run or study.
+
+        Raises:
+            RegardError: there is none in this folder, it goes on already, or the queue is full.
+        """
+        folder = inside(self.workspace, name)
+        with self._lock:
+            running = [self._running[0].name] if self._is_busy() and self._running else []
+        if name in (*running, *self.queue()):
+            raise RegardError(f"{name!r:.200} goes on already")
+        reject_links(folder)
+        if is_file(folder / "run.json"):
+            self._add(folder, ["train", f"--resume={folder}"])
+            return
+        if is_file(folder / STUDY) and not is_file(folder / PLAN):  # it was started elsewhere
+            plan = read_json_mapping(folder / STUDY).get("plan")
+            _write_plan(folder, {k: v for k, v in dict(plan or {}).items() if k in Plan.model_fields})
+        if not is_file(folder / PLAN):
+            raise RegardError(f"there is no run and no study in {name!r:.200}")
+        self._add(folder, _study_words(folder))
+
+    def stop(self, name: str) -> None:
+        """Interrupt what this server started, as Ctrl-C does, or take it out of the queue; it can be resumed.
 
         Raises:
             RegardError: this server did not start it, or it has ended.
         """
-        process = self._running.get(run)
-        if process is None or process.poll() is not None:
-            raise RegardError(
-                f"{run!r:.200} is no running training of this studio", hint="stop it where it was started"
-            )
-        process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))  # the former on Windows
+        with self._lock:
+            if name in self.queue():
+                self._waiting = [task for task in self._waiting if task.name != name]
+                return
+            if not self._is_busy() or self._running is None or self._running[0].name != name:
+                what = f"{name!r:.200} was not started by this studio, or has ended"
+                raise RegardError(what, hint="stop it where it was started")
+            self._running[1].send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))  # the former on Windows
 
-    def _check_idle(self) -> None:
-        self._running = {run: process for run, process in self._running.items() if process.poll() is None}
-        if self._running:
-            raise RegardError(
-                f"a training runs already: {', '.join(self._running)}", hint="stop it, or wait for its end"
-            )
+    def _new_folder(self, name: str) -> Path:
+        if not NAME.fullmatch(name):
+            raise RegardError(f"{name!r:.100} is no name for a run", expected="letters, digits, '.', '_' and '-'")
+        folder = inside(self.workspace, f"runs/{name}")
+        reject_run(folder)
+        for file in (STUDY, PLAN, START):
+            reject_other(folder / file, hint="choose another name")
+        self._check_room()
+        make_folder(folder)
+        return folder
 
-    def _launch(self, folder: Path, words: list[str]) -> None:
-        modules = [word for reference in self.modules for word in ("--module", reference)]
-        windows = sys.platform == "win32"
+    def _check_room(self) -> None:
+        if len(self.queue()) >= MOST_WAITING:
+            raise RegardError(f"{MOST_WAITING} trainings and studies wait already", hint="stop one of them")
+
+    def _is_busy(self) -> bool:
+        return self._running is not None and self._running[1].poll() is None
+
+    def _add(self, folder: Path, words: Sequence[str]) -> str:
+        """Start work now, or after what waits."""
         reject_links(folder)
-        with (folder / LOG).open("ab") as log:
-            self._running[folder.relative_to(self.workspace).as_posix()] = subprocess.Popen(
-                [sys.executable, "-m", "regard", *words, *modules],
+        task = Task(folder.relative_to(self.workspace).as_posix(), folder, tuple(words))
+        with self._lock:
+            self._check_room()
+            self._waiting.append(task)
+            self._advance()
+        return task.name
+
+    def _advance(self) -> None:
+        with self._lock:
+            while self._waiting and not self._is_busy():
+                task = self._waiting.pop(0)
+                try:
+                    process = self._launch(task)
+                except (OSError, RegardError) as error:
+                    log.error("%s cannot be started: %s", task.name, error)
+                    continue
+                self._running = task, process
+                Thread(target=self._follow, args=(process,), daemon=True).start()
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._advance()
+
+    def _launch(self, task: Task) -> subprocess.Popen[bytes]:
+        modules = [f"--module={reference}" for reference in self.modules]
+        windows = sys.platform == "win32"
+        reject_links(task.folder)
+        with (task.folder / LOG).open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "regard", *task.words, *modules],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
                 start_new_session=not windows,
                 creationflags=NEW_GROUP if windows else 0,
             )
+
+
+def _study_words(folder: Path) -> list[str]:
+    return ["ablate", f"--plan={folder / PLAN}", f"--output={folder}"]
+
+
+def _write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Write a plan for the command line; modules are those of the studio's start."""
+    values = {name: value for name, value in plan.items() if name != "module" and value is not None}
+    with atomic_write(folder / PLAN) as file:
+        file.write(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())

@@ -1,52 +1,59 @@
-"""The addresses for trainings: the runs of the workspace, as they are and as they change, started and stopped."""
+"""The addresses for trainings and studies: started from forms, watched, compared, stopped and resumed."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
-from pydantic import TypeAdapter
+from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from regard.ablate.listing import StudyVerdict, forest_svg, read_own_study, studies_below, verdict_so_far
+from regard.ablate.plan import Plan, make_plan, parse_seeds
+from regard.config import TrainSettings, checked
+from regard.config.form import FormField, form_of, values_of
+from regard.config.hyp import RECIPES
 from regard.errors import RegardError
+from regard.graph.read import zoo
 from regard.studio import answers as a
 from regard.studio.bench import Bench
 from regard.studio.jobs import Jobs
 from regard.studio.workspace import Workspace
-from regard.training.history import RunInfo
+from regard.training.history import RunComparison, RunInfo, compare_runs
 
 PERIOD = 1.0
 """Seconds between two looks at the runs."""
 
-RUNS = TypeAdapter(list[RunInfo])
+NOT_ASKED = ("base", "data", "module")
+"""Settings of a study that its form asks for by itself, or not at all."""
 
 
 def training(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
-    """Runs and trainings."""
+    """Runs and studies as they are and as they change, and what stops and resumes them."""
     router = APIRouter()
+    router.include_router(_starting(bench, workspace, jobs))
+    router.include_router(_studies(workspace))
 
     @router.get("/runs")
     def runs() -> list[RunInfo]:
         return jobs.runs()
 
-    @router.get("/runs/events")
+    @router.get("/jobs")
+    def work() -> a.Work:
+        return work_of(jobs)
+
+    @router.get("/jobs/events")
     async def events() -> StreamingResponse:
         headers = {"cache-control": "no-store"}
         return StreamingResponse(_changes(jobs), media_type="text/event-stream", headers=headers)
 
-    @router.post("/train")
-    def train(asked: a.TrainQuestion) -> a.Saved:
-        data = asked.data or workspace.data
-        if not data:
-            raise RegardError("no data set is given", expected="a folder of the workspace, or synthetic:context")
-        if data != workspace.data and not data.startswith("synthetic:"):
-            data = str(workspace.find(data))
-        settings = asked.model_dump(include={"epochs", "imgsz", "batch", "seed"})
-        with bench.working():
-            return a.Saved(path=jobs.start(bench.state.built, asked.name, data, settings))
+    @router.post("/runs/compare")
+    def compare(asked: a.CompareQuestion) -> RunComparison:
+        for name in asked.runs:
+            workspace.find(name)
+        return compare_runs(workspace.path, asked.runs)
 
     @router.post("/runs/stop")
     def stop(asked: a.RunQuestion) -> None:
@@ -59,11 +66,95 @@ def training(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
     return router
 
 
+def _starting(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
+    """The forms, and what they start."""
+    router = APIRouter()
+
+    @router.get("/settings/train")
+    def train_form() -> list[FormField]:
+        return form_of(TrainSettings)
+
+    @router.get("/settings/study")
+    def study_form() -> list[FormField]:
+        return form_of(Plan, NOT_ASKED)
+
+    @router.post("/train")
+    def train(asked: a.TrainQuestion) -> a.Saved:
+        data, settings = _data(workspace, asked.data), values_of(TrainSettings, asked.settings)
+        if "recipe" in settings:
+            settings["recipe"] = _located(workspace, settings["recipe"], RECIPES)
+        checked(TrainSettings, settings)
+        with bench.working():
+            return a.Saved(path=jobs.train(bench.state.built, asked.name, data, settings))
+
+    @router.post("/study")
+    def study(asked: a.StudyQuestion) -> a.Saved:
+        plan = _plan(workspace, asked)
+        with bench.working():
+            model = None if asked.base else bench.base.built
+            if not plan.question:
+                what = f"Does a change of {asked.base or bench.source} improve it on {asked.data or workspace.data}?"
+                plan = plan.model_copy(update={"question": what})
+            return a.Saved(path=jobs.study(model, asked.name, plan))
+
+    return router
+
+
+def _studies(workspace: Workspace) -> APIRouter:
+    """What studies have shown so far."""
+    router = APIRouter()
+
+    @router.get("/study/verdict")
+    def verdict(study: str) -> StudyVerdict:
+        return verdict_so_far(read_own_study(workspace.find(study)))
+
+    @router.get("/study/forest")
+    def forest(study: str, wide: bool = True, dark: bool = False) -> Response:
+        svg = forest_svg(read_own_study(workspace.find(study)), wide=wide, dark=dark)
+        return Response(svg, media_type="image/svg+xml")
+
+    return router
+
+
+def _data(workspace: Workspace, data: str) -> str:
+    """The data set that is asked for, else that of the start."""
+    data = data or workspace.data or ""
+    if not data:
+        raise RegardError("no data set is given", expected="a folder of the workspace, or synthetic:context")
+    return data if data == workspace.data or data.startswith("synthetic:") else str(workspace.find(data))
+
+
+def _located(workspace: Workspace, source: Any, names: Mapping[str, object] | list[str]) -> str:
+    """A name from a table as it is; anything else as a file of the workspace."""
+    return str(source) if source in names else str(workspace.find_model(str(source)))
+
+
+def _plan(workspace: Workspace, asked: a.StudyQuestion) -> Plan:
+    """The plan that is asked for, with all its files in the workspace."""
+    given = {k: v for k, v in asked.settings.items() if k not in NOT_ASKED}
+    seeds = given.pop("seeds", "")
+    values = values_of(Plan, given)
+    if seeds:
+        values["seeds"] = parse_seeds(str(seeds))
+    for name, table in (("weights", []), ("recipe", RECIPES)):
+        if name in values:
+            values[name] = _located(workspace, values[name], table)
+    if "model" in values:
+        values["model"] = [_located(workspace, model, zoo()) for model in values["model"]]
+    base = _located(workspace, asked.base, zoo()) if asked.base else "the open model"
+    return make_plan({**values, "base": base, "data": _data(workspace, asked.data)})
+
+
+def work_of(jobs: Jobs) -> a.Work:
+    """All runs and studies, and what waits."""
+    return a.Work(runs=jobs.runs(), studies=studies_below(jobs.workspace), waiting=jobs.queue())
+
+
 async def _changes(jobs: Jobs) -> AsyncIterator[str]:
-    """The runs as server-sent events: at first, and whenever they have changed."""
+    """The runs and studies as server-sent events: at first, and whenever they have changed."""
     before = ""
     while True:
-        now = json.dumps(RUNS.dump_python(await run_in_threadpool(jobs.runs), mode="json"))
+        now = (await run_in_threadpool(work_of, jobs)).model_dump_json()
         if now != before:
             yield f"data: {now}\n\n"
         before = now

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from regard.config import flattened
 from regard.errors import RegardError
 from regard.system.files import is_file
 from regard.system.loaders import parse_csv, read_json_mapping, read_start, read_text
@@ -48,8 +49,12 @@ class RunInfo:
     log: str
 
 
-def runs_below(folder: Path) -> list[RunInfo]:
+def runs_below(folder: Path, without: str = "") -> list[RunInfo]:
     """List the runs in a folder and below it, the latest first; links are not followed.
+
+    Args:
+        folder: the folder.
+        without: name of a file; folders that contain it are not searched.
 
     Example:
         >>> runs_below(Path("no-such-folder"))
@@ -59,6 +64,7 @@ def runs_below(folder: Path) -> list[RunInfo]:
     for visited, (place, folders, files) in enumerate(os.walk(folder)):
         if "run.json" in files and _is_own(Path(place, "run.json")):
             found.append(Path(place))
+        if "run.json" in files or without in files:
             folders[:] = []
         depth = len(Path(place).relative_to(folder).parts)
         folders[:] = [] if depth >= DEEPEST or visited > MOST_FOLDERS else [f for f in folders if not f.startswith(".")]
@@ -79,13 +85,68 @@ def read_run(path: Path, folder: Path) -> RunInfo:
         data=str(data.get("source", "")) if isinstance(data, dict) else "",
         results=_results(path / "results.csv"),
         metrics=_numbers(finished, ("ap", "ap50", "ap75")),
-        log=_log(path / LOG),
+        log=read_log(path / LOG),
     )
 
 
 def _is_own(file: Path) -> bool:
     """Whether a file is there and is no link, which could lead to anything else that the user can read."""
     return is_file(file) and not file.is_symlink()
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Runs next to each other: for each name, one value per run, None where a run has none.
+
+    Attributes:
+        runs: their names.
+        settings: those that differ, as text; nested ones by dotted names.
+        metrics: final metrics.
+    """
+
+    runs: tuple[str, ...]
+    settings: dict[str, tuple[str | None, ...]]
+    metrics: dict[str, tuple[float | None, ...]]
+
+
+def compare_runs(folder: Path, names: Sequence[str]) -> RunComparison:
+    """Compare the settings and the final metrics of runs.
+
+    Args:
+        folder: in which they are.
+        names: their folders, relative to it.
+
+    Raises:
+        RegardError: one is no run.
+    """
+    for name in names:
+        if not is_file(folder / name / "run.json"):
+            raise RegardError("there is no run in this folder", file=folder / name)
+    configs = [_mapping(folder / name / "run.json") for name in names]
+    settings = [_settings(config) for config in configs]
+    metrics = [_mapping(folder / name / "metrics.json") for name in names]
+    known = {key: tuple(own.get(key) for own in settings) for own in settings for key in own}
+    numbers = {key: None for own in metrics for key, value in own.items() if _is_number(value)}
+    return RunComparison(
+        tuple(names),
+        {key: values for key, values in known.items() if len(set(values)) > 1},
+        {key: tuple(own[key] if _is_number(own.get(key)) else None for own in metrics) for key in numbers},
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """All settings of a run, and its data set, as text."""
+    data, settings = config.get("data"), config.get("settings")
+    source = {"data": data.get("source")} if isinstance(data, Mapping) else {}
+    return {key: str(value) for key, value in flattened({**source, **_dict(settings)}).items()}
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _mapping(file: Path) -> Mapping[str, Any]:
@@ -109,7 +170,8 @@ def _results(file: Path) -> dict[str, list[float | None]]:
         return {}
 
 
-def _log(file: Path) -> str:
+def read_log(file: Path) -> str:
+    """Read the end of the output that a process left; "" where there is none."""
     try:
         return read_start(file, LOG_BYTES, from_end=True).decode(errors="replace") if _is_own(file) else ""
     except (RegardError, OSError):

@@ -327,10 +327,10 @@ def _curve(own: Band, base: Band, name: str, axis: str, x: tuple[float, float], 
         return _svg(canvas, text + (f", the base at {base[-1][2]:.3f}" if base else ""))
 
 
-def standing_alone(svg: str) -> str:
-    """A figure of the page as a separate file, with its light colours on white."""
-    svg = re.sub(r"var\(--(\w+)\)", lambda found: LIGHT[found[1]], svg)
-    ground = f'<rect width="100%" height="100%" fill="{LIGHT["ground"]}"/>'
+def standing_alone(svg: str, colours: Mapping[str, str] = LIGHT) -> str:
+    """A figure of the page as a separate file, with its light colours on white, or those of another scheme."""
+    svg = re.sub(r"var\(--(\w+)\)", lambda found: colours[found[1]], svg)
+    ground = f'<rect width="100%" height="100%" fill="{colours["ground"]}"/>'
     return re.sub(r"(<svg[^>]*>)", rf"\1{ground}", svg, count=1) + "\n"
 
 

@@ -1,0 +1,56 @@
+"""Trainings and studies in the page, from the form to the verdict."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("playwright.sync_api")
+
+from browsing import PATIENCE, Server, serious_faults
+from playwright import sync_api
+
+from regard.ablate.folder import read_study
+from regard.ablate.format import headline
+from regard.ablate.verdict import analyse
+
+DATA = "synthetic:context?train=8&val=4&test=4"
+
+
+def fill(page: Any, **fields: str) -> None:
+    page.get_by_label("Data set", exact=True).fill(DATA)
+    for name, value in fields.items():
+        page.get_by_label(name, exact=True).fill(value)
+
+
+@pytest.mark.slow
+def test_a_study_from_the_form_to_its_verdict(page: Any, server: Server) -> None:
+    server.bench.open_model("odd-one-out", "odd-one-out")
+    page.reload()
+    page.get_by_role("tab", name="Runs").click()
+    page.get_by_text("Start a training", exact=True).click()
+    fill(page, epochs="400", imgsz="64", batch="4")
+    page.get_by_label("Folder in runs/").fill("long")
+    page.get_by_role("button", name="Start a training").click()
+    page.get_by_text("Start a training", exact=True).first.click()
+    page.get_by_text("Start a study", exact=True).click()
+    fill(page, epochs="1", imgsz="64", batch="4", seeds="2", insert="SE@p4")
+    page.get_by_label("Folder in runs/").fill("short")
+    page.get_by_role("button", name="Start a study").click()
+    page.get_by_role("region", name="Waiting").wait_for()  # until the training ends
+    page.get_by_role("button", name="runs/long").click()
+    page.wait_for_selector(".curve")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Resume").wait_for()
+    page.get_by_role("button", name="runs/short").click()
+    shown = page.locator(".headline")
+    sync_api.expect(page.locator("tr[aria-selected=true]")).to_contain_text("finished", timeout=5 * PATIENCE)
+    study = read_study(server.workspace / "runs" / "short")
+    sync_api.expect(shown).to_have_text(headline(study, analyse(study)))
+    page.wait_for_selector("img.forest")
+    assert page.locator("img.forest").evaluate("image => image.naturalWidth") > 0
+    serious = serious_faults(page)
+    assert serious == [], json.dumps(serious, indent=1)
