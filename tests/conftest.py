@@ -16,6 +16,7 @@ import torch
 # Tests that import these packages by themselves contact nobody either.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["REGARD_LANG"] = "en"  # whatever the language of who tests
 
 Paint = Callable[[Path, int, int], Path]
 

@@ -13,6 +13,7 @@ from regard.system.allocator import keep_freed_memory
 from regard.system.home import keep_matplotlib_in_cache, reject_planted_libraries
 from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
 from regard.system.terminal import never_fail_to_encode, printable
+from regard.system.translation import choose_language, translate, use_language
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     try:
         with suppress(OSError):  # the folder is gone, or may not be read
             reject_planted_libraries(Path.cwd())
+        use_language(choose_language(os.environ))  # before typer is imported, which has texts of its own
         from regard.cli import app
         from regard.cli.messages import show_messages
 
@@ -37,19 +39,20 @@ def main() -> None:
     except SystemExit as stop:
         code = stop.code
         if code == INTERRUPTED:
-            _print_error("stopped")
+            _print_error(translate("stopped"))
     except RegardError as error:
-        _print_error(f"error: {printable(error)}")
+        _print_error(_error(printable(error.to_text(translate))))
         code = BAD_INPUT
     except BaseException as error:
         word = last_word(error)
         if word is None:  # a fault of the program
             raise
         if word.text:
-            _print_error(word.text if word.code == INTERRUPTED else f"error: {word.text}")
+            text = translate(word.text)
+            _print_error(text if word.code == INTERRUPTED else _error(text))
         code = word.code
     if (unwritten := flush_output()) and code == 0:
-        _print_error(f"error: standard output: {unwritten}")
+        _print_error(_error(f"standard output: {unwritten}"))
         code = FAILED
     sys.exit(code)
 
@@ -65,6 +68,10 @@ def _nothing_from_working_folder() -> Iterator[None]:
         del os.environ["PYTHONSAFEPATH"]
         if before is not None:
             os.environ["PYTHONSAFEPATH"] = before
+
+
+def _error(text: str) -> str:
+    return translate("error: {0}").replace("{0}", text)
 
 
 def _print_error(text: str) -> None:

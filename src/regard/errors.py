@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 MOST_TEXT = 20_000
@@ -37,15 +37,21 @@ class RegardError(Exception):
         hint: str | None = None,
     ) -> None:
         self.what, self.file, self.line, self.expected, self.hint = what, file, line, expected, hint
-        file = None if file is None else str(file).replace("\n", "\\n")  # a line of its own could say anything
-        place = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
-        lines = [place + what]
-        if expected:
-            lines.append(f"  expected: {expected}")
-        if hint:
-            lines.append(f"  {hint}")
+        super().__init__(self.to_text())
+
+    def to_text(self, words: Callable[[str], str] = str) -> str:
+        """Write the message, its fixed parts as ``words`` translates them."""
+        file = (
+            None if self.file is None else str(self.file).replace("\n", "\\n")
+        )  # a line of its own could say anything
+        place = f"{file}:{self.line}: " if file and self.line else f"{file}: " if file else ""
+        lines = [place + words(self.what)]
+        if self.expected:
+            lines.append("  " + words("expected: {0}").replace("{0}", words(self.expected)))
+        if self.hint:
+            lines.append(f"  {words(self.hint)}")
         text = "\n".join(lines)
-        super().__init__(text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT // 2]} ... {text[-MOST_TEXT // 4 :]}")
+        return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT // 2]} ... {text[-MOST_TEXT // 4 :]}"
 
 
 class RegardWarning(UserWarning):

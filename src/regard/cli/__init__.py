@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from regard.cli import attend, catalogue, compare, data, diagnosis, model, paper, publish, studio, training, use
+from regard.cli.commands import Command, Group, translated_errors
 from regard.errors import RegardError
 
-LEGIBLE = 110
-"""Columns of a terminal from which on options and their descriptions fit beside each other."""
 
-
-class _Command(TyperCommand):
-    """A command whose help is a table only where it is legible: a narrow one has three words per line."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        if shutil.get_terminal_size().columns < LEGIBLE:
-            self.rich_markup_mode = None
-            for option in self.params:
-                if help := getattr(option, "help", None):
-                    option.help = help.replace("\\[", "[")  # type: ignore[attr-defined]
-        super().format_help(ctx, formatter)
-
-
-class _Commands(TyperGroup):
+class _Commands(Group):
     """The commands; `ablate`, whose many settings take a while to build, is imported only where it is shown or run."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with translated_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with translated_errors():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(dict.fromkeys([*super().list_commands(ctx), "ablate"]))
@@ -38,7 +31,7 @@ class _Commands(TyperGroup):
             from regard.cli import ablation
 
             experiments = typer.Typer()
-            experiments.add_typer(ablation.app, name="ablate", rich_help_panel="Experiments")
+            experiments.add_typer(ablation.app, name="ablate", cls=Group, rich_help_panel="Experiments")
             group = typer.main.get_command(experiments)
             assert isinstance(group, TyperGroup)
             self.add_command(group.commands["ablate"])
@@ -53,30 +46,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Check and convert data sets.", no_args_is_help=True)
+data_app = typer.Typer(cls=Group, help="Check and convert data sets.", no_args_is_help=True)
 
-app.command(cls=_Command, rich_help_panel="Model")(model.summary)
-app.command(cls=_Command, rich_help_panel="Model")(model.lint)
-app.command(cls=_Command, rich_help_panel="Model")(model.cost)
-app.command(cls=_Command, rich_help_panel="Model")(compare.diff)
-app.command(cls=_Command, rich_help_panel="Model")(catalogue.catalogue)
-app.command(cls=_Command, rich_help_panel="Model")(model.insert)
-app.command(cls=_Command, rich_help_panel="Model")(model.replace)
-app.command(cls=_Command, rich_help_panel="Model")(model.remove)
-app.command(cls=_Command, rich_help_panel="Model")(model.convert)
-app.command(cls=_Command, rich_help_panel="Model")(studio.studio)
-app.command(cls=_Command, rich_help_panel="Data and training")(training.train)
-app.command(cls=_Command, rich_help_panel="Data and training")(use.val)
-app.command("validate", cls=_Command, hidden=True)(use.val)
-app.command(cls=_Command, rich_help_panel="Data and training")(use.predict)
-app.command(cls=_Command, rich_help_panel="Data and training")(use.export)
-app.command(cls=_Command, rich_help_panel="Data and training")(attend.attend)
-app.command(cls=_Command, rich_help_panel="Data and training")(diagnosis.doctor)
-app.command(cls=_Command, rich_help_panel="Data and training")(publish.push)
-data_app.command(cls=_Command)(data.check)
-data_app.command(cls=_Command)(data.convert)
-app.command(cls=_Command, rich_help_panel="Data and training")(training.demo)
-app.command(cls=_Command, rich_help_panel="Experiments")(paper.paper)
+app.command(cls=Command, rich_help_panel="Model")(model.summary)
+app.command(cls=Command, rich_help_panel="Model")(model.lint)
+app.command(cls=Command, rich_help_panel="Model")(model.cost)
+app.command(cls=Command, rich_help_panel="Model")(compare.diff)
+app.command(cls=Command, rich_help_panel="Model")(catalogue.catalogue)
+app.command(cls=Command, rich_help_panel="Model")(model.insert)
+app.command(cls=Command, rich_help_panel="Model")(model.replace)
+app.command(cls=Command, rich_help_panel="Model")(model.remove)
+app.command(cls=Command, rich_help_panel="Model")(model.convert)
+app.command(cls=Command, rich_help_panel="Model")(studio.studio)
+app.command(cls=Command, rich_help_panel="Data and training")(training.train)
+app.command(cls=Command, rich_help_panel="Data and training")(use.val)
+app.command("validate", cls=Command, hidden=True)(use.val)
+app.command(cls=Command, rich_help_panel="Data and training")(use.predict)
+app.command(cls=Command, rich_help_panel="Data and training")(use.export)
+app.command(cls=Command, rich_help_panel="Data and training")(attend.attend)
+app.command(cls=Command, rich_help_panel="Data and training")(diagnosis.doctor)
+app.command(cls=Command, rich_help_panel="Data and training")(publish.push)
+data_app.command(cls=Command)(data.check)
+data_app.command(cls=Command)(data.convert)
+app.command(cls=Command, rich_help_panel="Data and training")(training.demo)
+app.command(cls=Command, rich_help_panel="Experiments")(paper.paper)
 app.add_typer(data_app, name="data", rich_help_panel="Data and training")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from regard.ablate.plan import Plan, parse_seeds
+from regard.cli.commands import Command
 from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import options_of
 from regard.errors import RegardError
@@ -93,7 +94,7 @@ def ablate(
     print_verdict(study, console)
 
 
-@app.command()
+@app.command(cls=Command)
 def status(
     folder: Annotated[Path, typer.Argument(help="The study's folder.")],
     format: Annotated[Literal["text", "json"], typer.Option(help="Output format.")] = "text",

@@ -15,6 +15,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from gettext import gettext as _
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -114,9 +115,9 @@ def help_of(field: FieldInfo) -> str:
     """Write the help text of a field's option: its description, the numbers that it accepts, and its default."""
     default = default_text(field)
     if without_none(field.annotation) is bool:
-        default = "on" if field.default is True else ""
-    text = describe_field(field, default, choices=False)  # typer lists the choices
-    return text.replace("[", "\\[") + (" May be given several times." if option_of(field).repeat else "")
+        default = _("on") if field.default is True else ""
+    text = describe_field(field, default, choices=False, words=_)  # typer lists the choices
+    return text.replace("[", "\\[") + (" " + _("May be given several times.") if option_of(field).repeat else "")
 
 
 def _parameter(name: str, field: FieldInfo, has_parser: bool) -> inspect.Parameter:

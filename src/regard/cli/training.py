@@ -52,7 +52,7 @@ def train(
         str | None, typer.Argument(help="Model to train: see `regard summary --help`.", show_default=False)
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Data set: see `regard data check --help`.", show_default=False)
+        str | None, typer.Option(help="Data set to train on: see `regard data check --help`.", show_default=False)
     ] = None,
     weights: Weights = None,
     settings: Given,

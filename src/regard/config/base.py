@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
 
@@ -133,16 +133,22 @@ def option_of(field: FieldInfo) -> Option:
     return next((extra for extra in field.metadata if isinstance(extra, Option)), Option())
 
 
-def range_of(field: FieldInfo) -> str:
+def range_of(field: FieldInfo, words: Callable[[str], str] = str) -> str:
     """Write the values that a field accepts in words: "at least 1", "0 to 1", "one of sgd, adamw", or ""."""
     kind = without_none(field.annotation)
     if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
+        return words("one of {0}").format(", ".join(map(str, get_args(kind))))
     bounds: dict[type, Any] = {type(b): getattr(b, name) for b in field.metadata for name in BOUNDS if hasattr(b, name)}
     if Ge in bounds and Le in bounds:
-        return f"{_number(bounds[Ge])} to {_number(bounds[Le])}"
-    words = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below", MinLen: "at least"}
-    return ", ".join(f"{words[kind]} {_number(value)}" for kind, value in bounds.items())
+        return words("{0} to {1}").format(_number(bounds[Ge]), _number(bounds[Le]))
+    forms = {
+        Ge: words("at least {0}"),
+        Gt: words("above {0}"),
+        Le: words("at most {0}"),
+        Lt: words("below {0}"),
+        MinLen: words("at least {0}"),
+    }
+    return words(", ").join(forms[kind].format(_number(value)) for kind, value in bounds.items())
 
 
 def _number(value: float) -> str:
@@ -172,12 +178,19 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def describe_field(field: FieldInfo, default: str, *, choices: bool = True) -> str:
-    """Describe a field in one sentence: what it is, the values that it accepts (``choices`` included), its default."""
+def describe_field(field: FieldInfo, default: str, *, choices: bool = True, words: Callable[[str], str] = str) -> str:
+    """Describe a field in one sentence: what it is, the values that it accepts (``choices`` included), its default.
+
+    ``words`` translates the sentence and its parts.
+    """
     is_choice = get_origin(without_none(field.annotation)) is Literal
-    facts = ["" if is_choice and not choices else range_of(field), f"default: {default}" if default else ""]
-    inside = "; ".join(filter(None, facts))
-    return (field.description or "") + (f" ({inside})." if inside else ".")
+    facts = [
+        "" if is_choice and not choices else range_of(field, words),
+        words("default: {0}").format(default) if default else "",
+    ]
+    inside = words("; ").join(filter(None, facts))
+    sentence = words("{0} ({1}).") if inside else words("{0}.")
+    return sentence.format(words(field.description or ""), inside)
 
 
 def without_none(annotation: Any) -> Any:

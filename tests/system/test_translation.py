@@ -1,0 +1,202 @@
+"""The language of the command line: what decides it, and that all that is shown in it is translated."""
+
+from __future__ import annotations
+
+import gettext
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from babel.messages.pofile import read_po
+from rich.cells import cell_len
+from rich.table import Table
+
+from regard.errors import RegardError, nearest
+from regard.system import translation
+from regard.system.terminal import plain_text
+
+ROOT = Path(__file__).resolve().parents[2]
+CATALOGUES = sorted((ROOT / "src" / "regard" / "locale").glob("*/LC_MESSAGES/regard.po"))
+VALUE = re.compile(r"\{\w*(?:!\w)?\}|--[a-z][a-z-]*|`[^`]*`|\[/?blue\]")
+"""What a translation repeats as it is: values, options, commands and markup."""
+
+SHOW = """
+import json, shutil, sys, typer
+from regard.system.translation import use_language
+use_language("zh-TW")
+from regard.cli import app
+
+def texts(command, name):
+    context = typer.Context(command, info_name=name)
+    yield [name, command.help or ""]
+    yield [name, command.rich_help_panel if isinstance(command.rich_help_panel, str) else ""]
+    for param in command.get_params(context):
+        yield [f"{name} {param.name}", getattr(param, "help", "") or ""]
+    for child in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        yield from texts(command.get_command(context, child), f"{name} {child}")
+
+json.dump(list(texts(typer.main.get_command(app), "regard")), sys.stdout)
+"""
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process speaks 繁體中文 until the end of the test."""
+    from rich import _wrap
+    from rich.text import Text
+
+    monkeypatch.setattr(_wrap, "re_word", _wrap.re_word)  # which it replaces
+    monkeypatch.setattr(Text, "rstrip_end", Text.rstrip_end)
+    monkeypatch.setenv("LANGUAGE", "")
+    domain = gettext.textdomain()
+    translation.use_language("zh-TW")
+    yield
+    gettext.textdomain(domain)
+
+
+@pytest.fixture(scope="module")
+def make() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_translations", ROOT / "docs" / "make_translations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_TW.UTF-8"}, "zh-TW"),
+        ({"LANG": "zh_Hant_HK.UTF-8"}, "zh-TW"),
+        ({"LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LANG": "C"}, "en"),
+        ({"LC_ALL": "C", "LANG": "zh_TW.UTF-8"}, "en"),
+        ({"LC_ALL": "", "LC_MESSAGES": "zh_TW.Big5", "LANG": "en_US.UTF-8"}, "zh-TW"),
+        ({"REGARD_LANG": "zh-TW", "LC_ALL": "en_US.UTF-8"}, "zh-TW"),
+        ({"REGARD_LANG": "zh_hant"}, "zh-TW"),
+        ({"REGARD_LANG": "en", "LANG": "zh_TW.UTF-8"}, "en"),
+        ({"REGARD_LANG": "", "LANG": "zh_TW.UTF-8"}, "zh-TW"),
+    ],
+)
+def test_the_variable_decides_then_the_locale(
+    environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("locale.getlocale", lambda: (None, None))
+    assert translation.choose_language(environment) == expected
+
+
+def test_windows_names_the_language_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("locale.getlocale", lambda: ("Chinese (Traditional)_Taiwan", "950"))
+    assert translation.choose_language({}) == "zh-TW"
+
+
+def test_another_language_is_an_error() -> None:
+    with pytest.raises(RegardError) as error:
+        translation.choose_language({"REGARD_LANG": "zh-CN"})
+    assert error.value.expected == "en or zh-TW"
+
+
+def test_nothing_is_translated_before_a_language_is_chosen() -> None:
+    assert translation.translate("stopped") == "stopped"
+    assert str(RegardError("a", expected="b")) == "a\n  expected: b"
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parts[-3])
+def test_the_catalogue_is_current_complete_and_compiled(path: Path, make: ModuleType) -> None:
+    with path.open("rb") as file:
+        stored = read_po(file)
+    translated = {message.id for message in stored if message.string}
+    needed = {message.id for message in make.updated(stored) if message.id and message.auto_comments != ["message"]}
+    assert needed - translated == set(), "run: python docs/make_translations.py, and translate"
+    assert make.compiled(stored) == path.with_suffix(".mo").read_bytes(), "run: python docs/make_translations.py"
+    for message in stored:
+        if message.id and message.string:
+            assert sorted(VALUE.findall(message.id)) == sorted(VALUE.findall(message.string)), message.id
+
+
+def test_the_reader_of_catalogues_agrees_with_gettext() -> None:
+    for path in CATALOGUES:
+        with path.with_suffix(".mo").open("rb") as file:
+            reference = gettext.GNUTranslations(file)
+        found = translation.read_catalogue(path.with_suffix(".mo"))
+        assert len(found) > 200
+        assert all(reference.gettext(source) == target for source, target in found.items() if source)
+
+
+def test_all_help_is_translated() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+    )
+    texts = [(where, text) for where, text in json.loads(result.stdout) if text]
+    assert len(texts) > 250
+    assert [one for one in texts if not re.search("[\u4e00-\u9fff]", one[1])] == []
+    assert [one for one in texts if re.search(r"([A-Za-z]+ ){4}", VALUE.sub("", one[1]))] == []
+
+
+def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "regard", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | {"REGARD_LANG": "zh-TW", "PYTHONIOENCODING": "utf-8"} | changed,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed", "expected"),
+    [
+        (["--version"], {"REGARD_LOG": "inform"}, ["錯誤：REGARD_LOG", "應為：", "是不是 'info'？"]),
+        (["summary", "--nope"], {}, ["用法： ", "沒有選項 --nope"]),
+    ],
+)
+def test_errors_are_in_the_language(arguments: list[str], changed: dict[str, str], expected: list[str]) -> None:
+    result = run(*arguments, **changed)
+    assert result.returncode == 2
+    assert [text for text in expected if text not in result.stderr] == []
+
+
+def test_help_fits_a_narrow_terminal() -> None:
+    lines = run("val", "--help", COLUMNS="80").stdout.splitlines()
+    assert lines[0].startswith("用法： ")
+    assert 70 < max(map(cell_len, lines)) <= 80
+
+
+@pytest.mark.usefixtures("chinese")
+def test_texts_with_values_are_translated_by_templates() -> None:
+    assert (
+        translation.translate("No such option: --nope (Possible options: --plots)")
+        == "沒有選項 --nope（可能是：--plots）"
+    )
+    assert translation.translate("Invalid value for '--batch': 'x' is not a valid int.") == (
+        "'--batch' 的值不正確：'x' 不是正確的 int。"
+    )
+    assert translation.translate("an unknown sentence, from 1 to 2") == "an unknown sentence, from 1 to 2"
+    assert RegardError("x", expected="y", hint=nearest("Cnov", ["Conv"])).to_text(translation.translate) == (
+        "x\n  應為：y\n  是不是 'Conv'？"
+    )
+
+
+@pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize("width", [11, 23, 47])
+def test_lines_of_chinese_lose_nothing(width: int) -> None:
+    text = "把層放在一開始關閉的閘後面（y = x + g (f(x) - x)），例如 sppf、p4 或 9。"
+    table = Table.grid()
+    table.add_row(text)
+    lines = plain_text(table, width).splitlines()
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert max(map(cell_len, lines)) <= width
+    assert not any(line.startswith(tuple("。，、）")) for line in lines)
