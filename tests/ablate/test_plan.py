@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,10 @@ def test_the_former_name_of_control_match(tmp_path: Path) -> None:
     }
     (tmp_path / "study.json").write_text(json.dumps(document))
     assert StudyFolder(tmp_path).read()["plan"] == {**settled, "control_match": "flops"}
+
+
+def test_a_long_edit_takes_no_quadratic_time() -> None:
+    began = time.process_time()
+    with pytest.raises(RegardError):
+        parse_edits("SE" + " " * 200_000 + "x")
+    assert time.process_time() - began < 2

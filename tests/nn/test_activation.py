@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -50,3 +52,11 @@ def test_every_convolution_ends_in_the_stated_activation(text: str, plain: str, 
 def test_anything_else_is_rejected(text: str) -> None:
     with pytest.raises(RegardError, match="activation is"):
         parse_spec(GRAPH.format(text), None)
+
+
+@pytest.mark.parametrize("text", ["a(" + " " * 200_000, "a(" + " " * 200_000 + ")x", f"nn.ELU({'1' * 200_000}x)"])
+def test_long_texts_take_no_quadratic_time(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(RegardError):
+        plain_activation(text)
+    assert time.process_time() - began < 2

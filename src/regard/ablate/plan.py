@@ -38,7 +38,7 @@ PATH_LISTS = ("model", "module")
 SYNTHETIC = "synthetic:"
 """What the name of drawn data starts with."""
 
-EDIT = re.compile(r"(?P<module>[^\W\d][\w.]*)\s*(\((?P<options>.*)\))?\s*@\s*(?P<layer>[\w.-]+)")
+EDIT = re.compile(r"(?P<module>[^\W\d][\w.]*)\s*(?:\((?P<options>.*)\)\s*)?@\s*(?P<layer>[\w.-]+)")
 NAMED = re.compile(r"\s*(?P<name>[^\W\d][\w.-]*)\s*=(?P<edits>.*\S.*)", re.DOTALL)
 EXPECTED_EDIT = "MODULE@LAYER, with options in brackets: SE@sppf, SE(reduction=8)@sppf or SE@p4+ECA@p5"
 

@@ -25,9 +25,9 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
 )
 WITH_NUMBER = ("LeakyReLU", "ELU")
 
-_CALL = re.compile(r"(?:torch\.)?(?:nn\.)?(\w+)(?:\(\s*(.*?)\s*\))?\s*")
+_CALL = re.compile(r"(?:torch\.)?(?:nn\.)?(\w+)(?:\((.*)\))?\s*")
 _IN_PLACE = re.compile(r"inplace\s*=\s*(True|False)")
-_NUMBER = re.compile(r"(?:(?:negative_slope|alpha)\s*=\s*)?(\d*\.?\d+(?:[eE][-+]?\d+)?)")
+_NUMBER = re.compile(r"(?:(?:negative_slope|alpha)\s*=\s*)?(\d{0,9}\.?\d{1,20}(?:[eE][-+]?\d)?)")
 
 
 def plain_activation(text: object) -> str:
