@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,16 @@ def test_what_is_pushed_is_what_is_loaded(hub: StandIn, run: Run) -> None:
         assert all(torch.equal(value, run.model.state_dict()[key]) for key, value in loaded.state_dict().items())
     image = np.zeros((61, 67, 3), np.uint8)
     assert regard.predict("hf://me/odd", image, imgsz=64) == regard.predict(run.model, image, imgsz=64)
+
+
+def test_what_a_link_in_a_run_leads_to_is_not_published(hub: StandIn, run: Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(run.folder, tmp_path / "run")
+    (tmp_path / "secret").write_text("epoch\n1\n")
+    (copy / "results.csv").unlink()
+    (copy / "results.csv").symlink_to(tmp_path / "secret")
+    with pytest.raises(RegardError, match="link"):
+        regard.push_to_hub(copy, "me/odd", license="apache-2.0", start=None)
+    assert not hub.files
 
 
 def test_the_card_states_data_metrics_licences_and_gates(run: Run) -> None:

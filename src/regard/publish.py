@@ -17,7 +17,7 @@ from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
 from regard.nn.gate import Gated
 from regard.system.files import is_folder
-from regard.system.loaders import read_json_mapping
+from regard.system.loaders import MOST_TEXT, read_bytes, read_json_mapping
 from regard.system.scratch import scratch_folder
 from regard.training.folder import read_config
 from regard.training.run import Run
@@ -87,8 +87,15 @@ def _folder_of(model: Run | Detector | str | Path) -> Path | None:
 
 
 def _copy_results(run: Path, upload: Path) -> None:
+    """Copy the results of a run.
+
+    Raises:
+        RegardError: one is a link, whose target would be published, or cannot be read.
+    """
     for name in ("results.csv", "metrics.json"):
-        (upload / name).write_bytes((run / name).read_bytes())
+        if (run / name).is_symlink():
+            raise RegardError("this is a link", file=run / name, expected="a file: what it leads to is not published")
+        (upload / name).write_bytes(read_bytes(run / name, MOST_TEXT))
 
 
 def _upload(folder: Path, repository: str, *, private: bool, message: str | None) -> str:

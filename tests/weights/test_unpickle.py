@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from regard.errors import RegardError
+from regard.weights import unpickle
 from regard.weights.inert import GlobalName, Record
 from regard.weights.unpickle import read_pickle
 
@@ -344,3 +345,18 @@ def test_random_damage_inside_the_pickle(forge: Forge) -> None:
         for _ in range(random.randrange(1, 4)):
             data[random.randrange(len(data))] = random.randrange(256)
         assert is_inert(outcome(forge(bytes(data))))
+
+
+def test_many_objects_are_an_error_before_they_fill_the_memory(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpickle, "MOST_INSTRUCTIONS", 1000)
+    read_pickle(forge(b"\x80\x02" + b"\x8f" * 997 + b"}."))
+    with pytest.raises(RegardError, match="instructions"):
+        read_pickle(forge(b"\x80\x02" + b"\x8f" * 1000 + b"}."))
+
+
+def test_the_storages_that_a_pickle_names_are_bounded(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpickle, "MOST_STORAGES", 10)
+    again = persistent("FloatStorage", "0", 1)
+    read_pickle(forge(b"\x80\x02(" + again * 10 + b"l.", data__0=SEVEN))
+    with pytest.raises(RegardError, match="storages"):
+        read_pickle(forge(b"\x80\x02(" + again * 11 + b"l.", data__0=SEVEN))

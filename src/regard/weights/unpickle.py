@@ -22,6 +22,9 @@ from regard.weights.inert import BUILDERS, UNNAMED, GlobalName, Record, Storage,
 
 MAX_DEPTH = 500
 
+MOST_INSTRUCTIONS, MOST_STORAGES = 2_000_000, 200_000
+"""Bounds of time and memory: the largest YOLO checkpoints have about 150,000 instructions, and name 1,500 storages."""
+
 STORAGE_TYPES = MappingProxyType(
     {
         "HalfStorage": torch.float16,
@@ -66,14 +69,16 @@ class _Machine:
     def __init__(self, archive: TorchArchive, size: int) -> None:
         self.archive = archive
         self.size = size
-        self.copied = 0
+        self.copied = self.storages = 0
         self.stack: list[object] = []
         self.below: list[list[object]] = []
         self.memo: dict[int, object] = {}
         self.buffers: dict[str, bytearray] = {}
 
     def run(self, pickle: bytes) -> object:
-        for opcode, argument, position in pickletools.genops(pickle):
+        for count, (opcode, argument, position) in enumerate(pickletools.genops(pickle)):
+            if count > MOST_INSTRUCTIONS:
+                raise ValueError(f"more than {MOST_INSTRUCTIONS:,} instructions")
             if opcode.name in LITERALS:
                 self.push(argument)
             elif opcode.name in OPERATIONS:
@@ -180,6 +185,9 @@ class _Machine:
 
     def persistent(self, identity: object) -> None:
         """Push the storage that ``("storage", type, key, location, numel)`` names."""
+        self.storages += 1
+        if self.storages > MOST_STORAGES:
+            raise ValueError(f"more than {MOST_STORAGES:,} storages")
         match identity:
             case ("storage", GlobalName("torch", kind), str(key), _, int(numel), *_) if kind in STORAGE_TYPES:
                 self.push(Storage(self.storage(STORAGE_TYPES[kind], key, numel)))
