@@ -113,6 +113,8 @@ def test_the_ground_is_grey_shaded_and_noisy() -> None:
         ("synthetic:local?train=many", "train is 'many'"),
         ("synthetic:local?train=-3", "train is '-3'"),
         ("synthetic:local?colours=5", "2 to 4"),
+        ("synthetic:local?val=100001", "at most 100,000"),
+        ("synthetic:local?train=" + "9" * 5000, "nine digits"),
         ("synthetic:local?train=0&val=0&test=0", "no images"),
     ],
 )

@@ -17,6 +17,7 @@ from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.runtimes import open_predictor
 from regard.runtimes.export import export_detector as export
+from regard.runtimes.onnx_loops import reject_loops
 
 Change = Callable[[dict[str, Any]], Any]
 LIES: dict[str, tuple[Change, str]] = {
@@ -78,7 +79,10 @@ def test_a_program_for_one_size_is_an_error(files: Path, tmp_path: Path) -> None
         open_predictor(tmp_path / "model.onnx")
 
 
-@pytest.mark.parametrize("inside", ["graph", "branch", "superfluous bytes"])
+LONGER = {"superfluous bytes": b"\x22\x84\x00Loop", "number above 32 bits": b"\xa2\x80\x80\x80\x10\x04Loop"}
+
+
+@pytest.mark.parametrize("inside", ["graph", "branch", *LONGER])
 def test_a_program_that_may_never_end_is_an_error(files: Path, inside: str, tmp_path: Path) -> None:
     model, file = onnx.load(files / "model.onnx"), tmp_path / "model.onnx"
     for node in model.graph.node:
@@ -95,16 +99,17 @@ def test_a_program_that_may_never_end_is_an_error(files: Path, inside: str, tmp_
         branch = helper.make_graph(added, "branch", [], out)
         added = [helper.make_node("If", ["yes"], ["boxes"], then_branch=branch, else_branch=branch)]
     model.graph.node.extend([yes, *added])
-    if inside == "superfluous bytes":
+    if inside in LONGER:
         data = model.SerializeToString()
         assert b"\x22\x04Loop" in data
         node = added[0].SerializeToString()
-        longer = node.replace(b"\x22\x04Loop", b"\x22\x84\x00Loop")
+        longer = node.replace(b"\x22\x04Loop", LONGER[inside])
         model.graph.node.pop()
         # A second graph of a message is added to the first.
         graph = b"\x0a" + _size(longer) + longer
         data = model.SerializeToString() + b"\x3a" + _size(graph) + graph
-        assert onnx.load_from_string(data).graph.node[-1].op_type == "Loop"
+        if inside == "superfluous bytes":  # the other is read so by ONNX Runtime only
+            assert onnx.load_from_string(data).graph.node[-1].op_type == "Loop"
         file.write_bytes(data)
     else:
         onnx.save(model, file)
@@ -120,9 +125,26 @@ def _size(data: bytes) -> bytes:
     return bytes([*out, number])
 
 
-def test_a_loop_in_openvino_is_an_error(files: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"\x2b\x2c\x0a\x06\x22\x04Loop",  # a group in the place of the weights, then a node
+        b"\x2a\x80\x80\x80\x80\x10\x0a\x06\x22\x04Loop",  # weights of 2**32 bytes, which some read as none
+        b"\xaa\x80\x80\x80\x10\x08\x0a\x06\x22\x04Loop",  # weights whose number has more than 32 bits
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_an_error(files: Path, fields: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes((files / "model.onnx").read_bytes() + b"\x3a" + _size(fields) + fields)
+    with pytest.raises(RegardError, match=r"not a valid ONNX|a loop"):
+        reject_loops(file)
+
+
+@pytest.mark.parametrize("loop", ["Loop", "&#76;oop", "lOOP", "TensorIterator"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_a_loop_in_openvino_is_an_error(files: Path, loop: str, encoding: str, tmp_path: Path) -> None:
     changed = with_header(files / "model.xml", lambda _: None, tmp_path)
-    text = changed.read_text(encoding="utf-8").replace('type="Concat"', 'type="Loop"', 1)
-    changed.write_text(text, encoding="utf-8")
+    text = changed.read_text(encoding="utf-8").replace('type="Concat"', f'type="{loop}"', 1)
+    changed.write_bytes(text.replace('<?xml version="1.0"?>', "").lstrip().encode(encoding))
     with pytest.raises(RegardError, match="a loop"):
         open_predictor(changed)

@@ -154,3 +154,8 @@ def test_what_yaml_reads_in_quadratic_time_is_rejected_at_once(text: str) -> Non
     began = time.process_time()
     assert error_of(parse_yaml, text, None).line == 1
     assert time.process_time() - began < 2
+
+
+def test_the_rows_of_a_table_are_bounded(tmp_path: Path) -> None:
+    assert len(parse_csv("\n" * 7, tmp_path, most=7)) == 7
+    assert error_of(lambda: parse_csv("\n" * 9, tmp_path, most=7)).line == 8

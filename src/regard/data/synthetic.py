@@ -24,6 +24,9 @@ PREFIX = "synthetic:"
 TASKS = {"context": ("ordinary", "odd"), "local": ("circle", "square")}
 """Class names of each task."""
 
+MOST_IMAGES = 100_000
+"""Images of a split; their objects are placed when the set is read, which takes seconds for as many."""
+
 SIZE = 128
 """Height and width of a scene in pixels."""
 
@@ -179,12 +182,14 @@ def _parse(query: str) -> _Options:
             raise RegardError(
                 f"unknown option {key!r}", expected="one of " + ", ".join(known), hint=nearest(key, known)
             )
-        if not value.isdecimal():
-            raise RegardError(f"{key} is {value!r}", expected="a whole number, 0 or more")
+        if not value.isdecimal() or len(value) > 9:
+            raise RegardError(f"{key} is {value!r:.100}", expected="a whole number of at most nine digits, 0 or more")
         values[key] = int(value)
     options = _Options(**values)
     if not 2 <= options.colours <= len(COLOURS):
         raise RegardError(f"colours is {options.colours}", expected=f"2 to {len(COLOURS)}")
+    if (most := max(options.train, options.val, options.test)) > MOST_IMAGES:
+        raise RegardError(f"a split of {most:,} images", expected=f"at most {MOST_IMAGES:,}")
     return options
 
 

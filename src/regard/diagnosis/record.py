@@ -122,11 +122,11 @@ def read_table(file: Path) -> list[Row]:
     """
     if not is_file(file):
         raise RegardError("there is no table of results", file=file, expected="a run that has finished an epoch")
-    header, *lines = parse_csv(read_text(file), file) or [[]]
+    header, *lines = parse_csv(read_text(file), file, most=MOST_ROWS) or [[]]
     names = [COLUMNS.get(name.strip(), name.strip()) for name in header]
     if "epoch" not in names:
         raise RegardError("no table of results", file=file, line=1, expected="a column called epoch")
-    rows = [_row(names, cells, file, number) for number, cells in enumerate(lines[:MOST_ROWS], 2) if any(cells)]
+    rows = [_row(names, cells, file, number) for number, cells in enumerate(lines, 2) if any(cells)]
     first = min((row["epoch"] for row in rows), default=1)
     by_epoch = {row["epoch"]: row for row in rows}
     if first == 0:

@@ -16,24 +16,35 @@ from regard.errors import RegardError
 GRAPH, FUNCTIONS, INITIALIZERS = 7, 25, (5, 15)
 """Numbers of fields: of ModelProto the first two, of GraphProto the last (those of weights)."""
 
+LARGEST_KEY, LARGEST_SIZE = 2**32, 2**31
+"""Above these, versions of protobuf differ in what they read."""
+
 _Data: TypeAlias = bytes | mmap.mmap
-_LOOP = re.compile(rb"(?:\x22|\xa2\x80*\x00)(?:\x04|\x84\x80*\x00)Loop")
-"""``op_type = "Loop"`` in a NodeProto: field 4 of 4 bytes; either number may have superfluous bytes."""
+_LOOP = re.compile(rb"(?:\x04|\x84\x80*\x00)Loop")
+"""A text "Loop", as an ``op_type`` is; its length of 4 may have superfluous bytes, and what stands before it is not
+looked at, as the number of a field can be written in many ways."""
+
+
+class _AmbiguousError(ValueError):
+    """A message that can be read in two ways."""
 
 
 def reject_loops(file: Path) -> None:
     """Check that an ONNX program has no loop; what is no ONNX program passes, and is left to the runtime.
 
     Raises:
-        RegardError: it has one.
+        RegardError: it has one, or fields of which versions of the runtime read something else than what is checked.
     """
     with file.open("rb") as opened:
         if not file.stat().st_size:
             return
         with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for start, end in _parts(data):
-                if _LOOP.search(data[start:end]):
-                    raise RegardError("the program has a loop, which may never end", file=file)
+            try:
+                is_endless = any(_LOOP.search(data[start:end]) for start, end in _parts(data))
+            except _AmbiguousError:
+                raise RegardError("not a valid ONNX program", file=file) from None
+            if is_endless:
+                raise RegardError("the program has a loop, which may never end", file=file)
 
 
 def _parts(data: _Data) -> Iterator[tuple[int, int]]:
@@ -48,7 +59,11 @@ def _parts(data: _Data) -> Iterator[tuple[int, int]]:
 
 
 def _fields(data: _Data, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field of a protobuf message; ends at what is none."""
+    """Number, start and end of each field of a protobuf message.
+
+    Raises:
+        _AmbiguousError: a number is too large, or a field is a group, which ONNX has not.
+    """
     while start < end:
         key, start = _varint(data, start, end)
         kind, first = key & 7, start
@@ -57,11 +72,12 @@ def _fields(data: _Data, start: int, end: int) -> Iterator[tuple[int, int, int]]
         elif kind == 2:
             size, first = _varint(data, start, end)
             start = first + size
+            if size >= LARGEST_SIZE:
+                raise _AmbiguousError
         elif kind in (1, 5):
             start += 8 if kind == 1 else 4
-        else:  # groups, which ONNX has not
-            yield key >> 3, first, end
-            return
+        if kind not in (0, 1, 2, 5) or key >= LARGEST_KEY:
+            raise _AmbiguousError
         yield key >> 3, first, min(start, end)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import threading
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -21,12 +20,15 @@ from regard.runtimes.onnxruntime import OnnxRuntime
 from regard.runtimes.outputs import Port, Shape, check_ports
 from regard.system.files import is_file, is_there
 from regard.system.home import import_openvino
-from regard.system.loaders import read_text
+from regard.system.xml import read_xml
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
 
 TYPES = {"f32": "float32", "f16": "float16", "u8": "uint8"}
+
+ENDLESS = ("loop", "tensoriterator")
+"""Operators that may never end, which regard never writes; OpenVINO reads their names in any case."""
 
 FILE = "detector.xml"
 """Name of the graph if the path is a folder; the weights are next to it as ``.bin``."""
@@ -62,8 +64,6 @@ class OpenVINO(OnnxRuntime):
 
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `Runtime.open`."""
-        import html  # it takes 4 ms, which other runtimes need not wait for
-
         config: dict[str, Any] = {
             # Left to itself OpenVINO computes in bfloat16 where the processor can, and boxes are off by pixels.
             "INFERENCE_PRECISION_HINT": "bf16" if options.bfloat16 else "f32",
@@ -77,21 +77,19 @@ class OpenVINO(OnnxRuntime):
             raise RegardError("is not a regular file", file=weights, expected="the weights of the model")
         try:
             # Reading the model for its ``rt_info`` would take half as long again as opening a compiled one.
-            text = read_text(path)
-            if loop := re.search(r"""type\s*=\s*["']Loop\b""", text):
-                line = text.count("\n", 0, loop.start()) + 1
-                raise RegardError("the program has a loop, which may never end", file=path, line=line)
-            if not text.lstrip().startswith("<"):  # OpenVINO would try other formats, and print what it finds
-                raise RuntimeError("not XML")
-            document = re.search(rf'<{METADATA_KEY} value="([^"]*)"', text)
+            # It must be XML: OpenVINO would try other formats, and print what it finds.
+            root = read_xml(path)
+            if any(element.get("type", "").lower() in ENDLESS for element in root.iter()):
+                raise RegardError("the program has a loop, which may never end", file=path)
+            document = root.find(f".//{METADATA_KEY}")
             compiled = openvino_core().compile_model(path, "CPU", config)
             inputs, outputs = _ports(compiled.inputs), _ports(compiled.outputs)
         except RuntimeError as error:
             raise damaged(path, "OpenVINO", error) from error
-        stated = {} if document else metadata_of_folder(path)
+        stated = {} if document is not None else metadata_of_folder(path)
         if foreign := foreign_session(stated, inputs, outputs, _run_first(compiled), path):
             return foreign
-        header = parse_header(html.unescape(document[1]) if document else None, path)
+        header = parse_header(None if document is None else document.get("value"), path)
         check_ports(header, inputs, outputs, path)
         return Session(header, _run(compiled), path, streams=options.streams)
 

@@ -27,8 +27,8 @@ from regard.graph.spec import ModelSpec
 from regard.prediction.detect import Candidates
 from regard.weights.detector import load_detector
 
-MOST_IMAGES = 8
-"""Number of images that are kept."""
+MOST_IMAGES, MOST_BYTES = 8, 512 * 2**20
+"""Number of images that are kept, and size of their pixels; the last one is kept in any case."""
 
 Image = NDArray[np.uint8]
 
@@ -178,9 +178,12 @@ class Bench:
         """Keep an image under a name that is returned; the oldest are forgotten."""
         key = secrets.token_hex(8)
         self.images[key] = Shown(pixels, name)
-        while len(self.images) > MOST_IMAGES:
+        while len(self.images) > 1 and (len(self.images) > MOST_IMAGES or self._image_bytes() > MOST_BYTES):
             self.images.popitem(last=False)
         return key
+
+    def _image_bytes(self) -> int:
+        return sum(shown.pixels.nbytes for shown in self.images.values())
 
     def image(self, key: str) -> Shown:
         """Look up an image.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from regard.config import DetectSettings
@@ -69,7 +70,8 @@ def _images(bench: Bench, workspace: Workspace) -> APIRouter:
 
     @router.post("/image")
     async def upload(request: Request, name: str = "image") -> a.Kept:
-        return keep(decode_bytes(await request.body()), name)
+        content = await request.body()
+        return await run_in_threadpool(lambda: keep(decode_bytes(content), name))  # the server answers others meanwhile
 
     @router.post("/image/open")
     def open_image(asked: a.OpenQuestion) -> a.Kept:

@@ -13,6 +13,7 @@ import json
 import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ MOST_TEXT, MOST_YAML, MOST_JSON = 64 * 2**20, 4 * 2**20, 2**30
 
 MOST_DEPTH, MOST_NODES = 100, 200_000
 """How deep YAML may be nested and how many values it may have, each alias counted as all values that it refers to."""
+
+MOST_TABLE_ROWS = 3_000_000
 
 MOST_DIGITS = 400
 """How long a number in YAML may be written: longer ones take a time that grows with the square of their length."""
@@ -186,17 +189,20 @@ def parse_json(text: str, file: Path | None) -> Any:
     return _replace_surrogates(value) if _JSON_SURROGATE.search(text) else value
 
 
-def parse_csv(text: str, file: Path, delimiter: str = ",") -> list[list[str]]:
-    """Parse the rows of a table; lines end as on any system.
+def parse_csv(text: str, file: Path, delimiter: str = ",", most: int = MOST_TABLE_ROWS) -> list[list[str]]:
+    """Parse the rows of a table, at most ``most``; lines end as on any system.
 
     Raises:
-        RegardError: a cell is longer than 128 KiB, or a quoted one does not end as it should.
+        RegardError: there are more rows, a cell is longer than 128 KiB, or a quoted one does not end as it should.
     """
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        return list(rows)
+        rows = list(islice(reader, most + 1))
     except csv.Error as error:
-        raise RegardError(f"not a valid table: {error}", file=file, line=rows.line_num) from error
+        raise RegardError(f"not a valid table: {error}", file=file, line=reader.line_num) from error
+    if len(rows) > most:
+        raise RegardError("too many rows", file=file, line=reader.line_num, expected=f"at most {most:,}")
+    return rows
 
 
 def check_keys(

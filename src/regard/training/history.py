@@ -14,7 +14,7 @@ from regard.system.files import is_file
 from regard.system.loaders import parse_csv, read_json_mapping, read_start, read_text
 from regard.system.locks import LOCK, is_held
 
-DEEPEST, MOST_RUNS, MOST_FOLDERS = 4, 200, 5000
+DEEPEST, MOST_RUNS, MOST_FOLDERS, MOST_EPOCHS = 4, 200, 5000, 100_000
 """Depth of folders, and numbers of runs that are listed and folders that are visited."""
 
 SHOWN = ("epochs", "batch", "imgsz", "seed")
@@ -164,7 +164,7 @@ def _numbers(values: Any, names: tuple[str, ...]) -> dict[str, float]:
 
 def _results(file: Path) -> dict[str, list[float | None]]:
     try:
-        head, *rows = parse_csv(read_text(file), file) if _is_own(file) else [[]]
+        head, *rows = parse_csv(read_text(file), file, most=MOST_EPOCHS) if _is_own(file) else [[]]
         return {name: [float(row[i]) if row[i] else None for row in rows] for i, name in enumerate(head)}
     except (RegardError, ValueError, IndexError):  # it is damaged
         return {}
