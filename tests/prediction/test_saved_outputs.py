@@ -20,7 +20,7 @@ from regard.config import SaveSettings
 from regard.detections import Detections
 from regard.errors import RegardError
 from regard.prediction import Frame, frames, save_detections
-from regard.prediction.outputs import LEDGER, Outputs
+from regard.prediction.outputs import GROWING, LEDGER
 
 EVERYTHING = SaveSettings(save_txt=True, save_crop=True)
 NAMES = {0: "cat", 1: "../dog", 2: "\ud800" + 300 * "é"}
@@ -197,11 +197,25 @@ def test_a_video_is_written_in_h264_where_it_can_be_and_else_it_is_said_once(
     assert caplog.text.count("browsers") == 1
 
 
-def test_a_list_of_files_that_is_a_link_is_not_written(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / LEDGER).symlink_to(victim)
+@pytest.mark.parametrize("link", [LEDGER, "detections.part.csv", "detections.csv", "a.png", "labels"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_nothing_is_written_through_a_link(link: str, exists: bool, tmp_path: Path) -> None:
+    folder, victim = tmp_path / "out", tmp_path / "victim"
+    folder.mkdir()
+    if exists and link == "labels":
+        victim.mkdir()
+    elif exists:
+        victim.write_text("mine")
+    (folder / link).symlink_to(victim)
+    if link != LEDGER:
+        (folder / LEDGER).write_text(json.dumps([link, GROWING]) + "\n")
     with pytest.raises(RegardError, match="a link"):
-        Outputs(tmp_path / "out")
-    assert victim.read_text() == "mine"
+        save_detections(_stream("a.png"), folder, SaveSettings(save_txt=True, save_csv=True))
+    assert victim.exists() is exists
+    assert not exists or (list(victim.iterdir()) == [] if victim.is_dir() else victim.read_text() == "mine")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{}", "[[], []]", "[null, null]"])
+def test_a_damaged_ledger_names_no_file(content: str, tmp_path: Path) -> None:
+    (tmp_path / LEDGER).write_text(content)
+    save_detections(_stream("a.png"), tmp_path, SaveSettings(save_json=False, save_csv=False))

@@ -12,6 +12,7 @@ from typing import IO
 
 from regard.errors import RegardError
 from regard.system.files import atomic_write, is_file, is_there, make_folder
+from regard.system.loaders import MOST_TEXT, read_bytes
 
 LEDGER = ".written.jsonl"
 """File in the folder that lists what was written there: name and hash of the content, one JSON list per line."""
@@ -34,8 +35,7 @@ class Outputs:
         self.written: list[Path] = []
         with self.errors():
             make_folder(folder)
-        if (folder / LEDGER).is_symlink():  # it grows, wherever it leads
-            raise RegardError("this is a link", file=folder / LEDGER, expected="a file", hint=_HINT)
+        self._reject_links(folder / LEDGER)
         self._ours: dict[str, set[str]] = {}
         for name, content in _entries(folder / LEDGER):
             self._ours.setdefault(name, set()).add(content)
@@ -58,6 +58,7 @@ class Outputs:
         Raises:
             RegardError: it may not.
         """
+        self._reject_links(path)
         if not is_there(path):
             return path
         if source and is_there(source) and os.path.samefile(path, source):
@@ -97,6 +98,12 @@ class Outputs:
             with (self.folder / LEDGER).open("a", encoding="utf-8") as ledger:
                 ledger.write(json.dumps([name, content]) + "\n")
 
+    def _reject_links(self, path: Path) -> None:
+        """Reject a file that is a link, or in a folder of the results that is one: it would be written elsewhere."""
+        inside = [path, *(folder for folder in path.parents if self.folder in folder.parents)]
+        if link := next((place for place in inside if place.is_symlink()), None):
+            raise RegardError("this is a link", file=link, expected="a file or folder", hint=_HINT)
+
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
@@ -107,8 +114,8 @@ _HINT = "name another folder with --output, or move the file"
 def _entries(ledger: Path) -> Iterator[tuple[str, str]]:
     if not is_file(ledger):
         return
-    for line in ledger.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError, TypeError):  # a line that a killed process did not finish
+    for line in read_bytes(ledger, MOST_TEXT).decode(errors="replace").splitlines():
+        with suppress(ValueError, TypeError, RecursionError):  # a line that a killed process did not finish
             name, content = json.loads(line)
             yield str(name), str(content)
 
