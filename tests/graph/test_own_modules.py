@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.read import parse_spec
+from regard.graph.user_modules import import_modules
 
 GRAPH = """nc: 2
 depth_multiple: 0.33
@@ -177,5 +179,47 @@ def test_a_class_that_works_both_ways_is_asked_about() -> None:
 
 
 def test_what_fails_both_ways_is_reported_as_with_channels() -> None:
-    with pytest.raises(RegardError, match="Broken failed"):
+    with pytest.raises(RegardError, match=r"Broken\(32, .*failed"):
         detector_of(one="-1, 1, Broken, [64]")
+
+
+FILE = """from torch import nn
+
+class Divide(nn.Module):
+    def __init__(self, c1, groups=2):
+        super().__init__()
+        self.size = 7 // (groups // 100)
+    def forward(self, x):
+        return x
+
+def soft_gate(x):
+    return x * x.sigmoid()
+
+limit = 3
+"""
+
+
+def test_a_function_that_was_not_named_is_found_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "fork_gates.py"
+    file.write_text(FILE)
+    modules = import_modules([str(file)])
+    with pytest.raises(RegardError, match=f"{file}:soft_gate"):
+        build(parse_spec(GRAPH.format(one="-1, 1, soft_gate, []", many="Concat, [1]", other=3), None), modules=modules)
+    with pytest.raises(RegardError, match="no layer but of type int"):
+        build(parse_spec(GRAPH.format(one="-1, 1, limit, []", many="Concat, [1]", other=3), None), modules=modules)
+    with pytest.raises(RegardError, match="soft_gate"):
+        import_modules([f"{file}:soft_gat"])
+    file.write_text(FILE[FILE.index("def soft") :])
+    with pytest.raises(RegardError, match="defines no layer") as caught:
+        import_modules([str(file)])
+    assert f"{file}:soft_gate" in (caught.value.hint or "")
+
+
+def test_an_error_inside_a_class_names_its_call_and_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "fork_errors.py"
+    file.write_text(FILE)
+    graph = parse_spec(GRAPH.format(one="-1, 1, Divide, [128, 64]", many="Concat, [1]", other=3), None)
+    with pytest.raises(RegardError) as caught:
+        build(graph, modules=import_modules([str(file)]))
+    assert "Divide(32, groups=64)" in caught.value.what
+    assert f"{file}:6" in (caught.value.hint or "")

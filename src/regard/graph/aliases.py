@@ -21,6 +21,7 @@ from regard.graph.alias_table import ALIASES, BLOCKS
 from regard.graph.document import flow
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.graph.tasks import task_of
+from regard.graph.user_modules import where_named
 from regard.nn.attention import ATTENTION
 from regard.nn.gate import GATED
 from regard.nn.heads import HEADS
@@ -153,6 +154,8 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
     if task := task_of(name):
         raise RegardError(f"{name} is the head of a model for {task}", expected="a detection head: " + ", ".join(HEADS))
     near = nearest(name, [*modules, *LAYERS, *ALIASES, *BLOCKS, *of_torch], cutoff=TYPING_ERROR)
+    if given := where_named(name):
+        raise RegardError(f"unknown module {name!r}", expected="a class or a function of yours by --module", hint=given)
     own = f"if it is your own, give its file: --module FILE.py:{name}"
     raise RegardError(
         f"unknown module {name!r}",

@@ -25,7 +25,7 @@ from regard.graph.detector import Detector
 from regard.graph.lint import WiringError, check_levels, check_wiring, raise_or_warn, with_anchors_in_order
 from regard.graph.signature import Signature, as_written, may_be_without_channels, signature_of
 from regard.graph.spec import IMAGE, LayerInfo, LayerSpec, ModelSpec
-from regard.graph.user_modules import explain
+from regard.graph.user_modules import call_of, explain, noted_call
 from regard.nn.activation import DEFAULT, set_activation
 from regard.nn.gate import Gated
 from regard.nn.heads import HEADS, Head
@@ -252,7 +252,7 @@ def _at(row: LayerSpec, spec: ModelSpec, modules: Mapping[str, type[nn.Module]])
         kind = SizeMismatchError if isinstance(error, SizeMismatchError) else RegardError
         raise kind(what, file=row.file or spec.file, line=row.line, expected=error.expected, hint=error.hint) from error
     except (Exception, SystemExit) as error:  # a user's module may raise any exception
-        what = f"layer {row.name!r}: {row.module} failed: {type(error).__name__}: {error}"
+        what = f"layer {row.name!r}: {row.module}{call_of(error)} failed: {type(error).__name__}: {error}"
         hint = explain(error, modules[row.module], joins=len(row.inputs) > 1) if row.module in modules else None
         raise RegardError(what, file=row.file or spec.file, line=row.line, hint=hint) from error
 
@@ -300,16 +300,17 @@ def _run(
         raise RegardError(f"{row.module} reads several layers and cannot be gated", expected="gate: false")
     strides, repeats = [PROBE // x.shape[-1] for x in maps], _repeats(row, spec)
     binding = bind(row, signature, spec, [x.shape[1] for x in maps], strides, repeats)
-    layer = layer_class(*binding.positional, **binding.named)
-    if row.number > 1 and not signature.repeats:
-        layer = _repeated(layer, layer_class, binding, signature, repeats)
-    if spec.activation != DEFAULT:
-        set_activation(layer, spec.activation)
-    if getattr(layer_class, "requires_same_size", False):
-        _check_sizes(row, maps)
-    layer.eval()
-    with torch.no_grad():
-        output = layer(maps if signature.multi_input else maps[0])
+    with noted_call(binding.positional, binding.named):
+        layer = layer_class(*binding.positional, **binding.named)
+        if row.number > 1 and not signature.repeats:
+            layer = _repeated(layer, layer_class, binding, signature, repeats)
+        if spec.activation != DEFAULT:
+            set_activation(layer, spec.activation)
+        if getattr(layer_class, "requires_same_size", False):
+            _check_sizes(row, maps)
+        layer.eval()
+        with torch.no_grad():
+            output = layer(maps if signature.multi_input else maps[0])
     if not issubclass(layer_class, Head):
         _check_output(row, output, maps[0], binding.expected_out)
     return layer, output, binding

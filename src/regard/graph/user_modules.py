@@ -6,10 +6,11 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -20,6 +21,8 @@ from regard.system.files import is_file, reject_special
 T = TypeVar("T")
 STAMP = "_regard_stamp"
 """Attribute of an imported user's file: its path, and when it was changed last."""
+CALL = "called: "
+"""Begins the note of an exception that says how a layer was called."""
 PARTS, SLICES, LAYER = "_regard_parts", "_regard_slices", "_regard_layer"
 """Attributes of a file that was imported in part: the names, and what has run; of a function: the layer of it."""
 
@@ -55,14 +58,17 @@ def import_classes(references: Iterable[str], base: type[T], what: str) -> dict[
         file = Path(f"{path}.py" if name else path)
         classes = _classes_of(file, base, what, name)
         own = {key: layer for key, layer in classes.items() if layer.__module__ == _module_name(file)}
-        if not own and not name:
-            raise RegardError(f"the file defines no {what}", file=file, expected=expected)
-        if name and name not in classes:
+        if name not in classes and (name or not own):
+            functions = _functions_of(file) if issubclass(nn.Module, base) else []
+            known = [*own, *functions]
+            others = (
+                f"it has functions, of which one can be named: --module {file}:{functions[0]}" if functions else None
+            )
             raise RegardError(
-                f"the file contains no {what} {name!r}",
+                f"the file contains no {what} {name!r}" if name else f"the file defines no {what}",
                 file=file,
-                expected="one of " + ", ".join(own) if own else expected,
-                hint=nearest(name, own),
+                expected="one of " + ", ".join(known) if name and known else expected,
+                hint=nearest(name, known) if name else others,
             )
         found |= {name: classes[name]} if name else own
     return found
@@ -82,8 +88,39 @@ def explain(error: BaseException, layer: type[nn.Module], *, joins: bool = False
     message = f"its first argument, {first!r}, was the number of input channels"
     if joins:
         message = "tried with the channels of its inputs as a list, its arguments as written, and these scaled"
-    place = last_frame(error, {source_file(layer)} - {None})
-    return f"{message}; raised in {place[0]}:{place[1]}" if place else message
+    place, verb = last_frame(error, {source_file(layer)} - {None}), "raised"
+    code = getattr(layer.__init__, "__code__", None)
+    if place is None and code and code.co_filename == source_file(layer):
+        place, verb = (code.co_filename, code.co_firstlineno), "defined"
+    return f"{message}; {verb} in {place[0]}:{place[1]}" if place else message
+
+
+@contextmanager
+def noted_call(positional: Sequence[object], named: Mapping[str, object]) -> Iterator[None]:
+    """Add to an exception of a layer the arguments of its constructor; `call_of` finds it there."""
+    try:
+        yield
+    except Exception as error:  # a user's module may raise any exception
+        values = [*map(repr, positional), *(f"{name}={value!r}" for name, value in named.items())]
+        error.add_note(f"{CALL}({', '.join(values):.200})")
+        raise
+
+
+def call_of(error: BaseException) -> str:
+    """The arguments that `noted_call` added, in parentheses; "" if there are none."""
+    notes = getattr(error, "__notes__", ())
+    return next((note.removeprefix(CALL) for note in notes if note.startswith(CALL)), "")
+
+
+def where_named(name: str) -> str | None:
+    """Say how to give a function of that name in one of the imported files as a layer; None if none has one."""
+    for space in _user_spaces():
+        found, file = space.get(name), space[STAMP][0]
+        if isinstance(found, FunctionType):
+            return f"{file} has a function of that name: name it, as in --module {file}:{name}"
+        if found is not None:
+            return f"{file} has {name!r}, which is no layer but of type {type(found).__name__}"
+    return None
 
 
 def source_file(layer: type[nn.Module]) -> str | None:
@@ -103,10 +140,12 @@ def _module_name(file: Path) -> str:
 
 def user_files() -> list[tuple[Path, tuple[str, ...]]]:
     """List the users' files that this process has imported, with the names of those that were imported in part."""
+    return [(space[STAMP][0], tuple(space.get(PARTS, ()))) for space in _user_spaces()]
+
+
+def _user_spaces() -> list[dict[str, Any]]:
     spaces = (getattr(module, "__dict__", {}) for module in list(sys.modules.values()))
-    return [  # some packages put objects that are no modules into sys.modules
-        (space[STAMP][0], tuple(space.get(PARTS, ()))) for space in spaces if space.get(STAMP)
-    ]
+    return [space for space in spaces if space.get(STAMP)]  # some packages put objects there that are no modules
 
 
 def import_file(file: Path, what: str = "layer", names: Iterable[str] = ()) -> ModuleType:
@@ -182,6 +221,13 @@ def _classes_of(file: Path, base: type[T], what: str, name: str) -> dict[str, ty
     if isinstance(function, FunctionType) and issubclass(nn.Module, base):
         classes[name] = _layer_of(function)  # type: ignore[assignment]
     return classes
+
+
+def _functions_of(file: Path) -> list[str]:
+    """Names of the functions that an imported file defines for others."""
+    module = _module_name(file)
+    values = vars(sys.modules[module]).items()
+    return [key for key, f in values if isinstance(f, FunctionType) and f.__module__ == module and key[0] != "_"]
 
 
 def _layer_of(function: FunctionType) -> type[nn.Module]:
