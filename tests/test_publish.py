@@ -81,6 +81,24 @@ def test_what_a_link_in_a_run_leads_to_is_not_published(hub: StandIn, run: Run, 
     assert not hub.files
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        *(("run.json", text) for text in ('{"data": 7}', '{"settings": []}', '{"data": {"splits": {"val": 3}}}', "[]")),
+        *(("metrics.json", text) for text in ('{"per_class": [1]}', '{"split": 3}', '{"per_class": {"a": 1}}', "{")),
+    ],
+)
+def test_a_damaged_run_is_named_and_not_published(
+    hub: StandIn, run: Run, tmp_path: Path, file: str, content: str
+) -> None:
+    copy = shutil.copytree(run.folder, tmp_path / "run")
+    (copy / file).write_text(content)
+    with pytest.raises(RegardError) as error:
+        regard.push_to_hub(copy, "me/odd", license="apache-2.0", start=None)
+    assert file in str(error.value)
+    assert not hub.files
+
+
 def test_the_card_states_data_metrics_licences_and_gates(run: Run) -> None:
     card = model_card(
         run.model, "me/odd", license="agpl-3.0", start="yolov5n.pt", start_license="agpl-3.0", folder=run.folder

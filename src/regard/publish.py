@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regard.ablate.folder import read_study
 from regard.ablate.format import headline, interval, sentences, signed, verdict_label
 from regard.ablate.verdict import analyse
+from regard.config.faults import first_fault
 from regard.errors import RegardError
 from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
@@ -23,6 +27,77 @@ from regard.training.folder import read_config
 from regard.training.run import Run
 from regard.weights.detector import as_detector, save_detector
 from regard.weights.hub import DEFAULT_FILE, import_hub
+
+
+class _Facts(BaseModel):
+    """Values from a file of a run, whatever else it states."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+F = TypeVar("F", bound=_Facts)
+
+
+class _Split(_Facts):
+    images: int
+    boxes: int
+
+
+class _Data(_Facts):
+    source: str = "unknown"
+    splits: dict[str, _Split] = {}
+
+
+class _Recipe(_Facts):
+    name: str = ""
+
+
+class _Settings(_Facts):
+    epochs: int | None = None
+    imgsz: int | list[int] | None = None
+    batch: int | None = None
+    seed: int | None = None
+    recipe: _Recipe = _Recipe()
+
+
+class _Config(_Facts):
+    """What ``run.json`` states."""
+
+    data: _Data = _Data()
+    settings: _Settings = _Settings()
+
+
+class _ClassMetrics(_Facts):
+    name: str
+    labels: int
+    ap: float | None = None
+    ap50: float | None = None
+
+
+class _Metrics(_Facts):
+    """What ``metrics.json`` states."""
+
+    split: str = "val"
+    images: int | None = None
+    per_class: list[_ClassMetrics] = []
+
+    def headline(self) -> dict[str, float]:
+        """The metrics of `HEADLINE` that are numbers."""
+        values = {key: (self.model_extra or {}).get(key) for key in HEADLINE}
+        return {key: float(value) for key, value in values.items() if isinstance(value, float | int)}
+
+
+@dataclass(frozen=True)
+class _RunFacts:
+    config: _Config
+    metrics: _Metrics
+
+    @property
+    def data_name(self) -> str:
+        """Name of the data set without the folders of this machine."""
+        parts = [part for part in re.split(r"[\\/]", self.config.data.source) if part]
+        return parts[-2] if len(parts) > 1 and parts[-1] == "data.yaml" else parts[-1] if parts else "unknown"
+
 
 SHARE_ALIKE = ("agpl", "gpl", "cc-by-sa")
 """Beginnings of licences that a model fine-tuned from such weights has to have too."""
@@ -130,19 +205,18 @@ def model_card(
     Raises:
         RegardError: the run or the study cannot be read.
     """
-    config = read_config(folder) if folder is not None else {}
-    metrics = read_json_mapping(folder / "metrics.json") if folder is not None else {}
+    facts = None if folder is None else _read_facts(folder)
     name = repository.partition("/")[2] or repository
     origin = (
         f"Start weights: {start}, licence {start_license}." if start else "Trained from scratch, without start weights."
     )
     parts = [
-        _metadata(name, license, config, metrics),
+        _metadata(name, license, facts),
         f"# {name}",
         f"An object detector for {len(detector.names)} classes: {', '.join(map(_text, detector.names.values()))}.",
         _model_section(detector),
         f"## Licence\n\nThis model: {license}. {origin}",
-        *(_data_section(config, metrics) if config else ()),
+        *(_data_section(facts) if facts else ()),
         *(_study_section(Path(study)) if study is not None else ()),
         _use_section(repository),
     ]
@@ -161,7 +235,20 @@ def _check_licences(license: str, start: str | None, start_license: str | None) 
         raise RegardError(what, expected=f"license={start_license!r}")
 
 
-def _metadata(name: str, license: str, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def _read_facts(folder: Path) -> _RunFacts:
+    config, metrics = folder / "run.json", folder / "metrics.json"
+    read_config(folder)
+    return _RunFacts(_facts(_Config, config), _facts(_Metrics, metrics))
+
+
+def _facts(kind: type[F], file: Path) -> F:
+    try:
+        return kind.model_validate(read_json_mapping(file))
+    except ValidationError as error:
+        raise first_fault(error).error(file) from error
+
+
+def _metadata(name: str, license: str, facts: _RunFacts | None) -> str:
     """Write the YAML at the top of the card; JSON is YAML, and escapes every text."""
     document: dict[str, Any] = {
         "license": license,
@@ -169,15 +256,10 @@ def _metadata(name: str, license: str, config: Mapping[str, Any], metrics: Mappi
         "pipeline_tag": "object-detection",
         "tags": ["object-detection", "regard", "attention"],
     }
-    if metrics:
-        values = [
-            {"type": key, "value": metrics[key], "name": key}
-            for key in HEADLINE
-            if isinstance(metrics.get(key), float | int)
-        ]
-        data = _data_name(config)
+    if facts:
+        values = [{"type": key, "value": value, "name": key} for key, value in facts.metrics.headline().items()]
         task = {"type": "object-detection"}
-        dataset = {"type": data, "name": data, "split": metrics.get("split", "val")}
+        dataset = {"type": facts.data_name, "name": facts.data_name, "split": facts.metrics.split}
         document["model-index"] = [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": values}]}]
     lines = (f"{key}: {json.dumps(value, ensure_ascii=True)}" for key, value in document.items())
     return "\n".join(["---", *lines, "---"])
@@ -194,28 +276,26 @@ def _model_section(detector: Detector) -> str:
     return "\n".join(["## Model", "", f"{summary.totals}.", *table])
 
 
-def _data_section(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
-    data, settings = config.get("data", {}), config.get("settings", {})
+def _data_section(facts: _RunFacts) -> Iterator[str]:
+    settings, metrics = facts.config.settings, facts.metrics
     splits = ", ".join(
-        f"{name} {counts['images']} images with {counts['boxes']} boxes"
-        for name, counts in data.get("splits", {}).items()
+        f"{_text(name)} {split.images} images with {split.boxes} boxes"
+        for name, split in facts.config.data.splits.items()
     )
-    recipe = settings.get("recipe", {}).get("name", "")
     yield (
-        f"## Data and training\n\nData set: {_text(_data_name(config))} ({splits}). Trained for "
-        f"{settings.get('epochs')} epochs at {settings.get('imgsz')} pixels, batch {settings.get('batch')}, "
-        f"seed {settings.get('seed')}, recipe {_text(recipe)}."
+        f"## Data and training\n\nData set: {_text(facts.data_name)} ({splits}). "
+        f"Trained for {settings.epochs} epochs at {settings.imgsz} pixels, batch {settings.batch}, seed {settings.seed}, recipe {_text(settings.recipe.name)}."
     )
-    numbers = [f"| {key} | {metrics[key]:.4f} |" for key in HEADLINE if isinstance(metrics.get(key), float | int)]
+    numbers = [f"| {key} | {value:.4f} |" for key, value in metrics.headline().items()]
     rows = [
-        f"| {_text(entry['name'])} | {entry['labels']} | {_number(entry['ap'])} | {_number(entry['ap50'])} |"
-        for entry in metrics.get("per_class", ())
+        f"| {_text(entry.name)} | {entry.labels} | {_number(entry.ap)} | {_number(entry.ap50)} |"
+        for entry in metrics.per_class
     ]
     yield "\n".join(
         [
-            f"## Metrics on {metrics.get('split', 'val')}",
+            f"## Metrics on {_text(metrics.split)}",
             "",
-            f"COCO protocol, {metrics.get('images')} images. The best epoch was chosen on these images, so on others "
+            f"COCO protocol, {metrics.images} images. The best epoch was chosen on these images, so on others "
             "the values are probably lower.",
             "",
             "| metric | value |",
@@ -243,7 +323,7 @@ def _study_section(folder: Path) -> Iterator[str]:
             "",
             _text(headline(study, results)),
             "",
-            f"| variant | difference in {study.metric} | interval | seeds | verdict |",
+            f"| variant | difference in {_text(study.metric)} | interval | seeds | verdict |",
             "|---|--:|---|--:|---|",
             *rows,
             "",
@@ -264,15 +344,8 @@ found = regard.predict("hf://{repository}", "image.jpg")
 Made with [regard](https://pypi.org/project/regard/)."""
 
 
-def _data_name(config: Mapping[str, Any]) -> str:
-    """Name of the data set without the folders of this machine."""
-    source = str(config.get("data", {}).get("source", "unknown"))
-    parts = [part for part in re.split(r"[\\/]", source) if part]
-    return parts[-2] if len(parts) > 1 and parts[-1] == "data.yaml" else parts[-1] if parts else "unknown"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float | int) else "-"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _text(value: object) -> str:

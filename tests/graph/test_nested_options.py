@@ -108,7 +108,7 @@ def test_lists_of_classes_written_and_read_again(args: str, dialect: str) -> Non
     ("args", "said"),
     [
         ("{heads: [{LocalAttention: {window: big}}]}", "MixedHeads: LocalAttention: window is 'big'"),
-        ("{heads: [{LocalAttention: {windw: 3}}]}", "MixedHeads: LocalAttention has no option 'windw'"),
+        ("{heads: [{LocalAttention: {windw: 3}}]}", "MixedHeads: a head of LocalAttention has no option 'windw'"),
         ("{heads: [LocalAttentio]}", "MixedHeads: 'LocalAttentio' cannot be a head"),
         ("{heads: [LocalAttention, 7]}", "MixedHeads: heads is"),
         ("{heads: [[LocalAttention]]}", "MixedHeads: heads is"),

@@ -27,6 +27,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "set": "a list",
         "frozen_set": "a list",
         "iterable": "a list",
+        "sequence": "a list",
         "dict": "a mapping",
         "mapping": "a mapping",
         "model": "a mapping",

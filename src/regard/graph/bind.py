@@ -260,14 +260,16 @@ def _reject_inside(row: LayerSpec, signature: Signature, given: Mapping[str, Any
         (table, given.get(chooser, signature.options[chooser]), given.get(name))
         for name, (chooser, table) in signature.options_of.items()
     ]
-    for name, table in signature.list_of.items():
-        items = [item for item in given.get(name, ()) if isinstance(item, Mapping)]
-        choices += [(table, chosen, options) for item in items for chosen, options in item.items()]
     for table, chosen, options in choices:
         if options and chosen in table and isinstance(options, Mapping):
             inner = signature_of(table[chosen])
             _reject_unknown(row, inner, options, spec, f"{row.module}: {chosen}")
             _reject_other_types(row, inner, options, spec, f"{row.module}: {chosen}")
+    for name, table in signature.list_of.items():  # which options an item may have, the constructor decides
+        for item in given.get(name, ()):
+            for chosen, options in item.items() if isinstance(item, Mapping) else ():
+                if chosen in table and isinstance(options, Mapping):
+                    _reject_other_types(row, signature_of(table[chosen]), options, spec, f"{row.module}: {chosen}")
 
 
 def _error(row: LayerSpec, spec: ModelSpec, what: str, **more: str | None) -> RegardError:

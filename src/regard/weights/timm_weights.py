@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def load_backbone(detector: Detector, path: Path) -> TransferReport | None:
         if source is None or state[source].shape != tensor.shape:
             what = "is missing" if source is None else f"is {tuple(state[source].shape)}, not {tuple(tensor.shape)}"
             network = detector.spec.layers[int(row)].options.get("name")
-            raise RegardError(f"{name} {what}", file=path, expected=f"the tensors of timm's {network}")
+            raise RegardError(f"{source or _in_file(name)} {what}", file=path, expected=f"the tensors of timm's {network}")
         tensor.copy_(state[source])
         moved[key] = source
     used = set(moved.values())
@@ -64,6 +65,11 @@ def load_backbone(detector: Detector, path: Path) -> TransferReport | None:
         layer_of=layer_names(own, detector.spec),
         source_layer_of={key: key.split(".")[0] for key in state},
     )
+
+
+def _in_file(name: str) -> str:
+    """Name in timm's network of a tensor of its features, which join "blocks" and "3" by an underscore."""
+    return re.sub(r"^(\w+)_(\d+)\.", r"\1.\2.", name)
 
 
 def _state(path: Path) -> Mapping[str, Tensor] | None:

@@ -114,6 +114,11 @@ def test_channels_inside() -> None:
     assert BottleneckTransformer(64, 2, reduction=2).attn.in_channels == 32
 
 
+def test_a_single_value_is_trained_as_by_the_other_modules() -> None:
+    module = BottleneckTransformer(8, 2).train()
+    close(module(torch.ones(1, 8, 1, 1)), module.eval()(torch.ones(1, 8, 1, 1)))
+
+
 def test_rejected_options() -> None:
     with pytest.raises(RegardError, match="reduction 0 is too small"):
         BottleneckTransformer(8, reduction=0)

@@ -26,7 +26,8 @@ from torch.nn import functional as F
 
 from regard.nn.attention.core import Attention, Card, Size, attention_weights, check_at_least
 from regard.nn.attention.multi_head import MultiHead
-from regard.nn.conv import Conv, batch_norm
+from regard.nn.attention.norm import map_norm
+from regard.nn.conv import Conv
 from regard.types import AttentionMap
 
 
@@ -113,9 +114,10 @@ class BottleneckTransformer(Attention):
         self.hidden = math.ceil(in_channels / reduction / num_heads) * num_heads
         self.cv1 = Conv(in_channels, self.hidden)
         self.attn = RelativeSelfAttention(self.hidden, num_heads, reach)
-        self.bn = batch_norm(self.hidden)
+        self.bn = map_norm(self.hidden)
         self.act = nn.SiLU()
         self.cv3 = Conv(self.hidden, in_channels, activation=False)
+        self.cv1.bn, self.cv3.bn = map_norm(self.hidden), map_norm(in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""

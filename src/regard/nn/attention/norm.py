@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.nn.conv import BATCHNORM_EPS, BATCHNORM_MOMENTUM
+
 
 class MapNorm(nn.BatchNorm2d):
     """Batch norm that accepts a single value per channel in training, where others raise an error.
@@ -18,6 +20,11 @@ class MapNorm(nn.BatchNorm2d):
         if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
+
+
+def map_norm(channels: int) -> MapNorm:
+    """`MapNorm` with the parameters of YOLOv5's training."""
+    return MapNorm(channels, eps=BATCHNORM_EPS, momentum=BATCHNORM_MOMENTUM)
 
 
 class MapGroupNorm(nn.GroupNorm):
