@@ -50,9 +50,10 @@ def load_backbone(detector: Detector, path: Path) -> TransferReport | None:
             continue
         source = flat.get(name.replace(".", "_"))
         if source is None or state[source].shape != tensor.shape:
-            what = "is missing" if source is None else f"is {tuple(state[source].shape)}, not {tuple(tensor.shape)}"
+            shapes = "is missing" if source is None else f"is {tuple(state[source].shape)}, not {tuple(tensor.shape)}"
             network = detector.spec.layers[int(row)].options.get("name")
-            raise RegardError(f"{source or _in_file(name)} {what}", file=path, expected=f"the tensors of timm's {network}")
+            what = f"{source or _in_file(name)} {shapes}"
+            raise RegardError(what, file=path, expected=f"the tensors of timm's {network}")
         tensor.copy_(state[source])
         moved[key] = source
     used = set(moved.values())
