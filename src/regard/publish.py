@@ -282,9 +282,10 @@ def _data_section(facts: _RunFacts) -> Iterator[str]:
         f"{_text(name)} {split.images} images with {split.boxes} boxes"
         for name, split in facts.config.data.splits.items()
     )
+    trained = f"{settings.epochs} epochs at {settings.imgsz} pixels, batch {settings.batch}, seed {settings.seed}"
     yield (
-        f"## Data and training\n\nData set: {_text(facts.data_name)} ({splits}). "
-        f"Trained for {settings.epochs} epochs at {settings.imgsz} pixels, batch {settings.batch}, seed {settings.seed}, recipe {_text(settings.recipe.name)}."
+        f"## Data and training\n\nData set: {_text(facts.data_name)} ({splits}). Trained for {trained}, recipe "
+        f"{_text(settings.recipe.name)}."
     )
     numbers = [f"| {key} | {value:.4f} |" for key, value in metrics.headline().items()]
     rows = [

@@ -15,7 +15,7 @@ from tiny_studies import Here, tiny_plan
 from typer.testing import CliRunner
 
 from regard.ablate.folder import RunRecord, StudyRecord
-from regard.ablate.paper import parts
+from regard.ablate.paper import parts, write_paper
 from regard.ablate.paper.latex import escape, table
 from regard.ablate.study import run_study
 from regard.ablate.verdict import Verdict, analyse
@@ -142,6 +142,19 @@ def test_the_command_writes_what_the_documents_include(tmp_path: Path) -> None:
     assert "with 2 seeds" in text
     with pytest.raises(RegardError, match="no study"):
         CliRunner().invoke(app, ["paper", str(tmp_path)], catch_exceptions=False)
+
+
+def test_what_an_author_wrote_is_not_replaced(tmp_path: Path) -> None:
+    run_study(tiny_plan(control="none"), tmp_path / "study", executor=Here())
+    files = write_paper(tmp_path / "study", tmp_path / "paper")
+    assert write_paper(tmp_path / "study", tmp_path / "paper") == files
+    text = tmp_path / "paper" / "text.en.tex"
+    text.write_text("my own words")
+    files[0].unlink()
+    with pytest.raises(RegardError, match="not replaced"):
+        write_paper(tmp_path / "study", tmp_path / "paper")
+    assert text.read_text() == "my own words"
+    assert not files[0].exists()  # nothing is written before all files have been looked at
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

@@ -24,8 +24,8 @@ from kinds import KINDS as FIRST_KINDS
 from kinds import MARKER, Kind
 from later_kinds import KINDS as LATER_KINDS
 
-from regard.prediction.outputs import LEDGER
 from regard.system.locks import LOCK
+from regard.system.outputs import LEDGER
 
 KINDS: Mapping[str, Kind] = {**FIRST_KINDS, **LATER_KINDS}
 """All kinds of files, by name."""

@@ -185,8 +185,8 @@ def _output(file: Path) -> np.ndarray:
 
 def _left_over(folder: Path) -> str | None:
     """Temporary files, also of the next command; a run of a study keeps its lock, which dates its start."""
-    from regard.prediction.outputs import LEDGER
     from regard.system.locks import LOCK
+    from regard.system.outputs import LEDGER
 
     left = [path for path in folder.rglob("*") if path.name.startswith(".") or ".part" in path.name]
     left = [path for path in left if not (path.name == LOCK and "study" in path.parts) and path.name != LEDGER]

@@ -20,7 +20,7 @@ from regard.config import SaveSettings
 from regard.detections import Detections
 from regard.errors import RegardError
 from regard.prediction import Frame, frames, save_detections
-from regard.prediction.outputs import GROWING, LEDGER
+from regard.system.outputs import GROWING, LEDGER
 
 EVERYTHING = SaveSettings(save_txt=True, save_crop=True)
 NAMES = {0: "cat", 1: "../dog", 2: "\ud800" + 300 * "é"}
@@ -56,7 +56,7 @@ def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path, name: str) ->
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("mine")
-    with pytest.raises(RegardError, match="did not write"):
+    with pytest.raises(RegardError, match="not replaced"):
         save_detections(_stream("a.png"), tmp_path, EVERYTHING)
     assert path.read_text() == "mine"
 

@@ -13,10 +13,10 @@ from regard.detections import Detections
 from regard.drawing import encode_image
 from regard.geometry.boxes import xyxy_to_cxcywh
 from regard.prediction.films import Frame
-from regard.prediction.outputs import Outputs
 from regard.prediction.tables import Tables
 from regard.prediction.videos import Videos
 from regard.system.files import portable_name
+from regard.system.outputs import Outputs
 from regard.system.prefetch import prefetch
 
 LONGEST_NAME = 100

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from regard.detections import COLUMNS, Detections
-from regard.prediction.outputs import Outputs
+from regard.system.outputs import Outputs
 from regard.system.terminal import table_text
 
 

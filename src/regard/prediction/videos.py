@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.prediction.films import Frame
-from regard.prediction.outputs import Outputs
+from regard.system.outputs import Outputs
 from regard.system.scratch import plain_path, scratch_folder
 
 log = logging.getLogger("regard.prediction")

@@ -16,7 +16,8 @@ from regard.ablate.paper.tables import cost_table, verdict_table
 from regard.ablate.report import forest_rows
 from regard.ablate.report.figures import forest_pdf
 from regard.ablate.verdict import analyse
-from regard.system.files import atomic_write, claim_folder
+from regard.system.files import claim_folder
+from regard.system.outputs import Outputs
 
 LANGUAGES = {"en": english, "zh-TW": chinese}
 
@@ -26,21 +27,24 @@ def write_paper(study: str | Path, folder: str | Path) -> list[Path]:
 
     Args:
         study: folder of the study.
-        folder: where to write; files of an earlier call are replaced.
+        folder: where to write; files of an earlier call are replaced unless they were changed since.
 
     Returns:
         The files: ``verdicts.tex`` and ``costs.tex`` (tables), ``forest.pdf``, ``text.en.tex`` and ``text.zh-TW.tex``
         (results, methods and limitations), and ``paper.en.tex`` and ``paper.zh-TW.tex``, which include the others.
 
     Raises:
-        RegardError: there is no study, or it is damaged, or the folder cannot be written to.
+        RegardError: there is no study, or it is damaged, or the folder cannot be written to or has other files of
+            these names.
     """
     record = read_study(study)
     with claim_folder(folder) as place:
         files = {place / name: content for name, content in parts(record).items()}
+        outputs = Outputs(place)
+        for file in files:
+            outputs.check(file)
         for file, content in files.items():
-            with atomic_write(file) as out:
-                out.write(content)
+            outputs.write(file, content)
     return list(files)
 
 

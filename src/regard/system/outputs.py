@@ -1,4 +1,4 @@
-"""The files of a folder of results: nothing is replaced that an earlier prediction did not write there."""
+"""The files of a folder of results: nothing is replaced that the same command did not write there earlier."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Outputs:
             raise RegardError(f"cannot write here ({error.strerror or error})", file=self.folder) from error
 
     def check(self, path: Path, source: str = "") -> Path:
-        """Check that a file may be written: it does not exist, or was written by an earlier prediction and unchanged.
+        """Check that a file may be written: it does not exist, or was written by an earlier call and unchanged.
 
         Args:
             path: of the file.
@@ -65,7 +65,8 @@ class Outputs:
             raise RegardError("this result would replace the image that it is of", file=path, hint=_HINT)
         known = self._ours.get(self._name(path), set())
         if not known or not is_file(path) or not known & {GROWING, _digest(path)}:
-            raise RegardError("this file is not replaced, as regard predict did not write it", file=path, hint=_HINT)
+            what = "this file is not replaced, as it is no unchanged result of an earlier call"
+            raise RegardError(what, file=path, hint=_HINT)
         return path
 
     def write(self, path: Path, data: bytes, source: str = "") -> None:
