@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import cv2
@@ -11,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError
 from regard.prediction import Frame, Reading, frames
-from regard.prediction.detect import predict
 from regard.prediction.sources import is_single_image
 
 GREYS = (20, 60, 100, 140, 180, 220, 250)
@@ -102,62 +100,3 @@ def test_a_torn_animation_gives_its_frames_and_the_reason(tmp_path: Path) -> Non
     assert [str(tmp_path / "a.gif") in str(error) for error in skipped] == [True]
     (tmp_path / "a.gif").write_bytes(data[: len(data) // 3])  # Pillow raises an IndexError
     assert list(frames(tmp_path, Reading(skip=skipped.append)))
-
-
-@pytest.mark.parametrize("source", ["/dev/video993", 993, "993", ["993"]])
-def test_a_camera_that_is_not_there_is_named(source: str | int) -> None:
-    with pytest.raises(RegardError, match="camera 993"):
-        next(frames(source))
-
-
-def test_a_stream_without_a_server_is_named_without_its_password() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(RegardError, match=f"rtsp://127.0.0.1:{port}") as caught:
-        next(frames(f"rtsp://user:secret@127.0.0.1:{port}/street"))
-    assert "secret" not in str(caught.value)
-
-
-class _Camera:
-    """Gives three frames and ends."""
-
-    def __init__(self, number: int) -> None:
-        self.number, self.left, self.released = number, list(_images()[:3]), False
-
-    def get(self, _property: int) -> float:
-        return 0.0
-
-    def grab(self) -> bool:
-        return bool(self.left)
-
-    def retrieve(self) -> tuple[bool, NDArray[np.uint8]]:
-        return True, self.left.pop(0)
-
-    def release(self) -> None:
-        self.released = True
-
-
-def test_a_camera_is_read_until_it_ends_and_released(monkeypatch: pytest.MonkeyPatch) -> None:
-    cameras: list[_Camera] = []
-    monkeypatch.setattr(cv2, "VideoCapture", lambda number: cameras.append(_Camera(number)) or cameras[-1])
-    with pytest.warns(RegardWarning, match="camera3 ended after 3 frames"):
-        found = list(frames(["3"]))
-    assert [frame.source for frame in found] == ["camera3#0", "camera3#1", "camera3#2"]
-    assert {frame.video for frame in found} == {"camera3"}
-    stream = frames("3")
-    next(stream)
-    stream.close()  # type: ignore[attr-defined]
-    assert [(camera.number, camera.released) for camera in cameras] == [(3, True), (3, True)]
-
-
-@pytest.mark.parametrize("source", ["0", 0, ["a.png", "rtsp://host/street"]])
-def test_a_source_without_an_end_has_no_list(source: str | int) -> None:
-    with pytest.raises(RegardError, match="no end"):
-        predict(None, source)  # type: ignore[arg-type]
-
-
-def test_a_file_named_like_a_camera_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("0").write_bytes(cv2.imencode(".png", _images()[0])[1].tobytes())
-    assert [frame.source for frame in frames("0")] == ["0"]

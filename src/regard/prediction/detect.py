@@ -17,7 +17,8 @@ from regard.config import PREDICT, DetectSettings, PredictSettings, require_posi
 from regard.data.letterbox import letterbox, letterbox_rect, to_detections
 from regard.errors import RegardError
 from regard.geometry.nms import nms_for, suppress, warn_of_nms_inside
-from regard.prediction.films import Frame, is_live
+from regard.prediction.films import Frame
+from regard.prediction.live import is_live
 from regard.prediction.sources import READING, Reading, Source, frames, is_single_image
 from regard.system.prefetch import prefetch, prefetch_map
 from regard.types import Detections, LetterboxTransform, Predictor

@@ -1,10 +1,8 @@
-"""Sources of many frames: videos, animations, files of several pages, cameras and network streams."""
+"""Files of many frames: videos, animations, files of several pages."""
 
 from __future__ import annotations
 
 import itertools
-import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.images import ANY_DEPTH, to_eight_bits
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError
 from regard.prediction.inputs import to_rgb
 from regard.system.files import is_file, reject_special
 from regard.system.scratch import plain_path
@@ -24,11 +22,6 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 ANIMATION_SUFFIXES, PAGED_SUFFIXES = frozenset({".avif", ".gif", ".webp"}), frozenset({".tif", ".tiff"})
 FPS, MAX_FPS = 25.0, 1000.0
 """Frames per second of a video that does not state them, and the most that are believed."""
-STREAM_SECONDS = 20
-"""How long a network stream may give no answer."""
-
-CAMERA = re.compile(r"(?:/dev/video)?(\d{1,4})")
-STREAM = re.compile(r"(?:rtsp|rtsps|rtmp|rtmps)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -59,11 +52,6 @@ def is_film(path: Path) -> bool:
     return suffix in VIDEO_SUFFIXES or (suffix in ANIMATION_SUFFIXES | PAGED_SUFFIXES and _page_count(path) > 1)
 
 
-def is_live(name: str) -> bool:
-    """Whether a source that is no file is a camera (``0``, ``/dev/video0``) or a network stream, which may not end."""
-    return bool(CAMERA.fullmatch(name) or STREAM.match(name)) and not is_file(name)
-
-
 def film_frames(path: Path, stride: int = 1) -> Iterator[Frame]:
     """Yield every ``stride``-th frame of a file.
 
@@ -84,43 +72,14 @@ def film_frames(path: Path, stride: int = 1) -> Iterator[Frame]:
             # OpenCV's other readers take names for patterns and print what they read
             video = cv2.VideoCapture(str(plain), cv2.CAP_FFMPEG)
             count = 0
-            for count, frame in enumerate(_captured(video, str(path), stride), 1):
+            for count, frame in enumerate(captured(video, str(path), stride), 1):
                 yield replace(frame, read=partial(_read_again, path, stride * (count - 1)))
         if not count:
             raise RegardError("cannot read this video", file=path, expected="a format that OpenCV's FFmpeg decodes")
 
 
-def live_frames(name: str, stride: int = 1) -> Iterator[Frame]:
-    """Yield every ``stride``-th frame of a camera or network stream until it ends.
-
-    A password in the address is left out of the frames' source.
-
-    Raises:
-        RegardError: there is no such camera, or the stream cannot be opened.
-    """
-    camera = CAMERA.fullmatch(name)
-    shown = f"camera{camera[1]}" if camera else re.sub(r"//[^/@]*@", "//", name)
-    if camera:
-        video = cv2.VideoCapture(int(camera[1]))
-    else:
-        limit = 1000 * STREAM_SECONDS
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
-        video = cv2.VideoCapture(name, cv2.CAP_FFMPEG, limits)
-    count = 0
-    for frame in _captured(video, shown, stride):
-        count += 1
-        yield frame
-    if not count and camera:
-        raise RegardError(
-            f"camera {camera[1]} cannot be opened",
-            expected="the number of a camera of this machine that no other program uses, or a path or URL",
-        )
-    if not count:
-        raise RegardError(f"cannot open the stream {shown}", expected="an address that OpenCV's FFmpeg can open")
-    warnings.warn(f"{shown} ended after {count} frames", RegardWarning, stacklevel=2)
-
-
-def _captured(video: cv2.VideoCapture, name: str, stride: int) -> Iterator[Frame]:
+def captured(video: cv2.VideoCapture, name: str, stride: int) -> Iterator[Frame]:
+    """Yield every ``stride``-th frame of an open video, and release it at the end."""
     try:
         stated = video.get(cv2.CAP_PROP_FPS)
         fps = (stated if 0 < stated <= MAX_FPS else FPS) / stride

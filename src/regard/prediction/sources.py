@@ -22,8 +22,9 @@ from regard.data.formats.yolo import listed_images
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes
 from regard.data.paths import files_below
 from regard.errors import RegardError, RegardWarning
-from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film, is_live, live_frames
+from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film
 from regard.prediction.inputs import EXPECTED, is_image, to_rgb
+from regard.prediction.live import is_live, live_frames
 from regard.system.files import is_file, is_folder, matching_files, reject_special
 from regard.system.prefetch import prefetch_map
 
