@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { Data } from "./Data";
 import { OpenDialog, SaveDialog } from "./Dialogs";
 import { Findings } from "./Findings";
 import { Graph, type Metric } from "./Graph";
@@ -12,7 +13,7 @@ import type { EditQuestion, Fault, Opened, Timed } from "./types";
 import type { Language } from "./words";
 import { Yaml } from "./Yaml";
 
-const TABS = ["layer", "yaml", "look", "runs"] as const;
+const TABS = ["layer", "yaml", "look", "dataTab", "runs"] as const;
 type Tab = (typeof TABS)[number];
 const METRICS: Metric[] = ["flops", "parameters", "memory", "time", "none"];
 
@@ -123,6 +124,9 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
                 </Panel>
                 <Panel name="look" tab={tab}>
                   <Look nodes={opened.diagram.nodes} edited={opened.edits.length > 0} version={studio.version} selected={selected} fail={studio.fail} />
+                </Panel>
+                <Panel name="dataTab" tab={tab}>
+                  <Data imgsz={opened.diagram.imgsz || 640} trainable={opened.difference !== null} fail={studio.fail} />
                 </Panel>
                 <Panel name="runs" tab={tab}>
                   <Runs {...{ opened, dark }} stem={stemOf(opened)} fail={studio.fail} />

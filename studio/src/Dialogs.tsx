@@ -3,7 +3,7 @@ import { get, post } from "./server";
 import { useWords } from "./settings";
 import type { Files, SaveQuestion, Saved } from "./types";
 
-function Dialog({ title, close, children }: { title: string; close: () => void; children: React.ReactNode }) {
+export function Dialog({ title, close, children }: { title: string; close: () => void; children: React.ReactNode }) {
   const words = useWords();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "react";
-import { classColour, decode, viridis } from "./colours";
+import { BoxMark, LabelMarks } from "./Boxes";
+import { decode, viridis } from "./colours";
 import { post } from "./server";
 import { useWords } from "./settings";
 import type { Box, Detected, Grid, Kept, Maps } from "./types";
@@ -103,21 +104,7 @@ function Stage({ kept, address, kind, labels, boxes, maps, grid, setPoint, title
         </div>
       )}
       <svg viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
-        {kind === "boxes" &&
-          labels &&
-          kept.labels.map(({ box: [x, y, right, bottom], class_id }, i) => (
-            <g key={i} className="label" fill="none" strokeWidth={stroke}>
-              <rect x={x} y={y} width={right - x} height={bottom - y} stroke="#000000" />
-              <rect
-                x={x}
-                y={y}
-                width={right - x}
-                height={bottom - y}
-                stroke={classColour(class_id)}
-                strokeDasharray={`${4 * stroke} ${3 * stroke}`}
-              />
-            </g>
-          ))}
+        {kind === "boxes" && labels && <LabelMarks labels={kept.labels} size={stroke} />}
         {boxes.map((one, i) => (
           <BoxMark key={i} box={one} size={stroke} />
         ))}
@@ -139,36 +126,6 @@ function Stage({ kept, address, kind, labels, boxes, maps, grid, setPoint, title
         )}
       </svg>
     </div>
-  );
-}
-
-function BoxMark({ box, size }: { box: Box; size: number }) {
-  const [left, top, right, bottom] = box.box;
-  const text = `${box.name} ${box.score.toFixed(2)}`;
-  const font = size * 6.5;
-  const label = top > font * 1.3 ? top : top + font * 1.3;
-  return (
-    <g className="box" data-name={box.name} data-score={box.score}>
-      <rect
-        x={left}
-        y={top}
-        width={right - left}
-        height={bottom - top}
-        stroke={classColour(box.class_id)}
-        strokeWidth={size}
-        fill="none"
-      />
-      <rect
-        x={left}
-        y={label - font * 1.3}
-        width={font * 0.62 * text.length}
-        height={font * 1.3}
-        fill={classColour(box.class_id)}
-      />
-      <text x={left + font * 0.2} y={label - font * 0.3} fontSize={font}>
-        {text}
-      </text>
-    </g>
   );
 }
 

@@ -33,6 +33,24 @@ export interface Correction {
   note: boolean;
 }
 
+export interface DataQuestion {
+  data?: string;
+}
+
+export interface DataStatistics {
+  images: Record<string, number>;
+  classes: Histogram;
+  sizes: Histogram;
+  objects: Histogram;
+}
+
+export interface DataView {
+  source: string;
+  format: string;
+  names: string[];
+  statistics: DataStatistics;
+}
+
 export interface DetectQuestion {
   image: string;
   conf?: number;
@@ -82,6 +100,24 @@ export interface Entry {
   linear: boolean;
 }
 
+export interface Errors {
+  state: "running" | "finished" | "stopped" | "failed";
+  split: string;
+  done: number;
+  total: number;
+  fault: string;
+  ap: number | null;
+  ap50: number | null;
+  kinds: Record<string, number>;
+  worst: Mistake[];
+}
+
+export interface ErrorsQuestion {
+  split?: string;
+  conf?: number;
+  imgsz?: number;
+}
+
 export interface Fault {
   what: string;
   file: string | null;
@@ -96,6 +132,20 @@ export interface Files {
   models: string[];
   images: string[];
   data: string | null;
+}
+
+export interface Finding {
+  where: string;
+  found: string;
+  image: Place | null;
+}
+
+export interface Findings {
+  kind: string;
+  done: string;
+  lost: boolean;
+  count: number;
+  first: Finding[];
 }
 
 export interface FormField {
@@ -117,6 +167,11 @@ export interface Grid {
   values: string;
   low: number;
   high: number;
+}
+
+export interface Histogram {
+  labels: string[];
+  counts: Record<string, number[]>;
 }
 
 export interface Kept {
@@ -141,6 +196,17 @@ export interface Maps {
   edges: [number, number, number, number];
   query: [number, number] | null;
   box: [number, number, number, number] | null;
+}
+
+export interface Mistake {
+  image: Place;
+  kind: "missed" | "wrong class" | "poorly located" | "duplicate" | "wrong class and place" | "background";
+  box: [number, number, number, number];
+  name: string;
+  other: string;
+  score: number;
+  iou: number;
+  badness: number;
 }
 
 export interface Node {
@@ -198,6 +264,11 @@ export interface Part {
   shifted: boolean;
 }
 
+export interface Place {
+  split: string;
+  index: number;
+}
+
 export interface PlaceCost {
   name: string;
   parameters: number;
@@ -237,6 +308,14 @@ export interface RunInfo {
 
 export interface RunQuestion {
   run: string;
+}
+
+export interface SampleView {
+  name: string;
+  width: number;
+  height: number;
+  labels: Box[];
+  detections: Box[];
 }
 
 export interface SaveQuestion {

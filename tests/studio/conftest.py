@@ -24,7 +24,7 @@ class Studio:
     """Requests as the page sends them."""
 
     def __init__(self, path: Path, data: str | None = None) -> None:
-        self.workspace = path
+        self.workspace, self.headers = path, HEADERS
         self.bench = Bench()
         guard = Guard(make_app(self.bench, Workspace(path, data)), token=TOKEN, port=PORT, names=names_of("127.0.0.1"))
         self.client = TestClient(guard, base_url=f"http://127.0.0.1:{PORT}", raise_server_exceptions=False)

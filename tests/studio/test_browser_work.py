@@ -1,4 +1,4 @@
-"""Trainings and studies in the page, from the form to the verdict."""
+"""Data, trainings and studies in the page, from the form to the errors and the verdict."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from playwright import sync_api
 from regard.ablate.folder import read_study
 from regard.ablate.format import headline
 from regard.ablate.verdict import analyse
+from regard.data.formats import load_data
 
 DATA = "synthetic:context?train=8&val=4&test=4"
 
@@ -54,3 +55,25 @@ def test_a_study_from_the_form_to_its_verdict(page: Any, server: Server) -> None
     assert page.locator("img.forest").evaluate("image => image.naturalWidth") > 0
     serious = serious_faults(page)
     assert serious == [], json.dumps(serious, indent=1)
+
+
+@pytest.mark.slow
+def test_errors_of_the_model_with_their_images(page: Any, server: Server) -> None:
+    server.bench.open_model("odd-one-out", "odd-one-out")
+    page.reload()
+    page.get_by_role("tab", name="Data").click()
+    page.get_by_label("Data set", exact=True).fill(DATA)
+    page.get_by_role("button", name="Open data set").click()
+    page.get_by_role("button", name="Check all images").click()
+    page.get_by_text("No problems found.").wait_for()
+    page.get_by_label("Image size").fill("64")
+    page.get_by_role("button", name="Find errors").click()
+    page.wait_for_selector(".mistakes img")
+    page.get_by_label("Class", exact=True).select_option("odd")
+    sync_api.expect(page.locator(".mistakes li")).to_have_count(4, timeout=PATIENCE)
+    assert serious_faults(page) == []
+    page.locator(".mistakes button").first.click()
+    page.wait_for_selector("dialog .frame")
+    labels = load_data(DATA).splits["val"][0].class_ids
+    assert page.locator("dialog .label").count() == len(labels)
+    assert serious_faults(page) == []

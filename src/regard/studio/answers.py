@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from regard.ablate.listing import StudyInfo
 from regard.api.edits import Difference, Recipe
 from regard.config import IMGSZ, PREDICT
+from regard.data.statistics import DataStatistics
 from regard.detections import Detections
+from regard.evaluation.error_analysis import ErrorKind
 from regard.graph.correct import Correction
 from regard.graph.diagram import Diagram
 from regard.graph.renumber import Renumbering
@@ -105,6 +107,20 @@ class StudyQuestion(TrainQuestion):
     base: str = ""
 
 
+class DataQuestion(Question):
+    """Open a data set; without ``data`` the one that was named at the start."""
+
+    data: str = Field("", max_length=300)
+
+
+class ErrorsQuestion(Question):
+    """Find the errors of the open model on a split of the open data set."""
+
+    split: str = Field("val", max_length=40)
+    conf: float = Field(PREDICT.conf, ge=0.01, le=1)
+    imgsz: int = Field(IMGSZ, ge=32, le=4096)
+
+
 class RunQuestion(Question):
     """A run or a study by its folder in the workspace."""
 
@@ -190,6 +206,77 @@ class Detected(BaseModel):
     """Detections, the best first."""
 
     boxes: list[Box]
+
+
+class DataView(BaseModel):
+    """The open data set."""
+
+    source: str
+    format: str
+    names: list[str]
+    statistics: DataStatistics
+
+
+class Place(BaseModel):
+    """An image of the open data set."""
+
+    split: str
+    index: int
+
+
+class Finding(BaseModel):
+    """A problem of the data set, with its image where it is of one."""
+
+    where: str
+    found: str
+    image: Place | None
+
+
+class Findings(BaseModel):
+    """Problems of one kind: how many, how they are handled, whether something is not used, and the first of them."""
+
+    kind: str
+    done: str
+    lost: bool
+    count: int
+    first: list[Finding]
+
+
+class SampleView(BaseModel):
+    """An image of the open data set, with its labels, and its detections where they are known."""
+
+    name: str
+    width: int
+    height: int
+    labels: list[Box]
+    detections: list[Box]
+
+
+class Mistake(BaseModel):
+    """An error of the model on an image of the data set, whose ``box`` is in pixels of the image."""
+
+    image: Place
+    kind: ErrorKind
+    box: tuple[float, float, float, float]
+    name: str
+    other: str
+    score: float
+    iou: float
+    badness: float
+
+
+class Errors(BaseModel):
+    """The progress of an analysis in images; at the end AP, the number of errors of each kind, and the worst."""
+
+    state: Literal["running", "finished", "stopped", "failed"]
+    split: str
+    done: int
+    total: int
+    fault: str = ""
+    ap: float | None = None
+    ap50: float | None = None
+    kinds: dict[str, int] = {}
+    worst: list[Mistake] = []
 
 
 class Grid(BaseModel):

@@ -21,6 +21,8 @@ from regard.graph.renumber import renumbering
 from regard.profiling.catalogue import PlaceCost
 from regard.studio import answers as a
 from regard.studio.bench import Bench
+from regard.studio.data import looking_at_data
+from regard.studio.desk import Desk
 from regard.studio.jobs import Jobs
 from regard.studio.looking import looking
 from regard.studio.training import training
@@ -39,7 +41,9 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     )
     jobs = Jobs(workspace.path, modules)
     looks = looking(bench, workspace)
-    for router in (_opening(bench, workspace), _editing(bench, workspace), looks, training(bench, workspace, jobs)):
+    data = looking_at_data(bench, workspace, Desk())
+    work = training(bench, workspace, jobs)
+    for router in (_opening(bench, workspace), _editing(bench, workspace), looks, data, work):
         app.include_router(router, prefix="/api")
     app.add_exception_handler(RegardError, _of_regard_error)
     app.add_exception_handler(RequestValidationError, _of_validation)

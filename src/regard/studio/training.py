@@ -15,7 +15,6 @@ from regard.ablate.plan import Plan, make_plan, parse_seeds
 from regard.config import TrainSettings, checked
 from regard.config.form import FormField, form_of, values_of
 from regard.config.hyp import RECIPES
-from regard.errors import RegardError
 from regard.graph.read import zoo
 from regard.studio import answers as a
 from regard.studio.bench import Bench
@@ -80,7 +79,7 @@ def _starting(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
 
     @router.post("/train")
     def train(asked: a.TrainQuestion) -> a.Saved:
-        data, settings = _data(workspace, asked.data), values_of(TrainSettings, asked.settings)
+        data, settings = workspace.find_data(asked.data), values_of(TrainSettings, asked.settings)
         if "recipe" in settings:
             settings["recipe"] = _located(workspace, settings["recipe"], RECIPES)
         checked(TrainSettings, settings)
@@ -116,14 +115,6 @@ def _studies(workspace: Workspace) -> APIRouter:
     return router
 
 
-def _data(workspace: Workspace, data: str) -> str:
-    """The data set that is asked for, else that of the start."""
-    data = data or workspace.data or ""
-    if not data:
-        raise RegardError("no data set is given", expected="a folder of the workspace, or synthetic:context")
-    return data if data == workspace.data or data.startswith("synthetic:") else str(workspace.find(data))
-
-
 def _located(workspace: Workspace, source: Any, names: Mapping[str, object] | list[str]) -> str:
     """A name from a table as it is; anything else as a file of the workspace."""
     return str(source) if source in names else str(workspace.find_model(str(source)))
@@ -142,7 +133,7 @@ def _plan(workspace: Workspace, asked: a.StudyQuestion) -> Plan:
     if "model" in values:
         values["model"] = [_located(workspace, model, zoo()) for model in values["model"]]
     base = _located(workspace, asked.base, zoo()) if asked.base else "the open model"
-    return make_plan({**values, "base": base, "data": _data(workspace, asked.data)})
+    return make_plan({**values, "base": base, "data": workspace.find_data(asked.data)})
 
 
 def work_of(jobs: Jobs) -> a.Work:

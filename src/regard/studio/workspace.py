@@ -15,6 +15,7 @@ from regard.api.edits import overlay
 from regard.data.dataset import Sample
 from regard.data.formats import load_data
 from regard.data.images import ImageFile
+from regard.data.synthetic import PREFIX
 from regard.detections import Detections
 from regard.errors import RegardError
 from regard.geometry.boxes import cxcywh_to_xyxy
@@ -142,10 +143,18 @@ class Workspace:
             raise RegardError(f"there is no {name!r:.200} in the data set", file=self.data)
         sample, names = self.samples[name]
         pixels = sample.image.read()
-        size = np.array(pixels.shape[1::-1] * 2, np.float64)
-        boxes = cxcywh_to_xyxy(sample.boxes_cxcywh) * size
-        scores = np.ones(len(boxes), np.float32)
-        return pixels, Detections(boxes.astype(np.float32), scores, sample.class_ids, names, pixels.shape[:2])
+        return pixels, labels_of(sample, pixels, names)
+
+    def find_data(self, data: str) -> str:
+        """Find a data set: that of the start where ``data`` is empty, drawn scenes, or a path in the workspace.
+
+        Raises:
+            RegardError: there is none, or it is outside.
+        """
+        data = data or self.data or ""
+        if not data:
+            raise RegardError("no data set is given", expected="a folder of the workspace, or synthetic:context")
+        return data if data == self.data or data.startswith(PREFIX) else str(self.find(data))
 
     def save(self, bench: Bench, asked: SaveQuestion) -> str:
         """Write the open model in one of its forms; the path in the workspace is returned.
@@ -194,6 +203,13 @@ class Workspace:
                     return
                 if not Path(folder, name).is_symlink():
                     yield Path(folder, name)
+
+
+def labels_of(sample: Sample, pixels: Image, names: Mapping[int, str]) -> Detections:
+    """The labels of an image as detections of score 1."""
+    size = np.array(pixels.shape[1::-1] * 2, np.float64)
+    boxes = (cxcywh_to_xyxy(sample.boxes_cxcywh) * size).astype(np.float32)
+    return Detections(boxes, np.ones(len(boxes), np.float32), sample.class_ids, names, pixels.shape[:2])
 
 
 def _text(bench: Bench, asked: SaveQuestion) -> str:

@@ -1,0 +1,39 @@
+import { count } from "./numbers";
+import type { Histogram } from "./types";
+
+const MOST = 80;
+
+/** Counts by bin as a table whose cells are bars, one column per split. */
+export function Bars({ title, histogram }: { title: string; histogram: Histogram }) {
+  const splits = Object.entries(histogram.counts).filter(([, counts]) => counts.some((value) => value > 0));
+  return (
+    <div className="scroll" tabIndex={0} role="region" aria-label={title}>
+      <table className="bars">
+        <caption>{title}</caption>
+        <thead>
+          <tr>
+            <td />
+            {splits.map(([split]) => (
+              <th key={split} scope="col">
+                {split}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {histogram.labels.slice(0, MOST).map((label, i) => (
+            <tr key={i}>
+              <th scope="row">{label}</th>
+              {splits.map(([split, counts]) => (
+                <td key={split}>
+                  <i style={{ width: `${(7 * counts[i]!) / Math.max(...counts)}rem` }} />
+                  {count(counts[i]!)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

@@ -1,0 +1,94 @@
+"""Data in the studio: its problems with their images, and the errors of the open model, as `regard val` counts."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+pytest.importorskip("fastapi")
+
+import regard
+from regard.data.formats import load_data
+from regard.evaluation import detect
+from regard.studio import desk as desk_module
+
+DATA = "synthetic:context?train=3&val=7&test=0"
+
+
+def ended(studio: Any, **query: str) -> Any:
+    until = time.monotonic() + 60
+    while (found := studio.get("data/errors", params=query))["state"] == "running":
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+def test_errors_and_ap_are_those_of_val(studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    view = studio.post("data/open", data=DATA)
+    assert (view["statistics"]["images"], view["names"]) == ({"train": 3, "val": 7}, ["ordinary", "odd"])
+    assert studio.get("data/errors") is None
+    studio.post("data/errors", split="val", imgsz=64)
+    found = ended(studio)
+    by_api = regard.val(studio.bench.state.built, DATA, imgsz=64)
+    assert (found["state"], found["done"], found["ap"]) == ("finished", 7, by_api.ap)
+    samples = load_data(DATA).splits["val"]
+    assert found["kinds"]["missed"] == sum(len(sample.class_ids) for sample in samples)
+    odd = ended(studio, kind="missed", name="odd")["worst"]
+    assert len(odd) == 7
+    first = odd[0]
+    left, top, right, bottom = first["box"]
+    seen = studio.get("data/sample", params=first["image"])
+    assert any(label["box"] == pytest.approx(first["box"], abs=1e-3) for label in seen["labels"])
+    place = {**first["image"], "left": left, "top": top, "right": right, "bottom": bottom}
+    for path, asked in (("thumbnail", place), ("image", first["image"])):
+        answer = studio.client.get(f"/api/data/{path}", params=asked, headers=studio.headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+
+
+def test_an_analysis_stops(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio.post("open", source="odd-one-out")
+    studio.post("data/open", data=DATA)
+
+    def slow(predictor: Any, batches: Any, samples: Any) -> Any:
+        time.sleep(0.3)
+        return detect(predictor, batches, samples)
+
+    monkeypatch.setattr(desk_module, "detect", slow)
+    studio.post("data/errors", split="val", imgsz=64)
+    studio.post("data/errors/stop")
+    assert studio.get("data/errors")["state"] == "stopped"
+
+
+def test_what_is_not_there(studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    for data in ("", "/etc", "../data", "no-such"):
+        studio.post("data/open", status=422, data=data)
+    studio.post("data/check", status=422)
+    studio.post("data/open", data=DATA)
+    assert "test" in studio.post("data/errors", status=422, split="test")["what"]
+    studio.post("data/errors", status=422, split="nowhere")
+    for query in ("split=val&index=7", "split=val&index=-1", "split=x&index=0"):
+        answer = studio.client.get(f"/api/data/sample?{query}", headers=studio.headers)
+        assert answer.status_code == 422, answer.text
+
+
+def test_problems_have_their_images(studio: Any) -> None:
+    folder: Path = studio.workspace / "cells"
+    (folder / "labels").mkdir(parents=True)
+    (folder / "images").mkdir()
+    pixels = load_data(DATA).splits["val"][0].image.read()
+
+    cv2.imwrite(str(folder / "images" / "a.png"), pixels)
+    (folder / "labels" / "a.txt").write_text("0 0.5 0.5 0 0\n0 0.5 0.5 0.25 0.25\n")
+    (folder / "data.yaml").write_text("train: images\nval: images\nnames: [x]\n")
+    studio.post("open", source="odd-one-out")
+    studio.post("data/open", data="cells")
+    first = studio.post("data/check")[0]
+    assert (first["kind"], first["lost"], first["count"]) == ("zero-area box", True, 1)
+    assert first["first"][0]["image"] == {"split": "train", "index": 0}
+    assert not first["first"][0]["where"].startswith("/")
