@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
+from torch import Tensor, nn
 
 import regard
 from regard.errors import RegardError
@@ -11,7 +13,8 @@ from regard.graph.cost import attention_costs, row_costs
 from regard.graph.read import parse_spec
 from regard.nn.attention import ATTENTION
 from regard.nn.counter import count_on_map
-from regard.profiling.advice import WORTH_IT, Bound, Variant, advise, variants_for
+from regard.profiling import advice
+from regard.profiling.advice import WORTH_IT, Bound, Variant, advise, variants_for, with_times
 
 
 def test_a_swap_that_cannot_matter_is_called_not_worth_it() -> None:
@@ -69,13 +72,38 @@ def test_what_c3_attention_holds_is_exchanged_in_all_its_bottlenecks() -> None:
     model = build(parse_spec(GRAPH.replace("{row}", "{name: mixed, number: 3, module: C3Attention, args: [16]}"), None))
     report = regard.cost(model, imgsz=64, repeats=1)
     found = report.variants["mixed"]
-    assert found is not None
-    named = {variant.name: variant for variant in found}
-    linear, total = named["LinearAttention"], report.flops
-    assert linear.flops == 3 * count_on_map(ATTENTION["LinearAttention"](8), 8, 32, 32).flops
-    saved = 3 * count_on_map(ATTENTION["MultiHeadSelfAttention"](8), 8, 32, 32).flops - linear.flops
-    assert linear.speed_up == pytest.approx(total / (total - saved))
-    assert found[0].name in report.advice[0]
+    assert found
+    one, total = found[0], report.flops
+    assert one.flops == 3 * count_on_map(ATTENTION[one.name](8), 8, 32, 32).flops
+    saved = 3 * count_on_map(ATTENTION["MultiHeadSelfAttention"](8), 8, 32, 32).flops - one.flops
+    assert one.speed_up == pytest.approx(total / (total - saved))
+    assert one.name in report.advice[0]
+
+
+class Waits(nn.Module):
+    """Attention that takes a known time."""
+
+    seconds: float
+
+    def __init__(self, _: int = 0) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        return x
+
+
+def test_variants_that_are_slower_are_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {name: type(name, (Waits,), {"seconds": s}) for name, s in {"slow": 0.04, "fast": 0.0, "mid": 0.01}.items()}
+    monkeypatch.setattr(advice, "ATTENTION", kinds)
+    now = type("Now", (Waits,), {"seconds": 0.02})()
+    given = [Variant(name, 1, 2.0, 1) for name in kinds]
+    found = with_times(given, [now, now], (3, 5, 7), 0.1, repeats=1)
+    assert [variant.name for variant in found] == ["fast", "mid"]
+    assert found[0].by_time == pytest.approx(0.1 / 0.06, rel=0.2)  # two layers of 20 ms are saved
+    said = advise(Bound("p3.x", 2.21, 1.6, (1.5, 1.7)), 0.548, found)
+    assert "by time, measured alone: fast (" in said
+    assert with_times([], [now], (3, 5, 7), 0.1) == []
 
 
 def test_report_of_a_detector() -> None:

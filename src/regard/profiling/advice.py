@@ -4,16 +4,19 @@ A variant replaces the mixing: the products of queries, keys and values, N^2 of 
 cost nothing, the model would still do everything else, so total / (total - mixing) is more than any variant can reach:
 by FLOPs as counted, by time from running the model with the mixing left out, in turn with the model itself.
 
-Advice states whether a replacement could speed up the model, and names cheaper variants.
+Advice states whether a replacement could speed up the model, and names cheaper variants, by their time where it was
+measured: some that need fewer FLOPs are slower.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
+import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError
@@ -82,6 +85,8 @@ WORTH_IT = 1.05
 """Least possible speed-up of the whole model for which a replacement is advised."""
 NAMED = 4
 """Largest number of variants that an advice names."""
+MEASURED = 8
+"""Number of variants, the cheapest by FLOPs, whose time is measured."""
 NOT_A_VARIANT = ("channel", "spatial", "channel and spatial", "convolution")
 """Families in which positions do not attend to one another."""
 
@@ -95,12 +100,14 @@ class Variant:
         flops: of the attention.
         speed_up: the whole model's FLOPs over those with it.
         activation_bytes: memory that it keeps for the backward pass, for one image.
+        by_time: the whole model's time over that with it; None where it was not measured.
     """
 
     name: str
     flops: int
     speed_up: float
     activation_bytes: int
+    by_time: float | None = None
 
 
 def variants_for(attention: Sequence[nn.Module], shape: tuple[int, ...], now: int, total: int) -> list[Variant]:
@@ -128,6 +135,35 @@ def variants_for(attention: Sequence[nn.Module], shape: tuple[int, ...], now: in
     return sorted(found, key=lambda variant: variant.flops)
 
 
+def with_times(
+    variants: Sequence[Variant], attention: Sequence[nn.Module], shape: tuple[int, ...], total: float, repeats: int = 10
+) -> list[Variant]:
+    """Measure the cheapest variants on a map of noise, in turn with the attention that they would replace.
+
+    Args:
+        variants: from ``variants_for``, cheapest first.
+        attention: what would be exchanged, in evaluation mode, on the device that is measured.
+        shape: (C, H, W) of the map that each reads.
+        total: seconds of the whole model.
+        repeats: runs that count.
+
+    Returns:
+        The first `MEASURED` variants, fastest first; without those that are slower than the attention is now.
+    """
+    if not variants:
+        return []
+    device = next(attention[0].parameters(), torch.empty(0)).device
+    x = torch.rand(1, *shape, device=device)
+    made = [ATTENTION[variant.name](shape[0]).to(device).eval() for variant in variants[:MEASURED]]
+    now, *others = latencies_in_turn([partial(module, x) for module in (attention[0], *made)], device, repeats)
+    found = []
+    for variant, times in zip(variants, others, strict=False):
+        saved = len(attention) * median(a - b for a, b in zip(now, times, strict=True))
+        if 0 < saved < total:
+            found.append(replace(variant, by_time=total / (total - saved)))
+    return sorted(found, key=lambda variant: -(variant.by_time or 0))
+
+
 def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
     """State whether a replacement could speed up the model.
 
@@ -136,23 +172,30 @@ def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
     Args:
         bound: of the row.
         share: of the mixing in the model's FLOPs, 0..1.
-        variants: from ``variants_for``; None for a block whose attention cannot be exchanged.
+        variants: from ``variants_for`` or ``with_times``; None for a block whose attention cannot be exchanged.
     """
     head = f"{bound.row}: its mixing is {share:.1%} of the model's FLOPs."
     best = max(bound.by_time, bound.by_flops)
     if best < WORTH_IT:
         small = f"{head} A cheaper mixing alone makes the model at most {best:.2f}x as fast: a swap is not worth it"
-        more = [v for v in variants or () if v.speed_up >= WORTH_IT]
-        others = f" for that. Modules with fewer other products as well could, by FLOPs: {_named(more)}"
-        return f"{small}{others if more else ''}."
-    could = f"{head} A cheaper variant could make the model up to {bound.by_time:.2f}x as fast by measured time"
+        more = [v for v in variants or () if min(v.speed_up, v.by_time or v.speed_up) >= WORTH_IT]
+        others = f" for that. Modules with fewer other products as well could, {_named(more)}" if more else ""
+        return f"{small}{others}."
+    could = f"{head} A cheaper mixing could make the model up to {bound.by_time:.2f}x as fast by measured time"
     could += f", {bound.by_flops:.2f}x by FLOPs"
     if variants is None:
         return f"{could}; its attention is its own, and cheaper kinds would take another block, such as C3Attention."
     if not variants:
-        return f"{could}; the catalogue has none here."
-    return f"{could}; cheapest by FLOPs: {_named(variants)}. What they do to accuracy is another question."
+        return f"{could}; the catalogue has none here that is faster."
+    beyond = " Some have fewer other products as well." if _best(variants) > bound.by_time else ""
+    return f"{could}. Modules in its place, {_named(variants)}.{beyond} What they do to accuracy is another question."
+
+
+def _best(variants: Sequence[Variant]) -> float:
+    return max(v.by_time or v.speed_up for v in variants)
 
 
 def _named(variants: list[Variant]) -> str:
-    return ", ".join(f"{v.name} ({v.speed_up:.2f}x)" for v in variants[:NAMED])
+    """Variants with the speed-up of the whole model."""
+    by = "by time, measured alone" if variants[0].by_time else "by FLOPs"
+    return f"{by}: {', '.join(f'{v.name} ({v.by_time or v.speed_up:.2f}x)' for v in variants[:NAMED])}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from regard.graph.summary import flops_text
 from regard.nn.c3_attention import WithAttention
 from regard.nn.capture import is_attention
 from regard.nn.gate import Gated
-from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for
+from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for, with_times
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
 from regard.system.notebook import ShownInNotebooks
@@ -168,22 +168,47 @@ def cost(detector: Model, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostRepor
         times = row_latencies(detector, images, repeats)
         peaks = row_peaks(detector, images)
         found = bounds(detector, images, costs, repeats)
+        variants = _variants(detector, imgsz, [bound.row for bound in found], sum(times), repeats)
     finally:
         detector.train(was_training)
-    return _report(detector, imgsz, costs, list(zip(times, peaks, strict=True)), found)
+    return _report(detector, imgsz, costs, list(zip(times, peaks, strict=True)), found, variants)
+
+
+def _variants(
+    detector: Detector, imgsz: int, names: Iterable[str], seconds: float, repeats: int
+) -> dict[str, list[Variant] | None]:
+    """Faster modules for the attention of each of these layers; None where it cannot be exchanged.
+
+    Args:
+        detector: in evaluation mode.
+        imgsz: side of the image in pixels.
+        names: of the layers.
+        seconds: time of the whole model.
+        repeats: runs that count.
+    """
+    total, within = sum(cost.flops for cost in row_costs(detector, imgsz)), attention_costs(detector, imgsz)
+    found: dict[str, list[Variant] | None] = {}
+    for row in names:
+        attention = exchangeable(detector.layer(row))
+        parts = [part for name, part in within.items() if f"{name}.".startswith(f"{row}.")]
+        if not attention:
+            found[row] = None
+            continue
+        shape, now = parts[0][0][0], sum(counted.flops for _, counted in parts)
+        found[row] = with_times(variants_for(attention, shape, now, total), attention, shape, seconds, repeats)
+    return found
 
 
 def _report(
-    detector: Detector, imgsz: int, costs: list[RowCost], measured: list[tuple[float, int]], found: list[Bound]
+    detector: Detector,
+    imgsz: int,
+    costs: list[RowCost],
+    measured: list[tuple[float, int]],
+    found: list[Bound],
+    variants: dict[str, list[Variant] | None],
 ) -> CostReport:
-    total, within = sum(cost.flops for cost in costs), attention_costs(detector, imgsz)
+    total = sum(cost.flops for cost in costs)
     by_name = dict(zip((row.name for row in detector.spec.layers), costs, strict=True))
-    variants: dict[str, list[Variant] | None] = {}
-    for bound in found:
-        attention = exchangeable(detector.layer(bound.row))
-        parts = [part for name, part in within.items() if f"{name}.".startswith(f"{bound.row}.")]
-        now = sum(counted.flops for _, counted in parts)
-        variants[bound.row] = variants_for(attention, parts[0][0][0], now, total) if attention else None
     advice = tuple(advise(b, by_name[b.row].mixing_flops / total, variants[b.row]) for b in found)
     rows = tuple(
         CostRow(row.name, row.module, cost.flops, cost.mixing_flops, seconds * 1e3, peak / 2**20)
