@@ -153,6 +153,17 @@ def test_a_table_has_a_row_per_detection(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
 
 
+def test_a_table_of_pandas_has_the_types_of_its_columns() -> None:
+    pandas = pytest.importorskip("pandas")
+    found = _found()
+    table = found.to_pandas()
+    assert isinstance(table, pandas.DataFrame)
+    assert list(table["name"]) == [NAMES[class_id] for _, _, class_id in _rows(found)]
+    assert table.dtypes["score"] == table.dtypes["x1"] == np.float32
+    assert (table["source"] == "street.jpg").all()
+    assert _found(0).to_pandas().shape == (0, 8)
+
+
 def test_a_missing_pandas_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(RegardError, match=r"regard\[pandas\]"):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,9 +120,11 @@ def test_pages_and_streams_have_names_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills by a POSIX signal")
-def test_a_kill_leaves_the_rows_that_were_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT"])
+def test_a_kill_leaves_the_rows_that_were_found(tmp_path: Path, name: str) -> None:
     program = f"""
         import os, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
         sys.path[:0] = {sys.path!r}
         from test_saved_outputs import _stream
         from regard.config import SaveSettings
@@ -129,7 +132,7 @@ def test_a_kill_leaves_the_rows_that_were_found(tmp_path: Path) -> None:
         def killed():
             yield from _stream("a.png", "b.png")
             while not os.path.exists("out/b.png"): pass
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.{name})
             yield None
         save_detections(killed(), "out", SaveSettings())
     """
@@ -137,13 +140,46 @@ def test_a_kill_leaves_the_rows_that_were_found(tmp_path: Path) -> None:
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, check=False
     )
-    assert done.returncode == -signal.SIGKILL
+    assert done.returncode == -getattr(signal, name)
     rows = [json.loads(line) for line in (tmp_path / "out/detections.part.jsonl").read_text("utf-8").splitlines()]
     assert rows[0]["source"] == "a.png"
     with (tmp_path / "out/detections.part.csv").open(encoding="utf-8") as file:
         assert [row["source"] for row in csv.DictReader(file)][:3] == ["a.png"] * 3
     assert not (tmp_path / "out/detections.json").exists()
     save_detections(_stream("a.png"), tmp_path / "out", SaveSettings())
+    assert not list((tmp_path / "out").glob("*.part.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills by a POSIX signal")
+@pytest.mark.parametrize(("name", "code"), [("SIGKILL", -9), ("SIGINT", 130)])
+def test_a_command_that_is_stopped_keeps_its_rows_and_the_next_one_works(tmp_path: Path, name: str, code: int) -> None:
+    for number in range(400):
+        (tmp_path / f"in_{number:03}.png").write_bytes(
+            cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+        )
+    start = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom regard.__main__ import main\n"
+    )
+    options = ["--imgsz", "640", "--conf", "0.0001", "--no-save-images", "-o", "out"]
+
+    def command(source: str) -> list[str]:
+        argv = ["regard", "predict", "odd-one-out", source, *options]
+        return [sys.executable, "-c", f"{start}import sys; sys.argv = {argv!r}; sys.exit(main())"]
+
+    table = tmp_path / "out/detections.part.csv"
+    with subprocess.Popen(command("."), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
+        end = time.monotonic() + 120
+        while running.poll() is None and time.monotonic() < end and not (table.exists() and table.read_text()[100:]):
+            time.sleep(0.01)
+        running.send_signal(getattr(signal, name))
+        output = running.communicate(timeout=60)[0].decode()
+    assert running.returncode == code, output
+    assert "Traceback" not in output
+    with table.open(encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["source"].endswith("in_000.png")
+    subprocess.run(command("in_00?.png"), cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert len(json.loads((tmp_path / "out/detections.json").read_text())) == 10
     assert not list((tmp_path / "out").glob("*.part.*"))
 
 

@@ -17,8 +17,8 @@ from regard.errors import RegardError, RegardWarning
 from regard.prediction.films import Frame, captured
 from regard.system.files import is_file
 
-STREAM_SECONDS, MORE_SECONDS = 15, 2
-"""How long a network stream may give no answer, and how much longer the look-up of its name and its end may take."""
+STREAM_SECONDS, MORE_SECONDS = 9, 2
+"""How long a stream may take to answer, and then for each image, and how much longer a name may be looked up."""
 
 CAMERA = re.compile(r"(?:/dev/video)?(\d{1,4})")
 STREAM = re.compile(r"(?:rtsp|rtsps|rtmp|rtmps)://", re.IGNORECASE)
@@ -36,7 +36,7 @@ def live_frames(name: str, stride: int = 1) -> Iterator[Frame]:
     A password in the address is left out of the frames' source.
 
     Raises:
-        RegardError: there is no such camera, or the stream cannot be opened or gives no image within `STREAM_SECONDS`.
+        RegardError: there is no such camera, or the stream cannot be opened or gives no image in time.
     """
     camera, start = CAMERA.fullmatch(name), time.monotonic()
     shown = f"camera{camera[1]}" if camera else re.sub(r"//[^/@]*@", "//", name)
