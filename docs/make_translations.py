@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import io
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,43 @@ CATALOGUES = sorted(SOURCE.glob("locale/*/LC_MESSAGES/regard.po"))
 CALLS = {"_", "gettext", "words", "translate"}
 MESSAGES = {"RegardError", "RegardWarning", "warn"}
 PARTS = {"expected", "hint"}
+REPORTS = (
+    "ablate/format.py",
+    "ablate/power_analysis.py",
+    "ablate/verdict.py",
+    "data/check.py",
+    "data/problems.py",
+    "diagnosis/**/*.py",
+    "evaluation/metrics.py",
+    "graph/summary.py",
+    "profiling/report.py",
+    "profiling/bounds.py",
+    "runtimes/export.py",
+    "weights/convert.py",
+    "weights/difference.py",
+    "weights/transfer.py",
+)
+"""Files whose texts are shown by `regard.cli.screen`, which translates them there."""
+HEADINGS = (
+    *("row", "name", "from", "params", "module", "arguments", "output", "share", "mixing", "peak MiB", "spread"),
+    *("class", "labels", "precision", "recall", "input", "pixels", "probability", "relative", "detections"),
+    *("costs", "before", "after", "difference", "variant", "role", "epochs", "time per run", "mean", "helps", "hurts"),
+    *("added", "removed", "changed", "likely", "possible", "note", "passed", "FAILED", "{0} the same"),
+    *("{0} helps{1}: {2} ({3}).", "{0} hurts{1}: {2} ({3}).", "seed {0}", "{0} added", "{0} removed", "{0} changed"),
+    *(
+        "parameters",
+        "activations",
+        "{0} (some under another index)",
+        "{0} is {1}",
+        "{0} new",
+        "{0} running",
+        "{0} failed",
+    ),
+    "{0} ms per image at {1} px on {2}",
+    "{0} Or, if it is your own, give its file: --module FILE.py:{1}",
+)
+"""Words in the headings of tables, and in templates that are filled in two steps."""
+WORD = re.compile("[A-Za-z]{3,}")
 TYPER = (
     "Arguments",
     "Options",
@@ -93,7 +131,7 @@ def _kinds(kind: type[Settings]) -> Iterator[type[Settings]]:
 
 
 def texts_of_code() -> tuple[set[str], set[str]]:
-    """Collect the arguments of calls of gettext, and the templates of messages."""
+    """Collect the arguments of calls of gettext, and templates: of messages, and of all sentences of reports."""
     fixed: set[str] = set()
     messages: set[str] = set()
     for file in SOURCE.rglob("*.py"):
@@ -103,12 +141,30 @@ def texts_of_code() -> tuple[set[str], set[str]]:
                 parts = [*node.args[:1], *(word.value for word in node.keywords if word.arg in PARTS)]
                 found = {text for part in parts for text in _templates(part)}
                 if name in CALLS:
-                    fixed |= {text for text in found if isinstance(node.args[0], ast.Constant)}
+                    fixed |= found
                 elif name in MESSAGES:
                     messages |= found
             elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in {"what", *PARTS}:
                 messages |= set(_templates(node.value))
+    for file in sorted({file for pattern in REPORTS for file in SOURCE.glob(pattern)}):
+        fixed |= _sentences(ast.parse(file.read_text(encoding="utf-8")))
     return fixed, {text for text in messages - fixed if any(map(str.isalpha, PLACEHOLDER.sub("", text)))}
+
+
+def _sentences(tree: ast.Module) -> set[str]:
+    """Collect the texts of a file that have two words or more, but for docstrings."""
+    found: set[str] = set()
+    inner: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            inner.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            inner |= {id(part) for part in ast.walk(node)} - {id(node)}
+        if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in inner:
+            least = 1 if isinstance(node, ast.JoinedStr) else 2
+            texts = {text.strip().removeprefix(", ").removeprefix("; ") for text in _templates(node)}
+            found |= {text for text in texts if len(WORD.findall(text)) >= least and " " in text}
+    return found
 
 
 def _templates(node: ast.expr) -> Iterator[str]:
@@ -139,7 +195,7 @@ def updated(old: Catalog) -> Catalog:
         fuzzy=False,
     )
     fixed, messages = texts_of_code()
-    about = (("help", texts_of_help() | set(TYPER)), ("text", fixed), ("message", messages))
+    about = (("help", texts_of_help() | set(TYPER)), ("text", fixed | set(HEADINGS)), ("message", messages))
     for kind, texts in about:
         for text in sorted(texts, key=str.lower):
             if text not in new:

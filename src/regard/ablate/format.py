@@ -28,6 +28,7 @@ from regard.ablate.folder import (
 )
 from regard.ablate.statistics import ENOUGH, MOST, power, seeds_needed
 from regard.ablate.verdict import SPREAD_LEVEL, Judgement, PowerAnalysis, Results, Verdict, analyse
+from regard.system.translation import translate
 
 METRICS = {
     "ap": "AP",
@@ -224,7 +225,7 @@ def progress(folder: Path, console: Console, metric: str) -> Iterator[Callable[[
 def print_lines(console: Console, lines: list[str], *, wrap: bool = True, style: str | None = None) -> None:
     """Print text as it is, without markup or highlighting."""
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=not wrap, style=style)
+        console.print(translate(line), markup=False, highlight=False, soft_wrap=not wrap, style=style)
 
 
 def print_verdict(study: StudyRecord, console: Console) -> None:
@@ -257,11 +258,12 @@ def epochs_of(folder: Path) -> dict[str, int]:
 
 def study_table(study: StudyRecord, epochs: Mapping[str, int]) -> Table:
     """Tabulate all runs: epoch, metric so far and time left while they run, the metric when they have ended."""
-    table = Table(title=f"{metric_name(study.metric)} on val", caption=_caption(study, epochs), caption_justify="left")
-    table.add_column("variant")
+    title, caption = translate(f"{metric_name(study.metric)} on val"), translate(_caption(study, epochs))
+    table = Table(title=title, caption=caption, caption_justify="left")
+    table.add_column(translate("variant"))
     for seed in study.seeds:
-        table.add_column(f"seed {seed}", justify="right")
-    table.add_column("mean", justify="right")
+        table.add_column(translate(f"seed {seed}"), justify="right")
+    table.add_column(translate("mean"), justify="right")
     for variant in study.variants:
         runs = {run.seed: run for run in study.runs if run.variant == variant.name}
         cells = [_cell(runs[seed], study.metric, epochs[variant.name]) for seed in study.seeds]

@@ -28,6 +28,7 @@ from regard.errors import RegardError
 from regard.system.locks import LOCK
 from regard.system.resources import available_cores
 from regard.system.scratch import scratch_folder
+from regard.system.translation import translate
 
 EPOCHS = 2
 """Epochs of the measurement; the last one counts."""
@@ -222,15 +223,16 @@ def dry_run(plan: Plan, console: Console, *, processes: int | None = None) -> No
     )
     print_lines(console, description["data"]["overlap"], style="yellow")
     if not splits.get("test"):
-        console.print("the data have no test split: there will be no confirmation of the verdict on val")
+        print_lines(console, ["the data have no test split: there will be no confirmation of the verdict on val"])
 
 
 def _table(plan: Plan, variants: Sequence[Variant], epochs: Mapping[str, int], seconds: Mapping[str, float]) -> Table:
     """Tabulate what every variant is, and what a run of it takes."""
     runs = len(variants) * len(plan.seeds)
-    table = Table(title=f"{runs} runs: {len(variants)} variants, seeds {', '.join(map(str, plan.seeds))}")
+    title = f"{runs} runs: {len(variants)} variants, seeds {', '.join(map(str, plan.seeds))}"
+    table = Table(title=translate(title))
     for heading in ("variant", "role", "epochs", "time per run"):
-        table.add_column(heading, justify="left" if heading in ("variant", "role") else "right")
+        table.add_column(translate(heading), justify="left" if heading in ("variant", "role") else "right")
     for variant in variants:
         role = f"{variant.role}: {variant.note}" if variant.note else variant.role
         table.add_row(variant.name, role, str(epochs[variant.name]), duration(seconds[variant.name]))

@@ -14,6 +14,7 @@ from regard.cli.commands import Command
 from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import options_of
 from regard.errors import RegardError
+from regard.system.translation import translate
 
 if TYPE_CHECKING:
     from regard.ablate.executors import Executor
@@ -72,6 +73,7 @@ def ablate(
     from regard.ablate.format import epochs_of, print_verdict, study_table
     from regard.ablate.plan import make_plan, read_plan
     from regard.ablate.study import run_study
+    from regard.cli.screen import show
     from regard.system.terminal import plain_console
 
     chosen = read_plan(file, plan, trust=trust_plan) if file else make_plan(plan)
@@ -79,7 +81,7 @@ def ablate(
     if dry_run:
         power_analysis.dry_run(chosen, console, processes=processes)
         if ray:
-            console.print(f"all of this was measured on this machine, not on the cluster at {ray}", markup=False)
+            show(translate(f"all of this was measured on this machine, not on the cluster at {ray}"))
         return
     study = run_study(
         chosen,
@@ -90,7 +92,7 @@ def ablate(
         retry_failed=retry_failed,
         console=console,
     )
-    console.print(study_table(study, epochs_of(output)))
+    show(study_table(study, epochs_of(output)))
     print_verdict(study, console)
 
 
@@ -104,12 +106,13 @@ def status(
 
     from regard.ablate.folder import read_study
     from regard.ablate.format import epochs_of, metric_so_far, print_lines, study_table
+    from regard.cli.screen import show
     from regard.system.terminal import plain_console
 
     study, epochs = read_study(folder), epochs_of(folder)
     if format == "text":
         console = plain_console()
-        console.print(study_table(study, epochs))
+        show(study_table(study, epochs))
         print_lines(console, [f"{run.variant}, seed {run.seed}: {run.error}" for run in study.runs if run.error])
         return
     runs = [

@@ -13,6 +13,7 @@ from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
 from regard.system.files import is_file, portable_name, reject_other
 from regard.system.terminal import printable
+from regard.system.translation import translate
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -92,10 +93,11 @@ def _list_layers(detector: Detector) -> None:
     listed = attention_layers(detector)
     width = max((len(entry.name) for entry in listed), default=0)
     for entry in listed:
-        print(printable(f"{entry.name:{width}}  {entry.module}, {entry.channels} channels, stride {entry.stride}"))
+        about = translate(f"{entry.module}, {entry.channels} channels, stride {entry.stride}")
+        print(printable(f"{entry.name:{width}}  {about}"))
     if not listed:
-        print("This model has no attention layer; add one with regard insert.")
-    print("--kind gradient works for any layer; regard summary lists them.")
+        print(translate("This model has no attention layer; add one with regard insert."))
+    print(translate("--kind gradient works for any layer; regard summary lists them."))
 
 
 def _point(text: str) -> tuple[float, float]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from regard.system.translation import translate
+
 if TYPE_CHECKING:
     from regard.profiling.catalogue import Entry
 
@@ -78,4 +80,4 @@ def _show(found: list[Entry], format: Format) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
-    print(f"{len(found)} modules; GFLOPs at the levels of yolov5n for an image of 640 px")
+    print(translate(f"{len(found)} modules; GFLOPs at the levels of yolov5n for an image of 640 px"))

@@ -9,6 +9,7 @@ import typer
 
 from regard.cli.options import ImageSize, Module, modules_of
 from regard.config import IMGSZ
+from regard.system.translation import translate
 
 KINDS = "Checkpoint (.pt), .safetensors, model YAML, overlay, run folder, or a name such as yolov5n or yolo11n"
 
@@ -23,8 +24,9 @@ def diff(
 ) -> None:
     """Compare two models: layers, tensors that the second can take from the first, and costs."""
     from regard import api
+    from regard.cli.screen import show
     from regard.errors import RegardError
-    from regard.system.terminal import plain_console, printable
+    from regard.system.terminal import printable
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise RegardError(f"the suffix {plot.suffix!r} is not a known format", file=plot, expected=".png")
@@ -32,7 +34,6 @@ def diff(
     if as_json:
         print(printable(found.to_json()))
         return
-    console = plain_console()
-    console.print(found, soft_wrap=True)
+    show(found, soft_wrap=True)
     if plot is not None:
-        print(printable(f"figure: {plot}"))
+        print(printable(translate(f"figure: {plot}")))

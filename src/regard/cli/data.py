@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from regard.errors import RegardError
+from regard.system.translation import translate
 
 Source = Annotated[
     str,
@@ -34,10 +35,11 @@ def check(
     """
     import json
 
+    from regard.cli.screen import show
     from regard.data.check import check_data
     from regard.data.formats import load_data
     from regard.system.files import reject_other
-    from regard.system.terminal import plain_console, printable_line
+    from regard.system.terminal import printable_line
     from regard.visualize.contact_sheet import MARK, check_suffix, write_contact_sheet
 
     check_suffix(sheet)
@@ -48,9 +50,9 @@ def check(
     if as_json:
         print(json.dumps(report.to_dict(), indent=1))
     else:
-        plain_console().print(report)
+        show(report)
         if write_contact_sheet(data, sheet):
-            print(printable_line(f"contact sheet: {sheet}"))
+            print(printable_line(translate(f"contact sheet: {sheet}")))
     if report.lost:
         raise typer.Exit(1)
 
@@ -76,10 +78,10 @@ def convert(
     data = load_data(path, first_class=first_class)
     done = convert_data(data, folder, to)
     for line in problem_lines(done.problems):
-        print(printable_line(line))
+        print(printable_line(translate(line)))
     for split, count in done.images.items():
-        print(printable_line(f"{split}: {count:,} images, {done.boxes[split]:,} boxes"))
-    print(printable_line(f"{data.format} converted to {to}: {done.folder}"))
+        print(printable_line(translate(f"{split}: {count:,} images, {done.boxes[split]:,} boxes")))
+    print(printable_line(translate(f"{data.format} converted to {to}: {done.folder}")))
     if lost := sum(problem.lost for problem in done.problems):
-        print(f"{lost:,} problems lose something that the data set contains")
+        print(translate(f"{lost:,} problems lose something that the data set contains"))
         raise typer.Exit(1)

@@ -34,12 +34,13 @@ def doctor(
     The exit code is 1 if a cause was found.
     """
     from regard import api
-    from regard.system.terminal import plain_console, printable
+    from regard.cli.screen import show
+    from regard.system.terminal import printable
 
     found = api.doctor(path, against=against, data=data, weights=weights, modules=modules_of(module), quick=quick)
     if as_json:
         print(printable(found.to_json()))
     else:
-        plain_console().print(found, soft_wrap=True)
+        show(found, soft_wrap=True)
     if not found.is_healthy:
         raise typer.Exit(1)

@@ -25,6 +25,7 @@ from regard.cli.options import (
 from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
 from regard.system.terminal import printable, printable_line
+from regard.system.translation import translate
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -50,13 +51,12 @@ def summary(
     allow_miswired: AllowMiswired = False,
 ) -> None:
     """Print a model's layers with shapes, parameters and FLOPs; report wiring errors."""
-    from regard.system.terminal import plain_console
+    from regard.cli.screen import show
 
     detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     table = detector.summary(imgsz)
     if format == "text":
-        console = plain_console()
-        console.print(table) if console.width >= 120 else print(table)
+        show(table, wide=120)
     else:
         print(printable(table.to_json() if format == "json" else table.to_markdown()))
 
@@ -89,7 +89,7 @@ def lint(
     if format == "json":
         print(printable(lint_files.formatted(findings, format)))
     wrong = len({finding.file for finding in findings if finding.kind != "note"})
-    print(f"{checked} graphs checked, {wrong} files with errors", file=sys.stderr)
+    print(translate(f"{checked} graphs checked, {wrong} files with errors"), file=sys.stderr)
     raise typer.Exit(lint_files.exit_code(findings, strict=strict))
 
 
@@ -105,13 +105,12 @@ def cost(
 ) -> None:
     """Print FLOPs, time and memory of every layer, and how much a cheaper attention could speed up the whole model."""
     from regard import api
-    from regard.system.terminal import plain_console
+    from regard.cli.screen import show
 
     detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     report = api.cost(place(detector, device), imgsz=imgsz, repeats=repeats)
     if format == "text":
-        console = plain_console()
-        console.print(report) if console.width >= 110 else print(report)
+        show(report, wide=110, plain=120)
     else:
         print(printable(report.to_json() if format == "json" else report.to_markdown()))
 
@@ -212,11 +211,12 @@ def convert(
 ) -> None:
     """Write a model for another package, or an old file in the present form."""
     from regard import api
+    from regard.cli.screen import localized_text
 
     detector = load_model(model, modules=module, allow_miswired=allow_miswired)
     converted = api.convert(detector, output, to=to)
-    print(printable_line(f"{', '.join(map(str, converted.files))}: {detector.summary().totals}"))
-    if text := converted.to_text():
+    print(printable_line(f"{', '.join(map(str, converted.files))}: {translate(detector.summary().totals)}"))
+    if text := localized_text(converted.to_text()):
         print(printable(text))
 
 
@@ -235,6 +235,7 @@ def _integers(spec: ModelSpec, output: Path | None, ungated: bool) -> str:
 
 def _deliver(detector: Detector, output: Path | None, report: TransferReport, *, yolov5: bool, ungated: bool) -> None:
     """Print the graph, or write it, with its weights if the file can hold them; say which weights were lost."""
+    from regard.cli.screen import localized_text
     from regard.system.files import atomic_write
     from regard.weights.detector import save_detector
 
@@ -242,7 +243,7 @@ def _deliver(detector: Detector, output: Path | None, report: TransferReport, *,
     if output is not None and output.suffix == ".safetensors":
         save_detector(output, detector)
         if report.unused or report.partly:
-            print(printable(report.to_text()), file=sys.stderr)
+            print(printable(localized_text(report.to_text())), file=sys.stderr)
     else:
         spec = detector.spec
         text = _integers(spec, output, ungated) if yolov5 else spec.to_yaml()
@@ -255,4 +256,4 @@ def _deliver(detector: Detector, output: Path | None, report: TransferReport, *,
             )
         with atomic_write(output) as file:
             file.write(text.encode())
-    print(printable_line(f"{output}: {detector.summary().totals}"))
+    print(printable_line(f"{output}: {translate(detector.summary().totals)}"))

@@ -110,6 +110,7 @@ def load_model(
     model: str, *, modules: Sequence[str] | None = None, weights: str | None = None, allow_miswired: bool = False
 ) -> Detector:
     """Load a detector; where weights come from another file, report which tensors were loaded."""
+    from regard.cli.screen import localized
     from regard.system.terminal import plain_console
     from regard.weights.detector import load_detector, with_weights
     from regard.weights.hub import local_file
@@ -119,7 +120,7 @@ def load_model(
     if weights is None:
         return detector
     detector, report = with_weights(detector, local_file(weights), classes)
-    plain_console(stderr=True).print(report)
+    plain_console(stderr=True).print(localized(report))
     return detector
 
 

@@ -13,7 +13,7 @@ from regard.config import TrainSettings, checked
 from regard.errors import RegardError
 from regard.system.files import check_folder
 from regard.system.launcher import is_first_process
-from regard.system.terminal import printable
+from regard.system.translation import translate
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -87,21 +87,23 @@ def train(
             reject_taken(output)
         detector = _start(model, module, weights, allow_miswired, checked(TrainSettings, settings))
         if verbose and is_first_process():
-            print(printable(detector.summary(checked(TrainSettings, settings).imgsz)))
+            from regard.cli.screen import localized
+            from regard.system.terminal import plain_text
+
+            print(plain_text(localized(detector.summary(checked(TrainSettings, settings).imgsz)), 160))
         run = api.train(detector, data, folder=output, **settings, **watch)
     if is_first_process():
         _report(run, verbose)
 
 
 def _report(run: Run, verbose: bool) -> None:
-    from regard.system.terminal import plain_console
+    from regard.cli.screen import show
 
-    console = plain_console()
     if verbose:
-        console.print(run.metrics)
+        show(run.metrics)
         for name, gamma in run.gates.items():
-            console.print(f"gate of {name}: {gamma:+.4f}")
-    console.print(f"everything is in {run.folder}; the best weights are best.safetensors")
+            show(translate(f"gate of {name}: {gamma:+.4f}"))
+    show(translate(f"everything is in {run.folder}; the best weights are best.safetensors"))
 
 
 def _start(

@@ -24,6 +24,7 @@ from regard.config import (
 from regard.errors import RegardError
 from regard.system.files import check_folder, claim_folder, is_file, is_folder, reject_other
 from regard.system.terminal import printable_line
+from regard.system.translation import translate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +49,8 @@ def val(
     """Measure a detector, or an exported file, on labelled images by the COCO protocol."""
     import json
 
+    from regard.cli.screen import show
     from regard.evaluation import validate
-    from regard.system.terminal import plain_console
 
     asked = checked(ValSettings, settings)
     if plots:
@@ -67,7 +68,7 @@ def val(
     if format == "json":
         print(json.dumps(metrics.to_dict(), indent=2))
     else:
-        plain_console().print(metrics)
+        show(metrics)
 
 
 @with_settings(settings=PredictSettings, saving=SaveSettings)
@@ -111,9 +112,9 @@ def predict(
     stream = predict_iter(predictor, source, imgsz=asked.imgsz, settings=chosen, batch=asked.batch, reading=reading)
     with claim_folder(output, Path("runs", "predict")) as folder:
         written = save_detections(_printed(stream), folder, files)
-        print(printable_line(f"{len(written)} files in {folder}"))
+        print(printable_line(translate(f"{len(written)} files in {folder}")))
     if skipped:
-        print(f"skipped, for the reasons above: {len(skipped)}")
+        print(translate(f"skipped, for the reasons above: {len(skipped)}"))
         raise typer.Exit(1)
 
 
@@ -139,18 +140,17 @@ def export(
     module: Module = None,
 ) -> None:
     """Export to ONNX, OpenVINO or TorchScript with dynamic batch and size, and compare the file with PyTorch."""
-    from regard.system.terminal import plain_console
-
     asked = checked(ExportSettings, settings)
     example = _example(image, data)
     detector = load_model(model, modules=module, weights=weights)
 
     from regard import api
+    from regard.cli.screen import show
     from regard.runtimes.table import default_path
 
     path = output or default_path(Path(model), asked.format or "onnx")
     format = asked.format or (None if output else "onnx")
-    plain_console().print(api.export(detector, path, image=example, **{**settings, "format": format}))
+    show(api.export(detector, path, image=example, **{**settings, "format": format}))
 
 
 def _opened(model: str, modules: list[str] | None, settings: ModelSettings, *, parallel: bool = False) -> Predictor:
@@ -197,6 +197,6 @@ def _printed(stream: Iterable[tuple[Frame, Detections]]) -> Iterator[tuple[Frame
         for class_id in found.class_ids:
             name = found.names[int(class_id)]
             counts[name] = counts.get(name, 0) + 1
-        counted = ", ".join(f"{n} {name}" for name, n in counts.items()) or "nothing"
+        counted = ", ".join(f"{n} {name}" for name, n in counts.items()) or translate("nothing")
         print(printable_line(f"{frame.source}: {counted}"))
         yield frame, found

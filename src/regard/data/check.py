@@ -25,6 +25,7 @@ from regard.data.files import UNDIVIDED
 from regard.data.images import ImageFile, decode, exif_orientation
 from regard.data.similar import fingerprint, similar_groups
 from regard.errors import RegardError
+from regard.system.translation import translate
 
 SCHEMA = 1
 """Version of the JSON form of a report; fields may be added to it, but never change their meaning."""
@@ -112,9 +113,11 @@ class CheckReport:
         table = Table("", *self.splits)
         for column in table.columns[1:]:
             column.justify = "right"
-        table.add_row("images", *(f"{split.images:,}" for split in self.splits.values()))
-        table.add_row("  without boxes", *(f"{split.background:,}" for split in self.splits.values()))
-        table.add_row("boxes", *(f"{sum(split.boxes):,}" for split in self.splits.values()), end_section=True)
+        table.add_row(translate("images"), *(f"{split.images:,}" for split in self.splits.values()))
+        table.add_row("  " + translate("without boxes"), *(f"{split.background:,}" for split in self.splits.values()))
+        table.add_row(
+            translate("boxes"), *(f"{sum(split.boxes):,}" for split in self.splits.values()), end_section=True
+        )
         for class_id, name in enumerate(self.names):
             table.add_row(Text(name), *(f"{split.boxes[class_id]:,}" for split in self.splits.values()))
         return table

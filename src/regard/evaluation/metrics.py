@@ -160,13 +160,17 @@ class Metrics(ShownInNotebooks):
         return Group(table)
 
     def _caption(self) -> str:
-        sizes = zip(("small", "medium", "large"), (self.ap_small, self.ap_medium, self.ap_large), strict=True)
-        text = f"{self.images} images. AP of " + ", ".join(f"{name} objects {_text(value)}" for name, value in sizes)
-        text += f". Precision, recall and F1 at confidence {self.confidence:.3f}."
+        small, medium, large = map(_text, (self.ap_small, self.ap_medium, self.ap_large))
+        text = (
+            f"{self.images} images. AP of small objects {small}, medium objects {medium}, large objects {large}. "
+            f"Precision, recall and F1 at confidence {self.confidence:.3f}."
+        )
         if self.ultralytics:
             u = self.ultralytics
-            text += f"\nBy Ultralytics' protocol: mAP50-95 {_text(u.map)}, mAP50 {_text(u.map50)}, precision "
-            text += f"{_text(u.precision)} and recall {_text(u.recall)} at confidence {_text(u.confidence)}."
+            text += (
+                f"\nBy Ultralytics' protocol: mAP50-95 {_text(u.map)}, mAP50 {_text(u.map50)}, precision "
+                f"{_text(u.precision)} and recall {_text(u.recall)} at confidence {_text(u.confidence)}."
+            )
         if self.speed:
             s = self.speed
             text += f"\nms per image: preprocess {s.preprocess:.1f}, network {s.network:.1f}, NMS {s.nms:.1f}"

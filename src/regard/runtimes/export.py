@@ -73,11 +73,11 @@ class ExportReport:
         return all(deviation.within(self.tolerance) for deviation in self.deviations)
 
     def __rich__(self) -> Table:
+        verdict = "passed" if self.passed else "FAILED"
         kind = self.format if self.opset is None else f"{self.format}, opset {self.opset}"
         table = Table(
             title=f"{self.path} ({kind}, {self.file_bytes / 1e6:.1f} MB, {self.seconds:.1f} s)",
-            caption=f"largest difference from PyTorch; relative at most {self.tolerance:.0e}: "
-            + ("passed" if self.passed else "FAILED"),
+            caption=f"largest difference from PyTorch; relative at most {self.tolerance:.0e}: {verdict}",
         )
         for heading in ("input", "pixels", "probability", "relative", "detections"):
             table.add_column(heading, justify="right")

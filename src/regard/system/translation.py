@@ -14,6 +14,7 @@ import struct
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 from regard.errors import RegardError, nearest
 
@@ -28,8 +29,11 @@ WORD = re.compile(
 )
 """Where lines may end: as rich does, and next to each Chinese character, but not before closing marks. Rich cuts off
 what has no space and is longer than a line of a table."""
-_SHORTEST = 6
-"""Letters of a template below which it would fit too many texts."""
+AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?: \([^\s()]+\))?: (?=\S)")
+"""What may come before a text: a comma, or the name of a layer or split, with its module, and a colon."""
+FEW = 7
+"""Fixed characters of a template below which its values have no spaces: it would fit too many texts."""
+Templates: TypeAlias = list[tuple[re.Pattern[str], str]]
 
 
 def choose_language(environment: Mapping[str, str]) -> str:
@@ -79,28 +83,52 @@ def _break_lines_between_characters() -> None:
 
 
 def translate(text: str) -> str:
-    """Translate a text, or one that was made by filling a template of the catalogue; others are returned unchanged."""
-    if gettext.textdomain() != DOMAIN or not text:
-        return text
-    if (found := gettext.gettext(text)) != text:
-        return found
-    for pattern, template in _templates(gettext.find(DOMAIN, FOLDER) or ""):
+    """Translate a text, one that was made by filling templates of the catalogue, or an enumeration of such texts.
+
+    Others are returned unchanged.
+    """
+    found = _find(text) if text and gettext.textdomain() == DOMAIN else None
+    return text if found is None else found
+
+
+def _find(text: str) -> str | None:
+    known, templates = _catalogue(gettext.find(DOMAIN, FOLDER) or "")
+    if text in known:
+        return known[text]
+    name = AFTER_NAME.match(text)
+    if name and (rest := _find(text[name.end() :])) is not None:
+        return known.get(f"{name[0]}{{0}}", known.get(name[0], name[0]) + "{0}").replace("{0}", rest)
+    for separator in ("; ", ", "):
+        parts = text.split(separator)
+        translated = [_find(part) for part in parts] if len(parts) > 1 else [None]
+        if None not in translated:
+            return known.get(separator, separator).join(map(str, translated))
+    return _fill(text, templates)
+
+
+def _fill(text: str, templates: Templates) -> str | None:
+    """Translate a text that fits a template, and the values in it; None if it fits none."""
+    for pattern, template in templates:
         if match := pattern.fullmatch(text):
             return PLACEHOLDER.sub(lambda place: translate(match[f"_{place[1]}"]), template)
-    return text
+    return None
 
 
 @cache
-def _templates(file: str) -> list[tuple[re.Pattern[str], str]]:
-    """Read the texts with placeholders, those with the most fixed characters first."""
+def _catalogue(file: str) -> tuple[dict[str, str], Templates]:
+    """Read all texts, and those with placeholders as patterns, those with the most letters first."""
+    known = read_catalogue(Path(file)) if file else {}
     found: list[tuple[int, re.Pattern[str], str]] = []
-    for source, target in read_catalogue(Path(file)).items() if file else ():
+    for source, target in known.items():
         parts = PLACEHOLDER.split(source)
         fixed = "".join(parts[::2])
-        if len(parts) > 1 and sum(map(str.isalpha, fixed)) >= _SHORTEST:
-            pattern = "".join(f"(?P<_{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-            found.append((-len(fixed), re.compile(pattern, re.DOTALL), target))
-    return [(pattern, target) for _, pattern, target in sorted(found, key=lambda one: one[0])]
+        letters = sum(map(str.isalpha, fixed))
+        if len(parts) > 1 and letters:
+            value = "[^\n]*?" if len(fixed) >= FEW else "\\S+"
+            pattern = "".join(f"(?P<_{part}>{value})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+            found.append((letters, re.compile(pattern), target))
+    found.sort(key=lambda one: -one[0])
+    return known, [(pattern, target) for _, pattern, target in found]
 
 
 def read_catalogue(file: Path) -> dict[str, str]:

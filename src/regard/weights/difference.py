@@ -19,6 +19,7 @@ from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
 from regard.graph.summary import flops_text
 from regard.system.terminal import plain_text
+from regard.system.translation import translate
 from regard.weights.transfer import match_layers, transfer
 
 Change = Literal["same", "added", "removed", "changed"]
@@ -155,7 +156,7 @@ class Difference:
             ("activations", self.costs.activation_bytes, lambda size: f"{size / 2**20:,.1f} MiB"),
         ):
             share = f"{(after - before) / before:+.2%}" if before else "-"
-            table.add_row(heading, text(before), text(after), share)
+            table.add_row(translate(heading), text(before), text(after), share)
         return table
 
 

@@ -1,0 +1,66 @@
+"""What commands print for people, in their language: headings, captions and lines, but no cells, which are data."""
+
+from __future__ import annotations
+
+import gettext
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from regard.system.terminal import plain_console, plain_text
+from regard.system.translation import DOMAIN, translate
+
+
+def show(value: Any, *, wide: int = 0, plain: int = 160, **options: Any) -> None:
+    """Print a report with rich in a terminal of at least ``wide`` columns, else as plain text of ``plain`` columns.
+
+    Args:
+        value: a report, table or text.
+        wide: columns that it needs.
+        plain: columns where they are fewer.
+        options: those of ``rich.console.Console.print``.
+    """
+    console, shown = plain_console(), localized(value)
+    if console.width >= wide:
+        console.print(shown, **options)
+    else:
+        print(plain_text(shown, plain))
+
+
+def localized(value: Any) -> RenderableType:
+    """Translate the texts of what rich prints."""
+    if gettext.textdomain() != DOMAIN:
+        return value
+    if isinstance(value, str):
+        return localized_text(value)
+    if isinstance(value, Text):
+        ends = sorted({end for span in value.spans for end in (span.start, span.end)})
+        parts = [
+            Text(localized_text(part.plain), part.spans[0].style if part.spans else "") for part in value.divide(ends)
+        ]
+        return Text("", value.style, overflow=value.overflow).append_text(Text.assemble(*parts))
+    if isinstance(value, Table):
+        for column in value.columns:
+            column.header = localized(column.header)
+        value.title, value.caption = (localized(text) if text else text for text in (value.title, value.caption))  # type: ignore[assignment]
+        return value
+    if isinstance(value, Group):
+        return Group(*map(localized, value.renderables))
+    if hasattr(value, "__rich__"):
+        return localized(value.__rich__())
+    if hasattr(value, "__rich_console__"):
+        console = plain_console()
+        return Group(*map(localized, value.__rich_console__(console, console.options)))
+    return value
+
+
+def localized_text(text: str) -> str:
+    """Translate a text as a whole or, where that has no translation, line by line."""
+    whole = translate(text)
+    if whole != text:
+        return whole
+    return "\n".join(
+        line.replace(line.strip(), translate(line.strip()), 1) if line.strip() else line for line in text.split("\n")
+    )
