@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from regard.detections import Detections
     from regard.errors import RegardError, RegardWarning
     from regard.publish import push_to_hub
+    from regard.studio.notebook import studio
 
 # OpenCV reads these when it is loaded: the largest image that it decodes, in pixels (a file of 600 bytes may claim any
 # size), and silence about what is wrong with a video, for which there are errors of our own.
@@ -58,6 +59,7 @@ __all__ = [
     "replace",
     "resume",
     "save",
+    "studio",
     "train",
     "val",
     "validate",
@@ -70,6 +72,8 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``regard --help`` need not wait for torch."""
+    if name == "studio":
+        return import_module("regard.studio")  # a package that can be called
     if name == "nn":
         import_module("regard.nn.attention")  # so that regard.nn.attention.ATTENTION is there
         return import_module("regard.nn")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from regard.cli.options import Module, modules_of
-from regard.errors import RegardError
+from regard.studio import needs
 
 
 def studio(
@@ -36,9 +36,7 @@ def studio(
         from regard.studio.serve import serve
         from regard.studio.workspace import Workspace
     except ImportError as error:
-        raise RegardError(
-            f"the studio needs {error.name}, which is not installed", hint='pip install "regard[studio]"'
-        ) from error
+        raise needs(error) from error
     bench = Bench(modules_of(module))
     if model is not None:
         bench.open_model(model, model)

@@ -124,7 +124,10 @@ class Bench:
             source: what `regard.load` takes.
             name: how commands name it.
         """
-        detector = load_detector(source, modules=self.modules)
+        self.open_detector(load_detector(source, modules=self.modules), name)
+
+    def open_detector(self, detector: Detector, name: str) -> None:
+        """Open a detector, which edits leave as it is."""
         self._start(State(detector, detector.spec), name, "")
 
     def open_text(self, text: str, name: str, folder: Path) -> None:

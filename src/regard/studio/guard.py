@@ -64,11 +64,25 @@ class Guard:
         port: of the server.
         names: see `names_of`.
         any_address: let ``Host`` be any numeric address, which cannot be rebound; for servers on all addresses.
+        frames: pages that may show this one in a frame, as in ``frame-ancestors``.
+        proxy: a further ``Host``, that of a proxy with HTTPS that shows this server to one browser.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, port: int, names: Iterable[str], any_address: bool = False) -> None:
-        self.app, self.token, self.port = app, token, port
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        port: int,
+        names: Iterable[str],
+        any_address: bool = False,
+        frames: str = "'none'",
+        proxy: str = "",
+    ) -> None:
+        self.app, self.token, self.port, self.proxy = app, token, port, proxy.lower()
         self.names, self.any_address = frozenset(names), any_address
+        framed = b"frame-ancestors " + frames.encode()
+        self.headers = tuple((name, value.replace(b"frame-ancestors 'none'", framed)) for name, value in HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
@@ -85,7 +99,7 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 known = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(h for h in HEADERS if h[0] not in known)]
+                message["headers"] = [*message["headers"], *(h for h in self.headers if h[0] not in known)]
             await send(message)
 
         await self.app(scope, _limited(receive, _limit(scope)), send_with_headers)
@@ -96,7 +110,7 @@ class Guard:
         if not self._is_own(headers.get("host", "")):
             return 403, "this is not the studio's address: open the address that was printed"
         origin = headers.get("origin")
-        if origin is not None and not (origin.startswith("http://") and self._is_own(origin.removeprefix("http://"))):
+        if origin is not None and not self._is_own_origin(origin):
             return 403, "requests of other pages are rejected"
         if scope["path"].startswith("/api/"):
             if headers.get("sec-fetch-site", "same-origin") != "same-origin":
@@ -110,7 +124,14 @@ class Guard:
                 return 413, f"more than {_limit(scope) // 2**20} MiB"
         return 0, ""
 
+    def _is_own_origin(self, origin: str) -> bool:
+        if self.proxy and origin.lower() == f"https://{self.proxy}":
+            return True
+        return origin.startswith("http://") and self._is_own(origin.removeprefix("http://"))
+
     def _is_own(self, netloc: str) -> bool:
+        if self.proxy and netloc.lower() == self.proxy:
+            return True
         name, colon, port = netloc.lower().rpartition(":")
         if (port if colon else "80") != str(self.port):
             return False

@@ -79,10 +79,7 @@ def serve(
     Raises:
         RegardError: the address is taken or open to other machines, or the package was installed without its page.
     """
-    if not (PAGE / "index.html").is_file():
-        raise RegardError(
-            "the page of the studio is not in this installation", hint="npm ci && npm run build in studio/"
-        )
+    check_page()
     with bind(host, port, remote=remote) as listening:
         port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
@@ -100,12 +97,28 @@ def serve(
             names=names_of(host),
             any_address=host in EVERYWHERE,
         )
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, server_header=False, lifespan="off"
-        )
         with suppress(KeyboardInterrupt):
-            Server(config, ready).run(sockets=[listening])
+            Server(configured(app), ready).run(sockets=[listening])
         print("the studio has stopped", file=sys.stderr)
+
+
+def check_page() -> None:
+    """Check that the page was built.
+
+    Raises:
+        RegardError: it was not.
+    """
+    if not (PAGE / "index.html").is_file():
+        raise RegardError(
+            "the page of the studio is not in this installation", hint="npm ci && npm run build in studio/"
+        )
+
+
+def configured(app: Guard) -> uvicorn.Config:
+    """Choose the server's settings."""
+    return uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, server_header=False, lifespan="off"
+    )
 
 
 def _has_screen() -> bool:
