@@ -90,6 +90,13 @@ def studio(
 
     Raises:
         RegardError: there is no such model or data set, or the port is taken.
+
+    Example:
+        >>> import regard
+        >>> shown = regard.studio("odd-one-out")
+        >>> shown.address.startswith("http://127.0.0.1")
+        True
+        >>> shown.stop()
     """
     check_page()
     bench = Bench(import_modules(modules))
