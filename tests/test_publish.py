@@ -71,6 +71,13 @@ def test_what_is_pushed_is_what_is_loaded(hub: StandIn, run: Run) -> None:
     assert regard.predict("hf://me/odd", image, imgsz=64) == regard.predict(run.model, image, imgsz=64)
 
 
+def test_a_run_without_its_table_is_published(hub: StandIn, run: Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(run.folder, tmp_path / "run")
+    (copy / "results.csv").unlink()
+    regard.push_to_hub(copy, "me/odd", license="apache-2.0", start=None)
+    assert sorted(hub.files["me/odd"]) == ["README.md", "metrics.json", "model.safetensors"]
+
+
 def test_what_a_link_in_a_run_leads_to_is_not_published(hub: StandIn, run: Run, tmp_path: Path) -> None:
     copy = shutil.copytree(run.folder, tmp_path / "run")
     (tmp_path / "secret").write_text("epoch\n1\n")

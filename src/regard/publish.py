@@ -20,7 +20,7 @@ from regard.errors import RegardError
 from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
 from regard.nn.gate import Gated
-from regard.system.files import is_folder
+from regard.system.files import is_folder, is_there
 from regard.system.loaders import MOST_TEXT, read_bytes, read_json_mapping
 from regard.system.scratch import scratch_folder
 from regard.training.folder import read_config
@@ -162,12 +162,14 @@ def _folder_of(model: Run | Detector | str | Path) -> Path | None:
 
 
 def _copy_results(run: Path, upload: Path) -> None:
-    """Copy the results of a run.
+    """Copy the results of a run, as far as they are there.
 
     Raises:
         RegardError: one is a link, whose target would be published, or cannot be read.
     """
     for name in ("results.csv", "metrics.json"):
+        if not is_there(run / name):
+            continue
         if (run / name).is_symlink():
             raise RegardError("this is a link", file=run / name, expected="a file: what it leads to is not published")
         (upload / name).write_bytes(read_bytes(run / name, MOST_TEXT))

@@ -207,3 +207,8 @@ def test_a_later_row_that_reads_the_image_is_rejected_in_the_integer_form() -> N
     spec = parse_spec(text.replace("p2: [-1,", "p2: [p2.down,"), FILE)
     with pytest.raises(RegardError, match="'extra' reads the image"):
         spec.to_yolov5_yaml()
+
+
+def test_a_number_that_no_file_can_hold_is_rejected() -> None:
+    with pytest.raises(RegardError, match="reduction is a number of 100 bits"):
+        build(insert(read_spec("odd-one-out"), "SE", after="p3", options={"reduction": 10**30}))

@@ -114,3 +114,12 @@ def test_the_findings_of_a_file_are_there_before_the_next_file_is_read(folder: P
     next(found)
     (folder / "right.yaml").write_text(WRONG)
     assert next(of for file, of, _ in found if file.name == "right.yaml")
+
+
+@pytest.mark.parametrize(
+    "graph", ["backbone:\n- [-1, 1, Nope, [8]]\nhead: []\n", "backbone: []\nhead:\n- [-1, 1, Nope, [8]]\n"]
+)
+def test_an_unknown_layer_that_reads_the_image_last_is_a_finding(graph: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"nc: 2\n{graph}")
+    (finding,) = lint([str(tmp_path / "a.yaml")])[0]
+    assert "Nope" in finding.message

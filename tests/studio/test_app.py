@@ -233,9 +233,25 @@ def test_the_base_of_an_overlay_lies_in_the_workspace(studio: Any, tmp_path_fact
         fault = studio.post("open-text", status=422, text=text, name="a.yaml")
         assert fault["what"].endswith("outside the workspace")
     assert "outside" in studio.post("open", status=422, source="out.yaml")["what"]
+    (outside.parent / "yolov8.yaml").write_text(outside.read_text())  # for all sizes, of which the base names one
+    fault = studio.post("open-text", status=422, text=f"base: {outside.parent}/yolov8n.yaml", name="a.yaml")
+    assert fault["what"].endswith("outside the workspace")
     for text in ("base: in.yaml", "base: odd-one-out"):
         assert len(studio.post("open-text", text=text, name="a.yaml")["diagram"]["nodes"]) == 8
     studio.post("open", source="in.yaml")
+
+
+def test_the_weights_of_a_run_lie_in_the_workspace(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("other") / "best.safetensors"
+    regard.save(regard.load("odd-one-out"), outside)
+    (studio.workspace / "run").mkdir()
+    (studio.workspace / "run" / "best.safetensors").symlink_to(outside)
+    assert "leads out" in studio.post("open", status=422, source="run")["what"]
+
+
+def test_nothing_to_correct_is_said(studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    assert "nothing to correct" in studio.post("correct", status=422, lines=[3])["what"]
 
 
 @pytest.mark.parametrize("name", ["con", "a\nb", "x" * 200, "a:b", ".."])

@@ -19,6 +19,7 @@ def test_control_characters_are_shown() -> None:
     assert printable("a\tb\nç 狗") == "a\tb\nç 狗"
     assert printable(EVIL) == "cat\\x1b]0;owned\\x07\\x9b31m[/] [red]:smile:\\u202e\\r"
     assert printable("\udcff") == "\\udcff"
+    assert printable("a\u061cb") == "a\\u061cb"
     assert printable("a\nb\n ::error::x") == "a\nb\\n ::error::x"
 
 

@@ -50,6 +50,14 @@ def test_damaged_files_do_not_hide_a_run(tmp_path: Path) -> None:
     assert (run.state, run.results, run.settings, run.metrics) == ("stopped", {}, {}, {})
 
 
+def test_values_that_json_lacks_are_left_out(tmp_path: Path) -> None:
+    folder = run_in(
+        tmp_path / "a", results_csv="epoch,val/ap\n1,nan\n2,inf\n3,0.5\n", metrics_json='{"ap": NaN, "ap50": 0.5}'
+    )
+    run = read_run(folder, tmp_path)
+    assert (run.results["val/ap"], run.metrics) == ([None, None, 0.5], {"ap50": 0.5})
+
+
 def test_the_latest_run_comes_first_and_links_are_not_followed(tmp_path: Path) -> None:
     here, other = tmp_path / "here", tmp_path / "other"
     for i, name in enumerate(("old", "new", "sub/new")):

@@ -167,3 +167,9 @@ def test_what_would_predict_something_else_is_refused() -> None:
         from_mit_layout(network.state | {bins: torch.arange(1.0, 17).view(1, 16, 1, 1, 1)})
     with pytest.raises(RegardError, match="box branch"):
         from_mit_layout(network.state | {grouped: torch.rand(64, 13, 3, 3)})
+
+
+def test_a_single_number_among_the_weights_is_one_clear_error(tmp_path: Path) -> None:
+    torch.save({"0.conv.weight": torch.tensor(3.0), "22.heads.0.class_conv.2.bias": torch.zeros(7)}, tmp_path / "a.pt")
+    with pytest.raises(RegardError, match=r"a\.pt"):
+        load(tmp_path / "a.pt")

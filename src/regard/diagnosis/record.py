@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from regard.config import flattened
 from regard.config.faults import first_fault
 from regard.errors import RegardError
-from regard.system.files import is_file
+from regard.system.files import is_file, reject_special
 from regard.system.loaders import parse_csv, read_text, read_yaml
 
 Package = Literal["regard", "yolov5", "ultralytics"]
@@ -120,6 +120,7 @@ def read_table(file: Path) -> list[Row]:
     Raises:
         RegardError: there is none, or a cell is no number.
     """
+    reject_special(file)
     if not is_file(file):
         raise RegardError("there is no table of results", file=file, expected="a run that has finished an epoch")
     header, *lines = parse_csv(read_text(file), file, most=MOST_ROWS) or [[]]

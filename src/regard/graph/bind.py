@@ -246,6 +246,9 @@ def _reject_other_types(
     row: LayerSpec, signature: Signature, given: Mapping[str, Any], spec: ModelSpec, inside: str = ""
 ) -> None:
     for name, value in given.items():
+        if isinstance(value, int) and value.bit_length() > 63:  # a file with it could not be read
+            what = f"{inside or row.module}: {name} is a number of {value.bit_length()} bits"
+            raise _error(row, spec, what, expected="at most 63 bits")
         default = signature.options.get(name, inspect.Parameter.empty)
         if name not in signature.hints or (value == default and type(value) is type(default)):
             continue

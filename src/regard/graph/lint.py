@@ -287,6 +287,8 @@ def with_anchors_in_order(spec: ModelSpec, sides: Sequence[int]) -> ModelSpec:
 def check_levels(spec: ModelSpec, layer: Head) -> list[WiringError]:
     """Note detection levels whose strides are unusual for the object sizes that the head is meant for."""
     head = spec.layers[-1]
+    if any(name not in spec.info for name in head.inputs):  # the image
+        return []
     strides = [int(spec.info[name].stride) for name in head.inputs]
     listed = ", ".join(f"{name} {stride}" for name, stride in zip(head.inputs, strides, strict=True))
     if len(set(strides)) < len(strides):

@@ -120,6 +120,18 @@ def read_spec(source: str | Path) -> ModelSpec:
     return _read(source, ())
 
 
+def graph_file(path: Path) -> Path | None:
+    """The file that is read for the graph called ``path``: itself, or one for all sizes, such as yolov8.yaml.
+
+    Returns:
+        None if there is neither, or the name is one of the zoo.
+    """
+    if is_file(path):
+        return path
+    whole = ultralytics.without_letter(path)
+    return whole if whole and str(path).removesuffix(".yaml") not in zoo() and is_file(whole) else None
+
+
 def parse_spec(text: str, file: Path | None) -> ModelSpec:
     """Read a graph from the text of a YAML document.
 
@@ -138,16 +150,13 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
             expected="a model YAML, or one of " + ", ".join(zoo()),
             hint="give weights as a separate option: --weights FILE (in Python: weights=)",
         )
-    if is_file(path):
-        if path.resolve() in above:
+    if file := graph_file(path):
+        if file == path and path.resolve() in above:
             raise RegardError(f"the base {str(source)!r} refers back to itself")
         if len(above) >= MOST_BASES:
             raise RegardError("too many overlays, each based on the next", expected=f"at most {MOST_BASES}")
-        return _parse(read_text(path, MOST_YAML), path, above)
+        return _parse(read_text(file, MOST_YAML), file, above, size="" if file == path else ultralytics.letter_of(path))
     name = str(source).removesuffix(".yaml")
-    whole = ultralytics.without_letter(path)
-    if whole and name not in zoo() and is_file(whole):
-        return _parse(read_text(whole, MOST_YAML), whole, above, size=ultralytics.letter_of(path))
     if name in zoo():
         graph = next((g for g in SIZES if name in _with_sizes(g)), name)
         text = resources.files("regard").joinpath("models", f"{graph}.yaml").read_text(encoding="utf-8")

@@ -116,6 +116,8 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
     def correct(asked: a.CorrectQuestion) -> a.Opened:
         def act() -> None:
             chosen = [finding for finding in bench.state.findings if finding.line in asked.lines and finding.row]
+            if not chosen:
+                raise RegardError("there is nothing to correct in these lines")
             bench.open_text(corrected_text(bench.text, chosen), bench.source, workspace.path)
 
         return _answer(bench, act)

@@ -157,7 +157,7 @@ class Jobs:
             raise RegardError(f"{name!r:.100} is no name for a run", expected="letters, digits, '.', '_' and '-'")
         folder = inside(self.workspace, f"runs/{name}")
         reject_run(folder)
-        for file in (STUDY, PLAN, START):
+        for file in (STUDY, PLAN, START, LOG):
             reject_other(folder / file, hint="choose another name")
         self._check_room()
         make_folder(folder)

@@ -20,7 +20,7 @@ from regard.detections import Detections
 from regard.errors import RegardError
 from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.graph.edit import unique_name
-from regard.graph.read import MOST_BASES, stock_name, zoo
+from regard.graph.read import MOST_BASES, graph_file, stock_name, zoo
 from regard.graph.renumber import integer_yaml
 from regard.studio.guard import inside
 from regard.system.files import atomic_write, is_file, is_folder, make_folder, portable_name
@@ -74,6 +74,8 @@ class Workspace:
         path = self.find(name)
         if path.suffix.lower() in YAML:
             self.check_bases(read_text(path, MOST_YAML), path.parent)
+        for file in path.iterdir() if is_folder(path) else ():  # a run's weights
+            inside(self.path, str(file.relative_to(self.path)))
         return path
 
     def check_bases(self, text: str, folder: Path | None = None) -> None:
@@ -90,7 +92,7 @@ class Workspace:
         for _ in range(MOST_BASES):
             document = parse_yaml(text, None)[0]
             base = Path(str(document.get("base", ""))) if isinstance(document, dict) else Path()
-            path = next((path for path in (folder / base, base) if is_file(path)), None)
+            path = next(filter(None, map(graph_file, (folder / base, base))), None)
             if path is None:  # a name of the zoo
                 return
             if not path.resolve().is_relative_to(self.path):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\n(?=[^\\S\n]*::)"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\n(?=[^\\S\n]*::)"
 )
 """Control characters but tab and newline, those that reverse the direction of text, surrogates, and the newline before
 what GitHub takes for a command."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ def _dict(value: Any) -> Mapping[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _mapping(file: Path) -> Mapping[str, Any]:
@@ -159,13 +160,19 @@ def _mapping(file: Path) -> Mapping[str, Any]:
 def _numbers(values: Any, names: tuple[str, ...]) -> dict[str, float]:
     if not isinstance(values, Mapping):
         return {}
-    return {name: float(values[name]) for name in names if isinstance(values.get(name), int | float)}
+    return {name: float(values[name]) for name in names if _is_number(values.get(name))}
+
+
+def _finite(cell: str) -> float | None:
+    """A number; None where there is none, or one that JSON cannot represent."""
+    value = float(cell or "nan")
+    return value if math.isfinite(value) else None
 
 
 def _results(file: Path) -> dict[str, list[float | None]]:
     try:
         head, *rows = parse_csv(read_text(file), file, most=MOST_EPOCHS) if _is_own(file) else [[]]
-        return {name: [float(row[i]) if row[i] else None for row in rows] for i, name in enumerate(head)}
+        return {name: [_finite(row[i]) for row in rows] for i, name in enumerate(head)}
     except (RegardError, ValueError, IndexError):  # it is damaged
         return {}
 

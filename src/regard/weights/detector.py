@@ -280,7 +280,7 @@ def _graph_of(state: Mapping[str, Tensor], path: Path, like: ModelSpec | None = 
         spec = read_spec(name)
         nc = _classes_of(spec, state)
         width = scale_channels(spec.layers[0].args[0], spec.width_multiple) if spec.layers[0].args else None
-        if nc is None or first is None or width not in (None, first.shape[0]):
+        if nc is None or first is None or width not in (None, *first.shape[:1]):
             continue
         detector = build(as_in_weights(spec.with_classes(max(nc, 1)), state))
         own = detector.state_dict()

@@ -38,6 +38,7 @@ def read_run(folder: Path) -> TrainingRecord:
         reject_special(folder)
         raise RegardError("no such folder", file=folder, expected="the folder of a training run")
     for package in PACKAGES:
+        reject_special(folder / package.SETTINGS)
         if is_file(folder / package.SETTINGS):
             return package.read(folder)
     expected = "a folder with " + ", ".join(package.SETTINGS for package in PACKAGES[:-1])
