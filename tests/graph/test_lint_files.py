@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from regard.cli import app
 from regard.errors import RegardError
 from regard.graph.lint_files import exit_code, files_of, formatted, lint, lint_each
+from regard.weights.detector import load_detector
 
 WRONG = STOCK_N.replace("[-1, 1, SPPF, [1024, 5]],  # 9", "[-1, 1, SPPF, [1024, 5]],\n   [-1, 1, SE, []],")
 UNUSUAL = STOCK_N.replace("[17, 20, 23]", "[20, 23]").replace("  - [116,90, 156,198, 373,326]  # P5/32\n", "")
@@ -90,8 +91,11 @@ def test_a_line_break_in_a_name_cannot_forge_a_command(folder: Path) -> None:
     assert "\n" not in str(RegardError("wrong", file="a\n::error::y"))
 
 
-@pytest.mark.parametrize("unknown", ["Mystery, [1024, 5]", "Mystery, [1024]"])
-def test_an_unknown_layer_hides_no_wiring_error(unknown: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "unknown",
+    ["Mystery, [1024, 5]", "Mystery, [1024]", "CBAM, [1024, 1024]", "SPPF, [1024, five]", "C3, [1024, Flase]"],
+)
+def test_a_row_that_cannot_be_built_hides_no_wiring_error(unknown: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(WRONG.replace("SPPF, [1024, 5]", unknown))
     (tmp_path / "b.yaml").write_text(WRONG)
     findings = lint([str(tmp_path)])[0]
@@ -107,6 +111,24 @@ def test_unknown_layers_that_halve_their_maps_and_an_unknown_head_raise_no_false
     assert [f.kind for f in findings] == ["invalid", "invalid"]
     assert "Mystery" in findings[0].message
     assert "MyHead" in findings[1].message
+
+
+def test_rows_that_cannot_be_built_hide_no_others(tmp_path: Path) -> None:
+    text = WRONG.replace("SPPF, [1024, 5]", "ECA, [1024, False]").replace("SE, []", "SE, [8, 8]")
+    (tmp_path / "a.yaml").write_text(text.replace("[nc, anchors]", "[nc, 3, 4, 5]"))
+    (tmp_path / "b.yaml").write_text(WRONG)
+    findings = lint([str(tmp_path / "a.yaml")])[0]
+    lines = text.split("\n")
+    assert ["ECA" in lines[f.line - 1] for f in findings[:3]] == [True, False, False]
+    assert [f.kind for f in findings] == ["invalid"] * 3 + ["miswired"] * 3
+    assert [f.line for f in findings[3:]] == [f.line for f in lint([str(tmp_path / "b.yaml")])[0]]
+    with pytest.raises(RegardError) as caught:
+        load_detector(tmp_path / "a.yaml")
+    assert all(f"{tmp_path / 'a.yaml'}:{f.line}: " in str(caught.value) for f in findings)
+    (tmp_path / "a.yaml").write_text(STOCK_N.replace("SPPF, [1024, 5]", "ECA, [1024, False]"))
+    with pytest.raises(RegardError) as caught:
+        load_detector(tmp_path / "a.yaml")
+    assert "wrong in this file too" not in str(caught.value)
 
 
 def test_the_findings_of_a_file_are_there_before_the_next_file_is_read(folder: Path) -> None:

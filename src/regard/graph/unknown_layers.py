@@ -1,7 +1,8 @@
-"""Layers that nobody knows, as far as the wiring of their graph can be checked without them.
+"""Rows that cannot be built, as far as the wiring of their graph can be checked without them.
 
-What such a layer does to its map is not known, so it is replaced by each guess: it keeps the size, or, if its arguments
-have a 2 where a convolution has its stride, halves it. Only a row that is wrong under every guess is reported.
+Nobody knows their layer, their arguments mean two things, or the layer does not take them. What such a layer does to
+its map is not known, so it is replaced by each guess: it keeps the size, or, if its arguments have a 2 where a
+convolution has its stride, halves it. Only a row that is wrong under every guess is reported.
 """
 
 from __future__ import annotations
@@ -44,29 +45,81 @@ class _Guess(nn.Module):
 
 
 def check_known(spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> tuple[list[RegardError], list[WiringError]]:
-    """Check a graph, and name the layers in it that neither the package nor ``modules`` has.
+    """Check a graph, and name the rows in it that cannot be built.
 
     Returns:
-        An error for each such layer, at its first row, and what `regard.graph.build.check` finds with each guess.
+        An error for each unknown layer, at its first row, and for each other row that cannot be built; and what
+        `regard.graph.build.check` finds with each guess.
 
     Raises:
-        RegardError: a known layer cannot be built.
+        RegardError: the graph cannot be built, for a reason that is not that of a row alone.
     """
     unknown = unknown_names(spec, modules)
-    if not unknown:
-        return [], check(spec, modules=modules)
     errors = [_error(name, spec, modules) for name in unknown]
     spec = _with_known_head(spec, unknown)
     found: list[list[WiringError]] = []
     for halves in (False, True):
         made = {"width": spec.width_multiple, "halves": halves, "__module__": __name__}
-        guessed = {name: type(name, (_Guess,), made) for name in unknown}
-        try:
-            found.append(check(spec, modules={**modules, **guessed}))
-        except RegardError:
-            continue  # a guess that does not fit
+        guesses = {name: type(name, (_Guess,), made) for name in unknown}
+        faults, one = _check_rest(spec, {**modules, **guesses}, made, raises=not errors)
+        errors += [fault for fault in faults if fault.line not in {error.line for error in errors}]
+        if one is not None:
+            found.append(one)
+        if not errors:
+            break
     rows = [{finding.row.name for finding in one} for one in found]
+    errors.sort(key=lambda error: error.line or 0)
     return errors, [finding for finding in (found[0] if found else []) if all(finding.row.name in r for r in rows)]
+
+
+def _check_rest(
+    spec: ModelSpec, modules: dict[str, type[nn.Module]], made: dict[str, Any], *, raises: bool
+) -> tuple[list[RegardError], list[WiringError] | None]:
+    """Check a graph whose faulty rows are replaced by a guess, one after another; None where a guess does not fit.
+
+    Raises:
+        RegardError: an error is that of no row alone; unless it can be that of a guess.
+    """
+    faults: list[RegardError] = []
+    guessed: set[int] = set()
+    while True:
+        try:
+            return faults, check(spec, modules=modules)
+        except RegardError as error:
+            rows = [i for i, row in enumerate(spec.layers) if row.line is not None and row.line == error.line]
+            if len(rows) != 1 or rows[0] in guessed:
+                if raises and not faults:
+                    raise
+                return faults, None
+            faults.append(error)
+            guessed.add(rows[0])
+            row = spec.layers[rows[0]]
+            if row is spec.layers[-1]:
+                spec = _with_known_head(spec, [row.module])
+                continue
+            name = f"{row.module}?"
+            modules[name] = type(name, (_Guess,), made)
+            args = (*row.args, *row.options.values())
+            layers = (*spec.layers[: rows[0]], replace(row, module=name, args=args, options={}, gate=False))
+            spec = replace(spec, layers=(*layers, *spec.layers[rows[0] + 1 :]))
+
+
+def with_others(error: RegardError, spec: ModelSpec, modules: Mapping[str, type[nn.Module]] | None) -> RegardError:
+    """Add to the error of a row what else is wrong in its graph, which it would hide until it is mended."""
+    try:
+        errors, found = check_known(spec, modules or {})
+    except RegardError:
+        return error
+    if error.line not in [one.line for one in errors]:
+        return error
+    file = spec.file or ""
+    others = [f"{one.file or file}:{one.line}: {one.what}\n  {one.expected or one.hint or ''}" for one in errors]
+    others = [text for text, one in zip(others, errors, strict=True) if one.line != error.line]
+    others += [f"{x.row.file or file}:{x.row.line}: {x.what}\n  {x.corrected}" for x in found if not x.note]
+    if not others:
+        return error
+    hint = "\n".join([*([error.hint] if error.hint else []), "wrong in this file too:", *others])
+    return RegardError(error.what, file=error.file, line=error.line, expected=error.expected, hint=hint)
 
 
 def _error(name: str, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -> RegardError:

@@ -18,6 +18,7 @@ from regard.graph.detector import Detector
 from regard.graph.dialects.yolov5_v1 import moved_rows
 from regard.graph.read import parse_spec, read_spec, spec_from_document, stock_graphs, zoo
 from regard.graph.spec import ModelSpec
+from regard.graph.unknown_layers import with_others
 from regard.graph.user_modules import reference_to
 from regard.nn.heads.yolov5 import number_of_classes
 from regard.system.files import is_file, is_folder
@@ -68,7 +69,11 @@ def load_detector(
         return _from_store(path, modules, allow_miswired)
     if suffix in CHECKPOINTS:
         return _from_checkpoint(path, modules, allow_miswired, like)
-    return build(read_spec(source), modules=modules, allow_miswired=allow_miswired)
+    spec = read_spec(source)
+    try:
+        return build(spec, modules=modules, allow_miswired=allow_miswired)
+    except RegardError as error:
+        raise with_others(error, spec, modules) from error
 
 
 def _warn_of_two(path: Path) -> None:
