@@ -148,6 +148,11 @@ class ValSettings(ModelSettings, Thresholds):
         "coco", description="ultralytics: compute mAP by Ultralytics' rules too, from the same detections"
     )
     save_json: Path | None = Field(None, description="Write the detections to this file in COCO's results format")
+    save_errors: Path | None = Field(
+        None,
+        description="Write labels and detections to this COCO file, each marked as tp, fp or fn at an IoU of 0.5 and a "
+        "score of 0.25",
+    )
     conf: Conf = 0.001
     iou: Iou = 0.6
     max_det: MaxDet = 300

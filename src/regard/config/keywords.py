@@ -51,6 +51,7 @@ class ValKeywords(TypedDict, total=False):
     first_class: int
     protocol: Literal["coco", "ultralytics"]
     save_json: str | Path | None
+    save_errors: str | Path | None
     conf: float
     iou: float
     max_det: int

@@ -82,7 +82,7 @@ def _in_image(index: int, found: Detections, sample: Sample, conf: float) -> Ite
     crowd = np.zeros(len(sample.class_ids), bool) if sample.crowd is None else sample.crowd
     labels = pixel_boxes(sample, found.image_size)
     iou = overlaps(found.boxes_xyxy.astype(np.float64), labels, crowd)
-    taken = _matched(found, sample, iou, crowd, conf)
+    taken = matched(found, sample, iou, crowd, conf)
     for i in np.flatnonzero((found.scores >= conf) & (taken < 0)):
         if iou[i, crowd].max(initial=0) >= IOU:
             continue
@@ -101,7 +101,7 @@ def _in_image(index: int, found: Detections, sample: Sample, conf: float) -> Ite
         )
 
 
-def _matched(found: Detections, sample: Sample, iou: Float, crowd: Bool, conf: float) -> NDArray[np.int64]:
+def matched(found: Detections, sample: Sample, iou: Float, crowd: Bool, conf: float) -> NDArray[np.int64]:
     """The label that each detection takes, -1 for none."""
     taken = np.full(len(found.scores), -1, np.int64)
     for class_id in np.unique(found.class_ids):

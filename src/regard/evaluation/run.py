@@ -21,6 +21,7 @@ from regard.errors import RegardError, RegardWarning, nearest
 from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import Metrics, Speed, score
+from regard.evaluation.tagged import save_tagged, tagged
 from regard.geometry.nms import nms_for, suppress, warn_of_nms_inside
 from regard.system.prefetch import prefetch
 from regard.types import Detections, LetterboxedBatch, Predictor
@@ -60,6 +61,9 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
         detections = [replace(d, class_ids=np.zeros_like(d.class_ids)) for d in detections]
     if settings.save_json:
         save_coco_json(settings.save_json, detections, records, loaded.category_ids)
+    if settings.save_errors:
+        marked = tagged(detections, records, loaded.names, category_ids=loaded.category_ids)
+        save_tagged(settings.save_errors, marked)
     return score(detections, records, loaded.names, speed=speed, by_ultralytics=settings.protocol == "ultralytics")
 
 
