@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from regard.ablate.folder import read_study
 from regard.ablate.format import headline, interval, sentences, signed, verdict_label
 from regard.ablate.verdict import analyse
+from regard.config import ValSettings
 from regard.config.faults import first_fault
 from regard.errors import RegardError
 from regard.evaluation.metrics import HEADLINE
@@ -77,7 +78,7 @@ class _ClassMetrics(_Facts):
 class _Metrics(_Facts):
     """What ``metrics.json`` states."""
 
-    split: str = "val"
+    split: str = ValSettings().split
     images: int | None = None
     per_class: list[_ClassMetrics] = []
 

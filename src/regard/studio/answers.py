@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from regard.ablate.listing import StudyInfo
 from regard.api.edits import Difference, Recipe
-from regard.config import IMGSZ, PREDICT
+from regard.config import IMGSZ, PREDICT, ValSettings
 from regard.data.statistics import DataStatistics
 from regard.detections import Detections
 from regard.evaluation.error_analysis import ErrorKind
@@ -116,7 +116,7 @@ class DataQuestion(Question):
 class ErrorsQuestion(Question):
     """Find the errors of the open model on a split of the open data set."""
 
-    split: str = Field("val", max_length=40)
+    split: str = Field(ValSettings().split, max_length=40)
     conf: float = Field(PREDICT.conf, ge=0.01, le=1)
     imgsz: int = Field(IMGSZ, ge=32, le=4096)
 
