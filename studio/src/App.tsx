@@ -2,7 +2,8 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Data } from "./Data";
 import { OpenDialog, SaveDialog } from "./Dialogs";
 import { Findings } from "./Findings";
-import { Graph, type Metric } from "./Graph";
+import { CompareModels } from "./CompareModels";
+import { type Fields, Graph, type Metric } from "./Graph";
 import { Inspector } from "./Inspector";
 import { Look } from "./Look";
 import { Runs } from "./Runs";
@@ -15,7 +16,7 @@ import { Yaml } from "./Yaml";
 
 const TABS = ["layer", "yaml", "look", "dataTab", "runs"] as const;
 type Tab = (typeof TABS)[number];
-const METRICS: Metric[] = ["flops", "parameters", "memory", "time", "none"];
+const METRICS: Metric[] = ["flops", "parameters", "memory", "time", "receptive", "none"];
 
 export function App({ language, setLanguage }: { language: Language; setLanguage: (language: Language) => void }) {
   const words = useWords();
@@ -26,7 +27,8 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
   const [tab, setTab] = useState<Tab>("layer");
   const [search, setSearch] = useState("");
   const [metric, setMetric] = useState<Metric>("flops");
-  const [dialog, setDialog] = useState<"open" | "save" | null>(null);
+  const [dialog, setDialog] = useState<"open" | "save" | "compare" | null>(null);
+  const fields = useFields(metric === "receptive", studio.version, studio.fail);
   const dark = useTheme(theme);
 
   const select = useCallback((name: string | null) => {
@@ -72,6 +74,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             <button disabled={!opened?.difference} onClick={() => setDialog("save")}>
               {words("save")}
             </button>
+            <button onClick={() => setDialog("compare")}>{words("compareModels")}</button>
           </div>
           <input
             type="search"
@@ -99,6 +102,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
                 nodes={opened.diagram.nodes}
                 findings={opened.findings}
                 timed={studio.timing.timed}
+                fields={fields}
                 {...{ fresh, metric, selected, search, dark, select }}
               />
             )}
@@ -146,6 +150,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             fail={studio.fail}
           />
         )}
+        {dialog === "compare" && opened && <CompareModels {...{ opened, dark }} close={() => setDialog(null)} />}
         {dialog === "save" && opened && (
           <SaveDialog
             close={() => setDialog(null)}
@@ -249,6 +254,19 @@ function useTheme(theme: Theme): boolean {
     document.documentElement.dataset.theme = dark ? "dark" : "light";
   }, [theme, dark]);
   return dark;
+}
+
+/** Receptive fields of the open model, measured when they are asked for. */
+function useFields(wanted: boolean, version: number, fail: (error: unknown) => void): Fields | null {
+  const [fields, setFields] = useState<Fields | null>(null);
+  useEffect(() => {
+    setFields(null);
+    if (!wanted) return;
+    const stop = new AbortController();
+    get<Fields>("receptive", stop.signal).then(setFields, (error) => stop.signal.aborted || fail(error));
+    return () => stop.abort();
+  }, [wanted, version, fail]);
+  return fields;
 }
 
 type Studio = ReturnType<typeof useStudio>;

@@ -3,12 +3,19 @@ import { get, post } from "./server";
 import { useWords } from "./settings";
 import type { Files, SaveQuestion, Saved } from "./types";
 
-export function Dialog({ title, close, children }: { title: string; close: () => void; children: React.ReactNode }) {
+interface DialogProps {
+  title: string;
+  close: () => void;
+  wide?: boolean;
+  children: React.ReactNode;
+}
+
+export function Dialog({ title, close, wide, children }: DialogProps) {
   const words = useWords();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   return (
-    <dialog ref={dialog} onClose={close} aria-label={title}>
+    <dialog ref={dialog} className={wide ? "wide" : ""} onClose={close} aria-label={title}>
       <h2 className="with-button">
         {title}
         <button onClick={close}>{words("close")}</button>

@@ -16,7 +16,10 @@ import { flops, percent, shape } from "./numbers";
 import { useWords } from "./settings";
 import type { Correction, Node, Timed } from "./types";
 
-export type Metric = "flops" | "parameters" | "memory" | "time" | "none";
+export type Metric = "flops" | "parameters" | "memory" | "time" | "receptive" | "none";
+
+/** Width of the receptive field of each layer in pixels; null where it is the whole image. */
+export type Fields = Record<string, number | null>;
 
 interface LayerData extends Record<string, unknown> {
   node: Node;
@@ -25,6 +28,7 @@ interface LayerData extends Record<string, unknown> {
   fresh: boolean;
   wrong: boolean;
   dim: boolean;
+  change: string;
 }
 
 interface BandData extends Record<string, unknown> {
@@ -41,7 +45,7 @@ const POSITIONS: Record<Side, Position> = {
 const Layer = memo(function Layer({ data, selected }: NodeProps<FlowNode<LayerData>>) {
   const words = useWords();
   const { node } = data;
-  const marks = [node.attention.length && "attends", data.fresh && "fresh", data.wrong && "wrong", data.dim && "dim"];
+  const marks = [node.attention.length && "attends", data.fresh && "fresh", data.wrong && "wrong", data.dim && "dim", data.change];
   return (
     <div
       className={["layer", node.section, selected && "selected", ...marks].filter(Boolean).join(" ")}
@@ -85,17 +89,21 @@ const Heading = memo(function Heading({ data }: NodeProps<FlowNode<BandData>>) {
 const TYPES = { layer: Layer, band: Band, heading: Heading };
 
 /** Share of a metric in its sum, and its text. */
-function measured(node: Node, metric: Metric, timed: Timed | null, sum: number): [number, string] {
+function measured(node: Node, { metric, timed, fields }: GraphProps, sum: number, whole: string): [number, string] {
   if (!node.cost || metric === "none") return [0, ""];
+  if (metric === "receptive") {
+    const size = fields?.[node.name];
+    return size === undefined ? [0, ""] : size === null ? [1, whole] : [Math.min(size / WIDEST, 1), `${Math.round(size)} px`];
+  }
   const value = valueOf(node, metric, timed);
   const share = sum ? value / sum : 0;
-  const texts = {
+  const texts: Partial<Record<Metric, string>> = {
     flops: percent(share),
     parameters: flops(value),
     memory: `${value.toFixed(1)} MiB`,
     time: timed ? `${value.toFixed(2)} ms` : "",
   };
-  return [share, texts[metric]];
+  return [share, texts[metric] ?? ""];
 }
 
 function valueOf(node: Node, metric: Metric, timed: Timed | null): number {
@@ -105,12 +113,18 @@ function valueOf(node: Node, metric: Metric, timed: Timed | null): number {
   return metric === "time" ? (timed?.milliseconds[node.name] ?? 0) : node.cost.flops;
 }
 
+/** Receptive field with the strongest colour, in pixels. */
+const WIDEST = 1280;
+
 export interface GraphProps {
   nodes: Node[];
   fresh: Set<string>;
   findings: Correction[];
   metric: Metric;
   timed: Timed | null;
+  fields: Fields | null;
+  /** What differs from another model, by layer. */
+  changes?: Map<string, string>;
   selected: string | null;
   search: string;
   dark: boolean;
@@ -173,10 +187,11 @@ function matches(node: Node, search: string): boolean {
 
 function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): FlowNode[] {
   const words = useWords();
-  const { nodes, metric, timed, selected, search, fresh, findings } = props;
+  const { nodes, metric, timed, fields, changes, selected, search, fresh, findings } = props;
   return useMemo(() => {
+    const whole = words("wholeImage");
     const sum = nodes.reduce((total, node) => total + valueOf(node, metric, timed), 0);
-    const most = Math.max(...nodes.map((node) => measured(node, metric, timed, sum)[0]));
+    const most = Math.max(...nodes.map((node) => measured(node, props, sum, whole)[0]));
     const wrong = new Set(findings.filter((one) => !one.note).map((one) => one.layer));
     const fixed = { draggable: false, selectable: false, focusable: false, connectable: false } as const;
     const bands: FlowNode[] = placed.bands.map((band) => ({
@@ -200,7 +215,7 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
     }));
     const layers = nodes.map((node): FlowNode => {
       const place = placed.places.get(node.name)!;
-      const [heat, value] = measured(node, metric, timed, sum);
+      const [heat, value] = measured(node, props, sum, whole);
       return {
         id: node.name,
         type: "layer",
@@ -217,11 +232,12 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
           fresh: fresh.has(node.name),
           wrong: wrong.has(node.name),
           dim: search !== "" && !matches(node, search),
+          change: changes?.get(node.name) ?? "",
         },
       };
     });
     return [...bands, ...headings, ...layers];
-  }, [nodes, placed, metric, timed, selected, search, fresh, findings, words]);
+  }, [nodes, placed, metric, timed, fields, changes, selected, search, fresh, findings, words]);
 }
 
 function useFlowEdges(props: GraphProps, placed: ReturnType<typeof layout>): Edge[] {

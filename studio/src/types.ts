@@ -20,6 +20,16 @@ export interface CompareQuestion {
   runs: string[];
 }
 
+export interface Comparison {
+  names: [string, string];
+  a: Diagram;
+  b: Diagram;
+  layers: LayerDifference[];
+  tensors: TensorDifference;
+  costs: CostDifference;
+  classes: string;
+}
+
 export interface CorrectQuestion {
   lines: number[];
 }
@@ -31,6 +41,13 @@ export interface Correction {
   row: string;
   slots: number[];
   note: boolean;
+}
+
+export interface CostDifference {
+  parameters: [number, number];
+  flops: [number, number];
+  activation_bytes: [number, number];
+  imgsz: number;
 }
 
 export interface DataQuestion {
@@ -70,6 +87,11 @@ export interface Diagram {
   saved_mib: number;
   imgsz: number;
   names: Record<string, string>;
+}
+
+export interface DiffQuestion {
+  a?: string;
+  b?: string;
 }
 
 export interface Difference {
@@ -180,6 +202,15 @@ export interface Kept {
   width: number;
   height: number;
   labels: Box[];
+}
+
+export interface LayerDifference {
+  name: string;
+  change: "same" | "added" | "removed" | "changed";
+  details: string[];
+  before: string;
+  after: string;
+  flops: [number, number];
 }
 
 export interface Line {
@@ -361,6 +392,15 @@ export interface StudyVerdict {
   headline: string;
   sentences: string[];
   needed: string;
+}
+
+export interface TensorDifference {
+  total: number;
+  kept: number;
+  partly: number;
+  equal: number | null;
+  missing: Record<string, Record<string, number>>;
+  unused: Record<string, number>;
 }
 
 export interface TextQuestion {

@@ -269,3 +269,27 @@ def test_links_out_of_the_workspace_are_not_listed(studio: Any, tmp_path_factory
     assert studio.get("files")["models"] == []
     studio.post("open", status=422, source="in.yaml")
     studio.post("open", status=422, source="folder/m.yaml")
+
+
+def test_two_models_are_compared_as_by_diff(studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    studio.post("edit", kind="insert", layer="p4", module="SE")
+    found = studio.post("diff", a="odd-one-out", b="")
+    by_api = regard.diff("odd-one-out", studio.bench.state.built)
+    assert found["names"] == ["odd-one-out", "odd-one-out"]
+    assert [layer["change"] for layer in found["layers"]] == [layer.change for layer in by_api.layers]
+    assert (found["tensors"]["kept"], found["tensors"]["total"]) == (by_api.tensors.kept, by_api.tensors.total)
+    assert found["costs"]["flops"] == list(by_api.costs.flops)
+    assert len(found["b"]["nodes"]) == len(found["a"]["nodes"]) + 1
+    studio.post("diff", status=422, a="../x.pt", b="")
+    assert studio.get("receptive")["p4.se"] is None
+
+
+@pytest.mark.parametrize("body", [b"{", b"nonsense", bytes((0xFF, 0xFE)), b"[1, 2]", b""])
+def test_a_body_that_is_no_question_is_an_error_of_ours(body: bytes, studio: Any) -> None:
+    headers = {**studio.headers, "content-type": "application/json"}
+    answer = studio.client.post("/api/open", headers=headers, content=body)
+    assert answer.status_code in (400, 422)
+    assert set(answer.json()) == {"what", "file", "line", "expected", "hint"}
+    missing = studio.client.get("/api/nowhere", headers=studio.headers)
+    assert (missing.status_code, "what" in missing.json()) == (404, True)

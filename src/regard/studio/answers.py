@@ -21,6 +21,7 @@ from regard.graph.renumber import Renumbering
 from regard.training.history import RunInfo
 from regard.types import LetterboxTransform
 from regard.visualize.panels import Panel, map_edges
+from regard.weights.difference import CostDifference, LayerDifference, TensorDifference
 
 Name = Field(min_length=1, max_length=300)
 
@@ -59,6 +60,13 @@ class EditQuestion(Question):
     options: dict[str, Any] = {}
     gate: bool = True
     readers: list[str] | None = None
+
+
+class DiffQuestion(Question):
+    """Compare two models of the zoo or the workspace; "" is the open one."""
+
+    a: str = Field("", max_length=300)
+    b: str = Field("", max_length=300)
 
 
 class SaveQuestion(Question):
@@ -334,6 +342,18 @@ class Timed(BaseModel):
     base_total: float | None
     device: str
     imgsz: int = IMGSZ
+
+
+class Comparison(BaseModel):
+    """Two models, ``a`` and ``b``: their graphs, and what differs."""
+
+    names: tuple[str, str]
+    a: Diagram
+    b: Diagram
+    layers: list[LayerDifference]
+    tensors: TensorDifference
+    costs: CostDifference
+    classes: str
 
 
 class Saved(BaseModel):

@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from regard.api.catalogue import Entry, catalogue, place_costs
 from regard.api.edits import Edit, recipe
@@ -21,6 +22,7 @@ from regard.graph.renumber import renumbering
 from regard.profiling.catalogue import PlaceCost
 from regard.studio import answers as a
 from regard.studio.bench import Bench
+from regard.studio.comparing import comparing
 from regard.studio.data import looking_at_data
 from regard.studio.desk import Desk
 from regard.studio.jobs import Jobs
@@ -43,10 +45,12 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     looks = looking(bench, workspace)
     data = looking_at_data(bench, workspace, Desk())
     work = training(bench, workspace, jobs)
-    for router in (_opening(bench, workspace), _editing(bench, workspace), looks, data, work):
+    opening, editing, compared = _opening(bench, workspace), _editing(bench, workspace), comparing(bench, workspace)
+    for router in (opening, editing, compared, looks, data, work):
         app.include_router(router, prefix="/api")
     app.add_exception_handler(RegardError, _of_regard_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(Exception, _of_anything)
     if (PAGE / "index.html").is_file():
         app.mount("/", StaticFiles(directory=PAGE, html=True))
@@ -175,8 +179,15 @@ async def _of_regard_error(_request: Request, error: Any) -> JSONResponse:
 
 async def _of_validation(_request: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        fault = a.Fault(what=f"the request is no JSON: {first['ctx']['error']}, character {first['loc'][-1]}")
+        return JSONResponse(fault.model_dump(), 422)
     where = ".".join(str(part) for part in first["loc"][1:])
     return JSONResponse(a.Fault(what=f"{where}: {first['msg']}").model_dump(), 422)
+
+
+async def _of_http(_request: Request, error: Any) -> JSONResponse:
+    return JSONResponse(a.Fault(what=str(error.detail)).model_dump(), error.status_code, headers=error.headers)
 
 
 async def _of_anything(_request: Request, error: Exception) -> JSONResponse:
