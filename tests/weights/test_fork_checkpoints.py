@@ -16,6 +16,7 @@ from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import spec_from_document
+from regard.graph.user_modules import import_modules
 from regard.nn.conv import Conv
 from regard.weights.detector import load_detector, save_detector
 
@@ -235,6 +236,54 @@ def test_an_unknown_class_asks_for_its_file(define: Define, tmp_path: Path) -> N
     torch.save(model, tmp_path / "m.pt")
     with pytest.raises(RegardError, match=r"(?s)m\.pt: .*models\.common\.Mystery.*--module FILE\.py:Mystery"):
         load_detector(tmp_path / "m.pt")
+
+
+HEADS = Path(__file__).parents[1] / "nn" / "heads" / "fork_heads.py"
+
+
+def _with_head(define: Define, folder: Path, module: str, dotted: str, kind: str) -> tuple[Path, nn.Module]:
+    """A checkpoint whose graph names the head ``module`` and whose pickled class ``dotted`` is ``kind`` of the file."""
+    model, graph = fork(define, PLAIN)[0], graph_of(PLAIN)
+    own = [8] if kind == "ListHead" else []
+    stated = own if module == kind else []
+    head = import_modules([str(HEADS)])[kind](2, graph["anchors"], *own, [40, 40])
+    pickled: Any = define(dotted)()
+    pickled.__dict__.update(head.__dict__, stride=torch.tensor([8.0, 16.0]))
+    model.model[-1] = pickled
+    model.yaml = graph | {"head": [[[3, 4], 1, module, ["nc", "anchors", *stated]]]}
+    torch.save({"model": model}, folder / "head.pt")
+    return folder / "head.pt", head
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [("ListHead", "ListHead"), ("TupleHead", "TupleHead"), ("Detect", "TupleHead")]
+)
+@pytest.mark.filterwarnings("ignore:ListHead returns raw")
+def test_a_head_of_a_fork_asks_for_its_file_and_is_read_with_it(
+    define: Define, tmp_path: Path, module: str, kind: str
+) -> None:
+    file, head = _with_head(define, tmp_path, module, f"models.yolo.{kind}", kind)
+    with pytest.raises(RegardError, match=f"models.yolo.{kind}.*(.*\n)*.*--module FILE.py:{kind}"):
+        load_detector(file)
+    loaded = load_detector(file, modules=import_modules([f"{HEADS}:{kind}"])).head.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in head.state_dict().items())
+    assert loaded["anchors"].shape == (2, 3, 2)
+
+
+def test_arguments_of_another_class_ask_for_its_file(define: Define, tmp_path: Path) -> None:
+    model = fork(define, PLAIN)[0]
+    model.yaml = graph_of(PLAIN) | {"head": [[[3, 4], 1, "Detect", ["nc", "anchors", 8]]]}
+    torch.save({"model": model}, tmp_path / "head.pt")
+    with pytest.raises(RegardError, match=r"head\.pt: .*(.*\n)*.*--module FILE\.py:Detect"):
+        load_detector(tmp_path / "head.pt")
+
+
+@pytest.mark.parametrize("name", ["Detect", "Decoupled_Detect"])
+def test_a_head_of_a_known_name_that_is_another_is_named(define: Define, tmp_path: Path, name: str) -> None:
+    file, _ = _with_head(define, tmp_path, "Detect", f"models.yolo.{name}", "ListHead")
+    with pytest.raises(RegardError, match="do not fit") as caught:
+        load_detector(file)
+    assert f"--module FILE.py:{name} " in str(caught.value)
 
 
 def test_other_numbers_of_channels_are_rejected(define: Define, tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from regard.graph.read import parse_spec, read_spec, spec_from_document, stock_g
 from regard.graph.spec import ModelSpec
 from regard.graph.unknown_layers import with_others
 from regard.graph.user_modules import reference_to
+from regard.nn.heads.fork import ForkHead
 from regard.nn.heads.yolov5 import number_of_classes
 from regard.system.files import is_file, is_folder
-from regard.weights.checkpoint import Checkpoint, read_checkpoint
+from regard.weights.checkpoint import ROW_KEY, Checkpoint, read_checkpoint
 from regard.weights.fork_layers import as_in_tensors, with_meanings, with_own_keys
 from regard.weights.fused import unfused
 from regard.weights.hub import local_file, reject_hub
@@ -200,19 +201,14 @@ def _from_checkpoint(
 ) -> Detector:
     if not is_file(path):
         raise missing_file(path)
-    checkpoint = read_checkpoint(path)
-    try:
-        spec = spec_from_document(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path, like)
-        if checkpoint.yaml and spec.anchors is not None:
-            checkpoint = checkpoint.with_rows(moved_rows(checkpoint.yaml, spec.nc, spec.anchors))
-        spec = as_in_weights(spec, checkpoint.state, modules or ())
-        _require_classes(spec, checkpoint, modules)
-        spec = with_meanings(spec, checkpoint.state, modules or {})
-        spec = replace(with_activation(spec, checkpoint.settings), file=path).without_lines()
-    except RegardError as error:  # the lines are those of no file
-        raise RegardError(error.what, file=path, expected=error.expected, hint=error.hint) from error
+    spec, checkpoint = _spec_of(read_checkpoint(path), path, modules, like)
     names = checkpoint.names or None
-    detector = build(spec, names=names, modules=modules, allow_miswired=allow_miswired)
+    try:
+        detector = build(spec, names=names, modules=modules, allow_miswired=allow_miswired)
+    except RegardError as error:
+        rows = [row.module for row in spec.layers if f"layer {row.name!r}: " in error.what]
+        own = f"if it is a class of the file's own, give it: --module FILE.py:{rows[0]}" if rows else None
+        raise RegardError(error.what, file=path, expected=error.expected, hint=error.hint or own) from error
     try:
         state = unfused(detector, checkpoint.state)
     except RegardError as error:
@@ -220,10 +216,38 @@ def _from_checkpoint(
     fitting = as_in_tensors(detector.spec, checkpoint.state)
     if fitting is not detector.spec:
         detector = build(fitting, names=names, modules=modules, allow_miswired=allow_miswired)
-    _fill(detector, with_own_keys(detector, state, checkpoint.module_classes), path)
+    state = with_own_keys(detector, state, checkpoint.module_classes)
+    if isinstance(detector.head, ForkHead):  # its class need not keep the anchors, which are those of the graph
+        state.setdefault(f"model.{len(detector.spec.layers) - 1}.anchors", detector.head.get_buffer("anchors"))
+    _fill(detector, state, path, checkpoint.module_classes)
     settle(detector, checkpoint.settings, path)
     detector.spec = replace(detector.spec, file=None)
     return detector
+
+
+def _spec_of(
+    checkpoint: Checkpoint, path: Path, modules: Modules | None, like: ModelSpec | None
+) -> tuple[ModelSpec, Checkpoint]:
+    """The graph of a checkpoint as its tensors show it, and the checkpoint with the rows of that graph."""
+    try:
+        spec = spec_from_document(checkpoint.yaml) if checkpoint.yaml else _graph_of(checkpoint.state, path, like)
+        if checkpoint.yaml and spec.anchors is not None:
+            checkpoint = checkpoint.with_rows(moved_rows(checkpoint.yaml, spec.nc, spec.anchors))
+        spec = as_in_weights(_with_own_head(spec, checkpoint), checkpoint.state, modules or ())
+        _require_classes(spec, checkpoint, modules)
+        spec = with_meanings(spec, checkpoint.state, modules or {})
+        return replace(with_activation(spec, checkpoint.settings), file=path).without_lines(), checkpoint
+    except RegardError as error:  # the lines are those of no file
+        raise RegardError(error.what, file=path, expected=error.expected, hint=error.hint) from error
+
+
+def _with_own_head(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:
+    """Copy a graph whose head has the name of its class in the checkpoint, where that is not YOLOv5's."""
+    head = spec.layers[-1]
+    package, _, made_by = checkpoint.module_classes.get(len(spec.layers) - 1, "").rpartition(".")
+    if spec.anchors is None or head.module != "Detect" or made_by in ("", "Detect") or package.startswith("regard."):
+        return spec
+    return replace(spec, layers=(*spec.layers[:-1], replace(head, module=made_by)))
 
 
 def _require_classes(spec: ModelSpec, checkpoint: Checkpoint, modules: Modules | None) -> None:
@@ -250,8 +274,16 @@ def _require_modules(path: Path, needed: Mapping[str, str], given: Modules | Non
         )
 
 
-def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
+def _fill(
+    detector: Detector, state: Mapping[str, Tensor], path: Path, classes: Mapping[int, str] | None = None
+) -> None:
     """Load ``state``, whose keys and shapes must be exactly those of the detector.
+
+    Args:
+        detector: changed in place.
+        state: the tensors.
+        path: their file, for messages.
+        classes: class of each row in the file, if known.
 
     Raises:
         RegardError: they differ; the first differences are listed.
@@ -265,11 +297,14 @@ def _fill(detector: Detector, state: Mapping[str, Tensor], path: Path) -> None:
         if key in state and state[key].shape != wanted[key].shape
     ]
     if differences:
+        rows = {int(text.split(".")[1]) for text in differences if ROW_KEY.match(text)}
+        name = (classes or {}).get(min(rows), "").rpartition(".")[2] if len(rows) == 1 else ""
         raise RegardError(
             f"the weights do not fit their graph: {'; '.join(differences[:3])}"
             + (f"; and {len(differences) - 3} more" if len(differences) > 3 else ""),
             file=path,
-            hint="a layer of the same name may be another one: give its own class by --module (in Python: modules=)",
+            hint=f"the {name or 'layer'} of the file may be another one of that name: give its own class by --module "
+            f"FILE.py:{name or 'NAME'} (in Python: modules=)",
         )
     wrong = [key for key in wanted if not state[key].isfinite().all()]
     if wrong:
