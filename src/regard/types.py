@@ -171,6 +171,7 @@ class AttentionMap:
             "rows" (B, heads, queries, H, W).
         weights: the tensor of that shape.
         queries: (row, column) of each queried position, for "rows".
+        heads: what each head does, where they differ.
         dimensions: number of dimensions of ``weights`` for each kind.
     """
 
@@ -179,6 +180,7 @@ class AttentionMap:
     kind: str
     weights: Tensor
     queries: tuple[tuple[int, int], ...] = ()
+    heads: tuple[str, ...] = ()
 
     def _repr_png_(self) -> bytes:
         """Colour the weights of the first image, from the least to the greatest: a strip, a map, or a map per head."""

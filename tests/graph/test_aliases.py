@@ -249,3 +249,11 @@ def test_a_model_of_yolov7_is_called_so() -> None:
     for row in ("MP, []", "SPPCSPC, [128]"):
         with pytest.raises(RegardError, match=r"fork\.yaml:\d+: .*a layer of YOLOv7"):
             of_row(row)
+
+
+@pytest.mark.parametrize(("row", "said"), [("CPCA, [32, 32]", "reduction 32"), ("ScSE, [32, 32]", "reduction 32")])
+def test_numbers_that_may_both_be_channels_are_said(row: str, said: str) -> None:
+    with pytest.warns(RegardWarning, match=said):
+        of_row(row)
+    for other in ("CPCA, [32]", "CPCA, [32, 16]", "CPCA, [32, {reduction: 32}]"):
+        of_row(other)

@@ -242,5 +242,21 @@ def test_images_of_other_channels_are_rejected(key: str) -> None:
 
 @pytest.mark.parametrize("most", [".inf", ".nan", "0", "x"])
 def test_limits_of_channels_that_are_no_numbers_are_rejected(most: str) -> None:
-    with pytest.raises(RegardError, match="scales cannot be read"):
+    with pytest.raises(RegardError, match="scales: n is"):
         parse_spec(V8.replace("0.25, 1024", f"0.25, {most}"), None)
+
+
+@pytest.mark.parametrize(
+    ("scales", "said"), [("[1]", "scales is"), ("{n: [1, 2]}", "n is"), ("{n: [1, 1, 9], s: 3}", "s is")]
+)
+def test_a_wrong_size_is_named(scales: str, said: str) -> None:
+    with pytest.raises(RegardError, match=said):
+        parse_spec(f"nc: 2\nscales: {scales}\nbackbone: []\nhead: [[-1, 1, Detect, [nc]]]\n", None)
+
+
+def test_keys_for_a_head_reach_another_one_which_rejects_what_it_lacks() -> None:
+    rows = "backbone: [[-1, 1, Conv, [8, 3, 8]]]\nhead: [[[0], 1, Own, [nc]]]\n"
+    text = f"nc: 2\nscales: {{n: [1, 1, 64]}}\nreg_max: 3\n{rows}"
+    assert parse_spec(text, None).layers[-1].options == {"reg_max": 3}
+    with pytest.raises(RegardError, match="DecoupledDetect has no option 'reg_max'"):
+        build(parse_spec(text.replace("Own, [nc]", "DecoupledDetect, [nc, 3]"), None))

@@ -135,6 +135,7 @@ def insert(
             show_default=False,
         ),
     ] = None,
+    weights: Weights = None,
     output: Output = None,
     yolov5: YoloV5 = False,
     ungated: Ungated = False,
@@ -145,7 +146,7 @@ def insert(
     from regard.graph import edit
     from regard.weights.detector import rebuild
 
-    detector = load_model(model, modules=module, allow_miswired=allow_miswired)
+    detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     spec = edit.insert(detector.spec, layer, after=after, options=options_of(arg), gate=gate, name=name, readers=reader)
     edited, report = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
     _deliver(edited, output, report, yolov5=yolov5, ungated=ungated)
@@ -156,6 +157,7 @@ def replace(
     layer: Annotated[str, typer.Argument(metavar="LAYER", help="Name or index of the layer to replace.")],
     by: Annotated[str, typer.Argument(metavar="BY", help="Layer that replaces it: C3TR, GhostConv, ...")],
     arg: Options = None,
+    weights: Weights = None,
     output: Output = None,
     yolov5: YoloV5 = False,
     ungated: Ungated = False,
@@ -166,7 +168,7 @@ def replace(
     from regard.graph import edit
     from regard.weights.detector import rebuild
 
-    detector = load_model(model, modules=module, allow_miswired=allow_miswired)
+    detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     spec = edit.replace_layer(detector.spec, layer, by, options=options_of(arg), modules=modules_of(module))
     edited, report = rebuild(detector, spec, modules=modules_of(module), allow_miswired=allow_miswired)
     _deliver(edited, output, report, yolov5=yolov5, ungated=ungated)
@@ -175,6 +177,7 @@ def replace(
 def remove(
     model: Model,
     layer: Annotated[str, typer.Argument(metavar="LAYER", help="Name or index of the layer to remove.")],
+    weights: Weights = None,
     output: Output = None,
     yolov5: YoloV5 = False,
     ungated: Ungated = False,
@@ -185,7 +188,7 @@ def remove(
     from regard.graph import edit
     from regard.weights.detector import rebuild
 
-    detector = load_model(model, modules=module, allow_miswired=allow_miswired)
+    detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     edited, report = rebuild(detector, edit.remove(detector.spec, layer), allow_miswired=allow_miswired)
     _deliver(edited, output, report, yolov5=yolov5, ungated=ungated)
 
@@ -206,6 +209,7 @@ def convert(
         Literal["ultralytics", "yolov5", "native"],
         typer.Option(help="Package that reads the files; native is the form of regard."),
     ] = "native",
+    weights: Weights = None,
     module: Module = None,
     allow_miswired: AllowMiswired = False,
 ) -> None:
@@ -213,7 +217,7 @@ def convert(
     from regard import api
     from regard.cli.screen import localized_text
 
-    detector = load_model(model, modules=module, allow_miswired=allow_miswired)
+    detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     converted = api.convert(detector, output, to=to)
     print(printable_line(f"{', '.join(map(str, converted.files))}: {translate(detector.summary().totals)}"))
     if text := localized_text(converted.to_text()):

@@ -19,6 +19,7 @@ from torch import nn
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.alias_table import ALIASES, BLOCKS
 from regard.graph.document import flow
+from regard.graph.signature import signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.graph.tasks import task_of
 from regard.graph.user_modules import where_named
@@ -196,6 +197,7 @@ def _own(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
         args = (*args[:1], inner, *args[1:]) if args else ()
         return replace(row, module=module, args=args, options=given if args else {"attention": inner, **given})
     if module not in FIRST_OPTION:
+        _warn_of_two_numbers(module, row, spec)
         return replace(row, module=module)
     option, _ = FIRST_OPTION[module]
     if args and (isinstance(args[0], float) or (module == "ECA" and _odd(args[0]))):
@@ -295,10 +297,26 @@ def _cbam(
     ]
     if args[1] not in PAPER_KERNELS:
         raise _two_meanings("CBAM", row, spec, meanings)
-    where = f"{row.file or spec.file}:{row.line}: " if row.line and (row.file or spec.file) else ""
-    text = f"{where}layer {row.name!r}: CBAM, {flow(args)} is read as kernel_size {args[1]}"
+    text = f"{_where(row, spec)}layer {row.name!r}: CBAM, {flow(args)} is read as kernel_size {args[1]}"
     warnings.warn(f"{text}; for a reduction of {args[1]}, write {flow(meanings[1][1])}", RegardWarning, stacklevel=2)
     return args[:1], {"kernel_size": args[1]}
+
+
+def _warn_of_two_numbers(module: str, row: LayerSpec, spec: ModelSpec) -> None:
+    """Say how a row of a file is read that may state its channels twice, as other projects' rows do."""
+    args = row.args
+    if module not in ATTENTION or not row.line or len(args) < 2 or isinstance(args[1], bool) or args[0] != args[1]:
+        return
+    option = next(iter(signature_of(ATTENTION[module]).positions), None)
+    if option:
+        text = f"{_where(row, spec)}layer {row.name!r}: {row.module}, {flow(args)} is read as {option} {args[1]}"
+        rest = flow([args[0], *args[2:]])
+        warnings.warn(f"{text}; if both are channels, write {rest}", RegardWarning, stacklevel=2)
+
+
+def _where(row: LayerSpec, spec: ModelSpec) -> str:
+    file = row.file or spec.file
+    return f"{file}:{row.line}: " if row.line and file else ""
 
 
 def _two_meanings(module: str, row: LayerSpec, spec: ModelSpec, meanings: list[tuple[str, list[Any]]]) -> RegardError:

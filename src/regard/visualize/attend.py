@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -205,7 +205,7 @@ def _attention_map(
         given = given if isinstance(given, Tensor) else given[0]
         cell = cell_at(query, placement, (images.shape[2], images.shape[3]), (given.shape[2], given.shape[3]))
         found = seen.map(name, cell)
-    return AttentionMap(found.kind, found.weights.float().cpu(), found.queries)
+    return replace(found, weights=found.weights.float().cpu())
 
 
 def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]:

@@ -47,7 +47,10 @@ def panels_of(found: AttentionMap | GradientMap) -> list[Panel]:
     heads = found.weights[0, :, 0].numpy()
     if len(heads) == 1:
         return [_weights("weights of the query", heads[0])]
-    each = [_weights(f"head {i}", head) for i, head in enumerate(heads, start=1)]
+    names = [f"head {i}" for i in range(1, len(heads) + 1)]
+    if found.heads:
+        names = [f"{name}, {kind}" for name, kind in zip(names, found.heads, strict=True)]
+    each = [_weights(name, head) for name, head in zip(names, heads, strict=True)]
     return [_weights(f"mean of {len(heads)} heads", heads.mean(0)), *each]
 
 

@@ -23,7 +23,7 @@ from regard.nn.activation import DEFAULT
 from regard.system.loaders import LineOf, check_keys
 
 KEYS = (*native.GRAPH_KEYS, "scales", "scale", "end2end", "reg_max")
-IGNORED_KEYS = ("ch", "channels", "yaml_file", "names", "inplace")
+IGNORED_KEYS = ("ch", "channels", "yaml_file", "names", "inplace", "kpt_shape")
 LETTER = re.compile(r"yolov?\d+([nsmlx]|[btce](?![a-z]))")
 """The letter of a size in the name of a file, such as yolo11s-p2."""
 
@@ -85,6 +85,10 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
         options = {"reg_max": bins, "end2end": end2end, "depthwise": depthwise}
         given = {name: value for name, value in options.items() if value not in (BINS, False)}
         layers[-1] = replace(layers[-1], module=HEAD, options={**layers[-1].options, **given})
+    elif layers and layers[-1].module != "v10Detect":  # another head, which rejects what it does not have
+        stated = {"reg_max": bins, "end2end": end2end}
+        given = {name: value for name, value in stated.items() if value not in (BINS, False)}
+        layers[-1] = replace(layers[-1], options={**given, **layers[-1].options})
     return replace(spec, layers=tuple(layers), anchors=None)
 
 
@@ -225,16 +229,13 @@ def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tup
     if scales is None:
         return "", {}
     line = lines.get(("scales", -1))
-    numbers = (int, float)
-    if (
-        not isinstance(scales, dict)
-        or not scales
-        or not all(
-            isinstance(v, list) and len(v) == 3 and all(isinstance(x, numbers) and 0 < x < math.inf for x in v)
-            for v in scales.values()
-        )
-    ):
-        raise RegardError("scales cannot be read", file=file, line=line, expected="n: [depth, width, most channels]")
+    form = "a mapping such as n: [0.33, 0.25, 1024], of depth, width and most channels"
+    if not isinstance(scales, dict) or not scales:
+        raise RegardError(f"scales is {scales!r:.200}", file=file, line=line, expected=form)
+    for position, (letter, values) in enumerate(scales.items()):
+        if not isinstance(values, list) or len(values) != 3 or not all(map(_is_scale, values)):
+            where = lines.get(("scales", position), line)
+            raise RegardError(f"scales: {letter} is {values!r:.200}", file=file, line=where, expected=form)
     idle = [key for key in ("depth_multiple", "width_multiple", "max_channels") if key in document]
     if idle and file:  # the graphs of checkpoints state what `scales` gave, too
         what = f"{file}: {', '.join(idle)} has no effect beside scales"
@@ -256,6 +257,10 @@ def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tup
         )
     depth, width, most = scales[letter]
     return letter, {"depth_multiple": depth, "width_multiple": width, "max_channels": int(most)}
+
+
+def _is_scale(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _written_out(layer: LayerSpec, spec: ModelSpec, letter: str) -> LayerSpec:

@@ -24,7 +24,7 @@ class ExternalAttention(Attention):
         memory: S, number of units; 64 in the paper.
 
     Raises:
-        RegardError: ``memory`` is not positive.
+        RegardError: ``memory`` is less than 2.
     """
 
     card = Card(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -44,6 +45,7 @@ from regard.nn.attention.sliding import DilatedNeighborhoodAttention, LocalAtten
 from regard.nn.attention.strided import StridedAttention
 from regard.nn.attention.top_k import ApproximateTopKAttention, TopKAttention
 from regard.nn.attention.window import ShiftedWindowAttention, WindowAttention
+from regard.types import AttentionMap
 
 KINDS: Mapping[str, type[MultiHead]] = MappingProxyType(
     {
@@ -150,6 +152,12 @@ class MixedHeads(MultiHead):
     def with_values(self, mixed: Tensor, v: Tensor, size: Size) -> Tensor:
         """Mixed values and what kinds add of the values themselves: (B, heads, H * W, d) each -> the same."""
         return _joined(kind.with_values(*of_heads, size) for kind, *of_heads in self._split(mixed, v))
+
+    def attention(self, x: Tensor, query: Size | None = None) -> AttentionMap:
+        """As `MultiHead.attention`, with the name of each head's kind."""
+        kinds = zip(self.kinds, self.counts, strict=True)
+        names = tuple(name for kind, n in kinds for name in n * [type(kind).__name__])
+        return replace(super().attention(x, query), heads=names)
 
     def attention_mask(self, query: Size, size: Size) -> Tensor:
         """What each head sees from ``query``: (heads, H, W), boolean."""
