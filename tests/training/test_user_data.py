@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import cv2
@@ -52,6 +53,29 @@ def test_a_run_resumes_after_its_data_have_moved(
     (moved / "labels/train/3.txt").write_text("")
     with pytest.raises(RegardError, match="the run's data had splits"):
         regard.resume(run.folder, data=moved)
+
+
+def test_a_copy_of_a_run_resumes_on_another_machine(
+    model: Detector, train: Train, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a drive that is mounted elsewhere: the run, its data and the working folder have other paths."""
+    run = train(model, data=pets, epochs=1)
+    there = tmp_path / "drive" / "copied run"
+    shutil.copytree(run.folder, there)
+    shutil.rmtree(run.folder)
+    data = pets.rename(there.with_name("data"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    again = regard.resume("../drive/copied run", data="../drive/data", epochs=2)
+    assert again.folder.resolve() == there
+    assert len((there / "results.csv").read_text(encoding="utf-8").splitlines()) == 3
+    assert not run.folder.exists()
+    assert list(elsewhere.iterdir()) == []
+    config = json.loads((there / "run.json").read_text(encoding="utf-8"))
+    assert config["settings"]["epochs"] == 2
+    assert regard.load(there).names == again.model.names
+    assert regard.resume(there, data=data, epochs=3).metrics.images == 2
 
 
 def test_one_unreadable_image_costs_a_line(
