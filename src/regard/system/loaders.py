@@ -30,7 +30,7 @@ MOST_DEPTH, MOST_NODES = 100, 200_000
 MOST_TABLE_ROWS = 3_000_000
 
 MOST_DIGITS = 400
-"""How long a number in YAML may be written: longer ones take a time that grows with the square of their length."""
+"""How long a number or a tag in YAML may be written: longer ones take a time that grows with the square of their length."""
 
 LineOf = Mapping[tuple[str, int], int]
 """Line of each item of each top-level list or mapping, and of the key itself at position -1."""
@@ -39,7 +39,7 @@ BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.
 _ESCAPE_HINT = r"in double quotes a backslash begins an escape: write paths with /, or in single quotes"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_TAG_DIRECTIVE = re.compile(r"(?:^|(?<=[\r\n\x85\u2028\u2029]))%TAG")
+_TAG_DIRECTIVE = re.compile(r"(?:^|(?<=[\r\n\x85\u2028\u2029]))\ufeff*%TAG")
 _LONG_INTEGER = re.compile(r"\d{19}")
 _CONSTRUCTOR_ERRORS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
@@ -265,6 +265,8 @@ def _check_nesting(text: str, file: Path | None) -> None:
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        if len(getattr(event, "tag", None) or "") > MOST_DIGITS:
+            raise RegardError("a tag is too long", file=file, line=event.start_mark.line + 1, expected="plain values")
         if depth > MOST_DEPTH:
             raise _too_deep(file, event.start_mark.line + 1 if event.start_mark else None)
 
