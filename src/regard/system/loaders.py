@@ -30,7 +30,7 @@ MOST_DEPTH, MOST_NODES = 100, 200_000
 MOST_TABLE_ROWS = 3_000_000
 
 MOST_DIGITS = 400
-"""How long a number or a tag in YAML may be written: longer ones take a time that grows with the square of their length."""
+"""How long a number or a tag in YAML may be written: the time of longer ones grows with the square of their length."""
 
 LineOf = Mapping[tuple[str, int], int]
 """Line of each item of each top-level list or mapping, and of the key itself at position -1."""
