@@ -189,7 +189,7 @@ def _read_module(model: Record) -> Checkpoint:
     if is_later and not LATER_HEADS.fullmatch(_class_of(rows[max(rows)])):
         head = _class_of(rows[max(rows)])
         task = task_of(head.rpartition(".")[2])
-        what = f"for {task}, with the head {head!r:.100}" if task else f"with {head!r:.100} instead of its own head"
+        what = f"for {task}, with the head {head!r:.100}" if task else f"with the head {head!r:.100} instead of its own"
         raise _AnotherModel(f"a model of the `ultralytics` package {what}")
     if not is_later and (kind := _kind_of_model(dotted, built_from)):
         raise _AnotherModel(kind)
