@@ -266,7 +266,8 @@ def _check_nesting(text: str, file: Path | None) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if len(getattr(event, "tag", None) or "") > MOST_DIGITS:
-            raise RegardError("a tag is too long", file=file, line=event.start_mark.line + 1, expected="plain values")
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise RegardError("a tag is too long", file=file, line=line, expected="plain values")
         if depth > MOST_DEPTH:
             raise _too_deep(file, event.start_mark.line + 1 if event.start_mark else None)
 
