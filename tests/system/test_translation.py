@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,3 +241,19 @@ def test_lines_of_chinese_lose_nothing(width: int) -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert max(map(cell_len, lines)) <= width
     assert not any(line.startswith(tuple("。，、）")) for line in lines)
+
+
+@pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize(
+    "text", ["x: " * 2000, "x, " * 2000, "x; " * 2000, "layer 'x: " * 400, "a has no option 'b" * 400, "is " * 1500]
+)
+def test_a_long_text_of_a_file_takes_no_cubic_time(text: str) -> None:
+    translation.translate("stopped")  # the catalogue is read once
+    began = time.process_time()
+    assert translation.translate(text)
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.usefixtures("chinese")
+def test_values_are_no_templates() -> None:
+    assert "{0}" in translation.translate("layer '{0}': unknown module '{1}'")

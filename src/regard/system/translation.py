@@ -33,6 +33,9 @@ AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?: \([^\s()]+\))?: (?=\S)")
 """What may come before a text: a comma, or the name of a layer or split, with its module, and a colon."""
 FEW = 7
 """Fixed characters of a template below which its values have no spaces: it would fit too many texts."""
+LONG, LONGEST, DEEPEST = 300, 5000, 6
+"""Texts, which files may make as long as they like, are matched in a time that grows as they do: longer than the first
+they fit no template with several values, longer than the second none; and so many texts lie one in another."""
 Templates: TypeAlias = list[tuple[re.Pattern[str], str]]
 
 
@@ -91,26 +94,36 @@ def translate(text: str) -> str:
     return text if found is None else found
 
 
-def _find(text: str) -> str | None:
+def _find(text: str, depth: int = 0) -> str | None:
     known, templates = _catalogue(gettext.find(DOMAIN, FOLDER) or "")
     if text in known:
         return known[text]
+    if depth > DEEPEST or len(text) > LONGEST:
+        return None
     name = AFTER_NAME.match(text)
-    if name and (rest := _find(text[name.end() :])) is not None:
-        return known.get(f"{name[0]}{{0}}", known.get(name[0], name[0]) + "{0}").replace("{0}", rest)
+    if name and (rest := _find(text[name.end() :], depth + 1)) is not None:
+        before, _, after = known.get(f"{name[0]}{{0}}", known.get(name[0], name[0]) + "{0}").partition("{0}")
+        return f"{before}{rest}{after}"
     for separator in ("; ", ", "):
         parts = text.split(separator)
-        translated = [_find(part) for part in parts] if len(parts) > 1 else [None]
+        translated = [_find(part, depth + 1) for part in parts] if len(parts) > 1 else [None]
         if None not in translated:
             return known.get(separator, separator).join(map(str, translated))
-    return _fill(text, templates)
+    return _fill(text, templates, depth)
 
 
-def _fill(text: str, templates: Templates) -> str | None:
+def _fill(text: str, templates: Templates, depth: int) -> str | None:
     """Translate a text that fits a template, and the values in it; None if it fits none."""
+
+    def value(found: str) -> str:
+        inner = _find(found, depth + 1) if found else None
+        return found if inner is None else inner
+
     for pattern, template in templates:
+        if len(text) > LONG and pattern.groups > 1:
+            continue
         if match := pattern.fullmatch(text):
-            return PLACEHOLDER.sub(lambda place: translate(match[f"_{place[1]}"]), template)
+            return PLACEHOLDER.sub(lambda place: value(match[f"_{place[1]}"]), template)
     return None
 
 

@@ -4,7 +4,7 @@ y = x sigmoid(W_2 s_v(s_h(W_1 mean_7x7(x)))): s_h and s_v are depth-wise convolu
 reach as far as one of k x k. In the paper k = 11 + 2 l grows with the depth l of the block.
 
 Deviations: the authors' code has a batch norm and a SiLU behind both 1 x 1 convolutions; the equations have none. The
-convolutions therefore start so that each keeps the variance of its input, lest the weights all start near 1 / 2.
+convolutions therefore start so that each keeps the variance of its input; otherwise all weights would start near 1 / 2.
 """
 
 from __future__ import annotations

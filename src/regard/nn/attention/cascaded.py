@@ -78,7 +78,7 @@ class CascadedGroupAttention(Attention):
             fed = part if found is None else part + found
             q, k, v = qkv(fed).split((self.qk_dim, self.qk_dim, self.group), -1)
             q = to_tokens(around(to_map(q, size)))
-            one_head = [t.contiguous()[:, None] for t in (q, k, v)]  # as the fused kernel wants them
+            one_head = [t.contiguous()[:, None] for t in (q, k, v)]  # as the fused kernel requires
             found = fused_attention(one_head[0], one_head[1], one_head[2])[:, 0]
             yield q, k, found
 

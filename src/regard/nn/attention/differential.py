@@ -81,6 +81,6 @@ class DifferentialAttention(MultiHead):
 
 
 def _halves(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., d) -> twice (..., d / 2), contiguous as the fused kernel wants them."""
+    """(..., d) -> twice (..., d / 2), contiguous, as the fused kernel requires."""
     first, second = tokens.chunk(2, -1)
     return first.contiguous(), second.contiguous()
