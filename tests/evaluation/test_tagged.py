@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -83,6 +84,21 @@ def test_the_file_is_a_coco_data_set(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(truth.getImgIds()) == 3
     assert {one["name"]: one["id"] for one in truth.loadCats([3, 7])} == {"circle": 7, "square": 3}
     assert len(truth.getAnnIds()) == sum(len(one.class_ids) for one in every)
+
+
+def test_images_are_named_below_their_common_folder() -> None:
+    def named(sample, name: str):  # type: ignore[no-untyped-def]
+        return replace(sample, image=SimpleNamespace(name=name))
+
+    first, second, third = samples()
+    given = [named(first, "pets/images/val/a/1.png"), named(second, "pets/images/val/b/1.png")]
+    found = [exact(first), exact(second)]
+    names = [one["file_name"] for one in tagged(found, given, NAMES)["images"]]
+    assert names == ["a/1.png", "b/1.png"]
+    mixed = [*given, named(third, str(Path("/elsewhere/2.png").absolute()))]
+    names = [one["file_name"] for one in tagged([*found, exact(third)], mixed, NAMES)["images"]]
+    assert names[0] == "pets/images/val/a/1.png"
+    assert tagged([], [], NAMES)["images"] == []
 
 
 def test_val_writes_it(tmp_path: Path) -> None:

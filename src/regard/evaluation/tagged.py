@@ -6,6 +6,7 @@ The fields have the names that FiftyOne gives them: ``eval`` (tp, fp, fn), ``eva
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,9 @@ def tagged(
         conf: confidence threshold.
 
     Returns:
-        ``images`` and ``categories`` of COCO, ``annotations`` (the labels, ``eval`` tp or fn) and ``predictions`` (the
-        detections in the same form, with ``score``, ``eval`` tp, fp or, in a crowd, ignored). ``eval_id`` of a tp is
-        the id of its counterpart, ``eval_iou`` their IoU.
+        ``images`` (named relative to the deepest folder that has all) and ``categories`` of COCO, ``annotations`` (the
+        labels, ``eval`` tp or fn) and ``predictions`` (the detections in the same form, with ``score``, ``eval`` tp, fp
+        or, in a crowd, ignored). ``eval_id`` of a tp is the id of its counterpart, ``eval_iou`` their IoU.
     """
     categories = list(category_ids or range(len(names)))
     found: dict[str, Any] = {
@@ -49,11 +50,9 @@ def tagged(
         "annotations": [],
         "predictions": [],
     }
-    for image, sample in zip(detections, samples, strict=True):
+    for image, sample, name in zip(detections, samples, _file_names(samples), strict=True):
         height, width = image.image_size
-        found["images"].append(
-            {"id": sample.image_id, "file_name": sample.image.name, "width": int(width), "height": int(height)}
-        )
+        found["images"].append({"id": sample.image_id, "file_name": name, "width": int(width), "height": int(height)})
         _mark(found, image, sample, categories, conf)
     return found
 
@@ -69,6 +68,16 @@ def save_tagged(path: str | Path, document: dict[str, Any]) -> Path:
     with atomic_write(path) as file:
         file.write(json.dumps(document, allow_nan=False).encode())
     return path
+
+
+def _file_names(samples: Sequence[Sample]) -> list[str]:
+    """Names of the images, relative to the deepest folder that contains all of them."""
+    paths = [Path(sample.image.name) for sample in samples]
+    try:
+        folder = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    except ValueError:  # some are on another drive, or only some are absolute
+        return [path.as_posix() for path in paths]
+    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def _mark(found: dict[str, Any], image: Detections, sample: Sample, categories: Sequence[int], conf: float) -> None:
