@@ -10,7 +10,7 @@ import { Runs } from "./Runs";
 import { get, post, ServerFault } from "./server";
 import { firstTheme, type Theme, useWords } from "./settings";
 import { Totals } from "./Totals";
-import type { EditQuestion, Fault, Opened, Timed } from "./types";
+import type { EditQuestion, Fault, Opened, Predicted, Timed } from "./types";
 import type { Language } from "./words";
 import { Yaml } from "./Yaml";
 
@@ -256,6 +256,24 @@ function useTheme(theme: Theme): boolean {
   return dark;
 }
 
+/** The predicted latency, asked for when the model has not changed for a moment; the first time, the base is measured. */
+function usePredicted(version: number): Predicted | null {
+  const [predicted, setPredicted] = useState<Predicted | null>(null);
+  useEffect(() => {
+    setPredicted(null);
+    if (!version) return;
+    const stop = new AbortController();
+    const timer = setTimeout(() => {
+      get<Predicted>("latency", stop.signal).then(setPredicted, () => undefined);
+    }, 600);
+    return () => {
+      clearTimeout(timer);
+      stop.abort();
+    };
+  }, [version]);
+  return predicted;
+}
+
 /** Receptive fields of the open model, measured when they are asked for. */
 function useFields(wanted: boolean, version: number, fail: (error: unknown) => void): Fields | null {
   const [fields, setFields] = useState<Fields | null>(null);
@@ -332,6 +350,7 @@ function useStudio() {
     post<Timed>("cost").then(setTimed, fail).finally(() => setMeasuring(false));
   }, [fail]);
   useEffect(() => void get<Opened>("state").then(take, fail), [take, fail]);
-  const timing = { timed, measuring, measure };
+  const predicted = usePredicted(opened?.difference && opened.edits.length ? version : 0);
+  const timing = { timed, measuring, measure, predicted };
   return { opened, version, fault, saved, setSaved, busy, fail, dismiss, change, timing };
 }

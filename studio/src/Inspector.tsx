@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from "react";
 import { Field } from "./Field";
 import { count, flops, mib, percent, shape } from "./numbers";
-import { get } from "./server";
+import { get, post } from "./server";
 import { useWords } from "./settings";
 import type { EditQuestion, Entry, Node, Option, PlaceCost } from "./types";
 
@@ -147,13 +147,14 @@ function Catalogue({ node, readers, kind, version, busy, edit }: Chosen) {
         {shown.map((one) => (
           <li key={one.name}>
             <button aria-pressed={one.name === name} onClick={() => setName(one.name)}>
+              <img className="pattern" src={`patterns/${one.name}.webp`} alt="" loading="lazy" width={28} height={28} />
               <strong>{one.name}</strong> <span className="family">{one.family}</span>
               <CostText cost={costs.get(one.name)} />
             </button>
           </li>
         ))}
       </ul>
-      {entry && <ModuleForm key={entry.name} {...{ entry, node, readers, kind, busy, edit, cost: costs.get(name) }} />}
+      {entry && <ModuleForm key={entry.name} {...{ entry, node, readers, kind, busy, edit, place, version }} />}
     </section>
   );
 }
@@ -169,11 +170,12 @@ function CostText({ cost }: { cost: PlaceCost | undefined }) {
   );
 }
 
-type FormProps = Omit<Chosen, "version"> & { entry: Entry; cost: PlaceCost | undefined };
+type FormProps = Chosen & { entry: Entry; place: string };
 
-function ModuleForm({ entry, node, readers, kind, busy, edit }: FormProps) {
+function ModuleForm({ entry, node, readers, kind, busy, edit, place, version }: FormProps) {
   const words = useWords();
   const [values, setValues] = useState<Record<string, unknown>>({});
+  const cost = useCost(place, entry.name, values, version);
   const [gate, setGate] = useState(true);
   const [chosen, setChosen] = useState<string[]>(readers.map((one) => one.name));
   const submit = (event: React.FormEvent) => {
@@ -186,6 +188,11 @@ function ModuleForm({ entry, node, readers, kind, busy, edit }: FormProps) {
   return (
     <form className="module" onSubmit={submit}>
       <h3>{entry.name}</h3>
+      <figure className="pattern-card">
+        <img src={`patterns/${entry.name}.webp`} alt={words("pattern", { name: entry.name })} width={120} height={120} />
+        <img src="patterns/scene.webp" alt={words("scene")} width={120} height={120} />
+        <figcaption>{words("patternNote")}</figcaption>
+      </figure>
       <p>{entry.summary}</p>
       <p>
         <code>{entry.equation}</code>
@@ -199,6 +206,9 @@ function ModuleForm({ entry, node, readers, kind, busy, edit }: FormProps) {
         ) : (
           entry.paper
         )}
+      </p>
+      <p>
+        {words("costHere")}: <CostText cost={cost} />
       </p>
       {entry.options.map((option) => (
         <Field key={option.name} facts={option} value={values[option.name]} set={(value) => set(option, value)} />
@@ -233,4 +243,22 @@ function ModuleForm({ entry, node, readers, kind, busy, edit }: FormProps) {
       </button>
     </form>
   );
+}
+
+/** What a module costs with the options of the form; asked for when these have not changed for a moment. */
+function useCost(after: string, module: string, options: Record<string, unknown>, version: number): PlaceCost | undefined {
+  const [cost, setCost] = useState<PlaceCost>();
+  useEffect(() => {
+    const stop = new AbortController();
+    const timer = setTimeout(() => {
+      post<PlaceCost>("catalogue/cost", { after, module, options }, stop.signal)
+        .then(setCost)
+        .catch(() => undefined);
+    }, 150);
+    return () => {
+      clearTimeout(timer);
+      stop.abort();
+    };
+  }, [after, module, options, version]);
+  return cost;
 }

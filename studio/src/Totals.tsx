@@ -1,16 +1,19 @@
 import { change, count, flops, mib } from "./numbers";
 import { useWords } from "./settings";
-import type { Opened, Timed } from "./types";
+import type { Opened, Predicted, Timed } from "./types";
 
 interface Props {
   opened: Opened;
   timed: Timed | null;
+  predicted: Predicted | null;
   measuring: boolean;
   measure: () => void;
 }
 
+const milliseconds = (value: number) => `${value.toFixed(1)} ms`;
+
 /** What the whole model costs, compared with the base of the edits. */
-export function Totals({ opened, timed, measuring, measure }: Props) {
+export function Totals({ opened, timed, measuring, measure, predicted }: Props) {
   const words = useWords();
   const { difference, diagram } = opened;
   if (!difference) return null;
@@ -36,14 +39,22 @@ export function Totals({ opened, timed, measuring, measure }: Props) {
         <span>
           {words("latency")} ({diagram.imgsz} px)
         </span>
+        {predicted && (
+          <>
+            <strong>≈ {predicted.edited.toFixed(1)} ms</strong> <small>{words("predictedMs")}</small>
+            <small>{change(predicted.base, predicted.edited, milliseconds)}</small>
+          </>
+        )}
         {timed ? (
-          <strong title={timed.device}>{timed.total.toFixed(1)} ms</strong>
+          <>
+            <strong title={timed.device}>{timed.total.toFixed(1)} ms</strong> <small>{words("measuredMs")}</small>
+          </>
         ) : (
           <button onClick={measure} disabled={measuring}>
             {words(measuring ? "measuring" : "measure")}
           </button>
         )}
-        {timed?.base_total != null && <small>{change(timed.base_total, timed.total, (v) => `${v.toFixed(1)} ms`)}</small>}
+        {timed?.base_total != null && <small>{change(timed.base_total, timed.total, milliseconds)}</small>}
       </div>
     </section>
   );

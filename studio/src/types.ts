@@ -50,6 +50,12 @@ export interface CostDifference {
   imgsz: number;
 }
 
+export interface CostQuestion {
+  after: string;
+  module: string;
+  options?: Record<string, unknown>;
+}
+
 export interface DataQuestion {
   data?: string;
 }
@@ -306,6 +312,12 @@ export interface PlaceCost {
   flops: number;
   saved_mib: number;
   obstacle: string;
+}
+
+export interface Predicted {
+  base: number;
+  edited: number;
+  imgsz: number;
 }
 
 export interface Recipe {

@@ -197,6 +197,11 @@ export const en = {
   "change.same": "same",
   notKept: "Layers whose tensors are not all kept",
   unusedTensors: "Layers of the first model with tensors that match nothing",
+  pattern: "Pattern of {name}: its weights on the scene next to it",
+  scene: "The scene",
+  patternNote: "Weights of the module on a drawn scene, as in the catalogue.",
+  predictedMs: "predicted",
+  measuredMs: "measured",
   zoomHint: "Zoom with the wheel or the buttons; drag to move.",
 } as const;
 
@@ -401,6 +406,11 @@ export const zh: Dictionary = {
   "change.same": "相同",
   notKept: "張量未全部保留的層",
   unusedTensors: "第一個模型中沒有對應的層",
+  pattern: "{name} 的樣式：在右側場景上的權重",
+  scene: "場景",
+  patternNote: "這個模組在一張繪製場景上的權重，與型錄相同。",
+  predictedMs: "預測",
+  measuredMs: "實測",
   zoomHint: "用滾輪或按鈕縮放，拖曳移動。",
 };
 

@@ -17,6 +17,7 @@ from regard.data.formats import load_data
 from regard.data.synthetic import scene
 from regard.graph.read import read_spec
 from regard.graph.renumber import integer_yaml
+from regard.studio.app import PAGE
 
 STALE = "  - [[-1, 14], 1, Concat, [1]]"
 
@@ -293,3 +294,30 @@ def test_a_body_that_is_no_question_is_an_error_of_ours(body: bytes, studio: Any
     assert set(answer.json()) == {"what", "file", "line", "expected", "hint"}
     missing = studio.client.get("/api/nowhere", headers=studio.headers)
     assert (missing.status_code, "what" in missing.json()) == (404, True)
+
+
+def test_a_module_is_counted_with_its_options(studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    asked = {"after": "p4", "module": "SE"}
+    found = studio.post("catalogue/cost", **asked, options={"reduction": "8"})
+    edited = regard.insert(studio.bench.state.built, "SE", after="p4", options={"reduction": 8}, gate=False)
+    assert found["parameters"] == sum(p.numel() for p in edited.layer("p4.se").parameters())
+    assert studio.post("catalogue/cost", **asked)["parameters"] != found["parameters"]
+    for options in ({"reduction": 0}, {"reduction": "x"}, {"nonsense": 3}):
+        assert studio.post("catalogue/cost", **asked, options=options)["obstacle"]
+    studio.post("catalogue/cost", status=422, after="p4", module="nonsense")
+
+
+def test_the_latency_of_an_edit_is_predicted(studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    before = studio.get("latency")
+    assert before["edited"] == pytest.approx(before["base"])
+    studio.post("edit", kind="insert", layer="p3", module="GAM")
+    after = studio.get("latency")
+    assert (after["base"], after["edited"] > before["edited"]) == (before["base"], True)
+
+
+def test_every_module_has_its_picture(studio: Any) -> None:
+    names = [entry["name"] for entry in studio.get("catalogue")]
+    missing = [name for name in names if not (PAGE / "patterns" / f"{name}.webp").is_file()]
+    assert missing == [], "run `python studio/make_patterns.py` and build the page"

@@ -11,14 +11,14 @@ from typing import Any, Literal, get_args, get_origin
 
 from torch import nn
 
-from regard.errors import RegardError
+from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.graph.document import flow
 from regard.graph.signature import Signature, signature_of
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.core import SCORE_ACTIVATIONS, Attention
 from regard.nn.attention.position import POSITIONS
-from regard.profiling.catalogue import PlaceCost, place_cost
+from regard.profiling.catalogue import PlaceCost, place_cost, place_cost_with
 
 NAMED: Mapping[str, Mapping[str, Any]] = {"pos_embed": POSITIONS, "score_activation": SCORE_ACTIVATIONS}
 """Options whose values are names in a table."""
@@ -150,8 +150,36 @@ def place_costs(model: Detector, after: str, imgsz: int) -> list[PlaceCost]:
         >>> costs["SE"].parameters, costs["SimAM"].parameters
         (2048, 0)
     """
+    place = _place(model, after, imgsz)
+    return [place_cost(name, *place) for name in ATTENTION]
+
+
+def option_cost(model: Detector, after: str, imgsz: int, module: str, options: Mapping[str, Any]) -> PlaceCost:
+    """Count what a module of the catalogue costs after a layer, with the given options.
+
+    Args:
+        model: the detector.
+        after: name of the layer.
+        imgsz: side of the image in pixels.
+        module: YAML name of the module.
+        options: arguments of its constructor by name.
+
+    Raises:
+        RegardError: there is no such layer or module, or the layer gives no map.
+
+    Example:
+        >>> import regard
+        >>> option_cost(regard.load("odd-one-out"), "p4", 128, "SE", {"reduction": 8}).parameters
+        4096
+    """
+    if module not in ATTENTION:
+        raise RegardError(f"unknown module {module!r:.60}", hint=nearest(module, ATTENTION))
+    return place_cost_with(module, *_place(model, after, imgsz), options)
+
+
+def _place(model: Detector, after: str, imgsz: int) -> tuple[int, int]:
+    """Channels and side of the map of a layer."""
     info = model.spec.info[model.spec.layer(after).name]
     if not info.out_channels or info.stride < 1:
         raise RegardError(f"nothing can follow {after!r}", expected="a layer that gives a map")
-    side = max(int(imgsz // info.stride), 1)
-    return [place_cost(name, info.out_channels, side) for name in ATTENTION]
+    return info.out_channels, max(int(imgsz // info.stride), 1)

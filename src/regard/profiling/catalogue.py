@@ -9,6 +9,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 from regard.errors import RegardError, nearest
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.position import POSITIONS
@@ -89,13 +91,26 @@ def place_cost(name: str, channels: int, side: int) -> PlaceCost:
         >>> place_cost("SE", 64, 20).parameters
         512
     """
+    return place_cost_with(name, channels, side, {})
+
+
+def place_cost_with(name: str, channels: int, side: int, options: Mapping[str, Any]) -> PlaceCost:
+    """Count a module of the catalogue on one square map, with the given options.
+
+    Example:
+        >>> place_cost_with("SE", 64, 20, {"reduction": 8}).parameters
+        1024
+    """
+    kind: Callable[..., nn.Module] = ATTENTION[name]
     try:
-        module = ATTENTION[name](channels)
+        module = kind(channels, **options)
         counted = count_on_map(module, channels, side, side)
     except RegardError as error:
         return PlaceCost(name, 0, 0, 0.0, error.what)
-    parameters = sum(p.numel() for p in module.parameters())
-    obstacle = "" if module.out_channels == channels else f"it gives {module.out_channels} channels"
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # of options that no module checks
+        return PlaceCost(name, 0, 0, 0.0, f"it cannot be built: {error!s:.100}")
+    parameters, out_channels = sum(p.numel() for p in module.parameters()), module.out_channels
+    obstacle = "" if out_channels == channels else f"it gives {out_channels} channels"
     return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)
 
 

@@ -69,6 +69,14 @@ class DiffQuestion(Question):
     b: str = Field("", max_length=300)
 
 
+class CostQuestion(Question):
+    """Count a module of the catalogue after a layer; texts among the options are read as YAML."""
+
+    after: str = Name
+    module: str = Name
+    options: dict[str, Any] = {}
+
+
 class SaveQuestion(Question):
     """Write the open model into the workspace."""
 
@@ -354,6 +362,14 @@ class Comparison(BaseModel):
     tensors: TensorDifference
     costs: CostDifference
     classes: str
+
+
+class Predicted(BaseModel):
+    """Latency in ms: measured of the base, and predicted of the open model."""
+
+    base: float
+    edited: float
+    imgsz: int
 
 
 class Saved(BaseModel):

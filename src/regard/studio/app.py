@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from regard.api.catalogue import Entry, catalogue, place_costs
+from regard.api.catalogue import Entry, catalogue, option_cost, place_costs
 from regard.api.edits import Edit, recipe
 from regard.errors import RegardError
 from regard.graph.correct import corrected_text
@@ -135,7 +135,7 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
 
     @router.post("/edit")
     def edit(asked: a.EditQuestion) -> a.Opened:
-        options = {k: parse_yaml(v, None)[0] if isinstance(v, str) else v for k, v in asked.options.items()}
+        options = _options(asked.options)
         readers = tuple(asked.readers) if asked.readers else None
         wanted = Edit(asked.kind, asked.layer, asked.module, options, asked.gate, readers)
         return _answer(bench, lambda: bench.apply(wanted))
@@ -158,12 +158,30 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
             model, imgsz = bench.state.built, bench.state.diagram.imgsz
         return place_costs(model, after, imgsz)
 
+    @router.post("/catalogue/cost")
+    def one_cost(asked: a.CostQuestion) -> PlaceCost:
+        with bench.working():
+            model, imgsz = bench.state.built, bench.state.diagram.imgsz
+        return option_cost(model, asked.after, imgsz, asked.module, _options(asked.options))
+
+    @router.get("/latency")
+    def latency() -> a.Predicted:
+        with bench.working():
+            model, state = bench.latency_model(), bench.state
+            predicted = model.milliseconds(state.built, state.diagram)
+        return a.Predicted(base=1e3 * model.base, edited=predicted, imgsz=model.imgsz)
+
     @router.post("/save")
     def save(asked: a.SaveQuestion) -> a.Saved:
         with bench.working():
             return a.Saved(path=workspace.save(bench, asked))
 
     return router
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """Options of a form; texts are read as YAML."""
+    return {k: parse_yaml(v, None)[0] if isinstance(v, str) else v for k, v in given.items()}
 
 
 async def _of_regard_error(_request: Request, error: Any) -> JSONResponse:

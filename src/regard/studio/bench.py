@@ -25,6 +25,7 @@ from regard.graph.detector import Detector
 from regard.graph.diagram import Diagram, diagram, outline
 from regard.graph.spec import ModelSpec
 from regard.prediction.detect import Candidates
+from regard.profiling.prediction import LatencyModel, calibrate
 from regard.weights.detector import load_detector
 
 MOST_IMAGES, MOST_BYTES = 8, 512 * 2**20
@@ -92,6 +93,7 @@ class Bench:
         self.states: list[State] = []
         self.position = 0
         self.images: OrderedDict[str, Shown] = OrderedDict()
+        self._latency: LatencyModel | None = None
         self._lock = Lock()
 
     @contextmanager
@@ -144,8 +146,15 @@ class Bench:
         else:
             self._start(State(detector, detector.spec, (), tuple(found)), name, text)
 
+    def latency_model(self) -> LatencyModel:
+        """Measure the base, once, for the prediction of what edits cost."""
+        if self._latency is None:
+            self._latency = calibrate(self.base.built, self.base.diagram)
+        return self._latency
+
     def _start(self, state: State, name: str, text: str) -> None:
         self.states, self.position, self.source, self.text = [state], 0, name, text
+        self._latency = None
         for shown in self.images.values():
             shown.candidates.clear()
 

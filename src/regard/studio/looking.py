@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+from statistics import median
+
 import cv2
+import torch
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
@@ -10,7 +14,9 @@ from fastapi.responses import Response
 from regard.config import DetectSettings
 from regard.data.images import decode_bytes
 from regard.errors import RegardError
+from regard.graph.detector import Detector
 from regard.prediction.detect import candidates
+from regard.profiling.latency import latencies_in_turn
 from regard.profiling.report import cost
 from regard.studio import answers as a
 from regard.studio.bench import Bench, Image, Shown, State
@@ -126,7 +132,7 @@ def _timed(bench: Bench) -> a.Timed:
     report = cost(bench.state.built, imgsz=bench.state.diagram.imgsz, repeats=REPEATS)
     base = None
     if bench.position and bench.base.detector is not None:
-        base = cost(bench.base.detector, imgsz=bench.base.diagram.imgsz, repeats=REPEATS).milliseconds
+        base = report.milliseconds * _ratio(bench.base.detector, bench.state.built, report.imgsz)
     return a.Timed(
         milliseconds={row.name: row.milliseconds for row in report.rows},
         peak_mib={row.name: row.peak_mib for row in report.rows},
@@ -135,3 +141,12 @@ def _timed(bench: Bench) -> a.Timed:
         device=report.device,
         imgsz=report.imgsz,
     )
+
+
+def _ratio(base: Detector, edited: Detector, imgsz: int) -> float:
+    """Latency of ``base`` over that of ``edited``, measured in turn, so that the load of the machine is alike."""
+    device = next(edited.parameters()).device
+    images = torch.rand(1, 3, imgsz, imgsz, device=device)
+    runs = [partial(detector.eval().raw, images.to(next(detector.parameters()).device)) for detector in (base, edited)]
+    ours, theirs = (median(times) for times in latencies_in_turn(runs, device, REPEATS))
+    return ours / theirs
