@@ -1,4 +1,5 @@
 import { useEffect, useId, useRef, useState } from "react";
+import { Film } from "./Film";
 import { Viewer, type Looking } from "./Viewer";
 import { useWords } from "./settings";
 import { blobAddress, get, post, upload } from "./server";
@@ -28,7 +29,15 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
   const [point, setPoint] = useState<[number, number] | null>(null);
   const input = useRef<HTMLInputElement>(null);
 
-  useEffect(() => void get<Files>("files").then((found) => setFiles(found.images)).catch(fail), [fail]);
+  const [videos, setVideos] = useState<string[]>([]);
+  const [video, setVideo] = useState("");
+
+  useEffect(() => {
+    get<Files>("files").then((found) => {
+      setFiles(found.images);
+      setVideos(found.videos);
+    }, fail);
+  }, [fail]);
 
   useEffect(() => void get<string[]>("samples").then(setSamples).catch(fail), [fail]);
 
@@ -37,6 +46,7 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
       const found = await image;
       setAddress(await blobAddress(`image/${found.key}`));
       setPoint(null);
+      setVideo("");
       setKept(found);
     } catch (error) {
       fail(error);
@@ -84,6 +94,14 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
             ))}
           </select>
         )}
+        {videos.length > 0 && (
+          <select aria-label={words("videos")} value="" onChange={(event) => setVideo(event.target.value)}>
+            <option value="">{words("videos")}</option>
+            {videos.map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        )}
         {samples.length > 0 && (
           <select
             aria-label={words("data")}
@@ -122,7 +140,7 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
           </label>
         )}
       </div>
-      {kind === "boxes" && (
+      {(video || kind === "boxes") && (
         <div className="row">
           <Slider label={words("confidence")} value={conf} least={0.01} set={setConf} />
           {kept && kept.labels.length > 0 && (
@@ -134,8 +152,19 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
           <Slider label={words("iou")} value={iou} least={0} set={setIou} />
         </div>
       )}
-      {kind === "map" && !attending.length && <p className="hint">{words("noAttention")}</p>}
-      {kept ? (
+      {!video && kind === "map" && !attending.length && <p className="hint">{words("noAttention")}</p>}
+      {video ? (
+        <div className="viewers">
+          {(both && edited ? [true, false] : [false]).map((base) => (
+            <Film
+              key={`${base} ${version}`}
+              source={video}
+              title={both && edited ? words(base ? "base" : "edited") : video}
+              {...{ conf, iou, base, fail }}
+            />
+          ))}
+        </div>
+      ) : kept ? (
         <div className="viewers">
           {(both && edited ? [true, false] : [false]).map((base) => (
             <Viewer

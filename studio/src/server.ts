@@ -54,8 +54,8 @@ export async function blobAddress(path: string, signal?: AbortSignal): Promise<s
   return URL.createObjectURL(await (await send(path, { method: "GET", signal })).blob());
 }
 
-/** Call `handle` with each event of a stream until it ends or is aborted. */
-export async function listen(path: string, handle: (data: unknown) => void, signal: AbortSignal): Promise<void> {
+/** Call `handle` with each event of a stream until it ends or is aborted; the stream waits for it. */
+export async function listen(path: string, handle: (data: unknown) => void | Promise<void>, signal: AbortSignal): Promise<void> {
   const answer = await send(path, { method: "GET", signal });
   const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -66,7 +66,7 @@ export async function listen(path: string, handle: (data: unknown) => void, sign
     const events = text.split("\n\n");
     text = events.pop() ?? "";
     for (const event of events) {
-      if (event.startsWith("data: ")) handle(JSON.parse(event.slice(6)));
+      if (event.startsWith("data: ")) await handle(JSON.parse(event.slice(6)));
     }
   }
 }

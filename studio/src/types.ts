@@ -159,6 +159,7 @@ export interface Files {
   zoo: string[];
   models: string[];
   images: string[];
+  videos: string[];
   data: string | null;
 }
 
@@ -312,6 +313,14 @@ export interface PlaceCost {
   flops: number;
   saved_mib: number;
   obstacle: string;
+}
+
+export interface Played {
+  number: number;
+  width: number;
+  height: number;
+  image: string;
+  boxes: Box[];
 }
 
 export interface Predicted {

@@ -202,6 +202,12 @@ export const en = {
   patternNote: "Weights of the module on a drawn scene, as in the catalogue.",
   predictedMs: "predicted",
   measuredMs: "measured",
+  videos: "Videos",
+  frame: "frame {n}",
+  pause: "Pause",
+  play: "Play",
+  again: "Play again",
+  stride: "Every so many frames",
   zoomHint: "Zoom with the wheel or the buttons; drag to move.",
 } as const;
 
@@ -411,6 +417,12 @@ export const zh: Dictionary = {
   patternNote: "這個模組在一張繪製場景上的權重，與型錄相同。",
   predictedMs: "預測",
   measuredMs: "實測",
+  videos: "影片",
+  frame: "第 {n} 幀",
+  pause: "暫停",
+  play: "播放",
+  again: "重新播放",
+  stride: "每隔幾幀",
   zoomHint: "用滾輪或按鈕縮放，拖曳移動。",
 };
 

@@ -190,6 +190,7 @@ class Files(BaseModel):
     zoo: list[str]
     models: list[str]
     images: list[str]
+    videos: list[str]
     data: str | None
 
 
@@ -216,6 +217,16 @@ class Kept(BaseModel):
     width: int
     height: int
     labels: list[Box] = []
+
+
+class Played(BaseModel):
+    """A frame of a video with its detections; ``image`` is a JPEG as base64."""
+
+    number: int
+    width: int
+    height: int
+    image: str
+    boxes: list[Box]
 
 
 class Detected(BaseModel):

@@ -27,6 +27,7 @@ from regard.studio.data import looking_at_data
 from regard.studio.desk import Desk
 from regard.studio.jobs import Jobs
 from regard.studio.looking import looking
+from regard.studio.playing import playing
 from regard.studio.training import training
 from regard.studio.workspace import Workspace
 from regard.system.last_resort import last_word
@@ -46,7 +47,7 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     data = looking_at_data(bench, workspace, Desk())
     work = training(bench, workspace, jobs)
     opening, editing, compared = _opening(bench, workspace), _editing(bench, workspace), comparing(bench, workspace)
-    for router in (opening, editing, compared, looks, data, work):
+    for router in (opening, editing, compared, looks, playing(bench, workspace), data, work):
         app.include_router(router, prefix="/api")
     app.add_exception_handler(RegardError, _of_regard_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
@@ -103,6 +104,7 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
             zoo=zoo(),
             models=workspace.models(),
             images=workspace.images(),
+            videos=workspace.videos(),
             data=workspace.data,
         )
 

@@ -22,6 +22,7 @@ from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.graph.edit import unique_name
 from regard.graph.read import MOST_BASES, graph_file, stock_name, zoo
 from regard.graph.renumber import integer_yaml
+from regard.prediction.films import VIDEO_SUFFIXES
 from regard.studio.guard import inside
 from regard.system.files import atomic_write, is_file, is_folder, make_folder, portable_name
 from regard.system.loaders import MOST_YAML, parse_yaml, read_text
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 MODELS = (".pt", ".pth", ".safetensors", ".yaml", ".yml")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+FILMS = (*sorted(VIDEO_SUFFIXES), ".gif")
 SUFFIX = {"overlay": ".yaml", "yaml": ".yaml", "integers": ".yaml", "safetensors": ".safetensors"}
 YAML = (".yaml", ".yml")
 MOST_LETTERS = 120
@@ -106,6 +108,10 @@ class Workspace:
     def images(self) -> list[str]:
         """List image files."""
         return self._listed(IMAGES)
+
+    def videos(self) -> list[str]:
+        """List video files."""
+        return self._listed(FILMS)
 
     def read_image(self, name: str) -> Image:
         """Decode an image file.
