@@ -37,7 +37,7 @@ from test_layering import LEVELS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "README.zh-TW.md", *sorted((ROOT / "docs").glob("*.md")))
 RUN = [page for page in PAGES if not page.name.endswith(".zh-TW.md")]
-"""Pages in Chinese have the code of the English ones, which test_tutorial.py checks."""
+"""Pages in Chinese have the code of the English ones."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ([\w.-]+\.(?:py|ya?ml))\n")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
@@ -254,6 +254,13 @@ def test_what_is_wrong_is_noticed(wrong: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES[2:] if ".zh-TW" in p.name], ids=lambda page: page.name)
+def test_a_page_in_chinese_has_the_code_of_the_english_one(page: Path) -> None:
+    both = (page, page.with_name(page.name.replace(".zh-TW", "")))
+    own, english = ([b for b in FENCE.findall(one.read_text(encoding="utf-8")) if b[0] != "text"] for one in both)
+    assert own == english
 
 
 def test_the_readme_names_every_command() -> None:
