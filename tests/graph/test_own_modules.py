@@ -209,6 +209,9 @@ def test_a_function_that_was_not_named_is_found_in_its_file(tmp_path: Path) -> N
         build(parse_spec(GRAPH.format(one="-1, 1, limit, []", many="Concat, [1]", other=3), None), modules=modules)
     with pytest.raises(RegardError, match="soft_gate"):
         import_modules([f"{file}:soft_gat"])
+    modules = import_modules([f"{file}:soft_gate"])
+    with pytest.raises(RegardError, match=f"{file}:Divide"):
+        build(parse_spec(GRAPH.format(one="-1, 1, Divide, []", many="Concat, [1]", other=3), None), modules=modules)
     file.write_text(FILE[FILE.index("def soft") :])
     with pytest.raises(RegardError, match="defines no layer") as caught:
         import_modules([str(file)])

@@ -113,11 +113,12 @@ def call_of(error: BaseException) -> str:
 
 
 def where_named(name: str) -> str | None:
-    """Say how to give a function of that name in one of the imported files as a layer; None if none has one."""
+    """Say how to give a layer of that name in one of the imported files; None if none has one."""
     for space in _user_spaces():
         found, file = space.get(name), space[STAMP][0]
-        if isinstance(found, FunctionType):
-            return f"{file} has a function of that name: name it, as in --module {file}:{name}"
+        unread = space[SLICES].defines(file, name) if SLICES in space else False
+        if unread or isinstance(found, FunctionType) or (isinstance(found, type) and issubclass(found, nn.Module)):
+            return f"{file} defines it: name it too, as in --module {file}:{name}"
         if found is not None:
             return f"{file} has {name!r}, which is no layer but of type {type(found).__name__}"
     return None

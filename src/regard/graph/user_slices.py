@@ -50,6 +50,12 @@ class Slices:
             part.define(name)
         return part.namespace
 
+    def defines(self, file: Path, name: str) -> bool:
+        """Whether a loaded file has a class or function of that name, which may not have run."""
+        part = self._files.get(file.resolve())
+        kinds = (ast.ClassDef, ast.FunctionDef)
+        return part is not None and any(isinstance(one, kinds) for one in part.statements.get(name, ()))
+
 
 class _File:
     """One file, its statements by the names that they bind, and what has run of it."""
