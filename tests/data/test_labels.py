@@ -19,7 +19,7 @@ def test_a_good_box_is_untouched() -> None:
     [
         (_label((0.5, 0.5, 0.1, 0.1), None), "class out of range"),
         (_label((0.5, 0.5, 0.0, 0.1)), "zero-area box"),
-        (_label((0.5, 0.5, 0.1, -0.1)), "zero-area box"),
+        (_label((0.5, 0.5, 0.1, -0.1)), "box of negative size"),
         (_label((1.2, 0.5, 0.1, 0.1)), "box outside the image"),
         (_label((0.5, -0.05, 0.1, 0.1)), "box outside the image"),
     ],

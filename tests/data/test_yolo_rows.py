@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regard.data.formats.labels import Box
-from regard.data.formats.yolo_rows import RowReader, look_like_corners, look_like_keypoints
+from regard.data.formats.yolo_rows import RowReader, look_like_corners, look_like_keypoints, look_like_upper_left
 
 
 def _boxes(file: Path, text: str, kpt_shape: tuple[int, int] | None = None, first_class: int = 0) -> list[Box]:
@@ -125,3 +125,11 @@ def test_boxes_by_their_corners() -> None:
     assert look_like_corners(np.concatenate([low, low + size], axis=1).tolist())
     assert not look_like_corners(np.concatenate([low + size / 2, size], axis=1).tolist())
     assert not look_like_corners([[0.45, 0.5, 0.9, 0.9]] * 5)  # large boxes that lie within the image
+
+
+def test_boxes_by_their_upper_left_corner() -> None:
+    rng = np.random.default_rng(5)
+    low, size = rng.uniform(0, 0.6, (31, 2)), rng.uniform(0.05, 0.4, (31, 2))
+    assert look_like_upper_left(np.concatenate([low, size], axis=1).tolist())
+    assert not look_like_upper_left(np.concatenate([low + size / 2, size], axis=1).tolist())
+    assert not look_like_upper_left(np.concatenate([low, low + size], axis=1).tolist())

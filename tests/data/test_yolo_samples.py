@@ -165,3 +165,9 @@ def test_boxes_by_their_corners_are_reported(yolo_set: Path) -> None:
     (yolo_set / "labels/train/a.txt").write_text("0 .1 .1 .3 .4\n1 .6 .5 .9 .8\n")
     (yolo_set / "labels/val/c.txt").write_text("1 .6 .7 .9 .8\n")
     assert _kinds(load_data(yolo_set).problems)[0] == ("corners instead of centre and size", "data.yaml", True)
+
+
+def test_boxes_by_their_upper_left_corner_are_reported(yolo_set: Path) -> None:
+    (yolo_set / "labels/train/a.txt").write_text("0 .1 .1 .3 .4\n1 .6 .5 .3 .3\n")
+    (yolo_set / "labels/val/c.txt").write_text("1 0 .7 .3 .1\n")
+    assert _kinds(load_data(yolo_set).problems)[0] == ("upper left corner instead of centre", "data.yaml", True)

@@ -42,8 +42,8 @@ class Label(NamedTuple):
 def clean(labels: Sequence[Label]) -> tuple[list[Label], list[Problem]]:
     """Drop or clip the wrong boxes of one image and report each of them.
 
-    Boxes of unknown classes, without area, completely outside the image, and exact duplicates are dropped. Boxes partly
-    outside are clipped. All other boxes are passed on bit for bit.
+    Boxes of unknown classes, without area, of negative size, completely outside the image, and exact duplicates are
+    dropped. Boxes partly outside are clipped. All other boxes are passed on bit for bit.
 
     Example:
         >>> labels = [Label("a.json", "cat", 0, (0.5, 0.5, 0.2, 0.2)), Label("a.json", "cat", 0, (0.5, 0.5, 0, 0.1))]
@@ -78,7 +78,10 @@ def _clip_or_drop(label: Label) -> tuple[Box | None, Problem | None]:
     cx, cy, w, h = label.box_cxcywh
     if label.class_id is None:
         return None, _dropped("class out of range", label, f"class {label.stated_class}")
-    if w <= 0 or h <= 0:
+    if w < 0 or h < 0:
+        found = f"{_describe(label)}: are its corners exchanged?"
+        return None, _dropped("box of negative size", label, found)
+    if w == 0 or h == 0:
         return None, _dropped("zero-area box", label, _describe(label))
     left, top, right, bottom = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
     overhang = max(-left, -top, right - 1, bottom - 1)

@@ -85,7 +85,9 @@ class RowReader:
         is_polygon = count > BOX_VALUES and self.kpt_shape is None
         used = values[1:] if is_polygon else values[1 : BOX_VALUES + 1]
         if max(map(abs, used)) >= PIXELS:
-            return _Fault("pixels instead of fractions", "divide x and width by the image's width, y and height by its")
+            percent = ", or all by 100 if they are percent" if max(map(abs, used)) <= 100 else ""
+            how = "divide x and width by the image's width, y and height by its height"
+            return _Fault("pixels instead of fractions", how + percent)
         if count == BOX_VALUES and len(self.boxes) < MOST_SAMPLES:
             self.boxes.append(used)
         return [values[0], *(_bounding_box(used) if is_polygon else used)]
@@ -220,10 +222,27 @@ def look_like_corners(boxes: Sequence[Sequence[float]]) -> bool:
         False
     """
     is_ordered = all(right > left and bottom > top for left, top, right, bottom in boxes)
-    outside = sum(
+    return len(boxes) > 1 and is_ordered and _outside(boxes) > len(boxes) / 4
+
+
+def look_like_upper_left(boxes: Sequence[Sequence[float]]) -> bool:
+    """Decide whether boxes are left, top, width, height: all within the image so, and some beyond it if not.
+
+    Example:
+        >>> look_like_upper_left([[0.1, 0.2, 0.4, 0.7], [0.5, 0.5, 0.5, 0.4]])
+        True
+        >>> look_like_upper_left([[0.3, 0.6, 0.4, 0.7], [0.7, 0.7, 0.5, 0.4]])
+        False
+    """
+    is_within = all(left + w <= 1.01 and top + h <= 1.01 for left, top, w, h in boxes)
+    return len(boxes) > 1 and is_within and _outside(boxes) > len(boxes) / 4
+
+
+def _outside(boxes: Sequence[Sequence[float]]) -> int:
+    """How many boxes leave the image if they are read as centre and size."""
+    return sum(
         cx + w / 2 > 1.01 or cy + h / 2 > 1.01 or cx < w / 2 - 0.01 or cy < h / 2 - 0.01 for cx, cy, w, h in boxes
     )
-    return len(boxes) > 1 and is_ordered and outside > len(boxes) / 4
 
 
 def _bounding_box(polygon: Sequence[float]) -> Box:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from regard.data.dataset import Problem, Sample
 from regard.data.formats.labels import clean, to_arrays
-from regard.data.formats.yolo_rows import RowReader, look_like_corners, look_like_keypoints
+from regard.data.formats.yolo_rows import RowReader, look_like_corners, look_like_keypoints, look_like_upper_left
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.data.paths import Listings, files_below, in_any_spelling, list_folder, plain
 from regard.errors import RegardError
@@ -120,10 +120,12 @@ def _set_problems(reader: RowReader, source: Path) -> list[Problem]:
         found = f"ids 1 to {count} for {count} classes, which seem to start at 1"
         done = "read as they are, so names are wrong; --first-class 1 (in Python: first_class=1) shifts them"
         problems.append(Problem("ids from 1", str(source), found, done, lost=True))
-    if look_like_corners(reader.boxes):
-        found = "boxes seem to be left, top, right, bottom"
+    corners, upper_left = look_like_corners(reader.boxes), look_like_upper_left(reader.boxes)
+    if corners or upper_left:
+        found = f"boxes seem to be left, top, {'right, bottom' if corners else 'width, height'}"
         done = "read as centre and size, which they should be"
-        problems.append(Problem("corners instead of centre and size", str(source), found, done, lost=True))
+        kind = "corners instead of centre and size" if corners else "upper left corner instead of centre"
+        problems.append(Problem(kind, str(source), found, done, lost=True))
     return problems
 
 
