@@ -40,6 +40,7 @@ REPORTS = (
     "ablate/power_analysis.py",
     "ablate/verdict.py",
     "data/check.py",
+    "demo.py",
     "data/problems.py",
     "diagnosis/**/*.py",
     "evaluation/metrics.py",
@@ -60,6 +61,7 @@ HEADINGS = (
     *("{0} helps{1}: {2} ({3}).", "{0} hurts{1}: {2} ({3}).", "seed {0}", "{0} added", "{0} removed", "{0} changed"),
     *(
         "parameters",
+        "local",
         "activations",
         "{0} (some under another index)",
         "{0} is {1}",

@@ -24,6 +24,7 @@ from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
 from regard.system.files import check_folder
 from regard.system.resources import available_cores
 from regard.system.terminal import plain_console
+from regard.system.translation import translate
 
 IMAGES = "train=1000&val=200&test=0"
 CONTEXT, LOCAL = f"synthetic:context?{IMAGES}", f"synthetic:local?{IMAGES}"
@@ -64,22 +65,19 @@ whole image help a small detector with a receptive field of 82 of 128 pixels?
 
   base             the detector as it is
   self-attention   with a transformer block: 4 heads over the whole last map
-  its control      with plain convolutions of as many parameters instead
-"""
+  its control      with plain convolutions of as many parameters instead"""
 
 LEGEND = """\
 Measured on images that were not trained on. Seeds and mean: the context task,
 judged below. Local: the same scenes, where the class of an object is its
-shape; one run each with seed 0, shown without a test.
-"""
+shape; one run each with seed 0, shown without a test."""
 
 MEANING = """\
 What this result shows: where the whole image decides, mixing over the whole
 image is better than a local receptive field. It does not show that attention
 is better than YOLOv5, whose SPPF covers the whole image too. The base sees the
 nearest neighbours and the control a little more; with some seeds one of them
-may suddenly learn the task, hence the pairs and the control.
-"""
+may suddenly learn the task, hence the pairs and the control."""
 
 
 def run_demo(folder: Path) -> StudyRecord:
@@ -94,18 +92,17 @@ def run_demo(folder: Path) -> StudyRecord:
     check_folder(folder)
     console, parallel = plain_console(), min(available_cores(), MOST_PARALLEL)
     context, local = context_plan(), local_plan()
-    console.print(WHAT, highlight=False)
-    console.print(
+    about = (
         f"Each run takes {EPOCHS} epochs, {parallel} at a time; nothing is downloaded. The same command\n"
-        "continues an interrupted demonstration, and shows a finished one again.\n",
-        highlight=False,
+        "continues an interrupted demonstration, and shows a finished one again."
     )
+    console.print(f"{translate(WHAT)}\n\n{translate(about)}\n", highlight=False)
     done = []
     for name, plan in (("context", context), ("local", local)):
-        console.print(f"{name}: {3 * len(plan.seeds)} runs", highlight=False)
+        console.print(translate(f"{name}: {3 * len(plan.seeds)} runs"), highlight=False)
         done.append(run_study(plan, folder / name, threads=1, processes=parallel, console=console))
     console.print(_table(*done))
-    console.print(f"{LEGEND}\n{MEANING}", highlight=False)
+    console.print(f"{translate(LEGEND)}\n\n{translate(MEANING)}\n", highlight=False)
     print_verdict(done[0], console)
     return done[0]
 
@@ -141,9 +138,9 @@ def _plan(data: str, seeds: Sequence[int], question: str) -> Plan:
 def _table(context: StudyRecord, local: StudyRecord) -> Table:
     """Tabulate AP50 and AP of every run, on two lines per model."""
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("model", max_width=16)
+    table.add_column(translate("model"), max_width=16)
     for heading in ("", *(f"seed {seed}" for seed in context.seeds), "mean", "local"):
-        table.add_column(heading, justify="right")
+        table.add_column(translate(heading), justify="right")
     for variant in context.variants:
         runs, alone = context.finished(variant.name), local.finished(variant.name)
         seeds = [[runs[seed]] if seed in runs else [] for seed in context.seeds]

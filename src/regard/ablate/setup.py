@@ -31,6 +31,7 @@ from regard.ablate.trainable import Budget, Experiment, Job, describe_job, diges
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
 from regard.system.files import is_file, reject_links, reject_other
+from regard.system.translation import translate
 from regard.training.folder import RunFolder, environment
 
 REPORT = (PAGE, "report.md", "results.csv", "forest.svg", "pareto.svg", "curves.svg")
@@ -73,7 +74,7 @@ def create_study(
     print_lines(console, provenance["data"]["overlap"])
     measured = None
     if experiment.probe_limit and (measure or getattr(plan, "minutes", None)):
-        console.print("measuring what a run takes ...", highlight=False)
+        console.print(translate("measuring what a run takes ..."), highlight=False)
         measured = probe(experiment, plan.seeds[0], threads, hardware)
         print_lines(console, measured.failure_lines(), wrap=False, style="red")
     epochs = planned_epochs(plan, experiment, measured)

@@ -30,6 +30,7 @@ from regard.ablate.trainable import Experiment, Job, Missing
 from regard.ablate.verdict import analyse
 from regard.errors import RegardError
 from regard.system.terminal import plain_console
+from regard.system.translation import translate
 
 
 def run_study(
@@ -114,7 +115,7 @@ def finalize(study: StudyFolder, experiment: Experiment, console: Console) -> St
     record = read_study(study.path)
     figures = experiment.figures(record, missing)
     intervals = image_intervals(record, experiment, missing)
-    print_lines(console, [f"missing from the report: {line}" for line in missing.lines], wrap=False)
+    print_lines(console, [translate(f"missing from the report: {line}") for line in missing.lines], wrap=False)
     write_report(record, Extras(*experiment.samples(), intervals, figures, missing.lines))
     return record
 
@@ -160,7 +161,7 @@ def _measure_test(study: StudyFolder, experiment: Experiment, console: Console, 
     finished = [run for run in read_study(study.path).runs if run.status == "finished"]
     left = [run for run in finished if str(run.seed) not in test.get(run.variant, {})]
     if left:
-        console.print(f"decided on val; measuring {len(left)} runs on test, once ...", highlight=False)
+        console.print(translate(f"decided on val; measuring {len(left)} runs on test, once ..."), highlight=False)
     for run in left:
         with missing.unless_done(f"test of {run.variant}, seed {run.seed}"):
             trainable = experiment.run(run.folder, read_json(run.folder / JOB)["arguments"])

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from regard.system.notebook import NotebookBar, in_notebook
 from regard.system.resources import peak_memory
 from regard.system.terminal import plain_console
+from regard.system.translation import translate
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import BatchEnd, EpochEnd, EpochStart, RunEnd, RunFailed
 
@@ -83,7 +84,7 @@ class ConsoleProgress(Callback):
         """Remove the bar, and print why the run ended early, if it did."""
         self._remove_bar()
         if event.reason:
-            self.console.print(f"stopped early: {event.reason}", markup=False, highlight=False)
+            self.console.print(translate(f"stopped early: {event.reason}"), markup=False, highlight=False)
 
     def on_run_failed(self, event: RunFailed) -> None:  # noqa: ARG002
         """Remove the bar."""
