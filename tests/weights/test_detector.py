@@ -109,6 +109,10 @@ def test_a_plain_state_dict_finds_its_graph(tmp_path: Path) -> None:
     torch.save(odd, tmp_path / "odd.pt")
     with pytest.raises(RegardError, match="fits no model of the zoo"):
         load_detector(tmp_path / "odd.pt")
+    short = dict(list(detector.state_dict().items())[:-1])
+    torch.save(short, tmp_path / "short.pt")
+    with pytest.raises(RegardError, match=r"nearest is yolov5n, but model\.24\.m\.2\.bias is missing"):
+        load_detector(tmp_path / "short.pt")
 
 
 def test_weights_that_do_not_fit_name_the_first_differences(tmp_path: Path) -> None:

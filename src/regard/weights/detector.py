@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,6 +33,9 @@ from regard.weights.paths import CHECKPOINTS, WEIGHTS, missing_file, weights_of,
 from regard.weights.store import WeightsHeader, load_weights, save_weights
 from regard.weights.timm_weights import load_backbone
 from regard.weights.transfer import TransferReport, transfer
+
+MOST_DIFFERENCES = 20
+"""Number of tensors above which a model of the zoo is not named as similar to a state dict."""
 
 Modules = Mapping[str, type[nn.Module]]
 Model: TypeAlias = Detector | str | Path
@@ -289,19 +292,12 @@ def _fill(
         RegardError: they differ; the first differences are listed.
     """
     wanted = detector.state_dict()
-    differences = [f"{key} is missing" for key in wanted if key not in state]
-    differences += [f"{key} is not expected" for key in state if key not in wanted]
-    differences += [
-        f"{key} is {tuple(state[key].shape)}, but {tuple(wanted[key].shape)} in the graph"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
+    differences = _differences(wanted, state)
     if differences:
         rows = {int(text.split(".")[1]) for text in differences if ROW_KEY.match(text)}
         name = (classes or {}).get(min(rows), "").rpartition(".")[2] if len(rows) == 1 else ""
         raise RegardError(
-            f"the weights do not fit their graph: {'; '.join(differences[:3])}"
-            + (f"; and {len(differences) - 3} more" if len(differences) > 3 else ""),
+            f"the weights do not fit their graph: {_listed(differences)}",
             file=path,
             hint=f"the {name or 'layer'} of the file may be another one of that name: give its own class by --module "
             f"FILE.py:{name or 'NAME'} (in Python: modules=)",
@@ -313,9 +309,24 @@ def _fill(
     detector.load_state_dict(dict(state))
 
 
+def _differences(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """Describe the tensors that are missing, not expected or of another shape."""
+    found = [f"{key} is missing" for key in wanted if key not in state]
+    found += [f"{key} is not expected" for key in state if key not in wanted]
+    return found + [
+        f"{key} is {tuple(state[key].shape)}, but {tuple(wanted[key].shape)} in the graph"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+
+
+def _listed(differences: Sequence[str]) -> str:
+    return "; ".join(differences[:3]) + (f"; and {len(differences) - 3} more" if len(differences) > 3 else "")
+
+
 def _graph_of(state: Mapping[str, Tensor], path: Path, like: ModelSpec | None = None) -> ModelSpec:
     """Find the graph of the model zoo that a plain state dict fits, or ``like`` if it has the same head."""
-    first = next(iter(state.values()), None)
+    first, nearest = next(iter(state.values()), None), (MOST_DIFFERENCES, "")
     for name in zoo():
         spec = read_spec(name)
         nc = _classes_of(spec, state)
@@ -328,13 +339,15 @@ def _graph_of(state: Mapping[str, Tensor], path: Path, like: ModelSpec | None = 
             found = unfused(detector, state)
         except RegardError:
             continue
-        if own.keys() == found.keys() and all(own[k].shape == found[k].shape for k in own):
+        differences = _differences(own, found)
+        if not differences:
             return detector.spec
+        nearest = min(nearest, (len(differences), f"{name}, but {_listed(differences)}"))
     nc = _classes_of(like, state) if like else None
     if like and nc is not None:
         return like.with_classes(max(nc, 1))
     raise RegardError(
-        "a state dict without a graph, which fits no model of the zoo",
+        "a state dict without a graph, which fits no model of the zoo" + (nearest[1] and f"; nearest is {nearest[1]}"),
         file=path,
         expected="a whole checkpoint, or the tensors of one of "
         + ", ".join(s.file.stem for s in stock_graphs() if s.file),

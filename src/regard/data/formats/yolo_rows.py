@@ -85,9 +85,8 @@ class RowReader:
         is_polygon = count > BOX_VALUES and self.kpt_shape is None
         used = values[1:] if is_polygon else values[1 : BOX_VALUES + 1]
         if max(map(abs, used)) >= PIXELS:
-            percent = ", or all by 100 if they are percent" if max(map(abs, used)) <= 100 else ""
-            how = "divide x and width by the image's width, y and height by its height"
-            return _Fault("pixels instead of fractions", how + percent)
+            how = "divide x and width by the image's width, y and height by its height; percents by 100"
+            return _Fault("pixels instead of fractions", how)
         if count == BOX_VALUES and len(self.boxes) < MOST_SAMPLES:
             self.boxes.append(used)
         return [values[0], *(_bounding_box(used) if is_polygon else used)]
