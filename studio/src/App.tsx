@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
 import { Data } from "./Data";
 import { OpenDialog, SaveDialog } from "./Dialogs";
 import { Findings } from "./Findings";
@@ -8,7 +8,7 @@ import { Inspector } from "./Inspector";
 import { Look } from "./Look";
 import { Runs } from "./Runs";
 import { get, post, ServerFault } from "./server";
-import { firstTheme, type Theme, useWords } from "./settings";
+import { firstTheme, LanguageContext, type Theme, useWords } from "./settings";
 import { Totals } from "./Totals";
 import type { EditQuestion, Fault, Opened, Predicted, Timed } from "./types";
 import type { Language } from "./words";
@@ -349,7 +349,8 @@ function useStudio() {
     setMeasuring(true);
     post<Timed>("cost").then(setTimed, fail).finally(() => setMeasuring(false));
   }, [fail]);
-  useEffect(() => void get<Opened>("state").then(take, fail), [take, fail]);
+  const language = useContext(LanguageContext);
+  useEffect(() => void get<Opened>("state").then(take, fail), [take, fail, language]);
   const predicted = usePredicted(opened?.difference && opened.edits.length ? version : 0);
   const timing = { timed, measuring, measure, predicted };
   return { opened, version, fault, saved, setSaved, busy, fail, dismiss, change, timing };

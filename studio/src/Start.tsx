@@ -38,7 +38,7 @@ function Form({ kind, opened, stem, started, fail }: Props) {
   const [base, setBase] = useState("");
   const { insert, replace } = opened.recipe;
   const [values, setValues] = useState<Record<string, unknown>>(kind === "study" ? { insert, replace } : {});
-  useEffect(() => void get<FormField[]>(`settings/${kind}`).then(setFields).catch(fail), [kind, fail]);
+  useEffect(() => void get<FormField[]>(`settings/${kind}`).then(setFields).catch(fail), [kind, fail, words]);
   useEffect(() => void get<Files>("files").then((files) => setData((now) => now || (files.data ?? ""))).catch(fail), [fail]);
   const submit = (event: React.FormEvent) => {
     event.preventDefault();

@@ -54,7 +54,7 @@ function Results({ name, version, dark }: { name: string; version: string; dark:
     get<StudyVerdict>(`study/verdict?study=${study}`, stop.signal).then(setVerdict).catch(() => undefined);
     blobAddress(`study/forest?study=${study}&wide=${wide}&dark=${dark}`, stop.signal).then(setPlot).catch(() => undefined);
     return () => stop.abort();
-  }, [name, version, dark]);
+  }, [name, version, dark, words]);
   useEffect(() => () => URL.revokeObjectURL(plot), [plot]);
   const text = verdict ? [verdict.headline, ...verdict.sentences].join(" ") : "";
   return (

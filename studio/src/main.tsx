@@ -1,7 +1,7 @@
 import "@xyflow/react/dist/style.css";
 import "./style.css";
 import { ReactFlowProvider } from "@xyflow/react";
-import { StrictMode, useEffect, useState } from "react";
+import { StrictMode, useLayoutEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import { takeToken } from "./server";
@@ -12,7 +12,7 @@ takeToken();
 
 function Root() {
   const [language, setLanguage] = useState(firstLanguage);
-  useEffect(() => {
+  useLayoutEffect(() => {
     localStorage.setItem("regard-language", language);
     document.documentElement.lang = language === "zh" ? "zh-Hant-TW" : "en";
     document.title = dictionaries[language].title;

@@ -22,7 +22,7 @@ export class ServerFault extends Error {
 }
 
 async function send(path: string, init: RequestInit): Promise<Response> {
-  const headers = { ...init.headers, "x-regard-token": takeToken() };
+  const headers = { ...init.headers, "x-regard-token": takeToken(), "accept-language": document.documentElement.lang };
   let answer: Response;
   try {
     answer = await fetch(`/api/${path}`, { ...init, headers });

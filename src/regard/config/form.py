@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -44,12 +44,13 @@ class FormField:
     required: bool
 
 
-def form_of(kind: type[Settings], without: tuple[str, ...] = ()) -> list[FormField]:
+def form_of(kind: type[Settings], without: tuple[str, ...] = (), words: Callable[[str], str] = str) -> list[FormField]:
     """Describe a group of settings as a form.
 
     Args:
         kind: the group.
         without: names of fields that are left out.
+        words: translates the help texts.
 
     Example:
         >>> from regard.config import TrainSettings
@@ -57,10 +58,10 @@ def form_of(kind: type[Settings], without: tuple[str, ...] = ()) -> list[FormFie
         >>> field.name, field.flag, field.kind, field.default, field.low
         ('epochs', '--epochs', 'integer', '100', 1)
     """
-    return [_field(name, field) for name, field in fields_of(kind).items() if name not in without]
+    return [_field(name, field, words) for name, field in fields_of(kind).items() if name not in without]
 
 
-def _field(name: str, field: FieldInfo) -> FormField:
+def _field(name: str, field: FieldInfo, words: Callable[[str], str]) -> FormField:
     kind, default = without_none(field.annotation), default_text(field)
     bounds = {type(bound): bound for bound in field.metadata}
     return FormField(
@@ -71,7 +72,7 @@ def _field(name: str, field: FieldInfo) -> FormField:
         choices=tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else (),
         low=getattr(bounds.get(Ge), "ge", None),
         high=getattr(bounds.get(Le), "le", None),
-        help=describe_field(field, ""),
+        help=describe_field(field, "", words=words),
         required=field.is_required(),
     )
 

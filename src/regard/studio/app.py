@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from regard.studio.comparing import comparing
 from regard.studio.data import looking_at_data
 from regard.studio.desk import Desk
 from regard.studio.jobs import Jobs
+from regard.studio.language import Words, words_of
 from regard.studio.looking import looking
 from regard.studio.playing import playing
 from regard.studio.training import training
@@ -58,8 +60,8 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     return app
 
 
-def opened(bench: Bench) -> a.Opened:
-    """Describe the open model."""
+def opened(bench: Bench, words: Words) -> a.Opened:
+    """Describe the open model; ``words`` translates the messages."""
     state, base = bench.state, bench.base
     integers, fault = None, ""
     try:
@@ -76,17 +78,17 @@ def opened(bench: Bench) -> a.Opened:
         recipe=recipe(state.edits, bench.source),
         undo=bench.position > 0,
         redo=bench.position < len(bench.states) - 1,
-        findings=list(state.findings),
+        findings=[replace(one, message=words(one.message)) for one in state.findings],
         integers=integers,
-        integers_fault=fault,
+        integers_fault=words(fault),
     )
 
 
-def _answer(bench: Bench, act: Callable[[], object]) -> a.Opened:
+def _answer(bench: Bench, words: Words, act: Callable[[], object]) -> a.Opened:
     """Act on the bench, and describe what is open then."""
     with bench.working():
         act()
-        return opened(bench)
+        return opened(bench, words)
 
 
 def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
@@ -94,8 +96,8 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
     router = APIRouter()
 
     @router.get("/state")
-    def state() -> a.Opened:
-        return _answer(bench, lambda: None)
+    def state(words: Words) -> a.Opened:
+        return _answer(bench, words, lambda: None)
 
     @router.get("/files")
     def files() -> a.Files:
@@ -109,24 +111,24 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
         )
 
     @router.post("/open")
-    def open_model(asked: a.OpenQuestion) -> a.Opened:
+    def open_model(asked: a.OpenQuestion, words: Words) -> a.Opened:
         source = asked.source if asked.source in zoo() else workspace.find_model(asked.source)
-        return _answer(bench, lambda: bench.open_model(source, asked.source))
+        return _answer(bench, words, lambda: bench.open_model(source, asked.source))
 
     @router.post("/open-text")
-    def open_text(asked: a.TextQuestion) -> a.Opened:
+    def open_text(asked: a.TextQuestion, words: Words) -> a.Opened:
         workspace.check_bases(asked.text)
-        return _answer(bench, lambda: bench.open_text(asked.text, Path(asked.name).name, workspace.path))
+        return _answer(bench, words, lambda: bench.open_text(asked.text, Path(asked.name).name, workspace.path))
 
     @router.post("/correct")
-    def correct(asked: a.CorrectQuestion) -> a.Opened:
+    def correct(asked: a.CorrectQuestion, words: Words) -> a.Opened:
         def act() -> None:
             chosen = [finding for finding in bench.state.findings if finding.line in asked.lines and finding.row]
             if not chosen:
                 raise RegardError("there is nothing to correct in these lines")
             bench.open_text(corrected_text(bench.text, chosen), bench.source, workspace.path)
 
-        return _answer(bench, act)
+        return _answer(bench, words, act)
 
     return router
 
@@ -136,35 +138,36 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     router = APIRouter()
 
     @router.post("/edit")
-    def edit(asked: a.EditQuestion) -> a.Opened:
+    def edit(asked: a.EditQuestion, words: Words) -> a.Opened:
         options = _options(asked.options)
         readers = tuple(asked.readers) if asked.readers else None
         wanted = Edit(asked.kind, asked.layer, asked.module, options, asked.gate, readers)
-        return _answer(bench, lambda: bench.apply(wanted))
+        return _answer(bench, words, lambda: bench.apply(wanted))
 
     @router.post("/undo")
-    def undo() -> a.Opened:
-        return _answer(bench, lambda: bench.move(-1))
+    def undo(words: Words) -> a.Opened:
+        return _answer(bench, words, lambda: bench.move(-1))
 
     @router.post("/redo")
-    def redo() -> a.Opened:
-        return _answer(bench, lambda: bench.move(1))
+    def redo(words: Words) -> a.Opened:
+        return _answer(bench, words, lambda: bench.move(1))
 
     @router.get("/catalogue")
     def listed() -> list[Entry]:
         return catalogue()
 
     @router.get("/catalogue/costs")
-    def costs(after: str) -> list[PlaceCost]:
+    def costs(after: str, words: Words) -> list[PlaceCost]:
         with bench.working():
             model, imgsz = bench.state.built, bench.state.diagram.imgsz
-        return place_costs(model, after, imgsz)
+        return [replace(one, obstacle=words(one.obstacle)) for one in place_costs(model, after, imgsz)]
 
     @router.post("/catalogue/cost")
-    def one_cost(asked: a.CostQuestion) -> PlaceCost:
+    def one_cost(asked: a.CostQuestion, words: Words) -> PlaceCost:
         with bench.working():
             model, imgsz = bench.state.built, bench.state.diagram.imgsz
-        return option_cost(model, asked.after, imgsz, asked.module, _options(asked.options))
+        found = option_cost(model, asked.after, imgsz, asked.module, _options(asked.options))
+        return replace(found, obstacle=words(found.obstacle))
 
     @router.get("/latency")
     def latency() -> a.Predicted:
@@ -186,22 +189,23 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     return {k: parse_yaml(v, None)[0] if isinstance(v, str) else v for k, v in given.items()}
 
 
-async def _of_regard_error(_request: Request, error: Any) -> JSONResponse:
+async def _of_regard_error(request: Request, error: Any) -> JSONResponse:
+    words = words_of(request)
     fault = a.Fault(
-        what=error.what,
+        what=words(error.what),
         file=str(error.file) if error.file else None,
         line=error.line,
-        expected=error.expected,
-        hint=error.hint,
+        expected=error.expected and words(error.expected),
+        hint=error.hint and words(error.hint),
     )
     return JSONResponse(fault.model_dump(), 422)
 
 
-async def _of_validation(_request: Request, error: Any) -> JSONResponse:
+async def _of_validation(request: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        fault = a.Fault(what=f"the request is no JSON: {first['ctx']['error']}, character {first['loc'][-1]}")
-        return JSONResponse(fault.model_dump(), 422)
+        detail = f"{first['ctx']['error']}, character {first['loc'][-1]}"
+        return await _of_regard_error(request, RegardError(f"the request is no JSON: {detail}"))
     where = ".".join(str(part) for part in first["loc"][1:])
     return JSONResponse(a.Fault(what=f"{where}: {first['msg']}").model_dump(), 422)
 

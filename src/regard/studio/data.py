@@ -18,6 +18,7 @@ from regard.drawing import BLACK, WHITE, encode_image, shrink
 from regard.studio import answers as a
 from regard.studio.bench import Bench
 from regard.studio.desk import Analysis, Desk
+from regard.studio.language import Words
 from regard.studio.workspace import Workspace, labels_of
 
 FIRST, WORST = 60, 300
@@ -39,8 +40,8 @@ def looking_at_data(bench: Bench, workspace: Workspace, desk: Desk) -> APIRouter
         return a.DataView(source=data.source, format=data.format, names=list(data.names), statistics=statistics(data))
 
     @router.post("/check")
-    def check() -> list[a.Findings]:
-        return _findings(desk)
+    def check(words: Words) -> list[a.Findings]:
+        return _findings(desk, words)
 
     @router.get("/sample")
     def sample(split: str, index: int) -> a.SampleView:
@@ -86,8 +87,11 @@ def _errors(bench: Bench, desk: Desk) -> APIRouter:
             return _progress(desk.analyse(model, asked.split, asked.imgsz, asked.conf))
 
     @router.get("")
-    def progress(kind: str = "", name: str = "") -> a.Errors | None:
-        return None if desk.analysis is None else _progress(desk.analysis, kind, name)
+    def progress(words: Words, kind: str = "", name: str = "") -> a.Errors | None:
+        if desk.analysis is None:
+            return None
+        found = _progress(desk.analysis, kind, name)
+        return found.model_copy(update={"fault": words(found.fault)})
 
     @router.post("/stop")
     def stop() -> None:
@@ -96,7 +100,7 @@ def _errors(bench: Bench, desk: Desk) -> APIRouter:
     return router
 
 
-def _findings(desk: Desk) -> list[a.Findings]:
+def _findings(desk: Desk, words: Words) -> list[a.Findings]:
     problems = desk.report().problems
     groups: dict[tuple[str, str, bool], list[a.Finding]] = {}
     root = f"{Path(desk.data.source).parent}/"
@@ -104,10 +108,10 @@ def _findings(desk: Desk) -> list[a.Findings]:
         place = None if image is None else a.Place(split=image[0], index=image[1])
         where, found = (text.replace(root, "") for text in (problem.where, problem.found))
         groups.setdefault((problem.kind, problem.done, problem.lost), []).append(
-            a.Finding(where=where, found=found, image=place)
+            a.Finding(where=where, found=words(found), image=place)
         )
     findings = [
-        a.Findings(kind=kind, done=done, lost=lost, count=len(members), first=members[:FIRST])
+        a.Findings(kind=words(kind), done=words(done), lost=lost, count=len(members), first=members[:FIRST])
         for (kind, done, lost), members in groups.items()
     ]
     return sorted(findings, key=lambda one: (not one.lost, -one.count))

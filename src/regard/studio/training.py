@@ -19,6 +19,7 @@ from regard.graph.read import zoo
 from regard.studio import answers as a
 from regard.studio.bench import Bench
 from regard.studio.jobs import Jobs
+from regard.studio.language import Words
 from regard.studio.workspace import Workspace
 from regard.training.history import RunComparison, RunInfo, compare_runs
 
@@ -70,12 +71,12 @@ def _starting(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
     router = APIRouter()
 
     @router.get("/settings/train")
-    def train_form() -> list[FormField]:
-        return form_of(TrainSettings)
+    def train_form(words: Words) -> list[FormField]:
+        return form_of(TrainSettings, words=words)
 
     @router.get("/settings/study")
-    def study_form() -> list[FormField]:
-        return form_of(Plan, NOT_ASKED)
+    def study_form(words: Words) -> list[FormField]:
+        return form_of(Plan, NOT_ASKED, words)
 
     @router.post("/train")
     def train(asked: a.TrainQuestion) -> a.Saved:
@@ -104,8 +105,9 @@ def _studies(workspace: Workspace) -> APIRouter:
     router = APIRouter()
 
     @router.get("/study/verdict")
-    def verdict(study: str) -> StudyVerdict:
-        return verdict_so_far(read_own_study(workspace.find(study)))
+    def verdict(study: str, words: Words) -> StudyVerdict:
+        found = verdict_so_far(read_own_study(workspace.find(study)))
+        return StudyVerdict(words(found.headline), tuple(map(words, found.sentences)), words(found.needed))
 
     @router.get("/study/forest")
     def forest(study: str, wide: bool = True, dark: bool = False) -> Response:

@@ -37,6 +37,7 @@ LONG, LONGEST, DEEPEST = 300, 5000, 6
 """Texts, which files may make as long as they like, are matched in a time that grows as they do: longer than the first
 they fit no template with several values, longer than the second none; and so many texts lie one in another."""
 Templates: TypeAlias = list[tuple[re.Pattern[str], str]]
+Catalogue: TypeAlias = tuple[dict[str, str], Templates]
 
 
 def choose_language(environment: Mapping[str, str]) -> str:
@@ -90,36 +91,50 @@ def translate(text: str) -> str:
 
     Others are returned unchanged.
     """
-    found = _find(text) if text and gettext.textdomain() == DOMAIN else None
+    if not text or gettext.textdomain() != DOMAIN:
+        return text
+    found = _find(text, _catalogue(gettext.find(DOMAIN, FOLDER) or ""))
     return text if found is None else found
 
 
-def _find(text: str, depth: int = 0) -> str | None:
-    known, templates = _catalogue(gettext.find(DOMAIN, FOLDER) or "")
+def translate_into(text: str, language: str) -> str:
+    """Translate a text as `translate` does, but into a language of ``LANGUAGES`` that this process need not use.
+
+    Example:
+        >>> translate_into("[required]", "zh-TW"), translate_into("[required]", "en")
+        ('[必填]', '[required]')
+    """
+    file = FOLDER / language.replace("-", "_") / "LC_MESSAGES" / f"{DOMAIN}.mo"
+    found = _find(text, _catalogue(str(file))) if text and language != "en" else None
+    return text if found is None else found
+
+
+def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
+    known = catalogue[0]
     if text in known:
         return known[text]
     if depth > DEEPEST or len(text) > LONGEST:
         return None
     name = AFTER_NAME.match(text)
-    if name and (rest := _find(text[name.end() :], depth + 1)) is not None:
+    if name and (rest := _find(text[name.end() :], catalogue, depth + 1)) is not None:
         before, _, after = known.get(f"{name[0]}{{0}}", known.get(name[0], name[0]) + "{0}").partition("{0}")
         return f"{before}{rest}{after}"
     for separator in ("; ", ", "):
         parts = text.split(separator)
-        translated = [_find(part, depth + 1) for part in parts] if len(parts) > 1 else [None]
+        translated = [_find(part, catalogue, depth + 1) for part in parts] if len(parts) > 1 else [None]
         if None not in translated:
             return known.get(separator, separator).join(map(str, translated))
-    return _fill(text, templates, depth)
+    return _fill(text, catalogue, depth)
 
 
-def _fill(text: str, templates: Templates, depth: int) -> str | None:
+def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
     """Translate a text that fits a template, and the values in it; None if it fits none."""
 
     def value(found: str) -> str:
-        inner = _find(found, depth + 1) if found else None
+        inner = _find(found, catalogue, depth + 1) if found else None
         return found if inner is None else inner
 
-    for pattern, template in templates:
+    for pattern, template in catalogue[1]:
         if len(text) > LONG and pattern.groups > 1:
             continue
         if match := pattern.fullmatch(text):
@@ -128,7 +143,7 @@ def _fill(text: str, templates: Templates, depth: int) -> str | None:
 
 
 @cache
-def _catalogue(file: str) -> tuple[dict[str, str], Templates]:
+def _catalogue(file: str) -> Catalogue:
     """Read all texts, and those with placeholders as patterns, those with the most letters first."""
     known = read_catalogue(Path(file)) if file else {}
     found: list[tuple[int, re.Pattern[str], str]] = []
