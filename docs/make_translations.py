@@ -41,6 +41,8 @@ REPORTS = (
     "ablate/verdict.py",
     "data/check.py",
     "demo.py",
+    "graph/lint.py",
+    "weights/paths.py",
     "data/problems.py",
     "diagnosis/**/*.py",
     "evaluation/metrics.py",
@@ -70,6 +72,10 @@ HEADINGS = (
         "{0} failed",
     ),
     "{0} ms per image at {1} px on {2}",
+    "layer {0} ({1}) reads by an index that was not updated after an edit: {2}",
+    "layer {0} ({1}): {2}",
+    "corrected row: {0}",
+    "(--allow-miswired, in Python allow_miswired=True, builds the graph anyway)",
     "{0} Or, if it is your own, give its file: --module FILE.py:{1}",
 )
 """Words in the headings of tables, and in templates that are filled in two steps."""
@@ -146,7 +152,7 @@ def texts_of_code() -> tuple[set[str], set[str]]:
                     fixed |= found
                 elif name in MESSAGES:
                     messages |= found
-            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in {"what", *PARTS}:
+            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").lower() in {"what", *PARTS}:
                 messages |= set(_templates(node.value))
     for file in sorted({file for pattern in REPORTS for file in SOURCE.glob(pattern)}):
         fixed |= _sentences(ast.parse(file.read_text(encoding="utf-8")))

@@ -13,7 +13,7 @@ from regard.system.allocator import keep_freed_memory
 from regard.system.home import keep_matplotlib_in_cache, reject_planted_libraries
 from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
 from regard.system.terminal import never_fail_to_encode, printable
-from regard.system.translation import choose_language, translate, use_language
+from regard.system.translation import choose_language, translate, translate_lines, use_language
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
         if code == INTERRUPTED:
             _print_error(translate("stopped"))
     except RegardError as error:
-        _print_error(_error(printable(error.to_text(translate))))
+        _print_error(_error(printable(error.to_text(translate_lines))))
         code = BAD_INPUT
     except BaseException as error:
         word = last_word(error)

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.system.terminal import printable
-from regard.system.translation import translate
+from regard.system.translation import translate, translate_lines
 
 LEVEL_VARIABLE = "REGARD_LOG"
 """Environment variable with the lowest level of the messages that are shown."""
@@ -60,7 +60,7 @@ def _show_warning(
 ) -> None:
     """Print the project's own warnings as plain lines, and others as Python does."""
     if issubclass(category, RegardWarning | DeprecationWarning):
-        print(printable(translate("warning: {0}").replace("{0}", translate(str(message)))), file=sys.stderr)
+        print(printable(translate("warning: {0}").replace("{0}", translate_lines(str(message)))), file=sys.stderr)
     else:
         print(
             printable(warnings.formatwarning(message, category, filename, lineno, line)),

@@ -25,7 +25,7 @@ from regard.cli.options import (
 from regard.config import DEVICE, IMGSZ
 from regard.errors import RegardError
 from regard.system.terminal import printable, printable_line
-from regard.system.translation import translate
+from regard.system.translation import translate, translate_lines
 
 if TYPE_CHECKING:
     from regard.graph.detector import Detector
@@ -215,12 +215,11 @@ def convert(
 ) -> None:
     """Write a model for another package, or an old file in the present form."""
     from regard import api
-    from regard.cli.screen import localized_text
 
     detector = load_model(model, modules=module, weights=weights, allow_miswired=allow_miswired)
     converted = api.convert(detector, output, to=to)
     print(printable_line(f"{', '.join(map(str, converted.files))}: {translate(detector.summary().totals)}"))
-    if text := localized_text(converted.to_text()):
+    if text := translate_lines(converted.to_text()):
         print(printable(text))
 
 
@@ -239,7 +238,6 @@ def _integers(spec: ModelSpec, output: Path | None, ungated: bool) -> str:
 
 def _deliver(detector: Detector, output: Path | None, report: TransferReport, *, yolov5: bool, ungated: bool) -> None:
     """Print the graph, or write it, with its weights if the file can hold them; say which weights were lost."""
-    from regard.cli.screen import localized_text
     from regard.system.files import atomic_write
     from regard.weights.detector import save_detector
 
@@ -247,7 +245,7 @@ def _deliver(detector: Detector, output: Path | None, report: TransferReport, *,
     if output is not None and output.suffix == ".safetensors":
         save_detector(output, detector)
         if report.unused or report.partly:
-            print(printable(localized_text(report.to_text())), file=sys.stderr)
+            print(printable(translate_lines(report.to_text())), file=sys.stderr)
     else:
         spec = detector.spec
         text = _integers(spec, output, ungated) if yolov5 else spec.to_yaml()

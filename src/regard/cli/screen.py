@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regard.system.terminal import plain_console, plain_text
-from regard.system.translation import DOMAIN, translate
+from regard.system.translation import DOMAIN, translate_lines
 
 
 def show(value: Any, *, wide: int = 0, plain: int = 160, **options: Any) -> None:
@@ -34,11 +34,11 @@ def localized(value: Any) -> RenderableType:
     if gettext.textdomain() != DOMAIN:
         return value
     if isinstance(value, str):
-        return localized_text(value)
+        return translate_lines(value)
     if isinstance(value, Text):
         ends = sorted({end for span in value.spans for end in (span.start, span.end)})
         parts = [
-            Text(localized_text(part.plain), part.spans[0].style if part.spans else "") for part in value.divide(ends)
+            Text(translate_lines(part.plain), part.spans[0].style if part.spans else "") for part in value.divide(ends)
         ]
         return Text("", value.style, overflow=value.overflow).append_text(Text.assemble(*parts))
     if isinstance(value, Table):
@@ -54,13 +54,3 @@ def localized(value: Any) -> RenderableType:
         console = plain_console()
         return Group(*map(localized, value.__rich_console__(console, console.options)))
     return value
-
-
-def localized_text(text: str) -> str:
-    """Translate a text as a whole or, where that has no translation, line by line."""
-    whole = translate(text)
-    if whole != text:
-        return whole
-    return "\n".join(
-        line.replace(line.strip(), translate(line.strip()), 1) if line.strip() else line for line in text.split("\n")
-    )

@@ -23,19 +23,22 @@ VARIABLE = "REGARD_LANG"
 LANGUAGES = ("en", "zh-TW")
 FOLDER = Path(__file__).parents[1] / "locale"
 DOMAIN = "regard"
-PLACEHOLDER = re.compile(r"\{(\d+)\}")
+PLACEHOLDER = re.compile(r"\{(\d+)(=?)\}")
+"""A value; with ``=``, in a translation, one that is left as it is, such as the name of a setting."""
 WORD = re.compile(
     r"\s*[（「《]*(?:[⺀-鿿]|[^\s⺀-鿿（「《）」》，。、；：！？…]+)[）」》，。、；：！？…]*\s*|\s*\S+\s*"
 )
 """Where lines may end: as rich does, and next to each Chinese character, but not before closing marks. Rich cuts off
 what has no space and is longer than a line of a table."""
-AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?: \([^\s()]+\))?: (?=\S)")
-"""What may come before a text: a comma, or the name of a layer or split, with its module, and a colon."""
+AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?::\d+)?(?: \([^\s()]+\))?: (?=\S)")
+"""What may come before a text: a comma, or the name of a layer, file or split, with its module or line, and a colon."""
 FEW = 7
 """Fixed characters of a template below which its values have no spaces: it would fit too many texts."""
 LONG, LONGEST, DEEPEST = 300, 5000, 6
 """Texts, which files may make as long as they like, are matched in a time that grows as they do: longer than the first
 they fit no template with several values, longer than the second none; and so many texts lie one in another."""
+MOST_PARTS = 12
+"""Commas that a text of the catalogue may have where it is part of an enumeration."""
 Templates: TypeAlias = list[tuple[re.Pattern[str], str]]
 Catalogue: TypeAlias = tuple[dict[str, str], Templates]
 
@@ -109,6 +112,14 @@ def translate_into(text: str, language: str) -> str:
     return text if found is None else found
 
 
+def translate_lines(text: str) -> str:
+    """Translate a text as a whole or, where that has no translation, line by line."""
+    if (whole := translate(text)) != text:
+        return whole
+    lines = text.split("\n")
+    return "\n".join(line.replace(line.strip(), translate(line.strip()), 1) if line.strip() else line for line in lines)
+
+
 def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
     known = catalogue[0]
     if text in known:
@@ -120,25 +131,39 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
         before, _, after = known.get(f"{name[0]}{{0}}", known.get(name[0], name[0]) + "{0}").partition("{0}")
         return f"{before}{rest}{after}"
     for separator in ("; ", ", "):
-        parts = text.split(separator)
-        translated = [_find(part, catalogue, depth + 1) for part in parts] if len(parts) > 1 else [None]
-        if None not in translated:
-            return known.get(separator, separator).join(map(str, translated))
+        if separator in text and (found := _enumeration(text.split(separator), separator, catalogue, depth)):
+            return found
     return _fill(text, catalogue, depth)
+
+
+def _enumeration(parts: list[str], separator: str, catalogue: Catalogue, depth: int) -> str:
+    """Translate all parts, each of which may contain the separator itself; "" if that is not possible."""
+    known = catalogue[0]
+    found: list[str] = []
+    start = 0
+    while start < len(parts):
+        ends = range(min(start + MOST_PARTS, len(parts)), start + 1, -1)
+        end = next((end for end in ends if separator.join(parts[start:end]) in known), start + 1)
+        part = known.get(separator.join(parts[start:end])) or _find(parts[start], catalogue, depth + 1)
+        if part is None:
+            return ""
+        found.append(part)
+        start = end
+    return known.get(separator, separator).join(found)
 
 
 def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
     """Translate a text that fits a template, and the values in it; None if it fits none."""
 
-    def value(found: str) -> str:
-        inner = _find(found, catalogue, depth + 1) if found else None
+    def value(found: str, is_kept: str) -> str:
+        inner = _find(found, catalogue, depth + 1) if found and not is_kept else None
         return found if inner is None else inner
 
     for pattern, template in catalogue[1]:
         if len(text) > LONG and pattern.groups > 1:
             continue
         if match := pattern.fullmatch(text):
-            return PLACEHOLDER.sub(lambda place: value(match[f"_{place[1]}"]), template)
+            return PLACEHOLDER.sub(lambda place: value(match[f"_{place[1]}"], place[2]), template)
     return None
 
 
@@ -146,9 +171,10 @@ def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
 def _catalogue(file: str) -> Catalogue:
     """Read all texts, and those with placeholders as patterns, those with the most letters first."""
     known = read_catalogue(Path(file)) if file else {}
+    known.pop("", None)  # facts about the file
     found: list[tuple[int, re.Pattern[str], str]] = []
     for source, target in known.items():
-        parts = PLACEHOLDER.split(source)
+        parts = re.split(r"\{(\d+)\}", source)
         fixed = "".join(parts[::2])
         letters = sum(map(str.isalpha, fixed))
         if len(parts) > 1 and letters:
