@@ -9,12 +9,14 @@ import { Look } from "./Look";
 import { Runs } from "./Runs";
 import { get, post, ServerFault } from "./server";
 import { firstTheme, LanguageContext, type Theme, useWords } from "./settings";
+import type { Step } from "./steps";
 import { Totals } from "./Totals";
+import { Tutorial } from "./Tutorial";
 import type { EditQuestion, Fault, Opened, Predicted, Timed } from "./types";
 import type { Language } from "./words";
 import { Yaml } from "./Yaml";
 
-const TABS = ["layer", "yaml", "look", "dataTab", "runs"] as const;
+const TABS = ["layer", "yaml", "look", "dataTab", "runs", "tutorial"] as const;
 type Tab = (typeof TABS)[number];
 const METRICS: Metric[] = ["flops", "parameters", "memory", "time", "receptive", "none"];
 
@@ -35,11 +37,17 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
     setSelected(name);
     if (name) setTab((now) => (now === "yaml" ? "layer" : now));
   }, []);
-  const edit = async (question: EditQuestion) => {
-    const before = new Set(opened?.diagram.nodes.map((node) => node.name));
+  const edit = async (question: EditQuestion, from = opened) => {
+    const before = new Set(from?.diagram.nodes.map((node) => node.name));
     const after = await studio.change("edit", question);
     const fresh = after?.diagram.nodes.find((node) => !before.has(node.name));
     if (fresh) setSelected(fresh.name);
+  };
+  const take = async ({ source, text, edit: question }: Step) => {
+    if (text !== undefined) return studio.change("open-text", { text, name: source });
+    const isOpen = opened?.source === source && opened.edits.length === 0;
+    const base = isOpen ? opened : await studio.change("open", { source });
+    return base && question ? edit(question, base) : null;
   };
   const openFile = async (file: File) => {
     setDialog(null);
@@ -134,6 +142,9 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
                 </Panel>
                 <Panel name="runs" tab={tab}>
                   <Runs {...{ opened, dark }} stem={stemOf(opened)} fail={studio.fail} />
+                </Panel>
+                <Panel name="tutorial" tab={tab}>
+                  <Tutorial busy={busy} take={(step) => void take(step)} />
                 </Panel>
               </>
             )}

@@ -208,6 +208,12 @@ export const en = {
   play: "Play",
   again: "Play again",
   stride: "Every so many frames",
+  tutorial: "Tutorial",
+  chapter: "Chapter",
+  previous: "Previous",
+  next: "Next",
+  doStep: "Do this step in the graph",
+  openHere: "Open this file in the graph",
   zoomHint: "Zoom with the wheel or the buttons; drag to move.",
 } as const;
 
@@ -423,6 +429,12 @@ export const zh: Dictionary = {
   play: "播放",
   again: "重新播放",
   stride: "每隔幾幀",
+  tutorial: "教學",
+  chapter: "章節",
+  previous: "上一章",
+  next: "下一章",
+  doStep: "在計算圖中執行這一步",
+  openHere: "在計算圖中開啟這個檔案",
   zoomHint: "用滾輪或按鈕縮放，拖曳移動。",
 };
 

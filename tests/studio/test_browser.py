@@ -143,7 +143,7 @@ def test_it_is_accessible_in_both_languages(theme: str, width: int, browser: Any
         page.wait_for_selector(".catalogue button")
         page.locator(".catalogue button").first.click()
         assert page.get_by_role("button", name="插入 SE").count() == 1
-        for tab in ("層", "YAML", "觀察", "資料", "訓練"):
+        for tab in ("層", "YAML", "觀察", "資料", "訓練", "教學"):
             page.get_by_role("tab", name=tab).click()
             serious = serious_faults(page)
             assert serious == [], json.dumps(serious, indent=1)
