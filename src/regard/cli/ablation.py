@@ -13,6 +13,7 @@ from regard.ablate.plan import Plan, parse_seeds
 from regard.cli.commands import Command
 from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import options_of
+from regard.cli.screen import show
 from regard.errors import RegardError
 from regard.system.translation import translate
 
@@ -73,7 +74,6 @@ def ablate(
     from regard.ablate.format import epochs_of, print_verdict, study_table
     from regard.ablate.plan import make_plan, read_plan
     from regard.ablate.study import run_study
-    from regard.cli.screen import show
     from regard.system.terminal import plain_console
 
     chosen = read_plan(file, plan, trust=trust_plan) if file else make_plan(plan)
@@ -106,7 +106,6 @@ def status(
 
     from regard.ablate.folder import read_study
     from regard.ablate.format import epochs_of, metric_so_far, print_lines, study_table
-    from regard.cli.screen import show
     from regard.system.terminal import plain_console
 
     study, epochs = read_study(folder), epochs_of(folder)

@@ -104,13 +104,16 @@ def studio(
         bench.open_detector(model, "model")
     elif model is not None:
         bench.open_model(model, str(model))
-    place = Workspace(Path(workspace), data)
+    return _started(bench, Workspace(Path(workspace), data), port, height, modules)
+
+
+def _started(bench: Bench, workspace: Workspace, port: int, height: int, modules: Sequence[str]) -> Studio:
     listening = bind(HOST, port, remote=False)
     listening.listen()  # requests may come before the thread works
     port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
     proxy = _colab_address(port)
     app = Guard(
-        make_app(bench, place, [str(Path(reference).absolute()) for reference in modules]),
+        make_app(bench, workspace, [str(Path(reference).absolute()) for reference in modules]),
         token=token,
         port=port,
         names=names_of(HOST),
