@@ -184,6 +184,17 @@ def test_ids_of_any_kind_and_polygons(
     assert data.problems == ()
 
 
+@pytest.mark.parametrize("counts", [[21, 4, 6, 4, 165], "e0460o4"])
+def test_masks_without_boxes_give_boxes(coco_file: Path, coco_content: dict[str, Any], counts: object) -> None:
+    first, second = coco_content["annotations"]
+    first |= {"bbox": None, "segmentation": {"size": [10, 20], "counts": counts}}
+    second |= {"bbox": [], "segmentation": {"size": [20, 10], "counts": [0, 200]}}
+    coco_file.write_text(json.dumps(coco_content))
+    data = read_coco(coco_file)
+    np.testing.assert_allclose(data.splits["train"][0].boxes_cxcywh, [[0.15, 0.3, 0.1, 0.4]], rtol=1e-12)
+    assert [(problem.kind, problem.lost) for problem in data.problems] == [("broken annotation", True)]
+
+
 @pytest.mark.parametrize("folder", [r"images\\", r"C:\\data\\images\\", "/home/me/pets/images/", "/x/IMAGES/"])
 def test_paths_of_other_systems(coco_file: Path, coco_content: dict[str, Any], folder: str) -> None:
     for entry in coco_content["images"]:

@@ -108,6 +108,16 @@ def test_unreadable_images_and_lost_boxes_are_in_the_report(tmp_path: Path, voc_
     assert done.images == {"train": 1, "val": 0}
 
 
+def test_a_truncated_image_is_copied_and_reported(tmp_path: Path, voc_set: Path) -> None:
+    image = voc_set / "JPEGImages/b.jpg"
+    image.write_bytes(image.read_bytes()[:-20])
+    done = convert_data(load_data(voc_set), tmp_path.with_name(f"{tmp_path.name}-new"))
+    assert [(problem.kind, problem.place) for problem in done.problems if problem.lost] == [
+        ("damaged image", str(image))
+    ]
+    assert done.images == {"train": 1, "val": 1}
+
+
 def test_nothing_is_overwritten_and_nothing_is_left_of_a_failure(
     tmp_path: Path, voc_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

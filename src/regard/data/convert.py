@@ -16,6 +16,7 @@ import yaml
 from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.files import UNDIVIDED
 from regard.data.images import ImageFile, image_size
+from regard.data.problems import drop_unreadable
 from regard.errors import RegardError, nearest
 from regard.system.files import is_folder, is_there, make_folder
 from regard.system.scratch import scratch_folder
@@ -52,8 +53,9 @@ def convert_data(data: DetectionDataset, folder: Path, to: str = "yolo") -> Conv
 
     YOLO: ``data.yaml``, ``images/SPLIT`` and ``labels/SPLIT``. COCO: ``annotations/instances_SPLIT.json`` and
     ``images/SPLIT``. Images are copied byte for byte; of two with one name in a split, the second gets a number. Images
-    that cannot be read are left out. YOLO has no mark for boxes around groups (COCO ``iscrowd``), so these are left out
-    there. Images that belong to no split are written as ``train`` (YOLO) or ``default`` (COCO).
+    that cannot be read are left out; damaged ones are copied and reported. YOLO has no mark for boxes around groups
+    (COCO ``iscrowd``), so these are left out there. Images that belong to no split are written as ``train`` (YOLO) or
+    ``default`` (COCO).
 
     Args:
         data: the data set.
@@ -80,12 +82,13 @@ def convert_data(data: DetectionDataset, folder: Path, to: str = "yolo") -> Conv
     source = Path(data.source).resolve()
     if source.is_dir() and folder.resolve().is_relative_to(source):
         raise RegardError("this is inside the data set", file=folder, expected="a folder outside of it")
+    data = drop_unreadable(data)
     problems = list(data.problems)
     try:
         make_folder(folder.parent)
         with scratch_folder(folder.parent) as scratch:
             target = scratch / "data"
-            written = {split: list(_copy(samples, target, split, problems)) for split, samples in _parts(data, to)}
+            written = {split: list(_copy(samples, target, split)) for split, samples in _parts(data, to)}
             WRITERS[to](data, written, target, problems)
             if is_there(folder):
                 folder.rmdir()
@@ -106,18 +109,13 @@ def _counted(sample: Sample, to: str) -> int:
     return len(sample.class_ids) - crowds
 
 
-def _copy(samples: tuple[Sample, ...], target: Path, split: str, problems: list[Problem]) -> Iterator[_Written]:
+def _copy(samples: tuple[Sample, ...], target: Path, split: str) -> Iterator[_Written]:
     """Copy the images of a split; stems are unique without regard to capitals, since labels are named by them."""
     folder = target / "images" / split
     folder.mkdir(parents=True)
     used: set[str] = set()
     for sample in samples:
         source = Path(sample.image.name) if isinstance(sample.image, ImageFile) else Path(f"{len(used):06}.png")
-        try:
-            size = image_size(sample.image)
-        except RegardError as error:
-            problems.append(Problem("unreadable image", sample.image.name, error.what, "image left out", lost=True))
-            continue
         stem, number = source.stem, 2
         while stem.casefold() in used:
             stem, number = f"{source.stem}_{number}", number + 1
@@ -128,7 +126,7 @@ def _copy(samples: tuple[Sample, ...], target: Path, split: str, problems: list[
         else:
             pixels = cv2.cvtColor(sample.image.read(), cv2.COLOR_RGB2BGR)
             file.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-        yield _Written(sample, file.relative_to(target).as_posix(), size)
+        yield _Written(sample, file.relative_to(target).as_posix(), image_size(sample.image))
 
 
 def _write_yolo(

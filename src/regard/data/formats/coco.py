@@ -13,6 +13,7 @@ from regard.data.files import split_in
 from regard.data.formats.assemble import Entry, Shape, assemble, bounding_box
 from regard.data.formats.corners import corner_problems
 from regard.data.formats.labels import Box
+from regard.data.formats.masks import mask_box
 from regard.errors import RegardError
 from regard.system.files import is_folder
 from regard.system.loaders import MOST_JSON, read_bytes, read_json
@@ -52,9 +53,10 @@ def read(source: str | Path) -> DetectionDataset:
     names of the images' folders. JSON of another content is ignored. Without such a word there is no split.
 
     Classes are the categories ordered by id; ``category_ids`` are the ids in the file. Boxes are fractions of the
-    image size in the file; without ``bbox`` they enclose the polygons of ``segmentation``. Images are searched for next
-    to the file and in the folders of the data set, folders with a similar name first; paths of another machine are
-    found by their ends. If a folder is read, images next to the others that no file lists are reported.
+    image size in the file; without ``bbox`` they enclose the polygons or the mask of ``segmentation``. Images are
+    searched for next to the file and in the folders of the data set, folders with a similar name first; paths of
+    another machine are found by their ends. If a folder is read, images next to the others that no file lists are
+    reported.
 
     Raises:
         RegardError: a file is not COCO JSON, two files are the same split or differ in categories, no image is found.
@@ -128,7 +130,8 @@ def _parse(file: Path, problems: list[Problem]) -> _Document:
         image_id = _id(annotation, "image_id")
         if image_id is None or image_id in entries:
             try:
-                shape = _shape(annotation, f"annotations[{index}]")
+                size = None if image_id is None else entries[image_id].size
+                shape = _shape(annotation, f"annotations[{index}]", size)
                 entries[_known(image_id)].shapes.append(shape)
             except ValueError as error:
                 place = f"{file}, annotations[{index}]"
@@ -168,8 +171,8 @@ def _size(image: Any) -> tuple[int, int] | None:
     return (int(height), int(width)) if is_stated else None
 
 
-def _shape(annotation: Any, place: str) -> Shape:
-    """Read one annotation.
+def _shape(annotation: Any, place: str, image: tuple[int, int] | None) -> Shape:
+    """Read one annotation of an image of (height, width).
 
     Raises:
         ValueError: it has no category or no box; the text says what it has.
@@ -177,13 +180,13 @@ def _shape(annotation: Any, place: str) -> Shape:
     category = _id(annotation, "category_id")
     if category is None:
         raise ValueError(f"category_id is {_get(annotation, 'category_id')!r}, expected a number")
-    box = _box(annotation)
+    box = _box(annotation, image)
     area = annotation.get("area")
     area = float(area) if _is_number(area) else float(box[2] * box[3])
     return Shape(f"category {category}", box, place, area=area, crowd=bool(annotation.get("iscrowd", 0)))
 
 
-def _box(annotation: Any) -> Box:
+def _box(annotation: Any, image: tuple[int, int] | None) -> Box:
     bbox, polygons = annotation.get("bbox"), annotation.get("segmentation")
     if isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_number, bbox)):
         left, top, width, height = bbox
@@ -192,6 +195,8 @@ def _box(annotation: Any) -> Box:
         parts = [part for part in polygons if isinstance(part, list)] or [polygons]
         if any(parts) and all(_is_number(value) for part in parts for value in part):
             return bounding_box([x for part in parts for x in part[::2]], [y for part in parts for y in part[1::2]])
+    if not bbox and isinstance(polygons, dict) and {"size", "counts"} <= polygons.keys():
+        return mask_box(polygons, image)
     raise ValueError(f"bbox is {bbox!r}, expected [left, top, width, height] in pixels")
 
 
