@@ -205,7 +205,7 @@ def updated(old: Catalog) -> Catalog:
     fixed, messages = texts_of_code()
     about = (("help", texts_of_help() | set(TYPER)), ("text", fixed | set(HEADINGS)), ("message", messages))
     for kind, texts in about:
-        for text in sorted(texts, key=str.lower):
+        for text in sorted(texts, key=lambda text: (text.lower(), text)):
             if text not in new:
                 was = old.get(text)
                 new.add(text, was.string if was else "", auto_comments=[kind])
