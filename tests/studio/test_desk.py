@@ -75,6 +75,9 @@ def test_what_is_not_there(studio: Any) -> None:
     for query in ("split=val&index=7", "split=val&index=-1", "split=x&index=0"):
         answer = studio.client.get(f"/api/data/sample?{query}", headers=studio.headers)
         assert answer.status_code == 422, answer.text
+    for value in ("nan", "inf", "1e300", "x"):
+        query = f"split=val&index=0&left={value}&top=0&right=9&bottom=9"
+        assert studio.client.get(f"/api/data/thumbnail?{query}", headers=studio.headers).status_code == 422
 
 
 def test_problems_have_their_images(studio: Any) -> None:

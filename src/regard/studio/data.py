@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from regard.data.statistics import images_of, statistics
@@ -26,6 +27,9 @@ FIRST, WORST = 60, 300
 
 THUMBNAIL, MARGIN, MOST_SIDE = 160, 0.6, 1600
 """Longest side in pixels of a cut-out, its margin in sides of the box, and longest side in pixels of an image."""
+
+Pixel = Annotated[float, Query(ge=-1e6, le=1e6)]
+"""A coordinate in an image."""
 
 
 def looking_at_data(bench: Bench, workspace: Workspace, desk: Desk) -> APIRouter:
@@ -61,7 +65,7 @@ def looking_at_data(bench: Bench, workspace: Workspace, desk: Desk) -> APIRouter
         return Response(encode_image(pixels, ".jpg", 90), media_type="image/jpeg")
 
     @router.get("/thumbnail")
-    def thumbnail(split: str, index: int, left: float, top: float, right: float, bottom: float) -> Response:
+    def thumbnail(split: str, index: int, left: Pixel, top: Pixel, right: Pixel, bottom: Pixel) -> Response:
         pixels = desk.sample(split, index).image.read()
         room = MARGIN * max(right - left, bottom - top, 8)
         x1, x2 = np.clip([left - room, right + room], 0, pixels.shape[1]).astype(int).tolist()
