@@ -1,5 +1,8 @@
 import "@xyflow/react/dist/style.css";
 import "./style.css";
+import "./graph.css";
+import "./panels.css";
+import "./work.css";
 import { ReactFlowProvider } from "@xyflow/react";
 import { StrictMode, useLayoutEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
