@@ -59,6 +59,14 @@ def test_studies_are_listed_with_their_runs(tmp_path: Path) -> None:
     assert len(runs_below(folder)) == 2 * len(study.variants)
 
 
+def test_links_that_lead_nowhere_hide_no_study(tmp_path: Path) -> None:
+    for name in ("study.json", PLAN):
+        (tmp_path / name.partition(".")[0]).mkdir()
+        (tmp_path / name.partition(".")[0] / name).symlink_to(tmp_path / "missing")
+    study_in(tmp_path / "a", 3)
+    assert [info.name for info in studies_below(tmp_path)] == ["a"]
+
+
 def test_the_verdict_and_the_plot_are_those_of_the_report(tmp_path: Path) -> None:
     study = read_study(study_in(tmp_path / "a", 3))
     shown = verdict_so_far(study)

@@ -24,13 +24,14 @@ def test_a_camera_that_is_not_there_is_named(source: str | int) -> None:
         next(frames(source))
 
 
-def test_a_stream_without_a_server_is_named_without_its_password() -> None:
+@pytest.mark.parametrize("password", ["secret", "sec@ret", "sec/ret", "@/sec"])
+def test_a_stream_without_a_server_is_named_without_its_password(password: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(RegardError, match=f"rtsp://127.0.0.1:{port}") as caught:
-        next(frames(f"rtsp://user:secret@127.0.0.1:{port}/street"))
-    assert "secret" not in str(caught.value)
+    with pytest.raises(RegardError, match="cannot open the stream") as caught:
+        next(frames(f"rtsp://user:{password}@127.0.0.1:{port}/street"))
+    assert "ret" not in str(caught.value).replace("street", "")
 
 
 class _Camera:
@@ -90,7 +91,7 @@ def test_a_stream_that_sends_no_image_ends_within_the_time(monkeypatch: pytest.M
         with pytest.raises(RegardError, match=r"within 1(\.5)? seconds") as caught:
             next(frames(f"rtsp://user:secret@127.0.0.1:{port}/street"))
         assert time.monotonic() - start < 6
-        assert "secret" not in str(caught.value)
+        assert "ret" not in str(caught.value).replace("street", "")
 
 
 def test_why_a_stream_cannot_be_opened_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

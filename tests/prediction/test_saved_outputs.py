@@ -21,7 +21,7 @@ from regard.config import SaveSettings
 from regard.detections import Detections
 from regard.errors import RegardError
 from regard.prediction import Frame, frames, save_detections
-from regard.system.outputs import GROWING, LEDGER
+from regard.system.outputs import GROWING, LEDGER, Outputs
 
 EVERYTHING = SaveSettings(save_txt=True, save_crop=True)
 NAMES = {0: "cat", 1: "../dog", 2: "\ud800" + 300 * "é"}
@@ -249,6 +249,12 @@ def test_nothing_is_written_through_a_link(link: str, exists: bool, tmp_path: Pa
         save_detections(_stream("a.png"), folder, SaveSettings(save_txt=True, save_csv=True))
     assert victim.exists() is exists
     assert not exists or (list(victim.iterdir()) == [] if victim.is_dir() else victim.read_text() == "mine")
+
+
+def test_the_lines_of_a_ledger_are_bounded(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).write_text("\n" * 1_000_001)
+    with pytest.raises(RegardError, match="too many lines"):
+        Outputs(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{}", "[[], []]", "[null, null]"])

@@ -180,3 +180,31 @@ def test_a_training_runs_to_its_end(studio: Any) -> None:
     assert len(run["results"]["val/ap"]) == 1
     assert "AP50" in run["log"]
     assert regard.load(studio.workspace / "runs" / "real").nc == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("plan.yaml", "base: {0}\ndata: synthetic:context\n"),
+        ("plan.yaml", "base: yolov5n\nmodel: [{0}]\ndata: synthetic:context\n"),
+        ("study.json", '{{"plan": {{"base": "yolov5n", "weights": "{0}"}}}}'),
+        ("run.json", '{{"data": {{"source": "{0}"}}}}'),
+    ],
+)
+def test_a_run_from_elsewhere_that_reads_files_outside_is_not_resumed(
+    file: str, content: str, studio: Any, started: list[list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("other") / "secret.yaml"
+    outside.write_text("nc: 1\n")
+    (studio.workspace / "run").mkdir()
+    (studio.workspace / "run" / file).write_text(content.format(outside))
+    assert "outside the workspace" in studio.post("runs/resume", status=422, run="run")["what"]
+    assert not started
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"plan": [1, 2]}', "{}"])
+def test_a_damaged_study_is_not_resumed(content: str, studio: Any, started: list[list[str]]) -> None:
+    (studio.workspace / "run").mkdir()
+    (studio.workspace / "run" / "study.json").write_text(content)
+    assert "damaged" in studio.post("runs/resume", status=422, run="run")["what"]
+    assert not started

@@ -13,10 +13,11 @@ from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.edit import insert
-from regard.graph.read import read_spec
+from regard.graph.read import read_spec, spec_from_document
 from regard.graph.user_modules import import_modules
 from regard.types import Predictions
 from regard.weights.detector import load_detector, save_detector
+from regard.weights.store import WeightsHeader, save_weights
 
 SOURCE = """\
 from torch import nn
@@ -166,3 +167,14 @@ def test_lightning_is_named_only_where_its_checkpoint_is_no_detector(tmp_path: P
     torch.save(mark | {"state_dict": {f"model.{key}": value for key, value in state.items()}}, file)
     loaded = load_detector(file).state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_a_graph_in_a_file_of_weights_reads_no_other_file(tmp_path: Path) -> None:
+    model = load_detector("odd-one-out")
+    (tmp_path / "secret.yaml").write_text(model.spec.to_yaml())
+    graph = f"base: {tmp_path / 'secret.yaml'}\n"
+    save_weights(tmp_path / "a.safetensors", model.state_dict(), WeightsHeader(graph=graph, names=model.names))
+    with pytest.raises(RegardError, match="based on another file"):
+        load_detector(tmp_path / "a.safetensors")
+    with pytest.raises(RegardError, match="based on another file"):
+        spec_from_document({"base": str(tmp_path / "secret.yaml")})

@@ -170,8 +170,9 @@ def open_study(study: StudyFolder, plan: StudySettings, experiment: Experiment, 
     description, provenance = experiment.description(), document["provenance"]
     if description["data"]["sha256"] != provenance["data"]["sha256"]:
         raise RegardError("the data have changed since this study began", file=study.path)
-    sums, known = description["files"], provenance.get("files", {})
-    if others := [name for name in known if sums.get(name) != known[name]]:
+    sums = description["files"]
+    known = provenance.get("files", sums)
+    if others := sorted(name for name in {**sums, **known} if sums.get(name) != known.get(name)):
         raise RegardError(
             f"{', '.join(others)} {'has' if len(others) == 1 else 'have'} changed since this study began",
             file=study.path,

@@ -132,13 +132,18 @@ def graph_file(path: Path) -> Path | None:
     return whole if whole and str(path).removesuffix(".yaml") not in zoo() and is_file(whole) else None
 
 
-def parse_spec(text: str, file: Path | None) -> ModelSpec:
+def parse_spec(text: str, file: Path | None, *, whole: bool = False) -> ModelSpec:
     """Read a graph from the text of a YAML document.
+
+    Args:
+        text: the document.
+        file: the file that it comes from.
+        whole: whether it must be a whole graph, as in a file of weights, which names no other file.
 
     Raises:
         RegardError: the text is wrong; the error states file, line and the nearest valid choice.
     """
-    return _parse(text, file, ())
+    return _parse(text, file, (), whole=whole)
 
 
 def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
@@ -169,8 +174,10 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
     )
 
 
-def _parse(text: str, file: Path | None, above: tuple[Path, ...], size: str = "") -> ModelSpec:
+def _parse(text: str, file: Path | None, above: tuple[Path, ...], size: str = "", *, whole: bool = False) -> ModelSpec:
     document, lines = read_document(text, file)
+    if whole and "base" in document:
+        raise RegardError("the graph in it is based on another file", file=file, expected="a whole graph")
     if size and "scales" in document:
         document = {**document, "scale": size}
     if "base" in document:
@@ -201,7 +208,7 @@ def spec_from_document(document: Mapping[str, Any]) -> ModelSpec:
     """
     keys = (*OVERLAY_KEYS, *MEANT, *ultralytics.KEYS)
     plain = {key: document[key] for key in document if key in keys}
-    return replace(parse_spec(yaml.safe_dump(_plain(plain)), None), file=None)
+    return replace(parse_spec(yaml.safe_dump(_plain(plain)), None, whole=True), file=None)
 
 
 def _plain(value: Any) -> Any:

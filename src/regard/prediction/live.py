@@ -39,7 +39,7 @@ def live_frames(name: str, stride: int = 1) -> Iterator[Frame]:
         RegardError: there is no such camera, or the stream cannot be opened or gives no image in time.
     """
     camera, start = CAMERA.fullmatch(name), time.monotonic()
-    shown = f"camera{camera[1]}" if camera else re.sub(r"//[^/@]*@", "//", name)
+    shown = f"camera{camera[1]}" if camera else re.sub(r"//.*@", "//", name)  # a password
     video = cv2.VideoCapture(int(camera[1])) if camera else _opened(name, shown)
     count = 0
     for frame in captured(video, shown, stride):

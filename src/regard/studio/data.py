@@ -16,6 +16,7 @@ from fastapi.responses import Response
 
 from regard.data.statistics import images_of, statistics
 from regard.drawing import BLACK, WHITE, encode_image, shrink
+from regard.errors import RegardError
 from regard.studio import answers as a
 from regard.studio.bench import Bench
 from regard.studio.desk import Analysis, Desk
@@ -66,6 +67,8 @@ def looking_at_data(bench: Bench, workspace: Workspace, desk: Desk) -> APIRouter
 
     @router.get("/thumbnail")
     def thumbnail(split: str, index: int, left: Pixel, top: Pixel, right: Pixel, bottom: Pixel) -> Response:
+        if right < left or bottom < top:
+            raise RegardError("the right or lower edge of the box lies before the other")
         pixels = desk.sample(split, index).image.read()
         room = MARGIN * max(right - left, bottom - top, 8)
         x1, x2 = np.clip([left - room, right + room], 0, pixels.shape[1]).astype(int).tolist()

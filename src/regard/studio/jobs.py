@@ -132,7 +132,9 @@ class Jobs:
             return
         if is_file(folder / STUDY) and not is_file(folder / PLAN):  # it was started elsewhere
             plan = read_json_mapping(folder / STUDY).get("plan")
-            _write_plan(folder, {k: v for k, v in dict(plan or {}).items() if k in Plan.model_fields})
+            if not isinstance(plan, dict):
+                raise RegardError("damaged: it has no plan", file=folder / STUDY)
+            _write_plan(folder, {k: v for k, v in plan.items() if k in Plan.model_fields})
         if not is_file(folder / PLAN):
             raise RegardError(f"there is no run and no study in {name!r:.200}")
         self._add(folder, _study_words(folder))

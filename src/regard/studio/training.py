@@ -61,6 +61,7 @@ def training(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
 
     @router.post("/runs/resume")
     def resume(asked: a.RunQuestion) -> None:
+        workspace.check_reads(asked.run)
         jobs.resume(asked.run)
 
     return router

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regard.ablate.folder import STUDY
+from regard.ablate.listing import PLAN
 from regard.api.edits import overlay
+from regard.config.hyp import RECIPES
 from regard.data.dataset import Sample
 from regard.data.formats import load_data
 from regard.data.images import ImageFile
@@ -25,7 +28,7 @@ from regard.graph.renumber import integer_yaml
 from regard.prediction.films import VIDEO_SUFFIXES
 from regard.studio.guard import inside
 from regard.system.files import atomic_write, is_file, is_folder, make_folder, portable_name
-from regard.system.loaders import MOST_YAML, parse_yaml, read_text
+from regard.system.loaders import MOST_YAML, parse_yaml, read_json_mapping, read_text
 from regard.weights.detector import save_detector
 
 if TYPE_CHECKING:
@@ -100,6 +103,37 @@ class Workspace:
             if not path.resolve().is_relative_to(self.path):
                 raise RegardError(f"the base {str(base)!r:.200} lies outside the workspace")
             text, folder = read_text(path, MOST_YAML), path.parent
+
+    def check_reads(self, run: str) -> None:
+        """Check that all files which a run or study names, and would read when it goes on, lie in the workspace.
+
+        Args:
+            run: its folder, relative to the workspace.
+
+        Raises:
+            RegardError: one is outside, or what names them is damaged.
+        """
+        folder = self.find(run)
+        config = read_json_mapping(folder / "run.json") if is_file(folder / "run.json") else {}
+        plan: Any = config.get("data") and {"data": _mapping(config["data"]).get("source")}
+        if not plan and is_file(folder / PLAN):
+            plan = parse_yaml(read_text(folder / PLAN, MOST_YAML), folder / PLAN)[0]
+        elif not plan and is_file(folder / STUDY):
+            plan = read_json_mapping(folder / STUDY).get("plan")
+        named = [_mapping(plan).get(name) for name in ("base", "weights", "recipe", "data")]
+        models = _mapping(plan).get("model")
+        for source in (*named, *(models if isinstance(models, list) else ())):
+            if source is not None and not self._is_inside(str(source)):
+                what = f"{run!r:.200} reads {str(source)!r:.200}, which lies outside the workspace"
+                raise RegardError(what, hint="continue it in a terminal, where you name its files")
+
+    def _is_inside(self, source: str) -> bool:
+        if source in (*zoo(), *RECIPES, self.data) or source.startswith(PREFIX):
+            return True
+        path = Path(source).resolve()
+        if path.suffix.lower() in YAML and is_file(path):
+            self.check_bases(read_text(path, MOST_YAML), path.parent)
+        return path.is_relative_to(self.path)
 
     def models(self) -> list[str]:
         """List files that can hold a model, and run folders."""
@@ -240,3 +274,7 @@ def _base_name(bench: Bench) -> str:
             hint="save the whole graph as YAML",
         )
     return name
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -16,6 +16,7 @@ from regard.system.loaders import MOST_TEXT, read_bytes
 
 LEDGER = ".written.jsonl"
 """File in the folder that lists what was written there: name and hash of the content, one JSON list per line."""
+MOST_LINES = 1_000_000
 GROWING = "part"
 """Stands for the hash of a file that is written bit by bit."""
 
@@ -115,7 +116,10 @@ _HINT = "name another folder with --output, or move the file"
 def _entries(ledger: Path) -> Iterator[tuple[str, str]]:
     if not is_file(ledger):
         return
-    for line in read_bytes(ledger, MOST_TEXT).decode(errors="replace").splitlines():
+    content = read_bytes(ledger, MOST_TEXT)
+    if content.count(b"\n") > MOST_LINES:
+        raise RegardError("too many lines", file=ledger, expected=f"at most {MOST_LINES:,}", hint=_HINT)
+    for line in content.decode(errors="replace").splitlines():
         with suppress(ValueError, TypeError, RecursionError):  # a line that a killed process did not finish
             name, content = json.loads(line)
             yield str(name), str(content)

@@ -63,13 +63,13 @@ def runs_below(folder: Path, without: str = "") -> list[RunInfo]:
     """
     found: list[Path] = []
     for visited, (place, folders, files) in enumerate(os.walk(folder)):
-        if "run.json" in files and _is_own(Path(place, "run.json")):
+        if "run.json" in files and is_own(Path(place, "run.json")):
             found.append(Path(place))
         if "run.json" in files or without in files:
             folders[:] = []
         depth = len(Path(place).relative_to(folder).parts)
         folders[:] = [] if depth >= DEEPEST or visited > MOST_FOLDERS else [f for f in folders if not f.startswith(".")]
-    found.sort(key=lambda path: -(path / "run.json").stat().st_mtime)
+    found.sort(key=lambda path: -modified(path / "run.json"))
     return [read_run(path, folder) for path in found[:MOST_RUNS]]
 
 
@@ -90,7 +90,15 @@ def read_run(path: Path, folder: Path) -> RunInfo:
     )
 
 
-def _is_own(file: Path) -> bool:
+def modified(file: Path) -> float:
+    """When a file was last changed, in seconds since 1970; 0 if it was removed meanwhile."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0
+
+
+def is_own(file: Path) -> bool:
     """Whether a file is there and is no link, which could lead to anything else that the user can read."""
     return is_file(file) and not file.is_symlink()
 
@@ -152,7 +160,7 @@ def _is_number(value: Any) -> bool:
 
 def _mapping(file: Path) -> Mapping[str, Any]:
     try:
-        return read_json_mapping(file) if _is_own(file) else {}
+        return read_json_mapping(file) if is_own(file) else {}
     except RegardError:  # it is damaged
         return {}
 
@@ -171,7 +179,7 @@ def _finite(cell: str) -> float | None:
 
 def _results(file: Path) -> dict[str, list[float | None]]:
     try:
-        head, *rows = parse_csv(read_text(file), file, most=MOST_EPOCHS) if _is_own(file) else [[]]
+        head, *rows = parse_csv(read_text(file), file, most=MOST_EPOCHS) if is_own(file) else [[]]
         return {name: [_finite(row[i]) for row in rows] for i, name in enumerate(head)}
     except (RegardError, ValueError, IndexError):  # it is damaged
         return {}
@@ -180,6 +188,6 @@ def _results(file: Path) -> dict[str, list[float | None]]:
 def read_log(file: Path) -> str:
     """Read the end of the output that a process left; "" where there is none."""
     try:
-        return read_start(file, LOG_BYTES, from_end=True).decode(errors="replace") if _is_own(file) else ""
+        return read_start(file, LOG_BYTES, from_end=True).decode(errors="replace") if is_own(file) else ""
     except (RegardError, OSError):
         return ""

@@ -192,7 +192,7 @@ def _for_classes(detector: Detector, nc: int, source: Detector) -> ModelSpec:
 
 def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> Detector:
     state, header = load_weights(path)
-    spec = replace(parse_spec(header.graph, path), file=path).without_lines()
+    spec = replace(parse_spec(header.graph, path, whole=True), file=path).without_lines()
     _require_modules(path, header.modules, modules)
     detector = build(spec, names=header.names, modules=modules, allow_miswired=allow_miswired)
     _fill(detector, state, path)
