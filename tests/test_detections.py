@@ -257,3 +257,11 @@ def test_arrays_that_do_not_belong_together_are_rejected(boxes: Any, scores: Any
 def test_a_score_has_to_be_a_number() -> None:
     with pytest.raises(RegardError, match="conf is 'x'"):
         Detections([], [], []).filter(conf="x")  # type: ignore[arg-type]
+
+
+def test_what_is_no_detections_is_named() -> None:
+    one = Detections(np.zeros((1, 4), np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
+    with pytest.raises(RegardError, match="cannot merge int"):
+        Detections.merge([one, 1])  # type: ignore[list-item]
+    with pytest.raises(RegardError, match="cannot convert int"):
+        Detections.from_supervision(3)

@@ -29,8 +29,7 @@ COLUMNS = ("source", "class_id", "name", "score", "x1", "y1", "x2", "y2")
 class Detections:
     """Detections in one image; `regard.predict` sorts them by descending score.
 
-    An index (a number, a slice, a mask or an array of numbers) gives ``Detections`` of the chosen rows, and iteration
-    gives one ``Detections`` of length 1 per row.
+    An index (a number, slice, mask or array of numbers) and each step of an iteration give ``Detections`` of such rows.
 
     Attributes:
         boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the original image.
@@ -163,7 +162,7 @@ class Detections:
         """Combine detections in the same image, for example of several models, best score first; see `with_nms`.
 
         Raises:
-            RegardError: their class names or the sizes of their images differ.
+            RegardError: their class names or the sizes of their images differ, or one is something else.
 
         Example:
             >>> one = Detections(np.zeros((1, 4), np.float32), np.array([0.5], np.float32), np.array([0]), {0: "cat"})
@@ -171,6 +170,8 @@ class Detections:
             2
         """
         several = list(several)
+        if others := [type(one).__name__ for one in several if not isinstance(one, Detections)]:
+            raise RegardError(f"cannot merge {others[0]}", expected="Detections")
         if not several:
             return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
         for other in several[1:]:
@@ -251,16 +252,20 @@ class Detections:
             names: class names, index to name; those in ``detections.data["class_name"]`` if not given, else the ids.
             image_size: (height, width) of the image.
             source: of the image.
+
+        Raises:
+            RegardError: it is something else.
         """
+        if not hasattr(detections, "xyxy"):
+            raise RegardError(f"cannot convert {type(detections).__name__}", expected="supervision.Detections")
         count = len(detections.xyxy)
         scores = np.ones(count) if detections.confidence is None else detections.confidence
-        class_ids = np.zeros(count) if detections.class_id is None else detections.class_id
-        ids = np.asarray(class_ids, dtype=np.int64)
+        ids = np.asarray(np.zeros(count) if detections.class_id is None else detections.class_id, dtype=np.int64)
         if names is None:
             stated = detections.data.get("class_name", ids)
             names = {int(i): str(name) for i, name in zip(ids, stated, strict=True)}
-        boxes = np.asarray(detections.xyxy, dtype=np.float32).reshape(-1, 4)
-        return Detections(boxes, np.asarray(scores, dtype=np.float32), ids, names, image_size, source)
+        boxes, scores = (np.asarray(values, dtype=np.float32) for values in (detections.xyxy, scores))
+        return Detections(boxes.reshape(-1, 4), scores, ids, names, image_size, source)
 
     def crop(self, image: Image | None = None) -> list[Image]:
         """Cut each box out of the image, as copies of (h, w, 3); a box rounds outwards to whole pixels.
@@ -386,8 +391,8 @@ class Detections:
         if not found and isinstance(wanted, str) and wanted.isdecimal() and int(wanted) in self.names:
             return [int(wanted)]
         if not found:
-            hint = nearest(str(wanted), self.names.values())
-            raise RegardError(f"unknown class {wanted!r}", expected=_listed(self.names), hint=hint)
+            near = nearest(str(wanted), self.names.values())
+            raise RegardError(f"unknown class {wanted!r}", expected=_listed(self.names), hint=near)
         return found
 
 

@@ -42,6 +42,15 @@ def test_subfolders_and_strides_are_options(tmp_path: Path) -> None:
     assert (code, "a.png: " in output) == (0, True)
 
 
+def test_the_source_may_be_an_option_as_in_yolov5(tmp_path: Path) -> None:
+    image = _image(tmp_path / "a.png")
+    code, output = _predict("--source", image, "-o", tmp_path / "out")
+    assert (code, "a.png: " in output) == (0, True)
+    result = CliRunner().invoke(app, ["predict", "odd-one-out", "-o", str(tmp_path / "none")])
+    assert isinstance(result.exception, RegardError)
+    assert not (tmp_path / "none").exists()
+
+
 def test_results_are_not_written_among_the_images(tmp_path: Path) -> None:
     image = _image(tmp_path / "photos/a.png")
     before = image.read_bytes()

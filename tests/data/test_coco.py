@@ -316,3 +316,13 @@ def test_an_image_that_is_listed_twice_is_counted_once(coco_file: Path, coco_con
     data = load_data(coco_file)
     assert [len(sample.class_ids) for sample in data.splits["train"]] == [3, 0]
     assert [(p.kind, p.lost) for p in data.problems] == [("repeated image", False), ("duplicate box", False)]
+
+
+def test_the_number_of_classes_is_bounded(
+    coco_file: Path, coco_content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regard.data import formats
+
+    monkeypatch.setattr(formats, "MOST_CLASSES", len(coco_content["categories"]) - 1)
+    with pytest.raises(RegardError, match="classes"):
+        formats.load_data(coco_file)

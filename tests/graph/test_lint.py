@@ -210,6 +210,21 @@ def test_a_correction_reads_what_was_put_after_the_row_last() -> None:
                 assert parse_spec(corrected(wrong.text, check_references(wrong.spec)), FILE) == right
 
 
+def test_all_levels_of_a_corrected_head_are_read_behind_their_attention() -> None:
+    after = [17, 20, 23]
+    right = insert_by_hand(N, after, all_follow(after)).spec
+    levels = [place for place, _ in N.references if place[0] == len(N.rows) - 1]
+    wrong = insert_by_hand(N, after, left_stale(after, levels))
+    assert parse_spec(corrected(wrong.text, check_references(wrong.spec)), FILE) == right
+
+
+def test_a_level_before_attention_is_asked_about_where_the_others_have_none() -> None:
+    levels = [place for place, _ in N.references if place[0] == len(N.rows) - 1]
+    wrong = insert_by_hand(N, [17], left_stale([17], levels))
+    (found,) = check_references(wrong.spec)
+    assert "intended?" in found.what
+
+
 def test_a_level_left_behind_is_not_taken_for_another() -> None:
     removed = (2, 8, 9)
     rows = tuple(

@@ -88,6 +88,9 @@ def check_sizes(model: Detector, path: Path) -> None:
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-2)
     with pytest.raises(RegardError, match=r"(?s)images of 96 pixels, not of 128 x 96.*imgsz=96"):
         opened.predict(np.zeros((1, 3, 96, 128), np.uint8), 0.25)
+    data = "synthetic:context?train=0&val=3&test=0"
+    ours, theirs = (regard.val(one, data, imgsz=96, rect=False, workers=0) for one in (model, path))
+    assert regard.val(path, data, imgsz=96, workers=0).ap == theirs.ap == pytest.approx(ours.ap, abs=1e-3)
 
 
 @pytest.mark.slow

@@ -161,3 +161,10 @@ def test_what_yaml_reads_in_quadratic_time_is_rejected_at_once(text: str) -> Non
 def test_the_rows_of_a_table_are_bounded(tmp_path: Path) -> None:
     assert len(parse_csv("\n" * 7, tmp_path, most=7)) == 7
     assert error_of(lambda: parse_csv("\n" * 9, tmp_path, most=7)).line == 8
+
+
+def test_a_repeated_key_among_many_is_found_in_linear_time() -> None:
+    began = time.process_time()
+    text = ", ".join(f'"k{i}": 0' for i in (*range(50_000), 49_999))
+    assert "k49999" in error_of(parse_json, f"{{{text}}}", None).what
+    assert time.process_time() - began < 2

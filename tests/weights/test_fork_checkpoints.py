@@ -118,6 +118,9 @@ def test_the_activation_of_the_pickle_counts(activation: nn.Module, define: Defi
     loaded = load_detector(tmp_path / "m.pt")
     assert torch.equal(outputs(loaded), outputs(detector))
     assert not torch.equal(outputs(loaded), plain)
+    (tmp_path / "plain.yaml").write_text(yaml.safe_dump(model.yaml))
+    with pytest.warns(RegardWarning, match=f"learned with nn.{type(activation).__name__}"):
+        regard.load(tmp_path / "plain.yaml", weights=tmp_path / "m.pt")
     save_detector(tmp_path / "m.safetensors", loaded)
     assert torch.equal(outputs(load_detector(tmp_path / "m.safetensors")), outputs(loaded))
 

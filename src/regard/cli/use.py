@@ -76,10 +76,15 @@ def predict(
     *,
     model: Runnable,
     source: Annotated[
-        list[str],
-        typer.Argument(help="Images, folders, glob patterns, videos, list.txt, URLs, 0 (camera) or rtsp://..."),
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="Images, folders, glob patterns, videos, list.txt, URLs, 0 (camera) or rtsp://...", show_default=False
+        ),
+    ] = None,
     settings: Given,
+    named: Annotated[
+        list[str] | None, typer.Option("--source", help="The same as SOURCE, as YOLOv5 writes it.", show_default=False)
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for the results; runs/predict if not given.", show_default=False),
@@ -96,6 +101,9 @@ def predict(
     from regard.prediction.sources import warn_of_skipped
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
+    source = [*(source or ()), *(named or ())]
+    if not source:
+        raise RegardError("no source is given", expected="an image, a folder, a video, a URL or 0 (camera)")
     check_folder(output or Path("runs"))
     if output and files.save_images:
         _check_apart(source, output)

@@ -51,7 +51,7 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
         batch=settings.batch,
         workers=settings.workers,
         stride=predictor.max_stride,
-        rect=settings.rect,
+        rect=settings.rect and not getattr(predictor, "is_static", False),
         size=getattr(predictor, "input_size", None),
     )
     if not single_cls:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from regard.errors import RegardError, RegardWarning
@@ -103,8 +103,23 @@ def check_wiring(spec: ModelSpec, measure: Measure) -> list[WiringError]:
             break
     else:
         wanted = {}
+    wanted |= _alike(spec, stages, wanted)
     errors = _errors(spec, stages, signs, lonely, wanted)
+    left = _notes(spec, stages, against, without=wanted)
+    for i, error in enumerate(errors):
+        own = [note.what for note in left if note.row == error.row]
+        errors[i] = replace(error, what="; ".join([error.what, *own]))
     return [*errors, *(note for note in notes if note.row not in [error.row for error in errors])]
+
+
+def _alike(spec: ModelSpec, stages: Stages, wanted: Mapping[Reference, int]) -> dict[Reference, int]:
+    """Levels that the head reads before attention although a corrected one is read behind its own."""
+    head = len(spec.layers) - 1
+    if not any(reader == head and stages.kinds[row] == "light" for (reader, _), row in wanted.items()):
+        return {}
+    levels = {ref: row for ref, row in mend.references(spec, stages).items() if ref[0] == head and ref not in wanted}
+    ends = {ref: stages.chain(row)[-1] for ref, row in levels.items()}
+    return {ref: end for ref, end in ends.items() if end != levels[ref] and stages.kinds[end] == "light"}
 
 
 def _signs(spec: ModelSpec, stages: Stages, against: Comparison | None) -> dict[Reference, str]:
@@ -244,8 +259,10 @@ def _errors(
     return errors
 
 
-def _notes(spec: ModelSpec, stages: Stages, against: Comparison | None) -> list[WiringError]:
-    """What is unusual and can be meant."""
+def _notes(
+    spec: ModelSpec, stages: Stages, against: Comparison | None, without: Collection[Reference] = ()
+) -> list[WiringError]:
+    """What is unusual and can be meant, but for references that are corrected."""
     odd = {**_uneven(spec, stages), **(against.odd(stages) if against else {})}
     found: list[WiringError] = []
     for ref, target in mend.references(spec, stages).items():
@@ -255,7 +272,7 @@ def _notes(spec: ModelSpec, stages: Stages, against: Comparison | None) -> list[
         final = stages.finals.get(stages.strides[target])
         if not instead and row is spec.layers[-1] and final is not None and final > last:
             last, instead = final, spec.layers[final].name
-        if instead and reads and last != ref[0]:
+        if instead and reads and last != ref[0] and ref not in without:
             found.append(WiringError(row, f"reads {spec.layers[target].name}, not {instead}: intended?", note=True))
     return found
 

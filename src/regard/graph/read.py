@@ -223,7 +223,10 @@ def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, abov
     check_keys(document, OVERLAY_KEYS, lines, file)
     line = lines.get(("base", -1))
     try:
-        spec = _read(_base(document["base"], file), (*above, file.resolve()) if file else above)
+        spec = _read(
+            base_source(str(document["base"]), file.parent if file else None),
+            (*above, file.resolve()) if file else above,
+        )
     except RegardError as error:
         if error.file is not None:
             raise
@@ -247,9 +250,10 @@ def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, abov
     return spec
 
 
-def _base(base: Any, file: Path | None) -> str | Path:
-    path = file.parent / str(base) if file else Path(str(base))
-    return path if is_file(path) else str(base)
+def base_source(base: str, folder: Path | None) -> str | Path:
+    """What the base of an overlay in ``folder`` names: a file next to it if there is one, else what it says."""
+    found = graph_file(folder / base) if folder else None
+    return (folder / base) if folder and found else base
 
 
 def _apply(spec: ModelSpec, key: str, edit: Any, file: Path | None, line: int | None) -> ModelSpec:

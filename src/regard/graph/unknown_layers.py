@@ -21,8 +21,8 @@ from regard.graph.build import check
 from regard.graph.lint import WiringError
 from regard.graph.spec import ModelSpec
 
-LEAST_CHANNELS = 8
-"""A smaller first argument is no number of channels."""
+LEAST_CHANNELS, MOST_CHANNELS = 8, 2**16
+"""A smaller or larger first argument is no number of channels."""
 
 
 class _Guess(nn.Module):
@@ -34,7 +34,8 @@ class _Guess(nn.Module):
 
     def __init__(self, *args: Any, **_: Any) -> None:
         super().__init__()
-        stated = args[0] if args and type(args[0]) is int and args[0] >= LEAST_CHANNELS else None
+        is_stated = args and type(args[0]) is int and LEAST_CHANNELS <= args[0] <= MOST_CHANNELS
+        stated = args[0] if is_stated else None
         self.out = None if stated is None else scale_channels(stated, self.width)
         self.stride = 2 if self.halves and 2 in args[1:3] else 1
 

@@ -100,6 +100,11 @@ class Session:
         return None
 
     @property
+    def is_static(self) -> bool:
+        """Whether images are padded to squares of one size."""
+        return self.header.static
+
+    @property
     def nms(self) -> DetectSettings | None:
         """Settings of the NMS inside, whose detections ``predict`` gives; None without."""
         return self.header.nms

@@ -23,7 +23,7 @@ from regard.detections import Detections
 from regard.errors import RegardError
 from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.graph.edit import unique_name
-from regard.graph.read import MOST_BASES, graph_file, stock_name, zoo
+from regard.graph.read import MOST_BASES, base_source, graph_file, stock_name, zoo
 from regard.graph.renumber import integer_yaml
 from regard.prediction.films import VIDEO_SUFFIXES
 from regard.studio.guard import inside
@@ -96,9 +96,9 @@ class Workspace:
         folder = folder or self.path
         for _ in range(MOST_BASES):
             document = parse_yaml(text, None)[0]
-            base = Path(str(document.get("base", ""))) if isinstance(document, dict) else Path()
-            path = next(filter(None, map(graph_file, (folder / base, base))), None)
-            if path is None:  # a name of the zoo
+            base = document.get("base") if isinstance(document, dict) else None
+            path = None if base is None else graph_file(Path(base_source(str(base), folder)))
+            if path is None:  # a whole graph, or a name of the zoo
                 return
             if not path.resolve().is_relative_to(self.path):
                 raise RegardError(f"the base {str(base)!r:.200} lies outside the workspace")

@@ -12,6 +12,7 @@ import io
 import json
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -348,7 +349,7 @@ def _bounded_integer(text: str) -> int:
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        key = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise _NotPlainError(f"the key {key[:100]!r} is repeated")
     return value
 

@@ -173,6 +173,11 @@ def with_weights(detector: Detector, path: str | Path, modules: Modules | None) 
 
 def load_matching(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:
     """Build the graph of ``detector`` with the matching weights, the classes and the anchors of ``source``."""
+    ours, theirs = detector.spec.activation, source.spec.activation
+    if ours != theirs:
+        what = f"the weights were learned with {theirs}, but the graph has {ours}"
+        text = f"{what}: it computes something else, unless it states activation: {theirs}"
+        warnings.warn(text, RegardWarning, stacklevel=3)
     spec = _for_classes(detector, source.nc, source)
     modules = {**source.user_modules, **detector.user_modules}
     return rebuild(

@@ -11,6 +11,7 @@ from regard.data import synthetic
 from regard.data.dataset import DetectionDataset, keep_classes, merge_classes
 from regard.data.formats import coco, foreign, voc, yolo, yolo_folder
 from regard.data.formats.unknown import unknown_source
+from regard.data.formats.yolo_yaml import MOST_CLASSES
 from regard.errors import RegardError
 from regard.system.files import is_folder
 
@@ -66,6 +67,8 @@ def load_data(
         ('synthetic', ('circle', 'square'), 4)
     """
     data = _read(os.path.expanduser(source), first_class)
+    if len(data.names) > MOST_CLASSES:
+        raise RegardError(f"{len(data.names):,} classes", file=source, expected=f"at most {MOST_CLASSES:,}")
     if classes:
         data = keep_classes(data, classes)
     return merge_classes(data) if single_cls else data
