@@ -101,9 +101,7 @@ def predict(
     from regard.prediction.sources import warn_of_skipped
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
-    source = [*(source or ()), *(named or ())]
-    if not source:
-        raise RegardError("no source is given", expected="an image, a folder, a video, a URL or 0 (camera)")
+    source = _sources(source, named)
     check_folder(output or Path("runs"))
     if output and files.save_images:
         _check_apart(source, output)
@@ -187,6 +185,12 @@ def _example(image: Path | None, data: str | None) -> NDArray[np.uint8] | None:
     if not records:
         raise RegardError("the data set has no images", file=data)
     return records[0].image.read()
+
+
+def _sources(source: list[str] | None, named: list[str] | None) -> list[str]:
+    if not source and not named:
+        raise RegardError("no source is given", expected="an image, a folder, a video, a URL or 0 (camera)")
+    return [*(source or ()), *(named or ())]
 
 
 def _check_apart(sources: list[str], output: Path) -> None:
