@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import regard
-from regard.config import DEFAULT_RECIPE, ULTRALYTICS_RECIPE, OptimSettings, Recipe
+from regard.config import DEFAULT_RECIPE, SCRATCH_RECIPE, ULTRALYTICS_RECIPE, OptimSettings, Recipe
 
 SPLITS = ("val", "test")
 Scores = dict[str, dict[str, float]]
@@ -44,7 +44,7 @@ RECIPES = {
         DEFAULT_RECIPE,
         ULTRALYTICS_RECIPE,
         changed("adamw-5e-4", {"lr": 5e-4}),
-        changed("adamw-2e-3", {"lr": 2e-3}),
+        SCRATCH_RECIPE,
         changed("adamw-4e-3", {"lr": 4e-3}),
         musgd("musgd-0.01", 0.01),
         musgd("musgd-0.02", 0.02),

@@ -62,9 +62,9 @@ switched off by `--no-...`. A list is separated by commas on the command line.
 RECIPES = """
 ## Recipes
 
-A `regard.config.Recipe` is passed as `recipe`, or chosen by name: `default`, `yolov5` or `ultralytics`. `yolov5` and a
-recipe that is built in Python start from YOLOv5's values, `ultralytics` has those of Ultralytics 8.4 for YOLOv8 and
-later; `default` is the project's own.
+A `regard.config.Recipe` is passed as `recipe`, or chosen by name: `default`, `scratch`, `yolov5` or `ultralytics`.
+`yolov5` and a recipe that is built in Python start from YOLOv5's values, `ultralytics` has those of Ultralytics 8.4 for
+YOLOv8 and later; `default` is the project's own, and `scratch` the same with twice the learning rate.
 """
 
 

@@ -53,6 +53,8 @@ def hyp(tmp_path: Path) -> Path:
 def test_recipes_by_name() -> None:
     assert find_recipe("default") is DEFAULT_RECIPE
     assert find_recipe("yolov5") is YOLOV5_RECIPE
+    scratch = find_recipe("scratch")
+    assert scratch.optim == DEFAULT_RECIPE.optim.model_copy(update={"lr": 2 * DEFAULT_RECIPE.optim.lr})
     assert find_recipe("ultralytics") is ULTRALYTICS_RECIPE
     with pytest.raises(RegardError, match="did you mean 'yolov5'"):
         find_recipe("yolo5")

@@ -116,7 +116,7 @@ class Plan(StudySettings):
     )
     batch: int = Field(TrainSettings().batch, ge=1, description="Number of images per step")
     recipe: Annotated[str | Recipe, Option(flags=("--recipe", "--hyp"))] = Field(
-        "default", description="Training recipe: default, yolov5, ultralytics, or a YOLOv5 hyp.yaml"
+        "default", description="Training recipe: default, scratch, yolov5, ultralytics, or a YOLOv5 hyp.yaml"
     )
     train: Annotated[dict[str, Any], Option(repeat=True)] = Field(
         {}, description="Another training setting, as precision=bf16 or cache=ram"

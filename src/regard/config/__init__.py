@@ -21,6 +21,7 @@ from regard.config.commands import (
 from regard.config.hyp import find_recipe
 from regard.config.recipe import (
     DEFAULT_RECIPE,
+    SCRATCH_RECIPE,
     ULTRALYTICS_RECIPE,
     YOLOV5_RECIPE,
     AugmentSettings,
@@ -35,6 +36,7 @@ __all__ = [
     "EVALUATE",
     "IMGSZ",
     "PREDICT",
+    "SCRATCH_RECIPE",
     "ULTRALYTICS_RECIPE",
     "YOLOV5_RECIPE",
     "AugmentSettings",

@@ -252,7 +252,7 @@ class TrainSettings(Settings):
     val_every: int = Field(1, ge=1, le=MOST_EPOCHS, description="Number of epochs between validations")
     plots: bool = Field(True, description="Draw labelled batches, predictions and curves")
     recipe: Annotated[Recipe, BeforeValidator(_recipe), Option(flags=("--recipe", "--hyp"))] = Field(
-        DEFAULT_RECIPE, description="Recipe: default, yolov5, ultralytics, or a YOLOv5 hyp.yaml"
+        DEFAULT_RECIPE, description="Recipe: default, scratch, yolov5, ultralytics, or a YOLOv5 hyp.yaml"
     )
 
 

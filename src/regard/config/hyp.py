@@ -11,13 +11,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from regard.config.faults import first_fault
-from regard.config.recipe import DEFAULT_RECIPE, ULTRALYTICS_RECIPE, YOLOV5_RECIPE, AugmentSettings, Recipe
+from regard.config.recipe import (
+    DEFAULT_RECIPE,
+    SCRATCH_RECIPE,
+    ULTRALYTICS_RECIPE,
+    YOLOV5_RECIPE,
+    AugmentSettings,
+    Recipe,
+)
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.system.files import is_file, reject_special
 from regard.system.loaders import read_yaml
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {r.name: r for r in (DEFAULT_RECIPE, YOLOV5_RECIPE, ULTRALYTICS_RECIPE)}
+    {r.name: r for r in (DEFAULT_RECIPE, SCRATCH_RECIPE, YOLOV5_RECIPE, ULTRALYTICS_RECIPE)}
 )
 
 HYP_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(

@@ -125,3 +125,9 @@ DEFAULT_RECIPE = Recipe(
     close_mosaic=3,
 )
 """The project's own recipe, which also works on a few hundred images: it updates after every batch."""
+
+SCRATCH_RECIPE = DEFAULT_RECIPE.model_copy(
+    update={"name": "scratch", "optim": DEFAULT_RECIPE.optim.model_copy(update={"lr": 2e-3})}
+)
+"""The default recipe with twice the learning rate, for random weights of YOLOv8 and later; chosen on val of BCCD and of
+playing cards (docs/results/anchor-free-recipes.md)."""
