@@ -326,3 +326,13 @@ def test_the_number_of_classes_is_bounded(
     monkeypatch.setattr(formats, "MOST_CLASSES", len(coco_content["categories"]) - 1)
     with pytest.raises(RegardError, match="classes"):
         formats.load_data(coco_file)
+
+
+def test_images_that_several_folders_have_are_reported(coco_file: Path) -> None:
+    assert not [p for p in read_coco(coco_file).problems if p.kind == "image in several folders"]
+    shutil.copytree(coco_file.parent.parent / "images", coco_file.parent.parent / "more")
+    (found,) = (p for p in read_coco(coco_file).problems if p.kind == "image in several folders")
+    assert "2 of 2" in found.found
+    shutil.rmtree(coco_file.parent.parent / "more")
+    shutil.copytree(coco_file.parent.parent / "images", coco_file.parent.parent / "val")  # of another split
+    assert not [p for p in read_coco(coco_file).problems if p.kind == "image in several folders"]

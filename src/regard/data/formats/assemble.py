@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +79,10 @@ class Entry:
     embedded: bool = False
 
 
+PROBED = 100
+"""Images of an annotation file by which its folder is found."""
+
+
 class ImageIndex:
     """Images of a data set by the names that its files state.
 
@@ -109,13 +113,20 @@ class ImageIndex:
         found = (self._by_stem(stem, bases) for stem in plain)
         return next((path for path in found if path is not None), None), ""
 
+    def elsewhere(self, entry: Entry, path: Path) -> Path | None:
+        """Another image under the name of an entry, in a folder that was searched after that of ``path``."""
+        if entry.found is not None:
+            return None
+        others = (base / entry.image for base in self._bases[entry.file])
+        return next((other for other in others if is_file(other) and not other.samefile(path)), None)
+
     def prepare(self, file: Path, entries: Sequence[Entry]) -> None:
         """Order the folders to search for the images of an annotation file: first the one that has some of them.
 
         If there is such a folder, those of another split are left out, since other images may have the same names.
         """
         bases = self._by_name(file, entries[0].split)
-        probed = [entry.image for entry in entries[:100] if entry.found is None]
+        probed = [entry.image for entry in entries[:PROBED] if entry.found is None]
         home = next((base for base in bases if any(is_file(base / image) for image in probed)), None)
         if home is not None:
             split = self._split(file, entries[0].split)
@@ -286,6 +297,7 @@ def _locate(entries: Sequence[Entry], index: ImageIndex, *, by_stem: bool) -> _L
             repeated[entry.file].append(path)
         else:
             result.found.append((path, entry))
+    result.problems += _ambiguous(result.found, index)
     for file, paths in repeated.items():
         found = f"{len(paths)} images are there again, such as {paths[0]}"
         result.problems.append(Problem("repeated image", str(file), found, "counted once, with the boxes of all"))
@@ -295,6 +307,18 @@ def _locate(entries: Sequence[Entry], index: ImageIndex, *, by_stem: bool) -> _L
         found = f"{len(images)} images, such as {images[0]}"
         result.problems.append(Problem("path of another system", str(file), found, how))
     return result
+
+
+def _ambiguous(found: Sequence[tuple[Path, Entry]], index: ImageIndex) -> Iterator[Problem]:
+    """Report images of a file whose names several folders have; of each file the first `PROBED` are looked for."""
+    by_file: dict[Path, list[tuple[Path, Entry]]] = defaultdict(list)
+    for path, entry in found:
+        by_file[entry.file].append((path, entry))
+    for file, members in by_file.items():
+        pairs = [(path, index.elsewhere(entry, path)) for path, entry in members[:PROBED]]
+        if several := [f"{path} and {other}" for path, other in pairs if other is not None]:
+            what = f"{len(several)} of {len(pairs)} images are in several folders, such as {several[0]}"
+            yield Problem("image in several folders", str(file), what, "the first is used")
 
 
 def _folders(path: Path, root: Path) -> list[str]:
