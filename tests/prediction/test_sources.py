@@ -135,7 +135,9 @@ def test_subfolders_are_read_on_request(tmp_path: Path) -> None:
         _sources(tmp_path / "photos")
     top = _image(tmp_path / "photos/z.png")
     assert _sources(tmp_path / "photos") == [str(top)]
+    _image(tmp_path / "photos" / "._hidden.png")  # as macOS leaves them beside copied files
     assert _sources(tmp_path / "photos", Reading(recursive=True)) == [str(deep), str(top)]
+    assert _sources(tmp_path / "photos") == [str(top)]
 
 
 def test_brackets_in_names_are_no_patterns(tmp_path: Path) -> None:

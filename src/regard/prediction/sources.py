@@ -193,7 +193,7 @@ def _paths(name: str, reading: Reading) -> list[Path]:
         return _listed(path, reading) if path.suffix.lower() == LIST_SUFFIX else [path]
     if is_folder(path):
         inside = files_below(path) if reading.recursive else sorted(path.iterdir())
-        found = [p for p in inside if p.suffix.lower() in SUFFIXES]
+        found = [p for p in inside if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
         if not found and any(p.suffix.lower() in SUFFIXES for p in files_below(path)):
             hint = "its subfolders have some: use --recursive (in Python: recursive=True)"
     elif glob.has_magic(name):
