@@ -136,7 +136,7 @@ def _size(data: bytes) -> bytes:
 def test_what_can_be_read_in_two_ways_is_an_error(files: Path, fields: bytes, tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes((files / "model.onnx").read_bytes() + b"\x3a" + _size(fields) + fields)
-    with pytest.raises(RegardError, match=r"not a valid ONNX|a loop"):
+    with pytest.raises(RegardError, match=r"no ONNX program|a loop"):
         reject_loops(file)
 
 

@@ -42,7 +42,7 @@ def reject_loops(file: Path) -> None:
             try:
                 is_endless = any(_LOOP.search(data[start:end]) for start, end in _parts(data))
             except _AmbiguousError:
-                raise RegardError("not a valid ONNX program", file=file) from None
+                raise RegardError("damaged or no ONNX program", file=file) from None
             if is_endless:
                 raise RegardError("the program has a loop, which may never end", file=file)
 

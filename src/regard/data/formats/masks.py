@@ -59,8 +59,8 @@ def _enclosed(lengths: Sequence[int], height: int) -> Box:
         end = start + length
         if index % 2 and length:
             (left, top), (right, bottom) = divmod(start, height), divmod(end - 1, height)
-            xs += [left, right + 1]
-            ys += [top, bottom + 1] if left == right else [0, height]
+            xs += [float(left), right + 1.0]
+            ys += [float(top), bottom + 1.0] if left == right else [0.0, float(height)]
         start = end
     if not xs:
         raise ValueError("a mask without pixels")
