@@ -153,3 +153,11 @@ def test_absurd_channels_take_no_time(tmp_path: Path) -> None:
     began = time.process_time()
     assert lint([str(tmp_path / "a.yaml")])[0]
     assert time.process_time() - began < 5
+
+
+def test_a_graph_without_rows_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("nc: 2\nbackbone: []\nhead: []\n")
+    (finding,) = lint([str(tmp_path / "a.yaml")])[0]
+    assert "no rows" in finding.message
+    with pytest.raises(RegardError, match="no rows"):
+        load_detector(tmp_path / "a.yaml")

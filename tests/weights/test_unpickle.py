@@ -360,3 +360,12 @@ def test_the_storages_that_a_pickle_names_are_bounded(forge: Forge, monkeypatch:
     read_pickle(forge(b"\x80\x02(" + again * 10 + b"l.", data__0=SEVEN))
     with pytest.raises(RegardError, match="storages"):
         read_pickle(forge(b"\x80\x02(" + again * 11 + b"l.", data__0=SEVEN))
+
+
+@pytest.mark.parametrize("opcode", ["s", "u", "set"])
+def test_keys_are_numbers_with_hashes_of_their_own(opcode: str, forge: Forge) -> None:
+    number = (3 * (2**61 - 1)).to_bytes(9, "little")
+    large = b"\x8a\x09" + number
+    programs = {"s": b"}" + large + b"K\x01s.", "u": b"}(" + large + b"K\x01u.", "set": b"\x8f(" + large + b"\x90."}
+    with pytest.raises(RegardError, match="60 bits"):
+        read_pickle(forge(b"\x80\x04" + programs[opcode]))

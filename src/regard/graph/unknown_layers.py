@@ -135,9 +135,9 @@ def _error(name: str, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -
 
 def _with_known_head(spec: ModelSpec, unknown: Sequence[str]) -> ModelSpec:
     """Replace an unknown head, such as that of a segmentation model, which reads the same maps."""
-    head = spec.layers[-1]
-    if head.module not in unknown:
+    if not spec.layers or spec.layers[-1].module not in unknown:
         return spec
+    head = spec.layers[-1]
     args: tuple[Any, ...] = ("nc",) if spec.anchors is None else ("nc", "anchors")
     module = "AnchorFreeDetect" if spec.anchors is None else "Detect"
     return replace(spec, layers=(*spec.layers[:-1], replace(head, module=module, args=args, options={})))

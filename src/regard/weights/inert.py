@@ -67,13 +67,20 @@ class Storage:
     numbers: Tensor
 
 
+MOST_BITS = 60
+"""Size of whole numbers that are keys: the hash of larger ones is their remainder by 2**61 - 1."""
+
+
 def checked_key(key: object) -> object:
     """Check that ``key`` is safe as the key of a dictionary or the member of a set, and pass it on.
 
     Raises:
         TypeError: it cannot be hashed, or hashing could overflow the C stack (nested tuples).
+        ValueError: it is a number of more than 60 bits, of which any amount can have one hash.
     """
     parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(part, int) and part.bit_length() > MOST_BITS for part in parts):
+        raise ValueError(f"a number of more than {MOST_BITS} bits as the key of a dictionary or member of a set")
     if not all(part is None or isinstance(part, str | bytes | int | float | GlobalName | Record) for part in parts):
         raise TypeError(f"a {type(key).__name__} as the key of a dictionary or member of a set")
     return key
