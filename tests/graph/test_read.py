@@ -91,7 +91,7 @@ def test_messages_name_the_file_in_which_the_row_was_written(tmp_path: Path) -> 
         ("nc: 3", "anchors: [[1]]", 2, "anchors are"),
         ("nc: 3", "epochs: 3", 2, "unknown key 'epochs'"),
         ("base: yolov5n", "base: yolov5q", 1, "did you mean 'yolov5"),
-        ("base: yolov5n", "base: [1]", 1, "there is no model"),
+        ("base: yolov5n", "base: [1]", 1, "base is [1]"),
         ("base: yolov5n", "base: weights.pt", 1, "'weights.pt' is a file of weights"),
     ],
 )
@@ -226,3 +226,9 @@ def test_names_are_adopted_and_made() -> None:
 
 def test_the_zoo_lists_all_sizes() -> None:
     assert {f"yolov5{s}{shape}" for s in "nsmlx" for shape in ("", "6", "-p2")} <= set(zoo())
+
+
+@pytest.mark.parametrize("base", ["null", "3", "[a]"])
+def test_a_base_is_a_name(base: str) -> None:
+    with pytest.raises(RegardError, match="base is"):
+        parse_spec(f"base: {base}\n", None)

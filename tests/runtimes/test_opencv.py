@@ -90,6 +90,8 @@ def check_sizes(model: Detector, path: Path) -> None:
         opened.predict(np.zeros((1, 3, 96, 128), np.uint8), 0.25)
     data = "synthetic:context?train=0&val=3&test=0"
     ours, theirs = (regard.val(one, data, imgsz=96, rect=False, workers=0) for one in (model, path))
+    with pytest.warns(RegardWarning, match="exported for 96 pixels"):
+        regard.val(path, data, imgsz=64, workers=0)
     assert regard.val(path, data, imgsz=96, workers=0).ap == theirs.ap == pytest.approx(ours.ap, abs=1e-3)
 
 

@@ -45,13 +45,17 @@ def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> M
     chosen = detect_settings(settings, kept)
     chosen = chosen.model_copy(update={"agnostic_nms": settings.agnostic_nms or single_cls})
     warn_of_nms_inside(predictor, chosen)
+    side = getattr(predictor, "static_side", None)
+    if side is not None and settings.imgsz < side:
+        what = f"the file was exported for {side} pixels: images of {settings.imgsz} are padded to it"
+        warnings.warn(f"{what}, and are smaller than those that it expects", RegardWarning, stacklevel=2)
     loader = ValidationLoader(
         records,
         imgsz=settings.imgsz,
         batch=settings.batch,
         workers=settings.workers,
         stride=predictor.max_stride,
-        rect=settings.rect and not getattr(predictor, "is_static", False),
+        rect=settings.rect and side is None,
         size=getattr(predictor, "input_size", None),
     )
     if not single_cls:

@@ -221,12 +221,12 @@ def _plain(value: Any) -> Any:
 
 def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, above: tuple[Path, ...]) -> ModelSpec:
     check_keys(document, OVERLAY_KEYS, lines, file)
-    line = lines.get(("base", -1))
+    base, line = document["base"], lines.get(("base", -1))
+    if not isinstance(base, str):
+        raise RegardError(f"base is {base!r:.100}", file=file, line=line, expected="the name of a model or of a file")
     try:
-        spec = _read(
-            base_source(str(document["base"]), file.parent if file else None),
-            (*above, file.resolve()) if file else above,
-        )
+        found = base_source(base, file.parent if file else None)
+        spec = _read(found, (*above, file.resolve()) if file else above)
     except RegardError as error:
         if error.file is not None:
             raise

@@ -100,9 +100,9 @@ class Session:
         return None
 
     @property
-    def is_static(self) -> bool:
-        """Whether images are padded to squares of one size."""
-        return self.header.static
+    def static_side(self) -> int | None:
+        """Side in pixels of the squares to which a file of fixed size pads images; None for other files."""
+        return self.header.imgsz if self.header.static else None
 
     @property
     def nms(self) -> DetectSettings | None:

@@ -78,7 +78,7 @@ class OpenVINO(OnnxRuntime):
         try:
             # Reading the model for its ``rt_info`` would take half as long again as opening a compiled one.
             # It must be XML: OpenVINO would try other formats, and print what it finds.
-            root = read_xml(path)
+            root = read_xml(path, plain=True)
             if any(element.get("type", "").lower() in ENDLESS for element in root.iter()):
                 raise RegardError("the program has a loop, which may never end", file=path)
             document = root.find(f".//{METADATA_KEY}")

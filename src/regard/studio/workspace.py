@@ -97,7 +97,7 @@ class Workspace:
         for _ in range(MOST_BASES):
             document = parse_yaml(text, None)[0]
             base = document.get("base") if isinstance(document, dict) else None
-            path = None if base is None else graph_file(Path(base_source(str(base), folder)))
+            path = graph_file(Path(base_source(base, folder))) if isinstance(base, str) else None
             if path is None:  # a whole graph, or a name of the zoo
                 return
             if not path.resolve().is_relative_to(self.path):

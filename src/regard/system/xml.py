@@ -26,14 +26,20 @@ ENCODINGS = frozenset(
 _DECLARATION = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 
 
-def read_xml(file: Path) -> ET.Element:
+def read_xml(file: Path, *, plain: bool = False) -> ET.Element:
     """Read an XML file in any encoding of ``ENCODINGS``; entities are not defined.
 
+    Args:
+        file: the file.
+        plain: whether it must be UTF-8 without CDATA and DOCTYPE, which every parser reads alike.
+
     Raises:
-        RegardError: the file cannot be read, is not XML, is too large, or defines entities.
+        RegardError: the file cannot be read, is not XML, is too large, or defines entities; or it is not plain.
     """
     content = read_bytes(file, MOST_XML)
     declared = _DECLARATION.match(content[:1000])
+    if plain and not _is_plain(content, declared[1] if declared else b"utf-8"):
+        raise RegardError("not plain XML", file=file, expected="UTF-8 without CDATA and DOCTYPE")
     try:
         text: str | bytes = content
         if declared and not content.startswith(tuple(bom for bom, _ in BOMS)):
@@ -50,6 +56,12 @@ def read_xml(file: Path) -> ET.Element:
         raise RegardError(f"not valid XML: not in {error.encoding}, as declared", file=file, line=line) from error
     except (LookupError, ValueError, RecursionError) as error:
         raise RegardError(f"not valid XML: {error}", file=file, line=1) from error
+
+
+def _is_plain(content: bytes, encoding: bytes) -> bool:
+    started = not content.lstrip().startswith(b"<?xml") or content[:5] == b"<?xml"
+    unusual = any(mark in content for mark in (b"\0", b"<![CDATA[", b"<!DOCTYPE"))
+    return started and not unusual and encoding.lower() == b"utf-8" and content.lstrip()[:1] == b"<"
 
 
 def _in_two_bytes(content: bytes) -> str | bytes:

@@ -317,7 +317,7 @@ def _ambiguous(found: Sequence[tuple[Path, Entry]], index: ImageIndex) -> Iterat
     for file, members in by_file.items():
         pairs = [(path, index.elsewhere(entry, path)) for path, entry in members[:PROBED]]
         if several := [f"{path} and {other}" for path, other in pairs if other is not None]:
-            what = f"{len(several)} of {len(pairs)} images are in several folders, such as {several[0]}"
+            what = f"in several folders: {len(several)} of {len(pairs)} images, such as {several[0]}"
             yield Problem("image in several folders", str(file), what, "the first is used")
 
 
