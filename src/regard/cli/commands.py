@@ -24,8 +24,8 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for a wrong command line; it comes from another package in each version of typer."""
 
 
-class Command(TyperCommand):
-    """A command whose help is a table only where it is legible: a narrow one has three words per line."""
+class _Translated:
+    """What commands and groups have in common; typer's class is the other base."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -33,11 +33,15 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Translate the help of the options where typer asks for them."""
-        return [_translate_help(param) for param in super().get_params(ctx)]
+        return [_translate_help(param) for param in super().get_params(ctx)]  # type: ignore[misc]
 
     def get_usage(self, ctx: Any) -> str:
         """Translate the first word of the line."""
-        return _usage(super().get_usage(ctx))
+        return _usage(super().get_usage(ctx))  # type: ignore[misc]
+
+
+class Command(_Translated, TyperCommand):
+    """A command whose help is a table only where it is legible: a narrow one has three words per line."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help as a table, or as plain text on a narrow terminal."""
@@ -50,20 +54,8 @@ class Command(TyperCommand):
         formatter.buffer = [_usage(text.replace(FILLER, "")) for text in formatter.buffer]
 
 
-class Group(TyperGroup):
+class Group(_Translated, TyperGroup):
     """A group of commands."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        _translate_help(self)
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Translate the help of the options where typer asks for them."""
-        return [_translate_help(param) for param in super().get_params(ctx)]
-
-    def get_usage(self, ctx: Any) -> str:
-        """Translate the first word of the line."""
-        return _usage(super().get_usage(ctx))
 
 
 def _translate_help(shown: Any) -> Any:
