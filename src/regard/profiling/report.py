@@ -168,14 +168,15 @@ def cost(detector: Model, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostRepor
         times = row_latencies(detector, images, repeats)
         peaks = row_peaks(detector, images)
         found = bounds(detector, images, costs, repeats)
-        variants = _variants(detector, imgsz, [bound.row for bound in found], sum(times), repeats)
+        total = sum(cost.flops for cost in costs)
+        variants = _variants(detector, imgsz, [bound.row for bound in found], total, sum(times), repeats)
     finally:
         detector.train(was_training)
     return _report(detector, imgsz, costs, list(zip(times, peaks, strict=True)), found, variants)
 
 
 def _variants(
-    detector: Detector, imgsz: int, names: Iterable[str], seconds: float, repeats: int
+    detector: Detector, imgsz: int, names: Iterable[str], total: int, seconds: float, repeats: int
 ) -> dict[str, list[Variant] | None]:
     """Faster modules for the attention of each of these layers; None where it cannot be exchanged.
 
@@ -183,10 +184,11 @@ def _variants(
         detector: in evaluation mode.
         imgsz: side of the image in pixels.
         names: of the layers.
+        total: FLOPs of the whole model.
         seconds: time of the whole model.
         repeats: runs that count.
     """
-    total, within = sum(cost.flops for cost in row_costs(detector, imgsz)), attention_costs(detector, imgsz)
+    within = attention_costs(detector, imgsz)
     found: dict[str, list[Variant] | None] = {}
     for row in names:
         attention = exchangeable(detector.layer(row))
