@@ -14,13 +14,13 @@ from regard.ablate.report.figures import DARK, LIGHT, forest, standing_alone
 from regard.ablate.verdict import Verdict, analyse
 from regard.errors import RegardError
 from regard.system.locks import LOCK, is_held
-from regard.training.history import LOG, is_own, modified, read_log
+from regard.training.history import LOG, is_own, modified, read_log, walk
 
 PLAN = "plan.yaml"
 """The plan of a study that was not started in a terminal, in its folder."""
 
-DEEPEST, MOST_STUDIES, MOST_FOLDERS = 4, 50, 5000
-"""Depth of folders, and numbers of studies that are listed and folders that are visited."""
+MOST_STUDIES = 50
+"""Number of studies that are listed."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,11 @@ def studies_below(folder: Path) -> list[StudyInfo]:
         []
     """
     found: list[Path] = []
-    for visited, (place, folders, files) in enumerate(os.walk(folder)):
-        mark = next((name for name in (STUDY, PLAN) if name in files and is_own(Path(place, name))), None)
+    for place, folders, files in walk(folder):
+        mark = next((name for name in (STUDY, PLAN) if name in files and is_own(place / name)), None)
         if mark:
-            found.append(Path(place, mark))
-        depth = len(Path(place).relative_to(folder).parts)
-        stop = mark or depth >= DEEPEST or visited > MOST_FOLDERS
-        folders[:] = [] if stop else [name for name in folders if not name.startswith(".")]
+            found.append(place / mark)
+            folders.clear()
     found.sort(key=lambda path: -modified(path))
     return [info_of(path.parent, folder) for path in found[:MOST_STUDIES]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,15 +62,21 @@ def runs_below(folder: Path, without: str = "") -> list[RunInfo]:
         []
     """
     found: list[Path] = []
-    for visited, (place, folders, files) in enumerate(os.walk(folder)):
-        if "run.json" in files and is_own(Path(place, "run.json")):
-            found.append(Path(place))
+    for place, folders, files in walk(folder):
+        if "run.json" in files and is_own(place / "run.json"):
+            found.append(place)
         if "run.json" in files or without in files:
-            folders[:] = []
-        depth = len(Path(place).relative_to(folder).parts)
-        folders[:] = [] if depth >= DEEPEST or visited > MOST_FOLDERS else [f for f in folders if not f.startswith(".")]
+            folders.clear()
     found.sort(key=lambda path: -modified(path / "run.json"))
     return [read_run(path, folder) for path in found[:MOST_RUNS]]
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Visit a folder and those below it as ``os.walk`` does, up to a depth and a number, without hidden ones."""
+    for visited, (place, folders, files) in enumerate(os.walk(folder)):
+        depth = len(Path(place).relative_to(folder).parts)
+        folders[:] = [] if depth >= DEEPEST or visited > MOST_FOLDERS else [f for f in folders if not f.startswith(".")]
+        yield Path(place), folders, files
 
 
 def read_run(path: Path, folder: Path) -> RunInfo:
