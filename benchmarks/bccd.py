@@ -26,6 +26,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import yaml
+from kept import thread_limits
 
 import regard
 from regard.data.dataset import DetectionDataset, Sample
@@ -49,7 +50,7 @@ class Study:
         epochs: of each run.
         imgsz: side of the input in pixels.
         batch: images per step.
-        threads: for each process.
+        threads: for each process; 0 leaves each side its own default.
     """
 
     data: Path
@@ -62,7 +63,7 @@ class Study:
 
     def environment(self) -> dict[str, str]:
         """The environment of every process of the study."""
-        return os.environ | {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+        return os.environ | thread_limits(self.threads)
 
 
 def train_ours(study: Study, name: str, seed: int) -> dict[str, Result]:

@@ -21,6 +21,11 @@ from regard.training.precision import bfloat16_products
 Figures = dict[str, Any]
 
 
+def thread_limits(threads: int) -> dict[str, str]:
+    """The environment in which a process takes that many threads: empty for 0, its own default."""
+    return {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL") if threads}
+
+
 class Kept:
     """The figures in a file, and a way to add to them.
 

@@ -28,7 +28,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import yaml
-from kept import processor
+from kept import processor, thread_limits
 from peers_page import page
 
 import regard
@@ -75,7 +75,7 @@ class Bench:
         data: data set of the images.
         weights: the checkpoint.
         work: where links, outputs and finished rounds are kept.
-        threads: for each process.
+        threads: for each process; 0 leaves each side its own default.
         images: N, for times per image.
     """
 
@@ -97,8 +97,7 @@ class Bench:
     def run(self, command: list[str]) -> dict[str, float | str]:
         """Run a command to its end; return seconds, the peak of its resident memory in MB, and what it printed."""
         environment = os.environ | {
-            "OMP_NUM_THREADS": str(self.threads),
-            "MKL_NUM_THREADS": str(self.threads),
+            **thread_limits(self.threads),
             "REGARD_CACHE": str(self.work / "cache"),
             "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # the peer opens its checkpoint as a full pickle
             "HOME": str(self.work / "home"),

@@ -116,12 +116,13 @@ def page(study: Start, runs: dict[str, list[Run]], images: int) -> str:
     loads = [run["load"] for side in runs.values() for run in side]
     machine = f"{processor()}, torch {torch.__version__.split('+')[0]}"
     family = f" --family {study.family}" * bool(study.family)
+    threads = f"{study.threads} threads" if study.threads else "each side's own default of threads"
     command = f"Command: `python benchmarks/training.py{family} --seeds {len(mine)}`."
     lines = [
         f"# Training on {study.data.name}: regard {regard.__version__} compared with {study.peer}, {date.today()}",
         "",
         f"{study.start_name}, {images} training images, {study.imgsz} px, batch {study.batch},",
-        f"{study.epochs} epochs, seeds 0 to {len(mine) - 1}, {study.threads} threads on {machine}.",
+        f"{study.epochs} epochs, seeds 0 to {len(mine) - 1}, {threads} on {machine}.",
         f"Both sides' default commands, whole processes, in turn; ours trains in {resolve('auto', 'cpu')} here. Load",
         f"before each: {min(loads):.1f} to {max(loads):.1f}. {command}",
         "",
@@ -194,7 +195,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="where the table goes, its raw values next to it")
     for name, default in (("--seeds", 5), ("--epochs", 15), ("--imgsz", 320), ("--batch", 16)):
         parser.add_argument(name, type=int, default=default)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="0 leaves each side its own default")
     parser.add_argument("--long", type=int, help="epochs of the peer's long run: twice as many where not given")
     a = parser.parse_args()
     long = 2 * a.epochs if a.long is None else a.long

@@ -12,9 +12,15 @@ from bccd import SPLITS, Result, Study, give_font, score_rows, write_yolo
 
 from regard.data.formats import load_data
 
-COMMAND = "import sys, torch; from ultralytics.cfg import entrypoint; torch.set_num_threads(int(sys.argv.pop(1))); "
-THREADS = COMMAND + "torch.set_num_threads = lambda count: None; entrypoint()"
-"""Its command line with the threads that the study gives it: by itself it would take all cores but one."""
+COMMAND = """
+import sys, torch
+from ultralytics.cfg import entrypoint
+if threads := int(sys.argv.pop(1)):
+    torch.set_num_threads(threads)
+    torch.set_num_threads = lambda count: None
+entrypoint()
+"""
+"""Its command line with the threads that the study gives it: by itself, or with 0, it takes all cores but one."""
 
 
 def training(study: Study, python: Path, family: str, seed: int, folder: Path) -> list[str]:
@@ -48,7 +54,7 @@ def command(study: Study, python: Path, mode: str, folder: Path, **options: obje
     if not description.exists():
         write_yolo(load_data(study.data), description.parent)
     options = {"data": description, "project": folder, "exist_ok": True, "device": "cpu", **options}
-    return [str(python), "-c", THREADS, str(study.threads), "detect", mode, *(f"{k}={v}" for k, v in options.items())]
+    return [str(python), "-c", COMMAND, str(study.threads), "detect", mode, *(f"{k}={v}" for k, v in options.items())]
 
 
 def environment(study: Study) -> dict[str, str]:
