@@ -1,0 +1,50 @@
+"""Each page in 繁體中文 has all parts of the English one: sections, paragraphs, code, tables, items and images."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+CHINESE = sorted(DOCS.rglob("*.zh-TW.md"))
+FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.MULTILINE | re.DOTALL)
+OTHER_LANGUAGE = re.compile(r" *\[(?:English|繁體中文)\]\([^)]*\)")
+IMAGE = re.compile(r'!\[[^\]]*\]\(([^)]+)\)|<img src="([^"]+)"')
+ITEM = re.compile(r"^(?:-|\d+\.) ", re.MULTILINE)
+
+
+def english_of(page: Path) -> Path:
+    return page.with_name(page.name.replace(".zh-TW", ""))
+
+
+def parts_of(text: str) -> list[str]:
+    """Kind and size of each block of a page, in order."""
+    found = []
+    text = FENCE.sub(r"\n```\1\n", OTHER_LANGUAGE.sub("", text))
+    for block in filter(None, map(str.strip, re.split(r"\n\s*\n", text))):
+        if block.startswith("#"):
+            found.append(f"heading {len(block.split()[0])}")
+        elif block.startswith("```"):
+            found.append(f"code {block[3:]}")
+        elif block.startswith("|"):
+            found.append(f"table {[line.count(' | ') for line in block.splitlines()]}")
+        else:
+            found.append(f"list of {len(ITEM.findall(block))}" if ITEM.match(block) else "paragraph")
+        found += [f"image {image.replace('-zh.', '.')}" for image in map("".join, IMAGE.findall(block))]
+    return found
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+def test_a_page_in_chinese_has_all_parts_of_the_english_one(page: Path) -> None:
+    own, english = (parts_of(one.read_text(encoding="utf-8")) for one in (page, english_of(page)))
+    assert own == english
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+def test_a_page_in_chinese_is_in_chinese(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert [line for line in headings if not re.search("[\u4e00-\u9fff]", line) and "`" not in line] == []
