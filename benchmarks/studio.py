@@ -36,8 +36,8 @@ def first_paint(page: Page, address: str) -> tuple[float, float]:
 
 
 def edit(page: Page) -> float:
-    """Time of an inserted SE after sppf, which is undone again."""
-    page.locator('.react-flow__node[data-id="sppf"]').click()
+    """Time of an inserted SE after the last layer of the backbone, which is undone again."""
+    page.locator(".layer.backbone").last.click()
     page.locator(".catalogue button", has_text="SE").first.click()
     began = time.perf_counter()
     page.get_by_role("button", name="Insert SE", exact=True).click()

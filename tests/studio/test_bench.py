@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from regard.api.edits import Edit
 from regard.errors import RegardError
+from regard.profiling.prediction import LatencyModel, calibrate
 from regard.studio import bench as bench_module
 from regard.studio.bench import Bench
 
@@ -19,3 +23,21 @@ def test_images_are_kept_up_to_a_number_and_a_size(monkeypatch: pytest.MonkeyPat
     assert [bench.image(key).name for key in keys[1:]] == ["1", "2", "3"]
     large = bench.add_image(np.zeros((70, 110, 3), np.uint8), "large")
     assert list(bench.images) == [large]
+
+
+def test_a_measurement_gives_way_to_an_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.open_model("odd-one-out", "odd-one-out")
+
+    def interrupted(*asked: Any) -> LatencyModel:
+        with bench.changing():  # it would wait for ever, if the measurement kept others waiting
+            bench.apply(Edit("insert", "p4", "SE"))
+        return calibrate(*asked)
+
+    monkeypatch.setattr(bench_module, "calibrate", interrupted)
+    with pytest.raises(RegardError, match="interrupted"):
+        bench.predicted()
+    monkeypatch.setattr(bench_module, "calibrate", calibrate)
+    model, predicted = bench.predicted()
+    assert predicted >= 1e3 * model.base
+    assert not any(layer._forward_pre_hooks for layer in bench.base.built.model)

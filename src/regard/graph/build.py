@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from regard.graph.bind import Binding, bind, positional_call, positional_form, w
 from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
 from regard.graph.lint import WiringError, check_levels, check_wiring, raise_or_warn, with_anchors_in_order
+from regard.graph.reuse import PROBE, Built, Known
 from regard.graph.signature import Signature, as_written, may_be_without_channels, signature_of
 from regard.graph.spec import IMAGE, LayerInfo, LayerSpec, ModelSpec
 from regard.graph.user_modules import call_of, explain, noted_call
@@ -30,9 +31,6 @@ from regard.nn.activation import DEFAULT, set_activation
 from regard.nn.gate import Gated
 from regard.nn.heads import HEADS, Head
 from regard.nn.heads.fork import fork_head
-
-PROBE = 256
-"""Side of the image on which shapes are measured; a multiple of every stride in use."""
 
 MOST_BLOCKS = 1000
 """Number of blocks of a graph: its rows, each with its repeats."""
@@ -46,15 +44,6 @@ class SizeMismatchError(RegardError):
 
 class OutputError(RegardError):
     """A layer gives other channels than its row states."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """One layer, the facts measured, and its output for the probe image."""
-
-    layer: nn.Module
-    info: LayerInfo
-    output: Tensor | list[Tensor]
 
 
 def check(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]] | None = None) -> list[WiringError]:
@@ -83,7 +72,7 @@ def measured(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]] | None =
 
 
 def _checked(
-    spec: ModelSpec, modules: Mapping[str, type[nn.Module]]
+    spec: ModelSpec, modules: Mapping[str, type[nn.Module]], known: Known | None = None
 ) -> tuple[tuple[ModelSpec, list[nn.Module]] | SizeMismatchError, list[WiringError]]:
     """Build a graph, or say why maps do not fit together, and check its wiring."""
     if not spec.layers:
@@ -93,7 +82,7 @@ def _checked(
     spec = with_own_names(spec, modules)
     built: tuple[ModelSpec, list[nn.Module]] | SizeMismatchError
     try:
-        built = spec, layers = _build_rows(spec, modules)
+        built = spec, layers = _build_rows(spec, modules, known=known)
     except SizeMismatchError as error:
         with torch.random.fork_rng(devices=[]):
             built, (spec, layers) = error, _build_rows(spec, modules, resize=True)
@@ -110,6 +99,7 @@ def build(
     names: Mapping[int, str] | None = None,
     modules: Mapping[str, type[nn.Module]] | None = None,
     allow_miswired: bool = False,
+    share: Detector | None = None,
 ) -> Detector:
     """Build the detector that ``spec`` describes, in evaluation mode, with fresh weights.
 
@@ -118,6 +108,7 @@ def build(
         names: class names by class id; by default ``class0``, ``class1``, ...
         modules: the user's own classes by name; they take precedence over the package's.
         allow_miswired: warn of wiring errors (``RegardWarning``) instead of raising an error.
+        share: a detector whose layers are used, not copied, where the graph has the same ones on maps of equal shapes.
 
     Raises:
         RegardError: a layer cannot be built, maps of different sizes are combined, or the graph has wiring errors; the
@@ -130,7 +121,7 @@ def build(
         ((16,), 64)
     """
     modules = dict(modules or {})
-    built, found = _checked(spec, modules)
+    built, found = _checked(spec, modules, Known(share, modules) if share else None)
     raise_or_warn(found, spec, allow=allow_miswired)
     if isinstance(built, RegardError):
         raise built
@@ -200,7 +191,7 @@ def _class_names(spec: ModelSpec, names: Mapping[int, str] | None) -> dict[int, 
 
 
 def _build_rows(
-    spec: ModelSpec, modules: Mapping[str, type[nn.Module]], *, resize: bool = False
+    spec: ModelSpec, modules: Mapping[str, type[nn.Module]], *, resize: bool = False, known: Known | None = None
 ) -> tuple[ModelSpec, list[nn.Module]]:
     """Build all layers and fill in their facts.
 
@@ -216,7 +207,8 @@ def _build_rows(
             if row is spec.layers[-1]:
                 spec = with_anchors_in_order(spec, [x.shape[-1] for x in inputs if isinstance(x, Tensor)])
             try:
-                built = _build_row(row, spec, inputs, modules)
+                shared = known.find(row, spec, inputs) if known else None
+                built = shared or _build_row(row, spec, inputs, modules)
             except SizeMismatchError:
                 if not resize:
                     raise
@@ -283,7 +275,8 @@ def _build_row(
         layer = Gated(layer).eval() if row.gate else layer
         positional = positional_form(row, signature, spec, out_channels)
     call = positional_call(layer_class, binding)
-    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, _repeats(row, spec), call)
+    repeats, shape = _repeats(row, spec), tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
+    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats, call, shape)
     return Built(layer, info, output)
 
 

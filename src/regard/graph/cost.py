@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -89,12 +89,24 @@ def _counted(
     """Output shapes and costs of parts of a detector, all of which run once and in order."""
     check_imgsz(detector, imgsz)
     try:  # without memory or arithmetic; a user's own module may not run there
-        copied = copy.deepcopy(detector).to("meta", torch.float32)
+        copied = _without_values(detector)
         return _count(copied, torch.zeros(1, 3, imgsz, imgsz, device="meta"), parts(copied))
     except Exception:  # a user's module may raise anything there; on a real device it has run before
         like = next(detector.parameters())
         images = torch.zeros(1, 3, imgsz, imgsz, device=like.device, dtype=like.dtype)
         return _count(detector, images, parts(detector))
+
+
+def _without_values(detector: Detector) -> Detector:
+    """A copy on the meta device in float32, for which no value is copied."""
+    tensors = [*detector.named_parameters(remove_duplicate=False), *detector.named_buffers(remove_duplicate=False)]
+    memo: dict[int, Any] = {}
+    for _, tensor in tensors:
+        dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+        empty = torch.empty_like(tensor, device="meta", dtype=dtype)
+        known = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if known else empty
+    return copy.deepcopy(detector, memo).to("meta", torch.float32)
 
 
 def _count(detector: Detector, images: Tensor, parts: Sequence[nn.Module]) -> list[tuple[Shapes, Cost]]:

@@ -87,6 +87,7 @@ class LayerInfo:
         stride: input pixels per cell of the output (0 for the detection head).
         repeats: number of repeats after scaling by ``depth_multiple``.
         call: arguments of the constructor by position; None if it cannot be called so.
+        shape: (C, H, W) of the output on the image on which shapes are measured; () for the detection head.
     """
 
     in_channels: tuple[int, ...]
@@ -96,6 +97,7 @@ class LayerInfo:
     stride: float
     repeats: int
     call: tuple[Any, ...] | None = None
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

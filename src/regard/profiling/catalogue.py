@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import nn
 
 from regard.errors import RegardError, nearest
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.position import POSITIONS
-from regard.nn.counter import count_on_map
+from regard.nn.counter import Cost, count, count_on_map
 from regard.profiling.advice import NOT_A_VARIANT
 
 LEVELS: Mapping[str, tuple[int, int]] = MappingProxyType({"P3": (64, 80), "P4": (128, 40), "P5": (256, 20)})
@@ -103,8 +104,7 @@ def place_cost_with(name: str, channels: int, side: int, options: Mapping[str, A
     """
     kind: Callable[..., nn.Module] = ATTENTION[name]
     try:
-        module = kind(channels, **options)
-        counted = count_on_map(module, channels, side, side)
+        module, counted = _counted(partial(kind, channels, **options), channels, side)
     except RegardError as error:
         return PlaceCost(name, 0, 0, 0.0, error.what)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # of options that no module checks
@@ -112,6 +112,17 @@ def place_cost_with(name: str, channels: int, side: int, options: Mapping[str, A
     parameters, out_channels = sum(p.numel() for p in module.parameters()), module.out_channels
     obstacle = "" if out_channels == channels else f"it gives {out_channels} channels"
     return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)
+
+
+def _counted(make: Callable[[], nn.Module], channels: int, side: int) -> tuple[nn.Module, Cost]:
+    """Build and count a module without values; with them where its work depends on them."""
+    try:
+        with torch.device("meta"):
+            module = make().eval()
+        return module, count(module, torch.empty(1, channels, side, side, device="meta", requires_grad=True))
+    except (RuntimeError, NotImplementedError):
+        module = make()
+        return module, count_on_map(module, channels, side, side)
 
 
 def entry(name: str) -> Entry:

@@ -86,7 +86,7 @@ def opened(bench: Bench, words: Words) -> a.Opened:
 
 def _answer(bench: Bench, words: Words, act: Callable[[], object]) -> a.Opened:
     """Act on the bench, and describe what is open then."""
-    with bench.working():
+    with bench.changing():
         act()
         return opened(bench, words)
 
@@ -171,9 +171,7 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
 
     @router.get("/latency")
     def latency() -> a.Predicted:
-        with bench.working():
-            model, state = bench.latency_model(), bench.state
-            predicted = model.milliseconds(state.built, state.diagram)
+        model, predicted = bench.predicted()
         return a.Predicted(base=1e3 * model.base, edited=predicted, imgsz=model.imgsz)
 
     @router.post("/save")

@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +72,12 @@ def _size(detector: Detector) -> int:
     return max(IMGSZ // detector.max_stride, 1) * detector.max_stride
 
 
+def _sharing(detector: Detector) -> Detector:
+    """A copy with the tensors of the original, for which nothing is copied but its structure."""
+    tensors = (*detector.parameters(), *detector.buffers())
+    return deepcopy(detector, {id(tensor): tensor for tensor in tensors})
+
+
 @dataclass
 class Shown:
     """An image with what was computed on it, by state."""
@@ -81,10 +88,13 @@ class Shown:
 
 
 class Bench:
-    """The detector that is edited. All methods that use it must run inside ``working``.
+    """The detector that is edited. All methods but ``predicted`` must run inside ``working`` or ``changing``.
 
     Args:
         modules: the user's own classes, named at the start.
+
+    Attributes:
+        changes: number of requests that have come to change what is shown.
     """
 
     def __init__(self, modules: Mapping[str, type[nn.Module]] | None = None) -> None:
@@ -95,6 +105,14 @@ class Bench:
         self.images: OrderedDict[str, Shown] = OrderedDict()
         self._latency: LatencyModel | None = None
         self._lock = Lock()
+        self.changes = 0
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep other requests waiting, and interrupt what is measured in the background."""
+        self.changes += 1
+        with self._lock:
+            yield
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -146,11 +164,28 @@ class Bench:
         else:
             self._start(State(detector, detector.spec, (), tuple(found)), name, text)
 
-    def latency_model(self) -> LatencyModel:
-        """Measure the base, once, for the prediction of what edits cost."""
-        if self._latency is None:
-            self._latency = calibrate(self.base.built, self.base.diagram)
-        return self._latency
+    def predicted(self) -> tuple[LatencyModel, float]:
+        """Predict the latency of what is shown in ms; the base is measured once, while others may use the bench.
+
+        Raises:
+            RegardError: somebody has changed what is shown while it was measured.
+        """
+        with self.working():
+            base, state, asked = self.base, self.state, self.changes
+            known = self._latency
+            detector = _sharing(base.built)  # hooks of others must not meet those of the measurement
+
+        def go_on(*_: object) -> None:
+            if self.changes != asked:
+                raise RegardError("the measurement was interrupted")
+
+        for layer in detector.model:
+            layer.register_forward_pre_hook(go_on)
+        model = known or calibrate(detector, base.diagram)
+        with self.working():
+            go_on()
+            self._latency = model
+        return model, model.milliseconds(state.built, state.diagram)
 
     def _start(self, state: State, name: str, text: str) -> None:
         self.states, self.position, self.source, self.text = [state], 0, name, text
@@ -160,7 +195,7 @@ class Bench:
 
     def apply(self, edit: Edit) -> None:
         """Edit the detector; what was undone is forgotten."""
-        new = edit.apply(self.state.built)
+        new = edit.apply(self.state.built, share=True)  # many states of a large model would take gigabytes
         self._forget_after(self.position)
         self.states.append(State(new, new.spec, (*self.state.edits, edit), self.state.findings))
         self.position += 1

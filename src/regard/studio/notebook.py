@@ -12,6 +12,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -101,7 +102,7 @@ def studio(
     check_page()
     bench = Bench(import_modules(modules))
     if isinstance(model, Detector):
-        bench.open_detector(model, "model")
+        bench.open_detector(deepcopy(model), "model")
     elif model is not None:
         bench.open_model(model, str(model))
     return _started(bench, Workspace(Path(workspace), data), port, height, modules)

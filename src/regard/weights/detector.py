@@ -140,6 +140,7 @@ def rebuild(
     names: Mapping[int, str] | None = None,
     modules: Modules | None = None,
     allow_miswired: bool = False,
+    share: bool = False,
 ) -> tuple[Detector, TransferReport]:
     """Build a graph and transfer the weights of ``detector`` to it.
 
@@ -149,12 +150,14 @@ def rebuild(
         names: class names; by default those of ``detector``.
         modules: further user modules.
         allow_miswired: see ``graph.build``.
+        share: use the layers that do not change, instead of copies.
     """
     new = build(
         spec,
         names=names or detector.names,
         modules={**detector.user_modules, **(modules or {})},
         allow_miswired=allow_miswired,
+        share=detector if share else None,
     )
     return new, transfer(detector.state_dict(), detector.spec, detector.names, new)
 

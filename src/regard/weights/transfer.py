@@ -109,16 +109,20 @@ def transfer(
         state: tensors of the source, by ``model.<row>....``.
         spec: graph of the source.
         names: class names of the source.
-        target: the detector to fill, in place.
+        target: the detector to fill, in place. Tensors that it shares with the source remain as they are.
     """
     rows, levels = match_layers(spec, target.spec), _match_levels(spec, target.spec)
     wanted = target.state_dict()
     channels, reorders = target.head.class_channels(), _reorders(names, target.names)
+    shared = {tensor.data_ptr(): key for key, tensor in state.items() if tensor.numel()}
     copied: dict[str, str] = {}
     partly: dict[str, str] = {}
     reasons: dict[str, str] = {}
     for key, tensor in wanted.items():
         _, row, path = key.split(".", 2)
+        if tensor.data_ptr() in shared:
+            copied[key] = shared[tensor.data_ptr()]
+            continue
         is_head = int(row) == len(target.model) - 1
         source_path = _at_level(path, target.head.per_level, levels) if is_head else path
         source_key = _source_key(state, rows[int(row)], source_path) if int(row) in rows and source_path else None
