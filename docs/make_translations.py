@@ -123,7 +123,8 @@ def texts_of_help() -> set[str]:
     The help of an option made from a setting is made of parts, of which the description is one.
     """
     made = {help_of(field): field.description or "" for kind in _kinds(Settings) for field in fields_of(kind).values()}
-    return {made.get(text, text) for text in _help_of(typer.main.get_command(app))}
+    shown = {made.get(text, text) for text in _help_of(typer.main.get_command(app))}
+    return shown | set(filter(None, made.values()))  # those without an option are in docs/settings.zh-TW.md
 
 
 def _help_of(command: Any) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""docs/settings.md and the typed keyword arguments are what docs/make_settings.py writes."""
+"""docs/settings.md, in both languages, and the typed keyword arguments are what docs/make_settings.py writes."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,8 +47,16 @@ def make() -> ModuleType:
     return module
 
 
-def test_the_page_is_current(make: ModuleType) -> None:
-    assert make.PAGE.read_text(encoding="utf-8") == make.page(), "run: python docs/make_settings.py"
+@pytest.mark.parametrize("name", ["settings.md", "settings.zh-TW.md"])
+def test_the_page_is_current(make: ModuleType, name: str) -> None:
+    page = (make.DOCS / name).read_text(encoding="utf-8")
+    assert page == make.page(make.PAGES[name]), "run: python docs/make_settings.py"
+
+
+def test_every_description_is_translated(make: ModuleType) -> None:
+    rows = [line.split(" | ") for line in make.page(make.CHINESE).splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert [row[0] for row in rows if row[-1].strip(" |") and not re.search("[\u4e00-\u9fff]", row[-1])] == []
 
 
 def test_the_typed_keywords_are_current(make: ModuleType) -> None:
