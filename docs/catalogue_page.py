@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from catalogue_studies import NOTHING, findings
+from catalogue_studies import findings
+from catalogue_words import ENGLISH
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, select_autoescape
 
 from regard.ablate.report.figures import DARK, LIGHT
@@ -33,7 +34,7 @@ def html(times: Mapping[tuple[str, str], str]) -> str:
         entries=entries,
         cards={name: kind.card for name, kind in ATTENTION.items()},
         found=findings(),
-        nothing=NOTHING,
+        nothing=ENGLISH.nothing,
         times=times,
         levels=LEVELS,
         families=list(dict.fromkeys(e.family for e in entries)),

@@ -26,7 +26,9 @@ from regard import __version__
 from regard.ablate.plan import Plan  # noqa: F401  (its settings)
 from regard.cli import app
 from regard.cli.from_settings import help_of
+from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
 from regard.config.base import Settings, fields_of
+from regard.nn.attention import ATTENTION
 from regard.system.translation import PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,8 @@ CATALOGUES = sorted(SOURCE.glob("locale/*/LC_MESSAGES/regard.po"))
 CALLS = {"_", "gettext", "words", "translate"}
 MESSAGES = {"RegardError", "RegardWarning", "warn"}
 PARTS = {"expected", "hint"}
+RECIPE = (AugmentSettings, LossSettings, OptimSettings, Recipe)
+"""Settings that have no options: docs/settings.zh-TW.md shows their descriptions."""
 REPORTS = (
     "ablate/format.py",
     "ablate/power_analysis.py",
@@ -124,7 +128,7 @@ def texts_of_help() -> set[str]:
     """
     made = {help_of(field): field.description or "" for kind in _kinds(Settings) for field in fields_of(kind).values()}
     shown = {made.get(text, text) for text in _help_of(typer.main.get_command(app))}
-    return shown | set(filter(None, made.values()))  # those without an option are in docs/settings.zh-TW.md
+    return shown | {field.description for kind in RECIPE for field in fields_of(kind).values() if field.description}
 
 
 def _help_of(command: Any) -> Iterator[str]:
@@ -158,6 +162,13 @@ def texts_of_code() -> tuple[set[str], set[str]]:
     for file in sorted({file for pattern in REPORTS for file in SOURCE.glob(pattern)}):
         fixed |= _sentences(ast.parse(file.read_text(encoding="utf-8")))
     return fixed, {text for text in messages - fixed if any(map(str.isalpha, PLACEHOLDER.sub("", text)))}
+
+
+def texts_of_catalogue() -> set[str]:
+    """Collect what docs/catalogue.zh-TW.md shows of each module's card, all of which may stay English."""
+    cards = [kind.card for kind in ATTENTION.values()]
+    phrases = {phrase for card in cards for phrase in (*card.peers, card.obstacle) if " " in phrase}
+    return phrases | {card.when for card in cards}
 
 
 def _sentences(tree: ast.Module) -> set[str]:
@@ -204,7 +215,11 @@ def updated(old: Catalog) -> Catalog:
         fuzzy=False,
     )
     fixed, messages = texts_of_code()
-    about = (("help", texts_of_help() | set(TYPER)), ("text", fixed | set(HEADINGS)), ("message", messages))
+    about = (
+        ("help", texts_of_help() | set(TYPER)),
+        ("text", fixed | set(HEADINGS)),
+        ("message", messages | texts_of_catalogue()),
+    )
     for kind, texts in about:
         for text in sorted(texts, key=lambda text: (text.lower(), text)):
             if text not in new:

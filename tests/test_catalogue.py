@@ -25,9 +25,14 @@ def maker() -> Iterator[ModuleType]:
         yield importlib.import_module("make_catalogue")
 
 
-def _table(page: str, after: str = "# Catalogue", until: str = "## When") -> dict[str, list[str]]:
-    """Return the cells of each module's line, by the name in the first, between two headings."""
-    page = page[page.index(after) : page.index(until)]
+PAGES = ("catalogue.md", "catalogue.zh-TW.md")
+BEFORE, WHEN = slice(0, 2), slice(2, 3)
+"""Parts of a page between its headings: the tables of modules and of blocks, and what is known of each module."""
+
+
+def _table(page: str, parts: slice = BEFORE) -> dict[str, list[str]]:
+    """Return the cells of each module's line, by the name in the first, in some parts of a page."""
+    page = "\n".join(re.split("^## ", page, flags=re.MULTILINE)[parts])
     lines = [line for line in page.splitlines() if line.startswith("| `")]
     cells = [line.strip("| ").split(" | ") for line in lines]
     return {row[0].strip("`"): row for row in cells}
@@ -35,18 +40,28 @@ def _table(page: str, after: str = "# Catalogue", until: str = "## When") -> dic
 
 @pytest.mark.parametrize("name", ATTENTION)
 def test_the_line_of_a_module_is_up_to_date(maker: ModuleType, name: str) -> None:
-    shown = _table((DOCS / "catalogue.md").read_text(encoding="utf-8")).get(name, [])
-    assert shown[: len(maker.HEADINGS)] == maker.row(name), "run: python docs/make_catalogue.py"
+    for file in PAGES:
+        shown, words = _table((DOCS / file).read_text(encoding="utf-8")).get(name, []), maker.PAGES[file]
+        assert shown[: len(words.headings)] == maker.row(name, words), "run: python docs/make_catalogue.py"
 
 
-def test_the_lines_of_the_blocks_are_up_to_date(maker: ModuleType) -> None:
-    shown = _table((DOCS / "catalogue.md").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("file", PAGES)
+def test_the_lines_of_the_blocks_are_up_to_date(maker: ModuleType, file: str) -> None:
+    shown, words = _table((DOCS / file).read_text(encoding="utf-8")), maker.PAGES[file]
     for name in maker.BLOCKS:
-        assert shown.get(name, [])[: len(maker.BLOCK_HEADINGS)] == maker.block_row(name), "run: docs/make_catalogue.py"
+        assert shown.get(name, [])[: len(words.block_headings)] == maker.block_row(name, words)
 
 
-def test_the_page_has_no_line_too_many_and_a_small_image_for_each(maker: ModuleType) -> None:
-    page = (DOCS / "catalogue.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", PAGES)
+def test_the_prose_is_that_of_the_template(maker: ModuleType, file: str) -> None:
+    page, template = ((folder / file).read_text(encoding="utf-8") for folder in (DOCS, maker.TEMPLATES))
+    for part in re.split(r"\{\w+\}", template):
+        assert part.strip("\n") in page, "run: python docs/make_catalogue.py"
+
+
+@pytest.mark.parametrize("file", PAGES)
+def test_the_page_has_no_line_too_many_and_a_small_image_for_each(maker: ModuleType, file: str) -> None:
+    page = (DOCS / file).read_text(encoding="utf-8")
     assert set(_table(page)) == {*ATTENTION, *maker.BLOCKS}
     for name in ATTENTION:
         image = maker.IMAGES / f"{name}.png"
@@ -76,11 +91,13 @@ def test_times_come_from_the_newest_measurement(
     assert about.endswith("On 2026-01-02.")
 
 
-def test_when_and_what_is_known_of_each_module_is_up_to_date(maker: ModuleType) -> None:
-    shown = _table((DOCS / "catalogue.md").read_text(encoding="utf-8"), "## When", "## What each")
-    found = maker.findings()
+@pytest.mark.parametrize("file", PAGES)
+def test_when_and_what_is_known_of_each_module_is_up_to_date(maker: ModuleType, file: str) -> None:
+    shown, words = _table((DOCS / file).read_text(encoding="utf-8"), WHEN), maker.PAGES[file]
+    found = maker.findings(words)
     assert {name: row[1] for name, row in shown.items()} == {
-        name: f"{kind.card.when} {maker.known(found.get(name, []))}" for name, kind in ATTENTION.items()
+        name: f"{words.translate(kind.card.when)}{words.gap}{maker.known(found.get(name, []), words)}"
+        for name, kind in ATTENTION.items()
     }
 
 
@@ -101,7 +118,7 @@ def test_what_is_known_agrees_with_the_studies(maker: ModuleType) -> None:
             assert texts[0].startswith(f"{verdict} "), edit
     measured = json.loads((studies.RESULTS / "swap.json").read_text(encoding="utf-8"))["settings"]["variants"]
     assert all(any(page == "results/swap.md" for _, page in found[name]) for name in measured)
-    for text, page in studies.OTHER.values():
+    for text, page in (*maker.PAGES[PAGES[0]].other.values(), *maker.PAGES[PAGES[1]].other.values()):
         numbers = re.findall(r"\d\.\d+", text)
         assert numbers
         assert all(number in (DOCS / page).read_text(encoding="utf-8") for number in numbers)
@@ -151,9 +168,9 @@ def test_the_html_page_is_up_to_date(maker: ModuleType, bodies: _Bodies) -> None
         exports, linear = ("no" if card.obstacle else "yes"), ("yes" if card.linear else "no")
         assert stated == (card.family, linear, exports, " ".join(positions_of(name))), "run: docs/make_catalogue.py"
         flops = float(values["data-p4"] or "nan")  # of the same map as in the other page
-        assert f"= {flops * 1e3:,.1f} M" in table[name][maker.HEADINGS.index("FLOPs")]
+        assert f"= {flops * 1e3:,.1f} M" in table[name][maker.ENGLISH.headings.index("FLOPs")]
         assert card.when in bodies.text[name]
-        assert all(text in bodies.text[name] for text, _ in found.get(name, [(maker.NOTHING, "")]))
+        assert all(text in bodies.text[name] for text, _ in found.get(name, [(maker.ENGLISH.nothing, "")]))
 
 
 @pytest.mark.parametrize("name", ["SE", "MultiHeadSelfAttention"])

@@ -1,0 +1,165 @@
+"""Headings of the catalogue, and what it states about the studies, in English and 繁體中文.
+
+Its prose is in templates/catalogue*.md. Texts of modules, such as when one would want them, have their translations
+among those of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from regard.system.translation import translate_into
+
+
+class Words(NamedTuple):
+    """The fixed texts and templates of one language; names in braces are filled in."""
+
+    code: str
+    headings: tuple[str, ...]
+    block_headings: tuple[str, ...]
+    time: str
+    when_headings: tuple[str, str]
+    families: Mapping[str, str]
+    """Names as they are shown, by the name that `regard catalogue` takes; the same where there is none."""
+    blocks: Mapping[str, str]
+    """What each block around attention is, by name; its docstring where there is none."""
+    yes: str
+    no: str
+    export_instead: str
+    times: str
+    measurement: str
+    scene: str
+    studies: str
+    study: str
+    nothing: str
+    verdict: str
+    to: str
+    swap: str
+    swap_time: str
+    between: tuple[str, str]
+    """Between times, and between findings."""
+    gap: str
+    """Between sentences."""
+    tasks: Mapping[str, str]
+    """What the data of a study are, by its folder."""
+    other: Mapping[str, tuple[str, str]]
+    """Findings on other pages, by module; a test compares their numbers with the page."""
+    unmeasured: str
+
+    @property
+    def translate(self) -> Callable[[str], str]:
+        """What translates the texts of a module; those without a translation stay English."""
+        return partial(translate_into, language=self.code)
+
+
+ENGLISH = Words(
+    code="en",
+    headings=(
+        *("module", "family", "paper", "formula", "parameters", "FLOPs", "positions", "exports", "proven equal to"),
+    ),
+    block_headings=("block", "what", "parameters", "FLOPs"),
+    time="time at {level}",
+    when_headings=("module", "when, and what is known"),
+    families={},
+    blocks={},
+    yes="yes",
+    no="no: {obstacle}",
+    export_instead="; export `{instead}`",
+    times="Times are relative to `{reference}`, from the newest measurement of a module:\n\n",
+    measurement="- [{name}](results/{name}.md), {model}: {about}",
+    scene="the scene",
+    studies="Studies: {found}.",
+    study="{text} ([study]({page}))",
+    nothing="No study of this project has measured it in a detector.",
+    verdict="{verdict} {task}, after {after} of {base}, {amount} ({interval}, {seeds} seeds)",
+    to=" to ",
+    swap="in place of {replaced} it makes {model} at {size} px so many times as fast: {times}",
+    swap_time="{middle} at {level} ({least} to {most})",
+    between=(", ", "; "),
+    gap=" ",
+    tasks={
+        "bccd-attention": "on blood cells",
+        "bccd-cheap": "on blood cells in a short study",
+        "demo": "in 1,000 drawn scenes where the whole image decides",
+        "tasks-context": "in drawn scenes where the whole image decides",
+        "tasks-local": "in drawn scenes where each object shows its own class",
+    },
+    other={
+        "AreaAttention": (
+            "global attention in place of its areas at p4 makes yolo12n take 1.26 times as long at 640 px, 1.63 at "
+            "1280 px",
+            "results/area.md",
+        ),
+        "MultiHeadSelfAttention": (
+            "at P3 of yolov5n it takes 0.28 of the time of torch.nn.MultiheadAttention as called by default, and 0.03 "
+            "of its memory",
+            "results/multihead.md",
+        ),
+    },
+    unmeasured="its effect on AP has not been measured",
+)
+CHINESE = Words(
+    code="zh-TW",
+    headings=("模組", "系列", "論文", "公式", "參數量", "FLOPs", "位置嵌入", "匯出", "驗證相等"),
+    block_headings=("區塊", "說明", "參數量", "FLOPs"),
+    time="{level} 的時間",
+    when_headings=("模組", "什麼時候用，以及已知的結果"),
+    families={
+        "channel": "通道（channel）",
+        "spatial": "空間（spatial）",
+        "channel and spatial": "通道與空間（channel and spatial）",
+        "global": "全域（global）",
+        "local": "局部（local）",
+        "sparse": "稀疏（sparse）",
+        "low-rank": "低秩（low-rank）",
+        "kernel": "核函數（kernel）",
+        "convolution": "卷積（convolution）",
+    },
+    blocks={
+        "C3": "含三個 1x1 卷積的跨階段部分（cross-stage-partial）區塊：一半的通道通過一疊瓶頸",
+        "C3TR": "前半通過 4 個頭的 Transformer 區塊的 C3；名稱與參數名稱都與 YOLOv5 相同",
+        "C3Attention": "瓶頸以注意力結尾的 C3",
+        "C2fAttention": "瓶頸以注意力結尾的 C2f",
+        "C3k2Attention": "瓶頸以注意力結尾的 C3k2，C3k 裡面的瓶頸也是",
+        "SwinStage": "每兩個區塊中第二個會移動視窗的一系列區塊",
+        "PartialSelfAttention": "一半的通道通過自注意力的跨階段部分區塊",
+        "AreaAggregation": "依序相接的區域注意力區塊，串接所有區塊的特徵圖",
+        "MultiScaleDeformable": "第一張特徵圖的每個位置注意各張特徵圖的少數幾個點，由該位置自己的向量預測",
+    },
+    yes="可",
+    no="否：{obstacle}",
+    export_instead="；請匯出 `{instead}`",
+    times="時間以 `{reference}` 為 1，取自每個模組最新的量測；條件與指令寫在各頁（英文）：\n\n",
+    measurement="- [{name}](results/{name}.md)，{model}",
+    scene="場景",
+    studies="研究：{found}。",
+    study="{text}（[研究]({page})）",
+    nothing="本專案還沒有在偵測器中量測它的研究。",
+    verdict="{task}，在 {base} 的 {after} 之後：{verdict}，{amount}（{interval}，{seeds} 個種子）",
+    to=" 到 ",
+    swap="取代 {replaced} 時，{model} 在 {size} 像素的速度變為：{times}",
+    swap_time="{level} {middle} 倍（{least} 到 {most}）",
+    between=("、", "；"),
+    gap="",
+    tasks={
+        "bccd-attention": "血球影像",
+        "bccd-cheap": "血球影像的短研究",
+        "demo": "1,000 個畫出來的場景（類別由整張影像決定）",
+        "tasks-context": "畫出來的場景（類別由整張影像決定）",
+        "tasks-local": "畫出來的場景（物件本身就看得出類別）",
+    },
+    other={
+        "AreaAttention": (
+            "在 p4 以全域注意力取代它的區域，yolo12n 的時間在 640 像素變為 1.26 倍，在 1280 像素變為 1.63 倍",
+            "results/area.md",
+        ),
+        "MultiHeadSelfAttention": (
+            "在 yolov5n 的 P3，時間是以預設方式呼叫 torch.nn.MultiheadAttention 的 0.28 倍，記憶體是 0.03 倍",
+            "results/multihead.md",
+        ),
+    },
+    unmeasured="對 AP 的影響尚未量測",
+)
+PAGES = {"catalogue.md": ENGLISH, "catalogue.zh-TW.md": CHINESE}
