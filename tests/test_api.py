@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import regard
+import regard.api
 
 
 class Halve(nn.Module):
@@ -37,6 +40,14 @@ def test_edits_give_new_detectors_and_leave_the_old_one(tmp_path: Path) -> None:
     assert regard.insert(model.train(), "SE", after=4, name="mine", gate=False).training
     regard.save(edited, tmp_path / "edited.safetensors")
     assert regard.load(tmp_path / "edited.safetensors").spec == edited.spec
+
+
+def test_only_training_waits_for_what_it_alone_needs() -> None:
+    code = "import sys, regard; regard.load, regard.val, regard.insert; print(set(sys.argv) & set(sys.modules))"
+    slow = ("matplotlib", "torchvision", "lightning_fabric", "torch._dynamo")
+    done = subprocess.run([sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["set()"]
+    assert set(regard.api.__all__) == {name for names in regard.api.PLACES.values() for name in names}
 
 
 def test_a_class_of_ones_own_is_inserted_as_it_is(tmp_path: Path) -> None:

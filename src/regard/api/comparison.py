@@ -6,7 +6,6 @@ from pathlib import Path
 
 from regard.config import IMGSZ
 from regard.graph.detector import Detector
-from regard.visualize.difference import plot_difference
 from regard.weights.detector import Model, Modules, load_detector
 from regard.weights.difference import Difference, compare_detectors
 from regard.weights.hub import is_hub
@@ -47,6 +46,8 @@ def diff(
     with_values = all(isinstance(m, Detector) or is_hub(m) or weights_of(m) is not None for m in (a, b))
     found = compare_detectors(*detectors, names=names, imgsz=imgsz, with_values=with_values)
     if plot is not None:
+        from regard.visualize.difference import plot_difference  # not at the top: matplotlib takes long to import
+
         plot_difference(found, plot)
     return found
 

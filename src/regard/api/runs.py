@@ -1,14 +1,12 @@
-"""What is done with detectors: training, evaluation, prediction, export, and what their layers attend to."""
+"""What is done with detectors: evaluation, prediction, export, and what their layers attend to."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from regard.config import (
@@ -18,14 +16,13 @@ from regard.config import (
     ModelSettings,
     PredictSettings,
     Thresholds,
-    TrainSettings,
     ValSettings,
     checked,
     detect_settings,
     part_of,
 )
-from regard.config.keywords import ExportKeywords, PredictKeywords, TrainKeywords, ValKeywords
-from regard.config.signature import accepts, check_names
+from regard.config.keywords import ExportKeywords, PredictKeywords, ValKeywords
+from regard.config.signature import accepts
 from regard.data.dataset import class_index
 from regard.errors import RegardError
 from regard.evaluation import Metrics
@@ -38,100 +35,12 @@ from regard.runtimes.base import Session, check_input_size
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
 from regard.system.device import choose_device
-from regard.system.files import check_folder
-from regard.training.callbacks import Callback, checked_callbacks
-from regard.training.folder import reject_taken
-from regard.training.prepare import load_training_data
-from regard.training.processes import claim_for_all, for_launcher
-from regard.training.resume import resume_training, resumed_settings
-from regard.training.run import Run, run_training
 from regard.types import Detections, Predictor
 from regard.visualize.attend import Kind, View
 from regard.visualize.attend import attend as attend_to_array
 from regard.visualize.gradient import Point
 from regard.weights.detector import Model, Modules, as_detector
 from regard.weights.hub import local_file
-
-
-@accepts(TrainSettings)
-def train(
-    model: Model,
-    data: str | Path,
-    *,
-    folder: str | Path | None = None,
-    callbacks: Sequence[Callback] = (),
-    verbose: bool = True,
-    **settings: Unpack[TrainKeywords],
-) -> Run:
-    """Train a copy of ``model`` and load the weights of its best epoch.
-
-    The class names come from the data; where they differ, the head is replaced, and its tensors of equal name are kept.
-
-    Example:
-        >>> model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=4&test=0"
-        >>> run = regard.train(model, data, epochs=1, imgsz=64, workers=0, plots=False, verbose=False)
-        >>> run.metrics.images
-        4
-
-    Args:
-        model: where to start from, a detector, which is not changed, or what ``load`` takes.
-        data: a YOLO ``data.yaml`` or its folder, a COCO JSON, a Pascal VOC folder, or ``synthetic:context``.
-        folder: folder of the run; the first free one of ``runs/train``, ``runs/train-2``, ... if not given.
-        callbacks: see `regard.Callback`; they are called after those that write the folder and print the progress.
-        verbose: print the progress.
-        settings: the fields of ``regard.config.TrainSettings``.
-
-    Raises:
-        RegardError: an unknown or bad setting, or data or hardware that do not allow it.
-    """
-    asked, callbacks = for_launcher(checked(TrainSettings, settings)), _checked_watching(callbacks, verbose)
-    check_folder(Path(folder or "runs"))
-    if folder is not None:
-        reject_taken(Path(folder))
-    if not isinstance(model, Detector):
-        torch.manual_seed(asked.seed)  # a model without weights starts from random ones
-        model = as_detector(model)
-    loaded = load_training_data(data, asked)
-    with claim_for_all(asked, folder, Path("runs", "train")) as place:
-        return run_training(model, loaded, asked, place, callbacks=callbacks, verbose=verbose)
-
-
-def resume(
-    folder: str | Path,
-    *,
-    data: str | Path | None = None,
-    modules: Modules | None = None,
-    callbacks: Sequence[Callback] = (),
-    verbose: bool = True,
-    **settings: Unpack[TrainKeywords],
-) -> Run:
-    """Continue a run exactly where its last finished epoch left it.
-
-    Args:
-        folder: folder of the run.
-        data: where the run's data set is now, if it has moved.
-        modules: your own layers that the model needs.
-        callbacks: as for ``train``; those of the earlier process are not restored.
-        verbose: print the progress.
-        settings: ``epochs``, to which the schedule of the learning rate is then stretched, ``patience``, ``val_every``,
-            ``device``, ``devices``, ``workers``, ``cache`` and ``plots`` may be other than before.
-
-    Raises:
-        RegardError: there is no run in ``folder``, its data set is not found or has changed, or another setting is not
-            the run's.
-
-    Example:
-        >>> model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=4&test=0"
-        >>> settings = {"epochs": 1, "imgsz": 64, "workers": 0, "plots": False}
-        >>> run = regard.train(model, data, folder="runs/first", verbose=False, **settings)
-        >>> regard.resume("runs/first", verbose=False).metrics.images
-        4
-    """
-    check_names(TrainSettings, ("folder", "data", "modules", "callbacks", "verbose"), settings)
-    watching = _checked_watching(callbacks, verbose)
-    asked = resumed_settings(Path(folder), settings)  # before anything is made there
-    with claim_for_all(asked, folder) as place:
-        return resume_training(place, asked, data=data, modules=modules, callbacks=watching, verbose=verbose)
 
 
 @accepts(ValSettings)
@@ -279,12 +188,6 @@ def attend(
     pixels = next(frames(image)).image
     model = as_detector(model)
     return attend_to_array(model, pixels, layer=layer, query=query, kind=kind, of_class=of_class, imgsz=imgsz)
-
-
-def _checked_watching(callbacks: Sequence[Callback], verbose: bool) -> tuple[Callback, ...]:
-    if not isinstance(verbose, bool):
-        raise RegardError(f"verbose is {verbose!r:.200}", expected="True or False")
-    return checked_callbacks(callbacks)
 
 
 def _reject_idle(asked: ExportSettings, path: Path) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from regard.config import DetectSettings
@@ -98,11 +97,13 @@ def select_boxes(boxes: Tensor, scores: Tensor, iou: float, conf: float) -> Tens
     Groups are kept apart by moving them away from each other, in float64: in float32 the boxes of the last of 16
     images with 80 classes would be rounded to a sixteenth of a pixel.
     """
+    from torchvision.ops import nms  # not at the top: it takes as long to import as torch
+
     image, group, box = (scores > conf).nonzero().unbind(1)
     candidates = boxes[image, box].double()
     spread = (boxes.amax() - boxes.amin() + 1).double()
     offset = (image * scores.shape[1] + group) * spread
-    keep = torchvision.ops.nms(candidates + offset[:, None], scores[image, group, box].double(), iou)
+    keep = nms(candidates + offset[:, None], scores[image, group, box].double(), iou)
     return torch.stack((image, group, box), 1)[keep]
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
 from regard.config import DetectSettings
 from regard.errors import RegardError
@@ -86,6 +85,8 @@ def choose_detection(
         >>> choose_detection(boxes, torch.tensor([[0.9], [0.8]]), point=(58, 61))
         (1, 0)
     """
+    from torchvision.ops import batched_nms  # not at the top: it takes as long to import as torch
+
     best, classes = (
         scores.max(1) if class_id is None else (scores[:, class_id], scores.new_full((len(scores),), class_id))
     )
