@@ -1,18 +1,19 @@
-import { useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import { Data } from "./Data";
-import { OpenDialog, SaveDialog } from "./Dialogs";
+import { LoseDialog, OpenDialog, SaveDialog } from "./Dialogs";
+import { isPicture } from "./Film";
 import { Findings } from "./Findings";
 import { CompareModels } from "./CompareModels";
-import { type Fields, Graph, type Metric } from "./Graph";
+import { Graph, type Metric } from "./Graph";
 import { Inspector } from "./Inspector";
 import { Look } from "./Look";
 import { Runs } from "./Runs";
-import { get, post, ServerFault } from "./server";
-import { firstTheme, LanguageContext, type Theme, useWords } from "./settings";
+import { firstTheme, type Theme, useWords } from "./settings";
 import type { Step } from "./steps";
 import { Totals } from "./Totals";
 import { Tutorial } from "./Tutorial";
-import type { EditQuestion, Fault, Opened, Predicted, Timed } from "./types";
+import type { EditQuestion, Fault, Opened } from "./types";
+import { useFields, useKeys, useStudio } from "./useStudio";
 import type { Language } from "./words";
 import { Yaml } from "./Yaml";
 
@@ -33,26 +34,48 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
   const fields = useFields(metric === "receptive", studio.version, studio.fail);
   const dark = useTheme(theme);
 
+  const [dropped, setDropped] = useState<File | null>(null);
+  const [losing, setLosing] = useState<(() => void) | null>(null);
+  const [focus, setFocus] = useState(false);
+  const focused = useCallback(() => setFocus(false), []);
+
   const select = useCallback((name: string | null) => {
     setSelected(name);
     if (name) setTab((now) => (now === "yaml" ? "layer" : now));
   }, []);
+  const enter = useCallback((name: string) => {
+    setSelected(name);
+    setTab("layer");
+    setFocus(true);
+  }, []);
+  /** Ask before what is in no file is lost. */
+  const lose = (go: () => void) => {
+    setDialog(null);
+    if (opened?.unsaved) setLosing(() => go);
+    else go();
+  };
   const edit = async (question: EditQuestion, from = opened) => {
     const before = new Set(from?.diagram.nodes.map((node) => node.name));
     const after = await studio.change("edit", question);
     const fresh = after?.diagram.nodes.find((node) => !before.has(node.name));
     if (fresh) setSelected(fresh.name);
+    if (after) setFocus(true);
   };
-  const take = async ({ source, text, edit: question }: Step) => {
-    if (text !== undefined) return studio.change("open-text", { text, name: source });
-    const isOpen = opened?.source === source && opened.edits.length === 0;
-    const base = isOpen ? opened : await studio.change("open", { source });
-    return base && question ? edit(question, base) : null;
+  const take = ({ source, text, edit: question }: Step) => {
+    const isOpen = text === undefined && opened?.source === source && opened.edits.length === 0;
+    if (isOpen) return void (question && edit(question, opened));
+    lose(async () => {
+      if (text !== undefined) return void studio.change("open-text", { text, name: source });
+      const base = await studio.change("open", { source });
+      if (base && question) void edit(question, base);
+    });
   };
-  const openFile = async (file: File) => {
-    setDialog(null);
-    if (file.type.startsWith("image/")) return;
-    await studio.change("open-text", { text: await file.text(), name: file.name });
+  const openFile = (file: File) => {
+    if (isPicture(file)) {
+      setDialog(null);
+      setTab("look");
+      setDropped(file);
+    } else lose(async () => void studio.change("open-text", { text: await file.text(), name: file.name }));
   };
   useKeys(studio);
   const fresh = useMemo(() => new Set(opened ? freshOf(opened) : []), [opened]);
@@ -65,7 +88,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
         onDrop={(event) => {
           event.preventDefault();
           const file = event.dataTransfer.files[0];
-          if (file) void openFile(file);
+          if (file) openFile(file);
         }}
       >
         <header>
@@ -101,7 +124,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             set={setLanguage}
           />
         </header>
-        <Message fault={fault} saved={studio.saved} busy={busy} dismiss={studio.dismiss} />
+        <Message fault={fault} notice={studio.notice} busy={busy} dismiss={studio.dismiss} />
         <main>
           <div className="left">
             {opened && <Totals opened={opened} {...studio.timing} />}
@@ -111,7 +134,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
                 findings={opened.findings}
                 timed={studio.timing.timed}
                 fields={fields}
-                {...{ fresh, metric, selected, search, dark, select }}
+                {...{ fresh, metric, selected, search, dark, select, enter }}
               />
             )}
           </div>
@@ -119,23 +142,17 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             {opened && (
               <Findings opened={opened} busy={busy} select={select} correct={(lines) => void studio.change("correct", { lines })} />
             )}
-            <div role="tablist" aria-label={words("panels")}>
-              {TABS.map((one) => (
-                <button key={one} role="tab" id={`tab-${one}`} aria-selected={tab === one} aria-controls={`panel-${one}`} onClick={() => setTab(one)}>
-                  {words(one)}
-                </button>
-              ))}
-            </div>
+            <Tabs {...{ tab, setTab }} />
             {opened && (
               <>
                 <Panel name="layer" tab={tab}>
-                  <Inspector nodes={opened.diagram.nodes} {...{ node, busy, select }} version={studio.version} edit={(question) => void edit(question)} />
+                  <Inspector nodes={opened.diagram.nodes} {...{ node, busy, focus, focused, select }} version={studio.version} edit={(question) => void edit(question)} />
                 </Panel>
                 <Panel name="yaml" tab={tab}>
                   <Yaml opened={opened} />
                 </Panel>
                 <Panel name="look" tab={tab}>
-                  <Look nodes={opened.diagram.nodes} edited={opened.edits.length > 0} version={studio.version} selected={selected} fail={studio.fail} />
+                  <Look nodes={opened.diagram.nodes} trained={opened.trained} {...{ dropped, setDropped }} edited={opened.edits.length > 0} version={studio.version} selected={selected} fail={studio.fail} />
                 </Panel>
                 <Panel name="dataTab" tab={tab}>
                   <Data imgsz={opened.diagram.imgsz || 640} trainable={opened.difference !== null} fail={studio.fail} />
@@ -144,7 +161,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
                   <Runs {...{ opened, dark }} stem={stemOf(opened)} fail={studio.fail} />
                 </Panel>
                 <Panel name="tutorial" tab={tab}>
-                  <Tutorial busy={busy} take={(step) => void take(step)} />
+                  <Tutorial busy={busy} take={take} />
                 </Panel>
               </>
             )}
@@ -153,12 +170,23 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
         {dialog === "open" && (
           <OpenDialog
             close={() => setDialog(null)}
-            open={(source) => {
-              setDialog(null);
-              void studio.change("open", { source });
-            }}
-            openFile={(file) => void openFile(file)}
+            open={(source) => lose(() => void studio.change("open", { source }))}
+            openFile={openFile}
             fail={studio.fail}
+          />
+        )}
+        {losing && opened && (
+          <LoseDialog
+            {...{ opened }}
+            close={() => setLosing(null)}
+            save={() => {
+              setLosing(null);
+              setDialog("save");
+            }}
+            go={() => {
+              setLosing(null);
+              losing();
+            }}
           />
         )}
         {dialog === "compare" && opened && <CompareModels {...{ opened, dark }} close={() => setDialog(null)} />}
@@ -177,6 +205,35 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
           />
         )}
       </div>
+  );
+}
+
+/** The tabs: one stop of the Tab key, and the arrow keys between them. */
+function Tabs({ tab, setTab }: { tab: Tab; setTab: (tab: Tab) => void }) {
+  const words = useWords();
+  const press = (event: React.KeyboardEvent) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    const next = TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length]!;
+    setTab(next);
+    document.getElementById(`tab-${next}`)?.focus();
+  };
+  return (
+    <div role="tablist" aria-label={words("panels")} onKeyDown={press}>
+      {TABS.map((one) => (
+        <button
+          key={one}
+          role="tab"
+          id={`tab-${one}`}
+          tabIndex={tab === one ? 0 : -1}
+          aria-selected={tab === one}
+          aria-controls={`panel-${one}`}
+          onClick={() => setTab(one)}
+        >
+          {words(one)}
+        </button>
+      ))}
+    </div>
   );
 }
 
@@ -213,12 +270,12 @@ function Choice<T extends string>({ label, value, values, text, set }: ChoicePro
 
 interface MessageProps {
   fault: Fault | null;
-  saved: string;
+  notice: string;
   busy: boolean;
   dismiss: () => void;
 }
 
-function Message({ fault, saved, busy, dismiss }: MessageProps) {
+function Message({ fault, notice, busy, dismiss }: MessageProps) {
   const words = useWords();
   return (
     <div className="messages" aria-live="polite">
@@ -230,9 +287,9 @@ function Message({ fault, saved, busy, dismiss }: MessageProps) {
           {fault.hint && <span> — {fault.hint}</span>} <button onClick={dismiss}>{words("dismiss")}</button>
         </p>
       )}
-      {saved && !fault && (
+      {notice && !fault && (
         <p className="saved">
-          {words("saved", { path: saved })} <button onClick={dismiss}>{words("dismiss")}</button>
+          {notice} <button onClick={dismiss}>{words("dismiss")}</button>
         </p>
       )}
       {busy && <p className="busy">{words("working")}</p>}
@@ -267,102 +324,3 @@ function useTheme(theme: Theme): boolean {
   return dark;
 }
 
-/** The predicted latency, asked for when the model has not changed for a moment; the first time, the base is measured. */
-function usePredicted(version: number): Predicted | null {
-  const [predicted, setPredicted] = useState<Predicted | null>(null);
-  useEffect(() => {
-    setPredicted(null);
-    if (!version) return;
-    const stop = new AbortController();
-    const timer = setTimeout(() => {
-      get<Predicted>("latency", stop.signal).then(setPredicted, () => undefined);
-    }, 600);
-    return () => {
-      clearTimeout(timer);
-      stop.abort();
-    };
-  }, [version]);
-  return predicted;
-}
-
-/** Receptive fields of the open model, measured when they are asked for. */
-function useFields(wanted: boolean, version: number, fail: (error: unknown) => void): Fields | null {
-  const [fields, setFields] = useState<Fields | null>(null);
-  useEffect(() => {
-    setFields(null);
-    if (!wanted) return;
-    const stop = new AbortController();
-    get<Fields>("receptive", stop.signal).then(setFields, (error) => stop.signal.aborted || fail(error));
-    return () => stop.abort();
-  }, [wanted, version, fail]);
-  return fields;
-}
-
-type Studio = ReturnType<typeof useStudio>;
-
-function useKeys(studio: Studio): void {
-  const last = useRef(studio);
-  last.current = studio;
-  useEffect(() => {
-    const press = (event: KeyboardEvent) => {
-      const inField = event.target instanceof HTMLElement && event.target.matches("input, textarea, select");
-      if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z" || inField) return;
-      event.preventDefault();
-      const { opened, change } = last.current;
-      if (event.shiftKey ? opened?.redo : opened?.undo) void change(event.shiftKey ? "redo" : "undo");
-    };
-    window.addEventListener("keydown", press);
-    return () => window.removeEventListener("keydown", press);
-  }, []);
-}
-
-/** The open model, and the requests that change it. */
-function useStudio() {
-  const [opened, setOpened] = useState<Opened | null>(null);
-  const [version, setVersion] = useState(0);
-  const [fault, setFault] = useState<Fault | null>(null);
-  const [saved, setSaved] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [timed, setTimed] = useState<Timed | null>(null);
-  const [measuring, setMeasuring] = useState(false);
-
-  const fail = useCallback((error: unknown) => {
-    const none = { file: null, line: null, expected: null, hint: null };
-    setFault(error instanceof ServerFault ? error.fault : { ...none, what: String(error) });
-  }, []);
-  const dismiss = useCallback(() => {
-    setFault(null);
-    setSaved("");
-  }, []);
-  const take = useCallback((found: Opened) => {
-    setOpened(found);
-    setTimed(null);
-    setVersion((now) => now + 1);
-  }, []);
-  const change = useCallback(
-    async (path: string, question: unknown = {}): Promise<Opened | null> => {
-      setBusy(true);
-      dismiss();
-      try {
-        const found = await post<Opened>(path, question);
-        take(found);
-        return found;
-      } catch (error) {
-        fail(error);
-        return null;
-      } finally {
-        setBusy(false);
-      }
-    },
-    [dismiss, fail, take],
-  );
-  const measure = useCallback(() => {
-    setMeasuring(true);
-    post<Timed>("cost").then(setTimed, fail).finally(() => setMeasuring(false));
-  }, [fail]);
-  const language = useContext(LanguageContext);
-  useEffect(() => void get<Opened>("state").then(take, fail), [take, fail, language]);
-  const predicted = usePredicted(opened?.difference && opened.edits.length ? version : 0);
-  const timing = { timed, measuring, measure, predicted };
-  return { opened, version, fault, saved, setSaved, busy, fail, dismiss, change, timing };
-}

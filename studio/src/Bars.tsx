@@ -1,10 +1,14 @@
+import { useState } from "react";
 import { count } from "./numbers";
+import { useWords } from "./settings";
 import type { Histogram } from "./types";
 
 const MOST = 80;
 
 /** Counts by bin as a table whose cells are bars, one column per split. */
 export function Bars({ title, histogram }: { title: string; histogram: Histogram }) {
+  const words = useWords();
+  const [most, setMost] = useState(MOST);
   const splits = Object.entries(histogram.counts).filter(([, counts]) => counts.some((value) => value > 0));
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label={title}>
@@ -21,7 +25,7 @@ export function Bars({ title, histogram }: { title: string; histogram: Histogram
           </tr>
         </thead>
         <tbody>
-          {histogram.labels.slice(0, MOST).map((label, i) => (
+          {histogram.labels.slice(0, most).map((label, i) => (
             <tr key={i}>
               <th scope="row">{label}</th>
               {splits.map(([split, counts]) => (
@@ -34,6 +38,9 @@ export function Bars({ title, histogram }: { title: string; histogram: Histogram
           ))}
         </tbody>
       </table>
+      {histogram.labels.length > most && (
+        <button onClick={() => setMost(histogram.labels.length)}>{words("more", { n: histogram.labels.length - most })}</button>
+      )}
     </div>
   );
 }

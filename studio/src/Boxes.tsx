@@ -18,10 +18,14 @@ export function LabelMarks({ labels, size }: { labels: Box[]; size: number }) {
   ));
 }
 
+/** A name as far as it has room next to others. */
+const short = (name: string) => ([...name].length > LONGEST ? `${[...name].slice(0, LONGEST - 1).join("")}…` : name);
+const LONGEST = 24;
+
 /** A detection with its class and score. */
 export function BoxMark({ box, size }: { box: Box; size: number }) {
   const [left, top, right, bottom] = box.box;
-  const text = `${box.name} ${box.score.toFixed(2)}`;
+  const text = `${short(box.name)} ${box.score.toFixed(2)}`;
   const font = size * 6.5;
   const label = top > font * 1.3 ? top : top + font * 1.3;
   return (

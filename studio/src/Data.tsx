@@ -1,10 +1,13 @@
-import { useState } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { Bars } from "./Bars";
 import { Errors } from "./Errors";
 import { SampleDialog, type Shown } from "./SampleDialog";
-import { post } from "./server";
+import { get, post } from "./server";
 import { useWords } from "./settings";
-import type { DataView, Findings } from "./types";
+import type { Checked, DataView } from "./types";
+
+/** Milliseconds between two looks at a check. */
+const PERIOD = 300;
 
 interface Props {
   imgsz: number;
@@ -59,24 +62,32 @@ export function Data({ imgsz, trainable, fail }: Props) {
 /** The problems that `regard data check` finds, by kind; those that lose something come first. */
 function Check({ show, fail }: { show: (shown: Shown) => void; fail: (error: unknown) => void }) {
   const words = useWords();
-  const [found, setFound] = useState<Findings[] | null>(null);
-  const [busy, setBusy] = useState(false);
-  const check = () => {
-    setBusy(true);
-    post<Findings[]>("data/check")
-      .then(setFound, fail)
-      .finally(() => setBusy(false));
-  };
+  const [found, setFound] = useState<Checked | null>(null);
+  const look = useCallback(() => void get<Checked | null>("data/check").then(setFound, fail), [fail]);
+  useEffect(look, [look]);
+  const running = found?.state === "running";
+  useEffect(() => {
+    if (!running) return;
+    const timer = setInterval(look, PERIOD);
+    return () => clearInterval(timer);
+  }, [running, look]);
+  const check = () => void post<Checked>("data/check").then(setFound, fail);
+  const findings = found?.state === "finished" ? found.findings : null;
   return (
     <section aria-label={words("problems")}>
       <h3 className="with-button">
         {words("problems")}
-        <button onClick={check} disabled={busy}>
-          {words(busy ? "checking" : "check")}
-        </button>
+        {running ? (
+          <button onClick={() => void post("data/check/stop").then(look, fail)}>{words("stop")}</button>
+        ) : (
+          <button onClick={check}>{words("check")}</button>
+        )}
       </h3>
-      {found?.length === 0 && <p>{words("noProblems")}</p>}
-      {found?.map((one) => (
+      {running && <progress value={found.done} max={found.total} aria-label={words("progress")} />}
+      {found?.state === "failed" && <p className="fault">{found.fault}</p>}
+      {found?.state === "stopped" && <p className="hint">{words("checkStopped", { n: found.done, m: found.total })}</p>}
+      {findings?.length === 0 && <p>{words("noProblems")}</p>}
+      {findings?.map((one) => (
         <details key={one.kind + one.done}>
           <summary className={one.lost ? "lost" : ""}>
             {one.kind}: {one.count}

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "react";
 import { get, post } from "./server";
 import { useWords } from "./settings";
-import type { Files, SaveQuestion, Saved } from "./types";
+import type { Files, Opened, SaveQuestion, Saved } from "./types";
 
 interface DialogProps {
   title: string;
@@ -13,7 +13,14 @@ interface DialogProps {
 export function Dialog({ title, close, wide, children }: DialogProps) {
   const words = useWords();
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    const before = document.activeElement;
+    dialog.current?.showModal();
+    return () => {
+      // the element that had the focus, as the browser does where a dialog is closed and not removed
+      if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+    };
+  }, []);
   return (
     <dialog ref={dialog} className={wide ? "wide" : ""} onClose={close} aria-label={title}>
       <h2 className="with-button">
@@ -62,6 +69,30 @@ export function OpenDialog({ close, open, openFile, fail }: OpenProps) {
       </label>
       {list(words("workspace"), files?.models ?? [])}
       {list(words("zoo"), files?.zoo ?? [])}
+    </Dialog>
+  );
+}
+
+interface LoseProps {
+  opened: Opened;
+  close: () => void;
+  save: () => void;
+  go: () => void;
+}
+
+/** What happens to edits that are in no file when another model is opened. */
+export function LoseDialog({ opened, close, save, go }: LoseProps) {
+  const words = useWords();
+  return (
+    <Dialog title={words("loseTitle", { name: opened.source })} close={close}>
+      <p>{words("loseText")}</p>
+      <div className="row">
+        <button className="primary" onClick={save} disabled={!opened.difference}>
+          {words("saveFirst")}
+        </button>
+        <button onClick={go}>{words("openAnyway")}</button>
+        <button onClick={close}>{words("cancel")}</button>
+      </div>
     </Dialog>
   );
 }

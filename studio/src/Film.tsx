@@ -4,8 +4,22 @@ import { listen } from "./server";
 import { useWords } from "./settings";
 import type { Played } from "./types";
 
+const SUFFIXES = /\.(avi|m4v|mkv|mov|mp4|mpe?g|webm|wmv|gif)$/i;
+
+/** Whether a file is a video, as far as its name and type say. */
+export const isVideo = (file: File) => file.type.startsWith("video/") || SUFFIXES.test(file.name);
+
+/** Whether a file is an image or a video, and no model. */
+export const isPicture = (file: File) => file.type.startsWith("image/") || isVideo(file);
+
+/** A video of the workspace by its path, or one of the page by its key. */
+export interface Chosen {
+  name: string;
+  key?: string;
+}
+
 interface Props {
-  source: string;
+  video: Chosen;
   conf: number;
   iou: number;
   base: boolean;
@@ -13,8 +27,8 @@ interface Props {
   fail: (error: unknown) => void;
 }
 
-/** A video of the workspace that plays with its detections. */
-export function Film({ source, conf, iou, base, title, fail }: Props) {
+/** A video that plays with its detections. */
+export function Film({ video, conf, iou, base, title, fail }: Props) {
   const words = useWords();
   const [frame, setFrame] = useState<Played | null>(null);
   const [stride, setStride] = useState(1);
@@ -24,7 +38,8 @@ export function Film({ source, conf, iou, base, title, fail }: Props) {
   const gate = useGate(playing);
   useEffect(() => {
     const stop = new AbortController();
-    const asked = new URLSearchParams({ source, conf: String(conf), iou: String(iou), stride: String(stride), base: String(base) });
+    const which: Record<string, string> = video.key ? { key: video.key } : { source: video.name };
+    const asked = new URLSearchParams({ ...which, conf: String(conf), iou: String(iou), stride: String(stride), base: String(base) });
     setEnded(false);
     const show = async (data: unknown) => {
       setFrame(data as Played);
@@ -35,7 +50,7 @@ export function Film({ source, conf, iou, base, title, fail }: Props) {
       (error) => stop.signal.aborted || fail(error),
     );
     return () => stop.abort();
-  }, [source, conf, iou, stride, base, round, gate, fail]);
+  }, [video, conf, iou, stride, base, round, gate, fail]);
   const size = frame ? Math.max(frame.width, frame.height) / 300 : 1;
   return (
     <figure className="viewer">

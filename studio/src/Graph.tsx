@@ -11,7 +11,7 @@ import {
   useReactFlow,
 } from "@xyflow/react";
 import { memo, useEffect, useMemo } from "react";
-import { layout, NODE, type Side, sides } from "./layout";
+import { layout, neighbour, NODE, type Side, sides } from "./layout";
 import { flops, percent, shape } from "./numbers";
 import { useWords } from "./settings";
 import type { Correction, Node, Timed } from "./types";
@@ -129,6 +129,8 @@ export interface GraphProps {
   search: string;
   dark: boolean;
   select: (name: string | null) => void;
+  /** A layer was chosen by the keyboard. */
+  enter?: (name: string) => void;
 }
 
 export function Graph(props: GraphProps) {
@@ -150,8 +152,19 @@ export function Graph(props: GraphProps) {
     if (found) void flow.fitView({ nodes: [{ id: found }], maxZoom: 1, padding: 0.5, duration: 0 });
   }, [found, flow]);
 
+  const press = (event: React.KeyboardEvent) => {
+    const name = event.target instanceof HTMLElement && event.target.matches(".react-flow__node") && event.target.dataset.id;
+    if (!name) return;
+    const next = neighbour(placed.places, name, event.key);
+    if (next) event.currentTarget.querySelector<HTMLElement>(`[data-id="${CSS.escape(next)}"]`)?.focus();
+    else if (props.enter && ["Enter", " "].includes(event.key)) props.enter(name);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
   return (
-    <div className="graph" role="region" aria-label={words("graph")}>
+    <div className="graph" role="region" aria-label={words("graph")} onKeyDownCapture={press}>
       <ReactFlow
         nodes={drawn}
         edges={edges}
@@ -213,6 +226,7 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
       height: 28,
       data: { label: words(column.section) },
     }));
+    const stop = nodes.some((node) => node.name === selected) ? selected : nodes[0]?.name;
     const layers = nodes.map((node): FlowNode => {
       const place = placed.places.get(node.name)!;
       const [heat, value] = measured(node, props, sum, whole);
@@ -224,7 +238,8 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
         height: NODE.height,
         selected: node.name === selected,
         ariaRole: "button",
-        domAttributes: { "aria-pressed": node.name === selected } as FlowNode["domAttributes"],
+        // one stop of the Tab key; the arrow keys lead from layer to layer
+        domAttributes: { "aria-pressed": node.name === selected, tabIndex: node.name === stop ? 0 : -1 } as FlowNode["domAttributes"],
         data: {
           node,
           heat: most ? heat / most : 0,

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { Field } from "./Field";
 import { count, flops, mib, percent, shape } from "./numbers";
 import { get, post } from "./server";
@@ -10,19 +10,22 @@ interface Props {
   node: Node | null;
   version: number;
   busy: boolean;
+  /** Whether the heading of the layer is to get the focus, once. */
+  focus: boolean;
+  focused: () => void;
   edit: (question: EditQuestion) => void;
   select: (name: string) => void;
 }
 
 /** What is known of a layer, and what may go after it or in its place. */
-export function Inspector({ nodes, node, version, busy, edit, select }: Props) {
+export function Inspector({ nodes, node, version, busy, focus, focused, edit, select }: Props) {
   const words = useWords();
   const [kind, setKind] = useState<"insert" | "replace">("insert");
   if (!node) return <p className="hint">{words("noLayer")}</p>;
   const readers = nodes.filter((one) => one.inputs.includes(node.name));
   return (
-    <div className="inspector">
-      <Facts node={node} readers={readers} select={select} />
+    <div className="inspector" onKeyDown={(event) => event.key === "Escape" && back(node.name)}>
+      <Facts node={node} {...{ readers, focus, focused, select }} />
       {node.section !== "detect" && (
         <>
           <div className="row" role="group">
@@ -45,8 +48,27 @@ export function Inspector({ nodes, node, version, busy, edit, select }: Props) {
   );
 }
 
-function Facts({ node, readers, select }: { node: Node; readers: Node[]; select: (name: string) => void }) {
+/** Put the focus back on a layer of the graph. */
+function back(name: string): void {
+  document.querySelector<HTMLElement>(`.graph .react-flow__node[data-id="${CSS.escape(name)}"]`)?.focus({ preventScroll: true });
+}
+
+interface FactsProps {
+  node: Node;
+  readers: Node[];
+  focus: boolean;
+  focused: () => void;
+  select: (name: string) => void;
+}
+
+function Facts({ node, readers, focus, focused, select }: FactsProps) {
   const words = useWords();
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    if (!focus) return;
+    heading.current?.focus();
+    focused();
+  }, [focus, focused]);
   const links = (names: string[]) =>
     names.map((name) => (
       <button key={name} className="link" onClick={() => select(name)} disabled={name === "image"}>
@@ -55,7 +77,7 @@ function Facts({ node, readers, select }: { node: Node; readers: Node[]; select:
     ));
   return (
     <section>
-      <h2>
+      <h2 ref={heading} tabIndex={-1}>
         {node.index} · {node.name}
       </h2>
       <dl className="facts">
@@ -99,7 +121,7 @@ function Facts({ node, readers, select }: { node: Node; readers: Node[]; select:
   );
 }
 
-type Chosen = Omit<Props, "nodes" | "select" | "node"> & { node: Node; readers: Node[]; kind: "insert" | "replace" };
+type Chosen = Omit<Props, "nodes" | "select" | "node" | "focus" | "focused"> & { node: Node; readers: Node[]; kind: "insert" | "replace" };
 
 function Catalogue({ node, readers, kind, version, busy, edit }: Chosen) {
   const words = useWords();
@@ -113,11 +135,11 @@ function Catalogue({ node, readers, kind, version, busy, edit }: Chosen) {
   useEffect(() => void get<Entry[]>("catalogue").then(setEntries).catch(() => undefined), []);
   useEffect(() => {
     const stop = new AbortController();
-    get<PlaceCost[]>(`catalogue/costs?after=${encodeURIComponent(place)}`, stop.signal)
+    get<PlaceCost[]>(`catalogue/costs?after=${encodeURIComponent(place)}&gate=${kind === "insert"}`, stop.signal)
       .then((found) => setCosts(new Map(found.map((cost) => [cost.name, cost]))))
       .catch(() => undefined);
     return () => stop.abort();
-  }, [place, version]);
+  }, [place, kind, version]);
 
   const families = useMemo(() => [...new Set(entries.map((entry) => entry.family))], [entries]);
   const shown = entries.filter(
@@ -175,8 +197,8 @@ type FormProps = Chosen & { entry: Entry; place: string };
 function ModuleForm({ entry, node, readers, kind, busy, edit, place, version }: FormProps) {
   const words = useWords();
   const [values, setValues] = useState<Record<string, unknown>>({});
-  const cost = useCost(place, entry.name, values, version);
   const [gate, setGate] = useState(true);
+  const cost = useCost(place, entry.name, values, kind === "insert" && gate, version);
   const [chosen, setChosen] = useState<string[]>(readers.map((one) => one.name));
   const submit = (event: React.FormEvent) => {
     event.preventDefault();
@@ -246,12 +268,12 @@ function ModuleForm({ entry, node, readers, kind, busy, edit, place, version }: 
 }
 
 /** What a module costs with the options of the form; asked for when these have not changed for a moment. */
-function useCost(after: string, module: string, options: Record<string, unknown>, version: number): PlaceCost | undefined {
+function useCost(after: string, module: string, options: Record<string, unknown>, gate: boolean, version: number): PlaceCost | undefined {
   const [cost, setCost] = useState<PlaceCost>();
   useEffect(() => {
     const stop = new AbortController();
     const timer = setTimeout(() => {
-      post<PlaceCost>("catalogue/cost", { after, module, options }, stop.signal)
+      post<PlaceCost>("catalogue/cost", { after, module, options, gate }, stop.signal)
         .then(setCost)
         .catch(() => undefined);
     }, 150);
@@ -259,6 +281,6 @@ function useCost(after: string, module: string, options: Record<string, unknown>
       clearTimeout(timer);
       stop.abort();
     };
-  }, [after, module, options, version]);
+  }, [after, module, options, gate, version]);
   return cost;
 }

@@ -1,5 +1,5 @@
 import { useEffect, useId, useRef, useState } from "react";
-import { Film } from "./Film";
+import { type Chosen, Film, isVideo } from "./Film";
 import { Viewer, type Looking } from "./Viewer";
 import { useWords } from "./settings";
 import { blobAddress, get, post, upload } from "./server";
@@ -9,12 +9,17 @@ interface Props {
   nodes: Node[];
   selected: string | null;
   edited: boolean;
+  /** Whether the model came with weights. */
+  trained: boolean;
+  /** A file that was dropped somewhere on the page. */
+  dropped: File | null;
+  setDropped: (file: File | null) => void;
   version: number;
   fail: (error: unknown) => void;
 }
 
 /** An image with what the detector finds in it, and what its layers attend to. */
-export function Look({ nodes, selected, edited, version, fail }: Props) {
+export function Look({ nodes, selected, edited, trained, dropped, setDropped, version, fail }: Props) {
   const words = useWords();
   const [kept, setKept] = useState<Kept | null>(null);
   const [address, setAddress] = useState("");
@@ -30,7 +35,8 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
   const input = useRef<HTMLInputElement>(null);
 
   const [videos, setVideos] = useState<string[]>([]);
-  const [video, setVideo] = useState("");
+  const [video, setVideo] = useState<Chosen | null>(null);
+  const [sending, setSending] = useState(false);
 
   useEffect(() => {
     get<Files>("files").then((found) => {
@@ -46,14 +52,25 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
       const found = await image;
       setAddress(await blobAddress(`image/${found.key}`));
       setPoint(null);
-      setVideo("");
+      setVideo(null);
       setKept(found);
     } catch (error) {
       fail(error);
     }
   };
-  const drop = (file: File | undefined) =>
-    file && void show(upload<Kept>(`image?name=${encodeURIComponent(file.name)}`, file));
+  const drop = (file: File | null | undefined) => {
+    if (!file) return;
+    const name = encodeURIComponent(file.name);
+    setSending(true);
+    const sent = isVideo(file)
+      ? upload<string>(`film?name=${name}`, file).then((key) => setVideo({ name: file.name, key }), fail)
+      : show(upload<Kept>(`image?name=${name}`, file));
+    void sent.finally(() => setSending(false));
+  };
+  useEffect(() => {
+    drop(dropped);
+    if (dropped) setDropped(null);
+  }, [dropped]);
 
   const attending = nodes.flatMap((node) => node.attention);
   const layers = kind === "map" ? attending : nodes.filter((node) => node.section !== "detect").map((node) => node.name);
@@ -77,10 +94,13 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
           ref={input}
           className="hidden"
           type="file"
-          accept="image/*"
+          accept="image/*,video/*,.mkv,.avi,.wmv"
           aria-label={words("chooseImage")}
           tabIndex={-1}
-          onChange={(event) => drop(event.target.files?.[0])}
+          onChange={(event) => {
+            drop(event.target.files?.[0]);
+            event.target.value = "";
+          }}
         />
         {files.length > 0 && (
           <select
@@ -95,7 +115,7 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
           </select>
         )}
         {videos.length > 0 && (
-          <select aria-label={words("videos")} value="" onChange={(event) => setVideo(event.target.value)}>
+          <select aria-label={words("videos")} value="" onChange={(event) => setVideo({ name: event.target.value })}>
             <option value="">{words("videos")}</option>
             {videos.map((name) => (
               <option key={name}>{name}</option>
@@ -152,15 +172,16 @@ export function Look({ nodes, selected, edited, version, fail }: Props) {
           <Slider label={words("iou")} value={iou} least={0} set={setIou} />
         </div>
       )}
+      {sending && <p className="busy">{words("sending")}</p>}
+      {!trained && (video || kept) && <p className="hint">{words("untrained")}</p>}
       {!video && kind === "map" && !attending.length && <p className="hint">{words("noAttention")}</p>}
       {video ? (
         <div className="viewers">
           {(both && edited ? [true, false] : [false]).map((base) => (
             <Film
               key={`${base} ${version}`}
-              source={video}
-              title={both && edited ? words(base ? "base" : "edited") : video}
-              {...{ conf, iou, base, fail }}
+              title={both && edited ? words(base ? "base" : "edited") : video.name}
+              {...{ video, conf, iou, base, fail }}
             />
           ))}
         </div>

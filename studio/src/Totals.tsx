@@ -34,6 +34,7 @@ export function Totals({ opened, timed, measuring, measure, predicted }: Props) 
       <div>
         <span>{words("weightsKept")}</span>
         <strong>{words("nOfN", { n: difference.kept, m: difference.tensors })}</strong>
+        {!opened.trained && <small>{words("randomWeights")}</small>}
       </div>
       <div>
         <span>

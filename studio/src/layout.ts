@@ -132,3 +132,19 @@ export function sides(from: Place, to: Place, all: Iterable<Place>): [Side, Side
   }
   return from.y < to.y ? ["bottom", "top"] : ["top", "bottom"];
 }
+
+const ARROWS: Record<string, [number, number]> = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+
+/** The nearest layer in the direction of an arrow key; null where there is none, or for another key. */
+export function neighbour(places: Map<string, Place>, name: string, key: string): string | null {
+  const [from, way] = [places.get(name), ARROWS[key]];
+  if (!from || !way) return null;
+  let [found, least]: [string | null, number] = [null, Infinity];
+  for (const [other, to] of places) {
+    const [dx, dy] = [to.x - from.x, to.y - from.y];
+    const along = dx * way[0] + dy * way[1];
+    const away = along + 3 * Math.abs(dx * way[1] + dy * way[0]);
+    if (along > 0 && away < least) [found, least] = [other, away];
+  }
+  return found;
+}

@@ -21,8 +21,20 @@ export class ServerFault extends Error {
   }
 }
 
+/** Another page has changed the model about which this one asked; it is shown then. */
+export class StaleFault extends ServerFault {}
+
+/** The number of the model that the page shows, which requests name, and what to do when it is not that of the server. */
+export const shown: { version: number | null; stale: (asked: number | null) => void } = { version: null, stale: () => undefined };
+
 async function send(path: string, init: RequestInit): Promise<Response> {
-  const headers = { ...init.headers, "x-regard-token": takeToken(), "accept-language": document.documentElement.lang };
+  const asked = shown.version;
+  const headers = {
+    ...init.headers,
+    ...(asked === null ? {} : { "x-regard-version": String(asked) }),
+    "x-regard-token": takeToken(),
+    "accept-language": document.documentElement.lang,
+  };
   let answer: Response;
   try {
     answer = await fetch(`/api/${path}`, { ...init, headers });
@@ -31,7 +43,10 @@ async function send(path: string, init: RequestInit): Promise<Response> {
   }
   if (!answer.ok) {
     const none = { file: null, line: null, expected: null, hint: null };
-    throw new ServerFault({ ...none, what: answer.statusText, ...(await answer.json().catch(() => ({}))) });
+    const fault = { ...none, what: answer.statusText, ...(await answer.json().catch(() => ({}))) };
+    if (answer.status !== 409) throw new ServerFault(fault);
+    shown.stale(asked);
+    throw new StaleFault(fault);
   }
   return answer;
 }

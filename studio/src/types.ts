@@ -16,6 +16,14 @@ export interface Box {
   name: string;
 }
 
+export interface Checked {
+  state: "running" | "finished" | "stopped" | "failed";
+  done: number;
+  total: number;
+  fault: string;
+  findings: Findings[];
+}
+
 export interface CompareQuestion {
   runs: string[];
 }
@@ -54,6 +62,7 @@ export interface CostQuestion {
   after: string;
   module: string;
   options?: Record<string, unknown>;
+  gate?: boolean;
 }
 
 export interface DataQuestion {
@@ -276,6 +285,9 @@ export interface OpenQuestion {
 }
 
 export interface Opened {
+  version: number;
+  unsaved: boolean;
+  trained: boolean;
   source: string;
   text: string;
   diagram: Diagram;

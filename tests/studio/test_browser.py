@@ -98,7 +98,7 @@ def test_an_image_its_boxes_and_an_attention_map(page: Any, server: Server, tmp_
         cv2.imwrite(str(photo), cv2.cvtColor(scene(0, "val", 0).read(), cv2.COLOR_RGB2BGR))
     insert(page, "p5", "MultiHeadSelfAttention")
     page.get_by_role("tab", name="Look").click()
-    page.get_by_label("Choose an image").set_input_files(photo)
+    page.get_by_label("Choose an image or video").set_input_files(photo)
     page.wait_for_selector(".viewer img")
     for conf in (0.25, 0.6):
         page.get_by_label("Confidence").fill(str(conf))

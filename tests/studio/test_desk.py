@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 import regard
+from regard.data.check import check_data
 from regard.data.formats import load_data
 from regard.evaluation import detect
 from regard.studio import desk as desk_module
@@ -19,9 +21,9 @@ from regard.studio import desk as desk_module
 DATA = "synthetic:context?train=3&val=7&test=0"
 
 
-def ended(studio: Any, **query: str) -> Any:
+def ended(studio: Any, work: str = "errors", **query: str) -> Any:
     until = time.monotonic() + 60
-    while (found := studio.get("data/errors", params=query))["state"] == "running":
+    while (found := studio.get(f"data/{work}", params=query))["state"] == "running":
         assert time.monotonic() < until
         time.sleep(0.02)
     return found
@@ -64,6 +66,30 @@ def test_an_analysis_stops(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert studio.get("data/errors")["state"] == "stopped"
 
 
+def test_a_check_is_watched_stopped_and_begun_again(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio.post("open", source="odd-one-out")
+    studio.post("data/open", data=DATA)
+    assert studio.get("data/check") is None
+    begun = threading.Event()
+
+    def slow(_data: Any, before_image: Any) -> Any:
+        begun.set()
+        while True:  # until it is stopped
+            before_image()
+            time.sleep(0.01)
+
+    monkeypatch.setattr(desk_module, "check_data", slow)
+    first = studio.post("data/check")
+    assert (first["state"], first["total"]) == ("running", 10)
+    assert begun.wait(60)
+    studio.post("data/check/stop")
+    assert studio.get("data/check")["state"] == "stopped"
+    monkeypatch.setattr(desk_module, "check_data", check_data)
+    studio.post("data/check")
+    found = ended(studio, "check")
+    assert (found["state"], found["done"], found["findings"]) == ("finished", 10, [])
+
+
 def test_what_is_not_there(studio: Any) -> None:
     studio.post("open", source="odd-one-out")
     for data in ("", "/etc", "../data", "no-such"):
@@ -91,7 +117,8 @@ def test_problems_have_their_images(studio: Any) -> None:
     (folder / "data.yaml").write_text("train: images\nval: images\nnames: [x]\n")
     studio.post("open", source="odd-one-out")
     studio.post("data/open", data="cells")
-    first = studio.post("data/check")[0]
+    studio.post("data/check")
+    first = ended(studio, "check")["findings"][0]
     assert (first["kind"], first["lost"], first["count"]) == ("zero-area box", True, 1)
     assert first["first"][0]["image"] == {"split": "train", "index": 0}
     assert not first["first"][0]["where"].startswith("/")

@@ -12,7 +12,7 @@ pytest.importorskip("fastapi")
 from starlette.types import Message
 
 from regard.errors import RegardError
-from regard.studio.guard import MOST_IMAGE_BYTES, MOST_JSON_BYTES, Guard, inside, names_of
+from regard.studio.guard import MOST_FILM_BYTES, MOST_IMAGE_BYTES, MOST_JSON_BYTES, Guard, inside, names_of
 
 PORT, TOKEN = 8123, "secret-token"
 OWN = {"host": f"127.0.0.1:{PORT}", "x-regard-token": TOKEN}
@@ -93,6 +93,8 @@ def test_content_has_a_stated_and_limited_length() -> None:
     assert status(method="POST", content_length=str(MOST_JSON_BYTES + 1)) == 413
     assert status("/api/image", method="POST", content_length=str(MOST_JSON_BYTES + 1)) == 200
     assert status("/api/image", method="POST", content_length=str(MOST_IMAGE_BYTES + 1)) == 413
+    assert status("/api/film", method="POST", content_length=str(MOST_FILM_BYTES)) == 200
+    assert status("/api/film", method="POST", content_length=str(MOST_FILM_BYTES + 1)) == 413
 
 
 def test_more_content_than_was_stated_is_cut_off() -> None:

@@ -40,6 +40,28 @@ def test_frames_have_the_detections_of_predict(studio: Any) -> None:
     assert pixels.shape == (96, 128, 3)
 
 
+def test_a_video_of_the_page_has_the_same_detections(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    content = video_in(tmp_path_factory.mktemp("elsewhere")).read_bytes()
+    file = video_in(studio.workspace)
+    studio.post("open", source="odd-one-out")
+
+    def played(**query: Any) -> str:
+        return str(studio.client.get("/api/film", params={"conf": 0.01, **query}, headers=studio.headers).text)
+
+    def sent(name: str, content: bytes) -> Any:
+        return studio.client.post(f"/api/film?name={name}", headers=studio.headers, content=content)
+
+    key = sent("<b>../../mine.AVI", content).json()
+    assert played(key=key) == played(source=file.name)
+    assert sorted(path.name for path in studio.workspace.iterdir()) == [file.name]
+    assert sent("notes.txt", content).status_code == 422
+    broken = sent("other.avi", b"no video").json()
+    answer = studio.client.get("/api/film", params={"key": broken}, headers=studio.headers)
+    assert (answer.status_code, answer.json()["file"]) == (422, None)
+    answer = studio.client.get("/api/film", params={"key": key}, headers=studio.headers)  # only the latest is kept
+    assert (answer.status_code, "not kept" in answer.json()["what"]) == (422, True)
+
+
 @pytest.mark.parametrize("source", ["../scenes.avi", "notes.txt", "none.avi", "broken.avi", "/etc/passwd"])
 def test_what_is_no_video_of_the_workspace(source: str, studio: Any) -> None:
     studio.post("open", source="odd-one-out")

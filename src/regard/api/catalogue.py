@@ -133,13 +133,14 @@ def _helps(document: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in found}
 
 
-def place_costs(model: Detector, after: str, imgsz: int) -> list[PlaceCost]:
+def place_costs(model: Detector, after: str, imgsz: int, *, gate: bool = False) -> list[PlaceCost]:
     """Count what each module of the catalogue costs after a layer, with its default options.
 
     Args:
         model: the detector.
         after: name of the layer.
         imgsz: side of the image in pixels.
+        gate: count each behind a gate.
 
     Raises:
         RegardError: there is no such layer, or it gives no map.
@@ -151,10 +152,12 @@ def place_costs(model: Detector, after: str, imgsz: int) -> list[PlaceCost]:
         (2048, 0)
     """
     place = _place(model, after, imgsz)
-    return [place_cost(name, *place) for name in ATTENTION]
+    return [place_cost(name, *place, gate) for name in ATTENTION]
 
 
-def option_cost(model: Detector, after: str, imgsz: int, module: str, options: Mapping[str, Any]) -> PlaceCost:
+def option_cost(
+    model: Detector, after: str, imgsz: int, module: str, options: Mapping[str, Any], *, gate: bool = False
+) -> PlaceCost:
     """Count what a module of the catalogue costs after a layer, with the given options.
 
     Args:
@@ -163,6 +166,7 @@ def option_cost(model: Detector, after: str, imgsz: int, module: str, options: M
         imgsz: side of the image in pixels.
         module: YAML name of the module.
         options: arguments of its constructor by name.
+        gate: count it behind a gate.
 
     Raises:
         RegardError: there is no such layer or module, or the layer gives no map.
@@ -174,7 +178,7 @@ def option_cost(model: Detector, after: str, imgsz: int, module: str, options: M
     """
     if module not in ATTENTION:
         raise RegardError(f"unknown module {module!r:.60}", hint=nearest(module, ATTENTION))
-    return place_cost_with(module, *_place(model, after, imgsz), options)
+    return place_cost_with(module, *_place(model, after, imgsz), options, gate)
 
 
 def _place(model: Detector, after: str, imgsz: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,8 +142,12 @@ class CheckReport:
         return text.replace(f"{folder}/", "") if folder.name else text
 
 
-def check_data(data: DetectionDataset) -> CheckReport:
+def check_data(data: DetectionDataset, before_image: Callable[[], None] = lambda: None) -> CheckReport:
     """Open every image of a data set and report all problems.
+
+    Args:
+        data: the data set.
+        before_image: called before each image is opened, in several threads; an exception of it ends the check.
 
     Example:
         >>> from regard.data.formats import load_data
@@ -151,7 +155,7 @@ def check_data(data: DetectionDataset) -> CheckReport:
         >>> report.splits["train"].images, report.problems
         (3, ())
     """
-    problems = [*data.problems, *_image_problems(data), *set_problems(data)]
+    problems = [*data.problems, *_image_problems(data, before_image), *set_problems(data)]
     splits = {split: _count(samples, len(data.names)) for split, samples in data.splits.items()}
     return CheckReport(data.source, data.format, data.names, splits, tuple(problems))
 
@@ -162,7 +166,7 @@ def _count(samples: tuple[Sample, ...], classes: int) -> SplitCounts:
     return SplitCounts(len(samples), background, tuple(boxes[class_id] for class_id in range(classes)))
 
 
-def _image_problems(data: DetectionDataset) -> list[Problem]:
+def _image_problems(data: DetectionDataset, before_image: Callable[[], None]) -> list[Problem]:
     """Open each image once, even if it is in several splits, and find duplicates."""
     first_split: dict[str, str] = {}
     samples: list[Sample] = []
@@ -172,9 +176,14 @@ def _image_problems(data: DetectionDataset) -> list[Problem]:
             if sample.image.name not in first_split:
                 first_split[sample.image.name] = split
                 samples.append(sample)
+
+    def inspect(sample: Sample) -> Inspection:
+        before_image()
+        return inspect_image(sample)
+
     # Decoding releases the GIL. Pillow warns of unusual metadata, which is no problem of the data set.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor() as pool:
-        inspections = list(pool.map(inspect_image, samples))
+        inspections = list(pool.map(inspect, samples))
     problems += [problem for inspection in inspections for problem in inspection.problems]
     contents = zip((inspection.digest for inspection in inspections), samples, strict=True)
     return problems + _duplicates(contents, first_split) + _near_duplicates(inspections, samples, first_split)

@@ -92,7 +92,7 @@ def stock_graphs(like: ModelSpec | None = None) -> tuple[ModelSpec, ...]:
 
 
 def stock_name(spec: ModelSpec) -> str | None:
-    """Find the name of the graph in the model zoo that ``spec`` equals, whatever its classes and anchors.
+    """Find the name of the graph in the model zoo that ``spec`` equals, whatever its classes and its head.
 
     Example:
         >>> stock_name(read_spec("yolov5n").with_classes(3))
@@ -100,7 +100,8 @@ def stock_name(spec: ModelSpec) -> str | None:
     """
 
     def facts(graph: ModelSpec) -> tuple[object, ...]:
-        rows = [(row.name, row.inputs, row.module, row.number) for row in graph.layers]
+        rows = [replace(row, options=dict(row.options), gate=bool(row.gate)) for row in graph.layers]
+        rows[-1] = replace(rows[-1], args=(), options={})
         return rows, graph.depth_multiple, graph.width_multiple, graph.max_channels, graph.activation
 
     return next((name for name in zoo() if facts(read_spec(name)) == facts(spec)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -14,8 +14,10 @@ from torch import nn
 
 from regard.errors import RegardError, nearest
 from regard.nn.attention import ATTENTION
+from regard.nn.attention.core import Attention
 from regard.nn.attention.position import POSITIONS
 from regard.nn.counter import Cost, count, count_on_map
+from regard.nn.gate import Gated
 from regard.profiling.advice import NOT_A_VARIANT
 
 LEVELS: Mapping[str, tuple[int, int]] = MappingProxyType({"P3": (64, 80), "P4": (128, 40), "P5": (256, 20)})
@@ -85,31 +87,37 @@ class Entry:
 
 
 @cache
-def place_cost(name: str, channels: int, side: int) -> PlaceCost:
-    """Count a module of the catalogue on one square map, with its default options.
+def place_cost(name: str, channels: int, side: int, gate: bool = False) -> PlaceCost:
+    """Count a module of the catalogue on one square map, with its default options, and with a gate if there is one.
 
     Example:
         >>> place_cost("SE", 64, 20).parameters
         512
     """
-    return place_cost_with(name, channels, side, {})
+    return place_cost_with(name, channels, side, {}, gate)
 
 
-def place_cost_with(name: str, channels: int, side: int, options: Mapping[str, Any]) -> PlaceCost:
-    """Count a module of the catalogue on one square map, with the given options.
+def place_cost_with(name: str, channels: int, side: int, options: Mapping[str, Any], gate: bool = False) -> PlaceCost:
+    """Count a module of the catalogue on one square map, with the given options, and with a gate if there is one.
 
     Example:
         >>> place_cost_with("SE", 64, 20, {"reduction": 8}).parameters
         1024
     """
-    kind: Callable[..., nn.Module] = ATTENTION[name]
+    kind: Callable[..., Attention] = ATTENTION[name]
+
+    def make() -> nn.Module:
+        module = kind(channels, **options)
+        return Gated(module) if gate and module.out_channels == channels else module
+
     try:
-        module, counted = _counted(partial(kind, channels, **options), channels, side)
+        module, counted = _counted(make, channels, side)
     except RegardError as error:
         return PlaceCost(name, 0, 0, 0.0, error.what)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # of options that no module checks
         return PlaceCost(name, 0, 0, 0.0, f"it cannot be built: {error!s:.100}")
-    parameters, out_channels = sum(p.numel() for p in module.parameters()), module.out_channels
+    parameters = sum(p.numel() for p in module.parameters())
+    out_channels = (module.module if isinstance(module, Gated) else module).out_channels
     obstacle = "" if out_channels == channels else f"it gives {out_channels} channels"
     return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -22,7 +22,8 @@ from regard.graph.read import zoo
 from regard.graph.renumber import renumbering
 from regard.profiling.catalogue import PlaceCost
 from regard.studio import answers as a
-from regard.studio.bench import Bench
+from regard.studio import questions as q
+from regard.studio.bench import Bench, StaleError
 from regard.studio.comparing import comparing
 from regard.studio.data import looking_at_data
 from regard.studio.desk import Desk
@@ -36,6 +37,9 @@ from regard.system.last_resort import last_word
 from regard.system.loaders import parse_yaml
 
 PAGE = Path(__file__).parent / "page"
+VERSION_HEADER = "x-regard-version"
+"""What a request names that is about the model that its page shows."""
+
 log = logging.getLogger("regard.studio")
 
 
@@ -48,9 +52,11 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     looks = looking(bench, workspace)
     data = looking_at_data(bench, workspace, Desk())
     work = training(bench, workspace, jobs)
+    current = [Depends(_current(bench))]
+    app.include_router(_shown(bench, workspace), prefix="/api")
     opening, editing, compared = _opening(bench, workspace), _editing(bench, workspace), comparing(bench, workspace)
     for router in (opening, editing, compared, looks, playing(bench, workspace), data, work):
-        app.include_router(router, prefix="/api")
+        app.include_router(router, prefix="/api", dependencies=current)
     app.add_exception_handler(RegardError, _of_regard_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
@@ -58,6 +64,17 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     if (PAGE / "index.html").is_file():
         app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
+
+
+def _current(bench: Bench) -> Callable[[Request], Awaitable[None]]:
+    """Reject what a page asks that does not show what is open now: it would change, save or describe another model."""
+
+    async def check(request: Request) -> None:
+        shown = request.headers.get(VERSION_HEADER)
+        if shown is not None and shown != str(bench.version):
+            raise StaleError("the model was changed from another page", hint="look at it, and ask again")
+
+    return check
 
 
 def opened(bench: Bench, words: Words) -> a.Opened:
@@ -70,6 +87,9 @@ def opened(bench: Bench, words: Words) -> a.Opened:
     except RegardError as error:
         fault = error.what
     return a.Opened(
+        version=bench.version,
+        unsaved=bench.unsaved,
+        trained=bench.trained,
         source=bench.source,
         text=bench.text,
         diagram=state.diagram,
@@ -91,13 +111,18 @@ def _answer(bench: Bench, words: Words, act: Callable[[], object]) -> a.Opened:
         return opened(bench, words)
 
 
-def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
-    """What there is to open, opening it, and correcting it."""
+def _shown(bench: Bench, workspace: Workspace) -> APIRouter:
+    """What is open, and what there is to open."""
     router = APIRouter()
 
     @router.get("/state")
     def state(words: Words) -> a.Opened:
-        return _answer(bench, words, lambda: None)
+        with bench.working():
+            return opened(bench, words)
+
+    @router.get("/version")
+    async def version() -> int:
+        return bench.version
 
     @router.get("/files")
     def files() -> a.Files:
@@ -110,23 +135,31 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
             data=workspace.data,
         )
 
+    return router
+
+
+def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
+    """Opening a model, and correcting it."""
+    router = APIRouter()
+
     @router.post("/open")
-    def open_model(asked: a.OpenQuestion, words: Words) -> a.Opened:
+    def open_model(asked: q.OpenQuestion, words: Words) -> a.Opened:
         source = asked.source if asked.source in zoo() else workspace.find_model(asked.source)
         return _answer(bench, words, lambda: bench.open_model(source, asked.source))
 
     @router.post("/open-text")
-    def open_text(asked: a.TextQuestion, words: Words) -> a.Opened:
+    def open_text(asked: q.TextQuestion, words: Words) -> a.Opened:
         workspace.check_bases(asked.text)
         return _answer(bench, words, lambda: bench.open_text(asked.text, Path(asked.name).name, workspace.path))
 
     @router.post("/correct")
-    def correct(asked: a.CorrectQuestion, words: Words) -> a.Opened:
+    def correct(asked: q.CorrectQuestion, words: Words) -> a.Opened:
         def act() -> None:
             chosen = [finding for finding in bench.state.findings if finding.line in asked.lines and finding.row]
             if not chosen:
                 raise RegardError("there is nothing to correct in these lines")
             bench.open_text(corrected_text(bench.text, chosen), bench.source, workspace.path)
+            bench.mark(saved=False)
 
         return _answer(bench, words, act)
 
@@ -138,7 +171,7 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     router = APIRouter()
 
     @router.post("/edit")
-    def edit(asked: a.EditQuestion, words: Words) -> a.Opened:
+    def edit(asked: q.EditQuestion, words: Words) -> a.Opened:
         options = _options(asked.options)
         readers = tuple(asked.readers) if asked.readers else None
         wanted = Edit(asked.kind, asked.layer, asked.module, options, asked.gate, readers)
@@ -157,16 +190,16 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
         return catalogue()
 
     @router.get("/catalogue/costs")
-    def costs(after: str, words: Words) -> list[PlaceCost]:
+    def costs(after: str, words: Words, gate: bool = False) -> list[PlaceCost]:
         with bench.working():
             model, imgsz = bench.state.built, bench.state.diagram.imgsz
-        return [replace(one, obstacle=words(one.obstacle)) for one in place_costs(model, after, imgsz)]
+        return [replace(one, obstacle=words(one.obstacle)) for one in place_costs(model, after, imgsz, gate=gate)]
 
     @router.post("/catalogue/cost")
-    def one_cost(asked: a.CostQuestion, words: Words) -> PlaceCost:
+    def one_cost(asked: q.CostQuestion, words: Words) -> PlaceCost:
         with bench.working():
             model, imgsz = bench.state.built, bench.state.diagram.imgsz
-        found = option_cost(model, asked.after, imgsz, asked.module, _options(asked.options))
+        found = option_cost(model, asked.after, imgsz, asked.module, _options(asked.options), gate=asked.gate)
         return replace(found, obstacle=words(found.obstacle))
 
     @router.get("/latency")
@@ -175,9 +208,11 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
         return a.Predicted(base=1e3 * model.base, edited=predicted, imgsz=model.imgsz)
 
     @router.post("/save")
-    def save(asked: a.SaveQuestion) -> a.Saved:
+    def save(asked: q.SaveQuestion) -> a.Saved:
         with bench.working():
-            return a.Saved(path=workspace.save(bench, asked))
+            path = workspace.save(bench, asked)
+            bench.mark(saved=True)
+        return a.Saved(path=path)
 
     return router
 
@@ -196,7 +231,7 @@ async def _of_regard_error(request: Request, error: Any) -> JSONResponse:
         expected=error.expected and words(error.expected),
         hint=error.hint and words(error.hint),
     )
-    return JSONResponse(fault.model_dump(), 422)
+    return JSONResponse(fault.model_dump(), 409 if isinstance(error, StaleError) else 422)
 
 
 async def _of_validation(request: Request, error: Any) -> JSONResponse:

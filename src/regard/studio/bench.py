@@ -24,15 +24,24 @@ from regard.graph.build import build, measured
 from regard.graph.correct import Correction, corrections
 from regard.graph.detector import Detector
 from regard.graph.diagram import Diagram, diagram, outline
+from regard.graph.read import zoo
 from regard.graph.spec import ModelSpec
 from regard.prediction.detect import Candidates
 from regard.profiling.prediction import LatencyModel, calibrate
+from regard.system.files import is_folder
 from regard.weights.detector import load_detector
 
 MOST_IMAGES, MOST_BYTES = 8, 512 * 2**20
 """Number of images that are kept, and size of their pixels; the last one is kept in any case."""
 
+WEIGHTS = (".pt", ".pth", ".safetensors")
+"""Suffixes of files with weights."""
+
 Image = NDArray[np.uint8]
+
+
+class StaleError(RegardError):
+    """A page asks about a model that another page has changed since."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +103,16 @@ class Bench:
         modules: the user's own classes, named at the start.
 
     Attributes:
+        version: number of what is shown, by which a page sees that another one has changed it.
+        trained: whether the model came with weights.
         changes: number of requests that have come to change what is shown.
     """
 
     def __init__(self, modules: Mapping[str, type[nn.Module]] | None = None) -> None:
         self.modules = dict(modules or {})
-        self.source, self.text = "", ""
+        self.source, self.text, self.trained = "", "", False
+        self.version = 0
+        self._saved: set[int] = set()
         self.states: list[State] = []
         self.position = 0
         self.images: OrderedDict[str, Shown] = OrderedDict()
@@ -144,11 +157,14 @@ class Bench:
             source: what `regard.load` takes.
             name: how commands name it.
         """
+        path = Path(source)
         self.open_detector(load_detector(source, modules=self.modules), name)
+        self.trained = str(source) not in zoo() and (path.suffix.lower() in WEIGHTS or is_folder(path))
 
     def open_detector(self, detector: Detector, name: str) -> None:
         """Open a detector, which edits leave as it is."""
         self._start(State(detector, detector.spec), name, "")
+        self.trained = True
 
     def open_text(self, text: str, name: str, folder: Path) -> None:
         """Open the text of a model file, with its wiring errors; its base is looked for in ``folder``."""
@@ -188,8 +204,9 @@ class Bench:
         return model, model.milliseconds(state.built, state.diagram)
 
     def _start(self, state: State, name: str, text: str) -> None:
-        self.states, self.position, self.source, self.text = [state], 0, name, text
-        self._latency = None
+        self.states, self.position, self.source, self.text, self.trained = [state], 0, name, text, False
+        self.version += 1
+        self._saved, self._latency = {0}, None
         for shown in self.images.values():
             shown.candidates.clear()
 
@@ -199,9 +216,11 @@ class Bench:
         self._forget_after(self.position)
         self.states.append(State(new, new.spec, (*self.state.edits, edit), self.state.findings))
         self.position += 1
+        self.version += 1
 
     def _forget_after(self, position: int) -> None:
         del self.states[position + 1 :]
+        self._saved = {saved for saved in self._saved if saved <= position}
         for shown in self.images.values():
             shown.candidates = {k: value for k, value in shown.candidates.items() if k <= position}
 
@@ -214,6 +233,16 @@ class Bench:
         if not 0 <= self.position + steps < len(self.states):
             raise RegardError("there is nothing to " + ("undo" if steps < 0 else "redo"))
         self.position += steps
+        self.version += 1
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether what is shown would be lost with it: edits or corrections that are in no file."""
+        return bool(self.states) and self.position not in self._saved
+
+    def mark(self, *, saved: bool) -> None:
+        """Note that what is shown is in a file now, or that it is in none."""
+        self._saved = self._saved | {self.position} if saved else self._saved - {self.position}
 
     def difference(self) -> Difference | None:
         """Costs and tensors of what is shown, compared with the base; None where a graph cannot be built."""

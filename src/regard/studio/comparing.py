@@ -13,6 +13,7 @@ from regard.graph.diagram import diagram
 from regard.graph.read import zoo
 from regard.graph.receptive import receptive_fields
 from regard.studio import answers as a
+from regard.studio import questions as q
 from regard.studio.bench import Bench
 from regard.studio.workspace import Workspace
 from regard.weights.detector import load_detector
@@ -33,7 +34,7 @@ def comparing(bench: Bench, workspace: Workspace) -> APIRouter:
         return load_detector(model, modules=bench.modules, allow_miswired=True)
 
     @router.post("/diff")
-    def compare(asked: a.DiffQuestion) -> a.Comparison:
+    def compare(asked: q.DiffQuestion) -> a.Comparison:
         with bench.working():
             sources = find(asked.a), find(asked.b)
             first, second = map(load, sources)

@@ -14,12 +14,14 @@ import numpy as np
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from regard.data.check import CheckReport
 from regard.data.statistics import images_of, statistics
 from regard.drawing import BLACK, WHITE, encode_image, shrink
 from regard.errors import RegardError
 from regard.studio import answers as a
+from regard.studio import questions as q
 from regard.studio.bench import Bench
-from regard.studio.desk import Analysis, Desk
+from regard.studio.desk import Analysis, Check, Desk
 from regard.studio.language import Words
 from regard.studio.workspace import Workspace, labels_of
 
@@ -37,16 +39,13 @@ def looking_at_data(bench: Bench, workspace: Workspace, desk: Desk) -> APIRouter
     """A data set in numbers and images, its problems, and the errors of the open model."""
     router = APIRouter(prefix="/data")
     router.include_router(_errors(bench, desk))
+    router.include_router(_checks(desk))
 
     @router.post("/open")
-    def open_data(asked: a.DataQuestion) -> a.DataView:
+    def open_data(asked: q.DataQuestion) -> a.DataView:
         desk.open_data(workspace.find_data(asked.data))
         data = desk.data
         return a.DataView(source=data.source, format=data.format, names=list(data.names), statistics=statistics(data))
-
-    @router.post("/check")
-    def check(words: Words) -> list[a.Findings]:
-        return _findings(desk, words)
 
     @router.get("/sample")
     def sample(split: str, index: int) -> a.SampleView:
@@ -83,12 +82,38 @@ def looking_at_data(bench: Bench, workspace: Workspace, desk: Desk) -> APIRouter
     return router
 
 
+def _checks(desk: Desk) -> APIRouter:
+    """The check of all images: started, watched and stopped."""
+    router = APIRouter(prefix="/check")
+
+    @router.post("")
+    def start(words: Words) -> a.Checked:
+        return _checked(desk, desk.check(), words)
+
+    @router.get("")
+    def progress(words: Words) -> a.Checked | None:
+        return None if desk.checking is None else _checked(desk, desk.checking, words)
+
+    @router.post("/stop")
+    def stop() -> None:
+        if desk.checking:
+            desk.checking.stop()
+
+    return router
+
+
+def _checked(desk: Desk, check: Check, words: Words) -> a.Checked:
+    state, report = check.state, check.report
+    found = _findings(desk, report, words) if state == "finished" and report else []
+    return a.Checked(state=state, done=check.done, total=check.total, fault=words(check.fault), findings=found)
+
+
 def _errors(bench: Bench, desk: Desk) -> APIRouter:
     """The analysis of errors: started, watched and stopped."""
     router = APIRouter(prefix="/errors")
 
     @router.post("")
-    def start(asked: a.ErrorsQuestion) -> a.Errors:
+    def start(asked: q.ErrorsQuestion) -> a.Errors:
         with bench.working():
             model = bench.state.built
             return _progress(desk.analyse(model, asked.split, asked.imgsz, asked.conf))
@@ -102,13 +127,14 @@ def _errors(bench: Bench, desk: Desk) -> APIRouter:
 
     @router.post("/stop")
     def stop() -> None:
-        desk.stop()
+        if desk.analysis:
+            desk.analysis.stop()
 
     return router
 
 
-def _findings(desk: Desk, words: Words) -> list[a.Findings]:
-    problems = desk.report().problems
+def _findings(desk: Desk, report: CheckReport, words: Words) -> list[a.Findings]:
+    problems = report.problems
     groups: dict[tuple[str, str, bool], list[a.Finding]] = {}
     root = f"{Path(desk.data.source).parent}/"
     for problem, image in zip(problems, images_of(problems, desk.data), strict=True):

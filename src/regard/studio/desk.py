@@ -1,4 +1,4 @@
-"""The data set that is open, and the analysis of the errors of a detector on it, which runs in a thread."""
+"""The data set that is open; its check, and the analysis of the errors of a detector on it, run in threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from regard.evaluation.error_analysis import DetectionError, find_errors
 from regard.evaluation.metrics import Metrics, score
 from regard.graph.detector import Detector
 from regard.system.last_resort import last_word
-from regard.types import LetterboxedBatch, Predictor
+from regard.types import LetterboxedBatch
 
 BATCH = ValSettings().batch
 """Images of a batch, as in `regard val`, whose AP it is then; the analysis can be stopped between two batches."""
@@ -30,7 +30,72 @@ class _StopError(Exception):
     """The user has stopped an analysis."""
 
 
-class Analysis:
+class Background:
+    """Work in a thread, which counts images and can be stopped between two of them, or two batches.
+
+    Attributes:
+        state: what has become of it.
+        done: number of images so far.
+        fault: why it failed; "" otherwise.
+    """
+
+    def __init__(self) -> None:
+        self.state: Literal["running", "finished", "stopped", "failed"] = "running"
+        self.done, self.fault = 0, ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after what is computed now, and wait for that."""
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        """Do the work."""
+        raise NotImplementedError
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise _StopError
+
+    def _run(self) -> None:
+        try:
+            self._work()
+            self.state = "finished"
+        except _StopError:
+            self.state = "stopped"
+        except Exception as error:
+            word = last_word(error)
+            self.fault = error.what if isinstance(error, RegardError) else word.text if word else repr(error)
+            self.state = "failed"
+
+
+class Check(Background):
+    """The check of a data set with all its images.
+
+    Args:
+        data: the data set.
+    """
+
+    def __init__(self, data: DetectionDataset) -> None:
+        self._data, self.report = data, None
+        self.total = len({sample.image.name for samples in data.splits.values() for sample in samples})
+        self._counting = threading.Lock()
+        super().__init__()
+
+    report: CheckReport | None
+
+    def _work(self) -> None:
+        self.report = check_data(self._data, self._count)
+
+    def _count(self) -> None:
+        self._go_on()
+        with self._counting:
+            self.done += 1
+
+
+class Analysis(Background):
     """What a detector finds in a split, and its errors there.
 
     Args:
@@ -43,43 +108,21 @@ class Analysis:
 
     def __init__(self, model: Detector, data: DetectionDataset, split: str, imgsz: int, conf: float) -> None:
         self.names, self.split, self.samples, self.conf = data.names, split, data.splits[split], conf
-        self.state: Literal["running", "finished", "stopped", "failed"] = "running"
-        self.done, self.fault = 0, ""
         self.detections: list[Detections] = []
         self.errors: list[DetectionError] = []
         self.metrics: Metrics | None = None
-        self._stop = threading.Event()
-        loader = ValidationLoader(self.samples, imgsz=imgsz, batch=BATCH, workers=0, stride=model.max_stride)
-        predictor = align_classes(deepcopy(model), data.names)
-        self._thread = threading.Thread(target=self._run, args=(predictor, loader), daemon=True)
-        self._thread.start()
+        self._loader = ValidationLoader(self.samples, imgsz=imgsz, batch=BATCH, workers=0, stride=model.max_stride)
+        self._predictor = align_classes(deepcopy(model), data.names)
+        super().__init__()
 
-    def stop(self) -> None:
-        """Stop after the batch that is computed now, and wait for that."""
-        self._stop.set()
-        self._thread.join()
-
-    def wait(self) -> None:
-        """Wait for the end."""
-        self._thread.join()
-
-    def _run(self, predictor: Predictor, loader: ValidationLoader) -> None:
-        try:
-            self.detections, speed = detect(predictor, self._counted(loader), self.samples)
-            self.metrics = score(self.detections, self.samples, self.names, speed=speed)
-            self.errors = find_errors(self.detections, self.samples, self.conf)
-            self.state = "finished"
-        except _StopError:
-            self.state = "stopped"
-        except Exception as error:
-            word = last_word(error)
-            self.fault = error.what if isinstance(error, RegardError) else word.text if word else repr(error)
-            self.state = "failed"
+    def _work(self) -> None:
+        self.detections, speed = detect(self._predictor, self._counted(self._loader), self.samples)
+        self.metrics = score(self.detections, self.samples, self.names, speed=speed)
+        self.errors = find_errors(self.detections, self.samples, self.conf)
 
     def _counted(self, batches: Iterable[LetterboxedBatch]) -> Iterator[LetterboxedBatch]:
         for batch in batches:
-            if self._stop.is_set():
-                raise _StopError
+            self._go_on()
             yield batch
             self.done += len(batch.indices)
 
@@ -89,7 +132,7 @@ class Desk:
 
     def __init__(self) -> None:
         self._data: DetectionDataset | None = None
-        self._report: CheckReport | None = None
+        self.checking: Check | None = None
         self.analysis: Analysis | None = None
 
     @property
@@ -112,25 +155,26 @@ class Desk:
         if self._data is None or self._data.source != source:
             data = load_data(source)
             self.stop()
-            self._data, self._report, self.analysis = data, None, None
+            self._data, self.checking, self.analysis = data, None, None
 
-    def report(self) -> CheckReport:
-        """Check the data set with all its images, once."""
-        if self._report is None:
-            self._report = check_data(self.data)
-        return self._report
+    def check(self) -> Check:
+        """Check the data set with all its images, unless that is done already."""
+        if self.checking is None or self.checking.state in ("stopped", "failed"):
+            self.checking = Check(self.data)
+        return self.checking
 
     def analyse(self, model: Detector, split: str, imgsz: int, conf: float) -> Analysis:
         """Start an analysis in place of an earlier one."""
         self.samples(split)
-        self.stop()
+        if self.analysis:
+            self.analysis.stop()
         self.analysis = Analysis(model, self.data, split, -(-imgsz // model.max_stride) * model.max_stride, conf)
         return self.analysis
 
     def stop(self) -> None:
-        """Stop an analysis that is running."""
-        if self.analysis:
-            self.analysis.stop()
+        """Stop all that is running."""
+        for work in filter(None, (self.checking, self.analysis)):
+            work.stop()
 
     def samples(self, split: str) -> tuple[Sample, ...]:
         """The images of a split.

@@ -22,8 +22,8 @@ from regard.errors import RegardError
 
 TOKEN_HEADER = "x-regard-token"
 
-MOST_IMAGE_BYTES, MOST_JSON_BYTES = 32 * 2**20, 2 * 2**20
-"""Largest body of a request with an image, and of any other."""
+MOST_IMAGE_BYTES, MOST_FILM_BYTES, MOST_JSON_BYTES = 32 * 2**20, 512 * 2**20, 2 * 2**20
+"""Largest body of a request with an image, with a video, and of any other."""
 
 LOOPBACK = ("127.0.0.1", "localhost")
 
@@ -148,7 +148,8 @@ def _is_address(name: str) -> bool:
 
 
 def _limit(scope: Scope) -> int:
-    return MOST_IMAGE_BYTES if scope["path"] == "/api/image" else MOST_JSON_BYTES
+    most = {"/api/image": MOST_IMAGE_BYTES, "/api/film": MOST_FILM_BYTES}
+    return most.get(scope["path"], MOST_JSON_BYTES)
 
 
 def _limited(receive: Receive, most: int) -> Receive:

@@ -19,6 +19,7 @@ from regard.prediction.detect import candidates
 from regard.profiling.latency import latencies_in_turn
 from regard.profiling.report import cost
 from regard.studio import answers as a
+from regard.studio import questions as q
 from regard.studio.bench import Bench, Image, Shown, State
 from regard.studio.workspace import Workspace
 from regard.visualize.attend import attend
@@ -41,7 +42,7 @@ def looking(bench: Bench, workspace: Workspace) -> APIRouter:
     router.include_router(_images(bench, workspace))
 
     @router.post("/detect")
-    def detect(asked: a.DetectQuestion) -> a.Detected:
+    def detect(asked: q.DetectQuestion) -> a.Detected:
         with bench.working():
             shown, (state, position) = bench.image(asked.image), _chosen(bench, asked.base)
             if position not in shown.candidates:
@@ -51,7 +52,7 @@ def looking(bench: Bench, workspace: Workspace) -> APIRouter:
         return a.Detected(boxes=a.boxes_of(found.detections(DetectSettings(conf=asked.conf, iou=asked.iou))))
 
     @router.post("/attend")
-    def look(asked: a.AttendQuestion) -> a.Maps:
+    def look(asked: q.AttendQuestion) -> a.Maps:
         with bench.working():
             return _maps(bench.image(asked.image), _chosen(bench, asked.base)[0], asked)
 
@@ -80,7 +81,7 @@ def _images(bench: Bench, workspace: Workspace) -> APIRouter:
         return await run_in_threadpool(lambda: keep(decode_bytes(content), name))  # the server answers others meanwhile
 
     @router.post("/image/open")
-    def open_image(asked: a.OpenQuestion) -> a.Kept:
+    def open_image(asked: q.OpenQuestion) -> a.Kept:
         return keep(workspace.read_image(asked.source), asked.source)
 
     @router.get("/samples")
@@ -88,7 +89,7 @@ def _images(bench: Bench, workspace: Workspace) -> APIRouter:
         return list(workspace.samples)
 
     @router.post("/image/sample")
-    def open_sample(asked: a.OpenQuestion) -> a.Kept:
+    def open_sample(asked: q.OpenQuestion) -> a.Kept:
         pixels, labels = workspace.read_sample(asked.source)
         return keep(pixels, asked.source).model_copy(update={"labels": a.boxes_of(labels)})
 
@@ -109,7 +110,7 @@ def _chosen(bench: Bench, base: bool) -> tuple[State, int]:
     return (bench.base, 0) if base else (bench.state, bench.position)
 
 
-def _maps(shown: Shown, state: State, asked: a.AttendQuestion) -> a.Maps:
+def _maps(shown: Shown, state: State, asked: q.AttendQuestion) -> a.Maps:
     model, size = state.built, state.diagram.imgsz
     if asked.kind == "features":
         found = features(model, shown.pixels, layer=asked.layer, imgsz=size)

@@ -17,6 +17,7 @@ from regard.config.form import FormField, form_of, values_of
 from regard.config.hyp import RECIPES
 from regard.graph.read import zoo
 from regard.studio import answers as a
+from regard.studio import questions as q
 from regard.studio.bench import Bench
 from regard.studio.jobs import Jobs
 from regard.studio.language import Words
@@ -50,17 +51,17 @@ def training(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
         return StreamingResponse(_changes(jobs), media_type="text/event-stream", headers=headers)
 
     @router.post("/runs/compare")
-    def compare(asked: a.CompareQuestion) -> RunComparison:
+    def compare(asked: q.CompareQuestion) -> RunComparison:
         for name in asked.runs:
             workspace.find(name)
         return compare_runs(workspace.path, asked.runs)
 
     @router.post("/runs/stop")
-    def stop(asked: a.RunQuestion) -> None:
+    def stop(asked: q.RunQuestion) -> None:
         jobs.stop(asked.run)
 
     @router.post("/runs/resume")
-    def resume(asked: a.RunQuestion) -> None:
+    def resume(asked: q.RunQuestion) -> None:
         workspace.check_reads(asked.run)
         jobs.resume(asked.run)
 
@@ -80,7 +81,7 @@ def _starting(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
         return form_of(Plan, NOT_ASKED, words)
 
     @router.post("/train")
-    def train(asked: a.TrainQuestion) -> a.Saved:
+    def train(asked: q.TrainQuestion) -> a.Saved:
         data, settings = workspace.find_data(asked.data), values_of(TrainSettings, asked.settings)
         if "recipe" in settings:
             settings["recipe"] = _located(workspace, settings["recipe"], RECIPES)
@@ -89,7 +90,7 @@ def _starting(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
             return a.Saved(path=jobs.train(bench.state.built, asked.name, data, settings))
 
     @router.post("/study")
-    def study(asked: a.StudyQuestion) -> a.Saved:
+    def study(asked: q.StudyQuestion) -> a.Saved:
         plan = _plan(workspace, asked)
         with bench.working():
             model = None if asked.base else bench.base.built
@@ -123,7 +124,7 @@ def _located(workspace: Workspace, source: Any, names: Mapping[str, object] | li
     return str(source) if source in names else str(workspace.find_model(str(source)))
 
 
-def _plan(workspace: Workspace, asked: a.StudyQuestion) -> Plan:
+def _plan(workspace: Workspace, asked: q.StudyQuestion) -> Plan:
     """The plan that is asked for, with all its files in the workspace."""
     given = {k: v for k, v in asked.settings.items() if k not in NOT_ASKED}
     seeds = given.pop("seeds", "")

@@ -32,8 +32,8 @@ from regard.system.loaders import MOST_YAML, parse_yaml, read_json_mapping, read
 from regard.weights.detector import save_detector
 
 if TYPE_CHECKING:
-    from regard.studio.answers import SaveQuestion
     from regard.studio.bench import Bench, Image
+    from regard.studio.questions import SaveQuestion
 
 MODELS = (".pt", ".pth", ".safetensors", ".yaml", ".yml")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -219,10 +219,35 @@ class Workspace:
         if asked.form == "safetensors":
             save_detector(path, state.built)
         else:
-            text = _text(bench, asked)
+            text = self._text(bench, asked, path.parent)
             with atomic_write(path) as file:
                 file.write(text.encode())
         return path.relative_to(self.path).as_posix()
+
+    def _text(self, bench: Bench, asked: SaveQuestion, folder: Path) -> str:
+        spec = bench.state.spec
+        if asked.form == "yaml":
+            return spec.to_yaml()
+        if asked.form == "integers":
+            return integer_yaml(spec, ungated=asked.ungated)
+        return overlay(bench.state.edits, self._base_name(bench, folder), bench.base.spec.nc)
+
+    def _base_name(self, bench: Bench, folder: Path) -> str:
+        """What an overlay in a folder can name as its base."""
+        if bench.source in zoo():
+            return bench.source
+        if bench.source.endswith(YAML):
+            for path in (self.path / bench.source, Path(bench.source).absolute()):
+                if is_file(path):
+                    return Path(os.path.relpath(path, folder)).as_posix()
+        name = stock_name(bench.base.spec)
+        if name is None:
+            raise RegardError(
+                "the base is no graph of the model zoo and no YAML file, which an overlay needs",
+                file=bench.source,
+                hint="save the whole graph as YAML",
+            )
+        return name
 
     def _listed(self, suffixes: tuple[str, ...]) -> list[str]:
         found: list[str] = []
@@ -252,28 +277,6 @@ def labels_of(sample: Sample, pixels: Image, names: Mapping[int, str]) -> Detect
     size = np.array(pixels.shape[1::-1] * 2, np.float64)
     boxes = (cxcywh_to_xyxy(sample.boxes_cxcywh) * size).astype(np.float32)
     return Detections(boxes, np.ones(len(boxes), np.float32), sample.class_ids, names, pixels.shape[:2])
-
-
-def _text(bench: Bench, asked: SaveQuestion) -> str:
-    spec = bench.state.spec
-    if asked.form == "yaml":
-        return spec.to_yaml()
-    if asked.form == "integers":
-        return integer_yaml(spec, ungated=asked.ungated)
-    return overlay(bench.state.edits, _base_name(bench), bench.base.spec.nc)
-
-
-def _base_name(bench: Bench) -> str:
-    """What an overlay can name as its base."""
-    if bench.source in zoo() or bench.source.endswith((".yaml", ".yml")):
-        return bench.source
-    name = stock_name(bench.base.spec)
-    if name is None:
-        raise RegardError(
-            "the base is no graph of the model zoo and no YAML file, which an overlay needs",
-            hint="save the whole graph as YAML",
-        )
-    return name
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
