@@ -9,22 +9,34 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(VERSION))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests run in several processes; more threads than cores only slow them down.
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PAGE_TESTS=$(PAGE_TESTS)
 # The versions that are declared in pyproject.toml.
 VERSIONS := 3.11 3.12 3.13
 
-.PHONY: demo test test-all test-fast lint format site clean
+.PHONY: demo test test-all test-fast page debian lint format site clean
 
 demo: $(STAMP)
 	$(BIN)/regard demo
 
 test: lint test-fast
-	@{ command -v node && test -d studio/node_modules && { command -v chromium || command -v chromium-browser \
-		|| command -v google-chrome; }; } >/dev/null \
-		|| echo "skipped tests of the studio's page: they need Node.js, its packages (npm ci in studio/) and Chromium"
+	@$(HAS_PAGE) || echo "skipped tests of the studio's page: they need $(PAGE_NEEDS)"
+
+# What the tests of the studio's page need: what is there, else Debian's where root may install it. With PAGE_TESTS=required
+# (.ci/run) it is an error to have none of it, and a failure to skip one of these tests.
+PAGE_NEEDS := Node.js, its packages (npm ci in studio/) and Chromium
+HAS_PAGE := { command -v node && test -d studio/node_modules && { command -v chromium || command -v chromium-browser \
+	|| command -v google-chrome; }; } >/dev/null
+
+page: studio/node_modules
+	@test "$(PAGE_TESTS)" != required || $(HAS_PAGE) || { echo "tests of the studio's page need $(PAGE_NEEDS)"; exit 2; }
+
+debian:
+	@{ command -v npm && { command -v chromium || command -v chromium-browser || command -v google-chrome; }; } >/dev/null \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -q update \
+		&& apt-get -q install -y --no-install-recommends nodejs npm chromium; } || true
 
 # The packages with which the page of the studio is tested, where npm is installed and reaches a registry.
-studio/node_modules: studio/package-lock.json
+studio/node_modules: studio/package-lock.json | debian
 	@! command -v npm >/dev/null || (cd studio && npm ci --loglevel=error) || echo "npm ci failed"
 
 # All tests with the default interpreter, then the fast ones with every other declared version that is installed.
@@ -37,7 +49,7 @@ test-all: lint
 	done; \
 	test -z "$$missing" || echo "not found, so not tested:$$missing"
 
-test-fast: $(STAMP) studio/node_modules
+test-fast: $(STAMP) page
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n auto -m "not slow"
 
 lint: $(STAMP)

@@ -281,7 +281,7 @@ function Message({ fault, notice, busy, dismiss }: MessageProps) {
     <div className="messages" aria-live="polite">
       {fault && (
         <p className="fault" role="alert">
-          <strong>{words("fault")}:</strong> {fault.line ? `${words("line")} ${fault.line}: ` : ""}
+          <strong>{words("fault")}:</strong> {placeOf(fault, words)}
           {fault.what === "unreachable" ? words("unreachable") : fault.what}
           {fault.expected && <span> — {words("expected", { what: fault.expected })}</span>}
           {fault.hint && <span> — {fault.hint}</span>} <button onClick={dismiss}>{words("dismiss")}</button>
@@ -295,6 +295,12 @@ function Message({ fault, notice, busy, dismiss }: MessageProps) {
       {busy && <p className="busy">{words("working")}</p>}
     </div>
   );
+}
+
+/** Where an error is: file and line, as far as they are known. */
+function placeOf({ file, line }: Fault, words: ReturnType<typeof useWords>): string {
+  const name = file?.split(/[\\/]/).pop();
+  return [name, line ? `${words("line")} ${line}` : ""].filter(Boolean).map((part) => `${part}: `).join("");
 }
 
 /** A name for what is made of the open model. */

@@ -27,10 +27,12 @@ export function Bars({ title, histogram }: { title: string; histogram: Histogram
         <tbody>
           {histogram.labels.slice(0, most).map((label, i) => (
             <tr key={i}>
-              <th scope="row">{label}</th>
+              <th scope="row" title={label}>
+                {label}
+              </th>
               {splits.map(([split, counts]) => (
                 <td key={split}>
-                  <i style={{ width: `${(7 * counts[i]!) / Math.max(...counts)}rem` }} />
+                  <i style={{ width: `${((splits.length > 2 ? 3 : 6) * counts[i]!) / Math.max(...counts)}rem` }} />
                   {count(counts[i]!)}
                 </td>
               ))}

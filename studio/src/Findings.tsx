@@ -13,7 +13,7 @@ export function Findings({ opened, busy, correct, select }: Props) {
   const words = useWords();
   const lines = opened.text.split("\n");
   const errors = opened.findings.filter((one) => !one.note);
-  const mendable = errors.filter((one) => one.row);
+  const mendable = errors.filter((one) => one.mendable);
   if (!opened.findings.length) return null;
   return (
     <section className="findings" role="alert">
@@ -55,7 +55,7 @@ function Finding({ finding, text, busy, correct, select }: FindingProps) {
               </>
             )}
           </pre>
-          {finding.row && (
+          {finding.mendable && (
             <button disabled={busy} onClick={() => correct([finding.line])}>
               {words("apply")}
             </button>

@@ -6,7 +6,7 @@ import { listen, post } from "./server";
 import { useWords } from "./settings";
 import { Start } from "./Start";
 import { Study } from "./Study";
-import type { Opened, RunInfo, StudyInfo, Work } from "./types";
+import type { Opened, Pending, RunInfo, StudyInfo, Work } from "./types";
 
 interface Props {
   opened: Opened;
@@ -15,7 +15,7 @@ interface Props {
   fail: (error: unknown) => void;
 }
 
-const NOTHING: Work = { runs: [], studies: [], waiting: [] };
+const NOTHING: Work = { runs: [], studies: [], waiting: [], pending: [] };
 
 /** The trainings and studies of the workspace as they go on, and forms that start them. */
 export function Runs({ opened, stem, dark, fail }: Props) {
@@ -30,7 +30,7 @@ export function Runs({ opened, stem, dark, fail }: Props) {
     return () => stop.abort();
   }, [fail]);
 
-  const { runs, studies, waiting } = work;
+  const { runs, studies, waiting, pending } = work;
   const study = studies.find((one) => one.name === chosen);
   const run = study ? undefined : (runs.find((one) => one.name === chosen) ?? runs[0]);
   const several = runs.filter((one) => compared.includes(one.name));
@@ -43,7 +43,7 @@ export function Runs({ opened, stem, dark, fail }: Props) {
           <Start kind="study" {...form} />
         </>
       )}
-      {waiting.length > 0 && <Waiting names={waiting} fail={fail} />}
+      {(waiting.length > 0 || pending.length > 0) && <Waiting {...{ waiting, pending, fail }} />}
       {studies.length > 0 && <StudyTable {...{ studies, waiting }} chosen={study?.name ?? ""} choose={setChosen} />}
       {study && <Study key={study.name} {...{ study, dark, fail }} waiting={waiting.includes(study.name)} />}
       {runs.length ? <RunTable {...{ runs, compared, setCompared }} chosen={run?.name ?? ""} choose={setChosen} /> : <p className="hint">{words("noRuns")}</p>}
@@ -53,15 +53,30 @@ export function Runs({ opened, stem, dark, fail }: Props) {
   );
 }
 
-function Waiting({ names, fail }: { names: string[]; fail: (error: unknown) => void }) {
+/** What has not begun: it waits, is being set up, or was stopped or has failed before its first epoch. */
+function Waiting({ waiting, pending, fail }: { waiting: string[]; pending: Pending[]; fail: (error: unknown) => void }) {
   const words = useWords();
+  const studies = waiting.filter((name) => !pending.some((one) => one.name === name));
+  const all: Pending[] = [...pending, ...studies.map((name) => ({ name, state: "waiting" as const, log: "" }))];
+  const button = (path: string, run: string, word: "stop" | "dequeue" | "begin" | "discard") => (
+    <button onClick={() => post(`runs/${path}`, { run }).catch(fail)}>{words(word)}</button>
+  );
   return (
     <section aria-label={words("waiting")}>
       <h3>{words("waiting")}</h3>
       <ol>
-        {names.map((name) => (
+        {all.map(({ name, state, log }) => (
           <li key={name}>
-            {name} <button onClick={() => post("runs/stop", { run: name }).catch(fail)}>{words("dequeue")}</button>
+            {name} · {words(state === "stopped" ? "notBegun" : `state.${state}`)}{" "}
+            {state === "starting" && button("stop", name, "stop")}
+            {state === "waiting" && button("stop", name, "dequeue")}
+            {state === "stopped" && button("resume", name, "begin")} {state === "stopped" && button("discard", name, "discard")}
+            {log && (
+              <details>
+                <summary>{words("log")}</summary>
+                <pre tabIndex={0}>{log}</pre>
+              </details>
+            )}
           </li>
         ))}
       </ol>

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "react";
 import { BoxMark, LabelMarks } from "./Boxes";
 import { decode, viridis } from "./colours";
-import { post } from "./server";
+import { post, ServerFault, StaleFault } from "./server";
 import { useWords } from "./settings";
 import type { Box, Detected, Grid, Kept, Maps } from "./types";
 
@@ -30,6 +30,7 @@ export function Viewer(props: Props) {
   const [boxes, setBoxes] = useState<Box[]>([]);
   const [maps, setMaps] = useState<Maps | null>(null);
   const [shown, setShown] = useState(0);
+  const [lacks, setLacks] = useState(false);
 
   useEffect(() => {
     const stop = new AbortController();
@@ -42,12 +43,18 @@ export function Viewer(props: Props) {
 
   useEffect(() => {
     setMaps(null);
+    setLacks(false);
     if (kind === "boxes" || !layer) return;
     const stop = new AbortController();
     const [x, y] = point ?? [null, null];
     post<Maps>("attend", { image: kept.key, layer, kind, x, y, base }, stop.signal)
       .then(setMaps)
-      .catch((error) => stop.signal.aborted || fail(error));
+      .catch((error) => {
+        if (stop.signal.aborted) return;
+        // a layer that was inserted is not in the base, which is no error of anybody
+        if (base && error instanceof ServerFault && !(error instanceof StaleFault)) setLacks(true);
+        else fail(error);
+      });
     return () => stop.abort();
   }, [kept, kind, layer, point, base, version, fail]);
 
@@ -59,7 +66,8 @@ export function Viewer(props: Props) {
         {props.title} · {kind === "boxes" ? words("detections", { n: boxes.length }) : (maps?.title ?? "…")}
       </figcaption>
       <Stage {...props} boxes={kind === "boxes" ? boxes : []} maps={maps} grid={grid} />
-      {kind !== "boxes" && kind !== "features" && !maps?.channels && <p className="hint">{words("clickImage")}</p>}
+      {lacks && <p className="hint">{words("baseLacks", { name: layer })}</p>}
+      {!lacks && kind !== "boxes" && kind !== "features" && !maps?.channels && <p className="hint">{words("clickImage")}</p>}
       {maps && maps.grids.length > 1 && (
         <div className="thumbs" role="group" aria-label={words("heads")}>
           {maps.grids.map((one, i) => (

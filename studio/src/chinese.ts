@@ -226,4 +226,9 @@ export const zh: Dictionary = {
   untrained: "這個模型沒有附權重，數值是隨機的；訓練之前，偵測結果沒有意義。",
   randomWeights: "隨機值：模型沒有附權重",
   checkStopped: "已停止：檢查了 {m} 張影像中的 {n} 張。",
+  "state.starting": "準備中",
+  notBegun: "開始前已停止",
+  begin: "開始",
+  discard: "捨棄",
+  baseLacks: "基準模型沒有 {name} 這一層，無法顯示。",
 };

@@ -224,4 +224,9 @@ export const en = {
   untrained: "This model came without weights, so its values are random: what it finds has no meaning until it is trained.",
   randomWeights: "random: the model came without weights",
   checkStopped: "Stopped after {n} of {m} images.",
+  "state.starting": "being set up",
+  notBegun: "stopped before it began",
+  begin: "Start",
+  discard: "Discard",
+  baseLacks: "The base cannot show {name}: it has no such layer.",
 } as const;

@@ -21,11 +21,20 @@ export class ServerFault extends Error {
   }
 }
 
+const unreachable = () => new ServerFault({ what: "unreachable", file: null, line: null, expected: null, hint: null });
+
 /** Another page has changed the model about which this one asked; it is shown then. */
 export class StaleFault extends ServerFault {}
 
 /** The number of the model that the page shows, which requests name, and what to do when it is not that of the server. */
-export const shown: { version: number | null; stale: (asked: number | null) => void } = { version: null, stale: () => undefined };
+export const shown: { version: number | null; stale: (asked: number | null) => void; succeeded: () => void } = {
+  version: null,
+  stale: () => undefined,
+  succeeded: () => undefined,
+};
+
+/** What the page asks by itself, whose success says nothing of an earlier error. */
+const BY_ITSELF = ["catalogue/cost", "detect", "attend"];
 
 async function send(path: string, init: RequestInit): Promise<Response> {
   const asked = shown.version;
@@ -39,7 +48,7 @@ async function send(path: string, init: RequestInit): Promise<Response> {
   try {
     answer = await fetch(`/api/${path}`, { ...init, headers });
   } catch {
-    throw new ServerFault({ what: "unreachable", file: null, line: null, expected: null, hint: null });
+    throw unreachable();
   }
   if (!answer.ok) {
     const none = { file: null, line: null, expected: null, hint: null };
@@ -48,6 +57,7 @@ async function send(path: string, init: RequestInit): Promise<Response> {
     shown.stale(asked);
     throw new StaleFault(fault);
   }
+  if (init.method === "POST" && !BY_ITSELF.includes(path)) shown.succeeded();
   return answer;
 }
 
@@ -75,7 +85,9 @@ export async function listen(path: string, handle: (data: unknown) => void | Pro
   const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error) => {
+      throw signal.aborted ? error : unreachable();
+    });
     if (done) return;
     text += value;
     const events = text.split("\n\n");

@@ -49,6 +49,7 @@ export interface Correction {
   row: string;
   slots: number[];
   note: boolean;
+  mendable: boolean;
 }
 
 export interface CostDifference {
@@ -288,6 +289,7 @@ export interface Opened {
   version: number;
   unsaved: boolean;
   trained: boolean;
+  warnings: string[];
   source: string;
   text: string;
   diagram: Diagram;
@@ -312,6 +314,12 @@ export interface Option {
 export interface Part {
   text: string;
   shifted: boolean;
+}
+
+export interface Pending {
+  name: string;
+  state: "starting" | "waiting" | "stopped";
+  log: string;
 }
 
 export interface Place {
@@ -460,4 +468,5 @@ export interface Work {
   runs: RunInfo[];
   studies: StudyInfo[];
   waiting: string[];
+  pending: Pending[];
 }

@@ -67,6 +67,7 @@ export function useStudio() {
 
   const fail = useCallback((error: unknown) => {
     if (error instanceof StaleFault) return;
+    if (error instanceof DOMException && error.name === "AbortError") return;
     const none = { file: null, line: null, expected: null, hint: null };
     setFault(error instanceof ServerFault ? error.fault : { ...none, what: String(error) });
   }, []);
@@ -89,6 +90,7 @@ export function useStudio() {
       try {
         const found = await answer;
         take(found);
+        setNotice(found.warnings.join(" "));
         return found;
       } catch (error) {
         fail(error);
@@ -113,6 +115,9 @@ export function useStudio() {
     [words],
   );
   useEffect(() => void get<Opened>("state").then(take, fail), [take, fail, language]);
+  useEffect(() => {
+    shown.succeeded = () => setFault(null);
+  }, []);
   useElsewhere(changing, take, words, setNotice);
   const predicted = usePredicted(opened?.difference && opened.edits.length ? version : 0);
   const timing = { timed, measuring, measure, predicted };

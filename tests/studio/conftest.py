@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ from regard.studio.workspace import Workspace
 
 TOKEN, PORT = "secret-token", 8123
 HEADERS = {"x-regard-token": TOKEN, "host": f"127.0.0.1:{PORT}"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail what is skipped for want of a browser or of Node.js, where the page must be tested (`.ci/run`)."""
+    report = yield
+    needs_page = "browser" in getattr(item, "fixturenames", ()) or item.name == "test_the_parts_of_the_page"
+    if report.skipped and needs_page and os.environ.get("PAGE_TESTS") == "required":
+        report.outcome, report.longrepr = "failed", f"skipped, but PAGE_TESTS=required: {report.longrepr}"
+    return report
 
 
 class Studio:

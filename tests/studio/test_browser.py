@@ -87,7 +87,7 @@ def test_a_miswired_file_is_dropped_and_corrected(page: Any, server: Server) -> 
     assert "<b>mine.yaml" in page.locator("header").inner_text()
     page.get_by_role("button", name="Apply the corrected row").click()
     page.wait_for_selector(".findings", state="detached")
-    assert server.bench.text == text.replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 15], 1, Concat, [1]]  # cat")
+    assert server.bench.state.text == text.replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 15], 1, Concat, [1]]  # cat")
     assert page.locator(".wire.wrong").count() == 0
 
 
@@ -116,7 +116,8 @@ def test_an_image_its_boxes_and_an_attention_map(page: Any, server: Server, tmp_
     )
     assert page.locator(".overlay canvas").evaluate(painted)
     page.get_by_label("Base next to edited").check()
-    page.wait_for_selector(".fault")  # the base has no such layer
+    page.get_by_text("it has no such layer").wait_for()
+    assert page.locator(".fault").count() == 0
     page.get_by_label("Show").select_option("boxes")
     assert page.locator(".viewer").count() == 2
 

@@ -81,7 +81,7 @@ def test_one_at_a_time_as_a_command(tmp_path: Path, started: list[list[str]]) ->
         with pytest.raises(RegardError, match="not started by this studio, or has ended"):
             jobs.stop(name)
     with pytest.raises(RegardError, match="no run"):
-        jobs.resume("runs/first")
+        jobs.resume("runs")
     (folder / "run.json").write_text("{}")
     jobs.resume("runs/first")
     jobs.stop("runs/third")
@@ -121,6 +121,41 @@ def test_a_log_that_is_a_link_is_not_written(tmp_path: Path, started: list[list[
     with pytest.raises(RegardError, match="a link"):
         Jobs(tmp_path.resolve()).resume("run")
     assert (victim.read_text(), started) == ("mine", [])
+
+
+def test_what_has_not_begun_is_listed_begins_later_or_is_discarded(studio: Any, started: list[list[str]]) -> None:
+    studio.post("open", source="odd-one-out")
+    for name in ("a", "b"):
+        studio.post("train", name=name, data=DATA, settings={"epochs": 3, "freeze": "p2 p3"})
+    assert [(one["name"], one["state"]) for one in studio.get("jobs")["pending"]] == [
+        ("runs/a", "starting"),
+        ("runs/b", "waiting"),
+    ]
+    assert "works" in studio.post("runs/discard", status=422, run="runs/b")["what"]
+    studio.post("runs/stop", run="runs/b")
+    later = type(studio)(studio.workspace)  # the server was killed, and the queue with it
+    assert [one["state"] for one in later.get("jobs")["pending"]] == ["stopped", "stopped"]
+    later.post("runs/resume", run="runs/b")
+    assert [words for words in started[1] if "epochs" in words or "freeze" in words] == ["--epochs=3", "--freeze=p2,p3"]
+    assert started[1][2:4] == ["regard", "train"]
+    (studio.workspace / "runs" / "a" / LOG).write_text("no such data")
+    assert later.get("jobs")["pending"][0]["log"] == "no such data"
+    later.post("runs/discard", run="runs/a")
+    assert not (studio.workspace / "runs" / "a").exists()
+    (studio.workspace / "runs" / "b" / "run.json").write_text("{}")
+    assert later.get("jobs")["pending"] == []
+    for content in (
+        "[]",
+        "{}",
+        '{"data": "synthetic:context", "settings": {"epoch": 3}}',
+        '{"data": "/etc", "settings": {}}',
+    ):
+        folder = studio.workspace / "runs" / "c"
+        folder.mkdir(exist_ok=True)
+        (folder / "start.json").write_text(content)
+        (folder / START).write_bytes(b"")
+        assert later.post("runs/resume", status=422, run="runs/c")["what"]
+    assert len(started) == 2
 
 
 def test_files_lie_in_the_workspace(studio: Any, started: list[list[str]]) -> None:

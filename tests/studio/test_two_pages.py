@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,16 @@ def test_a_corrected_file_is_unsaved(studio: Any) -> None:
     wrong = text.replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 14], 1, Concat, [1]]")
     opened = studio.post("open-text", text=wrong, name="mine.yaml")
     assert not opened["unsaved"]
-    assert studio.post("correct", lines=[one["line"] for one in opened["findings"] if not one["note"]])["unsaved"]
+    lines = [one["line"] for one in opened["findings"] if not one["note"]]
+    assert studio.post("correct", lines=lines)["unsaved"]
+    inserted = studio.post("edit", kind="insert", layer="sppf", module="ECA")
+    assert inserted["difference"]["kept"] == inserted["difference"]["tensors"]  # compared with the corrected model
+    (studio.workspace / "mine.yaml").write_text(wrong)
+    assert studio.post("save", status=422, form="overlay", name="over")["what"]  # its base would be the wrong file
+    studio.post("undo")
+    undone = studio.post("undo")
+    assert (undone["text"], undone["findings"], undone["undo"]) == (wrong, opened["findings"], False)
+    assert studio.post("redo")["text"] == text
 
 
 def test_a_model_whose_file_is_deleted_stays_usable(studio: Any) -> None:
@@ -111,3 +121,21 @@ def test_a_module_costs_with_its_gate_what_the_model_then_costs_more(studio: Any
     assert cost["flops"] == round(1e9 * (edited["gflops"] - base["gflops"]))
     node = next(node for node in edited["nodes"] if node["name"] == "sppf.se")
     assert cost["saved_mib"] == pytest.approx(node["cost"]["saved_mib"])
+
+
+def test_a_warning_of_an_edit_is_answered(studio: Any) -> None:
+    studio.post("open", source="yolov8n")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        regard.replace("yolov8n", "p5", "AreaAttention")
+    answered = studio.post("edit", kind="replace", layer="p5", module="AreaAttention")["warnings"]
+    assert answered == [str(one.message) for one in caught]
+    assert answered
+    assert studio.post("undo")["warnings"] == []
+
+
+def test_the_hint_of_a_form_that_has_no_gates_is_that_of_the_page(studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    studio.post("edit", **SE)
+    assert "Leave out gates" in studio.post("save", status=422, form="integers", name="a")["hint"]
+    assert studio.post("save", form="integers", name="a", ungated=True)["path"] == "a.yaml"

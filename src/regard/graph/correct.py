@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from torch import nn
 
 from regard.errors import RegardError
@@ -27,6 +28,7 @@ class Correction:
         row: the corrected row; "" where none is known.
         slots: positions of the inputs of the layer that are wrong; all where no corrected row is known.
         note: whether it can be intended.
+        mendable: whether the corrected row can be put into the text.
     """
 
     layer: str
@@ -35,6 +37,7 @@ class Correction:
     row: str
     slots: tuple[int, ...]
     note: bool
+    mendable: bool = False
 
 
 def corrections(
@@ -52,13 +55,14 @@ def corrections(
         []
     """
     spec = parse_spec(text, file)
-    return spec, list(_findings(check(spec, modules=modules)))
+    return spec, list(_findings(check(spec, modules=modules), _spans(text)))
 
 
-def _findings(errors: list[WiringError]) -> Iterator[Correction]:
+def _findings(errors: list[WiringError], spans: Mapping[int, tuple[int, int]]) -> Iterator[Correction]:
     for error in errors:
         row = error.corrected.removeprefix(CORRECTED) if error.corrected.startswith(CORRECTED) else ""
-        yield Correction(error.row.name, error.row.line or 1, error.what, row, _wrong_slots(error, row), error.note)
+        line, slots = error.row.line or 1, _wrong_slots(error, row)
+        yield Correction(error.row.name, line, error.what, row, slots, error.note, bool(row) and line in spans)
 
 
 def _wrong_slots(error: WiringError, row: str) -> tuple[int, ...]:
@@ -76,30 +80,43 @@ def corrected_text(text: str, chosen: list[Correction]) -> str:
     """Put corrected rows into the text of a file; indentation and comments stay.
 
     Raises:
-        RegardError: a row has no correction, or its line holds something else than one row in brackets.
+        RegardError: a row has no correction, or is not written as a list.
 
     Example:
-        >>> wrong = Correction("c", 1, "", "[[-1, 7], 1, Concat, [1]]", (1,), False)
-        >>> corrected_text("  - [[-1, 6], 1, Concat, [1]]  # P4", [wrong])
-        '  - [[-1, 7], 1, Concat, [1]]  # P4'
+        >>> wrong = Correction("c", 2, "", "[[-1, 7], 1, Concat, [1]]", (1,), False)
+        >>> print(corrected_text("head:\\n  - [[-1, 6], 1, Concat, [1]]  # P4", [wrong]))
+        head:
+          - [[-1, 7], 1, Concat, [1]]  # P4
     """
-    lines = text.split("\n")
-    for correction in chosen:
-        lines[correction.line - 1] = _replaced(lines[correction.line - 1], correction)
-    return "\n".join(lines)
+    spans = _spans(text)
+    for correction in sorted(chosen, key=lambda one: -one.line):  # from the end, so that the other places remain
+        if correction.line not in spans or not correction.row:
+            raise RegardError("this row cannot be corrected here", line=correction.line, expected="a row as a list")
+        start, end = spans[correction.line]
+        comments = [part.partition("#")[2].strip() for part in text[start:end].split("\n") if "#" in part]
+        comment = f"  # {'; '.join(comments)}" if comments else ""
+        text = text[:start] + correction.row + comment + text[end:]
+    return text
 
 
-def _replaced(line: str, correction: Correction) -> str:
-    start = line.find("[")
-    depth, end = 0, -1
-    for i, character in enumerate(line[start:] if start >= 0 else "", start=start):
-        depth += (character == "[") - (character == "]")
-        if depth == 0:
-            end = i + 1
-            break
-    before, after = line[:start], line[end:].split("#")[0].strip(" ,\r")
-    if end < 0 or not correction.row or before.strip(" -") or after:
-        raise RegardError(
-            "this row cannot be corrected here", line=correction.line, expected="one row in brackets on its line"
-        )
-    return before + correction.row + line[end:]
+def _spans(text: str) -> dict[int, tuple[int, int]]:
+    """Where the rows that are written as lists begin and end in a text, by their 1-based line."""
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError):
+        return {}
+    parts = [value for _, value in root.value] if isinstance(root, yaml.MappingNode) else []
+    rows = [row for part in parts if isinstance(part, yaml.SequenceNode) for row in part.value]
+    found: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        if isinstance(row, yaml.SequenceNode):
+            start, end = row.start_mark.index, _end_of(row)
+            found[row.start_mark.line + 1] = start, end
+    return found
+
+
+def _end_of(node: yaml.Node) -> int:
+    """Where a node ends; the mark of a block is that of what follows it."""
+    if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:
+        return _end_of(node.value[-1])
+    return int(node.end_mark.index)

@@ -18,6 +18,7 @@ from regard.evaluation.error_analysis import ErrorKind
 from regard.graph.correct import Correction
 from regard.graph.diagram import Diagram
 from regard.graph.renumber import Renumbering
+from regard.studio.jobs import Pending
 from regard.training.history import RunInfo
 from regard.types import LetterboxTransform
 from regard.visualize.panels import Panel, map_edges
@@ -25,11 +26,12 @@ from regard.weights.difference import CostDifference, LayerDifference, TensorDif
 
 
 class Work(BaseModel):
-    """All runs and studies of the workspace, the latest first, and the names of those that wait."""
+    """All runs and studies of the workspace, the latest first, the names of those that wait, and what has not begun."""
 
     runs: list[RunInfo]
     studies: list[StudyInfo]
     waiting: list[str]
+    pending: list[Pending]
 
 
 class Fault(BaseModel):
@@ -46,12 +48,13 @@ class Opened(BaseModel):
     """The open model and everything that is shown of it.
 
     ``version`` counts what was shown; ``unsaved`` is whether it has edits or corrections that are in no file, and
-    ``trained`` whether it came with weights.
+    ``trained`` whether it came with weights. ``warnings`` are those of the request.
     """
 
     version: int
     unsaved: bool
     trained: bool
+    warnings: list[str] = []
     source: str
     text: str
     diagram: Diagram

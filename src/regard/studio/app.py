@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from regard.api.catalogue import Entry, catalogue, option_cost, place_costs
 from regard.api.edits import Edit, recipe
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.graph.correct import corrected_text
 from regard.graph.read import zoo
 from regard.graph.renumber import renumbering
@@ -91,7 +92,7 @@ def opened(bench: Bench, words: Words) -> a.Opened:
         unsaved=bench.unsaved,
         trained=bench.trained,
         source=bench.source,
-        text=bench.text,
+        text=state.text,
         diagram=state.diagram,
         difference=bench.difference(),
         edits=[edit.command(bench.source, "edited.safetensors") for edit in state.edits],
@@ -105,10 +106,12 @@ def opened(bench: Bench, words: Words) -> a.Opened:
 
 
 def _answer(bench: Bench, words: Words, act: Callable[[], object]) -> a.Opened:
-    """Act on the bench, and describe what is open then."""
-    with bench.changing():
+    """Act on the bench, and describe what is open then, with the warnings that came of it."""
+    with bench.changing(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RegardWarning)
         act()
-        return opened(bench, words)
+        said = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, RegardWarning))
+        return opened(bench, words).model_copy(update={"warnings": [words(text) for text in said]})
 
 
 def _shown(bench: Bench, workspace: Workspace) -> APIRouter:
@@ -158,8 +161,7 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
             chosen = [finding for finding in bench.state.findings if finding.line in asked.lines and finding.row]
             if not chosen:
                 raise RegardError("there is nothing to correct in these lines")
-            bench.open_text(corrected_text(bench.text, chosen), bench.source, workspace.path)
-            bench.mark(saved=False)
+            bench.correct(corrected_text(bench.state.text, chosen), workspace.path)
 
         return _answer(bench, words, act)
 
@@ -210,8 +212,13 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     @router.post("/save")
     def save(asked: q.SaveQuestion) -> a.Saved:
         with bench.working():
-            path = workspace.save(bench, asked)
-            bench.mark(saved=True)
+            try:
+                path = workspace.save(bench, asked)
+            except RegardError as error:
+                gates = asked.form == "integers" and not asked.ungated and "ungated" in (error.hint or "")
+                hint = 'tick "Leave out gates", or save another form' if gates else error.hint
+                raise RegardError(error.what, file=error.file, expected=error.expected, hint=hint) from error
+            bench.mark_saved()
         return a.Saved(path=path)
 
     return router

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -53,12 +53,16 @@ class State:
         spec: its graph.
         edits: the edits that led to it.
         findings: wiring errors of the file.
+        text: of the file, where it was opened as text.
+        root: position of the state before the edits.
     """
 
     detector: Detector | None
     spec: ModelSpec
     edits: tuple[Edit, ...] = ()
     findings: tuple[Correction, ...] = ()
+    text: str = ""
+    root: int = 0
 
     @cached_property
     def diagram(self) -> Diagram:
@@ -110,13 +114,14 @@ class Bench:
 
     def __init__(self, modules: Mapping[str, type[nn.Module]] | None = None) -> None:
         self.modules = dict(modules or {})
-        self.source, self.text, self.trained = "", "", False
+        self.source, self.trained = "", False
         self.version = 0
         self._saved: set[int] = set()
         self.states: list[State] = []
         self.position = 0
         self.images: OrderedDict[str, Shown] = OrderedDict()
         self._latency: LatencyModel | None = None
+        self._latency_of: State | None = None
         self._lock = Lock()
         self.changes = 0
 
@@ -147,8 +152,7 @@ class Bench:
     @property
     def base(self) -> State:
         """The state before all edits."""
-        self.state  # noqa: B018  # raises if there is none
-        return self.states[0]
+        return self.states[self.state.root]
 
     def open_model(self, source: str | Path, name: str) -> None:
         """Open a file or a model of the zoo.
@@ -163,12 +167,19 @@ class Bench:
 
     def open_detector(self, detector: Detector, name: str) -> None:
         """Open a detector, which edits leave as it is."""
-        self._start(State(detector, detector.spec), name, "")
+        self._start(State(detector, detector.spec), name)
         self.trained = True
 
     def open_text(self, text: str, name: str, folder: Path) -> None:
         """Open the text of a model file, with its wiring errors; its base is looked for in ``folder``."""
-        spec, found = corrections(text, folder / name, self.modules)
+        self._start(self._read(text, folder / name), name)
+
+    def correct(self, text: str, folder: Path) -> None:
+        """Put a corrected text in the place of the open one; that can be undone."""
+        self._add(replace(self._read(text, folder / self.source), root=self.position + 1))
+
+    def _read(self, text: str, file: Path) -> State:
+        spec, found = corrections(text, file, self.modules)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RegardWarning)  # the findings say the same
@@ -176,9 +187,8 @@ class Bench:
         except RegardError:
             if not any(not finding.note for finding in found):
                 raise
-            self._start(State(None, measured(spec, modules=self.modules), (), tuple(found)), name, text)
-        else:
-            self._start(State(detector, detector.spec, (), tuple(found)), name, text)
+            return State(None, measured(spec, modules=self.modules), (), tuple(found), text)
+        return State(detector, detector.spec, (), tuple(found), text)
 
     def predicted(self) -> tuple[LatencyModel, float]:
         """Predict the latency of what is shown in ms; the base is measured once, while others may use the bench.
@@ -188,7 +198,7 @@ class Bench:
         """
         with self.working():
             base, state, asked = self.base, self.state, self.changes
-            known = self._latency
+            known = self._latency if self._latency_of is base else None
             detector = _sharing(base.built)  # hooks of others must not meet those of the measurement
 
         def go_on(*_: object) -> None:
@@ -200,21 +210,25 @@ class Bench:
         model = known or calibrate(detector, base.diagram)
         with self.working():
             go_on()
-            self._latency = model
+            self._latency, self._latency_of = model, base
         return model, model.milliseconds(state.built, state.diagram)
 
-    def _start(self, state: State, name: str, text: str) -> None:
-        self.states, self.position, self.source, self.text, self.trained = [state], 0, name, text, False
+    def _start(self, state: State, name: str) -> None:
+        self.states, self.position, self.source, self.trained = [state], 0, name, False
         self.version += 1
-        self._saved, self._latency = {0}, None
+        self._saved, self._latency, self._latency_of = {0}, None, None
         for shown in self.images.values():
             shown.candidates.clear()
 
     def apply(self, edit: Edit) -> None:
         """Edit the detector; what was undone is forgotten."""
-        new = edit.apply(self.state.built, share=True)  # many states of a large model would take gigabytes
+        now = self.state
+        new = edit.apply(now.built, share=True)  # many states of a large model would take gigabytes
+        self._add(replace(now, detector=new, spec=new.spec, edits=(*now.edits, edit)))
+
+    def _add(self, state: State) -> None:
         self._forget_after(self.position)
-        self.states.append(State(new, new.spec, (*self.state.edits, edit), self.state.findings))
+        self.states.append(state)
         self.position += 1
         self.version += 1
 
@@ -240,9 +254,9 @@ class Bench:
         """Whether what is shown would be lost with it: edits or corrections that are in no file."""
         return bool(self.states) and self.position not in self._saved
 
-    def mark(self, *, saved: bool) -> None:
-        """Note that what is shown is in a file now, or that it is in none."""
-        self._saved = self._saved | {self.position} if saved else self._saved - {self.position}
+    def mark_saved(self) -> None:
+        """Note that what is shown is in a file now."""
+        self._saved.add(self.position)
 
     def difference(self) -> Difference | None:
         """Costs and tensors of what is shown, compared with the base; None where a graph cannot be built."""

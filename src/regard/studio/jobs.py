@@ -5,6 +5,7 @@ One works at a time; others wait in a queue, which is forgotten when the server 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -12,17 +13,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock, Thread
-from typing import Any
+from typing import Any, Literal, cast
 
 import yaml
 
 from regard.ablate.folder import STUDY
 from regard.ablate.listing import PLAN
 from regard.ablate.plan import Plan
-from regard.config import TrainSettings, describe
+from regard.config import TrainSettings, checked, describe
 from regard.config.form import words_of
 from regard.errors import RegardError
 from regard.graph.detector import Detector
@@ -30,11 +32,14 @@ from regard.studio.guard import inside
 from regard.system.files import atomic_write, is_file, make_folder, reject_links, reject_other
 from regard.system.loaders import read_json_mapping
 from regard.training.folder import reject_run
-from regard.training.history import LOG, RunInfo, runs_below
+from regard.training.history import LOG, RunInfo, is_own, read_log, runs_below
 from regard.weights.detector import save_detector
 
 START = "start.safetensors"
 """The model from which work starts, kept in its folder."""
+
+ASKED = "start.json"
+"""The data and the settings with which a training starts, kept in its folder, so that it can begin later."""
 
 NEW_GROUP = 0x200
 """CREATE_NEW_PROCESS_GROUP of Windows, so that Ctrl-C of the server does not reach it."""
@@ -45,6 +50,21 @@ log = logging.getLogger("regard.studio")
 
 MOST_WAITING = 20
 """Length of the queue."""
+
+
+RUNS = "runs"
+"""Folder of the workspace in which work starts."""
+
+PendingState = Literal["starting", "waiting", "stopped"]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A training that has not begun: its path in the workspace, why not, and the end of its output."""
+
+    name: str
+    state: PendingState
+    log: str
 
 
 @dataclass(frozen=True)
@@ -93,9 +113,36 @@ class Jobs:
         """
         folder = self._new_folder(name)
         save_detector(folder / START, model)
-        options = words_of(TrainSettings, settings)
-        words = ["train", str(folder / START), f"--data={data}", f"--output={folder}", *options]
-        return self._add(folder, words)
+        with atomic_write(folder / ASKED) as file:
+            file.write(json.dumps({"data": data, "settings": dict(settings)}, indent=2).encode())
+        return self._add(folder, _train_words(folder, data, settings))
+
+    def pending(self) -> list[Pending]:
+        """List the trainings that have not begun: what waits, what is starting, and what was stopped or has failed."""
+        with self._lock:
+            running = self._running[0].name if self._is_busy() and self._running else ""
+            waiting = {task.name for task in self._waiting}
+        found = []
+        for folder in sorted((self.workspace / RUNS).glob("*")):
+            if is_own(folder / ASKED) and not is_file(folder / "run.json") and not folder.is_symlink():
+                name = folder.relative_to(self.workspace).as_posix()
+                state = "starting" if name == running else "waiting" if name in waiting else "stopped"
+                found.append(Pending(name, cast(PendingState, state), read_log(folder / LOG)))
+        return found
+
+    def discard(self, name: str) -> None:
+        """Remove what was kept of a training that has not begun.
+
+        Raises:
+            RegardError: there is none of this name, or it waits or works.
+        """
+        if not any(one.name == name and one.state == "stopped" for one in self.pending()):
+            raise RegardError(f"{name!r:.200} is no training that has not begun, or it waits or works")
+        folder = inside(self.workspace, name)
+        for file in (ASKED, START, LOG):
+            (folder / file).unlink(missing_ok=True)
+        with suppress(OSError):  # there are other files in it
+            folder.rmdir()
 
     def study(self, model: Detector | None, name: str, plan: Plan) -> str:
         """Start a study in ``runs/<name>``, whose path in the workspace is returned.
@@ -130,6 +177,14 @@ class Jobs:
         if is_file(folder / "run.json"):
             self._add(folder, ["train", f"--resume={folder}"])
             return
+        if is_own(folder / ASKED) and is_own(folder / START):
+            asked = read_json_mapping(folder / ASKED)
+            settings = asked.get("settings")
+            if not isinstance(asked.get("data"), str) or not isinstance(settings, dict):
+                raise RegardError("damaged: it has no data and settings", file=folder / ASKED)
+            checked(TrainSettings, settings)
+            self._add(folder, _train_words(folder, asked["data"], settings))
+            return
         if is_file(folder / STUDY) and not is_file(folder / PLAN):  # it was started elsewhere
             plan = read_json_mapping(folder / STUDY).get("plan")
             if not isinstance(plan, dict):
@@ -157,9 +212,9 @@ class Jobs:
     def _new_folder(self, name: str) -> Path:
         if not NAME.fullmatch(name):
             raise RegardError(f"{name!r:.100} is no name for a run", expected="letters, digits, '.', '_' and '-'")
-        folder = inside(self.workspace, f"runs/{name}")
+        folder = inside(self.workspace, f"{RUNS}/{name}")
         reject_run(folder)
-        for file in (STUDY, PLAN, START, LOG):
+        for file in (STUDY, PLAN, START, ASKED, LOG):
             reject_other(folder / file, hint="choose another name")
         self._check_room()
         make_folder(folder)
@@ -212,6 +267,12 @@ class Jobs:
                 start_new_session=not windows,
                 creationflags=NEW_GROUP if windows else 0,
             )
+
+
+def _train_words(folder: Path, data: str, settings: Mapping[str, Any]) -> list[str]:
+    return [
+        "train", str(folder / START), f"--data={data}", f"--output={folder}", *words_of(TrainSettings, settings)
+    ]  # fmt: skip
 
 
 def _study_words(folder: Path) -> list[str]:

@@ -107,7 +107,7 @@ def _images(bench: Bench, workspace: Workspace) -> APIRouter:
 
 
 def _chosen(bench: Bench, base: bool) -> tuple[State, int]:
-    return (bench.base, 0) if base else (bench.state, bench.position)
+    return (bench.base, bench.state.root) if base else (bench.state, bench.position)
 
 
 def _maps(shown: Shown, state: State, asked: q.AttendQuestion) -> a.Maps:
@@ -132,7 +132,7 @@ def _maps(shown: Shown, state: State, asked: q.AttendQuestion) -> a.Maps:
 def _timed(bench: Bench) -> a.Timed:
     report = cost(bench.state.built, imgsz=bench.state.diagram.imgsz, repeats=REPEATS)
     base = None
-    if bench.position and bench.base.detector is not None:
+    if bench.state.edits and bench.base.detector is not None:
         base = report.milliseconds * _ratio(bench.base.detector, bench.state.built, report.imgsz)
     return a.Timed(
         milliseconds={row.name: row.milliseconds for row in report.rows},

@@ -60,6 +60,10 @@ def training(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
     def stop(asked: q.RunQuestion) -> None:
         jobs.stop(asked.run)
 
+    @router.post("/runs/discard")
+    def discard(asked: q.RunQuestion) -> None:
+        jobs.discard(asked.run)
+
     @router.post("/runs/resume")
     def resume(asked: q.RunQuestion) -> None:
         workspace.check_reads(asked.run)
@@ -142,7 +146,7 @@ def _plan(workspace: Workspace, asked: q.StudyQuestion) -> Plan:
 
 def work_of(jobs: Jobs) -> a.Work:
     """All runs and studies, and what waits."""
-    return a.Work(runs=jobs.runs(), studies=studies_below(jobs.workspace), waiting=jobs.queue())
+    return a.Work(runs=jobs.runs(), studies=studies_below(jobs.workspace), waiting=jobs.queue(), pending=jobs.pending())
 
 
 async def _changes(jobs: Jobs) -> AsyncIterator[str]:

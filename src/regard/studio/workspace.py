@@ -27,6 +27,7 @@ from regard.graph.read import MOST_BASES, base_source, graph_file, stock_name, z
 from regard.graph.renumber import integer_yaml
 from regard.prediction.films import VIDEO_SUFFIXES
 from regard.studio.guard import inside
+from regard.studio.jobs import ASKED
 from regard.system.files import atomic_write, is_file, is_folder, make_folder, portable_name
 from regard.system.loaders import MOST_YAML, parse_yaml, read_json_mapping, read_text
 from regard.weights.detector import save_detector
@@ -116,6 +117,9 @@ class Workspace:
         folder = self.find(run)
         config = read_json_mapping(folder / "run.json") if is_file(folder / "run.json") else {}
         plan: Any = config.get("data") and {"data": _mapping(config["data"]).get("source")}
+        if not plan and is_file(folder / ASKED):
+            asked = read_json_mapping(folder / ASKED)
+            plan = {"recipe": _mapping(asked.get("settings")).get("recipe"), "data": asked.get("data")}
         if not plan and is_file(folder / PLAN):
             plan = parse_yaml(read_text(folder / PLAN, MOST_YAML), folder / PLAN)[0]
         elif not plan and is_file(folder / STUDY):
@@ -238,7 +242,7 @@ class Workspace:
             return bench.source
         if bench.source.endswith(YAML):
             for path in (self.path / bench.source, Path(bench.source).absolute()):
-                if is_file(path):
+                if is_file(path) and bench.base.text in ("", read_text(path, MOST_YAML)):
                     return Path(os.path.relpath(path, folder)).as_posix()
         name = stock_name(bench.base.spec)
         if name is None:
