@@ -37,6 +37,10 @@ CATALOGUES = sorted(SOURCE.glob("locale/*/LC_MESSAGES/regard.po"))
 CALLS = {"_", "gettext", "words", "translate"}
 MESSAGES = {"RegardError", "RegardWarning", "warn"}
 PARTS = {"expected", "hint"}
+LOGS = {"info", "warning", "error"}
+PROBLEMS = {"Problem", "_dropped", "_Fault"}
+FACTS = {"done", "found", "how", "kind", "note"}
+"""Names of the parts of a problem of a data set."""
 RECIPE = (AugmentSettings, LossSettings, OptimSettings, Recipe)
 """Settings that have no options: docs/settings.zh-TW.md shows their descriptions."""
 REPORTS = (
@@ -59,6 +63,8 @@ REPORTS = (
     "weights/transfer.py",
 )
 """Files whose texts are shown by `regard.cli.screen`, which translates them there."""
+VALUES = ("config/faults.py", "graph/read.py")
+"""Files whose texts are what messages expect."""
 HEADINGS = (
     *("row", "name", "from", "params", "module", "arguments", "output", "share", "mixing", "peak MiB", "spread"),
     *("class", "labels", "precision", "recall", "input", "pixels", "probability", "relative", "detections"),
@@ -76,6 +82,9 @@ HEADINGS = (
         "{0} failed",
     ),
     "{0} ms per image at {1} px on {2}",
+    *("linear", "exports", "yes", "no", "family", "{0} x {1}, such as {2}: {3}"),
+    "class cx cy w h: a whole number and four fractions of the image",
+    "centre ({0}, {1}), size ({2}, {3}) of the image",
     "layer {0} ({1}) reads by an index that was not updated after an edit: {2}",
     "layer {0} ({1}): {2}",
     "corrected row: {0}",
@@ -148,6 +157,7 @@ def texts_of_code() -> tuple[set[str], set[str]]:
     fixed: set[str] = set()
     messages: set[str] = set()
     for file in SOURCE.rglob("*.py"):
+        is_data = "data" in file.relative_to(SOURCE).parts[:1]
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
@@ -157,10 +167,17 @@ def texts_of_code() -> tuple[set[str], set[str]]:
                     fixed |= found
                 elif name in MESSAGES:
                     messages |= found
-            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").lower() in {"what", *PARTS}:
-                messages |= set(_templates(node.value))
+                elif is_data and name in PROBLEMS:
+                    messages |= {text for part in node.args for text in _templates(part)}
+                elif name in LOGS and getattr(node.func.value, "id", "") in ("log", "logger"):
+                    messages |= {_of_log(text) for text in found}
+            elif isinstance(node, ast.Assign | ast.AugAssign):
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                if getattr(target, "id", "").lower() in {"what", *PARTS, *(FACTS if is_data else ())}:
+                    messages |= set(_templates(node.value))
     for file in sorted({file for pattern in REPORTS for file in SOURCE.glob(pattern)}):
         fixed |= _sentences(ast.parse(file.read_text(encoding="utf-8")))
+    messages |= {text for file in VALUES for text in _constants(ast.parse((SOURCE / file).read_text(encoding="utf-8")))}
     return fixed, {text for text in messages - fixed if any(map(str.isalpha, PLACEHOLDER.sub("", text)))}
 
 
@@ -173,6 +190,11 @@ def texts_of_catalogue() -> set[str]:
 
 def _sentences(tree: ast.Module) -> set[str]:
     """Collect the texts of a file that have two words or more, but for docstrings."""
+    return {text for text in _constants(tree) if len(WORD.findall(text)) >= (1 if "{0}" in text else 2)}
+
+
+def _constants(tree: ast.Module) -> set[str]:
+    """Collect the texts of a file that have a space, but for docstrings."""
     found: set[str] = set()
     inner: set[int] = set()
     for node in ast.walk(tree):
@@ -181,10 +203,15 @@ def _sentences(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.JoinedStr):
             inner |= {id(part) for part in ast.walk(node)} - {id(node)}
         if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in inner:
-            least = 1 if isinstance(node, ast.JoinedStr) else 2
             texts = {text.strip().removeprefix(", ").removeprefix("; ") for text in _templates(node)}
-            found |= {text for text in texts if len(WORD.findall(text)) >= least and " " in text}
+            found |= {text for text in texts if " " in text}
     return found
+
+
+def _of_log(text: str) -> str:
+    """Turn the places of values in a message of a logger into those of a template."""
+    count = itertools.count()
+    return re.sub("%[sd]", lambda _: f"{{{next(count)}}}", text)
 
 
 def _templates(node: ast.expr) -> Iterator[str]:

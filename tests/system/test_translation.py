@@ -5,6 +5,7 @@ from __future__ import annotations
 import gettext
 import importlib.util
 import json
+import logging
 import os
 import re
 import subprocess
@@ -22,8 +23,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from regard.cli.messages import _Handler
 from regard.cli.screen import localized
+from regard.data.check import CheckReport
+from regard.data.dataset import Problem
 from regard.errors import RegardError, nearest
+from regard.graph.lint_files import Finding, formatted
 from regard.system import translation
 from regard.system.terminal import plain_text
 
@@ -215,6 +220,13 @@ REPORTED = {
     "epochs is 0": "epochs 是 0",
     "a.yaml:32: no such file": "a.yaml:32: 沒有這個檔案",
     "a folder, no such file": "資料夾，沒有這個檔案",
+    "2 x zero-area box, such as a b/c.txt:3: cat: centre (0.5, 0.25), size (0, 0.125) of the image (box dropped)": (
+        "面積為零的方框：2 個，例如 a b/c.txt:3：cat: 中心 (0.5, 0.25)，大小 (0, 0.125)，以影像的比例計（方框已去除）"
+    ),
+    "unknown keys: a/data.yaml: foo: 3 (not used)": "不認得的鍵：a/data.yaml: foo: 3（沒有使用）",
+    "p3.se: SE: reduction is 'a'": "p3.se: SE: reduction 是 'a'",
+    "a whole number": "整數",
+    "a cat (of a kind)": "a cat (of a kind)",
     "the cat is not here": "the cat is not here",
     "no such file, , no such file": "no such file, , no such file",
 }
@@ -234,6 +246,43 @@ def test_reports_are_translated_but_for_their_data() -> None:
     lines = plain_text(localized(group), 60)
     assert [text for text in ("類別", "標註數", "val 上的 AP", "images", "1. ") if text not in lines] == []
     assert "class" not in lines
+
+
+@pytest.mark.usefixtures("chinese")
+def test_problems_of_a_data_set_are_translated_but_stay_english_in_json() -> None:
+    problems = (
+        Problem(
+            "duplicate box", "labels/a.txt", "cat: centre (0.5, 0.5), size (0.1, 0.1) of the image", "box dropped", 3
+        ),
+    )
+    report = CheckReport("data", "yolo", ("cat",), {}, problems)
+    lines = plain_text(localized(report), 200)
+    assert "重複的方框：1（方框已去除）" in lines
+    assert "labels/a.txt:3: cat: 中心 (0.5, 0.5)，大小 (0.1, 0.1)，以影像的比例計" in lines
+    assert report.to_dict()["problems"][0]["kind"] == "duplicate box"
+
+
+@pytest.mark.usefixtures("chinese")
+def test_messages_of_the_log_are_translated_with_their_level(capsys: pytest.CaptureFixture[str]) -> None:
+    record = logging.LogRecord("regard", logging.WARNING, "", 0, "data: %s", ("unknown keys: a: b (not used)",), None)
+    _Handler().emit(record)
+    assert capsys.readouterr().err.strip() == "警告：data: 不認得的鍵：a: b（沒有使用）"
+
+
+@pytest.mark.usefixtures("chinese")
+def test_findings_of_lint_are_translated_for_people_alone() -> None:
+    found = [Finding("a.yaml", 3, "invalid", "nothing reads this layer; corrected row: [[-1, 3], 1, Concat, [1]]")]
+    assert "修正後的列：[[-1, 3], 1, Concat, [1]]" in formatted(found, "text", translation.translate)
+    for form in ("github", "json"):
+        assert "corrected row" in formatted(found, form, translation.translate)
+
+
+def test_the_table_of_the_catalogue_is_translated_and_aligned() -> None:
+    lines = run("catalogue", "--family", "kernel").stdout.splitlines()
+    assert lines[0].split()[:4] == ["模組", "系列", "線性", "可匯出"]
+    ends = {cell_len(line[: line.index("kernel")]) for line in lines[1:-1]}
+    assert ends == {cell_len(lines[0][: lines[0].index("系列")])}
+    assert "family" in run("catalogue", "--family", "kernel", "--format", "markdown").stdout
 
 
 @pytest.mark.usefixtures("chinese")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regard.profiling.catalogue import Entry
 
 Format = Literal["text", "json", "markdown"]
+HEADINGS = ("module", "family", "linear", "exports", "Q, K, V")
 
 
 def catalogue(
@@ -62,14 +63,17 @@ def catalogue(
 
 
 def _show(found: list[Entry], format: Format) -> None:
+    from rich.cells import cell_len
+
     from regard.profiling.catalogue import LEVELS
 
     if format == "json":
         print(json.dumps([asdict(e) for e in found], indent=2))
         return
-    rows = [["module", "family", "linear", "exports", "Q, K, V", *(f"GFLOPs {level}" for level in LEVELS)]]
+    words = translate if format == "text" else str
+    rows = [[*map(words, HEADINGS), *(f"GFLOPs {level}" for level in LEVELS)]]
     rows += [
-        [e.name, e.family, *("yes" if is_so else "no" for is_so in (e.linear, e.exportable, e.qkv))]
+        [e.name, e.family, *(words("yes" if is_so else "no") for is_so in (e.linear, e.exportable, e.qkv))]
         + [f"{e.flops[level] / 1e9:.4f}" if level in e.flops else "-" for level in LEVELS]
         for e in found
     ]
@@ -77,7 +81,8 @@ def _show(found: list[Entry], format: Format) -> None:
         rows.insert(1, ["---"] * len(rows[0]))
         print("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        line = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
+        print("  ".join(line).rstrip())
     print(translate(f"{len(found)} modules; GFLOPs at the levels of yolov5n for an image of 640 px"))

@@ -46,8 +46,11 @@ class _Handler(logging.Handler):
         from regard.system.terminal import plain_console  # not needed for a command that logs nothing
 
         console = plain_console(stderr=True, soft_wrap=True)
-        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        console.print(f"{level}{self.format(record)}", markup=False, highlight=False)
+        text = translate_lines(self.format(record))
+        if record.levelno != logging.INFO:
+            level = record.levelname.lower()
+            text = translate(level + ": {0}").replace("{0}", text)
+        console.print(text, markup=False, highlight=False)
 
 
 def _show_warning(

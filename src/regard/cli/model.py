@@ -85,7 +85,7 @@ def lint(
     for _, found, is_graph in lint_files.lint_each(files, modules=modules_of(module)):
         findings, checked = findings + found, checked + is_graph
         if found and format != "json":
-            print(lint_files.formatted(found, format), flush=True)  # its lines are printable
+            print(lint_files.formatted(found, format, translate), flush=True)  # its lines are printable
     if format == "json":
         print(printable(lint_files.formatted(findings, format)))
     wrong = len({finding.file for finding in findings if finding.kind != "note"})

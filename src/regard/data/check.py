@@ -128,10 +128,11 @@ class CheckReport:
         for (is_kept, kind, done), count in sorted(kinds.items(), key=lambda item: (item[0][0], -item[1])):
             members = [p for p in self.problems if (not p.lost, p.kind, p.done) == (is_kept, kind, done)]
             style = "bold" if is_kept else "bold red"
-            yield Text.assemble((f"\n{kind}", style), f": {count:,} ({done})", overflow="fold")
+            how = translate(": {0} ({1})").format(f"{count:,}", translate(done))
+            yield Text.assemble((f"\n{translate(kind)}", style), how, overflow="fold")
             for problem in members[:SHOWN]:
                 place = "" if problem.place == self.source else f"{self._inside(problem.where)}: "
-                yield Text(f"  {place}{self._inside(problem.found)}", overflow="fold")
+                yield Text(f"  {place}{self._inside(translate(problem.found))}", overflow="fold")
             if count > SHOWN:
                 yield Text(f"  and {count - SHOWN:,} more; --json has all")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,12 +116,18 @@ def _of_error(error: RegardError, file: Path, kind: Kind) -> Finding:
     return Finding(str(error.file or file), error.line or 1, kind, message)
 
 
-def formatted(findings: Sequence[Finding], form: Format) -> str:
-    """Write findings as ``file:line: kind: message`` lines, as GitHub's workflow commands, or as JSON."""
+def formatted(findings: Sequence[Finding], form: Format, words: Callable[[str], str] = str) -> str:
+    """Write findings as ``file:line: kind: message`` lines, as GitHub's workflow commands, or as JSON.
+
+    Args:
+        findings: what was found.
+        form: only the first has messages that ``words`` translates; programs read the others.
+        words: translates a text.
+    """
     if form == "json":
         return json.dumps([asdict(finding) for finding in findings], indent=2)
     plain = form == "text"
-    lines = (f"{f.file}:{f.line}: {f.kind}: {f.message}" if plain else _github(f) for f in findings)
+    lines = (f"{f.file}:{f.line}: {f.kind}: {words(f.message)}" if plain else _github(f) for f in findings)
     return "\n".join(map(printable_line, lines))
 
 

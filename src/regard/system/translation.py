@@ -32,6 +32,8 @@ WORD = re.compile(
 what has no space and is longer than a line of a table."""
 AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?::\d+)?(?: \([^\s()]+\))?: (?=\S)")
 """What may come before a text: a comma, or the name of a layer, file or split, with its module or line, and a colon."""
+ENDS = re.compile(r"([^\n]+) \(([^()\n]+)\)")
+"""A text that ends with another in parentheses, such as what is done about what was found."""
 FEW = 7
 """Fixed characters of a template below which its values have no spaces: it would fit too many texts."""
 LONG, LONGEST, DEEPEST = 300, 5000, 6
@@ -130,6 +132,11 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
     if name and (rest := _find(text[name.end() :], catalogue, depth + 1)) is not None:
         before, _, after = known.get(f"{name[0]}{{0}}", known.get(name[0], name[0]) + "{0}").partition("{0}")
         return f"{before}{rest}{after}"
+    if (ends := ENDS.fullmatch(text)) and (done := _find(ends[2], catalogue, depth + 1)) is not None:
+        return f"{_or_same(ends[1], catalogue, depth)}（{done}）"
+    before, colon, after = text.partition(": ")
+    if colon and before in known:
+        return f"{known[before]}：{_or_same(after, catalogue, depth)}"
     for separator in ("; ", ", "):
         if separator in text and (found := _enumeration(text.split(separator), separator, catalogue, depth)):
             return found
@@ -156,8 +163,7 @@ def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
     """Translate a text that fits a template, and the values in it; None if it fits none."""
 
     def value(found: str, is_kept: str) -> str:
-        inner = _find(found, catalogue, depth + 1) if found and not is_kept else None
-        return found if inner is None else inner
+        return found if is_kept else _or_same(found, catalogue, depth)
 
     for pattern, template in catalogue[1]:
         if len(text) > LONG and pattern.groups > 1:
@@ -165,6 +171,11 @@ def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
         if match := pattern.fullmatch(text):
             return PLACEHOLDER.sub(lambda place: value(match[f"_{place[1]}"], place[2]), template)
     return None
+
+
+def _or_same(text: str, catalogue: Catalogue, depth: int) -> str:
+    found = _find(text, catalogue, depth + 1) if text else None
+    return text if found is None else found
 
 
 @cache
