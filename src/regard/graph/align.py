@@ -6,7 +6,7 @@ for gaps.
 
 A layer without a name gets the name of its counterpart in the stock graph that the file was made from. A layer without
 counterpart is named after its module and, if possible, the layer that it reads (``sppf.se``), so that an edit by hand
-and the same edit by name lead to the same names.
+and the same edit by name lead to the same names. A head in the last row is ``detect``, whatever its class.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from dataclasses import replace
 
 from regard.graph.edit import unique_name
 from regard.graph.spec import LayerSpec, ModelSpec
+from regard.nn.heads import HEADS
+from regard.nn.table import LAYERS
 
 ALIKE = 0.65
 """Least fraction of a stock graph's layers that a graph must contain to count as made from it."""
+
+HEAD_NAME = "detect"
+"""Name of the last layer, if it is a detection head, as in all stock graphs."""
 
 Similarity = Callable[[LayerSpec, LayerSpec], float]
 
@@ -85,6 +90,9 @@ def name_layers(spec: ModelSpec, stock: Sequence[ModelSpec]) -> ModelSpec:
     found = nearest_stock(spec, stock)
     stock_names = {j: found[0].layers[i].name for i, j in found[1].items()} if found else {}
     given = [row.name for row in spec.layers if not row.name.startswith("#")]
+    last = len(spec.layers) - 1
+    if _can_be_head(spec.layers[last]) and HEAD_NAME not in stock_names.values():
+        stock_names[last] = HEAD_NAME
     taken = [*given, *(name for j, name in stock_names.items() if spec.layers[j].name.startswith("#"))]
     new_names: dict[str, str] = {}
     for j, row in enumerate(spec.layers):
@@ -99,6 +107,11 @@ def name_layers(spec: ModelSpec, stock: Sequence[ModelSpec]) -> ModelSpec:
         new_names[row.name] = unique_name(wanted, taken)
         taken.append(new_names[row.name])
     return replace(spec, layers=tuple(_renamed(row, new_names) for row in spec.layers))
+
+
+def _can_be_head(row: LayerSpec) -> bool:
+    """Whether the class of a row is a detection head, or one that only the user's modules can tell."""
+    return row.module in HEADS or not (row.module in LAYERS or row.module.startswith("nn."))
 
 
 def _renamed(row: LayerSpec, names: dict[str, str]) -> LayerSpec:

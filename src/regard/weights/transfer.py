@@ -162,12 +162,13 @@ def match_layers(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
     """Match layers of the target to layers of the source in their order: by name and shape, otherwise by similarity.
 
     A layer of the same class and channels precedes one of the same name, such as a level's last block, behind which
-    another graph continues to finer levels.
+    another graph continues to finer levels. The heads correspond to each other under any names.
     """
+    heads = source.layers[-1], target.layers[-1]
 
     def similarity(a: LayerSpec, b: LayerSpec) -> float:
         # A common name or shape outweighs any similarity; layers of different modules have no tensors in common.
-        named = SAME_NAME if a.name == b.name else 0.0
+        named = SAME_NAME if a.name == b.name or (a is heads[0] and b is heads[1]) else 0.0
         if a.module != b.module:
             return named
         shaped = SAME_SHAPE if a.module not in WITHOUT_TENSORS and _same_channels(a, b) else 0.0

@@ -21,7 +21,7 @@ from regard.graph.user_modules import import_modules
 from regard.nn.table import LAYERS
 from regard.runtimes.choose import open_predictor
 from regard.types import Predictions
-from regard.weights.detector import rebuild, replace_classes
+from regard.weights.detector import load_matching, rebuild, replace_classes
 
 HEAD_FILE = Path(__file__).with_name("centre_head.py")
 DATA = "synthetic:local?train=48&val=8&test=0"
@@ -160,3 +160,24 @@ def test_in_the_table_a_head_that_decodes_itself_is_compiled(
     assert sum(map(len, found)) > 3
     for own, expected in zip(found, detector.predict(images, 0.05), strict=True):
         np.testing.assert_allclose(own, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("stock", ["yolov5n", "yolo11n"])
+def test_a_head_of_any_class_is_called_detect(stock: str, tmp_path: Path) -> None:
+    base = regard.load(stock)
+    own = type("MyDetect", (type(base.head),), {})
+    text = base.spec.to_yolov5_yaml() if stock == "yolov5n" else base.spec.to_ultralytics_yaml()
+    text = text.replace("Detect, [nc", "MyDetect, [nc").replace("[nc]]", "[nc, {depthwise: true}]]")
+    spec = parse_spec(text, None)
+    assert [layer.name for layer in spec.layers] == [layer.name for layer in base.spec.layers]
+    detector = build(spec, modules={"MyDetect": own})
+    detector, report = load_matching(detector, base)
+    assert (report.initialised, report.unused) == ((), ())
+    # Files written before heads were called so state a name after the class.
+    old = build(parse_spec(spec.to_yaml().replace("- detect:", "- mydetect:"), None), modules={"MyDetect": own})
+    assert old.spec.layers[-1].name == "mydetect"
+    for source, target in ((base, old), (old, detector)):
+        assert not load_matching(target, source)[1].initialised
+    regard.save(old, tmp_path / "old.safetensors")
+    again = regard.load(tmp_path / "old.safetensors", modules={"MyDetect": own})
+    assert all(map(torch.equal, again.state_dict().values(), old.state_dict().values()))
