@@ -12,6 +12,8 @@ DOCS = ROOT / "docs"
 CHINESE = sorted(DOCS.rglob("*.zh-TW.md"))
 FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.MULTILINE | re.DOTALL)
 OTHER_LANGUAGE = re.compile(r" *\[(?:English|繁體中文)\]\([^)]*\)")
+LINK = re.compile(r"\[([^\]\n]*)\]\((?!\w+:)([^)#\s]+)\.md(?:#[^)\s]*)?\)")
+TO_ENGLISH = ("English", "英文版")
 IMAGE = re.compile(r'!\[[^\]]*\]\(([^)]+)\)|<img src="([^"]+)"')
 ITEM = re.compile(r"^(?:-|\d+\.) ", re.MULTILINE)
 
@@ -48,3 +50,10 @@ def test_a_page_in_chinese_is_in_chinese(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert [line for line in headings if not re.search("[\u4e00-\u9fff]", line) and "`" not in line] == []
+
+@pytest.mark.parametrize("page", [ROOT / "README.zh-TW.md", *CHINESE], ids=lambda page: page.name)
+def test_links_of_a_page_in_chinese_lead_to_pages_in_chinese(page: Path) -> None:
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    assert [
+        target for words, target in links if words not in TO_ENGLISH and (page.parent / f"{target}.zh-TW.md").exists()
+    ] == []
