@@ -51,6 +51,7 @@ def test_a_page_in_chinese_is_in_chinese(page: Path) -> None:
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert [line for line in headings if not re.search("[\u4e00-\u9fff]", line) and "`" not in line] == []
 
+
 @pytest.mark.parametrize("page", [ROOT / "README.zh-TW.md", *CHINESE], ids=lambda page: page.name)
 def test_links_of_a_page_in_chinese_lead_to_pages_in_chinese(page: Path) -> None:
     links = LINK.findall(page.read_text(encoding="utf-8"))
