@@ -81,10 +81,15 @@ function Result({ found, dark }: { found: Comparison; dark: boolean }) {
           <strong>
             {words("nOfN", { n: tensors.kept, m: tensors.total })}
             {kept}
+            {tensors.partly > 0 && words("inPart", { n: tensors.partly })}
           </strong>
         </div>
       </div>
-      {found.classes && <p>{found.classes}</p>}
+      {found.classes && (
+        <p>
+          {words("classNames")}: {found.classes}
+        </p>
+      )}
       <div className="two">
         {([found.a, found.b] as const).map((diagram, i) => (
           <Side key={i} name={found.names[i]!} {...{ diagram, dark, changes }} />

@@ -29,6 +29,8 @@ interface LayerData extends Record<string, unknown> {
   wrong: boolean;
   dim: boolean;
   change: string;
+  /** Whether the parameters are shown too, where the value is something else. */
+  parameters: boolean;
 }
 
 interface BandData extends Record<string, unknown> {
@@ -72,6 +74,7 @@ const Layer = memo(function Layer({ data, selected }: NodeProps<FlowNode<LayerDa
       </div>
       <div className="layer-facts">
         <span>{node.cost && node.section !== "detect" ? shape(node.cost.output) : ""}</span>
+        {node.cost && node.cost.parameters > 0 && data.parameters && <span>{flops(node.cost.parameters)}</span>}
         <span>{data.value}</span>
       </div>
     </div>
@@ -178,6 +181,12 @@ export function Graph(props: GraphProps) {
         edgesFocusable={false}
         elementsSelectable
         deleteKeyCode={null}
+        ariaLabelConfig={{
+          "controls.ariaLabel": words("zoom"),
+          "controls.zoomIn.ariaLabel": words("zoomIn"),
+          "controls.zoomOut.ariaLabel": words("zoomOut"),
+          "controls.fitView.ariaLabel": words("fitView"),
+        }}
         proOptions={{ hideAttribution: true }}
         onNodeClick={(_, node) => node.type === "layer" && select(node.id)}
         onPaneClick={() => select(null)}
@@ -248,6 +257,7 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
           wrong: wrong.has(node.name),
           dim: search !== "" && !matches(node, search),
           change: changes?.get(node.name) ?? "",
+          parameters: metric !== "parameters",
         },
       };
     });
@@ -256,6 +266,7 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
 }
 
 function useFlowEdges(props: GraphProps, placed: ReturnType<typeof layout>): Edge[] {
+  const words = useWords();
   const { nodes, findings, selected } = props;
   return useMemo(() => {
     const wrong = new Set(
@@ -275,11 +286,12 @@ function useFlowEdges(props: GraphProps, placed: ReturnType<typeof layout>): Edg
             sourceHandle,
             targetHandle,
             className: `wire ${kind}`,
+            ariaLabel: words("wire", { from: input, to: node.name }),
             markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14 },
             zIndex: kind ? 2 : 0,
           },
         ];
       }),
     );
-  }, [nodes, findings, placed, selected]);
+  }, [nodes, findings, placed, selected, words]);
 }

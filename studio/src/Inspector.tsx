@@ -169,7 +169,11 @@ function Catalogue({ node, readers, kind, version, busy, edit }: Chosen) {
         {shown.map((one) => (
           <li key={one.name}>
             <button aria-pressed={one.name === name} onClick={() => setName(one.name)}>
-              <img className="pattern" src={`patterns/${one.name}.webp`} alt="" loading="lazy" width={28} height={28} />
+              {one.family === OWN ? (
+                <span className="pattern" />
+              ) : (
+                <img className="pattern" src={`patterns/${one.name}.webp`} alt="" loading="lazy" width={28} height={28} />
+              )}
               <strong>{one.name}</strong> <span className="family">{one.family}</span>
               <CostText cost={costs.get(one.name)} />
             </button>
@@ -180,6 +184,9 @@ function Catalogue({ node, readers, kind, version, busy, edit }: Chosen) {
     </section>
   );
 }
+
+/** The family of the user's own modules, which have no pattern. */
+const OWN = "own";
 
 function CostText({ cost }: { cost: PlaceCost | undefined }) {
   const words = useWords();
@@ -210,16 +217,18 @@ function ModuleForm({ entry, node, readers, kind, busy, edit, place, version }: 
   return (
     <form className="module" onSubmit={submit}>
       <h3>{entry.name}</h3>
-      <figure className="pattern-card">
+      {entry.family !== OWN && <figure className="pattern-card">
         <img src={`patterns/${entry.name}.webp`} alt={words("pattern", { name: entry.name })} width={120} height={120} />
         <img src="patterns/scene.webp" alt={words("scene")} width={120} height={120} />
         <figcaption>{words("patternNote")}</figcaption>
-      </figure>
+      </figure>}
       <p>{entry.summary}</p>
-      <p>
-        <code>{entry.equation}</code>
-      </p>
-      <p>
+      {entry.equation && (
+        <p>
+          <code>{entry.equation}</code>
+        </p>
+      )}
+      {entry.paper && <p>
         {words("paper")}:{" "}
         {entry.address ? (
           <a href={entry.address} target="_blank" rel="noreferrer">
@@ -228,7 +237,7 @@ function ModuleForm({ entry, node, readers, kind, busy, edit, place, version }: 
         ) : (
           entry.paper
         )}
-      </p>
+      </p>}
       <p>
         {words("costHere")}: <CostText cost={cost} />
       </p>

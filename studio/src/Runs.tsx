@@ -15,7 +15,7 @@ interface Props {
   fail: (error: unknown) => void;
 }
 
-const NOTHING: Work = { runs: [], studies: [], waiting: [], pending: [] };
+const NOTHING: Work = { runs: [], studies: [], waiting: [], running: "", pending: [] };
 
 /** The trainings and studies of the workspace as they go on, and forms that start them. */
 export function Runs({ opened, stem, dark, fail }: Props) {
@@ -30,7 +30,7 @@ export function Runs({ opened, stem, dark, fail }: Props) {
     return () => stop.abort();
   }, [fail]);
 
-  const { runs, studies, waiting, pending } = work;
+  const { runs, studies, waiting, running, pending } = work;
   const study = studies.find((one) => one.name === chosen);
   const run = study ? undefined : (runs.find((one) => one.name === chosen) ?? runs[0]);
   const several = runs.filter((one) => compared.includes(one.name));
@@ -44,8 +44,8 @@ export function Runs({ opened, stem, dark, fail }: Props) {
         </>
       )}
       {(waiting.length > 0 || pending.length > 0) && <Waiting {...{ waiting, pending, fail }} />}
-      {studies.length > 0 && <StudyTable {...{ studies, waiting }} chosen={study?.name ?? ""} choose={setChosen} />}
-      {study && <Study key={study.name} {...{ study, dark, fail }} waiting={waiting.includes(study.name)} />}
+      {studies.length > 0 && <StudyTable {...{ studies, waiting, running }} chosen={study?.name ?? ""} choose={setChosen} />}
+      {study && <Study key={study.name} {...{ study, dark, fail }} starting={running === study.name} waiting={waiting.includes(study.name)} />}
       {runs.length ? <RunTable {...{ runs, compared, setCompared }} chosen={run?.name ?? ""} choose={setChosen} /> : <p className="hint">{words("noRuns")}</p>}
       {several.length > 1 && <Compare runs={several} fail={fail} />}
       {run && <RunView run={run} fail={fail} />}
@@ -87,11 +87,12 @@ function Waiting({ waiting, pending, fail }: { waiting: string[]; pending: Pendi
 interface StudyTableProps {
   studies: StudyInfo[];
   waiting: string[];
+  running: string;
   chosen: string;
   choose: (name: string) => void;
 }
 
-function StudyTable({ studies, waiting, chosen, choose }: StudyTableProps) {
+function StudyTable({ studies, waiting, running, chosen, choose }: StudyTableProps) {
   const words = useWords();
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label={words("studies")}>
@@ -113,7 +114,7 @@ function StudyTable({ studies, waiting, chosen, choose }: StudyTableProps) {
                   {one.name}
                 </button>
               </th>
-              <td>{words(`state.${waiting.includes(one.name) ? "waiting" : one.state}`)}</td>
+              <td>{words(`state.${stateOf(one, waiting, running)}`)}</td>
               <td>
                 {one.runs.filter((run) => run.status === "finished").length} / {one.runs.length}
               </td>
@@ -123,6 +124,12 @@ function StudyTable({ studies, waiting, chosen, choose }: StudyTableProps) {
       </table>
     </div>
   );
+}
+
+/** The state of a study, which itself does not know that it waits or is being set up. */
+function stateOf({ name, state }: StudyInfo, waiting: string[], running: string) {
+  if (waiting.includes(name)) return "waiting";
+  return running === name && state !== "running" ? "starting" : state;
 }
 
 interface RunTableProps {

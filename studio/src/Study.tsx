@@ -7,12 +7,13 @@ import type { SeedRun, StudyInfo, StudyVerdict } from "./types";
 interface Props {
   study: StudyInfo;
   waiting: boolean;
+  starting: boolean;
   dark: boolean;
   fail: (error: unknown) => void;
 }
 
 /** A study as it goes on: the verdict and the forest plot of the runs that have finished, and the runs. */
-export function Study({ study, waiting, dark, fail }: Props) {
+export function Study({ study, waiting, starting, dark, fail }: Props) {
   const words = useWords();
   const act = (path: string) => post(path, { run: study.name }).catch(fail);
   const finished = study.runs.filter((run) => run.status === "finished").length;
@@ -21,8 +22,8 @@ export function Study({ study, waiting, dark, fail }: Props) {
       <h3 className="with-button">
         {study.name}
         {study.seconds !== null && <small>{words("remaining", { time: clock(study.seconds) })}</small>}
-        {(waiting || study.state === "running") && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
-        {!waiting && study.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
+        {(waiting || starting || study.state === "running") && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!waiting && !starting && study.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
       </h3>
       <p>{study.question || (!study.fault && words("settingUp"))}</p>
       {study.fault && <p className="fault">{study.fault}</p>}

@@ -231,4 +231,11 @@ export const zh: Dictionary = {
   begin: "開始",
   discard: "捨棄",
   baseLacks: "基準模型沒有 {name} 這一層，無法顯示。",
+  inPart: "，{n} 個保留部分",
+  classNames: "類別",
+  wire: "從 {from} 到 {to} 的連線",
+  zoom: "縮放",
+  zoomIn: "放大",
+  zoomOut: "縮小",
+  fitView: "顯示整張圖",
 };

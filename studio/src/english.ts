@@ -229,4 +229,11 @@ export const en = {
   begin: "Start",
   discard: "Discard",
   baseLacks: "The base cannot show {name}: it has no such layer.",
+  inPart: ", {n} in part",
+  classNames: "Classes",
+  wire: "Wire from {from} to {to}",
+  zoom: "Zoom",
+  zoomIn: "Zoom in",
+  zoomOut: "Zoom out",
+  fitView: "Fit into the window",
 } as const;

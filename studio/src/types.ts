@@ -50,6 +50,7 @@ export interface Correction {
   slots: number[];
   note: boolean;
   mendable: boolean;
+  unreadable: boolean;
 }
 
 export interface CostDifference {
@@ -468,5 +469,6 @@ export interface Work {
   runs: RunInfo[];
   studies: StudyInfo[];
   waiting: string[];
+  running: string;
   pending: Pending[];
 }

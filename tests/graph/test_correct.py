@@ -43,3 +43,21 @@ def test_a_row_with_a_name_is_not_offered() -> None:
     assert not finding.mendable
     with pytest.raises(regard.RegardError, match="cannot be corrected here"):
         corrected_text(text, [finding])
+
+
+def test_a_row_that_reads_what_is_not_before_it_is_drawn_and_said() -> None:
+    lines = integer_yaml(regard.load("yolov5n").spec).splitlines()
+    gone = next(i for i, line in enumerate(lines) if "SPPF" in line)
+    text = "\n".join([*lines[:gone], *lines[gone + 1 :]])
+    spec, found = corrections(text)
+    assert len(spec.layers) == 24
+    (detect,) = [one for one in found if one.unreadable]
+    assert detect.message == "row 23 reads row 23, which is not before it"
+    assert (detect.line, detect.slots) == (len(text.splitlines()), (2,))
+    with pytest.raises(regard.RegardError, match="row 23 reads row 23"):
+        corrections(
+            text.replace("[[17, 20, 23], 1, Detect, [nc, anchors]]", "d: [[17, 20, 23], 1, Detect, [nc, anchors]]")
+        )
+    twice = text.replace("[17, 20, 23]", "[-30, 20, 99]")
+    (detect,) = [one for one in corrections(twice)[1] if one.unreadable]
+    assert detect.slots == (0, 2)

@@ -108,13 +108,13 @@ def test_what_is_not_there(studio: Any) -> None:
 
 def test_problems_have_their_images(studio: Any) -> None:
     folder: Path = studio.workspace / "cells"
-    (folder / "labels").mkdir(parents=True)
-    (folder / "images").mkdir()
-    pixels = load_data(DATA).splits["val"][0].image.read()
-
-    cv2.imwrite(str(folder / "images" / "a.png"), pixels)
-    (folder / "labels" / "a.txt").write_text("0 0.5 0.5 0 0\n0 0.5 0.5 0.25 0.25\n")
-    (folder / "data.yaml").write_text("train: images\nval: images\nnames: [x]\n")
+    for i, split in enumerate(("train", "val")):  # both splits have an image of this name
+        (folder / "labels" / split).mkdir(parents=True)
+        (folder / "images" / split).mkdir(parents=True)
+        pixels = load_data(DATA).splits["val"][i].image.read()
+        cv2.imwrite(str(folder / "images" / split / "a.png"), pixels)
+        (folder / "labels" / split / "a.txt").write_text("0 0.5 0.5 0 0\n"[: 15 * (1 - i)] + "0 0.5 0.5 0.25 0.25\n")
+    (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [x]\n")
     studio.post("open", source="odd-one-out")
     studio.post("data/open", data="cells")
     studio.post("data/check")

@@ -190,6 +190,7 @@ def test_a_study_starts_from_the_base_of_the_edits(studio: Any, started: list[li
     assert known == [node["name"] for node in base["diagram"]["nodes"]]
     work = studio.get("jobs")
     assert [(one["name"], one["state"], one["runs"]) for one in work["studies"]] == [("runs/b", "stopped", [])]
+    assert work["running"] == "runs/b"  # it is being set up
 
 
 def test_changes_of_runs_are_events(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ pytest.importorskip("fastapi")
 
 import regard
 from regard.graph.renumber import integer_yaml
+from regard.graph.user_modules import import_modules
 
 SE = {"kind": "insert", "layer": "p4", "module": "SE"}
 
@@ -139,3 +140,28 @@ def test_the_hint_of_a_form_that_has_no_gates_is_that_of_the_page(studio: Any) -
     studio.post("edit", **SE)
     assert "Leave out gates" in studio.post("save", status=422, form="integers", name="a")["hint"]
     assert studio.post("save", form="integers", name="a", ungated=True)["path"] == "a.yaml"
+
+
+def test_a_users_own_module_is_offered_counted_and_inserted(studio: Any, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\n\nclass Scale(torch.nn.Module):\n"
+        '    """Scale the channels."""\n\n'
+        "    def __init__(self, channels, start=1.0):\n        super().__init__()\n"
+        "        self.weight = torch.nn.Parameter(torch.full((channels, 1, 1), start))\n\n"
+        "    def forward(self, x):\n        return x * self.weight\n"
+    )
+    reference = f"{file}:Scale"
+    studio.bench.modules, studio.bench._references = import_modules([reference]), [reference]
+    studio.post("open", source="odd-one-out")
+    entry = studio.get("catalogue")[0]
+    assert (entry["name"], entry["family"], entry["summary"]) == ("Scale", "own", "Scale the channels.")
+    assert [option["name"] for option in entry["options"]] == ["start"]
+    cost = studio.get("catalogue/costs", params={"after": "p4"})[0]
+    assert (cost["name"], cost["parameters"], cost["obstacle"]) == ("Scale", 128, "")
+    assert studio.post("catalogue/cost", after="p4", module="Scale", gate=True)["parameters"] == 129
+    assert "cannot be built" in studio.post("catalogue/cost", after="p4", module="Scale", options={"x": 1})["obstacle"]
+    edited = studio.post("edit", kind="insert", layer="p4", module="Scale", options={"start": 2.0})
+    assert edited["recipe"]["commands"].endswith(f"-a start=2.0 --module {reference} -o edited.safetensors")
+    assert "from mine import Scale" in edited["recipe"]["python"]
+    assert "regard.insert(model, Scale, after='p4', options={'start': 2.0})" in edited["recipe"]["python"]

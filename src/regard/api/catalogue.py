@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 from torch import nn
@@ -53,7 +54,7 @@ class Entry:
 
     Attributes:
         name: its YAML name.
-        family: see `regard.nn.attention.core.Card`.
+        family: see `regard.nn.attention.core.Card`; "own" for the user's own classes.
         summary: what it does, in one sentence.
         paper: arXiv identifier, or the reference where there is none.
         address: of the paper on arXiv; "" where it is not there.
@@ -72,15 +73,21 @@ class Entry:
     linear: bool
 
 
-def catalogue() -> list[Entry]:
-    """List the attention modules.
+def catalogue(own: Mapping[str, type[nn.Module]] = MappingProxyType({})) -> list[Entry]:
+    """List the attention modules, after the user's own classes.
 
     Example:
         >>> entry = next(entry for entry in catalogue() if entry.name == "SE")
         >>> entry.family, entry.paper, [(option.name, option.default) for option in entry.options]
         ('channel', '1709.01507', [('reduction', 16)])
     """
-    return [_entry(name, kind) for name, kind in ATTENTION.items()]
+    return [*(_own_entry(name, kind) for name, kind in own.items()), *(_entry(*item) for item in ATTENTION.items())]
+
+
+def _own_entry(name: str, kind: type[nn.Module]) -> Entry:
+    summary = (inspect.getdoc(kind) if "__doc__" in vars(kind) else None) or ""
+    summary = summary.partition("\n\n")[0].replace("\n", " ")
+    return Entry(name, "own", summary, "", "", "", options_of_layer(kind), False)
 
 
 @cache
@@ -133,7 +140,9 @@ def _helps(document: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in found}
 
 
-def place_costs(model: Detector, after: str, imgsz: int, *, gate: bool = False) -> list[PlaceCost]:
+def place_costs(
+    model: Detector, after: str, imgsz: int, *, gate: bool = False, own: Mapping[str, type[nn.Module]] | None = None
+) -> list[PlaceCost]:
     """Count what each module of the catalogue costs after a layer, with its default options.
 
     Args:
@@ -141,6 +150,7 @@ def place_costs(model: Detector, after: str, imgsz: int, *, gate: bool = False) 
         after: name of the layer.
         imgsz: side of the image in pixels.
         gate: count each behind a gate.
+        own: the user's own classes, which are counted too.
 
     Raises:
         RegardError: there is no such layer, or it gives no map.
@@ -152,11 +162,19 @@ def place_costs(model: Detector, after: str, imgsz: int, *, gate: bool = False) 
         (2048, 0)
     """
     place = _place(model, after, imgsz)
-    return [place_cost(name, *place, gate) for name in ATTENTION]
+    owns = [place_cost_with(name, *place, {}, gate, kind) for name, kind in (own or {}).items()]
+    return [*owns, *(place_cost(name, *place, gate) for name in ATTENTION)]
 
 
 def option_cost(
-    model: Detector, after: str, imgsz: int, module: str, options: Mapping[str, Any], *, gate: bool = False
+    model: Detector,
+    after: str,
+    imgsz: int,
+    module: str,
+    options: Mapping[str, Any],
+    *,
+    gate: bool = False,
+    own: type[nn.Module] | None = None,
 ) -> PlaceCost:
     """Count what a module of the catalogue costs after a layer, with the given options.
 
@@ -167,6 +185,7 @@ def option_cost(
         module: YAML name of the module.
         options: arguments of its constructor by name.
         gate: count it behind a gate.
+        own: the user's own class of that name.
 
     Raises:
         RegardError: there is no such layer or module, or the layer gives no map.
@@ -176,9 +195,9 @@ def option_cost(
         >>> option_cost(regard.load("odd-one-out"), "p4", 128, "SE", {"reduction": 8}).parameters
         4096
     """
-    if module not in ATTENTION:
+    if own is None and module not in ATTENTION:
         raise RegardError(f"unknown module {module!r:.60}", hint=nearest(module, ATTENTION))
-    return place_cost_with(module, *_place(model, after, imgsz), options, gate)
+    return place_cost_with(module, *_place(model, after, imgsz), options, gate, own)
 
 
 def _place(model: Detector, after: str, imgsz: int) -> tuple[int, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from regard.errors import RegardError
 from regard.graph import edit as graphs
@@ -49,17 +51,20 @@ class Edit:
     gate: bool = True
     readers: tuple[str, ...] | None = None
 
-    def apply(self, model: Detector, *, share: bool = False) -> Detector:
+    def apply(
+        self, model: Detector, *, share: bool = False, modules: Mapping[str, type[nn.Module]] | None = None
+    ) -> Detector:
         """Edit a copy of a detector.
 
         Args:
             model: the detector.
             share: use its unchanged layers themselves, which is much faster and takes no memory, instead of copies.
+            modules: the user's own classes by name, next to those of the model.
 
         Raises:
             RegardError: as `regard.insert`, `regard.replace` and `regard.remove`.
         """
-        word, known = graph_name(model.user_modules.get(self.module, self.module))
+        word, known = graph_name({**(modules or {}), **model.user_modules}.get(self.module, self.module))
         if not word and self.kind != "remove":
             raise RegardError("no module is named", expected="the name of a layer, such as SE")
         if self.kind == "remove":
@@ -71,8 +76,8 @@ class Edit:
             spec = graphs.insert(model.spec, word, after=self.layer, **more)
         return rebuild(model, spec, modules=known, share=share)[0].train(model.training)
 
-    def command(self, source: str, output: str) -> str:
-        """Write the edit as a command line."""
+    def command(self, source: str, output: str, modules: Sequence[str] = ()) -> str:
+        """Write the edit as a command line; ``modules`` are what ``--module`` names."""
         words = ["regard", self.kind, source]
         words += {"insert": [self.module, "--after", self.layer], "replace": [self.layer, self.module]}.get(
             self.kind, [self.layer]
@@ -82,18 +87,19 @@ class Edit:
         if self.kind == "insert":
             words += [] if self.gate else ["--no-gate"]
             words += [word for reader in self.readers or () for word in ("--reader", reader)]
-        return shlex.join([*words, "-o", output])
+        return shlex.join([*words, *(word for name in modules for word in ("--module", name)), "-o", output])
 
-    def python(self) -> str:
-        """Write the edit as a line of Python on a variable ``model``."""
+    def python(self, own: Collection[str] = ()) -> str:
+        """Write the edit as a line of Python on a variable ``model``; ``own`` are names of the user's own classes."""
+        module = self.module if self.module in own else repr(self.module)
         rest = [f"options={self.options!r}"] if self.options else []
         if self.kind == "remove":
             return f"model = regard.remove(model, {self.layer!r})"
         if self.kind == "replace":
-            return f"model = regard.replace({', '.join(['model', repr(self.layer), repr(self.module), *rest])})"
+            return f"model = regard.replace({', '.join(['model', repr(self.layer), module, *rest])})"
         rest += [] if self.gate else ["gate=False"]
         rest += [f"readers={list(self.readers)!r}"] if self.readers else []
-        return f"model = regard.insert({', '.join(['model', repr(self.module), f'after={self.layer!r}', *rest])})"
+        return f"model = regard.insert({', '.join(['model', module, f'after={self.layer!r}', *rest])})"
 
     def variant(self) -> str:
         """Write the edit as `regard ablate` reads it: ``SE(reduction=8)@sppf``; "" where that cannot express it."""
@@ -130,16 +136,20 @@ class Recipe:
     replace: str = ""
 
 
-def recipe(edits: Sequence[Edit], source: str) -> Recipe:
-    """Write edits one after another.
+def recipe(edits: Sequence[Edit], source: str, modules: Sequence[str] = ()) -> Recipe:
+    """Write edits one after another; ``modules`` are the references ``file.py:Class`` of the user's own classes.
 
     Example:
         >>> print(recipe([Edit("insert", "p4", "SE"), Edit("remove", "p3")], "a.pt").commands)
         regard insert a.pt SE --after p4 -o edited.safetensors
         regard remove edited.safetensors p3 -o edited.safetensors
     """
-    commands = [edit.command(source if i == 0 else EDITED, EDITED) for i, edit in enumerate(edits)]
-    python = ["import regard", "", f"model = regard.load({source!r})", *(edit.python() for edit in edits)]
+    commands = [edit.command(source if i == 0 else EDITED, EDITED, modules) for i, edit in enumerate(edits)]
+    known = {name.rpartition(":")[2]: Path(name.rpartition(":")[0]).stem for name in modules}
+    imports = [f"from {file} import {name}" for name, file in known.items()]
+    given = f", modules={{{', '.join(f'{name!r}: {name}' for name in known)}}}" if known else ""
+    python = ["import regard", *imports, "", f"model = regard.load({source!r}{given})"]
+    python += [edit.python(known) for edit in edits]
     script = "\n".join([*python, f"regard.save(model, {EDITED!r})"])
     variants = [edit.variant() for edit in edits]
     variant = "+".join(variants) if all(variants) else ""

@@ -88,20 +88,31 @@ def _binned(values: NDArray[np.float64] | NDArray[np.int64], lows: Iterable[floa
 def images_of(problems: Iterable[Problem], data: DetectionDataset) -> list[tuple[str, int] | None]:
     """Find the image of each problem, as its split and its index there; None for problems of something else.
 
-    A problem of a label file is of the image of the same name, where there is only one.
+    A problem of a label file is of the image of the same name; of several, the one in a folder of the same name.
     """
     names: dict[str, tuple[str, int]] = {}
-    stems: dict[str, set[tuple[str, int]]] = {}
+    stems: dict[str, dict[str, tuple[str, int]]] = {}
     for split, samples in data.splits.items():
         for i, sample in enumerate(samples):
             if sample.image.name not in names:
                 names[sample.image.name] = split, i
-                stems.setdefault(Path(sample.image.name).stem, set()).add((split, i))
+                stems.setdefault(Path(sample.image.name).stem, {})[sample.image.name] = split, i
     return [_image_of(WHERE.sub("", problem.place), names, stems) for problem in problems]
 
 
 def _image_of(
-    place: str, names: dict[str, tuple[str, int]], stems: dict[str, set[tuple[str, int]]]
+    place: str, names: dict[str, tuple[str, int]], stems: dict[str, dict[str, tuple[str, int]]]
 ) -> tuple[str, int] | None:
-    alike = stems.get(Path(place).stem, set())
-    return names.get(place) or (next(iter(alike)) if len(alike) == 1 else None)
+    alike = stems.get(Path(place).stem, {})
+    if place in names:
+        return names[place]
+    if len(alike) > 1:
+        folder = Path(place).parent.parts[::-1]
+        same = {name: _common(folder, Path(name).parent.parts[::-1]) for name in alike}
+        alike = {name: alike[name] for name in alike if same[name] and same[name] == max(same.values())}
+    return next(iter(alike.values())) if len(alike) == 1 else None
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """Number of equal folders, from the innermost."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

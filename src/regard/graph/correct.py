@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from regard.graph.read import parse_spec
 from regard.graph.spec import ModelSpec
 from regard.system.loaders import parse_yaml
 
+INTEGER = re.compile(r"[-+]?\d+")
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -29,6 +32,7 @@ class Correction:
         slots: positions of the inputs of the layer that are wrong; all where no corrected row is known.
         note: whether it can be intended.
         mendable: whether the corrected row can be put into the text.
+        unreadable: whether the row reads what is not before it, so that there is no such graph.
     """
 
     layer: str
@@ -38,12 +42,15 @@ class Correction:
     slots: tuple[int, ...]
     note: bool
     mendable: bool = False
+    unreadable: bool = False
 
 
 def corrections(
     text: str, file: Path | None = None, modules: Mapping[str, type[nn.Module]] | None = None
 ) -> tuple[ModelSpec, list[Correction]]:
     """Read a graph from the text of a file and find its wiring errors.
+
+    Where a row of integers reads itself, a later row or none, the graph is that in which it reads the row before it.
 
     Raises:
         RegardError: the text is no graph, or a layer cannot be built for another reason than its wiring.
@@ -54,8 +61,40 @@ def corrections(
         >>> corrections(text)[1]
         []
     """
-    spec = parse_spec(text, file)
-    return spec, list(_findings(check(spec, modules=modules), _spans(text)))
+    rows = _rows(text)
+    wrong = [one for i, row in enumerate(rows) for one in _unreadable(i, row)]
+    readable = text
+    for node, *_ in reversed(wrong):
+        readable = readable[: node.start_mark.index] + "-1" + readable[node.end_mark.index :]
+    spec = parse_spec(readable, file)
+    found = list(_findings(check(spec, modules=modules), _spans(text)))
+    if not wrong:
+        return spec, found
+    known = {one.line: one for one in found}
+    faults: dict[int, Correction] = {}
+    for node, i, slot in wrong:
+        line = rows[i].start_mark.line + 1
+        row, message = known[line].row if line in known else "", _message(i, node.value)
+        before = faults.get(line)
+        slots = (*(before.slots if before else ()), slot)
+        text_of = f"{before.message}; {message}" if before else message
+        faults[line] = Correction(spec.layers[i].name, line, text_of, row, slots, False, bool(row), True)
+    return spec, [*faults.values(), *(one for one in found if one.line not in faults)]
+
+
+def _message(reader: int, source: str) -> str:
+    return f"row {reader} reads row {source}, which is not before it"
+
+
+def _unreadable(index: int, row: yaml.SequenceNode) -> Iterator[tuple[yaml.ScalarNode, int, int]]:
+    """The references of a row to itself, to later rows and to none, with its index and their positions."""
+    first = row.value[0] if row.value else None
+    sources = first.value if isinstance(first, yaml.SequenceNode) else [first]
+    for slot, node in enumerate(sources):
+        if index and isinstance(node, yaml.ScalarNode) and INTEGER.fullmatch(node.value):
+            source = int(node.value)
+            if not 0 <= (index + source if source < 0 else source) < index:
+                yield node, index, slot
 
 
 def _findings(errors: list[WiringError], spans: Mapping[int, tuple[int, int]]) -> Iterator[Correction]:
@@ -99,20 +138,21 @@ def corrected_text(text: str, chosen: list[Correction]) -> str:
     return text
 
 
-def _spans(text: str) -> dict[int, tuple[int, int]]:
-    """Where the rows that are written as lists begin and end in a text, by their 1-based line."""
+def _rows(text: str) -> list[yaml.SequenceNode]:
+    """The rows of backbone and head that are written as lists; none if there are others."""
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):
-        return {}
-    parts = [value for _, value in root.value] if isinstance(root, yaml.MappingNode) else []
-    rows = [row for part in parts if isinstance(part, yaml.SequenceNode) for row in part.value]
-    found: dict[int, tuple[int, int]] = {}
-    for row in rows:
-        if isinstance(row, yaml.SequenceNode):
-            start, end = row.start_mark.index, _end_of(row)
-            found[row.start_mark.line + 1] = start, end
-    return found
+        return []
+    parts = {key.value: value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
+    sections = [parts.get(name) for name in ("backbone", "head")]
+    rows = [row for part in sections if isinstance(part, yaml.SequenceNode) for row in part.value]
+    return rows if all(isinstance(row, yaml.SequenceNode) for row in rows) else []
+
+
+def _spans(text: str) -> dict[int, tuple[int, int]]:
+    """Where the rows begin and end in a text, by their 1-based line."""
+    return {row.start_mark.line + 1: (row.start_mark.index, _end_of(row)) for row in _rows(text)}
 
 
 def _end_of(node: yaml.Node) -> int:

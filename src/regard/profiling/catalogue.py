@@ -14,7 +14,6 @@ from torch import nn
 
 from regard.errors import RegardError, nearest
 from regard.nn.attention import ATTENTION
-from regard.nn.attention.core import Attention
 from regard.nn.attention.position import POSITIONS
 from regard.nn.counter import Cost, count, count_on_map
 from regard.nn.gate import Gated
@@ -97,27 +96,44 @@ def place_cost(name: str, channels: int, side: int, gate: bool = False) -> Place
     return place_cost_with(name, channels, side, {}, gate)
 
 
-def place_cost_with(name: str, channels: int, side: int, options: Mapping[str, Any], gate: bool = False) -> PlaceCost:
-    """Count a module of the catalogue on one square map, with the given options, and with a gate if there is one.
+def place_cost_with(
+    name: str,
+    channels: int,
+    side: int,
+    options: Mapping[str, Any],
+    gate: bool = False,
+    own: type[nn.Module] | None = None,
+) -> PlaceCost:
+    """Count a module on one square map, with the given options, and with a gate if there is one.
+
+    Args:
+        name: of the module, in the catalogue unless it is ``own``.
+        channels: of the map.
+        side: of the map.
+        options: arguments of the constructor.
+        gate: count it behind a gate.
+        own: the user's own class.
 
     Example:
         >>> place_cost_with("SE", 64, 20, {"reduction": 8}).parameters
         1024
     """
-    kind: Callable[..., Attention] = ATTENTION[name]
+    kind: Callable[..., nn.Module] = own or ATTENTION[name]
 
     def make() -> nn.Module:
         module = kind(channels, **options)
-        return Gated(module) if gate and module.out_channels == channels else module
+        return Gated(module) if gate and getattr(module, "out_channels", channels) == channels else module
 
     try:
         module, counted = _counted(make, channels, side)
     except RegardError as error:
         return PlaceCost(name, 0, 0, 0.0, error.what)
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # of options that no module checks
+    except Exception as error:  # of options that no module checks, or of a user's own class
+        if own is None and not isinstance(error, TypeError | ValueError | ArithmeticError | RuntimeError):
+            raise
         return PlaceCost(name, 0, 0, 0.0, f"it cannot be built: {error!s:.100}")
     parameters = sum(p.numel() for p in module.parameters())
-    out_channels = (module.module if isinstance(module, Gated) else module).out_channels
+    out_channels = getattr(module.module if isinstance(module, Gated) else module, "out_channels", channels)
     obstacle = "" if out_channels == channels else f"it gives {out_channels} channels"
     return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)
 

@@ -26,11 +26,15 @@ from regard.weights.difference import CostDifference, LayerDifference, TensorDif
 
 
 class Work(BaseModel):
-    """All runs and studies of the workspace, the latest first, the names of those that wait, and what has not begun."""
+    """All runs and studies of the workspace, the latest first.
+
+    ``waiting`` names those that wait, ``running`` what works for this server, and ``pending`` what has not begun.
+    """
 
     runs: list[RunInfo]
     studies: list[StudyInfo]
     waiting: list[str]
+    running: str
     pending: list[Pending]
 
 

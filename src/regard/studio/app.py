@@ -95,8 +95,8 @@ def opened(bench: Bench, words: Words) -> a.Opened:
         text=state.text,
         diagram=state.diagram,
         difference=bench.difference(),
-        edits=[edit.command(bench.source, "edited.safetensors") for edit in state.edits],
-        recipe=recipe(state.edits, bench.source),
+        edits=[edit.command(bench.source, "edited.safetensors", bench.references()) for edit in state.edits],
+        recipe=recipe(state.edits, bench.source, bench.references()),
         undo=bench.position > 0,
         redo=bench.position < len(bench.states) - 1,
         findings=[replace(one, message=words(one.message)) for one in state.findings],
@@ -189,19 +189,23 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
 
     @router.get("/catalogue")
     def listed() -> list[Entry]:
-        return catalogue()
+        return catalogue(bench.modules)
 
     @router.get("/catalogue/costs")
     def costs(after: str, words: Words, gate: bool = False) -> list[PlaceCost]:
         with bench.working():
             model, imgsz = bench.state.built, bench.state.diagram.imgsz
-        return [replace(one, obstacle=words(one.obstacle)) for one in place_costs(model, after, imgsz, gate=gate)]
+        return [
+            replace(one, obstacle=words(one.obstacle))
+            for one in place_costs(model, after, imgsz, gate=gate, own=bench.modules)
+        ]
 
     @router.post("/catalogue/cost")
     def one_cost(asked: q.CostQuestion, words: Words) -> PlaceCost:
         with bench.working():
             model, imgsz = bench.state.built, bench.state.diagram.imgsz
-        found = option_cost(model, asked.after, imgsz, asked.module, _options(asked.options), gate=asked.gate)
+        own = bench.modules.get(asked.module)
+        found = option_cost(model, asked.after, imgsz, asked.module, _options(asked.options), gate=asked.gate, own=own)
         return replace(found, obstacle=words(found.obstacle))
 
     @router.get("/latency")

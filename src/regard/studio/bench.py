@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -105,6 +105,7 @@ class Bench:
 
     Args:
         modules: the user's own classes, named at the start.
+        references: the same as they were named there, ``file.py:Class``.
 
     Attributes:
         version: number of what is shown, by which a page sees that another one has changed it.
@@ -112,8 +113,8 @@ class Bench:
         changes: number of requests that have come to change what is shown.
     """
 
-    def __init__(self, modules: Mapping[str, type[nn.Module]] | None = None) -> None:
-        self.modules = dict(modules or {})
+    def __init__(self, modules: Mapping[str, type[nn.Module]] | None = None, references: Sequence[str] = ()) -> None:
+        self.modules, self._references = dict(modules or {}), references
         self.source, self.trained = "", False
         self.version = 0
         self._saved: set[int] = set()
@@ -180,6 +181,8 @@ class Bench:
 
     def _read(self, text: str, file: Path) -> State:
         spec, found = corrections(text, file, self.modules)
+        if any(finding.unreadable for finding in found):
+            return State(None, measured(spec, modules=self.modules), (), tuple(found), text)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RegardWarning)  # the findings say the same
@@ -223,7 +226,8 @@ class Bench:
     def apply(self, edit: Edit) -> None:
         """Edit the detector; what was undone is forgotten."""
         now = self.state
-        new = edit.apply(now.built, share=True)  # many states of a large model would take gigabytes
+        # many copies of a large model would take gigabytes
+        new = edit.apply(now.built, share=True, modules=self.modules)
         self._add(replace(now, detector=new, spec=new.spec, edits=(*now.edits, edit)))
 
     def _add(self, state: State) -> None:
@@ -257,6 +261,11 @@ class Bench:
     def mark_saved(self) -> None:
         """Note that what is shown is in a file now."""
         self._saved.add(self.position)
+
+    def references(self) -> list[str]:
+        """What commands on the model must name as ``--module``."""
+        own = {} if self.state.detector is None else self.state.detector.user_modules
+        return [named for named in self._references if named.rpartition(":")[2] in own]
 
     def difference(self) -> Difference | None:
         """Costs and tensors of what is shown, compared with the base; None where a graph cannot be built."""

@@ -99,6 +99,11 @@ class Jobs:
         with self._lock:
             return [task.name for task in self._waiting]
 
+    def running(self) -> str:
+        """Name of what works now; "" if nothing of this server does."""
+        with self._lock:
+            return self._running[0].name if self._is_busy() and self._running else ""
+
     def train(self, model: Detector, name: str, data: str, settings: Mapping[str, Any]) -> str:
         """Start a training in ``runs/<name>``, whose path in the workspace is returned.
 
@@ -119,9 +124,7 @@ class Jobs:
 
     def pending(self) -> list[Pending]:
         """List the trainings that have not begun: what waits, what is starting, and what was stopped or has failed."""
-        with self._lock:
-            running = self._running[0].name if self._is_busy() and self._running else ""
-            waiting = {task.name for task in self._waiting}
+        running, waiting = self.running(), self.queue()
         found = []
         for folder in sorted((self.workspace / RUNS).glob("*")):
             if is_own(folder / ASKED) and not is_file(folder / "run.json") and not folder.is_symlink():
@@ -169,9 +172,7 @@ class Jobs:
             RegardError: there is none in this folder, it goes on already, or the queue is full.
         """
         folder = inside(self.workspace, name)
-        with self._lock:
-            running = [self._running[0].name] if self._is_busy() and self._running else []
-        if name in (*running, *self.queue()):
+        if name in (self.running(), *self.queue()):
             raise RegardError(f"{name!r:.200} goes on already")
         reject_links(folder)
         if is_file(folder / "run.json"):

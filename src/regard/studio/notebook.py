@@ -100,7 +100,7 @@ def studio(
         >>> shown.stop()
     """
     check_page()
-    bench = Bench(import_modules(modules))
+    bench = Bench(import_modules(modules), modules)
     if isinstance(model, Detector):
         bench.open_detector(deepcopy(model), "model")
     elif model is not None:

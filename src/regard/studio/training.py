@@ -146,7 +146,10 @@ def _plan(workspace: Workspace, asked: q.StudyQuestion) -> Plan:
 
 def work_of(jobs: Jobs) -> a.Work:
     """All runs and studies, and what waits."""
-    return a.Work(runs=jobs.runs(), studies=studies_below(jobs.workspace), waiting=jobs.queue(), pending=jobs.pending())
+    studies = studies_below(jobs.workspace)
+    return a.Work(
+        runs=jobs.runs(), studies=studies, waiting=jobs.queue(), running=jobs.running(), pending=jobs.pending()
+    )
 
 
 async def _changes(jobs: Jobs) -> AsyncIterator[str]:
