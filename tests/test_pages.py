@@ -15,7 +15,19 @@ OTHER_LANGUAGE = re.compile(r" *\[(?:English|繁體中文)\]\([^)]*\)")
 LINK = re.compile(r"\[([^\]\n]*)\]\((?!\w+:)([^)#\s]+)\.md(?:#[^)\s]*)?\)")
 TO_ENGLISH = ("English", "英文版")
 IMAGE = re.compile(r'!\[[^\]]*\]\(([^)]+)\)|<img src="([^"]+)"')
+NUMBER = re.compile(r"\d+(?:[.,]\d+)+")
 ITEM = re.compile(r"^(?:-|\d+\.) ", re.MULTILINE)
+
+
+ENGLISH_ALONE = {"api.md"}
+"""Pages without one in Chinese: docstrings are English."""
+CONDITIONS = {"catalogue.zh-TW.md"}
+"""Pages that refer to the English page of a measurement for its conditions."""
+
+
+def test_every_page_is_in_both_languages() -> None:
+    english = {page.name for page in DOCS.glob("*.md") if ".zh-TW" not in page.name} - ENGLISH_ALONE
+    assert english - {english_of(page).name for page in CHINESE} == set()
 
 
 def english_of(page: Path) -> Path:
@@ -43,6 +55,15 @@ def parts_of(text: str) -> list[str]:
 def test_a_page_in_chinese_has_all_parts_of_the_english_one(page: Path) -> None:
     own, english = (parts_of(one.read_text(encoding="utf-8")) for one in (page, english_of(page)))
     assert own == english
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+def test_a_page_in_chinese_has_the_numbers_of_the_english_one(page: Path) -> None:
+    own, english = (
+        set(NUMBER.findall(FENCE.sub("", one.read_text(encoding="utf-8")))) for one in (page, english_of(page))
+    )
+    assert own - english == set()
+    assert english - own == set() or page.name in CONDITIONS
 
 
 @pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
