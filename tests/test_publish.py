@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,37 @@ def test_licences_that_contradict_each_other_are_rejected(
         regard.push_to_hub("odd-one-out", "me/odd", license=license, start=start, start_license=start_license)
 
 
+def test_start_weights_that_a_file_records_are_stated(hub: StandIn, tmp_path: Path) -> None:
+    """Where they come from is kept through edits, classes, training and files."""
+    model = regard.load("odd-one-out")
+    model.origin = "best_of_others.pt"
+    edited = regard.insert(model, "SE", after="p3")
+    trained = regard.train(edited, DATA, folder=tmp_path / "run", epochs=1, imgsz=64, workers=0, plots=False)
+    regard.save(trained.model, tmp_path / "copy.safetensors")
+    for source in (trained, trained.folder, tmp_path / "copy.safetensors", edited):
+        for stated in ({"start": None}, {"start": "yolov5n.pt", "start_license": "mit"}):
+            with pytest.raises(RegardError, match=r"best_of_others\.pt"):
+                regard.push_to_hub(source, "me/odd", license="mit", **stated)
+    assert not hub.files
+    licences = {"start": "Best_of_others of YOLOv5", "start_license": "mit"}
+    regard.push_to_hub(trained, "me/odd", license="mit", **licences)
+    assert regard.load("hf://me/odd").origin == "best_of_others.pt"
+
+
+def test_a_study_of_other_classes_is_not_behind_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sys.path.insert(0, str(Path(__file__).parent / "ablate"))
+    from fake_study import fake_study
+
+    model = regard.load("odd-one-out")
+    for names in (list(model.names.values()), ["cat", "dog"]):
+        study = replace(fake_study(tmp_path), provenance={"data": {"names": names}})
+        monkeypatch.setattr("regard.publish.read_study", lambda _, found=study: found)
+        if "cat" not in names:
+            assert "The study behind it" in model_card(model, "me/odd", **SCRATCH, study=tmp_path)
+    with pytest.raises(RegardError, match="cat, dog"):
+        model_card(model, "me/odd", **SCRATCH, study=tmp_path)
+
+
 @pytest.mark.parametrize("source", ["hf://me/none", "hf://me/odd/none.pt", "hf://me/odd@v7/model.safetensors"])
 def test_what_is_not_there_is_an_error(hub: StandIn, source: str) -> None:
     hub.files["me/odd"] = {}
@@ -173,6 +205,15 @@ def test_what_is_not_there_is_an_error(hub: StandIn, source: str) -> None:
 def test_a_rejected_upload_is_an_error(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_bad")
     with pytest.raises(RegardError, match="HF_TOKEN"):
+        regard.push_to_hub("odd-one-out", "me/odd", **SCRATCH)
+    assert not hub.files
+
+
+def test_no_connection_is_an_error(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the port on which nothing listens
+    with pytest.raises(RegardError, match="cannot be uploaded"):
         regard.push_to_hub("odd-one-out", "me/odd", **SCRATCH)
     assert not hub.files
 

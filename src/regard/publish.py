@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from regard.system.scratch import scratch_folder
 from regard.training.folder import read_config
 from regard.training.run import Run
 from regard.weights.detector import as_detector, save_detector
-from regard.weights.hub import DEFAULT_FILE, import_hub
+from regard.weights.hub import DEFAULT_FILE, hub_errors, import_hub
 
 
 class _Facts(BaseModel):
@@ -134,7 +134,7 @@ def push_to_hub(
 
     Raises:
         RegardError: the package ``huggingface_hub`` is not installed, the licences contradict each other, the model or
-            the study cannot be read, or the Hub rejects the upload.
+            the study cannot be read, the file of the model records other start weights, or the Hub rejects the upload.
 
     Example:
         >>> licences = {"start": "yolov5n.pt", "start_license": "agpl-3.0"}
@@ -146,6 +146,7 @@ def push_to_hub(
     _check_licences(license, start, start_license)
     folder = _folder_of(model)
     detector = model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
+    _check_origin(detector.origin, start)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
     card = model_card(detector, repository, folder=folder, study=study, **licences)
     with scratch_folder(Path(tempfile.gettempdir())) as upload:
@@ -179,16 +180,14 @@ def _copy_results(run: Path, upload: Path) -> None:
 def _upload(folder: Path, repository: str, *, private: bool, message: str | None) -> str:
     """Upload a folder, and return the address of the repository."""
     hub = import_hub()
-    from huggingface_hub.errors import HFValidationError
-
     try:
         api = hub.HfApi(library_name="regard")
         address = api.create_repo(repository, private=private, exist_ok=True)
         text = message or "Upload a detector with its model card"
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message=text)
-    except (OSError, RuntimeError, HFValidationError) as error:  # as an interrupted upload of a large file
+    except hub_errors() as error:  # as an interrupted upload of a large file
         what = f"cannot be uploaded: {next(iter(str(error).splitlines()), '')}"
-        hint = "log in with `hf auth login`, or set HF_TOKEN"
+        hint = "check the connection, and log in with `hf auth login`, or set HF_TOKEN"
         raise RegardError(what, file=repository, hint=hint) from error
     return str(address)
 
@@ -210,9 +209,8 @@ def model_card(
     """
     facts = None if folder is None else _read_facts(folder)
     name = repository.partition("/")[2] or repository
-    origin = (
-        f"Start weights: {start}, licence {start_license}." if start else "Trained from scratch, without start weights."
-    )
+    scratch = "The publisher states that it was trained from scratch, without start weights."
+    origin = f"Start weights: {_text(start)}, licence {_text(start_license)}." if start else scratch
     parts = [
         _metadata(name, license, facts),
         f"# {name}",
@@ -220,7 +218,7 @@ def model_card(
         _model_section(detector),
         f"## Licence\n\nThis model: {license}. {origin}",
         *(_data_section(facts) if facts else ()),
-        *(_study_section(Path(study)) if study is not None else ()),
+        *(_study_section(Path(study), detector) if study is not None else ()),
         _use_section(repository),
     ]
     return "\n\n".join(parts) + "\n"
@@ -236,6 +234,14 @@ def _check_licences(license: str, start: str | None, start_license: str | None) 
     if family and not license.lower().startswith(family):
         what = f"a model that started from weights under {start_license} cannot be published under {license}"
         raise RegardError(what, expected=f"license={start_license!r}")
+
+
+def _check_origin(origin: str, start: str | None) -> None:
+    """Compare what the publisher states with the file whose weights the model is known to have."""
+    if origin and Path(origin).stem.lower() not in (start or "").lower():
+        stated = f"is stated to start from {start}" if start else "has start weights that are not stated"
+        hint = "in the shell --start and --start-license"
+        raise RegardError(f"the model {stated}", expected=f"start={origin!r}, and start_license", hint=hint)
 
 
 def _read_facts(folder: Path) -> _RunFacts:
@@ -313,8 +319,13 @@ def _data_section(facts: _RunFacts) -> Iterator[str]:
     )
 
 
-def _study_section(folder: Path) -> Iterator[str]:
+def _study_section(folder: Path, detector: Detector) -> Iterator[str]:
     study = read_study(folder)
+    data = study.provenance.get("data")
+    names = data.get("names") if isinstance(data, Mapping) else None
+    if isinstance(names, list) and names != [detector.names[i] for i in sorted(detector.names)]:
+        what = f"not the study behind this model: its data has the classes {', '.join(map(str, names))}"
+        raise RegardError(what, file=folder, expected=", ".join(detector.names.values()))
     results = analyse(study)
     rows = [
         f"| {_text(name)} | {signed(one.mean)} | {interval(one.interval)} | {len(one.seeds)} | "

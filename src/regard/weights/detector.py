@@ -37,6 +37,9 @@ from regard.weights.transfer import TransferReport, transfer
 MOST_DIFFERENCES = 20
 """Number of tensors above which a model of the zoo is not named as similar to a state dict."""
 
+ORIGIN = "origin"
+"""Key in a file of weights, see `Detector.origin`."""
+
 Modules = Mapping[str, type[nn.Module]]
 Model: TypeAlias = Detector | str | Path
 
@@ -123,7 +126,7 @@ def save_detector(
         names=detector.names,
         modules={name: reference_to(layer) for name, layer in detector.user_modules.items()},
         training=dict(training or {}),
-        extra=dict(extra or {}),
+        extra={**({ORIGIN: detector.origin} if detector.origin else {}), **(extra or {})},
     )
     save_weights(path, detector.state_dict() if state is None else state, header)
 
@@ -159,6 +162,7 @@ def rebuild(
         allow_miswired=allow_miswired,
         share=detector if share else None,
     )
+    new.origin = detector.origin
     return new, transfer(detector.state_dict(), detector.spec, detector.names, new)
 
 
@@ -170,6 +174,7 @@ def with_weights(detector: Detector, path: str | Path, modules: Modules | None) 
     """
     report = load_backbone(detector, Path(path))
     if report is not None:
+        detector.origin = Path(path).name
         return detector, report
     return load_matching(detector, load_detector(path, modules=modules, like=detector.spec))
 
@@ -204,6 +209,7 @@ def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> De
     _require_modules(path, header.modules, modules)
     detector = build(spec, names=header.names, modules=modules, allow_miswired=allow_miswired)
     _fill(detector, state, path)
+    detector.origin = str(header.extra.get(ORIGIN, ""))
     return detector
 
 
@@ -233,6 +239,7 @@ def _from_checkpoint(
     _fill(detector, state, path, checkpoint.module_classes)
     settle(detector, checkpoint.settings, path)
     detector.spec = replace(detector.spec, file=None)
+    detector.origin = path.name
     return detector
 
 

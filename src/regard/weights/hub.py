@@ -7,6 +7,7 @@ in a file, such as a plan or an overlay, is rejected. What is downloaded is read
 from __future__ import annotations
 
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,9 @@ def local_file(source: Any) -> Any:
         return source
     repository, revision, name = parse_address(source)
     hub = import_hub()
-    from huggingface_hub.errors import HFValidationError
-
     try:
         return Path(hub.hf_hub_download(repository, name, revision=revision, library_name="regard"))
-    except (OSError, HFValidationError) as error:  # its errors of HTTP are OSErrors too
+    except hub_errors() as error:
         raise RegardError(f"cannot be loaded from the Hub: {_first_line(error)}", file=source) from error
 
 
@@ -87,6 +86,14 @@ def import_hub() -> Any:
     import huggingface_hub
 
     return huggingface_hub
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What ``huggingface_hub`` raises where a request fails."""
+    from huggingface_hub.errors import HFValidationError
+
+    clients = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]  # it imported one of them
+    return (OSError, RuntimeError, HFValidationError, *(client.HTTPError for client in clients))
 
 
 def reject_hub(source: object) -> None:
