@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import RegardError, nearest
 from regard.system.files import atomic_write
-from regard.system.notebook import image_html, in_notebook, to_html
-from regard.system.terminal import printable
+from regard.system.notebook import image_html, to_html
+from regard.system.terminal import in_notebook, printable
 
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""

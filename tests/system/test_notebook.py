@@ -21,7 +21,8 @@ from regard import Detections
 from regard.drawing import heat_map
 from regard.profiling.report import CostReport, CostRow
 from regard.system import notebook
-from regard.system.notebook import NotebookBar, in_notebook, to_html
+from regard.system.notebook import NotebookBar, to_html
+from regard.system.terminal import in_notebook, plain_console
 from regard.types import AttentionMap
 from regard.weights.transfer import TransferReport
 
@@ -224,6 +225,8 @@ def test_a_bar_is_one_display_that_is_not_updated_too_often(display: Display) ->
 def test_training_shows_the_bar_in_a_notebook(display: Display, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(notebook, "UPDATE_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stdout", lines := io.StringIO())
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as ipykernel does, for which rich would draw a bar of its own
+    assert not plain_console().is_terminal
     data = "synthetic:context?train=7&val=3&test=0"
     regard.train("odd-one-out", data, folder=tmp_path / "run", epochs=2, batch=4, imgsz=64, workers=0, plots=False)
     assert [re.findall(r'value="(\d)" max="4"', text) for text in display.shown] == [["1"], ["2"], ["3"], ["4"], []]

@@ -25,7 +25,7 @@ from regard.studio.bench import Bench
 from regard.studio.guard import Guard, names_of
 from regard.studio.serve import bind, check_page, configured
 from regard.studio.workspace import Workspace
-from regard.system.notebook import in_notebook
+from regard.system.terminal import in_notebook
 
 HOST = "127.0.0.1"
 LOCAL_FRAMES = "http://localhost:* http://127.0.0.1:* vscode-webview:"

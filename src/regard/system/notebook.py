@@ -7,7 +7,6 @@ escaped. Only what IPython provides is used: no widgets, which Colab and VS Code
 from __future__ import annotations
 
 import html
-import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -22,12 +21,6 @@ MOST_ROWS = 300
 """Most rows of a table that a notebook shows; the others are only counted."""
 UPDATE_SECONDS = 0.5
 """Least time between two updates of the bar: each is a message that the notebook keeps."""
-
-
-def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, such as Jupyter, Colab or VS Code."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return hasattr(shell, "kernel")
 
 
 class ShownInNotebooks:

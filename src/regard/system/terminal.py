@@ -63,6 +63,12 @@ def never_fail_to_encode() -> None:
             reconfigure(errors="backslashreplace")
 
 
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, such as Jupyter, Colab or VS Code."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
 def plain_console(**options: Any) -> Console:
     """Make a rich console that shows text as it is: no markup, no emoji codes, no control characters.
 
@@ -83,8 +89,10 @@ def plain_console(**options: Any) -> Console:
                 text = segment.text if segment.control else _UNPRINTABLE.sub("\ufffd", segment.text)
                 yield segment if text == segment.text else Segment(text, segment.style)
 
-    # In a notebook too it prints lines of text: rich would make an HTML block of each.
-    return _PlainConsole(**{"markup": False, "emoji": False, "force_jupyter": False, **options})
+    # In a notebook it prints lines of text: rich would make an HTML block of each, or, as FORCE_COLOR is set there,
+    # move the cursor as in a terminal, which a notebook does not do.
+    notebook = {"force_terminal": False} if in_notebook() else {}
+    return _PlainConsole(**{"markup": False, "emoji": False, "force_jupyter": False, **notebook, **options})
 
 
 def plain_text(value: Any, width: int) -> str:

@@ -36,8 +36,8 @@ from regard.system.files import atomic_write, claim_folder, is_file
 from regard.system.interrupts import interrupts_blocked, receive_interrupts
 from regard.system.last_resort import INTERRUPTED
 from regard.system.launcher import launched_processes, processes_of_machine
-from regard.system.notebook import in_notebook
 from regard.system.scratch import scratch_folder
+from regard.system.terminal import in_notebook
 from regard.training.precision import FABRIC, resolve
 
 R = TypeVar("R")

@@ -9,9 +9,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from regard.system.notebook import NotebookBar, in_notebook
+from regard.system.notebook import NotebookBar
 from regard.system.resources import peak_memory
-from regard.system.terminal import plain_console
+from regard.system.terminal import in_notebook, plain_console
 from regard.system.translation import translate
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import BatchEnd, EpochEnd, EpochStart, RunEnd, RunFailed
