@@ -29,6 +29,8 @@ ENGLISH_LINKS = ("English", "英文版")
 CATALOGUE = "catalogue.html"
 """The one page that is HTML already."""
 LINK = re.compile(r"\[([^\]\n]*)\]\(([^)#\s]+\.md)(#[^)\s]*)?\)")
+SOURCE = re.compile(r'(?<=\ssrc=")(?![a-z]+:|/)(?=[^"]+")')
+"""Where the address of an image in plain HTML begins."""
 HREF = re.compile(r'href="([^":]+\.md)"')
 IMAGE = re.compile(r"(\]\()docs/")
 
@@ -58,6 +60,12 @@ def on_config(config: Any) -> Any:
         catalogue.write_text(HREF.sub(_to_page, catalogue.read_text(encoding="utf-8")), encoding="utf-8")
         config.docs_dir = str(folder / "docs")
     return config
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Lead images in plain HTML, which MkDocs does not adapt to the place of the page, to their files."""
+    base = page.file.src_uri.rpartition("/")[0]
+    return SOURCE.sub("../" * page.url.count("/") + (f"{base}/" if base else ""), markdown)
 
 
 def _with_links(text: str, source: str) -> str:

@@ -144,8 +144,10 @@ def test_the_command_writes_what_the_documents_include(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["paper", str(tmp_path)], catch_exceptions=False)
 
 
-def test_what_an_author_wrote_is_not_replaced(tmp_path: Path) -> None:
-    run_study(tiny_plan(control="none"), tmp_path / "study", executor=Here())
+def test_what_an_author_wrote_is_not_replaced(
+    study: StudyRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.ablate.paper.read_study", lambda _: study)
     files = write_paper(tmp_path / "study", tmp_path / "paper")
     assert write_paper(tmp_path / "study", tmp_path / "paper") == files
     text = tmp_path / "paper" / "text.en.tex"
