@@ -83,6 +83,7 @@ HEADINGS = (
     ),
     "{0} ms per image at {1} px on {2}",
     *("linear", "exports", "yes", "no", "family", "{0} x {1}, such as {2}: {3}"),
+    "train for more epochs, use smaller batches, or set a shorter warm-up (warmup_epochs)",
     "class cx cy w h: a whole number and four fractions of the image",
     "centre ({0}, {1}), size ({2}, {3}) of the image",
     "layer {0} ({1}) reads by an index that was not updated after an edit: {2}",
@@ -169,7 +170,7 @@ def texts_of_code() -> tuple[set[str], set[str]]:
                     messages |= found
                 elif is_data and name in PROBLEMS:
                     messages |= {text for part in node.args for text in _templates(part)}
-                elif name in LOGS and getattr(node.func.value, "id", "") in ("log", "logger"):
+                elif name in LOGS and getattr(node.func.value, "id", "").lower() in ("log", "logger"):
                     messages |= {_of_log(text) for text in found}
             elif isinstance(node, ast.Assign | ast.AugAssign):
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target

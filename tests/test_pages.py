@@ -15,6 +15,7 @@ OTHER_LANGUAGE = re.compile(r" *\[(?:English|繁體中文)\]\([^)]*\)")
 LINK = re.compile(r"\[([^\]\n]*)\]\((?!\w+:)([^)#\s]+)\.md(?:#[^)\s]*)?\)")
 TO_ENGLISH = ("English", "英文版")
 IMAGE = re.compile(r'!\[[^\]]*\]\(([^)]+)\)|<img src="([^"]+)"')
+CHARACTER = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 NUMBER = re.compile(r"\d+(?:[.,]\d+)+")
 ITEM = re.compile(r"^(?:-|\d+\.) ", re.MULTILINE)
 
@@ -70,6 +71,7 @@ def test_a_page_in_chinese_has_the_numbers_of_the_english_one(page: Path) -> Non
 def test_a_page_in_chinese_is_in_chinese(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert re.findall(f".*{CHARACTER}\n(?={CHARACTER})", text) == []  # it would be shown as a space
     assert [line for line in headings if not re.search("[\u4e00-\u9fff]", line) and "`" not in line] == []
 
 
