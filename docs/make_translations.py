@@ -84,6 +84,7 @@ HEADINGS = (
     "{0} ms per image at {1} px on {2}",
     *("linear", "exports", "yes", "no", "family", "{0} x {1}, such as {2}: {3}"),
     "train for more epochs, use smaller batches, or set a shorter warm-up (warmup_epochs)",
+    "layer {0}",
     "class cx cy w h: a whole number and four fractions of the image",
     "centre ({0}, {1}), size ({2}, {3}) of the image",
     "layer {0} ({1}) reads by an index that was not updated after an edit: {2}",
@@ -226,6 +227,8 @@ def _templates(node: ast.expr) -> Iterator[str]:
         yield "".join(
             str(part.value) if isinstance(part, ast.Constant) else f"{{{next(count)}}}" for part in node.values
         )
+    elif isinstance(node, ast.BinOp) and isinstance(node.left, ast.Constant) and isinstance(node.op, ast.Add):
+        yield f"{node.left.value}{{0}}"  # as in "one of " + ", ".join(choices)
 
 
 def updated(old: Catalog) -> Catalog:
