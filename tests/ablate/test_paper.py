@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 from regard.ablate.folder import RunRecord, StudyRecord
 from regard.ablate.paper import parts, write_paper
 from regard.ablate.paper.latex import escape, table
+from regard.ablate.paper.published import with_results
+from regard.ablate.report.tables import to_csv
 from regard.ablate.study import run_study
 from regard.ablate.verdict import Verdict, analyse
 from regard.cli import app
@@ -29,6 +31,12 @@ CLAIMS = ("improve", "lowers", "helps", "hurts", "better than", "worse than", "�
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
     return fake_study(tmp_path_factory.mktemp("study"))
+
+
+def has_font(name: str) -> bool:
+    listing = shutil.which("fc-list")
+    found = subprocess.run([listing, name], capture_output=True, text=True, check=False).stdout if listing else ""
+    return bool(found.strip())
 
 
 def texts(study: StudyRecord) -> dict[str, str]:
@@ -159,10 +167,46 @@ def test_what_an_author_wrote_is_not_replaced(
     assert not files[0].exists()  # nothing is written before all files have been looked at
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_latex_compiles(study: StudyRecord, tmp_path: Path) -> None:
+def test_power_is_stated_only_where_the_spread_is_known(study: StudyRecord) -> None:
+    assert "would be detected with a probability" in texts(study)["text.en.tex"]
+    few = replace(study, runs=[run for run in study.runs if run.seed == 0 or run.variant in ("base", "noise")])
+    two = replace(few, seeds=(0, 1), variants=study.variants[:2], runs=[run for run in study.runs if run.seed < 2])
+    for kept in (few, two):
+        text = texts(kept)
+        assert "would be detected with" not in text["text.en.tex"]
+        assert "機率約為" not in text["text.zh-TW.tex"]
+
+
+def test_a_study_without_its_runs_is_read_from_its_table(study: StudyRecord, tmp_path: Path) -> None:
+    published = replace(
+        study, folder=tmp_path, runs=[RunRecord(r.variant, r.seed, "waiting", tmp_path / "none") for r in study.runs]
+    )
+    with pytest.raises(RegardError, match="finished"):
+        with_results(published)
+    (tmp_path / "results.csv").write_text(to_csv(study))
+    assert texts(with_results(published)) == texts(study)
+    for damaged in ("", "a,b\n1,2\n", "variant,seed,status\nbase,0,finished\n"):
+        (tmp_path / "results.csv").write_text(damaged)
+        with pytest.raises(RegardError, match=r"results\.csv"):
+            with_results(published)
+
+
+def test_one_is_no_plural(study: StudyRecord) -> None:
+    assert "each run for 1 epoch." in texts(replace(study, plan={**study.plan, "epochs": 1}))["text.en.tex"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "language"), [("pdflatex", "en"), ("xelatex", "en"), ("xelatex", "zh-TW")])
+def test_latex_compiles(study: StudyRecord, tmp_path: Path, engine: str, language: str) -> None:
+    if shutil.which(engine) is None or (language != "en" and not has_font("Noto Serif CJK TC")):
+        pytest.skip(f"needs {engine}, and for Chinese its font")
     for name, data in parts(study).items():
         (tmp_path / name).write_bytes(data)
-    command = ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "paper.en.tex"]
+    command = [engine, "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", f"paper.{language}.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    if language != "en" and "xeCJK.sty' not found" in done.stdout:
+        pytest.skip("needs the package xeCJK")
     assert done.returncode == 0, done.stdout[-2000:]
+    log = (tmp_path / f"paper.{language}.log").read_text(encoding="utf-8", errors="replace")
+    assert "Missing character" not in log
+    assert "Overfull" not in log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,17 @@ def expected(run: Any) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_mlflow_has_one_run_with_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("store", ["", "store", "file"])
+def test_mlflow_has_one_run_with_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if store:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store if store == "store" else (tmp_path / "store").as_uri())
     run = interrupted_and_resumed(MLflow, tmp_path / "run")
-    client = mlflow.MlflowClient()
+    has_database = not store and find_spec("sqlalchemy") is not None
+    client = mlflow.MlflowClient(None if has_database or store else (tmp_path / "mlruns").as_uri())
     experiment = client.get_experiment_by_name("regard")
     (kept,) = client.search_runs([experiment.experiment_id])
     assert kept.info.status == "FINISHED"

@@ -12,6 +12,7 @@ from regard.ablate.format import metric_name
 from regard.ablate.paper import chinese, english
 from regard.ablate.paper.facts import Facts, facts_of
 from regard.ablate.paper.latex import document, paragraph
+from regard.ablate.paper.published import with_results
 from regard.ablate.paper.tables import cost_table, verdict_table
 from regard.ablate.report import forest_rows
 from regard.ablate.report.figures import forest_pdf
@@ -26,7 +27,7 @@ def write_paper(study: str | Path, folder: str | Path) -> list[Path]:
     """Write tables, forest plot and paragraphs of a study, finished or not.
 
     Args:
-        study: folder of the study.
+        study: folder of the study; where it was published without its runs, its ``results.csv`` is read.
         folder: where to write; files of an earlier call are replaced unless they were changed since.
 
     Returns:
@@ -34,10 +35,10 @@ def write_paper(study: str | Path, folder: str | Path) -> list[Path]:
         (results, methods and limitations), and ``paper.en.tex`` and ``paper.zh-TW.tex``, which include the others.
 
     Raises:
-        RegardError: there is no study, or it is damaged, or the folder cannot be written to or has other files of
-            these names.
+        RegardError: there is no study, none of its runs has finished, it is damaged, or the folder cannot be written
+            to or has other files of these names.
     """
-    record = read_study(study)
+    record = with_results(read_study(study))
     with claim_folder(folder) as place:
         files = {place / name: content for name, content in parts(record).items()}
         outputs = Outputs(place)

@@ -94,12 +94,14 @@ def limitations(facts: Facts) -> list[str]:
         listed = "、".join(facts.undecided)
         lines.append(f"{listed} 無法判定，並不表示沒有效果：既未證明有差異，也未證明沒有差異。")
     power = facts.power
-    if not math.isnan(power.sd):
+    if facts.can_state_power:
         detected = min(math.floor(100 * power.power) / 100, 0.99)
         lines.append(
-            f"以成對差異的合併標準差 {plain(power.sd)} 估計，{facts.seeds} 個種子偵測到 "
+            f"以成對差異的合併標準差 {plain(power.sd)}（自由度 {facts.freedom}）估計，{facts.seeds} 個種子偵測到 "
             f"{facts.mde:g} 的真實差異的機率約為 {detected:.2f}。"
         )
+    else:
+        lines.append("完成的配對太少，無法說明本研究能偵測到多大的差異。")
     lines.append("信賴區間反映種子的選擇，不反映影像的選擇。")
     if facts.epoch == "best":
         lines.append("所測的 epoch 是在驗證集上選出的，因此所有數值都略為偏高。")

@@ -54,12 +54,22 @@ def _numbers(judged: Judgement, facts: Facts) -> str:
     return f"{signed(judged.mean)} {facts.metric}, {level} interval {interval(judged.interval)}, {seeds} paired seeds"
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a number and its noun.
+
+    Example:
+        >>> counted(1, "epoch"), counted(15, "epoch")
+        ('1 epoch', '15 epochs')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def methods(facts: Facts) -> list[str]:
     """What was trained and how it was judged."""
     model = f"{facts.base or 'The base'}{f' with the weights {facts.weights}' if facts.weights else ''}"
     data = f" on {facts.data}" if facts.data else ""
     counts = ", ".join(f"{count:,} {split}" for split, count in facts.images.items())
-    budget = [f"{facts.epochs} epochs"] if facts.epochs else []
+    budget = [counted(facts.epochs, "epoch")] if facts.epochs else []
     budget += [f"{facts.imgsz} pixels"] if facts.imgsz else []
     budget += [f"batches of {facts.batch}"] if facts.batch else []
     lines = [
@@ -89,8 +99,8 @@ def _trained(model: str, facts: Facts, data: str, counts: str, budget: list[str]
     each = f", each run for {', '.join(budget)}" if budget else ""
     variants, seeds = len(facts.judgements), facts.seeds
     return (
-        f"{model} and {variants} variant{'s' * (variants != 1)} of it were trained{data}{images} with {seeds} "
-        f"seed{'s' * (seeds != 1)}{each}."
+        f"{model} and {counted(variants, 'variant')} of it were trained{data}{images} with "
+        f"{counted(seeds, 'seed')}{each}."
     )
 
 
@@ -108,12 +118,15 @@ def limitations(facts: Facts) -> list[str]:
             "absence was shown."
         )
     power = facts.power
-    if not math.isnan(power.sd):
+    if facts.can_state_power:
         detected = min(math.floor(100 * power.power) / 100, 0.99)
         lines.append(
-            f"With {facts.seeds} seeds a true difference of {facts.mde:g} would be detected with a probability of "
-            f"about {detected:.2f}, by the pooled standard deviation of paired differences, {plain(power.sd)}."
+            f"With {counted(facts.seeds, 'seed')} a true difference of {facts.mde:g} would be detected with a "
+            f"probability of about {detected:.2f}, by the pooled standard deviation of paired differences, "
+            f"{plain(power.sd)} ({facts.freedom} degrees of freedom)."
         )
+    else:
+        lines.append("Too few pairs finished to state which differences the study would detect.")
     lines.append("Intervals cover the choice of the seed, not that of the images.")
     if facts.epoch == "best":
         lines.append("The measured epoch was chosen on val, so all values are somewhat too high.")
@@ -123,7 +136,9 @@ def limitations(facts: Facts) -> list[str]:
         else "There is no test split: all numbers are from val, which took part in the decisions."
     )
     if facts.failed:
-        lines.append(f"{facts.failed} runs failed; their pairs are left out, and the rest may be no fair sample.")
+        failed = counted(facts.failed, "run")
+        lines.append(f"{failed} failed; pairs of failed runs are left out, and the rest may be no fair sample.")
     if facts.unfinished:
-        lines.append(f"{facts.unfinished} runs are not finished, so the verdicts are preliminary.")
+        verb = "has" if facts.unfinished == 1 else "have"
+        lines.append(f"{counted(facts.unfinished, 'run')} {verb} not finished, so the verdicts are preliminary.")
     return [*lines, *(f"Caution: {line}." for line in facts.overlap)]

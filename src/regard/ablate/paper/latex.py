@@ -47,7 +47,11 @@ FONTS = {
     "en": r"\usepackage{iftex}"
     "\n"
     r"\ifPDFTeX \usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{textcomp}\else \usepackage{fontspec}\fi",
-    "zh-TW": r"\usepackage{fontspec,xeCJK}" "\n" r"\setCJKmainfont{Noto Serif CJK TC}",
+    "zh-TW": r"\usepackage{fontspec,xeCJK}"
+    "\n"
+    r"\setCJKmainfont{Noto Serif CJK TC}"
+    "\n"
+    r"\renewcommand{\tablename}{表}\renewcommand{\figurename}{圖}",
 }
 ENGINES = {
     "en": "pdflatex, or with xelatex where names have other letters",
@@ -85,6 +89,7 @@ def table(
             r"\begin{table}[htbp]",
             r"\centering",
             r"\footnotesize",
+            r"\setlength{\belowcaptionskip}{4pt}",
             rf"\caption{{{escape(caption)}}}",
             rf"\label{{{label}}}",
             r"\setlength{\tabcolsep}{4pt}",

@@ -55,6 +55,7 @@ def cost_table(study: StudyRecord) -> str:
     headings = ["variant", "parameters", "GFLOPs", "ms per image", "times the base's", "peak MiB"]
     devices = "; ".join(sorted({cost.device for cost in study.costs.values()} - {""}))
     caption = (
-        f"Costs for one image{f' on {devices}' if devices else ''}; latencies are medians of repeats taken in turn."
+        f"Costs for one image{f' on {devices}' if devices else ''}; latencies are medians of repeats taken in turn. "
+        "Times the base's: the median of the ratios of one repeat each."
     )
     return table(headings, rows, caption=caption, label="tab:costs")

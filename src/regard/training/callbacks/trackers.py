@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -136,7 +137,7 @@ class WandB(Tracker):
 
 
 class MLflow(Tracker):
-    """Logs to MLflow: to ``MLFLOW_TRACKING_URI``, or where MLflow keeps runs on this machine."""
+    """Logs to MLflow: to ``MLFLOW_TRACKING_URI``, or else its database, or ``mlruns`` with ``mlflow-skinny``."""
 
     package: ClassVar[str] = "mlflow"
     _client: Any = None
@@ -144,8 +145,11 @@ class MLflow(Tracker):
 
     def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:  # noqa: ARG002
         """Begin a run; see `Tracker`."""
+        # Without a server, mlflow-skinny has no other store than a folder, which MLflow wants to be asked for.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         mlflow, entities = import_module("mlflow"), import_module("mlflow.entities")
-        self._client = mlflow.MlflowClient()
+        is_decided = mlflow.is_tracking_uri_set() or find_spec("sqlalchemy") is not None
+        self._client = mlflow.MlflowClient(None if is_decided else Path("mlruns").absolute().as_uri())
         if known:
             self._id = self._client.get_run(known).info.run_id
             self._client.update_run(known, status="RUNNING")
