@@ -7,6 +7,8 @@ writes docs/images/studio/. Look at every image afterwards.
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -24,7 +26,9 @@ from regard.graph.renumber import integer_yaml
 
 DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images" / "studio"
-CELLS, STUDY = DOCS / "images" / "tutorial" / "cells.png", DOCS / "results" / "bccd-attention" / "study.json"
+CELLS, STUDY = DOCS / "images" / "tutorial" / "cells.png", DOCS / "results" / "bccd-attention"
+WORDS, COSTS = ("variant", "role", "seed", "status", "error"), ("seconds", "peak_mib")
+"""Columns of the table of a study."""
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SIZE = {"width": 1280, "height": 860}
 PATIENCE = 90_000
@@ -60,11 +64,31 @@ def fill(workspace: Path, weights: Path, data: Path) -> Path:
     shutil.copy(weights, workspace / "yolov5n.pt")
     shutil.copy(CELLS, workspace / "cells.png")
     shutil.copytree(data, workspace / "coco128")
-    (workspace / "runs" / "bccd-attention").mkdir(parents=True)
-    shutil.copy(STUDY, workspace / "runs" / "bccd-attention")
+    fill_study(workspace / "runs" / "bccd-attention")
     text = integer_yaml(regard.insert("yolov5n", "SE", after="sppf", gate=False).spec)
     (workspace / "by-hand.yaml").write_text(text.replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 14], 1, Concat, [1]]"))
     return workspace
+
+
+def fill_study(folder: Path) -> None:
+    """Write a study whose table has all that its runs gave."""
+    folder.mkdir(parents=True)
+    shutil.copy(STUDY / "study.json", folder)
+    (folder / "report.html").touch()  # it has ended
+    places = {one["name"]: one["place"] for one in json.loads((STUDY / "study.json").read_text())["variants"]}
+    with (STUDY / "results.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            run = folder / "runs" / places[row["variant"]] / f"seed-{row['seed']}"
+            run.mkdir(parents=True)
+            values = {name: float(value) for name, value in row.items() if value and name not in WORDS}
+            parts = {part: _below(values, f"{part}/") for part in ("ap", "gate")}
+            metrics = {name: value for name, value in values.items() if "/" not in name and name not in COSTS}
+            result = {"metrics": metrics, "per_class": parts["ap"], "gates": parts["gate"]}
+            (run / "result.json").write_text(json.dumps(result | {name: values[name] for name in COSTS}))
+
+
+def _below(values: dict[str, float], prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 @contextmanager

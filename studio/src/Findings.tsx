@@ -47,7 +47,7 @@ function Finding({ finding, text, busy, correct, select }: FindingProps) {
       {!finding.note && (
         <>
           <pre tabIndex={0}>
-            <del>{text.trim()}</del>
+            <del>{text.trim().replace(/^- /, "")}</del>
             {finding.row && (
               <>
                 {"\n"}

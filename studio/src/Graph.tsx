@@ -70,11 +70,11 @@ const Layer = memo(function Layer({ data, selected }: NodeProps<FlowNode<LayerDa
           {node.module}
           {node.repeats > 1 && ` × ${node.repeats}`}
         </span>
+        {node.cost && node.cost.parameters > 0 && data.parameters && <span>{flops(node.cost.parameters)}</span>}
         {node.gate !== null && <span className="gate">{words("gateOf", { value: node.gate.toPrecision(2) })}</span>}
       </div>
       <div className="layer-facts">
         <span>{node.cost && node.section !== "detect" ? shape(node.cost.output) : ""}</span>
-        {node.cost && node.cost.parameters > 0 && data.parameters && <span>{flops(node.cost.parameters)}</span>}
         <span>{data.value}</span>
       </div>
     </div>

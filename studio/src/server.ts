@@ -26,10 +26,13 @@ const unreachable = () => new ServerFault({ what: "unreachable", file: null, lin
 /** Another page has changed the model about which this one asked; it is shown then. */
 export class StaleFault extends ServerFault {}
 
-/** The number of the model that the page shows, which requests name, and what to do when it is not that of the server. */
-export const shown: { version: number | null; stale: (asked: number | null) => void; succeeded: () => void } = {
+/**
+ * The number of the model that the page shows, which requests name, and what to do when it is not that of the server:
+ * to ask again, where this page has changed the model meanwhile, else to show what another one has made of it.
+ */
+export const shown: { version: number | null; stale: (asked: number | null, path: string) => Promise<boolean>; succeeded: () => void } = {
   version: null,
-  stale: () => undefined,
+  stale: () => Promise.resolve(false),
   succeeded: () => undefined,
 };
 
@@ -54,7 +57,7 @@ async function send(path: string, init: RequestInit): Promise<Response> {
     const none = { file: null, line: null, expected: null, hint: null };
     const fault = { ...none, what: answer.statusText, ...(await answer.json().catch(() => ({}))) };
     if (answer.status !== 409) throw new ServerFault(fault);
-    shown.stale(asked);
+    if (await shown.stale(asked, init.method === "POST" ? path : "")) return send(path, init);
     throw new StaleFault(fault);
   }
   if (init.method === "POST" && !BY_ITSELF.includes(path)) shown.succeeded();

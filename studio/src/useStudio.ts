@@ -124,6 +124,9 @@ export function useStudio() {
   return { opened, version, fault, notice, setSaved, busy, fail, dismiss, change, timing };
 }
 
+/** What changes the model; one at a time. */
+const CHANGES = ["edit", "undo", "redo", "open", "open-text", "correct"];
+
 /** Show what another page has made of the model: when this one comes to the front, or asks about what is gone. */
 function useElsewhere(
   changing: React.RefObject<Promise<unknown>>,
@@ -132,19 +135,20 @@ function useElsewhere(
   setNotice: (text: string) => void,
 ): void {
   useEffect(() => {
-    const refresh = async (asked: number | null, refused: boolean) => {
-      await changing.current; // a change of this page may be on its way
-      if (asked !== shown.version) return;
+    const refresh = async (asked: number | null, path = ""): Promise<boolean> => {
+      if (!CHANGES.includes(path)) await changing.current; // a change of this page may be on its way
+      if (asked !== shown.version) return true;
       const found = await get<Opened>("state");
-      if (asked !== shown.version || found.version === asked) return;
+      if (asked !== shown.version || found.version === asked) return true;
       take(found);
-      setNotice(words("changedElsewhere") + (refused ? ` ${words("notDone")}` : ""));
+      setNotice(words("changedElsewhere") + (path ? ` ${words("notDone")}` : ""));
+      return false;
     };
-    shown.stale = (asked) => void refresh(asked, true).catch(() => undefined);
+    shown.stale = (asked, path) => refresh(asked, path).catch(() => false);
     const look = async () => {
       const asked = shown.version;
       if (document.visibilityState === "hidden" || asked === null) return;
-      if ((await get<number>("version")) !== asked) await refresh(asked, false);
+      if ((await get<number>("version")) !== asked) await refresh(asked);
     };
     const front = () => void look().catch(() => undefined);
     window.addEventListener("focus", front);

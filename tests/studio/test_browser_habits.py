@@ -92,6 +92,13 @@ def test_a_second_tab_a_reload_and_what_is_unsaved(page: Any, server: Server) ->
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     sync_api.expect(layers).to_have_count(8, timeout=PATIENCE)
     assert "Another page" in page.locator(".saved").inner_text()
+    second.get_by_role("button", name="Open", exact=True).click()
+    second.get_by_role("button", name="odd-one-out-se", exact=True).click()
+    sync_api.expect(second.locator(".layer")).to_have_count(9, timeout=PATIENCE)
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()  # a model that is not shown
+    page.get_by_text("was not done").wait_for()
+    assert list(server.workspace.glob("odd-one-out*")) == []
     second.close()
 
 

@@ -74,6 +74,19 @@ def test_a_corrected_file_is_unsaved(studio: Any) -> None:
     assert studio.post("redo")["text"] == text
 
 
+def test_a_miswired_file_of_the_workspace_is_opened_as_a_dropped_one(studio: Any) -> None:
+    text = integer_yaml(regard.insert(regard.load("yolov5n"), "SE", after="sppf", gate=False).spec)
+    wrong = text.replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 14], 1, Concat, [1]]")
+    (studio.workspace / "mine.yaml").write_text(wrong)
+    opened = studio.post("open", source="mine.yaml")
+    dropped = studio.post("open-text", text=wrong, name="mine.yaml")
+    assert opened["findings"] == dropped["findings"] != []
+    assert opened["text"] == wrong
+    (studio.workspace / "none.yaml").write_text("backbone: 3\n")
+    assert studio.post("open", status=422, source="none.yaml")["what"]
+    assert studio.get("state")["source"] == "mine.yaml"
+
+
 def test_a_model_whose_file_is_deleted_stays_usable(studio: Any) -> None:
     file: Path = studio.workspace / "a.safetensors"
     regard.save(regard.load("odd-one-out"), file)

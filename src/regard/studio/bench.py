@@ -28,7 +28,8 @@ from regard.graph.read import zoo
 from regard.graph.spec import ModelSpec
 from regard.prediction.detect import Candidates
 from regard.profiling.prediction import LatencyModel, calibrate
-from regard.system.files import is_folder
+from regard.system.files import is_file, is_folder
+from regard.system.loaders import MOST_YAML, read_text
 from regard.weights.detector import load_detector
 
 MOST_IMAGES, MOST_BYTES = 8, 512 * 2**20
@@ -156,14 +157,24 @@ class Bench:
         return self.states[self.state.root]
 
     def open_model(self, source: str | Path, name: str) -> None:
-        """Open a file or a model of the zoo.
+        """Open a file or a model of the zoo; a YAML with its wiring errors.
 
         Args:
             source: what `regard.load` takes.
             name: how commands name it.
         """
         path = Path(source)
-        self.open_detector(load_detector(source, modules=self.modules), name)
+        try:
+            detector = load_detector(source, modules=self.modules)
+        except RegardError:
+            if path.suffix.lower() not in (".yaml", ".yml") or not is_file(path):
+                raise
+            state = self._read(read_text(path, MOST_YAML), path)
+            if all(finding.note for finding in state.findings):
+                raise
+            self._start(state, name)  # its wiring errors are shown
+            return
+        self.open_detector(detector, name)
         self.trained = str(source) not in zoo() and (path.suffix.lower() in WEIGHTS or is_folder(path))
 
     def open_detector(self, detector: Detector, name: str) -> None:

@@ -45,7 +45,9 @@ def looking_at_data(bench: Bench, workspace: Workspace, desk: Desk) -> APIRouter
     def open_data(asked: q.DataQuestion) -> a.DataView:
         desk.open_data(workspace.find_data(asked.data))
         data = desk.data
-        return a.DataView(source=data.source, format=data.format, names=list(data.names), statistics=statistics(data))
+        path = Path(data.source)
+        source = str(path.relative_to(workspace.path)) if path.is_relative_to(workspace.path) else data.source
+        return a.DataView(source=source, format=data.format, names=list(data.names), statistics=statistics(data))
 
     @router.get("/sample")
     def sample(split: str, index: int) -> a.SampleView:
