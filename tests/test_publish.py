@@ -30,7 +30,7 @@ from regard.weights import hub as hub_files
 pytest.importorskip("huggingface_hub")
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # its HTTP client's
 DATA = "synthetic:context?train=7&val=3&test=0"
-SCRATCH: dict[str, Any] = {"license": "apache-2.0", "start": None}
+SCRATCH: dict[str, Any] = {"license": "apache-2.0", "from_scratch": True}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_what_is_pushed_is_what_is_loaded(hub: StandIn, run: Run) -> None:
-    address = regard.push_to_hub(run, "me/odd", license="apache-2.0", start=None)
+    address = regard.push_to_hub(run, "me/odd", **SCRATCH)
     assert address.endswith("/me/odd")
     assert hub.private == {"me/odd": True}
     files = hub.files["me/odd"]
@@ -75,7 +75,7 @@ def test_what_is_pushed_is_what_is_loaded(hub: StandIn, run: Run) -> None:
 def test_a_run_without_its_table_is_published(hub: StandIn, run: Run, tmp_path: Path) -> None:
     copy = shutil.copytree(run.folder, tmp_path / "run")
     (copy / "results.csv").unlink()
-    regard.push_to_hub(copy, "me/odd", license="apache-2.0", start=None)
+    regard.push_to_hub(copy, "me/odd", **SCRATCH)
     assert sorted(hub.files["me/odd"]) == ["README.md", "metrics.json", "model.safetensors"]
 
 
@@ -85,7 +85,7 @@ def test_what_a_link_in_a_run_leads_to_is_not_published(hub: StandIn, run: Run, 
     (copy / "results.csv").unlink()
     (copy / "results.csv").symlink_to(tmp_path / "secret")
     with pytest.raises(RegardError, match="link"):
-        regard.push_to_hub(copy, "me/odd", license="apache-2.0", start=None)
+        regard.push_to_hub(copy, "me/odd", **SCRATCH)
     assert not hub.files
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_run_is_named_and_not_published(
     copy = shutil.copytree(run.folder, tmp_path / "run")
     (copy / file).write_text(content)
     with pytest.raises(RegardError) as error:
-        regard.push_to_hub(copy, "me/odd", license="apache-2.0", start=None)
+        regard.push_to_hub(copy, "me/odd", **SCRATCH)
     assert file in str(error.value)
     assert not hub.files
 
@@ -122,6 +122,31 @@ def test_the_card_states_data_metrics_licences_and_gates(run: Run) -> None:
     assert "yolov5n.pt, licence agpl-3.0" in card
     assert f"{run.gates['p3.se']:+.4f}" in card
     assert all(name.replace("_", "\\_") in card for name in run.model.names.values())
+
+
+def test_a_card_claims_no_origin_that_nobody_stated(run: Run) -> None:
+    assert "from scratch" in model_card(run.model, "me/odd", **SCRATCH)
+    with pytest.warns(regard.RegardWarning, match="start weights"):
+        card = model_card(run.model, "me/odd", license="mit")
+    assert "from scratch" not in card
+    assert "not stated" in card
+
+
+def test_random_weights_are_not_published_without_a_word(hub: StandIn) -> None:
+    with pytest.warns(regard.RegardWarning, match="odd-one-out has no trained weights"):
+        regard.push_to_hub("odd-one-out", "me/odd", **SCRATCH)
+    assert hub.files["me/odd"]
+
+
+def test_a_study_of_another_model_or_of_other_data_is_rejected(run: Run) -> None:
+    results = Path(__file__).parents[1] / "docs" / "results"
+    with pytest.raises(RegardError, match=r"no variant of the study"):
+        model_card(run.model, "me/odd", **SCRATCH, study=results / "demo")
+    plain = regard.load(results / "demo" / "models" / "base.yaml")
+    plain.names = run.model.names
+    assert "The study behind it" in model_card(plain, "me/odd", **SCRATCH, study=results / "demo")
+    with pytest.raises(RegardError, match="1000"):  # images
+        model_card(plain, "me/odd", **SCRATCH, study=results / "demo", folder=run.folder)
 
 
 def test_nothing_of_this_machine_is_published(hub: StandIn, run: Run) -> None:
@@ -155,13 +180,15 @@ def test_the_study_behind_it_is_told_as_in_its_report(tmp_path: Path, monkeypatc
         ("mit", "x.pt", "GPL-3.0", "GPL"),
         ("apache-2.0", "yolov5n.pt", None, "start_license"),
         ("apache-2.0", None, "mit", "start"),
+        ("apache-2.0", "x.pt", "mit", "scratch"),
     ],
 )
 def test_licences_that_contradict_each_other_are_rejected(
     license: str, start: str | None, start_license: str | None, expected: str
 ) -> None:
+    given = {"license": license, "start": start, "start_license": start_license}
     with pytest.raises(RegardError, match=expected):
-        regard.push_to_hub("odd-one-out", "me/odd", license=license, start=start, start_license=start_license)
+        regard.push_to_hub("odd-one-out", "me/odd", **given, from_scratch=expected == "scratch")
 
 
 def test_start_weights_that_a_file_records_are_stated(hub: StandIn, tmp_path: Path) -> None:
@@ -205,7 +232,7 @@ def test_what_is_not_there_is_an_error(hub: StandIn, source: str) -> None:
 def test_a_rejected_upload_is_an_error(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_bad")
     with pytest.raises(RegardError, match="HF_TOKEN"):
-        regard.push_to_hub("odd-one-out", "me/odd", **SCRATCH)
+        regard.push_to_hub(regard.load("odd-one-out"), "me/odd", **SCRATCH)
     assert not hub.files
 
 
@@ -214,7 +241,7 @@ def test_no_connection_is_an_error(hub: StandIn, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the port on which nothing listens
     with pytest.raises(RegardError, match="cannot be uploaded"):
-        regard.push_to_hub("odd-one-out", "me/odd", **SCRATCH)
+        regard.push_to_hub(regard.load("odd-one-out"), "me/odd", **SCRATCH)
     assert not hub.files
 
 

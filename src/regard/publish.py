@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,24 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from regard.ablate.folder import read_study
+from regard.ablate.folder import StudyRecord, read_study
 from regard.ablate.format import headline, interval, sentences, signed, verdict_label
 from regard.ablate.verdict import analyse
 from regard.config import ValSettings
 from regard.config.faults import first_fault
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
+from regard.graph.read import read_spec
 from regard.nn.gate import Gated
-from regard.system.files import is_folder, is_there
+from regard.system.files import is_file, is_folder, is_there
 from regard.system.loaders import MOST_TEXT, read_bytes, read_json_mapping
 from regard.system.scratch import scratch_folder
 from regard.training.folder import read_config
 from regard.training.run import Run
 from regard.weights.detector import as_detector, save_detector
-from regard.weights.hub import DEFAULT_FILE, hub_errors, import_hub
+from regard.weights.hub import DEFAULT_FILE, hub_errors, import_hub, is_hub
+from regard.weights.paths import weights_of
 
 
 class _Facts(BaseModel):
@@ -100,6 +103,7 @@ class _RunFacts:
         return parts[-2] if len(parts) > 1 and parts[-1] == "data.yaml" else parts[-1] if parts else "unknown"
 
 
+UNSTATED = "Start weights: not stated. If there were any, their licence may apply to this model too."
 SHARE_ALIKE = ("agpl", "gpl", "cc-by-sa")
 """Beginnings of licences that a model fine-tuned from such weights has to have too."""
 
@@ -109,8 +113,9 @@ def push_to_hub(
     repository: str,
     *,
     license: str,
-    start: str | None,
+    start: str | None = None,
     start_license: str | None = None,
+    from_scratch: bool = False,
     study: str | Path | None = None,
     private: bool = True,
     message: str | None = None,
@@ -125,9 +130,10 @@ def push_to_hub(
             card has no metrics.
         repository: ``owner/name``; it is created if it does not exist.
         license: of the published model, as an identifier of the Hub, such as ``apache-2.0`` or ``agpl-3.0``.
-        start: weights that the training started from, such as ``yolov5n.pt of YOLOv5 v7.0``; None for a model that was
-            trained from scratch.
+        start: weights that the training started from, such as ``yolov5n.pt of YOLOv5 v7.0``; without them the card
+            says that they are not stated, with a warning.
         start_license: their licence; needed with ``start``.
+        from_scratch: there were no such weights.
         study: folder of the ablation study behind the model.
         private: create the repository so that only you can see it.
         message: of the commit.
@@ -143,12 +149,14 @@ def push_to_hub(
         regard.errors.RegardError: a model that started from weights under agpl-3.0 cannot be published under apache-2.0
           expected: license='agpl-3.0'
     """
-    _check_licences(license, start, start_license)
+    _check_licences(license, start, start_license, from_scratch=from_scratch)
+    if isinstance(model, str | Path) and not is_hub(model) and weights_of(model) is None:
+        warnings.warn(f"{model} has no trained weights: random ones are uploaded", RegardWarning, stacklevel=2)
     folder = _folder_of(model)
     detector = model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
     _check_origin(detector.origin, start)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
-    card = model_card(detector, repository, folder=folder, study=study, **licences)
+    card = model_card(detector, repository, folder=folder, study=study, from_scratch=from_scratch, **licences)
     with scratch_folder(Path(tempfile.gettempdir())) as upload:
         save_detector(upload / DEFAULT_FILE, detector)
         (upload / "README.md").write_text(card, encoding="utf-8")
@@ -197,8 +205,9 @@ def model_card(
     repository: str,
     *,
     license: str,
-    start: str | None,
+    start: str | None = None,
     start_license: str | None = None,
+    from_scratch: bool = False,
     folder: Path | None = None,
     study: str | Path | None = None,
 ) -> str:
@@ -209,8 +218,12 @@ def model_card(
     """
     facts = None if folder is None else _read_facts(folder)
     name = repository.partition("/")[2] or repository
-    scratch = "The publisher states that it was trained from scratch, without start weights."
-    origin = f"Start weights: {_text(start)}, licence {_text(start_license)}." if start else scratch
+    origin = "The publisher states that it was trained from scratch." if from_scratch else UNSTATED
+    if start:
+        origin = f"Start weights: {_text(start)}, licence {_text(start_license)}."
+    elif not from_scratch:
+        hint = "start and start_license (--start, --start-license), or from_scratch (--from-scratch)"
+        warnings.warn(f"the card does not state the start weights: give {hint}", RegardWarning, stacklevel=2)
     parts = [
         _metadata(name, license, facts),
         f"# {name}",
@@ -218,13 +231,15 @@ def model_card(
         _model_section(detector),
         f"## Licence\n\nThis model: {license}. {origin}",
         *(_data_section(facts) if facts else ()),
-        *(_study_section(Path(study), detector) if study is not None else ()),
-        _use_section(repository),
+        *(_study_section(Path(study), detector, facts) if study is not None else ()),
+        _use_section(repository, facts),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _check_licences(license: str, start: str | None, start_license: str | None) -> None:
+def _check_licences(license: str, start: str | None, start_license: str | None, *, from_scratch: bool) -> None:
+    if start and from_scratch:
+        raise RegardError(f"the model cannot be trained from scratch and from {start}", expected="one of the two")
     if start and not start_license:
         hint = "the weights published by Ultralytics are agpl-3.0"
         raise RegardError(f"the licence of {start} is not given", expected="start_license", hint=hint)
@@ -319,13 +334,27 @@ def _data_section(facts: _RunFacts) -> Iterator[str]:
     )
 
 
-def _study_section(folder: Path, detector: Detector) -> Iterator[str]:
-    study = read_study(folder)
+def _check_study(study: StudyRecord, detector: Detector, facts: _RunFacts | None) -> None:
+    """Reject a study of other classes, of other models, or of other data than the run's."""
     data = study.provenance.get("data")
-    names = data.get("names") if isinstance(data, Mapping) else None
+    data = data if isinstance(data, Mapping) else {}
+    names, said = data.get("names"), data.get("splits")
     if isinstance(names, list) and names != [detector.names[i] for i in sorted(detector.names)]:
         what = f"not the study behind this model: its data has the classes {', '.join(map(str, names))}"
-        raise RegardError(what, file=folder, expected=", ".join(detector.names.values()))
+        raise RegardError(what, file=study.folder, expected=", ".join(detector.names.values()))
+    files = [file for variant in study.variants if is_file(file := study.folder / variant.model)]
+    if files and all(read_spec(file).layers != detector.spec.layers for file in files):
+        expected = f"a study of this model; this one is of {', '.join(variant.name for variant in study.variants)}"
+        raise RegardError("no variant of the study has the layers of the model", file=study.folder, expected=expected)
+    used = {name: split.model_dump() for name, split in facts.config.data.splits.items()} if facts else {}
+    if isinstance(said, Mapping) and any(said[name] != used[name] for name in said.keys() & used.keys()):
+        what = f"the study's data has {dict(said)}, that of the run {used}"
+        raise RegardError(what, file=study.folder, expected="a study with the data of the run")
+
+
+def _study_section(folder: Path, detector: Detector, facts: _RunFacts | None) -> Iterator[str]:
+    study = read_study(folder)
+    _check_study(study, detector, facts)
     results = analyse(study)
     rows = [
         f"| {_text(name)} | {signed(one.mean)} | {interval(one.interval)} | {len(one.seeds)} | "
@@ -347,13 +376,15 @@ def _study_section(folder: Path, detector: Detector) -> Iterator[str]:
     )
 
 
-def _use_section(repository: str) -> str:
+def _use_section(repository: str, facts: _RunFacts | None) -> str:
+    imgsz = facts and facts.config.settings.imgsz
+    size = f", imgsz={imgsz}" if imgsz else ""
     return f"""## Use
 
 ```python
 import regard
 
-found = regard.predict("hf://{repository}", "image.jpg")
+found = regard.predict("hf://{repository}", "image.jpg"{size})
 ```
 
 Made with [regard](https://pypi.org/project/regard/)."""

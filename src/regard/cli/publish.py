@@ -16,11 +16,10 @@ def push(
     license: Annotated[str, typer.Option(help="Licence of the model, such as apache-2.0 or agpl-3.0.")],
     start: Annotated[
         str | None,
-        typer.Option(
-            help="Weights that the training started from; none if it started from scratch.", show_default=False
-        ),
+        typer.Option(help="Weights that the training started from, such as yolov5n.pt.", show_default=False),
     ] = None,
     start_license: Annotated[str | None, typer.Option(help="Licence of these weights.", show_default=False)] = None,
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="There were no such weights.")] = False,
     study: Annotated[
         Path | None, typer.Option(help="Folder of the ablation study behind the model.", show_default=False)
     ] = None,
@@ -30,4 +29,4 @@ def push(
     from regard.publish import push_to_hub
 
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
-    print(push_to_hub(model, repository, **licences, study=study, private=private))
+    print(push_to_hub(model, repository, **licences, from_scratch=from_scratch, study=study, private=private))
