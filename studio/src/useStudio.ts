@@ -103,7 +103,14 @@ export function useStudio() {
   );
   const measure = useCallback(() => {
     setMeasuring(true);
-    post<Timed>("cost").then(setTimed, fail).finally(() => setMeasuring(false));
+    const asked = shown.version;
+    const failed = async (error: unknown) => {
+      await changing.current; // an edit interrupts it, which is no error
+      if (asked === shown.version) fail(error);
+    };
+    post<Timed>("cost")
+      .then((found) => asked === shown.version && setTimed(found), failed)
+      .finally(() => setMeasuring(false));
   }, [fail]);
   const words = useWords();
   const language = useContext(LanguageContext);

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from regard.api.edits import Edit
 from regard.errors import RegardError
@@ -40,4 +41,17 @@ def test_a_measurement_gives_way_to_an_edit(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(bench_module, "calibrate", calibrate)
     model, predicted = bench.predicted()
     assert predicted >= 1e3 * model.base
+    assert not any(layer._forward_pre_hooks for layer in bench.base.built.model)
+
+
+def test_a_view_shares_its_tensors_and_ends_with_the_next_change() -> None:
+    bench, images = Bench(), torch.rand(1, 3, 64, 64)
+    bench.open_model("odd-one-out", "odd-one-out")
+    view = bench.view(bench.state.built)
+    assert torch.equal(view(images).boxes, bench.state.built(images).boxes)
+    assert [id(tensor) for tensor in view.parameters()] == [id(tensor) for tensor in bench.state.built.parameters()]
+    with bench.changing():
+        bench.apply(Edit("insert", "p4", "SE"))
+    with pytest.raises(RegardError, match="interrupted"):
+        view(images)
     assert not any(layer._forward_pre_hooks for layer in bench.base.built.model)

@@ -204,6 +204,21 @@ class Bench:
             return State(None, measured(spec, modules=self.modules), (), tuple(found), text)
         return State(detector, detector.spec, (), tuple(found), text)
 
+    def view(self, detector: Detector) -> Detector:
+        """A detector of the bench with the same tensors, which can be run outside ``working``.
+
+        It raises a `RegardError` as soon as somebody has changed what is shown, so that nobody waits for its end.
+        """
+        asked, seen = self.changes, _sharing(detector)  # hooks of others must not meet those of a measurement
+
+        def go_on(*_: object) -> None:
+            if self.changes != asked:
+                raise RegardError("the measurement was interrupted")
+
+        for layer in seen.model:
+            layer.register_forward_pre_hook(go_on)
+        return seen
+
     def predicted(self) -> tuple[LatencyModel, float]:
         """Predict the latency of what is shown in ms; the base is measured once, while others may use the bench.
 
@@ -213,17 +228,11 @@ class Bench:
         with self.working():
             base, state, asked = self.base, self.state, self.changes
             known = self._latency if self._latency_of is base else None
-            detector = _sharing(base.built)  # hooks of others must not meet those of the measurement
-
-        def go_on(*_: object) -> None:
-            if self.changes != asked:
-                raise RegardError("the measurement was interrupted")
-
-        for layer in detector.model:
-            layer.register_forward_pre_hook(go_on)
+            detector = self.view(base.built)
         model = known or calibrate(detector, base.diagram)
         with self.working():
-            go_on()
+            if self.changes != asked:
+                raise RegardError("the measurement was interrupted")
             self._latency, self._latency_of = model, base
         return model, model.milliseconds(state.built, state.diagram)
 

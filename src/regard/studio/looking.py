@@ -59,7 +59,10 @@ def looking(bench: Bench, workspace: Workspace) -> APIRouter:
     @router.post("/cost")
     def measure() -> a.Timed:
         with bench.working():
-            return _timed(bench)
+            edited, imgsz = bench.view(bench.state.built), bench.state.diagram.imgsz
+            known = bench.base.detector if bench.state.edits else None
+            base = None if known is None else bench.view(known)
+        return _timed(edited, base, imgsz)
 
     return router
 
@@ -129,16 +132,14 @@ def _maps(shown: Shown, state: State, asked: q.AttendQuestion) -> a.Maps:
     )
 
 
-def _timed(bench: Bench) -> a.Timed:
-    report = cost(bench.state.built, imgsz=bench.state.diagram.imgsz, repeats=REPEATS)
-    base = None
-    if bench.state.edits and bench.base.detector is not None:
-        base = report.milliseconds * _ratio(bench.base.detector, bench.state.built, report.imgsz)
+def _timed(edited: Detector, base: Detector | None, imgsz: int) -> a.Timed:
+    report = cost(edited, imgsz=imgsz, repeats=REPEATS)
+    base_total = None if base is None else report.milliseconds * _ratio(base, edited, report.imgsz)
     return a.Timed(
         milliseconds={row.name: row.milliseconds for row in report.rows},
         peak_mib={row.name: row.peak_mib for row in report.rows},
         total=report.milliseconds,
-        base_total=base,
+        base_total=base_total,
         device=report.device,
         imgsz=report.imgsz,
     )
