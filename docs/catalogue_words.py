@@ -47,6 +47,12 @@ class Words(NamedTuple):
     other: Mapping[str, tuple[str, str]]
     """Findings on other pages, by module; a test compares their numbers with the page."""
     unmeasured: str
+    stop: str
+    page_modules: str
+    page_level: str
+    page_about: str
+    page: Mapping[str, str]
+    """Other texts of the HTML page, by the English one; the same where there is none."""
 
     @property
     def translate(self) -> Callable[[str], str]:
@@ -99,6 +105,13 @@ ENGLISH = Words(
         ),
     },
     unmeasured="its effect on AP has not been measured",
+    stop=".",
+    page_modules="{count} modules that regard inserts into a YOLO detector by name. Numbers are for default options on "
+    "the maps of yolov5n at 640 px: ",
+    page_level="{level} {channels} channels, {side} x {side}",
+    page_about=". Parameters are those at P4. Times are relative to MultiHeadSelfAttention, measured in turn with it "
+    "on a CPU; where none is given, none was measured. Formulas, figures and the measurements are in ",
+    page={},
 )
 CHINESE = Words(
     code="zh-TW",
@@ -161,5 +174,55 @@ CHINESE = Words(
         ),
     },
     unmeasured="對 AP 的影響尚未量測",
+    stop="。",
+    page_modules="regard 可以用名稱把這 {count} 個模組插入 YOLO 偵測器。數字是預設選項在 640 像素的 yolov5n 特徵圖"
+    "上的值：",
+    page_level="{level} 是 {channels} 個通道，{side} x {side}",
+    page_about="。參數量是在 P4 的值。時間以 MultiHeadSelfAttention 為 1，在 CPU 上交替量測；沒有寫的就是沒有量測。"
+    "公式、圖與量測見",
+    page={
+        "Catalogue of attention modules": "注意力模組目錄",
+        "the catalogue": "目錄頁",
+        "any": "不限",
+        "Filters": "篩選條件",
+        "Search": "搜尋",
+        "name or text": "名稱或文字",
+        "family": "系列",
+        "cost": "成本",
+        "linear in N": "隨 N 線性增加",
+        "not linear": "非線性",
+        "linear": "線性",
+        "with": "有",
+        "without": "沒有",
+        "yes": "是",
+        "no": "否",
+        "positions": "位置嵌入",
+        "exports": "可匯出",
+        "At most (GFLOPs)": "上限（GFLOPs）",
+        "Family": "系列",
+        "Cost": "成本",
+        "Position embedding": "位置嵌入",
+        "Exports": "可匯出",
+        "at": "層級",
+        "Sort by": "排序依據",
+        "order of the catalogue": "目錄的順序",
+        "descending": "由大到小",
+        "Reset": "重設",
+        "Modules": "模組",
+        "module": "模組",
+        "parameters": "參數量",
+        "GFLOPs, P3": "GFLOPs，P3",
+        "GFLOPs, P4": "GFLOPs，P4",
+        "GFLOPs, P5": "GFLOPs，P5",
+        "time, P3": "時間，P3",
+        "time, P4": "時間，P4",
+        "time, P5": "時間，P5",
+        "Studies: ": "研究：",
+        "study": "研究",
+        "{count} of {all} modules": "{all} 個模組中的 {count} 個",
+        "None of {all} modules meets all conditions.": "{all} 個模組都不符合全部條件。",
+        "Made by docs/make_catalogue.py. This file needs no other and no network.": "由 docs/make_catalogue.py 產生。"
+        "不需要其他檔案與網路。",
+    },
 )
 PAGES = {"catalogue.md": ENGLISH, "catalogue.zh-TW.md": CHINESE}

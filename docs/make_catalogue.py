@@ -34,7 +34,7 @@ from regard.visualize.attention_figure import channels_of, draw_map, mark_query,
 from regard.visualize.plots import BLUE
 
 DOCS = Path(__file__).resolve().parent
-HTML, TEMPLATES = DOCS / "catalogue.html", DOCS / "templates"
+TEMPLATES = DOCS / "templates"
 IMAGES, RESULTS = DOCS / "images" / "catalogue", DOCS / "results"
 
 CHANNELS, SIDE = 128, 40
@@ -66,8 +66,13 @@ def main() -> None:
         draw(name, module, IMAGES / f"{name}.png")
     for file, words in PAGES.items():
         (DOCS / file).write_text(page(words), encoding="utf-8")
-    HTML.write_text(html(newest_times()[0]), encoding="utf-8")
+        html_of(file).write_text(html(newest_times()[0], words), encoding="utf-8")
     print(f"{DOCS}: {len(ATTENTION)} modules")
+
+
+def html_of(file: str) -> Path:
+    """Path of the HTML page in the language of a page."""
+    return (DOCS / file).with_suffix(".html")
 
 
 def page(words: Words = ENGLISH) -> str:

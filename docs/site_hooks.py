@@ -26,8 +26,8 @@ PAGES = {
 """Page by file in the root."""
 CHINESE = ".zh-TW.md"
 ENGLISH_LINKS = ("English", "英文版")
-CATALOGUE = "catalogue.html"
-"""The one page that is HTML already."""
+CATALOGUE = ("catalogue.html", "catalogue.zh-TW.html")
+"""The pages that are HTML already; the site has both under the first name, each in its language."""
 LINK = re.compile(r"\[([^\]\n]*)\]\(([^)#\s]+\.md)(#[^)\s]*)?\)")
 SOURCE = re.compile(r'(?<=\ssrc=")(?![a-z]+:|/)(?=[^"]+")')
 """Where the address of an image in plain HTML begins."""
@@ -56,8 +56,9 @@ def on_config(config: Any) -> Any:
         for name, place in PAGES.items():
             text = IMAGE.sub(r"\1", _with_links((ROOT / name).read_text(encoding="utf-8"), name))
             (folder / "docs" / place).write_text(text, encoding="utf-8")
-        catalogue = folder / "docs" / CATALOGUE
-        catalogue.write_text(HREF.sub(_to_page, catalogue.read_text(encoding="utf-8")), encoding="utf-8")
+        for name in CATALOGUE:
+            catalogue = folder / "docs" / name
+            catalogue.write_text(HREF.sub(_to_page, catalogue.read_text(encoding="utf-8")), encoding="utf-8")
         config.docs_dir = str(folder / "docs")
     return config
 
@@ -91,7 +92,7 @@ def _with_links(text: str, source: str) -> str:
         above = "../" * here.count("/")
         return f"[{words}]({above}{there.replace(CHINESE, '.md')}{anchor})"
 
-    return LINK.sub(new, text)
+    return LINK.sub(new, text).replace(*reversed(CATALOGUE))
 
 
 def _to_page(link: re.Match[str]) -> str:

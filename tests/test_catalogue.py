@@ -127,8 +127,9 @@ def test_what_is_known_agrees_with_the_studies(maker: ModuleType) -> None:
 class _Bodies(HTMLParser):
     """What the page states about each module: the attributes of its part of the table, and its text."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
+        self.page = page
         self.found: dict[str, dict[str, str | None]] = {}
         self.text: dict[str, str] = {}
         self.outside: list[str] = []
@@ -146,21 +147,22 @@ class _Bodies(HTMLParser):
         self.text[self.name] = self.text.get(self.name, "") + data
 
 
-@pytest.fixture(scope="module")
-def bodies() -> _Bodies:
-    parser = _Bodies()
-    parser.feed((DOCS / "catalogue.html").read_text(encoding="utf-8"))
+@pytest.fixture(scope="module", params=PAGES)
+def bodies(request: pytest.FixtureRequest) -> _Bodies:
+    parser = _Bodies(request.param)
+    parser.feed((DOCS / request.param).with_suffix(".html").read_text(encoding="utf-8"))
     return parser
 
 
 def test_the_html_page_needs_no_other_file(bodies: _Bodies) -> None:
     assert bodies.outside == []
-    text = (DOCS / "catalogue.html").read_text(encoding="utf-8")
+    text = (DOCS / bodies.page).with_suffix(".html").read_text(encoding="utf-8")
     assert not re.search(r"@import|url\(|fetch\(|XMLHttp", text)
 
 
 def test_the_html_page_is_up_to_date(maker: ModuleType, bodies: _Bodies) -> None:
-    table, found = _table((DOCS / "catalogue.md").read_text(encoding="utf-8")), maker.findings()
+    words = maker.PAGES[bodies.page]
+    table, found = _table((DOCS / bodies.page).read_text(encoding="utf-8")), maker.findings(words)
     assert list(bodies.found) == list(ATTENTION)
     for name, values in bodies.found.items():
         card = ATTENTION[name].card
@@ -168,9 +170,9 @@ def test_the_html_page_is_up_to_date(maker: ModuleType, bodies: _Bodies) -> None
         exports, linear = ("no" if card.obstacle else "yes"), ("yes" if card.linear else "no")
         assert stated == (card.family, linear, exports, " ".join(positions_of(name))), "run: docs/make_catalogue.py"
         flops = float(values["data-p4"] or "nan")  # of the same map as in the other page
-        assert f"= {flops * 1e3:,.1f} M" in table[name][maker.ENGLISH.headings.index("FLOPs")]
-        assert card.when in bodies.text[name]
-        assert all(text in bodies.text[name] for text, _ in found.get(name, [(maker.ENGLISH.nothing, "")]))
+        assert f"= {flops * 1e3:,.1f} M" in table[name][words.headings.index("FLOPs")]
+        assert words.translate(card.when) in bodies.text[name]
+        assert all(text in bodies.text[name] for text, _ in found.get(name, [(words.nothing, "")]))
 
 
 @pytest.mark.parametrize("name", ["SE", "MultiHeadSelfAttention"])

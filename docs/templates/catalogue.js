@@ -51,8 +51,9 @@ function show() {
     if (heading.dataset.key === key) heading.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
     else heading.removeAttribute("aria-sort");
   }
-  document.getElementById("count").textContent =
-    count ? `${count} of ${bodies.length} modules` : `None of ${bodies.length} modules meets all conditions.`;
+  const status = document.getElementById("count");
+  const told = count ? status.dataset.some : status.dataset.none;
+  status.textContent = told.replace("{count}", count).replace("{all}", bodies.length);
   return wanted;
 }
 
