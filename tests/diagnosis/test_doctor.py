@@ -22,6 +22,73 @@ def diverges(run: Run) -> None:
     run.columns[name] = [0.5] * 7 + [math.nan] * (run.epochs - 7)
 
 
+def collapses(run: Run) -> None:
+    run.ap = curve(400)[:310] + [0.001] * 90
+
+
+def has_no_ap_in_the_end(run: Run) -> None:
+    run.ap = curve(400)[:310] + [math.nan] * 90
+
+
+def has_a_loss_that_jumps(run: Run) -> None:
+    name = {"regard": "train/box", "yolov5": "train/cls_loss", "ultralytics": "train/dfl_loss"}[run.package]
+    run.columns[name] = [0.5] * 311 + [7.0] * (run.epochs - 311)
+
+
+def detects_nothing(run: Run) -> None:
+    run.ap = [0.0] * 400
+
+
+def is_never_validated(run: Run) -> None:
+    run.ap = [math.nan] * 400
+
+
+def has_no_labels(run: Run) -> None:
+    shutil.rmtree(run.data / "labels")
+
+
+def has_no_train_labels(run: Run) -> None:
+    shutil.rmtree(run.data / "labels/train")
+
+
+def has_empty_train_labels(run: Run) -> None:
+    for file in (run.data / "labels/train").iterdir():
+        file.write_text("")
+
+
+def has_no_val_labels(run: Run) -> None:
+    shutil.rmtree(run.data / "labels/val")
+
+
+def has_labels_of_some_images(run: Run) -> None:
+    for i in range(5):
+        (run.data / f"labels/train/train{i}.txt").unlink()
+
+
+def never_trains_a_class(run: Run) -> None:
+    for file in (run.data / "labels/train").iterdir():
+        file.write_text(file.read_text().splitlines()[0] + "\n")
+
+
+def gets_a_class_at_the_front(run: Run) -> None:
+    file = run.data / "data.yaml"
+    file.write_text(file.read_text().replace("[cat", "[bird, cat"))
+
+
+def gets_a_class_at_the_end(run: Run) -> None:
+    file = run.data / "data.yaml"
+    file.write_text(file.read_text().replace("dog]", "dog, bird]"))
+
+
+def has_other_classes(run: Run) -> None:
+    file = run.data / "data.yaml"
+    file.write_text(file.read_text().replace("dog", "wolf"))
+
+
+def has_its_classes_turned_and_spelled(run: Run) -> None:
+    run.names = ("Dog", "CAT")
+
+
 def is_miswired(run: Run) -> None:
     graph = graph_of(run.package, run.anchors)
     graph["backbone"][5] = [4, 1, "Conv", [40, 3, 2]]  # nothing reads the row that was inserted before it
@@ -138,9 +205,30 @@ def films_into_val(run: Run) -> None:
     cv2.imwrite(str(run.data / "images/val/val1.png"), cv2.resize(image, (101, 67), interpolation=cv2.INTER_AREA))
 
 
+def mirrors_into_val(run: Run) -> None:
+    image = cv2.imread(str(run.data / "images/train/train2.png"))
+    assert image is not None
+    cv2.imwrite(str(run.data / "images/val/val1.png"), cv2.convertScaleAbs(image[:, ::-1], alpha=0.8))
+
+
 ALL = PACKAGES
 FAULTS: tuple[tuple[Fault, str, tuple[str, ...]], ...] = (
     (diverges, "diverged", ALL),
+    (collapses, "diverged", ALL),
+    (has_no_ap_in_the_end, "diverged", ALL),
+    (has_a_loss_that_jumps, "diverged", ALL),
+    (detects_nothing, "no_ap", ALL),
+    (is_never_validated, "no_ap", ALL),
+    (has_no_labels, "labels", ALL),
+    (has_no_train_labels, "labels", ALL),
+    (has_empty_train_labels, "labels", ALL),
+    (has_no_val_labels, "labels", ALL),
+    (has_labels_of_some_images, "labels", ALL),
+    (never_trains_a_class, "labels", ALL),
+    (gets_a_class_at_the_front, "class_order", ALL),
+    (gets_a_class_at_the_end, "class_order", ALL),
+    (has_other_classes, "class_order", ALL),
+    (has_its_classes_turned_and_spelled, "class_order", ALL),
     (is_miswired, "wiring", ALL),
     (has_its_classes_turned, "class_order", ALL),
     (has_labels_out_of_range, "labels", ALL),
@@ -161,12 +249,17 @@ FAULTS: tuple[tuple[Fault, str, tuple[str, ...]], ...] = (
     (trains_on_val, "same_images", ALL),
     (copies_into_val, "duplicates", ALL),
     (films_into_val, "near_duplicates", ALL),
+    (mirrors_into_val, "near_duplicates", ALL),
 )
 
 
 @pytest.fixture(params=PACKAGES)
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     return Run(tmp_path, request.param)
+
+
+def test_other_spellings_of_the_classes_are_no_fault(tmp_path: Path) -> None:
+    assert not regard.doctor(Run(tmp_path, "yolov5", names=("CAT", "dog ")).write(), quick=True).findings
 
 
 def test_a_healthy_run_has_a_clean_bill(run: Run) -> None:

@@ -20,6 +20,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from regard.data.copies import altered_copies, thumbnail
 from regard.data.dataset import DetectionDataset, Problem, Sample
 from regard.data.files import UNDIVIDED
 from regard.data.images import ImageFile, decode, exif_orientation
@@ -35,11 +36,13 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Inspection:
-    """Result of opening one image: a hash of its content ("" if it is unreadable), its problems and its fingerprint."""
+    """Result of opening one image: a hash of its content ("" if it is unreadable), its problems, and by what it is
+    compared with others."""
 
     digest: str
     problems: tuple[Problem, ...]
     fingerprint: NDArray[np.uint8] | None = None
+    thumbnail: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -228,17 +231,39 @@ def _near_duplicates(
         return []
     groups = similar_groups(np.stack([fp for one in inspections if (fp := one.fingerprint) is not None]))
     firsts: dict[int, dict[str, int]] = defaultdict(dict)
-    problems = []
+    originals: dict[int, int] = {}
+    split_of = {index: splits[samples[index].image.name] for index in readable}
     for group, index in zip(groups.tolist(), readable, strict=True):
-        name = samples[index].image.name
-        split = splits[name]
+        split = split_of[index]
         firsts[group].setdefault(split, index)
         other = next((first for of, first in firsts[group].items() if of != split), None)
-        if other is not None and inspections[other].digest != inspections[index].digest:
-            original = samples[other].image.name
+        if other is not None:
+            originals[index] = other
+    originals |= _altered(inspections, {index: split for index, split in split_of.items() if index not in originals})
+    problems = []
+    for index, other in sorted(originals.items()):
+        if inspections[other].digest != inspections[index].digest:
+            name, original = samples[index].image.name, samples[other].image.name
             found, done = f"looks like {original} in {splits[original]}", "both kept; scores may be too high"
-            problems.append(Problem("near-duplicate between splits", f"{name} in {split}", found, done))
+            problems.append(Problem("near-duplicate between splits", f"{name} in {split_of[index]}", found, done))
     return problems
+
+
+def _altered(inspections: Sequence[Inspection], splits: Mapping[int, str]) -> dict[int, int]:
+    """Originals of the altered copies among images, by index: images of an earlier split."""
+    found: dict[int, int] = {}
+    earlier: list[int] = []
+    for split in dict.fromkeys(splits.values()):
+        members = [index for index, other in splits.items() if other == split]
+        if earlier:
+            ours, theirs = (
+                np.stack([one for i in group if (one := inspections[i].thumbnail) is not None])
+                for group in (members, earlier)
+            )
+            pairs = zip(members, altered_copies(ours, theirs).tolist(), strict=True)
+            found |= {index: earlier[other] for index, other in pairs if other >= 0}
+        earlier += members
+    return found
 
 
 def set_problems(data: DetectionDataset) -> list[Problem]:
@@ -277,13 +302,13 @@ def inspect_image(sample: Sample) -> Inspection:
     image = sample.image
     if not isinstance(image, ImageFile):
         pixels = image.read()
-        return Inspection(_digest(pixels.tobytes()), (), fingerprint(pixels))
+        return Inspection(_digest(pixels.tobytes()), (), fingerprint(pixels), thumbnail(pixels))
     try:
         pixels = image.read()
     except RegardError as error:
         return Inspection("", (Problem("unreadable image", image.name, error.what, "image left out", lost=True),))
     problems = [*_encoding_problems(image), *_size_problems(pixels, sample)]
-    return Inspection(_digest(image.path.read_bytes()), tuple(problems), fingerprint(pixels))
+    return Inspection(_digest(image.path.read_bytes()), tuple(problems), fingerprint(pixels), thumbnail(pixels))
 
 
 def _digest(data: bytes) -> str:

@@ -15,6 +15,10 @@ SINGLE_CLASS = "item"
 """Name of the one class that ``merge_classes`` makes."""
 
 
+class NoLabelsError(RegardError):
+    """A data set has images, but no labels."""
+
+
 class ImageSource(Protocol):
     """One image that is read on demand: a file, or a scene that is drawn."""
 

@@ -65,7 +65,7 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the diagnosis to plain values that JSON can represent."""
-        return {"schema": 1, "healthy": self.is_healthy, **asdict(self)}
+        return {"schema": 1, "healthy": self.is_healthy, "complete": not self.skipped, **asdict(self)}
 
     def to_json(self) -> str:
         """Write the diagnosis as JSON."""
@@ -81,11 +81,11 @@ class Diagnosis:
             head = f"{number}. {finding.cause.replace('_', ' ')} ({finding.weight}): "
             yield Text.assemble((head, STYLES[finding.weight]), finding.evidence)
             yield Text(f"   {finding.advice}")
-        count = f"{len(self.checked)} causes checked"
-        if not self.findings:
-            yield Text(f"{count}, none found", style="green")
-        else:
-            yield Text(f"{count}, {len(self.findings)} found")
+        found = f"{len(self.findings)} found" if self.findings else "none found"
+        count = f"{len(self.checked)} causes checked, {found}"
+        if self.skipped:
+            count += f"; {len(self.skipped)} could not be checked"
+        yield Text(count, style="" if self.findings else "yellow" if self.skipped else "green")
         by_reason: dict[str, list[str]] = {}
         for cause, reason in self.skipped.items():
             by_reason.setdefault(reason, []).append(cause.replace("_", " "))

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from regard.config import flattened
 from regard.config.faults import first_fault
@@ -18,6 +18,7 @@ from regard.system.loaders import parse_csv, read_text, read_yaml
 
 Package = Literal["regard", "yolov5", "ultralytics"]
 Row = dict[str, float]
+Side = Annotated[int, Field(ge=1)]
 T = TypeVar("T", bound=BaseModel)
 
 TABLE = "results.csv"
@@ -78,6 +79,7 @@ class TrainingRecord:
         data_names: class names that the folder states; empty if it does not.
         images: number of training images that the folder states; 0 if it does not.
         settings: all settings as text, for comparison with another run.
+        torn: line of the table that was not written completely, as where the run was killed; 0 if there is none.
     """
 
     folder: Path
@@ -97,6 +99,7 @@ class TrainingRecord:
     data_names: tuple[str, ...] = ()
     images: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
+    torn: int = 0
 
     def values(self, name: str) -> list[tuple[int, float]]:
         """Epochs at which a column has a finite number, and the numbers."""
@@ -114,20 +117,45 @@ class TrainingRecord:
         return int(self.rows[-1]["epoch"]) if self.rows else 0
 
 
-def read_table(file: Path) -> list[Row]:
+class Table(NamedTuple):
+    """Results per epoch, and the number of a last line that was not written completely, or 0."""
+
+    rows: list[Row]
+    torn: int = 0
+
+
+def read_table(file: Path) -> Table:
     """Read ``results.csv`` of any of the packages; of an epoch that occurs twice, the last row counts.
 
+    A run that was killed may leave an incomplete last line without its end, which is left out; one that was killed in
+    its first epoch may leave no table.
+
     Raises:
-        RegardError: there is none, or a cell is no number.
+        RegardError: a cell is no number, or a line has too few.
     """
     reject_special(file)
     if not is_file(file):
-        raise RegardError("there is no table of results", file=file, expected="a run that has finished an epoch")
-    header, *lines = parse_csv(read_text(file), file, most=MOST_ROWS) or [[]]
+        return Table([])
+    text = read_text(file).rstrip("\0")  # what a file system may append when the machine stops
+    header, *lines = parse_csv(text, file, most=MOST_ROWS) or [[]]
     names = [COLUMNS.get(name.strip(), name.strip()) for name in header]
+    is_whole = text.endswith(("\n", "\r"))
+    if not is_whole and not lines:
+        return Table([], 1)
     if "epoch" not in names:
         raise RegardError("no table of results", file=file, line=1, expected="a column called epoch")
-    rows = [_row(names, cells, file, number) for number, cells in enumerate(lines, 2) if any(cells)]
+    rows, torn = [], 0
+    for number, cells in enumerate(lines, 2):
+        try:
+            rows += [_row(names, cells, file, number)] if any(cells) else []
+        except RegardError:
+            if is_whole or number <= len(lines):
+                raise
+            torn = number
+    return Table(_by_epoch(rows), torn)
+
+
+def _by_epoch(rows: Sequence[Row]) -> list[Row]:
     first = min((row["epoch"] for row in rows), default=1)
     by_epoch = {row["epoch"]: row for row in rows}
     if first == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from regard.data.dataset import NoLabelsError
 from regard.data.files import nearest_path, split_in
 from regard.data.formats import coco, foreign_text
 from regard.data.images import IMAGE_SUFFIXES
@@ -63,7 +64,7 @@ def unknown_source(source: str, expected: str) -> RegardError:
             hint="draw boxes with a labelling tool, such as CVAT or Label Studio, and export them in the YOLO format",
         )
     if images and len(images) == len(files):
-        return RegardError(f"the folder contains {len(images)} images, but no labels", file=path, expected=expected)
+        return NoLabelsError(f"the folder contains {len(images)} images, but no labels", file=path, expected=expected)
     for file in files:
         if near := _near_format(file):
             return RegardError(near, file=file, expected=expected)

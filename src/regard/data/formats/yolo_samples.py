@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from regard.data.dataset import Problem, Sample
+from regard.data.dataset import NoLabelsError, Problem, Sample
 from regard.data.formats.labels import clean, to_arrays
 from regard.data.formats.yolo_rows import RowReader, look_like_corners, look_like_keypoints, look_like_upper_left
 from regard.data.images import IMAGE_SUFFIXES, ImageFile
 from regard.data.paths import Listings, files_below, in_any_spelling, list_folder, plain
-from regard.errors import RegardError
 from regard.system.files import is_folder
 from regard.system.loaders import read_first_line
 
@@ -40,7 +39,7 @@ def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source
         source: the data set, for problems of all of it.
 
     Raises:
-        RegardError: no image has a label file.
+        NoLabelsError: no image has a label file.
     """
     images, repeated = _once(images, source)
     locator = LabelLocator([path for paths in images.values() for path in paths])
@@ -52,7 +51,7 @@ def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source
         first = next(path for paths in images.values() for path in paths)
         count = sum(len(paths) for paths in images.values())
         which = " and ".join(images)
-        raise RegardError(
+        raise NoLabelsError(
             f"none of the {count} {which} images has a label file",
             file=source,
             expected=f"labels such as {label_path(first)}",

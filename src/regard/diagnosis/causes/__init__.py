@@ -12,7 +12,15 @@ from regard.diagnosis.case import Case
 from regard.diagnosis.causes.comparison import changed_settings, seed_noise
 from regard.diagnosis.causes.data import class_order, duplicates, labels, near_duplicates, same_images
 from regard.diagnosis.causes.graph import closed_gate, wiring
-from regard.diagnosis.causes.schedule import diverged, early_stop, few_updates, learning_rate, still_rising, warm_up
+from regard.diagnosis.causes.schedule import (
+    diverged,
+    early_stop,
+    few_updates,
+    learning_rate,
+    no_ap,
+    still_rising,
+    warm_up,
+)
 from regard.diagnosis.causes.sizes import anchors, small_boxes
 from regard.diagnosis.causes.weights import start_weights
 from regard.diagnosis.findings import Finding
@@ -29,6 +37,7 @@ CAUSES: Mapping[str, Cause] = MappingProxyType(
         "class_order": class_order,
         "labels": labels,
         "start_weights": start_weights,
+        "no_ap": no_ap,
         "warm_up": warm_up,
         "learning_rate": learning_rate,
         "few_updates": few_updates,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from statistics import stdev
 
 from regard.diagnosis.case import Case
+from regard.diagnosis.causes.schedule import is_rising
 from regard.diagnosis.findings import Finding, NotChecked
 from regard.diagnosis.record import TrainingRecord
 
@@ -19,13 +18,19 @@ MOST_LISTED = 6
 
 def seed_noise(case: Case) -> Finding | None:
     """A difference from the second run that another seed could make as well."""
-    own, other = _both(case)
+    own, other, epochs = _both(case)
+    for run in (case.run, case.against):
+        if is_rising(run):
+            raise NotChecked(f"AP of {run.folder} was still rising at the end, so its level is unknown")
+    if case.run.epochs != case.against.epochs:
+        planned = f"{case.run.epochs} and {case.against.epochs}"
+        raise NotChecked(f"not comparable: the runs were planned for {planned} epochs, so AP differs in any case")
     expected = _spread(case)
     if abs(own - other) > 2 * expected:
         return None
     evidence = (
-        f"AP {own:.3f} against {other:.3f} of {case.against.folder}: runs that differ only in their seed are up to "
-        f"{2 * expected:.3f} apart in 19 of 20 cases (standard deviation about {expected:.3f})"
+        f"AP {own:.3f} against {other:.3f} of {case.against.folder} in the first {epochs} epochs: runs that differ only "
+        f"in their seed are up to {2 * expected:.3f} apart in 19 of 20 cases (standard deviation about {expected:.3f})"
     )
     return Finding(
         "seed_noise", "note", evidence, "no cause is needed; to compare models, use several seeds: regard ablate"
@@ -34,7 +39,7 @@ def seed_noise(case: Case) -> Finding | None:
 
 def changed_settings(case: Case) -> Finding | None:
     """Settings that differ from those of a second run with a clearly higher AP."""
-    own, other = _both(case)
+    own, other, _ = _both(case)
     if other - own <= 2 * _spread(case):
         return None
     ours, theirs = case.run.settings, case.against.settings
@@ -49,11 +54,21 @@ def changed_settings(case: Case) -> Finding | None:
     return Finding("changed_settings", "possible", evidence, "change one of them back at a time")
 
 
-def _both(case: Case) -> tuple[float, float]:
-    found = [run.best for run in (case.run, case.against)]
+def _both(case: Case) -> tuple[float, float, int]:
+    """Best AP of both runs in the epochs that both have finished, and their number."""
+    ours, theirs = case.run, case.against
+    if ours.folder.resolve() == theirs.folder.resolve():
+        raise NotChecked("the second run is the same one")
+    for run in (ours, theirs):
+        if run.best is None:
+            raise NotChecked("a run has no AP")
+    if ours.data_names and theirs.data_names and ours.data_names != theirs.data_names:
+        raise NotChecked("not comparable: the data sets of the runs have other classes")
+    epochs = min(ours.finished, theirs.finished)
+    found = [max((ap for epoch, ap in run.values("ap") if epoch <= epochs), default=None) for run in (ours, theirs)]
     if found[0] is None or found[1] is None:
-        raise NotChecked("a run has no AP")
-    return found[0][1], found[1][1]
+        raise NotChecked("not comparable: the runs have no AP in the same epochs")
+    return found[0], found[1], epochs
 
 
 def _spread(case: Case) -> float:
@@ -67,8 +82,8 @@ def _spread(case: Case) -> float:
 
 
 def _fluctuation(run: TrainingRecord) -> float:
-    """Standard deviation of AP over the last epochs, from differences of neighbours, which a trend changes little."""
+    """Standard deviation of AP over the last epochs, from second differences, which a curve changes little."""
     values = [value for _, value in run.values("ap")]
     last = values[-max(round(LAST_PART * len(values)), 4) :]
-    steps = [b - a for a, b in pairwise(last)]
-    return stdev(steps) / math.sqrt(2) if len(steps) > 1 else 0.0
+    bends = [c - 2 * b + a for a, b, c in zip(last, last[1:], last[2:], strict=False)]
+    return math.sqrt(sum(bend**2 for bend in bends) / len(bends) / 6) if bends else 0.0

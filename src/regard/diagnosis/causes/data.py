@@ -2,41 +2,102 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 from regard.data.check import overlaps
-from regard.data.dataset import Problem
+from regard.data.dataset import DetectionDataset, NoLabelsError, Problem
 from regard.data.problems import problem_lines
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import Finding, NotChecked
 
 MOST_LOST = 0.01
 """Fraction of the labels that may be wrong."""
+MOST_EMPTY = 0.25
+"""Fraction of images without boxes that train may have more than val."""
 MOST_COPIES = 0.01
 """Fraction of the images of val and test that may be copies."""
 INFLATED = "scores are too high; without them AP falls, which is no fault of the model: split the data by scene again"
 
 
 def class_order(case: Case) -> Finding | None:
-    """Classes that have other ids in the data set than in the trained model."""
-    now = case.dataset.names
-    then = case.run.data_names or (tuple(case.detector.names.values()) if case.run.weights else ())
-    if not then or then == tuple(f"class{i}" for i in range(len(then))):
+    """Classes that have other ids or names in the data set than in the trained model, or that one of them lacks."""
+    stated = case.run.data_names or (tuple(case.detector.names.values()) if case.run.weights else ())
+    if not stated or stated == tuple(f"class{i}" for i in range(len(stated))):
         raise NotChecked("the run does not state its class names")
-    if now == then or sorted(now) != sorted(then):
+    if len(stated) == 1 and case.run.data_options.get("single_cls"):
         return None
-    moved = [i for i, (a, b) in enumerate(zip(then, now, strict=True)) if a != b]
+    now, then = _comparable(case.dataset.names), _comparable(stated)
+    if now == then:
+        return None
+    moved = [name for name in then if name in now and now.index(name) != then.index(name)]
+    if moved:
+        name = stated[then.index(moved[0])]
+        evidence = (
+            f"the model has {name!r} as class {then.index(moved[0])}, the data set as class {now.index(moved[0])}; "
+            f"{len(moved)} of {len(then)} classes have other ids"
+        )
+        advice = "put the names in data.yaml in the order of the label files, and train or evaluate again"
+        return Finding("class_order", "likely", evidence, advice)
+    if len(now) != len(then):
+        evidence = f"the model has {len(then)} classes, the data set {len(now)}"
+        advice = "train again with the classes of the data set, or evaluate on the data set of the training"
+        return Finding("class_order", "likely", evidence, advice)
+    other = [i for i, (a, b) in enumerate(zip(then, now, strict=True)) if a != b]
     evidence = (
-        f"the model has {then[moved[0]]!r} as class {moved[0]}, the data set {now[moved[0]]!r}; {len(moved)} of "
-        f"{len(now)} classes have other ids"
+        f"class {other[0]} is {stated[other[0]]!r} in the model and {case.dataset.names[other[0]]!r} in the data set; "
+        f"{len(other)} of {len(then)} classes have other names"
     )
-    advice = "put the names in data.yaml in the order of the label files, and train or evaluate again"
-    return Finding("class_order", "likely", evidence, advice)
+    return Finding("class_order", "possible", evidence, "check that the ids in the label files still mean the same")
+
+
+def _comparable(names: Sequence[str]) -> tuple[str, ...]:
+    """Names without differences of spelling; repeated ones are numbered."""
+    plain = [re.sub(r"[\s_-]+", " ", name).strip().casefold() for name in names]
+    return tuple(f"{name} {plain[:i].count(name)}" if name in plain[:i] else name for i, name in enumerate(plain))
 
 
 def labels(case: Case) -> Finding | None:
-    """Labels and images that are not used, such as boxes of classes out of range."""
-    data = case.dataset
+    """Labels that are missing or not used, such as boxes of classes out of range."""
+    try:
+        data = case.dataset
+    except NotChecked as reason:
+        if isinstance(error := reason.__cause__, NoLabelsError):
+            return Finding("labels", "likely", error.what, f"put the labels there: {error.expected}")
+        raise
+    lost = _lost(case, data)
+    return lost or _missing(data)
+
+
+def _missing(data: DetectionDataset) -> Finding | None:
+    """Splits without boxes, classes that were never trained, and a train split that is labelled only in part."""
+    used = {name: samples for name, samples in data.splits.items() if name != "test" and samples}
+    advice = f"add the label files, or correct their names and folders: regard data check {data.source}"
+    for name, samples in used.items():
+        if not any(len(sample.class_ids) for sample in samples):
+            evidence = f"none of the {len(samples):,} images of {name} has a box"
+            return Finding("labels", "likely", evidence, advice)
+    if not {"train", "val"} <= used.keys():
+        return None
+    train, val = used["train"], used["val"]
+    known = {int(class_id) for sample in train for class_id in sample.class_ids}
+    asked = Counter(int(class_id) for sample in val for class_id in sample.class_ids)
+    unseen = [class_id for class_id in sorted(asked) if class_id not in known]
+    if unseen and sum(asked[class_id] for class_id in unseen) > MOST_LOST * asked.total():
+        evidence = (
+            f"no training image has a box of {data.names[unseen[0]]!r}, of which val has {asked[unseen[0]]:,}; "
+            f"{len(unseen)} of {len(asked)} classes of val were never trained"
+        )
+        return Finding("labels", "likely", evidence, "label these classes in train, or remove them from val")
+    empty = [sum(not len(sample.class_ids) for sample in samples) for samples in (train, val)]
+    if empty[0] / len(train) <= MOST_EMPTY + empty[1] / len(val):
+        return None
+    evidence = f"{empty[0]:,} of {len(train):,} images of train have no box, but {empty[1]:,} of {len(val):,} of val"
+    return Finding("labels", "possible", evidence, f"objects without a label are trained as background: {advice}")
+
+
+def _lost(case: Case, data: DetectionDataset) -> Finding | None:
     lost = [problem for problem in data.problems if problem.lost]
     if case.images:
         lost += [p for p in case.report.problems if p.lost and p not in lost]

@@ -6,6 +6,7 @@ import math
 
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import Finding, NotChecked
+from regard.diagnosis.record import TrainingRecord
 
 MOST_WARM_UP = 0.5
 """Fraction of a training from which on a warm-up is too long."""
@@ -15,6 +16,14 @@ USUAL_BATCH = 64
 FAST, SLOW = 8.0, 1 / 30
 """Multiples of the usual rate from which on a rate is out of proportion."""
 FEWEST_UPDATES = 300
+LEAST_AP = 0.002
+"""AP below which a detector has found nothing."""
+COLLAPSE = 0.5
+"""Part of the best AP below which it has collapsed."""
+JUMP = 2.0
+"""Multiple of the lowest loss above which it has jumped."""
+LEAST_AFTER = 2
+"""Epochs that must confirm a collapse or a jump."""
 MOST_RISE = 0.1
 """Part of the best AP that may be gained in the last third of the epochs."""
 LEAST_VALUES = 3
@@ -23,7 +32,7 @@ EARLY = 0.75
 
 
 def diverged(case: Case) -> Finding | None:
-    """A loss that is not a finite number."""
+    """A loss that is not a finite number, an AP that collapsed, or a loss that jumped."""
     for row in case.run.rows:
         losses = (name for name in row if "loss" in name or name.startswith("train/"))
         bad = [name for name in losses if not math.isfinite(row[name])]
@@ -31,7 +40,60 @@ def diverged(case: Case) -> Finding | None:
             evidence = f"{bad[0]} is {row[bad[0]]} from epoch {row['epoch']:g} on"
             advice = "lower the learning rate, or train in float32; then look for boxes that are not finite"
             return Finding("diverged", "likely", evidence, advice)
+    return _collapsed(case) or _jumped(case)
+
+
+def _collapsed(case: Case) -> Finding | None:
+    """AP that fell by more than half, or is no number any more, and did not recover."""
+    values, best = case.run.values("ap"), case.run.best
+    if best is None or best[1] < LEAST_AP:
+        return None
+    lost = [int(row["epoch"]) for row in case.run.rows if row["epoch"] > values[-1][0] and "ap" in row]
+    high = max(epoch for epoch, ap in values if ap >= COLLAPSE * best[1])
+    low = [ap for epoch, ap in values if epoch > high]
+    advice = "lower the learning rate, train for longer warm-up, or train in float32; use the weights of the best epoch"
+    if len(lost) >= LEAST_AFTER:
+        evidence = f"AP is no number from epoch {lost[0]} on, after {best[1]:.3f} in epoch {best[0]}"
+    elif len(low) >= LEAST_AFTER:
+        evidence = f"AP fell from {best[1]:.3f} in epoch {best[0]} to {max(low):.3f} or less from epoch {high + 1} on"
+    else:
+        return None
+    return Finding("diverged", "likely", evidence, advice)
+
+
+def _jumped(case: Case) -> Finding | None:
+    """A training loss that jumped to a multiple and never came back."""
+    names = [name for name in (case.run.rows[0] if case.run.rows else ()) if name.startswith("train/")]
+    totals = [(int(row["epoch"]), sum(row[name] for name in names if name in row)) for row in case.run.rows]
+    for i in range(1, len(totals) - LEAST_AFTER + 1):
+        before, after = min(totals[:i], key=lambda pair: pair[1]), min(loss for _, loss in totals[i:])
+        if 0 < before[1] * JUMP < after:
+            evidence = (
+                f"the training loss rose from {before[1]:.3g} in epoch {before[0]} to {after:.3g} or more from epoch "
+                f"{totals[i][0]} on"
+            )
+            return Finding("diverged", "likely", evidence, "lower the learning rate, or clip the gradients")
     return None
+
+
+def no_ap(case: Case) -> Finding | None:
+    """A run whose AP is zero, or was never measured, whatever the cause."""
+    run, best = case.run, case.run.best
+    if not run.rows:
+        evidence = "no epoch is finished, so nothing is known about AP"
+        return Finding("no_ap", "likely", evidence, "read the messages of the training, and start it again")
+    if best is None:
+        evidence = f"AP is no number in all of the {len(run.rows)} epochs"
+        advice = "check that val has images with boxes, and that the training validates"
+        return Finding("no_ap", "likely", evidence, advice)
+    if best[1] >= LEAST_AP:
+        return None
+    evidence = f"AP is {best[1]:.3f} at best in {len(run.rows)} epochs: nothing is detected, or nothing that is labelled"
+    advice = (
+        "look at the labels drawn on the images, and let the model learn ten images by heart: if it cannot, labels, "
+        "classes or weights are wrong, else it needs more epochs"
+    )
+    return Finding("no_ap", "likely", evidence, advice)
 
 
 def warm_up(case: Case) -> Finding | None:
@@ -91,6 +153,8 @@ def early_stop(case: Case) -> Finding | None:
         return None
     best = run.best
     evidence = f"{run.finished} of {run.epochs} epochs are in the table"
+    if run.torn:
+        evidence += f", whose line {run.torn} was not written completely"
     if best and run.patience and run.finished - best[0] >= run.patience:
         evidence += f"; it stopped as no epoch was better than epoch {best[0]} for {run.patience} epochs (patience)"
         advice = "the learning rate had not fallen yet: plan fewer epochs, so that it falls, or set a larger patience"
@@ -101,15 +165,25 @@ def early_stop(case: Case) -> Finding | None:
 
 def still_rising(case: Case) -> Finding | None:
     """A run that ended as planned while AP was still rising."""
-    run, values = case.run, case.run.values("ap")
-    best = run.best
-    if best is None or len(values) < LEAST_VALUES:
+    run, best = case.run, case.run.best
+    if best is None or len(run.values("ap")) < LEAST_VALUES:
         raise NotChecked("AP was measured too few times")
-    if run.finished < EARLY * run.epochs or best[0] < 0.9 * values[-1][0]:
+    if run.finished < EARLY * run.epochs or not is_rising(run):
         return None
-    third = values[: -max(len(values) // 3, 1)]
-    epoch, before = max(third, key=lambda pair: pair[1])
-    if best[1] <= 0 or before >= (1 - MOST_RISE) * best[1]:
-        return None
+    epoch, before = _best_before(run)
     evidence = f"AP still rose from {before:.3f} in epoch {epoch} to {best[1]:.3f} in epoch {best[0]} of {run.epochs}"
     return Finding("still_rising", "possible", evidence, "train for more epochs")
+
+
+def is_rising(run: TrainingRecord) -> bool:
+    """Whether AP was best at the end, and clearly better than before the last third of the epochs."""
+    best, values = run.best, run.values("ap")
+    if best is None or len(values) < LEAST_VALUES or best[0] < 0.9 * values[-1][0]:
+        return False
+    return best[1] > 0 and _best_before(run)[1] < (1 - MOST_RISE) * best[1]
+
+
+def _best_before(run: TrainingRecord) -> tuple[int, float]:
+    """Epoch and value of the highest AP before the last third of the epochs."""
+    values = run.values("ap")
+    return max(values[: -max(len(values) // 3, 1)], key=lambda pair: pair[1])

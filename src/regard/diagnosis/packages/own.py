@@ -32,11 +32,13 @@ def read(folder: Path) -> TrainingRecord:
         optim.whole_epochs,
     )
     names = config["data"].get("names")
+    table = read_table(folder / TABLE)
     return TrainingRecord(
         folder=folder,
         package="regard",
         settings_file=file,
-        rows=read_table(folder / TABLE),
+        rows=table.rows,
+        torn=table.torn,
         epochs=settings.epochs,
         batch=settings.batch,
         imgsz=settings.imgsz,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from regard.diagnosis.record import (
     TABLE,
     Schedule,
+    Side,
     TrainingRecord,
     first_file,
     flat_settings,
@@ -27,16 +28,16 @@ class _Arguments(BaseModel):
     task: str = "detect"
     model: str | None = None
     data: str | None = None
-    epochs: int = 100
+    epochs: int = Field(100, ge=1)
     batch: float = 16
-    imgsz: int | list[int] = 640
-    patience: int = 100
+    imgsz: Side | list[Side] = 640
+    patience: int = Field(100, ge=0)
     optimizer: str = "auto"
     pretrained: bool | str | None = True
     single_cls: bool = False
-    lr0: float = 0.01
-    nbs: int = 64
-    warmup_epochs: float = 3.0
+    lr0: float = Field(0.01, ge=0)
+    nbs: int = Field(64, ge=1)
+    warmup_epochs: float = Field(3.0, ge=0)
 
 
 def read(folder: Path) -> TrainingRecord:
@@ -51,11 +52,13 @@ def read(folder: Path) -> TrainingRecord:
         raise RegardError(f"a run of the task {args.task!r:.40}", file=file, expected="a run of detection")
     sides = args.imgsz if isinstance(args.imgsz, list) else [args.imgsz]
     kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
+    table = read_table(folder / TABLE)
     return TrainingRecord(
         folder=folder,
         package="ultralytics",
         settings_file=file,
-        rows=read_table(folder / TABLE),
+        rows=table.rows,
+        torn=table.torn,
         epochs=args.epochs,
         batch=int(args.batch) if args.batch >= 1 else 0,
         imgsz=max(sides, default=640),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from regard.diagnosis.record import (
     TABLE,
     Schedule,
+    Side,
     TrainingRecord,
     checked_settings,
     first_file,
@@ -33,20 +34,20 @@ class _Options(BaseModel):
     cfg: str | None = ""
     data: str | None = ""
     hyp: dict[Any, Any] | str | None = None
-    epochs: int = 300
+    epochs: int = Field(300, ge=1)
     batch_size: int = 16
-    imgsz: int | list[int] = 640
+    imgsz: Side | list[Side] = 640
     optimizer: str = "SGD"
-    patience: int = 100
+    patience: int = Field(100, ge=0)
     single_cls: bool = False
 
 
 class _Hyp(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
-    lr0: float = 0.01
-    warmup_epochs: float = 3.0
-    anchor_t: float = 4.0
+    lr0: float = Field(0.01, ge=0)
+    warmup_epochs: float = Field(3.0, ge=0)
+    anchor_t: float = Field(4.0, gt=0)
 
 
 def read(folder: Path) -> TrainingRecord:
@@ -63,11 +64,13 @@ def read(folder: Path) -> TrainingRecord:
     sides = options.imgsz if isinstance(options.imgsz, list) else [options.imgsz]
     start = options.weights[0] if isinstance(options.weights, list) and options.weights else options.weights
     kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
+    table = read_table(folder / TABLE)
     return TrainingRecord(
         folder=folder,
         package="yolov5",
         settings_file=file,
-        rows=read_table(folder / TABLE),
+        rows=table.rows,
+        torn=table.torn,
         epochs=options.epochs,
         batch=max(options.batch_size, 0),
         imgsz=sides[0] if sides else 640,

@@ -1,0 +1,117 @@
+"""Altered copies of images in another split: brighter, greyscale, mirrored, turned by 90 degrees, or slightly cropped.
+
+A difference hash (`regard.data.similar`) misses these. Here small greyscale thumbnails are compared by their normalised
+correlation, which brightness and contrast do not change (Lewis, "Fast Normalized Cross-Correlation", 1995): first
+coarse ones with all others at once, then the most similar ones finely, at the scales and offsets of a crop.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 32
+"""Pixels of a side of a thumbnail."""
+LEAST_CORRELATION = 0.96
+"""Correlation of the thumbnails of an image and its altered copy."""
+CROPS = (64, 62, 60, 58, 56)
+"""Sides of the part of an enlarged thumbnail that a copy may show: crops of up to 12 %."""
+
+_COARSE = 8
+_BLUR = 1.5
+"""Standard deviation in pixels of an enlarged thumbnail, so that half a pixel of offset matters little."""
+_LEAST_COARSE = 0.6
+_LEAST_CONTRAST = 6.0
+"""Standard deviation in gray levels below which a thumbnail is a plain surface, which is like all others."""
+_CANDIDATES = 8
+"""Images, each in one of eight orientations, that are compared finely with each image."""
+_ROWS = 256
+"""Images that are compared with all others at once, which bounds the memory."""
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Make a greyscale thumbnail (32, 32) of an image (H, W, 3) uint8 RGB."""
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def altered_copies(thumbnails: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Find for each image one of ``others`` of which it is an altered copy.
+
+    Args:
+        thumbnails: (N, 32, 32) uint8.
+        others: (M, 32, 32) uint8.
+
+    Returns:
+        (N,) index of the original, -1 where there is none.
+
+    Example:
+        >>> photos = np.random.default_rng(0).integers(0, 200, (3, 8, 8), dtype=np.uint8).repeat(4, 1).repeat(4, 2)
+        >>> altered_copies(np.stack([photos[2, :, ::-1] // 2 + 40, 255 - photos[0]]), photos).tolist()
+        [2, -1]
+    """
+    found = np.full(len(thumbnails), -1, dtype=np.int64)
+    known = np.flatnonzero(others.reshape(len(others), -1).std(axis=1) >= _LEAST_CONTRAST)
+    if not len(known):
+        return found
+    whole, middle = _coarse(others[known]), _coarse(_middle(others[known]))
+    for start in range(0, len(thumbnails), _ROWS):
+        turned = _turned(thumbnails[start : start + _ROWS])
+        scores = np.concatenate([_scores(view, whole, middle) for view in turned], axis=1)
+        count = min(_CANDIDATES, scores.shape[1] - 1)
+        for row, best in enumerate(np.argpartition(-scores, count, axis=1)[:, :_CANDIDATES]):
+            if turned[0][row].std() < _LEAST_CONTRAST:
+                continue
+            for candidate in best[scores[row, best] >= _LEAST_COARSE]:
+                view, other = turned[candidate // len(known)][row], known[candidate % len(known)]
+                if _correlation(view, others[other]) >= LEAST_CORRELATION:
+                    found[start + row] = other
+                    break
+    return found
+
+
+def _turned(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The images in the eight orientations of a square."""
+    turns = [np.rot90(images, count, axes=(1, 2)) for count in range(4)]
+    return [view for turn in turns for view in (turn, turn[:, :, ::-1])]
+
+
+def _coarse(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Means of areas, (N, 64), without their mean and of length 1."""
+    step = SIDE // _COARSE
+    areas = images.reshape(len(images), _COARSE, step, _COARSE, step).mean(axis=(2, 4), dtype=np.float32)
+    flat = areas.reshape(len(images), -1)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), dtype=np.float32)
+
+
+def _middle(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle 28 x 28 pixels of thumbnails, enlarged to their size."""
+    cut = 2
+    size = (SIDE, SIDE)
+    return np.stack([cv2.resize(one[cut:-cut, cut:-cut], size, interpolation=cv2.INTER_LINEAR) for one in images])
+
+
+def _scores(
+    view: NDArray[np.uint8], whole: NDArray[np.float32], middle: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Coarse correlation (N, M) of images with others, at the best of three crops."""
+    own = _coarse(view)
+    return np.maximum(np.maximum(own @ whole.T, own @ middle.T), _coarse(_middle(view)) @ whole.T)
+
+
+def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Largest correlation of one thumbnail with a part of the other one, at half a pixel."""
+    fine = [_fine(a), _fine(b)]
+    best = -1.0
+    for side in CROPS:
+        for large, small in (fine, fine[::-1]):
+            part = cv2.resize(small, (side, side), interpolation=cv2.INTER_AREA)
+            best = max(best, float(cv2.matchTemplate(large, part, cv2.TM_CCOEFF_NORMED).max()))
+    return best
+
+
+def _fine(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    large = cv2.resize(image.astype(np.float32), (2 * SIDE, 2 * SIDE), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.GaussianBlur(large, (0, 0), _BLUR), dtype=np.float32)
