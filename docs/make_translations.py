@@ -69,6 +69,19 @@ HEADINGS = (
     *("row", "name", "from", "params", "module", "arguments", "output", "share", "mixing", "peak MiB", "spread"),
     *("class", "labels", "precision", "recall", "input", "pixels", "probability", "relative", "detections"),
     *("costs", "before", "after", "difference", "variant", "role", "epochs", "time per run", "mean", "helps", "hurts"),
+    *(
+        "diverged",
+        "wiring",
+        "class order",
+        "labels",
+        "start weights",
+        "no AP",
+        "warm up",
+        "learning rate",
+        "few updates",
+    ),
+    *("early stop", "still rising", "closed gate", "anchors", "small boxes", "same images", "duplicates"),
+    *("not checked:", "near duplicates", "seed noise", "changed settings"),
     *("added", "removed", "changed", "likely", "possible", "note", "passed", "FAILED", "{0} the same"),
     *("{0} helps{1}: {2} ({3}).", "{0} hurts{1}: {2} ({3}).", "seed {0}", "{0} added", "{0} removed", "{0} changed"),
     *(
@@ -95,6 +108,7 @@ HEADINGS = (
 )
 """Words in the headings of tables, and in templates that are filled in two steps."""
 WORD = re.compile("[A-Za-z]{3,}")
+SETTINGS = ("regard.config", "regard.ablate")
 TYPER = (
     "Arguments",
     "Options",
@@ -151,7 +165,8 @@ def _help_of(command: Any) -> Iterator[str]:
 
 def _kinds(kind: type[Settings]) -> Iterator[type[Settings]]:
     for one in kind.__subclasses__():
-        yield from (one, *_kinds(one))
+        if one.__module__.startswith(SETTINGS):  # others, once imported, are no settings of the command line
+            yield from (one, *_kinds(one))
 
 
 def texts_of_code() -> tuple[set[str], set[str]]:

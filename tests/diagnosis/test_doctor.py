@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from run_folders import PACKAGES, Run, curve, detector_of, fine_tuned, graph_of, write_image
 
 import regard
+from regard.system.translation import translate_into
 
 Fault = Callable[[Run], None]
 
@@ -253,6 +255,18 @@ FAULTS: tuple[tuple[Fault, str, tuple[str, ...]], ...] = (
 )
 
 
+WORDS = {"regard", "AP", "AP50", "epoch", "epochs", "train", "val", "warm-up", "nan", "autoanchor", "data", "check"}
+WORDS |= {"lint", "insert", "convert", "SE", "gate", "p3", "stride", "anchors", "nominal", "batch", "inf"}
+WORDS |= {"adamw", "sgd", "float32", "patience", "Conv", "gatedse"}
+"""Names and terms that are the same in Chinese."""
+
+
+def english_in(text: str) -> set[str]:
+    """Words of a text in Chinese that are neither quoted, paths, options nor settings."""
+    plain = re.sub(r"'[^']*'|`[^`]*`|\S*/\S*|--\S+|\w+_\w+|\w+\.\w+", "", text)
+    return set(re.findall(r"[A-Za-z][\w-]+", plain, re.ASCII))
+
+
 @pytest.fixture(params=PACKAGES)
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     return Run(tmp_path, request.param)
@@ -290,3 +304,6 @@ def test_a_fault_is_found_by_its_cause_alone(fault: Fault, cause: str, package: 
     assert finding.evidence
     assert finding.advice
     assert "\n" not in finding.evidence + finding.advice
+    texts = found.result, finding.evidence, finding.advice
+    for text in texts[2 * (fault is has_labels_out_of_range) :]:  # problems of rows are in English
+        assert english_in(translate_into(text, "zh-TW")) <= WORDS, translate_into(text, "zh-TW")

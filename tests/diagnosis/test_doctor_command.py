@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 
 import regard
 from regard.cli import app
+from regard.diagnosis import CAUSES
+from regard.diagnosis.findings import title
 from regard.diagnosis.packages import read_run
 from regard.errors import RegardError
+from regard.system.translation import translate_into
 
 each_package = pytest.mark.parametrize(
     "package", ["yolov5", *(pytest.param(package, marks=pytest.mark.slow) for package in ("regard", "ultralytics"))]
@@ -69,6 +72,44 @@ def test_a_lower_run_with_equal_settings_has_no_changed_settings(tmp_path: Path)
     better = Run(tmp_path, "yolov5", folder="better", ap=curve(400, 0.6)).write()
     own = Run(tmp_path, "yolov5", ap=curve(400, 0.3)).write()
     assert not regard.doctor(own, against=better, quick=True).findings
+
+
+def test_runs_that_cannot_be_compared_are_said_to_be_so(tmp_path: Path) -> None:
+    other = Run(tmp_path, "yolov5", folder="other").write()
+    longer = Run(tmp_path, "yolov5", folder="longer", epochs=430, ap=curve(430)).write()
+    rising = Run(tmp_path, "yolov5", folder="rising", ap=[0.7 * epoch / 400 for epoch in range(1, 401)]).write()
+    for against, reason in ((other, "the same"), (longer, "400 and 430"), (rising, "still rising")):
+        found = regard.doctor(other, against=against, quick=True)
+        assert reason in found.skipped["seed_noise"]
+        assert not found.findings or found.findings[0].cause != "seed_noise"
+
+
+def test_runs_are_compared_in_the_epochs_that_both_have_finished(tmp_path: Path) -> None:
+    other = Run(tmp_path, "yolov5", folder="other").write()
+    own = Run(tmp_path, "yolov5", ap=curve(400)[:230]).write()
+    text = next(one.evidence for one in regard.doctor(own, against=other, quick=True).findings if one.weight == "note")
+    at = max(curve(400)[:230])
+    assert text.startswith(f"AP {at:.3f} against {at:.3f}")
+
+
+@each_package
+def test_a_last_line_that_was_not_written_completely_is_left_out(package: str, tmp_path: Path) -> None:
+    folder = Run(tmp_path, package).write()
+    file = folder / "results.csv"
+    file.write_text(file.read_text()[:-40])
+    found = regard.doctor(folder, quick=True)
+    assert not found.findings
+    assert "399 of 400 epochs" in found.result
+    assert "line 401" in found.result
+    for start in ("", "epoch,tra"):
+        file.write_text(start)
+        assert [finding.cause for finding in regard.doctor(folder, quick=True).findings] == ["no_ap"]
+    file.unlink()
+    assert [finding.cause for finding in regard.doctor(folder, quick=True).findings] == ["no_ap"]
+
+
+def test_causes_have_chinese_names() -> None:
+    assert [name for name in CAUSES if translate_into(title(name), "zh-TW") == title(name)] == []
 
 
 @each_package

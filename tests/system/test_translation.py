@@ -244,7 +244,7 @@ def test_reports_are_translated_but_for_their_data() -> None:
     table.add_row("images", "3")
     group = Group(table, Text.assemble(("1. ", "red"), "no weights", style="bold"))
     lines = plain_text(localized(group), 60)
-    assert [text for text in ("類別", "標註數", "val 上的 AP", "images", "1. ") if text not in lines] == []
+    assert [text for text in ("類別", "標註", "val 上的 AP", "images", "1. ") if text not in lines] == []
     assert "class" not in lines
 
 

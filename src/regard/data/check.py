@@ -216,7 +216,7 @@ def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str
         if original == name:
             continue
         across = splits[original] != splits[name]
-        found = f"same content as {original}" + (f" in {splits[original]}" if across else "")
+        found = f"same content as {original} in {splits[original]}" if across else f"same content as {original}"
         kind = "duplicate image between splits" if across else "duplicate image"
         problems.append(Problem(kind, f"{name} in {splits[name]}", found, "both kept"))
     return problems

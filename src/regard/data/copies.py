@@ -52,7 +52,7 @@ def altered_copies(thumbnails: NDArray[np.uint8], others: NDArray[np.uint8]) -> 
         [2, -1]
     """
     found = np.full(len(thumbnails), -1, dtype=np.int64)
-    known = np.flatnonzero(others.reshape(len(others), -1).std(axis=1) >= _LEAST_CONTRAST)
+    known = np.flatnonzero(others.std(axis=(1, 2)) >= _LEAST_CONTRAST)
     if not len(known):
         return found
     whole, middle = _coarse(others[known]), _coarse(_middle(others[known]))
@@ -93,9 +93,7 @@ def _middle(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([cv2.resize(one[cut:-cut, cut:-cut], size, interpolation=cv2.INTER_LINEAR) for one in images])
 
 
-def _scores(
-    view: NDArray[np.uint8], whole: NDArray[np.float32], middle: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _scores(view: NDArray[np.uint8], whole: NDArray[np.float32], middle: NDArray[np.float32]) -> NDArray[np.float32]:
     """Coarse correlation (N, M) of images with others, at the best of three crops."""
     own = _coarse(view)
     return np.maximum(np.maximum(own @ whole.T, own @ middle.T), _coarse(_middle(view)) @ whole.T)

@@ -76,9 +76,10 @@ def _examined(case: Case, names: Sequence[str]) -> tuple[tuple[Finding, ...], di
 
 
 def _result(run: TrainingRecord) -> str:
+    torn = f"; line {run.torn} of the table was not written completely" if run.torn else ""
     if run.best is None:
-        return f"{run.finished} of {run.epochs} epochs, AP unknown"
+        return f"{run.finished} of {run.epochs} epochs, AP unknown" + torn
     epoch, ap = run.best
     ap50 = next((value for at, value in run.values("ap50") if at == epoch), None)
-    also = "" if ap50 is None else f", AP50 {ap50:.3f}"
-    return f"{run.finished} of {run.epochs} epochs, best AP {ap:.3f}{also} in epoch {epoch}"
+    also = "" if ap50 is None else f" (AP50 {ap50:.3f})"
+    return f"{run.finished} of {run.epochs} epochs, best AP {ap:.3f}{also} in epoch {epoch}" + torn

@@ -78,9 +78,10 @@ class Diagnosis:
         """Print the result of the run, the findings, and what was not checked."""
         yield Text(f"{self.folder} ({self.package}): {self.result}", style="bold")
         for number, finding in enumerate(self.findings, 1):
-            head = f"{number}. {finding.cause.replace('_', ' ')} ({finding.weight}): "
-            yield Text.assemble((head, STYLES[finding.weight]), finding.evidence)
-            yield Text(f"   {finding.advice}")
+            style = STYLES[finding.weight]
+            head = (f"{number}. ", style), (title(finding.cause), style), (" (", style), (finding.weight, style)
+            yield Text.assemble(*head, ("): ", style), finding.evidence)
+            yield Text.assemble(("   ", "none"), finding.advice)  # parts that are translated separately
         found = f"{len(self.findings)} found" if self.findings else "none found"
         count = f"{len(self.checked)} causes checked, {found}"
         if self.skipped:
@@ -88,6 +89,12 @@ class Diagnosis:
         yield Text(count, style="" if self.findings else "yellow" if self.skipped else "green")
         by_reason: dict[str, list[str]] = {}
         for cause, reason in self.skipped.items():
-            by_reason.setdefault(reason, []).append(cause.replace("_", " "))
+            by_reason.setdefault(reason, []).append(title(cause))
         for reason, causes in by_reason.items():
-            yield Text(f"not checked: {', '.join(causes)}: {reason}", style="dim")
+            parts = "not checked:", " ", ", ".join(causes), ": ", reason
+            yield Text.assemble(*((part, "dim") for part in parts))
+
+
+def title(cause: str) -> str:
+    """Name of a cause in words."""
+    return cause.replace("_", " ").replace(" ap", " AP")

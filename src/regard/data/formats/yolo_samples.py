@@ -50,7 +50,7 @@ def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source
     if not locator.has_labels:
         first = next(path for paths in images.values() for path in paths)
         count = sum(len(paths) for paths in images.values())
-        which = " and ".join(images)
+        which = ", ".join(images)
         raise NoLabelsError(
             f"none of the {count} {which} images has a label file",
             file=source,

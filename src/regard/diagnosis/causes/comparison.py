@@ -23,8 +23,10 @@ def seed_noise(case: Case) -> Finding | None:
         if is_rising(run):
             raise NotChecked(f"AP of {run.folder} was still rising at the end, so its level is unknown")
     if case.run.epochs != case.against.epochs:
-        planned = f"{case.run.epochs} and {case.against.epochs}"
-        raise NotChecked(f"not comparable: the runs were planned for {planned} epochs, so AP differs in any case")
+        raise NotChecked(
+            f"not comparable: the runs were planned for {case.run.epochs} and {case.against.epochs} epochs, so AP differs "
+            "in any case"
+        )
     expected = _spread(case)
     if abs(own - other) > 2 * expected:
         return None

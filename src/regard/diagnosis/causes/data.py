@@ -106,34 +106,42 @@ def _lost(case: Case, data: DetectionDataset) -> Finding | None:
     whole = kinds & {"ids from 1", "corners instead of centre and size"}  # one problem for all labels of the set
     if not whole and len(lost) <= MOST_LOST * total:
         return None
-    evidence = f"{len(lost):,} of {total:,} labels are not used: {'; '.join(problem_lines(lost)[:2])}"
-    return Finding("labels", "likely", evidence, f"correct the labels: regard data check {data.source} lists all")
+    advice = f"correct the labels: regard data check {data.source} lists all"
+    if whole:
+        return Finding("labels", "likely", problem_lines(p for p in lost if p.kind in whole)[0], advice)
+    evidence = f"{len(lost):,} of {total:,} labels are not used: {problem_lines(lost)[0]}"
+    return Finding("labels", "likely", evidence, advice)
 
 
 def same_images(case: Case) -> Finding | None:
     """Images that are in train and in val."""
-    return _across("same_images", overlaps(case.dataset), "likely", "score on images that were not trained on")
+    found = overlaps(case.dataset)
+    if not found:
+        return None
+    evidence = "; ".join(problem.found for problem in found)
+    return Finding("same_images", "likely", evidence, "score on images that were not trained on")
 
 
 def duplicates(case: Case) -> Finding | None:
     """Files of one split with the content of files in another one."""
     found = [p for p in case.report.problems if p.kind == "duplicate image between splits"]
-    return _copies(case, "duplicates", found)
+    if not _are_many(found, case):
+        return None
+    first, place = found[0], found[0].place.rpartition(" in ")[0]
+    evidence = f"{len(found):,} images are copies of images of another split, such as {place}: {first.found}"
+    return Finding("duplicates", "possible", evidence, INFLATED)
 
 
 def near_duplicates(case: Case) -> Finding | None:
     """Images of one split that look like images of another one, such as frames of one film."""
     found = [p for p in case.report.problems if p.kind == "near-duplicate between splits"]
-    return _copies(case, "near_duplicates", found)
-
-
-def _copies(case: Case, cause: str, found: Sequence[Problem]) -> Finding | None:
-    held_out = sum(len(samples) for split, samples in case.dataset.splits.items() if split != "train")
-    return _across(cause, found, "possible", INFLATED) if len(found) > MOST_COPIES * held_out else None
-
-
-def _across(cause: str, found: Sequence[Problem], weight: str, advice: str) -> Finding | None:
-    if not found:
+    if not _are_many(found, case):
         return None
-    assert weight in ("likely", "possible")
-    return Finding(cause, "likely" if weight == "likely" else "possible", problem_lines(found)[0], advice)
+    first, place = found[0], found[0].place.rpartition(" in ")[0]
+    evidence = f"{len(found):,} images look like images of another split, such as {place}: {first.found}"
+    return Finding("near_duplicates", "possible", evidence, INFLATED)
+
+
+def _are_many(found: Sequence[Problem], case: Case) -> bool:
+    held_out = sum(len(samples) for split, samples in case.dataset.splits.items() if split != "train")
+    return len(found) > MOST_COPIES * held_out

@@ -22,9 +22,9 @@ def wiring(case: Case) -> Finding | None:
         raise NotChecked(f"the graph cannot be checked: {error.what}") from error
     if not errors:
         return None
-    first, more = errors[0], f" (and {len(errors) - 1} more rows)" if len(errors) > 1 else ""
+    first, more = errors[0], f"; {len(errors) - 1} other rows are wrong" if len(errors) > 1 else ""
     advice = f"{first.corrected or 'see regard lint'}; train again"
-    return Finding("wiring", "likely", f"{first.what}{more}", advice)
+    return Finding("wiring", "likely", first.what + more, advice)
 
 
 def closed_gate(case: Case) -> Finding | None:

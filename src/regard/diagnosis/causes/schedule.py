@@ -51,7 +51,7 @@ def _collapsed(case: Case) -> Finding | None:
     lost = [int(row["epoch"]) for row in case.run.rows if row["epoch"] > values[-1][0] and "ap" in row]
     high = max(epoch for epoch, ap in values if ap >= COLLAPSE * best[1])
     low = [ap for epoch, ap in values if epoch > high]
-    advice = "lower the learning rate, train for longer warm-up, or train in float32; use the weights of the best epoch"
+    advice = "lower the learning rate, lengthen the warm-up, or train in float32; use the weights of the best epoch"
     if len(lost) >= LEAST_AFTER:
         evidence = f"AP is no number from epoch {lost[0]} on, after {best[1]:.3f} in epoch {best[0]}"
     elif len(low) >= LEAST_AFTER:
@@ -88,7 +88,7 @@ def no_ap(case: Case) -> Finding | None:
         return Finding("no_ap", "likely", evidence, advice)
     if best[1] >= LEAST_AP:
         return None
-    evidence = f"AP is {best[1]:.3f} at best in {len(run.rows)} epochs: nothing is detected, or nothing that is labelled"
+    evidence = f"AP is {best[1]:.3f} at best in {len(run.rows)} epochs: no object is detected, or none that is labelled"
     advice = (
         "look at the labels drawn on the images, and let the model learn ten images by heart: if it cannot, labels, "
         "classes or weights are wrong, else it needs more epochs"
@@ -103,10 +103,12 @@ def warm_up(case: Case) -> Finding | None:
     steps, total = max(round(epochs * case.steps), schedule.warmup_min_steps), case.steps * run.epochs
     if steps <= MOST_WARM_UP * total:
         return None
-    by = "at least " if steps == schedule.warmup_min_steps else ""
-    evidence = f"the warm-up takes {by}{steps} steps of the {total} in {run.epochs} epochs ({case.steps} per epoch)"
-    rate = "the learning rate never reached its value" if steps >= total else "most of the training was warm-up"
-    advice = f"{rate}: train for more epochs, use smaller batches, or set a shorter warm-up (warmup_epochs)"
+    evidence = f"the warm-up takes {steps} steps of the {total} in {run.epochs} epochs ({case.steps} per epoch)"
+    if steps == schedule.warmup_min_steps:
+        evidence += f"; its smallest length is {steps} steps"
+    if steps >= total:
+        evidence += "; the learning rate never reached its value"
+    advice = "train for more epochs, use smaller batches, or set a shorter warm-up (warmup_epochs)"
     return Finding("warm_up", "likely" if steps >= total else "possible", evidence, advice)
 
 
@@ -154,7 +156,7 @@ def early_stop(case: Case) -> Finding | None:
     best = run.best
     evidence = f"{run.finished} of {run.epochs} epochs are in the table"
     if run.torn:
-        evidence += f", whose line {run.torn} was not written completely"
+        evidence += f"; line {run.torn} of the table was not written completely"
     if best and run.patience and run.finished - best[0] >= run.patience:
         evidence += f"; it stopped as no epoch was better than epoch {best[0]} for {run.patience} epochs (patience)"
         advice = "the learning rate had not fallen yet: plan fewer epochs, so that it falls, or set a larger patience"

@@ -44,18 +44,21 @@ def start_weights(case: Case) -> Finding | None:
     if not kernels or len(lost) <= MOST_LOST * len(kernels):
         return None
     swapped = {key: key for key in lost if key != lost[key] and _is_from(theirs[key], ours, key)}
-    of = f"of {len(kernels)} kernels that {case.run.start or 'the start'} has for this graph"
+    stated = case.run.start or "its start"
     if swapped:
         key = next(iter(swapped))
         names = report.layer_of[key], report.source_layer_of[key], report.source_layer_of[lost[key]]
         evidence = (
-            f"{len(swapped)} {of} went to another layer, {len(lost) - len(swapped)} were lost; {names[0]!r} began with "
-            f"those of {names[1]!r}, not {names[2]!r}"
+            f"of {len(kernels)} kernels that {stated} has for this graph, {len(swapped)} went to another layer and "
+            f"{len(lost) - len(swapped)} were lost; {names[0]!r} began with those of {names[1]!r}, not {names[2]!r}"
         )
     else:
         cosine = median(_cosine(theirs[key], ours[source]) for key, source in lost.items())
         layer = report.layer_of[next(iter(lost))]
-        evidence = f"{len(lost)} {of} were lost, from {layer!r} on: cosine with the trained ones {cosine:+.2f}"
+        evidence = (
+            f"of {len(kernels)} kernels that {stated} has for this graph, {len(lost)} were lost, from {layer!r} on: "
+            f"cosine with the trained ones {cosine:+.2f}"
+        )
     advice = "load them by structure: regard insert, or --weights; for another package: regard convert"
     return Finding("start_weights", "likely", evidence, advice)
 
@@ -64,7 +67,7 @@ def _fresh(case: Case) -> Finding | None:
     images = case.run.images or len(case.train)
     if images >= LARGE:
         return None
-    stated = case.run.start or "no weights"
+    stated = case.run.start or "no file was named"
     evidence = f"training started from random weights ({stated}) with {images:,} images"
     return Finding("start_weights", "possible", evidence, "start from pretrained weights: --weights")
 
