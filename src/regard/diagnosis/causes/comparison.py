@@ -24,15 +24,15 @@ def seed_noise(case: Case) -> Finding | None:
             raise NotChecked(f"AP of {run.folder} was still rising at the end, so its level is unknown")
     if case.run.epochs != case.against.epochs:
         raise NotChecked(
-            f"not comparable: the runs were planned for {case.run.epochs} and {case.against.epochs} epochs, so AP differs "
-            "in any case"
+            f"not comparable: the runs were planned for {case.run.epochs} and {case.against.epochs} epochs, so AP "
+            "differs in any case"
         )
     expected = _spread(case)
     if abs(own - other) > 2 * expected:
         return None
     evidence = (
-        f"AP {own:.3f} against {other:.3f} of {case.against.folder} in the first {epochs} epochs: runs that differ only "
-        f"in their seed are up to {2 * expected:.3f} apart in 19 of 20 cases (standard deviation about {expected:.3f})"
+        f"AP {own:.3f} against {other:.3f} of {case.against.folder} in the first {epochs} epochs: runs that differ "
+        f"only in their seed are up to {2 * expected:.3f} apart in 19 of 20 cases (standard deviation about {expected:.3f})"
     )
     return Finding(
         "seed_noise", "note", evidence, "no cause is needed; to compare models, use several seeds: regard ablate"
