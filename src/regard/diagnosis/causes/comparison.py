@@ -32,7 +32,8 @@ def seed_noise(case: Case) -> Finding | None:
         return None
     evidence = (
         f"AP {own:.3f} against {other:.3f} of {case.against.folder} in the first {epochs} epochs: runs that differ "
-        f"only in their seed are up to {2 * expected:.3f} apart in 19 of 20 cases (standard deviation about {expected:.3f})"
+        f"only in their seed are up to {2 * expected:.3f} apart in 19 of 20 cases (standard deviation about "
+        f"{expected:.3f})"
     )
     return Finding(
         "seed_noise", "note", evidence, "no cause is needed; to compare models, use several seeds: regard ablate"
