@@ -94,6 +94,17 @@ def small(base: list[float], variant: list[float], control: list[float] | None =
     return StudyRecord(PLACE, "Does it?", "ap", 0.05, 0.01, variants, range(len(base)), runs)
 
 
+def test_models_that_learned_nothing_do_not_agree() -> None:
+    """0.001 cannot fall by 0.01."""
+    judged = analyse(small([0.001, 0.002, 0.001], [0.002, 0.001, 0.0015])).judgements["SE"]
+    assert judged.verdict is Verdict.CANT_TELL
+    assert "0.001" in judged.reason
+    assert (
+        analyse(small([0.101, 0.102, 0.101], [0.102, 0.101, 0.1015])).judgements["SE"].verdict is Verdict.NO_DIFFERENCE
+    )
+    assert analyse(small([0.001, 0.002, 0.001], [0.101, 0.103, 0.101])).judgements["SE"].verdict is Verdict.HELPS
+
+
 def test_pairs_are_the_seeds_that_both_finished() -> None:
     study = small([0.1, math.nan, 0.3, 0.5], [0.2, 0.9, math.nan, 0.7])
     assert differences(study, "SE", "base") == pytest.approx({0: 0.1, 3: 0.2})

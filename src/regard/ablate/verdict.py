@@ -3,7 +3,8 @@
 1. HELPS or HURTS: the two-sided paired t-test over seeds, Holm-adjusted over the variants, rejects "no difference" at
    level alpha; the sign of the mean difference decides which.
 2. Otherwise NO DIFFERENCE larger than the smallest one that matters: two one-sided tests, Holm-adjusted over the
-   variants, reject "as large as that, or larger" at level alpha.
+   variants, reject "as large as that, or larger" at level alpha. Not where the metric of what it is compared with is
+   below that difference itself: models that learned nothing agree whatever their layers are.
 3. Otherwise CAN'T TELL at this budget.
 
 Over all variants of a study, the probability of any false "helps" or "hurts" is at most alpha, and so is that of any
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -61,6 +62,7 @@ class Judgement:
         p_equivalence: p value of a difference of the MDE or more, adjusted (Holm).
         verdict: by the rule.
         is_small: whether a difference of the MDE or more is excluded too.
+        untaught: why agreement says nothing, where the other learned nothing; "" otherwise.
     """
 
     seeds: tuple[int, ...]
@@ -74,10 +76,13 @@ class Judgement:
     p_equivalence: float
     verdict: Verdict
     is_small: bool
+    untaught: str = ""
 
     @property
     def reason(self) -> str:
         """Why nothing could be tested; "" if it was."""
+        if self.untaught:
+            return self.untaught
         if len(self.seeds) < 2:
             return (
                 f"{len(self.seeds)} finished pair{'s' * (len(self.seeds) != 1)}: no interval, at least two are needed"
@@ -192,14 +197,27 @@ def analyse(study: StudyRecord) -> Results:
     beyond = {v.controls: differences(study, v.controls, v.name) for v in study.variants if v.controls}
     judgements = judge({name: differences(study, name, base) for name in variants}, study.alpha, study.mde)
     alone = {name: judge({name: differences(study, name, base)}, study.alpha, study.mde)[name] for name in controls}
+    others = {v.controls: v.name for v in study.variants if v.controls}
     return Results(
-        judgements=judgements,
+        judgements={name: _if_taught(study, base, judged) for name, judged in judgements.items()},
         controls=alone,
-        beyond=judge(beyond, study.alpha, study.mde),
+        beyond={
+            name: _if_taught(study, others[name], judged)
+            for name, judged in judge(beyond, study.alpha, study.mde).items()
+        },
         power=_power_analysis(
             study, [*judgements.values(), *(alone[name] for name in capacity)], max(len(variants), 1)
         ),
     )
+
+
+def _if_taught(study: StudyRecord, other: str, judged: Judgement) -> Judgement:
+    """Take back "no difference" where the other's metric is below the MDE, so that there was none to lose."""
+    values = [run.metrics.get(study.metric, math.nan) for run in study.finished(other).values()]
+    if judged.verdict is not Verdict.NO_DIFFERENCE or not values or float(np.mean(values)) >= study.mde:
+        return judged
+    why = f"{other} has a mean {study.metric} of {np.mean(values):.3f}, below the smallest difference that matters"
+    return replace(judged, verdict=Verdict.CANT_TELL, is_small=False, untaught=f"{why}: it learned nothing yet")
 
 
 def names_of(study: StudyRecord, role: Role) -> list[str]:
