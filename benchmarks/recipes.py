@@ -1,9 +1,9 @@
-"""Train an anchor-free detector from random weights by several recipes, and compare their AP on val and test.
+"""Train an anchor-free detector by several recipes, and compare their AP on val and test.
 
     python benchmarks/recipes.py --data ../shared/data/bccd --model yolov8n --work runs/recipes --seeds 3
 
-Every run starts from the random weights of its seed. Recipes are to be chosen on val; test is only reported. Finished
-runs in ``--work`` are not repeated, and an interrupted one is resumed.
+Every run starts from the random weights of its seed, or from those of the file that ``--model`` names. Recipes are to
+be chosen on val; test is only reported. Finished runs in ``--work`` are not repeated, an interrupted one is resumed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ RECIPES = {
 
 def run(recipe: Recipe, seed: int, options: argparse.Namespace) -> Scores:
     """Train and evaluate one detector, or read its scores where it is finished."""
-    name = f"{options.data.name}-{options.model}-{recipe.name}-{seed}"
+    name = f"{options.data.name}-{Path(options.model).stem}-{recipe.name}-{seed}"
     kept = options.work / f"{name}.json"
     if kept.exists():
         found: Scores = json.loads(kept.read_text())
@@ -81,7 +81,7 @@ def run(recipe: Recipe, seed: int, options: argparse.Namespace) -> Scores:
 def page(options: argparse.Namespace, results: Mapping[str, list[Scores]]) -> str:
     """The results as Markdown."""
     lines = [
-        f"# {options.model} from random weights on {options.data.name}: recipes",
+        f"# {Path(options.model).stem} on {options.data.name}: recipes",
         "",
         f"{date.today()}, {options.epochs} epochs, {options.imgsz} px, batch {options.batch}, seeds 0 to "
         f"{options.seeds - 1}, regard {regard.__version__}, torch {torch.__version__.split('+')[0]}. COCO protocol.",
@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--model", default="yolov8n")
+    parser.add_argument("--model", default="yolov8n", help="a stock graph, or a file of weights")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--page", type=Path, help="where the table goes")
     for name, default in (("--seeds", 3), ("--epochs", 30), ("--imgsz", 160), ("--batch", 16)):

@@ -281,9 +281,14 @@ def test_training_prints_nothing_but_its_progress(
 
 def test_messages_are_logged(model: Detector, train: Train, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "regard"):
-        train(model, freeze=["stem"], single_cls=True)
+        train(model, freeze=["stem", "detect"], single_cls=True)
     text = "\n".join(entry.getMessage() for entry in caplog.records if entry.name == "regard.training")
-    for part in ("classes, 1 from the data: item", "anchors: best possible recall", "frozen: stem"):
+    for part in (
+        "classes, 1 from the data: item",
+        "anchors: best possible recall",
+        "frozen: stem",
+        "detect are frozen",
+    ):
         assert part in text
 
 

@@ -64,6 +64,11 @@ def test_the_map_is_that_of_the_queried_pixel(model: Detector) -> None:
     assert by_index.query == (64, 48)
 
 
+def test_the_only_attention_inside_a_layer_is_found_by_the_layer() -> None:
+    detector = regard.load("yolo11n")
+    assert regard.attend(detector, IMAGE, layer="psa", imgsz=64).layer.startswith("psa.")
+
+
 def test_a_gradient_map_is_in_pixels_of_the_image(model: Detector) -> None:
     keen = copy.deepcopy(model)
     with torch.no_grad():

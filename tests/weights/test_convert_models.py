@@ -266,3 +266,23 @@ def test_a_conversion_can_be_repeated_with_other_weights(tmp_path: Path) -> None
     assert all(torch.equal(tensor, own[key]) for key, tensor in load_file(weights).items())
     with pytest.raises(RegardError, match="not replaced"):
         convert(small("C3TR", "64"), "ultralytics", tmp_path)
+
+
+def test_a_graph_without_a_limit_stays_without_one(tmp_path: Path) -> None:
+    convert(build(read_spec("yolov9t")), "ultralytics", tmp_path)
+    text = (tmp_path / "model.yaml").read_text().replace("Conv, [16, 3, 2]", "Conv, [4096, 1, 1]")
+    assert parse_spec(text, tmp_path / "model.yaml").layers[0].args[0] == 4096
+    assert build(parse_spec(text, tmp_path / "model.yaml")).spec.info["stem"].out_channels == 4096
+
+
+@pytest.mark.parametrize("to", ["yolov5", "ultralytics"])
+def test_the_head_of_a_user_is_written_in_the_native_form_only(tmp_path: Path, to: str) -> None:
+    own = type("MyDetect", (LAYERS["AnchorFreeDetect"],), {})
+    text = read_spec("yolov8n").to_yaml().replace("AnchorFreeDetect", "MyDetect")
+    detector = build(parse_spec(text, None), modules={"MyDetect": own})
+    with pytest.raises(RegardError) as rejected:
+        convert(detector, to, tmp_path / "out")
+    assert rejected.value.hint == "give --to native"
+    convert(detector, "native", tmp_path / "own.safetensors")
+    with pytest.raises(RegardError, match="MyDetect, whose boxes need NMS"):
+        detector.with_nms(False)

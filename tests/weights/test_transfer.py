@@ -210,6 +210,18 @@ def test_as_many_classes_in_another_order_are_moved_by_name(base: Detector) -> N
     assert renamed.partly == {}
 
 
+def test_names_of_classes_may_differ_in_case_and_blanks(base: Detector) -> None:
+    wanted = {0: "new", 1: " CLASS5 ", 2: "Class7", 3: "class7"}
+    target = build(replace(base.spec, nc=4), names=wanted)
+    report = moved(base, target)
+    assert "also  CLASS5 , class7; the classes new, Class7 are newly" in printed(report)[1]
+    for key in report.partly:
+        old, new = (t.view(3, -1, *t.shape[1:]) for t in (base.state_dict()[key], target.state_dict()[key]))
+        assert torch.equal(new[:, 6], old[:, 10])
+        assert torch.equal(new[:, 8], old[:, 12])
+        assert not torch.equal(new[:, 7], old[:, 12])
+
+
 def test_the_published_checkpoint_moves_whole(shared: Path) -> None:
     source = load_detector(shared / "weights/yolov5n.pt")
     edited, report = rebuild(source, insert(source.spec, "SE", after="sppf", options={"reduction": 16}))

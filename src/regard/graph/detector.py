@@ -111,7 +111,7 @@ class Detector(nn.Module):
             return self
         if not nms and not self.head.end2end:
             raise RegardError(
-                f"the model has no one-to-one branch: its head is {type(self.head).__name__}, whose boxes need NMS",
+                f"the model has no one-to-one branch: its head is {self._spec.layers[-1].module}, whose boxes need NMS",
                 expected="YOLOv10, YOLO26 or another graph with end2end: true",
                 hint="leave out --no-nms (in Python: nms=False)",
             )

@@ -119,6 +119,9 @@ class Trainer:
         frozen = freeze(detector, self.settings.freeze)
         if frozen:
             self._say("frozen: " + ", ".join(frozen))
+            new = {report.layer_of[key] for key in (*report.partly, *report.initialised)} if report else set()
+            if self.fabric.is_global_zero and (never := sorted(new.intersection(frozen))):
+                log.warning("the layers %s are frozen, so their newly initialised values never learn", ", ".join(never))
         return detector
 
     def _say(self, message: str) -> None:

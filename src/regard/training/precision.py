@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import torch
 
+from regard.errors import RegardError
+
 Precision = Literal["32", "bf16", "fp16"]
 
 FABRIC: Mapping[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -29,7 +31,12 @@ def resolve(precision: Precision | Literal["auto"], accelerator: str) -> Precisi
         precision: "auto" means bfloat16 where the hardware multiplies matrices in it (GPUs from Ampere on, processors
             with AMX or AVX512-BF16), else float32.
         accelerator: "cpu", "cuda" or "mps".
+
+    Raises:
+        RegardError: float16 on a CPU.
     """
+    if precision == "fp16" and accelerator == "cpu":
+        raise RegardError("a CPU does not train in fp16", expected="bf16, 32 or auto")
     if precision != "auto":
         return precision
     if accelerator == "cuda":

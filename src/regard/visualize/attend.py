@@ -218,6 +218,8 @@ def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]
         return name, modules[name]
     inner = module.module if isinstance(module, Gated) else module
     inside = [other for other in modules if other.startswith(f"{name}.") and other not in model.spec.info]
+    if len(inside) == 1:
+        return inside[0], modules[inside[0]]
     known = inside or list(modules)
     raise RegardError(
         f"layer {name!r} ({type(inner).__name__}) has no attention to show",

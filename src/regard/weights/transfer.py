@@ -206,14 +206,23 @@ def layer_names(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, str]:
     return {key: spec.layers[int(key.split(".")[1])].name for key in state}
 
 
+def _same_classes(names: Mapping[int, str], wanted: Mapping[int, str]) -> dict[int, int]:
+    """Index in the source by index in the target of classes of equal name; letter case and outer blanks may differ."""
+    exact = {name: i for i, name in names.items()}
+    folded = {name.strip().casefold(): i for i, name in names.items() if name not in wanted.values()}
+    found = {i: exact.get(name, folded.get(name.strip().casefold())) for i, name in wanted.items()}
+    return {i: j for i, j in found.items() if j is not None}
+
+
 def _reorders(names: Mapping[int, str], wanted: Mapping[int, str]) -> bool:
     """Check whether some class of the source has another index in the target."""
-    return any(name in wanted.values() and wanted.get(i) != name for i, name in names.items())
+    return any(i != j for i, j in _same_classes(names, wanted).items())
 
 
 def _what_a_head_keeps(others: str, names: Mapping[int, str], wanted: Mapping[int, str]) -> str:
     """Describe what ``_copy_classes`` keeps."""
-    old, new = ([n for n in wanted.values() if (n in names.values()) is known] for known in (True, False))
+    same = _same_classes(names, wanted)
+    old, new = ([n for i, n in wanted.items() if (i in same) is known] for known in (True, False))
     kept = f"{others} kept" + (f", also {', '.join(_some(old))}" if old else "")
     return kept + (f"; the classes {', '.join(_some(new))} are newly initialised" if new else "")
 
@@ -248,8 +257,7 @@ def _copy_classes(
     from_ = source.view(groups, -1, *source.shape[1:])
     to = tensor.view(groups, -1, *tensor.shape[1:])
     to[:, :others] = from_[:, :others]
-    by_name = {name: i for i, name in names.items()}
-    pairs = [(by_name[name], i) for i, name in wanted.items() if name in by_name]
+    pairs = [(j, i) for i, j in _same_classes(names, wanted).items()]
     if pairs:
         old, new = (torch.tensor(ids) + others for ids in zip(*pairs, strict=True))
         to[:, new] = from_[:, old]

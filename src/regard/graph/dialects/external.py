@@ -18,6 +18,7 @@ from regard.graph.document import flow
 from regard.graph.signature import signature_of
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.gate import GATED
+from regard.nn.heads import HEADS
 from regard.nn.table import LAYERS
 
 YOLOV5_LAYERS = frozenset(
@@ -71,7 +72,8 @@ class ExternalGraph:
 def _check_yolov5(spec: ModelSpec) -> None:
     head = spec.layers[-1].module
     if head != "Detect":
-        raise RegardError(f"the head {head} is not YOLOv5's", hint="give --to ultralytics, or --to native")
+        hint = "give --to ultralytics, or --to native" if head in HEADS else "give --to native"
+        raise RegardError(f"the head {head} is not YOLOv5's", hint=hint)
     if spec.max_channels is not None:
         raise RegardError("max_channels limits the channels, which YOLOv5 cannot express", hint="give --to native")
 

@@ -20,6 +20,7 @@ from regard.graph.dialects import native, yolov5
 from regard.graph.document import parse_number
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.activation import DEFAULT
+from regard.nn.heads import HEADS
 from regard.system.loaders import LineOf, check_keys
 
 KEYS = (*native.GRAPH_KEYS, "scales", "scale", "end2end", "reg_max")
@@ -30,6 +31,9 @@ LETTER = re.compile(r"yolov?\d+([nsmlx]|[btce](?![a-z]))")
 HEAD, BINS = "AnchorFreeDetect", 16
 HEAD_OPTIONS = ("attention", "attention_options")
 """Options of a head that are written in its row; the others follow from rules or stand at the top."""
+
+UNBOUNDED = 100_000
+"""The most channels in ``scales`` of a graph that states no limit: no row that a user adds reaches it."""
 
 LARGER, LARGEST = "mlx", "lx"
 SQUARE_KERNELS = ("Bottleneck", "BottleneckCSP")
@@ -165,8 +169,7 @@ def document(spec: ModelSpec, rows: Sequence[str], file: Path | None = None) -> 
     lines += [f"{key}: {head.options[key]}" for key in ("reg_max", "end2end") if key in head.options]
     if spec.activation != DEFAULT:
         lines.append(f"activation: {spec.activation}")
-    widest = max(info.out_channels for info in spec.info.values())
-    most = spec.max_channels or math.ceil(widest / spec.width_multiple)
+    most = spec.max_channels or UNBOUNDED
     lines += ["scales:", f"  {letter}: [{spec.depth_multiple}, {spec.width_multiple}, {most}]"]
     return yolov5.sections(spec, lines, rows)
 
@@ -219,7 +222,9 @@ def _check_head(spec: ModelSpec) -> None:
     if head.module not in (HEAD, "v10Detect"):
         raise RegardError(
             f"the head {head.module} is not one of YOLOv8 or later",
-            hint="write it with --yolov5 (convert: --to yolov5), or in the native form",
+            hint="write it with --yolov5 (convert: --to yolov5), or in the native form"
+            if head.module in HEADS
+            else "give --to native",
         )
 
 

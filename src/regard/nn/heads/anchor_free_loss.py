@@ -160,22 +160,12 @@ def _labels(targets: Targets, like: Tensor, grid: Grid) -> _Labels:
 @torch.no_grad()
 def _assign(branch: Branch, grid: Grid, strides: Sequence[int], labels: _Labels) -> list[Assignment]:
     least, points = least_side(strides), grid.points * grid.strides
-    found = []
-    for bins, logits, boxes, classes in zip(branch.bins, branch.logits, labels.boxes, labels.classes, strict=True):
-        predicted = boxes_in_cells(expected_distances(bins), grid.points) * grid.strides if len(boxes) else bins[:, :4]
-        found.append(
-            assign(
-                logits.sigmoid(),
-                predicted,
-                points,
-                boxes,
-                classes,
-                least_side=least,
-                topk=branch.topk,
-                keep=branch.keep,
-            )
-        )
-    return found
+    predicted = boxes_in_cells(expected_distances(branch.bins), grid.points) * grid.strides
+    images = zip(branch.logits.sigmoid(), predicted, labels.boxes, labels.classes, strict=True)
+    return [
+        assign(scores, found, points, boxes, classes, least_side=least, topk=branch.topk, keep=branch.keep)
+        for scores, found, boxes, classes in images
+    ]
 
 
 def _sums(

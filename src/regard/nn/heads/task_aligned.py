@@ -82,10 +82,10 @@ def assign(
     candidate = _candidates(points, targets_xyxy, least_side)
     quality, fit = _fit(scores, boxes_xyxy, targets_xyxy, class_ids, candidate)
     chosen = candidate & _largest(fit, topk)
-    contested = chosen.sum(0) > 1
-    best = torch.where(candidate, quality, -1.0).argmax(0)  # the first of equals
-    rows = torch.arange(len(targets_xyxy), device=best.device)[:, None]
-    chosen = torch.where(contested, rows == best, chosen)
+    contested = (chosen.sum(0) > 1).nonzero().squeeze(1)  # few columns
+    best = torch.where(candidate[:, contested], quality[:, contested], -1.0).argmax(0)  # the first of equals
+    chosen[:, contested] = False
+    chosen[best, contested] = True
     if keep is not None:
         chosen &= _largest(torch.where(chosen, fit, -1.0), keep)
     anchor, target = chosen.T.nonzero(as_tuple=True)
@@ -102,8 +102,8 @@ def _candidates(points: Tensor, targets_xyxy: Tensor, least: float) -> Tensor:
     lengthened = size < least
     low = torch.where(lengthened, low, targets_xyxy[:, :2])
     high = torch.where(lengthened, high, targets_xyxy[:, 2:])
-    margin = torch.cat((points[None] - low[:, None], high[:, None] - points[None]), 2)
-    return margin.amin(2) > INSIDE
+    (x, y), (left, top), (right, bottom) = points.T, low.T[..., None], high.T[..., None]
+    return (x - left > INSIDE) & (y - top > INSIDE) & (right - x > INSIDE) & (bottom - y > INSIDE)
 
 
 def _fit(
