@@ -6,6 +6,7 @@ The detections are those of ``regard.geometry.nms.suppress``, except that its li
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import torch
@@ -32,6 +33,7 @@ class WithNMS(nn.Module):
 
     def __init__(self, detector: Detector, settings: DetectSettings, select: Select) -> None:
         super().__init__()
+        import_module("torchvision.ops")  # before anything is traced: importing it calls operators
         self.detector, self.settings, self.select = detector, settings, select
         wanted = [float(not settings.classes or i in settings.classes) for i in range(detector.nc)]
         self.register_buffer("wanted", torch.tensor(wanted))
