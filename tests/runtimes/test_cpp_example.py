@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "docs" / "examples" / "detect.cpp"
 STUB = Path(__file__).parent / "stub"
 VARIABLE = "ONNXRUNTIME_ROOT"
-"""Folder with include/ and lib/ of ONNX Runtime's release for C++."""
+"""Folder with include/ of ONNX Runtime's release for C++; without its lib/, that of the Python package is used."""
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 
@@ -25,6 +26,20 @@ def installed() -> Path | None:
     """Where ONNX Runtime's headers and library are."""
     known = [Path(os.environ[VARIABLE])] if os.environ.get(VARIABLE) else []
     return next((one for one in [*known, Path("/usr"), Path("/usr/local")] if list(headers(one))), None)
+
+
+def library(root: Path, folder: Path) -> Path:
+    """The folder of libonnxruntime: of the release, or one with links to that of the Python package."""
+    if list((root / "lib").glob("libonnxruntime.*")):
+        return root / "lib"
+    package = find_spec("onnxruntime")
+    assert package
+    assert package.origin
+    (file,) = (Path(package.origin).parent / "capi").glob("libonnxruntime.so.*")
+    folder.mkdir()
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (folder / name).symlink_to(file)
+    return folder
 
 
 def headers(root: Path) -> list[Path]:
@@ -46,7 +61,8 @@ def test_the_example_finds_what_python_finds(tmp_path: Path) -> None:
         pytest.skip(f"needs the headers of ONNX Runtime for C++; name their folder in {VARIABLE}")
     onnxruntime = pytest.importorskip("onnxruntime")
     program, file = tmp_path / "detect", tmp_path / "detector.onnx"
-    folders = [f"-I{headers(root)[0].parent}", f"-L{root / 'lib'}", f"-Wl,-rpath,{root / 'lib'}"]
+    lib = library(root, tmp_path / "lib")
+    folders = [f"-I{headers(root)[0].parent}", f"-L{lib}", f"-Wl,-rpath,{lib}"]
     command = [str(COMPILER), "-std=c++17", str(SOURCE), *folders, "-lonnxruntime", "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True)
     regard.export("odd-one-out", file, imgsz=128, nms=True, conf=0.001)
@@ -63,3 +79,10 @@ def test_the_example_finds_what_python_finds(tmp_path: Path) -> None:
     (rows,) = session.run(["detections"], {session.get_inputs()[0].name: padded})
     assert len(found) == len(rows) > 0
     np.testing.assert_allclose(found, rows[:, 1:], atol=0.01)
+    assert image.shape[:2] == (128, 128)  # neither scaled nor padded by regard.predict
+    same = regard.predict(file, image, imgsz=128, conf=0.001)
+    inside = np.clip(found[:, :4], 0, 128)  # the file does not know where the image ends
+    found, inside = (part[(inside[:, 2:] > inside[:, :2]).all(1)] for part in (found, inside))
+    assert len(found) == len(same)
+    np.testing.assert_allclose(inside, same.boxes_xyxy, atol=0.01)
+    np.testing.assert_allclose(found[:, 4], same.scores, atol=1e-4)
