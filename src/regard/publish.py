@@ -122,16 +122,13 @@ def push_to_hub(
 ) -> str:
     """Upload a detector and its model card to the Hugging Face Hub, and return the address of the repository.
 
-    The card states the data, the metrics, the licence, the start weights and the verdicts of the study, if one is
-    given. The names of folders on this machine, and the command line, are not uploaded.
+    The card states data, metrics, licences, start weights and the study's verdicts, but nothing of this machine.
 
     Args:
-        model: a run or its folder, of which the best weights are uploaded; or a detector, or what ``load`` takes, whose
-            card has no metrics.
+        model: a run or its folder (its best weights), or, without metrics, a detector or what ``load`` takes.
         repository: ``owner/name``; it is created if it does not exist.
         license: of the published model, as an identifier of the Hub, such as ``apache-2.0`` or ``agpl-3.0``.
-        start: weights that the training started from, such as ``yolov5n.pt of YOLOv5 v7.0``; without them the card
-            says that they are not stated, with a warning.
+        start: weights that it started from, such as ``yolov5n.pt of YOLOv5 v7.0``; not stated if None, with a warning.
         start_license: their licence; needed with ``start``.
         from_scratch: there were no such weights.
         study: folder of the ablation study behind the model.
@@ -150,18 +147,15 @@ def push_to_hub(
           expected: license='agpl-3.0'
     """
     _check_licences(license, start, start_license, from_scratch=from_scratch)
-    if isinstance(model, str | Path) and not is_hub(model) and weights_of(model) is None:
-        warnings.warn(f"{model} has no trained weights: random ones are uploaded", RegardWarning, stacklevel=2)
     folder = _folder_of(model)
-    detector = model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
+    detector = _detector_of(model, folder)
     _check_origin(detector.origin, start)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
     card = model_card(detector, repository, folder=folder, study=study, from_scratch=from_scratch, **licences)
     with scratch_folder(Path(tempfile.gettempdir())) as upload:
         save_detector(upload / DEFAULT_FILE, detector)
         (upload / "README.md").write_text(card, encoding="utf-8")
-        if folder is not None:
-            _copy_results(folder, upload)
+        _copy_results(folder, upload)
         return _upload(upload, repository, private=private, message=message)
 
 
@@ -171,14 +165,21 @@ def _folder_of(model: Run | Detector | str | Path) -> Path | None:
     return folder if folder is not None and is_folder(folder) else None
 
 
-def _copy_results(run: Path, upload: Path) -> None:
-    """Copy the results of a run, as far as they are there.
+def _detector_of(model: Run | Detector | str | Path, folder: Path | None) -> Detector:
+    """The detector to upload; that it has random weights is said."""
+    if isinstance(model, str | Path) and not is_hub(model) and weights_of(model) is None:
+        warnings.warn(f"{model} has no trained weights: random ones are uploaded", RegardWarning, stacklevel=3)
+    return model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
+
+
+def _copy_results(run: Path | None, upload: Path) -> None:
+    """Copy the results of a run, if there is one, as far as they are there.
 
     Raises:
         RegardError: one is a link, whose target would be published, or cannot be read.
     """
     for name in ("results.csv", "metrics.json"):
-        if not is_there(run / name):
+        if run is None or not is_there(run / name):
             continue
         if (run / name).is_symlink():
             raise RegardError("this is a link", file=run / name, expected="a file: what it leads to is not published")
@@ -191,8 +192,7 @@ def _upload(folder: Path, repository: str, *, private: bool, message: str | None
     try:
         api = hub.HfApi(library_name="regard")
         address = api.create_repo(repository, private=private, exist_ok=True)
-        text = message or "Upload a detector with its model card"
-        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=text)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message or "Upload a detector")
     except hub_errors() as error:  # as an interrupted upload of a large file
         what = f"cannot be uploaded: {next(iter(str(error).splitlines()), '')}"
         hint = "check the connection, and log in with `hf auth login`, or set HF_TOKEN"
@@ -222,8 +222,8 @@ def model_card(
     if start:
         origin = f"Start weights: {_text(start)}, licence {_text(start_license)}."
     elif not from_scratch:
-        hint = "start and start_license (--start, --start-license), or from_scratch (--from-scratch)"
-        warnings.warn(f"the card does not state the start weights: give {hint}", RegardWarning, stacklevel=2)
+        what = "the card states no start weights: give start and start_license, or from_scratch"
+        warnings.warn(what, RegardWarning, stacklevel=2)
     parts = [
         _metadata(name, license, facts),
         f"# {name}",
@@ -260,9 +260,8 @@ def _check_origin(origin: str, start: str | None) -> None:
 
 
 def _read_facts(folder: Path) -> _RunFacts:
-    config, metrics = folder / "run.json", folder / "metrics.json"
     read_config(folder)
-    return _RunFacts(_facts(_Config, config), _facts(_Metrics, metrics))
+    return _RunFacts(_facts(_Config, folder / "run.json"), _facts(_Metrics, folder / "metrics.json"))
 
 
 def _facts(kind: type[F], file: Path) -> F:
@@ -282,9 +281,13 @@ def _metadata(name: str, license: str, facts: _RunFacts | None) -> str:
     }
     if facts:
         values = [{"type": key, "value": value, "name": key} for key, value in facts.metrics.headline().items()]
-        task = {"type": "object-detection"}
         dataset = {"type": facts.data_name, "name": facts.data_name, "split": facts.metrics.split}
-        document["model-index"] = [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": values}]}]
+        document["model-index"] = [
+            {
+                "name": name,
+                "results": [{"task": {"type": document["pipeline_tag"]}, "dataset": dataset, "metrics": values}],
+            }
+        ]
     lines = (f"{key}: {json.dumps(value, ensure_ascii=True)}" for key, value in document.items())
     return "\n".join(["---", *lines, "---"])
 
@@ -344,17 +347,14 @@ def _check_study(study: StudyRecord, detector: Detector, facts: _RunFacts | None
         raise RegardError(what, file=study.folder, expected=", ".join(detector.names.values()))
     files = [file for variant in study.variants if is_file(file := study.folder / variant.model)]
     if files and all(read_spec(file).layers != detector.spec.layers for file in files):
-        expected = f"a study of this model; this one is of {', '.join(variant.name for variant in study.variants)}"
-        raise RegardError("no variant of the study has the layers of the model", file=study.folder, expected=expected)
+        raise RegardError("no variant of the study has the layers of the model", file=study.folder)
     used = {name: split.model_dump() for name, split in facts.config.data.splits.items()} if facts else {}
     if isinstance(said, Mapping) and any(said[name] != used[name] for name in said.keys() & used.keys()):
-        what = f"the study's data has {dict(said)}, that of the run {used}"
-        raise RegardError(what, file=study.folder, expected="a study with the data of the run")
+        raise RegardError(f"the study's data has {dict(said)}, that of the run {used}", file=study.folder)
 
 
 def _study_section(folder: Path, detector: Detector, facts: _RunFacts | None) -> Iterator[str]:
-    study = read_study(folder)
-    _check_study(study, detector, facts)
+    _check_study(study := read_study(folder), detector, facts)
     results = analyse(study)
     rows = [
         f"| {_text(name)} | {signed(one.mean)} | {interval(one.interval)} | {len(one.seeds)} | "

@@ -56,7 +56,7 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     current = [Depends(_current(bench))]
     app.include_router(_shown(bench, workspace), prefix="/api")
     opening, editing, compared = _opening(bench, workspace), _editing(bench, workspace), comparing(bench, workspace)
-    for router in (opening, editing, compared, looks, playing(bench, workspace), data, work):
+    for router in (opening, editing, _costing(bench), compared, looks, playing(bench, workspace), data, work):
         app.include_router(router, prefix="/api", dependencies=current)
     app.add_exception_handler(RegardError, _of_regard_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
@@ -169,7 +169,7 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
 
 
 def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
-    """Editing, what can be put in, and saving."""
+    """Editing and saving."""
     router = APIRouter()
 
     @router.post("/edit")
@@ -186,6 +186,30 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     @router.post("/redo")
     def redo(words: Words) -> a.Opened:
         return _answer(bench, words, lambda: bench.move(1))
+
+    @router.get("/latency")
+    def latency() -> a.Predicted:
+        model, predicted = bench.predicted()
+        return a.Predicted(base=1e3 * model.base, edited=predicted, imgsz=model.imgsz)
+
+    @router.post("/save")
+    def save(asked: q.SaveQuestion) -> a.Saved:
+        with bench.working():
+            try:
+                path = workspace.save(bench, asked)
+            except RegardError as error:
+                gates = asked.form == "integers" and not asked.ungated and "ungated" in (error.hint or "")
+                hint = 'tick "Leave out gates", or save another form' if gates else error.hint
+                raise RegardError(error.what, file=error.file, expected=error.expected, hint=hint) from error
+            bench.mark_saved()
+        return a.Saved(path=path)
+
+    return router
+
+
+def _costing(bench: Bench) -> APIRouter:
+    """What can be put in, and what it costs."""
+    router = APIRouter()
 
     @router.get("/catalogue")
     def listed() -> list[Entry]:
@@ -207,23 +231,6 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
         own = bench.modules.get(asked.module)
         found = option_cost(model, asked.after, imgsz, asked.module, _options(asked.options), gate=asked.gate, own=own)
         return replace(found, obstacle=words(found.obstacle))
-
-    @router.get("/latency")
-    def latency() -> a.Predicted:
-        model, predicted = bench.predicted()
-        return a.Predicted(base=1e3 * model.base, edited=predicted, imgsz=model.imgsz)
-
-    @router.post("/save")
-    def save(asked: q.SaveQuestion) -> a.Saved:
-        with bench.working():
-            try:
-                path = workspace.save(bench, asked)
-            except RegardError as error:
-                gates = asked.form == "integers" and not asked.ungated and "ungated" in (error.hint or "")
-                hint = 'tick "Leave out gates", or save another form' if gates else error.hint
-                raise RegardError(error.what, file=error.file, expected=error.expected, hint=hint) from error
-            bench.mark_saved()
-        return a.Saved(path=path)
 
     return router
 

@@ -103,17 +103,13 @@ def transfer(
 ) -> TransferReport:
     """Copy all matching tensors of ``state`` into ``target``.
 
-    Values that the target's graph states for its head, such as other anchors than the source has, are kept.
-
     Args:
-        state: tensors of the source, by ``model.<row>....``.
-        spec: graph of the source.
-        names: class names of the source.
-        target: the detector to fill, in place. Tensors that it shares with the source remain as they are.
+        state, spec, names: the source's tensors, by ``model.<row>....``, its graph and its class names.
+        target: the detector to fill, in place. Tensors that it shares with the source, and values that its graph
+            states for its head, such as other anchors than the source has, remain as they are.
     """
     rows, levels = match_layers(spec, target.spec), _match_levels(spec, target.spec)
-    wanted = target.state_dict()
-    channels, reorders = target.head.class_channels(), _reorders(names, target.names)
+    wanted, channels, reorders = target.state_dict(), target.head.class_channels(), _reorders(names, target.names)
     shared = {tensor.data_ptr(): key for key, tensor in state.items() if tensor.numel()}
     copied: dict[str, str] = {}
     partly: dict[str, str] = {}
@@ -125,7 +121,7 @@ def transfer(
             continue
         is_head = int(row) == len(target.model) - 1
         source_path = _at_level(path, target.head.per_level, levels) if is_head else path
-        source_key = _source_key(state, rows[int(row)], source_path) if int(row) in rows and source_path else None
+        source_key = _source_key(state, rows.get(int(row)), source_path)
         if source_key is None:
             reasons[key] = "no such tensor in the source's layer" if int(row) in rows else "no such layer in the source"
             continue
@@ -234,9 +230,9 @@ def _some(items: Sequence[str]) -> list[str]:
     return [*items[: MOST_LISTED - 1], f"and {len(items) - MOST_LISTED + 1} more"]
 
 
-def _source_key(state: Mapping[str, Tensor], row: int, path: str) -> str | None:
+def _source_key(state: Mapping[str, Tensor], row: int | None, path: str | None) -> str | None:
     """Find the key in ``state`` for a tensor of a matched layer, whether either layer is gated or not."""
-    for candidate in (path, f"module.{path}", path.removeprefix("module.")):
+    for candidate in (path, f"module.{path}", path.removeprefix("module.")) if row is not None and path else ():
         key = f"model.{row}.{candidate}"
         if key in state:
             return key
