@@ -56,7 +56,7 @@ def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) ->
     current = [Depends(_current(bench))]
     app.include_router(_shown(bench, workspace), prefix="/api")
     opening, editing, compared = _opening(bench, workspace), _editing(bench, workspace), comparing(bench, workspace)
-    for router in (opening, editing, _costing(bench), compared, looks, playing(bench, workspace), data, work):
+    for router in (opening, editing, _catalogue(bench), compared, looks, playing(bench, workspace), data, work):
         app.include_router(router, prefix="/api", dependencies=current)
     app.add_exception_handler(RegardError, _of_regard_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
@@ -207,7 +207,7 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     return router
 
 
-def _costing(bench: Bench) -> APIRouter:
+def _catalogue(bench: Bench) -> APIRouter:
     """What can be put in, and what it costs."""
     router = APIRouter()
 
