@@ -160,12 +160,14 @@ class PowerAnalysis:
     Attributes:
         sd: standard deviation of paired differences, pooled over the comparisons of variants and capacity controls
             with the base; NaN if unknown. The noise control has another order of images, so its differences vary more.
+        freedom: degrees of freedom of ``sd``.
         power: probability of detecting a true difference of the MDE with the planned seeds, at Holm's strictest step.
         seeds: that would give a power of 0.8; None if not even 1,000 would, or if ``sd`` is NaN.
         seeds_range: the same with ``sd`` at its lower and upper 90 % limit.
     """
 
     sd: float
+    freedom: int
     power: float
     seeds: int | None
     seeds_range: tuple[int | None, int | None]
@@ -245,7 +247,7 @@ def differences(
 def _power_analysis(study: StudyRecord, judgements: Sequence[Judgement], tests: int) -> PowerAnalysis:
     known = [(len(j.seeds) - 1, j.sd) for j in judgements if not math.isnan(j.sd)]
     if not known:
-        return PowerAnalysis(math.nan, math.nan, None, (None, None))
+        return PowerAnalysis(math.nan, 0, math.nan, None, (None, None))
     freedom = sum(own for own, _ in known)
     squares = sum(own * sd**2 for own, sd in known)
     sd = math.sqrt(squares / freedom)
@@ -253,4 +255,4 @@ def _power_analysis(study: StudyRecord, judgements: Sequence[Judgement], tests: 
     limits = [math.sqrt(squares / chdtri(freedom, own)) for own in (tail, 1 - tail)]
     few, some, many = (seeds_needed(study.mde, own, study.alpha, tests) for own in (limits[0], sd, limits[1]))
     detected = power(study.mde, sd, len(study.seeds), study.alpha, tests)
-    return PowerAnalysis(sd, float(detected), some, (few, many))
+    return PowerAnalysis(sd, freedom, float(detected), some, (few, many))

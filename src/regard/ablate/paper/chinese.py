@@ -97,7 +97,7 @@ def limitations(facts: Facts) -> list[str]:
     if facts.can_state_power:
         detected = min(math.floor(100 * power.power) / 100, 0.99)
         lines.append(
-            f"以成對差異的合併標準差 {plain(power.sd)}（自由度 {facts.freedom}）估計，{facts.seeds} 個種子偵測到 "
+            f"以成對差異的合併標準差 {plain(power.sd)}（自由度 {power.freedom}）估計，{facts.seeds} 個種子偵測到 "
             f"{facts.mde:g} 的真實差異的機率約為 {detected:.2f}。"
         )
     else:

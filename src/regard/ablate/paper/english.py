@@ -123,7 +123,7 @@ def limitations(facts: Facts) -> list[str]:
         lines.append(
             f"With {counted(facts.seeds, 'seed')} a true difference of {facts.mde:g} would be detected with a "
             f"probability of about {detected:.2f}, by the pooled standard deviation of paired differences, "
-            f"{plain(power.sd)} ({facts.freedom} degrees of freedom)."
+            f"{plain(power.sd)} ({power.freedom} degrees of freedom)."
         )
     else:
         lines.append("Too few pairs finished to state which differences the study would detect.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from regard.ablate.folder import StudyRecord
 from regard.ablate.format import metric_name
-from regard.ablate.verdict import Judgement, PowerAnalysis, Results, names_of
+from regard.ablate.verdict import Judgement, PowerAnalysis, Results
 
 LEAST_FREEDOM = 4
 """Degrees of freedom below which a standard deviation says too little on the power: with 4, its 90 % interval reaches
@@ -38,7 +38,6 @@ class Facts:
         beyond: of every variant against its control of equal capacity.
         has_noise: whether the base was trained again with other augmentation.
         power: what the study could detect.
-        freedom: degrees of freedom of its standard deviation.
         level: mean of the metric over the runs of the base; NaN without any.
         failed: number of failed runs.
         unfinished: number of runs that are neither finished nor failed.
@@ -64,7 +63,6 @@ class Facts:
     beyond: Mapping[str, Judgement]
     has_noise: bool
     power: PowerAnalysis
-    freedom: int
     level: float
     failed: int
     unfinished: int
@@ -76,7 +74,7 @@ class Facts:
     def can_state_power(self) -> bool:
         """Whether the spread of the differences is known well enough, to about its double, and of every variant."""
         judged = all(not one.reason for one in self.judgements.values())
-        return judged and not math.isnan(self.power.sd) and self.freedom >= LEAST_FREEDOM
+        return judged and self.power.freedom >= LEAST_FREEDOM
 
     @property
     def undecided(self) -> list[str]:
@@ -111,7 +109,6 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         beyond=results.beyond,
         has_noise=any(variant.role == "noise control" for variant in study.variants),
         power=results.power,
-        freedom=_freedom(study, results),
         level=sum(known) / len(known) if known else math.nan,
         failed=statuses.count("failed"),
         unfinished=len(statuses) - statuses.count("failed") - statuses.count("finished"),
@@ -121,11 +118,6 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         else [],
         has_test=bool(study.test),
     )
-
-
-def _freedom(study: StudyRecord, results: Results) -> int:
-    controls = [results.controls[name] for name in names_of(study, "capacity control")]
-    return sum(len(one.seeds) - 1 for one in (*results.judgements.values(), *controls) if not math.isnan(one.sd))
 
 
 def _word(value: Any) -> str:
