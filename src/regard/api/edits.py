@@ -11,13 +11,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from regard.api.models import rebuilt
 from regard.errors import RegardError
 from regard.graph import edit as graphs
 from regard.graph.detector import Detector
 from regard.graph.diagram import Diagram, diagram
 from regard.graph.document import flow
 from regard.nn.table import graph_name
-from regard.weights.detector import rebuild
 
 EDITED = "edited.safetensors"
 """Name of the file that the commands of several edits hand on."""
@@ -74,7 +74,7 @@ class Edit:
         else:
             more: dict[str, Any] = {"options": self.options, "gate": self.gate, "readers": self.readers or None}
             spec = graphs.insert(model.spec, word, after=self.layer, **more)
-        return rebuild(model, spec, modules=known, share=share)[0].train(model.training)
+        return rebuilt(model, spec, known, share=share)
 
     def command(self, source: str, output: str, modules: Sequence[str] = ()) -> str:
         """Write the edit as a command line; ``modules`` are what ``--module`` names."""

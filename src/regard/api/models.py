@@ -92,7 +92,7 @@ def insert(
     model = as_detector(model)
     word, modules = graph_name(module)
     spec = edit.insert(model.spec, word, after=after, options=options, gate=gate, name=name, readers=readers)
-    return _rebuilt(model, spec, modules)
+    return rebuilt(model, spec, modules)
 
 
 def replace(
@@ -122,7 +122,7 @@ def replace(
     """
     model = as_detector(model)
     word, modules = graph_name(module)
-    return _rebuilt(model, edit.replace_layer(model.spec, layer, word, options=options, modules=modules), modules)
+    return rebuilt(model, edit.replace_layer(model.spec, layer, word, options=options, modules=modules), modules)
 
 
 def remove(model: Model, layer: str | int) -> Detector:
@@ -137,7 +137,7 @@ def remove(model: Model, layer: str | int) -> Detector:
         True
     """
     model = as_detector(model)
-    return _rebuilt(model, edit.remove(model.spec, layer), {})
+    return rebuilt(model, edit.remove(model.spec, layer), {})
 
 
 def save(model: Model, path: str | Path) -> None:
@@ -177,6 +177,7 @@ def convert(model: Model, path: str | Path, *, to: str = "native") -> Converted:
     return convert_detector(as_detector(model), to, Path(path))
 
 
-def _rebuilt(model: Detector, spec: ModelSpec, modules: Modules) -> Detector:
-    new, _ = rebuild(model, spec, modules=modules)
+def rebuilt(model: Detector, spec: ModelSpec, modules: Modules, *, share: bool = False) -> Detector:
+    """Build an edited graph with the weights of a detector and in its mode; see `regard.weights.detector.rebuild`."""
+    new, _ = rebuild(model, spec, modules=modules, share=share)
     return new.train(model.training)
