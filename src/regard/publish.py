@@ -29,8 +29,7 @@ from regard.system.scratch import scratch_folder
 from regard.training.folder import read_config
 from regard.training.run import Run
 from regard.weights.detector import as_detector, save_detector
-from regard.weights.hub import DEFAULT_FILE, hub_errors, import_hub, is_hub
-from regard.weights.paths import weights_of
+from regard.weights.hub import DEFAULT_FILE, has_weights, hub_errors, import_hub
 
 
 class _Facts(BaseModel):
@@ -167,7 +166,7 @@ def _folder_of(model: Run | Detector | str | Path) -> Path | None:
 
 def _detector_of(model: Run | Detector | str | Path, folder: Path | None) -> Detector:
     """The detector to upload; that it has random weights is said."""
-    if isinstance(model, str | Path) and not is_hub(model) and weights_of(model) is None:
+    if isinstance(model, str | Path) and not has_weights(model):
         warnings.warn(f"{model} has no trained weights: random ones are uploaded", RegardWarning, stacklevel=3)
     return model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
 

@@ -8,8 +8,7 @@ from regard.config import IMGSZ
 from regard.graph.detector import Detector
 from regard.weights.detector import Model, Modules, load_detector
 from regard.weights.difference import Difference, compare_detectors
-from regard.weights.hub import is_hub
-from regard.weights.paths import weights_of
+from regard.weights.hub import has_weights
 
 
 def diff(
@@ -43,7 +42,7 @@ def diff(
         for model in (a, b)
     ]
     names = _name(a, "A"), _name(b, "B")
-    with_values = all(isinstance(m, Detector) or is_hub(m) or weights_of(m) is not None for m in (a, b))
+    with_values = all(isinstance(m, Detector) or has_weights(m) for m in (a, b))
     found = compare_detectors(*detectors, names=names, imgsz=imgsz, with_values=with_values)
     if plot is not None:
         from regard.visualize.difference import plot_difference  # not at the top: matplotlib takes long to import

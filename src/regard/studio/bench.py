@@ -28,15 +28,13 @@ from regard.graph.read import zoo
 from regard.graph.spec import ModelSpec
 from regard.prediction.detect import Candidates
 from regard.profiling.prediction import LatencyModel, calibrate
-from regard.system.files import is_file, is_folder
+from regard.system.files import is_file
 from regard.system.loaders import MOST_YAML, read_text
 from regard.weights.detector import load_detector
+from regard.weights.hub import has_weights
 
 MOST_IMAGES, MOST_BYTES = 8, 512 * 2**20
 """Number of images that are kept, and size of their pixels; the last one is kept in any case."""
-
-WEIGHTS = (".pt", ".pth", ".safetensors")
-"""Suffixes of files with weights."""
 
 Image = NDArray[np.uint8]
 
@@ -175,7 +173,7 @@ class Bench:
             self._start(state, name)  # its wiring errors are shown
             return
         self.open_detector(detector, name)
-        self.trained = str(source) not in zoo() and (path.suffix.lower() in WEIGHTS or is_folder(path))
+        self.trained = str(source) not in zoo() and has_weights(source)
 
     def open_detector(self, detector: Detector, name: str) -> None:
         """Open a detector, which edits leave as it is."""

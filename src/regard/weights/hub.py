@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import RegardError
+from regard.weights.paths import weights_of
 
 PREFIX = "hf://"
 DEFAULT_FILE = "model.safetensors"
@@ -24,6 +25,16 @@ ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([^@]+))?", re.A
 def is_hub(source: object) -> bool:
     """Whether the user names a file of the Hub."""
     return isinstance(source, str) and source.startswith(PREFIX)
+
+
+def has_weights(source: str | Path) -> bool:
+    """Whether what a user gives as a model has weights, and is no graph alone.
+
+    Example:
+        >>> has_weights("hf://owner/name"), has_weights("yolov5n")
+        (True, False)
+    """
+    return is_hub(source) or weights_of(source) is not None
 
 
 def local_file(source: Any) -> Any:
