@@ -249,14 +249,22 @@ def count_on_map(module: nn.Module, channels: int, height: int, width: int) -> C
     """
     training = module.training
     try:
-        meta = copy.deepcopy(module).to("meta", torch.float32).eval()
-        return count(meta, torch.empty(1, channels, height, width, device="meta", requires_grad=True))
-    except (RuntimeError, NotImplementedError):
+        return count_without_values(copy.deepcopy(module).to("meta", torch.float32), channels, height, width)
+    except RuntimeError:
         like = next(module.parameters(), torch.empty(0))
         x = torch.randn(1, channels, height, width, device=like.device, dtype=like.dtype, requires_grad=True)
         return count(module.eval(), x)
     finally:
         module.train(training)
+
+
+def count_without_values(module: nn.Module, channels: int, height: int, width: int) -> Cost:
+    """Count one image of a module on the meta device that reads one map, in evaluation mode and float32.
+
+    Raises:
+        RuntimeError: its work depends on the values.
+    """
+    return count(module.eval(), torch.empty(1, channels, height, width, device="meta", requires_grad=True))
 
 
 def _outermost_attention(module: nn.Module) -> Iterator[nn.Module]:

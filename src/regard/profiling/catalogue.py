@@ -15,7 +15,7 @@ from torch import nn
 from regard.errors import RegardError, nearest
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.position import POSITIONS
-from regard.nn.counter import Cost, count, count_on_map
+from regard.nn.counter import Cost, count_on_map, count_without_values
 from regard.nn.gate import Gated
 from regard.profiling.advice import NOT_A_VARIANT
 
@@ -142,9 +142,9 @@ def _counted(make: Callable[[], nn.Module], channels: int, side: int) -> tuple[n
     """Build and count a module without values; with them where its work depends on them."""
     try:
         with torch.device("meta"):
-            module = make().eval()
-        return module, count(module, torch.empty(1, channels, side, side, device="meta", requires_grad=True))
-    except (RuntimeError, NotImplementedError):
+            module = make()
+        return module, count_without_values(module, channels, side, side)
+    except RuntimeError:
         module = make()
         return module, count_on_map(module, channels, side, side)
 
