@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def corrections(
     for node, *_ in reversed(wrong):
         readable = readable[: node.start_mark.index] + "-1" + readable[node.end_mark.index :]
     spec = parse_spec(readable, file)
-    found = list(_findings(check(spec, modules=modules), _spans(text)))
+    found = list(_findings(check(spec, modules=modules), _spans(rows)))
     if not wrong:
         return spec, found
     known = {one.line: one for one in found}
@@ -127,7 +127,7 @@ def corrected_text(text: str, chosen: list[Correction]) -> str:
         head:
           - [[-1, 7], 1, Concat, [1]]  # P4
     """
-    spans = _spans(text)
+    spans = _spans(_rows(text))
     for correction in sorted(chosen, key=lambda one: -one.line):  # from the end, so that the other places remain
         if correction.line not in spans or not correction.row:
             raise RegardError("this row cannot be corrected here", line=correction.line, expected="a row as a list")
@@ -150,9 +150,9 @@ def _rows(text: str) -> list[yaml.SequenceNode]:
     return rows if all(isinstance(row, yaml.SequenceNode) for row in rows) else []
 
 
-def _spans(text: str) -> dict[int, tuple[int, int]]:
-    """Where the rows begin and end in a text, by their 1-based line."""
-    return {row.start_mark.line + 1: (row.start_mark.index, _end_of(row)) for row in _rows(text)}
+def _spans(rows: Sequence[yaml.Node]) -> dict[int, tuple[int, int]]:
+    """Where the rows begin and end in their text, by their 1-based line."""
+    return {row.start_mark.line + 1: (row.start_mark.index, _end_of(row)) for row in rows}
 
 
 def _end_of(node: yaml.Node) -> int:

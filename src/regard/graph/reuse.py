@@ -35,7 +35,7 @@ class Known:
 
     def __init__(self, detector: Detector, modules: Mapping[str, type[nn.Module]]) -> None:
         self._spec, self._modules = detector.spec, modules
-        self._own = detector.user_modules
+        self._own, self._settings = detector.user_modules, replace(detector.spec, layers=())
         tensors = (*detector.parameters(), *detector.buffers())
         plain = all(t.device.type == "cpu" and (t.dtype == torch.float32 or not t.is_floating_point()) for t in tensors)
         rows = zip(self._spec.layers, detector.model, strict=True) if plain else ()
@@ -46,7 +46,7 @@ class Known:
         old, layer = self._layers.get(row.name, (None, None))
         if old is None or layer is None or replace(old, inputs=row.inputs) != row:
             return None
-        if replace(self._spec, layers=()) != replace(spec, layers=()):
+        if self._settings != replace(spec, layers=()):
             return None
         if self._own.get(row.module) is not self._modules.get(row.module):
             return None
