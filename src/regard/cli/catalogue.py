@@ -63,7 +63,7 @@ def catalogue(
 
 
 def _show(found: list[Entry], format: Format) -> None:
-    from rich.cells import cell_len
+    from rich.cells import cell_len, set_cell_size
 
     from regard.profiling.catalogue import LEVELS
 
@@ -83,6 +83,5 @@ def _show(found: list[Entry], format: Format) -> None:
         return
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
-        line = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
-        print("  ".join(line).rstrip())
+        print("  ".join(map(set_cell_size, cells, widths)).rstrip())
     print(translate(f"{len(found)} modules; GFLOPs at the levels of yolov5n for an image of 640 px"))

@@ -79,12 +79,11 @@ class Check(Background):
     """
 
     def __init__(self, data: DetectionDataset) -> None:
-        self._data, self.report = data, None
+        self._data = data
+        self.report: CheckReport | None = None
         self.total = len({sample.image.name for samples in data.splits.values() for sample in samples})
         self._counting = threading.Lock()
         super().__init__()
-
-    report: CheckReport | None
 
     def _work(self) -> None:
         self.report = check_data(self._data, self._count)
