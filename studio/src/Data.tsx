@@ -1,10 +1,11 @@
-import { useCallback, useEffect, useState } from "react";
+import { useState } from "react";
 import { Bars } from "./Bars";
 import { Errors } from "./Errors";
 import { SampleDialog, type Shown } from "./SampleDialog";
-import { get, post } from "./server";
+import { post } from "./server";
 import { useWords } from "./settings";
 import type { Checked, DataView } from "./types";
+import { useWatched } from "./useWatched";
 
 /** Milliseconds between two looks at a check. */
 const PERIOD = 300;
@@ -62,15 +63,7 @@ export function Data({ imgsz, trainable, fail }: Props) {
 /** The problems that `regard data check` finds, by kind; those that lose something come first. */
 function Check({ show, fail }: { show: (shown: Shown) => void; fail: (error: unknown) => void }) {
   const words = useWords();
-  const [found, setFound] = useState<Checked | null>(null);
-  const look = useCallback(() => void get<Checked | null>("data/check").then(setFound, fail), [fail]);
-  useEffect(look, [look]);
-  const running = found?.state === "running";
-  useEffect(() => {
-    if (!running) return;
-    const timer = setInterval(look, PERIOD);
-    return () => clearInterval(timer);
-  }, [running, look]);
+  const { found, setFound, running, look } = useWatched<Checked>("data/check", PERIOD, fail);
   const check = () => void post<Checked>("data/check").then(setFound, fail);
   const findings = found?.state === "finished" ? found.findings : null;
   return (
@@ -83,7 +76,7 @@ function Check({ show, fail }: { show: (shown: Shown) => void; fail: (error: unk
           <button onClick={check}>{words("check")}</button>
         )}
       </h3>
-      {running && <progress value={found.done} max={found.total} aria-label={words("progress")} />}
+      {running && <progress value={found?.done} max={found?.total} aria-label={words("progress")} />}
       {found?.state === "failed" && <p className="fault">{found.fault}</p>}
       {found?.state === "stopped" && <p className="hint">{words("checkStopped", { n: found.done, m: found.total })}</p>}
       {findings?.length === 0 && <p>{words("noProblems")}</p>}

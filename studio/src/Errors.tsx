@@ -1,9 +1,10 @@
-import { useCallback, useEffect, useState } from "react";
+import { useState } from "react";
 import type { Shown } from "./SampleDialog";
-import { get, post } from "./server";
+import { post } from "./server";
 import { useWords } from "./settings";
 import type { DataView, Errors as Found, Mistake } from "./types";
 import { useBlob } from "./useBlob";
+import { useWatched } from "./useWatched";
 
 interface Props {
   view: DataView;
@@ -24,18 +25,8 @@ export function Errors({ view, imgsz, show, fail }: Props) {
   const [size, setSize] = useState(imgsz);
   const [kind, setKind] = useState("");
   const [name, setName] = useState("");
-  const [found, setFound] = useState<Found | null>(null);
-  const look = useCallback(() => {
-    const query = `kind=${encodeURIComponent(kind)}&name=${encodeURIComponent(name)}`;
-    get<Found | null>(`data/errors?${query}`).then(setFound, fail);
-  }, [kind, name, fail]);
-  useEffect(look, [look]);
-  const running = found?.state === "running";
-  useEffect(() => {
-    if (!running) return;
-    const timer = setInterval(look, PERIOD);
-    return () => clearInterval(timer);
-  }, [running, look]);
+  const query = `kind=${encodeURIComponent(kind)}&name=${encodeURIComponent(name)}`;
+  const { found, setFound, running, look } = useWatched<Found>(`data/errors?${query}`, PERIOD, fail);
   const start = (event: React.FormEvent) => {
     event.preventDefault();
     post<Found>("data/errors", { split, conf, imgsz: size }).then(setFound, fail);
@@ -67,7 +58,7 @@ export function Errors({ view, imgsz, show, fail }: Props) {
           </button>
         )}
       </form>
-      {running && <progress value={found.done} max={found.total} aria-label={words("progress")} />}
+      {running && <progress value={found?.done} max={found?.total} aria-label={words("progress")} />}
       {found?.state === "failed" && <p className="fault">{found.fault}</p>}
       {found?.state === "finished" && (
         <>
