@@ -165,7 +165,7 @@ def test_the_study_behind_it_is_told_as_in_its_report(tmp_path: Path, monkeypatc
     from regard.ablate.verdict import analyse
 
     study = fake_study(tmp_path)
-    monkeypatch.setattr("regard.publish.read_study", lambda folder: study if folder == tmp_path else None)
+    monkeypatch.setattr("regard.publish.card.read_study", lambda folder: study if folder == tmp_path else None)
     card = model_card(regard.load("odd-one-out"), "me/odd", **SCRATCH, study=str(tmp_path))
     assert headline(study, analyse(study)).partition("<")[0].partition(" ")[0] in card
     assert "can't tell" in card
@@ -215,7 +215,7 @@ def test_a_study_of_other_classes_is_not_behind_the_model(tmp_path: Path, monkey
     model = regard.load("odd-one-out")
     for names in (list(model.names.values()), ["cat", "dog"]):
         study = replace(fake_study(tmp_path), provenance={"data": {"names": names}})
-        monkeypatch.setattr("regard.publish.read_study", lambda _, found=study: found)
+        monkeypatch.setattr("regard.publish.card.read_study", lambda _, found=study: found)
         if "cat" not in names:
             assert "The study behind it" in model_card(model, "me/odd", **SCRATCH, study=tmp_path)
     with pytest.raises(RegardError, match="cat, dog"):

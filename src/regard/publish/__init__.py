@@ -1,0 +1,135 @@
+"""Publishing a trained detector on the Hugging Face Hub, with a card that states its data, metrics and licences."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from regard.errors import RegardError, RegardWarning
+from regard.graph.detector import Detector
+from regard.publish.card import model_card
+from regard.system.files import is_folder, is_there
+from regard.system.loaders import MOST_TEXT, read_bytes
+from regard.system.scratch import scratch_folder
+from regard.training.run import Run
+from regard.weights.detector import as_detector, save_detector
+from regard.weights.hub import DEFAULT_FILE, has_weights, hub_errors, import_hub
+
+SHARE_ALIKE = ("agpl", "gpl", "cc-by-sa")
+"""Beginnings of licences that a model fine-tuned from such weights has to have too."""
+
+
+def push_to_hub(
+    model: Run | Detector | str | Path,
+    repository: str,
+    *,
+    license: str,
+    start: str | None = None,
+    start_license: str | None = None,
+    from_scratch: bool = False,
+    study: str | Path | None = None,
+    private: bool = True,
+    message: str | None = None,
+) -> str:
+    """Upload a detector and its model card to the Hugging Face Hub, and return the address of the repository.
+
+    The card states data, metrics, licences, start weights and the study's verdicts, but nothing of this machine.
+
+    Args:
+        model: a run or its folder (its best weights), or, without metrics, a detector or what ``load`` takes.
+        repository: ``owner/name``; it is created if it does not exist.
+        license: of the published model, as an identifier of the Hub, such as ``apache-2.0`` or ``agpl-3.0``.
+        start: weights that it started from, such as ``yolov5n.pt of YOLOv5 v7.0``; not stated if None, with a warning.
+        start_license: their licence; needed with ``start``.
+        from_scratch: there were no such weights.
+        study: folder of the ablation study behind the model.
+        private: create the repository so that only you can see it.
+        message: of the commit.
+
+    Raises:
+        RegardError: the package ``huggingface_hub`` is not installed, the licences contradict each other, the model or
+            the study cannot be read, the file of the model records other start weights, or the Hub rejects the upload.
+
+    Example:
+        >>> licences = {"start": "yolov5n.pt", "start_license": "agpl-3.0"}
+        >>> regard.push_to_hub("odd-one-out", "me/odd", license="apache-2.0", **licences)
+        Traceback (most recent call last):
+        regard.errors.RegardError: a model that started from weights under agpl-3.0 cannot be published under apache-2.0
+          expected: license='agpl-3.0'
+    """
+    _check_licences(license, start, start_license, from_scratch=from_scratch)
+    folder = _folder_of(model)
+    detector = _detector_of(model, folder)
+    _check_origin(detector.origin, start)
+    licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
+    card = model_card(detector, repository, folder=folder, study=study, from_scratch=from_scratch, **licences)
+    with scratch_folder(Path(tempfile.gettempdir())) as upload:
+        save_detector(upload / DEFAULT_FILE, detector)
+        (upload / "README.md").write_text(card, encoding="utf-8")
+        _copy_results(folder, upload)
+        return _upload(upload, repository, private=private, message=message)
+
+
+def _folder_of(model: Run | Detector | str | Path) -> Path | None:
+    """The folder of a run, or None for a model that has none."""
+    folder = model.folder if isinstance(model, Run) else Path(model) if isinstance(model, str | Path) else None
+    return folder if folder is not None and is_folder(folder) else None
+
+
+def _detector_of(model: Run | Detector | str | Path, folder: Path | None) -> Detector:
+    """The detector to upload; that it has random weights is said."""
+    if isinstance(model, str | Path) and not has_weights(model):
+        warnings.warn(f"{model} has no trained weights: random ones are uploaded", RegardWarning, stacklevel=3)
+    return model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
+
+
+def _copy_results(run: Path | None, upload: Path) -> None:
+    """Copy the results of a run, if there is one, as far as they are there.
+
+    Raises:
+        RegardError: one is a link, whose target would be published, or cannot be read.
+    """
+    for name in ("results.csv", "metrics.json"):
+        if run is None or not is_there(run / name):
+            continue
+        if (run / name).is_symlink():
+            raise RegardError("this is a link", file=run / name, expected="a file: what it leads to is not published")
+        (upload / name).write_bytes(read_bytes(run / name, MOST_TEXT))
+
+
+def _upload(folder: Path, repository: str, *, private: bool, message: str | None) -> str:
+    """Upload a folder, and return the address of the repository."""
+    hub = import_hub()
+    try:
+        api = hub.HfApi(library_name="regard")
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message or "Upload a detector")
+    except hub_errors() as error:  # as an interrupted upload of a large file
+        what = f"cannot be uploaded: {next(iter(str(error).splitlines()), '')}"
+        hint = "check the connection, and log in with `hf auth login`, or set HF_TOKEN"
+        raise RegardError(what, file=repository, hint=hint) from error
+    return str(address)
+
+
+def _check_licences(license: str, start: str | None, start_license: str | None, *, from_scratch: bool) -> None:
+    if start and from_scratch:
+        raise RegardError(f"the model cannot be trained from scratch and from {start}", expected="one of the two")
+    if start and not start_license:
+        hint = "the weights published by Ultralytics are agpl-3.0"
+        raise RegardError(f"the licence of {start} is not given", expected="start_license", hint=hint)
+    if start_license and not start:
+        raise RegardError("start_license has no effect without start", expected="start, the weights that have it")
+    family = next((word for word in SHARE_ALIKE if (start_license or "").lower().startswith(word)), None)
+    if family and not license.lower().startswith(family):
+        what = f"a model that started from weights under {start_license} cannot be published under {license}"
+        raise RegardError(what, expected=f"license={start_license!r}")
+
+
+def _check_origin(origin: str, start: str | None) -> None:
+    """Compare what the publisher states with the file whose weights the model is known to have."""
+    if origin and Path(origin).stem.lower() not in (start or "").lower():
+        stated = f"is stated to start from {start}" if start else "has start weights that are not stated"
+        hint = "in the shell --start and --start-license"
+        raise RegardError(f"the model {stated}", expected=f"start={origin!r}, and start_license", hint=hint)
