@@ -51,6 +51,16 @@ def metric_name(metric: str) -> str:
     return METRICS.get(metric, metric.replace("_", " "))
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a number and its noun.
+
+    Example:
+        >>> counted(1, "epoch"), counted(15, "epoch")
+        ('1 epoch', '15 epochs')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def signed(value: float) -> str:
     """Format a difference with its sign and four digits; "–" for NaN.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from regard.ablate.format import interval, percent, plain, signed
+from regard.ablate.format import counted, interval, percent, plain, signed
 from regard.ablate.paper.facts import Facts
 from regard.ablate.verdict import Judgement, Verdict
 
@@ -52,16 +52,6 @@ def _numbers(judged: Judgement, facts: Facts) -> str:
         return judged.reason
     level, seeds = percent(1 - facts.alpha), len(judged.seeds)
     return f"{signed(judged.mean)} {facts.metric}, {level} interval {interval(judged.interval)}, {seeds} paired seeds"
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number and its noun.
-
-    Example:
-        >>> counted(1, "epoch"), counted(15, "epoch")
-        ('1 epoch', '15 epochs')
-    """
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def methods(facts: Facts) -> list[str]:

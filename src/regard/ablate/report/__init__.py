@@ -13,6 +13,7 @@ from pathlib import Path
 from regard.ablate.folder import PAGE, StudyRecord
 from regard.ablate.format import (
     MARKS,
+    counted,
     headline,
     interval,
     metric_name,
@@ -149,8 +150,8 @@ def _details(study: StudyRecord, results: Results) -> list[str]:
         f"decided on {metric_name(study.metric)} on val": True,
         "of each run's best epoch, chosen on val itself": study.plan.get("epoch") == "best",
         f"the base reaches {plain(sum(known) / max(len(known), 1), 3)}": bool(known),
-        f"{seeds} seed{'s' * (seeds != 1)}": True,
-        f"{variants} variant{'s' * (variants != 1)}": True,
+        counted(seeds, "seed"): True,
+        counted(variants, "variant"): True,
         f"{sum(run.status == 'finished' for run in study.runs)} of {len(study.runs)} runs finished": True,
         f"level {percent(study.alpha)} over all variants": True,
         f"smallest difference that matters {study.mde:g}": True,
