@@ -20,6 +20,7 @@ import yaml
 
 import regard
 from hub_stand_in import StandIn, stand_in
+from regard.ablate.folder import StudyRecord
 from regard.ablate.plan import read_plan
 from regard.ablate.study import run_study
 from regard.errors import RegardError
@@ -31,6 +32,14 @@ pytest.importorskip("huggingface_hub")
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # its HTTP client's
 DATA = "synthetic:context?train=7&val=3&test=0"
 SCRATCH: dict[str, Any] = {"license": "apache-2.0", "from_scratch": True}
+
+
+def fake_study(folder: Path) -> StudyRecord:
+    """A study of `tests/ablate`, without its runs."""
+    sys.path.insert(0, str(Path(__file__).parent / "ablate"))
+    from fake_study import fake_study as of_ablate
+
+    return of_ablate(folder)
 
 
 @pytest.fixture
@@ -158,9 +167,6 @@ def test_nothing_of_this_machine_is_published(hub: StandIn, run: Run) -> None:
 
 
 def test_the_study_behind_it_is_told_as_in_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sys.path.insert(0, str(Path(__file__).parent / "ablate"))
-    from fake_study import fake_study
-
     from regard.ablate.format import headline
     from regard.ablate.verdict import analyse
 
@@ -209,9 +215,6 @@ def test_start_weights_that_a_file_records_are_stated(hub: StandIn, tmp_path: Pa
 
 
 def test_a_study_of_other_classes_is_not_behind_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sys.path.insert(0, str(Path(__file__).parent / "ablate"))
-    from fake_study import fake_study
-
     model = regard.load("odd-one-out")
     for names in (list(model.names.values()), ["cat", "dog"]):
         study = replace(fake_study(tmp_path), provenance={"data": {"names": names}})
