@@ -13,7 +13,13 @@ from regard.system.allocator import keep_freed_memory
 from regard.system.home import keep_matplotlib_in_cache, reject_planted_libraries
 from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
 from regard.system.terminal import never_fail_to_encode, printable
-from regard.system.translation import choose_language, translate, translate_lines, use_language
+from regard.system.translation import (
+    choose_language,
+    translate,
+    translate_lines,
+    use_language,
+    warn_of_unknown_language,
+)
 
 
 def main() -> None:
@@ -34,6 +40,7 @@ def main() -> None:
         from regard.cli.messages import show_messages
 
         show_messages()
+        warn_of_unknown_language(os.environ)
         with _nothing_from_working_folder():
             app()
     except SystemExit as stop:

@@ -27,7 +27,7 @@ from regard.cli.messages import _Handler
 from regard.cli.screen import localized
 from regard.data.check import CheckReport
 from regard.data.dataset import Problem
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.lint_files import Finding, formatted
 from regard.system import translation
 from regard.system.terminal import plain_text
@@ -91,11 +91,16 @@ def make() -> ModuleType:
         ({"LANG": "zh_TW.UTF-8"}, "zh-TW"),
         ({"LANG": "zh_Hant_HK.UTF-8"}, "zh-TW"),
         ({"LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LC_ALL": "zh_HK.UTF-8"}, "zh-TW"),
+        ({"LANG": "zh_MO"}, "zh-TW"),
+        ({"LANG": "zh_TW@radical"}, "zh-TW"),
+        ({"LANG": "fr_FR.UTF-8"}, "en"),
         ({"LANG": "C"}, "en"),
         ({"LC_ALL": "C", "LANG": "zh_TW.UTF-8"}, "en"),
         ({"LC_ALL": "", "LC_MESSAGES": "zh_TW.Big5", "LANG": "en_US.UTF-8"}, "zh-TW"),
         ({"REGARD_LANG": "zh-TW", "LC_ALL": "en_US.UTF-8"}, "zh-TW"),
         ({"REGARD_LANG": "zh_hant"}, "zh-TW"),
+        ({"REGARD_LANG": "zh"}, "zh-TW"),
         ({"REGARD_LANG": "en", "LANG": "zh_TW.UTF-8"}, "en"),
         ({"REGARD_LANG": "", "LANG": "zh_TW.UTF-8"}, "zh-TW"),
     ],
@@ -112,10 +117,25 @@ def test_windows_names_the_language_in_words(monkeypatch: pytest.MonkeyPatch) ->
     assert translation.choose_language({}) == "zh-TW"
 
 
-def test_another_language_is_an_error() -> None:
-    with pytest.raises(RegardError) as error:
-        translation.choose_language({"REGARD_LANG": "zh-CN"})
-    assert error.value.expected == "en or zh-TW"
+@pytest.mark.parametrize("name", ["fr", "zh_CN", "zh-Hans", "enochian", "../zh-TW", "\x1b[2J"])
+def test_another_language_is_english_with_one_warning(name: str) -> None:
+    assert translation.choose_language({"REGARD_LANG": name, "LANG": "zh_TW.UTF-8"}) == "en"
+    with pytest.warns(RegardWarning) as warned:
+        translation.warn_of_unknown_language({"REGARD_LANG": name})
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("environment", [{}, {"LANG": "fr_FR"}, {"REGARD_LANG": ""}, {"REGARD_LANG": "zh_HK"}])
+def test_no_warning_without_a_mistake(environment: dict[str, str]) -> None:
+    translation.warn_of_unknown_language(environment)  # warnings are errors
+
+
+def test_an_unknown_locale_is_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getlocale() -> None:
+        raise ValueError("unknown locale: UTF-8")
+
+    monkeypatch.setattr("locale.getlocale", getlocale)
+    assert translation.choose_language({}) == "en"
 
 
 def test_nothing_is_translated_before_a_language_is_chosen() -> None:
@@ -178,6 +198,7 @@ def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
     [
         (["--version"], {"REGARD_LOG": "inform"}, ["錯誤：REGARD_LOG", "應為：", "是不是 'info'？"]),
         (["summary", "--nope"], {}, ["用法： ", "沒有選項 --nope"]),
+        (["summary", "--nope"], {"REGARD_LANG": "fr"}, ["warning: REGARD_LANG is 'fr'", "No such option: --nope"]),
     ],
 )
 def test_errors_are_in_the_language(arguments: list[str], changed: dict[str, str], expected: list[str]) -> None:

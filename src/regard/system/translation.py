@@ -11,16 +11,20 @@ import locale
 import os
 import re
 import struct
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardWarning
 
 VARIABLE = "REGARD_LANG"
 """Environment variable that names the language; the locale decides if it is not set."""
 LANGUAGES = ("en", "zh-TW")
+TRADITIONAL = ("zh-tw", "zh-hk", "zh-mo", "zh-hant", "chinese (traditional)")
+"""How the names of locales begin in which Chinese is written in traditional characters; the last is Windows'."""
 FOLDER = Path(__file__).parents[1] / "locale"
 DOMAIN = "regard"
 PLACEHOLDER = re.compile(r"\{(\d+)(=?)\}")
@@ -48,26 +52,38 @@ Catalogue: TypeAlias = tuple[dict[str, str], Templates]
 def choose_language(environment: Mapping[str, str]) -> str:
     """Select a language: that of ``REGARD_LANG``, else that of the locale, where there is one for it, else English.
 
-    Raises:
-        RegardError: ``REGARD_LANG`` names another language.
+    Traditional Chinese of any region is 繁體中文; simplified Chinese, which differs in characters and terms, is not.
 
     Example:
         >>> choose_language({"LANG": "zh_TW.UTF-8"}), choose_language({"LANG": "zh_TW.UTF-8", "REGARD_LANG": "en"})
         ('zh-TW', 'en')
     """
     if given := environment.get(VARIABLE):
-        if found := _language_of(given):
-            return found
-        raise RegardError(f"{VARIABLE} is {given!r}", expected="en or zh-TW", hint=nearest(given, LANGUAGES))
+        return _language_of(given) or "en"
     stated = (environment.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return _language_of(next(filter(None, stated), None) or locale.getlocale()[0] or "") or "en"
+    return _language_of(next(filter(None, stated), None) or _locale()) or "en"
+
+
+def warn_of_unknown_language(environment: Mapping[str, str]) -> None:
+    """Warn where ``REGARD_LANG`` names a language that is not there; a locale of another language is no mistake."""
+    if (given := environment.get(VARIABLE)) and not _language_of(given):
+        warnings.warn(
+            RegardWarning(f"{VARIABLE} is {given!r}, which is none of {', '.join(LANGUAGES)}: messages are in English"),
+            stacklevel=2,
+        )
+
+
+def _locale() -> str:
+    with suppress(ValueError):  # an unknown name, such as macOS' "UTF-8"
+        return locale.getlocale()[0] or ""
+    return ""
 
 
 def _language_of(name: str) -> str | None:
-    plain = name.lower().replace("_", "-").partition(".")[0]
-    if plain.startswith(("zh-tw", "zh-hant", "chinese (traditional)")):  # the last is Windows' name
+    plain = re.split(r"[.@]", name.lower().replace("_", "-"))[0]
+    if plain == "zh" or plain.startswith(TRADITIONAL):
         return "zh-TW"
-    return "en" if plain.startswith("en") else None
+    return "en" if re.match("en(-|$|glish)", plain) or plain in ("c", "posix") else None
 
 
 def use_language(language: str) -> None:
