@@ -6,13 +6,13 @@ import ast
 import json
 import sys
 import time
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import regard
+from scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -25,22 +25,13 @@ def training(folder: str, more: str) -> str:
     return f"regard.train('odd-one-out', {DATA!r}, folder={folder!r}, imgsz=64, workers=0, plots=False, {more})"
 
 
-def maker() -> Any:
-    spec = spec_from_file_location("make_notebooks", FOLDER / "make_notebooks.py")
-    assert spec
-    assert spec.loader
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def code_of(file: Path) -> list[str]:
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def test_the_notebooks_are_those_of_their_sources() -> None:
-    made = dict(maker().notebooks())
+    made = dict(load_script("notebooks/make_notebooks.py").notebooks())
     assert {path.name: text for path, text in made.items()} == {f.name: f.read_text(encoding="utf-8") for f in FILES}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -18,8 +17,7 @@ from typer.testing import CliRunner
 from regard.cli.from_settings import Given, with_settings
 from regard.config import Settings, TrainSettings, checked
 from regard.config.signature import accepts
-
-ROOT = Path(__file__).resolve().parents[1]
+from scripts import load_script
 
 CALLS = """
 import regard
@@ -39,12 +37,7 @@ regard.export(model, "a.onnx", format=3)  # wrong
 
 @pytest.fixture(scope="module")
 def make() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_settings", ROOT / "docs" / "make_settings.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("docs/make_settings.py")
 
 
 @pytest.mark.parametrize("name", ["settings.md", "settings.zh-TW.md"])

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from scripts import load_script
 from test_readme import blocks
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -27,12 +27,7 @@ LARGEST = 150_000
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_tutorial_figures", DOCS / "make_tutorial_figures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("docs/make_tutorial_figures.py")
 
 
 def _small(path: Path) -> NDArray[np.float64]:

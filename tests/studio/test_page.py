@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from scripts import load_script
 
 pytest.importorskip("fastapi")
 
@@ -31,23 +31,14 @@ def test_the_page_is_the_build_of_these_sources() -> None:
     assert built == digest.hexdigest(), "run `npm run build` in the folder studio"
 
 
-def script(name: str) -> ModuleType:
-    place = importlib.util.spec_from_file_location(name, SOURCES / f"{name}.py")
-    assert place
-    assert place.loader
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
-    return module
-
-
 def test_the_types_of_the_page_are_those_of_the_server() -> None:
-    types = script("make_types").written()
+    types = load_script("studio/make_types.py").written()
     assert (SOURCES / "src" / "types.ts").read_text() == types, "run `python studio/make_types.py`"
 
 
 def test_the_chapters_are_those_of_the_tutorial() -> None:
     pytest.importorskip("markdown")
-    for language, text in script("make_tutorial").written().items():
+    for language, text in load_script("studio/make_tutorial.py").written().items():
         file = PAGE / "tutorial" / f"{language}.json"
         assert file.read_text(encoding="utf-8") == text, "run `python studio/make_tutorial.py`, then `npm run build`"
         for image in re.findall(r'src=\\"(tutorial/[^"\\]*)', text):

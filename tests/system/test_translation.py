@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gettext
-import importlib.util
 import json
 import logging
 import os
@@ -31,8 +30,8 @@ from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.lint_files import Finding, formatted
 from regard.system import translation
 from regard.system.terminal import plain_text
+from scripts import ROOT, load_script
 
-ROOT = Path(__file__).resolve().parents[2]
 CATALOGUES = sorted((ROOT / "src" / "regard" / "locale").glob("*/LC_MESSAGES/regard.po"))
 VALUE = re.compile(r"\{\w*(?:!\w)?\}|--[a-z][a-z-]*|`[^`]*`|\[/?blue\]")
 """What a translation repeats as it is: values, options, commands and markup."""
@@ -76,12 +75,7 @@ def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def make() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_translations", ROOT / "docs" / "make_translations.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("docs/make_translations.py")
 
 
 @pytest.mark.parametrize(
