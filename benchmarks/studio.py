@@ -8,16 +8,18 @@ It needs playwright and a Chromium, and prints medians in milliseconds.
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
 import time
+from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Page, sync_playwright
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "studio"))
+
+from chromium import CHROMIUM, launch, serve
+
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
@@ -52,24 +54,19 @@ def main() -> None:
     """Start a studio, time it, and stop it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", nargs="?", default="yolov5n")
-    parser.add_argument("--chromium", default=shutil.which("chromium"))
+    parser.add_argument("--chromium", default=CHROMIUM)
     parser.add_argument("--repeats", type=int, default=7)
     asked = parser.parse_args()
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "regard", "studio", asked.model, "--workspace", folder, "--no-browser"]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout
-            address = server.stdout.readline().strip()
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=asked.chromium, args=FLAGS)
-                page = browser.new_page(viewport={"width": 1280, "height": 860}, locale="en")
-                paints = [first_paint(page, address) for _ in range(asked.repeats)]
-                edits = [edit(page) for _ in range(asked.repeats)]
-                browser.close()
-        finally:
-            server.terminate()
-            server.wait()
+    with (
+        TemporaryDirectory() as folder,
+        serve(asked.model, "--workspace", folder) as address,
+        sync_playwright() as playwright,
+    ):
+        browser = launch(playwright, asked.chromium)
+        page = browser.new_page(viewport={"width": 1280, "height": 860}, locale="en")
+        paints = [first_paint(page, address) for _ in range(asked.repeats)]
+        edits = [edit(page) for _ in range(asked.repeats)]
+        browser.close()
     print(f"first paint {median(one for one, _ in paints):.0f} ms, graph {median(two for _, two in paints):.0f} ms")
     print(f"edit {median(edits):.0f} ms")
 

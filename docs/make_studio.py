@@ -10,10 +10,8 @@ import argparse
 import csv
 import json
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,12 +22,15 @@ from playwright.sync_api import Page, sync_playwright
 import regard
 from regard.graph.renumber import integer_yaml
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "studio"))
+
+from chromium import CHROMIUM, launch, serve
+
 DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images" / "studio"
 CELLS, STUDY = DOCS / "images" / "tutorial" / "cells.png", DOCS / "results" / "bccd-attention"
 WORDS, COSTS = ("variant", "role", "seed", "status", "error"), ("seconds", "peak_mib")
 """Columns of the table of a study."""
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SIZE = {"width": 1280, "height": 860}
 PATIENCE = 90_000
 """Milliseconds that an analysis may take."""
@@ -42,14 +43,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("weights", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--chromium", default=shutil.which("chromium"))
+    parser.add_argument("--chromium", default=CHROMIUM)
     asked = parser.parse_args()
     with (
         TemporaryDirectory() as folder,
-        studio(fill(Path(folder), asked.weights, asked.data)) as address,
+        serve("yolov5n.pt", "--workspace", ".", folder=fill(Path(folder), asked.weights, asked.data)) as address,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=asked.chromium, args=FLAGS)
+        browser = launch(playwright, asked.chromium)
         page = browser.new_context(viewport=SIZE, locale="en", color_scheme="light").new_page()
         page.set_default_timeout(PATIENCE)
         page.goto(address)
@@ -89,19 +90,6 @@ def fill_study(folder: Path) -> None:
 
 def _below(values: dict[str, float], prefix: str) -> dict[str, float]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-
-
-@contextmanager
-def studio(workspace: Path) -> Iterator[str]:
-    """Run a studio, whose address is given."""
-    command = [sys.executable, "-m", "regard", "studio", "yolov5n.pt", "--workspace", ".", "--no-browser"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=workspace)
-    try:
-        assert server.stdout
-        yield server.stdout.readline().strip()
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def shoot(page: Page, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +20,12 @@ from regard.studio.bench import Bench
 from regard.studio.guard import Guard, names_of
 from regard.studio.serve import bind
 from regard.studio.workspace import Workspace
+from scripts import ROOT, load_script
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
-MORE_FLAGS = ("--disable-background-networking", "--disable-component-update")
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+chromium = load_script("studio/chromium.py")
+SHARED = ROOT.parent / "shared"
 WEIGHTS, PHOTOS = SHARED / "weights" / "yolov5n.pt", SHARED / "data" / "coco128" / "images" / "train2017"
-AXE = Path(__file__).resolve().parents[2] / "studio" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = ROOT / "studio" / "node_modules" / "axe-core" / "axe.min.js"
 TOKEN = "browser-token"
 OWN = ("http://127.0.0.1", "data:", "blob:")
 PATIENCE = 60_000
@@ -54,10 +52,10 @@ class Server:
 
 
 def launched() -> Iterator[Any]:
-    if CHROMIUM is None:
+    if chromium.CHROMIUM is None:
         pytest.skip("there is no Chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *MORE_FLAGS])
+        browser = chromium.launch(playwright)
         yield browser
         browser.close()
 
