@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -47,7 +50,23 @@ def test_only_training_waits_for_what_it_alone_needs() -> None:
     slow = ("matplotlib", "torchvision", "lightning_fabric", "torch._dynamo")
     done = subprocess.run([sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["set()"]
-    assert set(regard.api.__all__) == {name for names in regard.api.PLACES.values() for name in names}
+
+
+@pytest.mark.parametrize("package", [regard, regard.api])
+def test_type_checkers_see_what_is_imported_on_first_use(package: ModuleType) -> None:
+    """The imports for type checkers, the names of the package, and what its ``__getattr__`` gives are the same."""
+    assert package.__file__
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    places = {alias.name: str(node.module) for node in imports for alias in node.names}
+    assert sorted(places) == sorted(package.__all__)
+    for name, place in places.items():
+        seen = getattr(package, name)
+        if isinstance(seen, ModuleType):  # a package, perhaps one that can be called
+            assert seen.__name__ in (f"{place}.{name}", place.rpartition(".")[0])
+        else:
+            assert seen is getattr(import_module(place), name)
 
 
 def test_a_class_of_ones_own_is_inserted_as_it_is(tmp_path: Path) -> None:

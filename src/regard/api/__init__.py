@@ -6,13 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regard.api.comparison import diff
-    from regard.api.models import convert, insert, load, remove, replace, save
-    from regard.api.runs import attend, export, predict, val, validate
-    from regard.api.training import resume, train
-    from regard.diagnosis import doctor
-    from regard.profiling.report import cost
-    from regard.training.callbacks import Callback
+    from regard.api.comparison import diff as diff  # noqa: I001 - several `as` in a line: they export a name
+    from regard.api.models import (
+        convert as convert,
+        insert as insert,
+        load as load,
+        remove as remove,
+        replace as replace,
+        save as save,
+    )
+    from regard.api.runs import attend as attend, export as export, predict as predict, val as val, validate as validate
+    from regard.api.training import resume as resume, train as train
+    from regard.diagnosis import doctor as doctor
+    from regard.profiling.report import cost as cost
+    from regard.training.callbacks import Callback as Callback
 
 PLACES = {
     "api.comparison": ("diff",),
@@ -23,25 +30,7 @@ PLACES = {
     "profiling.report": ("cost",),
     "training.callbacks": ("Callback",),
 }
-__all__ = [
-    "Callback",
-    "attend",
-    "convert",
-    "cost",
-    "diff",
-    "doctor",
-    "export",
-    "insert",
-    "load",
-    "predict",
-    "remove",
-    "replace",
-    "resume",
-    "save",
-    "train",
-    "val",
-    "validate",
-]
+__all__ = [name for names in PLACES.values() for name in names]
 
 
 def __getattr__(name: str) -> Any:
