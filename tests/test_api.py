@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import regard
 import regard.api
+from regard.api import edits
 
 
 class Halve(nn.Module):
@@ -148,5 +149,7 @@ def test_former_names_of_types_are_understood_with_a_warning() -> None:
         assert regard.types.Placement is regard.types.LetterboxTransform
     with pytest.warns(DeprecationWarning, match="LetterboxedBatch"):
         assert regard.types.PlacedBatch is regard.types.LetterboxedBatch
+    with pytest.warns(DeprecationWarning, match="EditEffect"):
+        assert edits.Difference is edits.EditEffect
     with pytest.raises(AttributeError, match="Plaxement"):
         _ = regard.types.Plaxement

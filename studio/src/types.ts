@@ -111,7 +111,7 @@ export interface DiffQuestion {
   b?: string;
 }
 
-export interface Difference {
+export interface EditEffect {
   parameters: [number, number];
   gflops: [number, number];
   saved_mib: [number, number];
@@ -294,7 +294,7 @@ export interface Opened {
   source: string;
   text: string;
   diagram: Diagram;
-  difference: Difference | null;
+  difference: EditEffect | null;
   edits: string[];
   recipe: Recipe;
   undo: boolean;

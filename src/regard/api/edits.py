@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,8 +185,8 @@ def overlay(edits: Sequence[Edit], base: str, nc: int | None = None) -> str:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Costs of a detector next to those of another, at one size of image.
+class EditEffect:
+    """Costs before and after edits, at one size of image, and the number of tensors that are kept.
 
     Attributes:
         parameters: number of learned values, of the base and of the edited detector.
@@ -202,7 +203,7 @@ class Difference:
     tensors: int
 
 
-def difference(base: Detector, edited: Detector, costs: tuple[Diagram, Diagram] | None = None) -> Difference:
+def difference(base: Detector, edited: Detector, costs: tuple[Diagram, Diagram] | None = None) -> EditEffect:
     """Compare a detector with the one that it was made from.
 
     Args:
@@ -220,13 +221,21 @@ def difference(base: Detector, edited: Detector, costs: tuple[Diagram, Diagram] 
     before, after = costs or (diagram(base), diagram(edited))
     mine, theirs = _tensors(base), _tensors(edited)
     kept = sum(key in theirs and _equal(tensor, theirs[key]) for key, tensor in mine.items())
-    return Difference(
+    return EditEffect(
         (before.parameters, after.parameters),
         (before.gflops, after.gflops),
         (before.saved_mib, after.saved_mib),
         kept,
         len(mine),
     )
+
+
+def __getattr__(name: str) -> Any:
+    """Find a class by its former name."""
+    if name == "Difference":
+        warnings.warn("regard.api.edits.Difference is now EditEffect", DeprecationWarning, stacklevel=2)
+        return EditEffect
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _tensors(detector: Detector) -> dict[tuple[str, str], torch.Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from regard.ablate.listing import StudyInfo
-from regard.api.edits import Difference, Recipe
+from regard.api.edits import EditEffect, Recipe
 from regard.config import IMGSZ
 from regard.data.statistics import DataStatistics
 from regard.detections import Detections
@@ -62,7 +62,7 @@ class Opened(BaseModel):
     source: str
     text: str
     diagram: Diagram
-    difference: Difference | None
+    difference: EditEffect | None
     edits: list[str]
     recipe: Recipe
     undo: bool

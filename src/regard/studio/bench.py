@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from regard.api.edits import Difference, Edit, difference
+from regard.api.edits import Edit, EditEffect, difference
 from regard.config import IMGSZ
 from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build, measured
@@ -285,7 +285,7 @@ class Bench:
         own = {} if self.state.detector is None else self.state.detector.user_modules
         return [named for named in self._references if named.rpartition(":")[2] in own]
 
-    def difference(self) -> Difference | None:
+    def difference(self) -> EditEffect | None:
         """Costs and tensors of what is shown, compared with the base; None where a graph cannot be built."""
         if self.base.detector is None or self.state.detector is None:
             return None
