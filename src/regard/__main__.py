@@ -1,25 +1,10 @@
-"""``python -m regard``, and the command ``regard``."""
+"""``python -m regard``, and the command ``regard``. What it needs is imported where Ctrl-C is answered already."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from regard.errors import RegardError
-from regard.system.allocator import keep_freed_memory
-from regard.system.home import keep_matplotlib_in_cache, reject_planted_libraries
-from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
-from regard.system.terminal import never_fail_to_encode, printable
-from regard.system.translation import (
-    choose_language,
-    translate,
-    translate_lines,
-    use_language,
-    warn_of_unknown_language,
-)
+from regard.system.interrupts import defer_interrupts, end_at_interrupt
 
 
 def main() -> None:
@@ -28,49 +13,77 @@ def main() -> None:
     What the user can correct is printed without a traceback and exits 2; what the system did, such as a full disk, in
     one line and exits 1; Ctrl-C exits 130.
     """
+    try:
+        defer_interrupts()
+        code = _run()
+    except KeyboardInterrupt:  # it came before or after the command
+        code = 130
+        end_at_interrupt(code)
+        print("stopped", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command, print what ended it, and return the exit code."""
+    import os
+    from contextlib import suppress
+    from pathlib import Path
+
+    from regard.errors import RegardError
+    from regard.system.allocator import keep_freed_memory
+    from regard.system.home import keep_matplotlib_in_cache, reject_planted_libraries
+    from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
+    from regard.system.terminal import never_fail_to_encode, print_error, printable
+    from regard.system.translation import choose_language, translate, translate_lines, use_language
+
     keep_freed_memory()  # before anything large is loaded
     keep_matplotlib_in_cache()
     never_fail_to_encode()
-    code: int | str | None = 0
     try:
         with suppress(OSError):  # the folder is gone, or may not be read
             reject_planted_libraries(Path.cwd())
         use_language(choose_language(os.environ))  # before typer is imported, which has texts of its own
-        from regard.cli import app
-        from regard.cli.messages import show_messages
-
-        show_messages()
-        warn_of_unknown_language(os.environ)
-        with _nothing_from_working_folder():
-            app()
+        _run_command()
+        code = 0
     except SystemExit as stop:
-        code = stop.code
+        code = stop.code if isinstance(stop.code, int) else FAILED if stop.code else 0
         if code == INTERRUPTED:
-            _print_error(translate("stopped"))
+            end_at_interrupt(code)
+            print_error(translate("stopped"))
     except RegardError as error:
-        _print_error(_error(printable(error.to_text(translate_lines))))
         code = BAD_INPUT
+        end_at_interrupt(code)
+        print_error(_error(printable(error.to_text(translate_lines))))
     except BaseException as error:
         word = last_word(error)
         if word is None:  # a fault of the program
             raise
+        code = word.code
+        end_at_interrupt(code)
         if word.text:
             text = translate(word.text)
-            _print_error(text if word.code == INTERRUPTED else _error(text))
-        code = word.code
+            print_error(text if word.code == INTERRUPTED else _error(text))
     if (unwritten := flush_output()) and code == 0:
-        _print_error(_error(f"standard output: {unwritten}"))
+        print_error(_error(f"standard output: {unwritten}"))
         code = FAILED
-    sys.exit(code)
+    end_at_interrupt(code)
+    return code
 
 
-@contextmanager
-def _nothing_from_working_folder() -> Iterator[None]:
-    """Let the processes that are started meanwhile import nothing from the working folder."""
+def _run_command() -> None:
+    """Run the command that the arguments name; the processes that it starts import nothing from the working folder."""
+    import os
+
+    from regard.cli import app
+    from regard.cli.messages import show_messages
+    from regard.system.translation import warn_of_unknown_language
+
+    show_messages()
+    warn_of_unknown_language(os.environ)
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        yield
+        app()
     finally:
         del os.environ["PYTHONSAFEPATH"]
         if before is not None:
@@ -78,12 +91,9 @@ def _nothing_from_working_folder() -> Iterator[None]:
 
 
 def _error(text: str) -> str:
+    from regard.system.translation import translate
+
     return translate("error: {0}").replace("{0}", text)
-
-
-def _print_error(text: str) -> None:
-    with suppress(OSError, ValueError):  # nobody reads it
-        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

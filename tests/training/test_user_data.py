@@ -50,6 +50,10 @@ def test_a_run_resumes_after_its_data_have_moved(
         regard.resume(run.folder)
     assert "--data" in str(caught.value.hint)
     assert regard.resume(run.folder, data=moved).metrics.images == 2
+    config = json.loads((run.folder / "run.json").read_text())
+    assert config["data"]["source"] == str(moved / "data.yaml")  # where doctor and the card look for it
+    [change] = config["changes"]
+    assert change["data"] == {"source": [str(pets / "data.yaml"), str(moved / "data.yaml")]}
     (moved / "labels/train/3.txt").write_text("")
     with pytest.raises(RegardError, match="the run's data had splits"):
         regard.resume(run.folder, data=moved)

@@ -2,9 +2,72 @@
 
 from __future__ import annotations
 
+import _thread
+import atexit
+import os
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+POLL_SECONDS = 0.005
+"""Time between two looks at whether an import has ended."""
+
+
+def defer_interrupts() -> None:
+    """Let Ctrl-C raise `KeyboardInterrupt` when no module is being imported; a second Ctrl-C does so at once.
+
+    Raised within an import it may be swallowed by whatever tries one package after another. Does nothing where Ctrl-C
+    is ignored, as in the background, or has a handler.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _Deferred())
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the last: what is left cannot be stopped
+
+
+def end_at_interrupt(code: int) -> None:
+    """Let Ctrl-C end the process at once with this exit code: its work is done, and it is being shut down."""
+    if isinstance(signal.getsignal(signal.SIGINT), _Deferred):
+        signal.signal(signal.SIGINT, lambda *_: os._exit(code))
+    exec("")  # CPython forgets that Ctrl-C ended a compiled text, as of a dataclass, and does not end by the signal
+
+
+class _Deferred:
+    """Handler of Ctrl-C that waits for the end of an import."""
+
+    def __init__(self) -> None:
+        self.waits = self.is_reminder = False
+
+    def __call__(self, _: int, frame: FrameType | None) -> None:
+        """Raise `KeyboardInterrupt`, or have the same signal sent again later."""
+        is_second, self.is_reminder = self.waits and not self.is_reminder, False
+        if is_second or not _is_importing(frame):
+            self.waits = False
+            raise KeyboardInterrupt
+        if not self.waits:
+            self.waits = True
+            _thread.start_new_thread(self._remind, (_thread.get_ident(),))
+
+    def _remind(self, thread: int) -> None:
+        """Send the signal again whenever the thread is not importing, until it is received there."""
+        while self.waits:
+            time.sleep(POLL_SECONDS)
+            if self.waits and not _is_importing(sys._current_frames().get(thread)):
+                self.is_reminder = True
+                if hasattr(signal, "pthread_kill"):
+                    signal.pthread_kill(thread, signal.SIGINT)  # to the thread itself, which it wakes
+                else:
+                    signal.raise_signal(signal.SIGINT)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

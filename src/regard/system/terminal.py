@@ -8,6 +8,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -105,3 +106,9 @@ def plain_text(value: Any, width: int) -> str:
     file = io.StringIO()
     plain_console(file=file, width=width, color_system=None).print(value)
     return file.getvalue().rstrip("\n")
+
+
+def print_error(text: str) -> None:
+    """Print a line on standard error, if anybody reads it."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)

@@ -82,11 +82,12 @@ def resume_training(
         what = f"the run's data set {source} does not exist"
         raise RegardError(what, file=file, hint="name where it is now: --data PATH (in Python: data=PATH)")
     loaded = load_training_data(data or source, settings)
-    _check_same_data(config["data"], describe_data(loaded), file)
+    described = describe_data(loaded)
+    _check_same_data(config["data"], described, file)
     detector = load_detector(folder / "last.safetensors", modules=modules)
     _report(before, settings, _finished(folder), file)
-    if settings != before and is_first_process():
-        _record(folder, config, before, settings)
+    if is_first_process():
+        _record(folder, config, {**config["data"], "source": described["source"]}, settings)
     return run_training(detector, loaded, settings, folder, callbacks=callbacks, verbose=verbose, resume=True)
 
 
@@ -114,18 +115,20 @@ def _report(before: TrainSettings, settings: TrainSettings, finished: int, file:
         log.info("all %d epochs are finished; --epochs with a larger number (in Python epochs=) adds more", finished)
 
 
-def _record(folder: Path, config: Mapping[str, Any], before: TrainSettings, settings: TrainSettings) -> None:
-    """Write the new settings to ``run.json``, with a note of what they were, so that the run can be resumed again."""
-    now, then = describe(settings), describe(before)
-    changed = {name: [then[name], now[name]] for name in now if now[name] != then[name]}
-    entry = {
-        "after_epoch": _finished(folder),
-        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "settings": changed,
-    }
-    earlier = config.get("changes")
+def _record(folder: Path, config: Mapping[str, Any], data: Mapping[str, Any], settings: TrainSettings) -> None:
+    """Write new settings, and where the data are now, to ``run.json``, with a note of what they were before."""
+    now, then = describe(settings), describe(run_settings(config, folder / "run.json")[0])
+    entry: dict[str, Any] = {}
+    if changed := {name: [then[name], now[name]] for name in now if now[name] != then[name]}:
+        entry["settings"] = changed
+    if data != config["data"]:
+        entry["data"] = {"source": [config["data"]["source"], data["source"]]}
+    if not entry:
+        return
+    time, earlier = datetime.now().astimezone().isoformat(timespec="seconds"), config.get("changes")
+    entry = {"after_epoch": _finished(folder), "time": time, **entry}
     changes = [*(earlier if isinstance(earlier, list) else []), entry]
-    RunFolder(folder).write_json("run.json", {**config, "settings": now, "changes": changes})
+    RunFolder(folder).write_json("run.json", {**config, "settings": now, "data": dict(data), "changes": changes})
 
 
 def _check_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], file: Path) -> None:
