@@ -61,14 +61,10 @@ def check(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]] | None = No
 
 
 def measured(spec: ModelSpec, *, modules: Mapping[str, type[nn.Module]] | None = None) -> ModelSpec:
-    """Fill in the facts of a graph, also where maps of different sizes are combined.
-
-    Raises:
-        RegardError: a layer cannot be built for another reason.
-    """
+    """Fill in the facts of a graph as far as its layers can be built; maps of different sizes are resized."""
     modules = dict(modules or {})
     with torch.random.fork_rng(devices=[]):
-        return _build_rows(with_own_names(spec, modules), modules, resize=True)[0]
+        return _build_rows(with_own_names(spec, modules), modules, resize=True, partly=True)[0]
 
 
 def _checked(
@@ -191,11 +187,17 @@ def _class_names(spec: ModelSpec, names: Mapping[int, str] | None) -> dict[int, 
 
 
 def _build_rows(
-    spec: ModelSpec, modules: Mapping[str, type[nn.Module]], *, resize: bool = False, known: Known | None = None
+    spec: ModelSpec,
+    modules: Mapping[str, type[nn.Module]],
+    *,
+    resize: bool = False,
+    partly: bool = False,
+    known: Known | None = None,
 ) -> tuple[ModelSpec, list[nn.Module]]:
     """Build all layers and fill in their facts.
 
-    With ``resize``, maps of other sizes are resized to the first, to measure what follows.
+    With ``resize``, maps of other sizes are resized to the first, to measure what follows; with ``partly``, layers that
+    cannot be built are left out.
     """
     outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
     layers: list[nn.Module] = []
@@ -203,18 +205,21 @@ def _build_rows(
     _check_blocks(spec)
     with Bounded():
         for row in spec.layers:
+            if partly and not outputs.keys() >= set(row.inputs):
+                continue
             inputs = [outputs[name] for name in row.inputs]
             if row is spec.layers[-1]:
                 spec = with_anchors_in_order(spec, [x.shape[-1] for x in inputs if isinstance(x, Tensor)])
-            try:
-                shared = known.find(row, spec, inputs) if known else None
-                built = shared or _build_row(row, spec, inputs, modules)
-            except SizeMismatchError:
-                if not resize:
-                    raise
-                built = _build_row(row, spec, _resized(inputs), modules)
-            layers.append(built.layer)
-            info[row.name], outputs[row.name] = built.info, built.output
+            with suppress(*[RegardError] * partly):
+                try:
+                    shared = known.find(row, spec, inputs) if known else None
+                    built = shared or _build_row(row, spec, inputs, modules)
+                except SizeMismatchError:
+                    if not resize:
+                        raise
+                    built = _build_row(row, spec, _resized(inputs), modules)
+                layers.append(built.layer)
+                info[row.name], outputs[row.name] = built.info, built.output
             _check_maps(row, spec, outputs)
     return replace(spec, info=info), layers
 

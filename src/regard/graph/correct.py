@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import yaml
 from torch import nn
 
 from regard.errors import RegardError
-from regard.graph.build import check
-from regard.graph.lint import CORRECTED, WiringError
+from regard.graph.build import check, measured
+from regard.graph.dialects import yolov5
+from regard.graph.lint import CORRECTED, WiringError, written
 from regard.graph.read import parse_spec
 from regard.graph.spec import ModelSpec
+from regard.graph.stages import stages_of
 from regard.system.loaders import parse_yaml
 
 INTEGER = re.compile(r"[-+]?\d+")
+
+_Reference: TypeAlias = tuple[yaml.ScalarNode, int, int]
+"""A number in the text, the row that reads by it, and its position among what the row reads."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Correction:
         slots: positions of the inputs of the layer that are wrong; all where no corrected row is known.
         note: whether it can be intended.
         mendable: whether the corrected row can be put into the text.
-        unreadable: whether the row reads what is not before it, so that there is no such graph.
+        unreadable: whether the row reads what is not before it or cannot be built, so that there is no such graph.
     """
 
     layer: str
@@ -48,12 +54,13 @@ class Correction:
 def corrections(
     text: str, file: Path | None = None, modules: Mapping[str, type[nn.Module]] | None = None
 ) -> tuple[ModelSpec, list[Correction]]:
-    """Read a graph from the text of a file and find its wiring errors.
+    """Read a graph from the text of a file and find its wiring errors and the rows that cannot be built.
 
-    Where a row of integers reads itself, a later row or none, the graph is that in which it reads the row before it.
+    Of a graph with such rows, or with rows of integers that read themselves, later rows or none, the facts are filled
+    in as far as it can be built; inputs that are no layers are called by their numbers.
 
     Raises:
-        RegardError: the text is no graph, or a layer cannot be built for another reason than its wiring.
+        RegardError: the text is no graph, or cannot be built for a reason that lies in none of its rows.
 
     Example:
         >>> from regard.graph.read import read_spec
@@ -62,33 +69,110 @@ def corrections(
         []
     """
     rows = _rows(text)
-    wrong = [one for i, row in enumerate(rows) for one in _unreadable(i, row)]
+    wrong = [one for i, row in enumerate(rows) for one in _not_before(i, row)]
     readable = text
-    for node, *_ in reversed(wrong):
-        readable = readable[: node.start_mark.index] + "-1" + readable[node.end_mark.index :]
+    for node, reader, slot in reversed(wrong):
+        instead = "-1" if slot == 0 and reader < len(rows) - 1 else str(reader - 1)
+        readable = readable[: node.start_mark.index] + instead + readable[node.end_mark.index :]
     spec = parse_spec(readable, file)
-    found = list(_findings(check(spec, modules=modules), _spans(rows)))
-    if not wrong:
+    faults: dict[int, _Fault] = {}
+    for node, reader, slot in wrong:
+        faults.setdefault(reader, _Fault()).add(yolov5.not_before(reader, int(node.value)).what, slot)
+    errors, meant = _checked(spec, faults, modules or {})
+    spans = _spans(rows)
+    found = list(_findings(errors, spans))
+    if not faults:
         return spec, found
-    known = {one.line: one for one in found}
-    faults: dict[int, Correction] = {}
-    for node, i, slot in wrong:
-        line = rows[i].start_mark.line + 1
-        row, message = known[line].row if line in known else "", _message(i, node.value)
-        before = faults.get(line)
-        slots = (*(before.slots if before else ()), slot)
-        text_of = f"{before.message}; {message}" if before else message
-        faults[line] = Correction(spec.layers[i].name, line, text_of, row, slots, False, bool(row), True)
-    return spec, [*faults.values(), *(one for one in found if one.line not in faults)]
+    known = {one.layer: one for one in found if not one.note}
+    unreadable = []
+    for reader, fault in sorted(faults.items()):
+        name, line = spec.layers[reader].name, spec.layers[reader].line or 1
+        if name in known:
+            row, slots = known[name].row, (*fault.slots, *known[name].slots)
+        else:
+            row, slots = written(meant, meant.layers[reader]) if meant else "", tuple(fault.slots)
+        what = "; ".join(fault.messages)
+        mendable = bool(row) and line in spans
+        unreadable.append(Correction(name, line, what, row, tuple(sorted({*slots})), False, mendable, True))
+    drawn = _as_written(measured(spec, modules=modules), wrong)
+    return drawn, [*unreadable, *(one for one in found if one.note or one.layer not in {u.layer for u in unreadable})]
 
 
-def _message(reader: int, source: str) -> str:
-    return f"row {reader} reads row {source}, which is not before it"
+@dataclass
+class _Fault:
+    """Why a row cannot be read or built, and the positions of its wrong inputs."""
+
+    messages: list[str] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+
+    def add(self, message: str, *slots: int) -> None:
+        self.messages.append(message)
+        self.slots.extend(slots)
 
 
-def _unreadable(index: int, row: yaml.SequenceNode) -> Iterator[tuple[yaml.ScalarNode, int, int]]:
+def _checked(
+    spec: ModelSpec, faults: dict[int, _Fault], modules: Mapping[str, type[nn.Module]]
+) -> tuple[list[WiringError], ModelSpec | None]:
+    """Check a graph; where a row cannot be built, note it and check what can be meant, which is None if unknown."""
+    try:
+        errors = check(spec, modules=modules)
+        if any(not error.note and not error.corrected.startswith(CORRECTED) for error in errors):
+            return _with_unread_levels(spec, errors, modules), spec
+        return errors, spec
+    except RegardError as error:
+        places = [row.line if error.file == (row.file or spec.file) else None for row in spec.layers]
+        if error.line is None or error.line not in places:
+            raise
+        reader = places.index(error.line)
+        everything = range(len(spec.layers[reader].inputs))
+        faults.setdefault(reader, _Fault()).add("; ".join(filter(None, (error.what, error.hint))), *everything)
+    meant = _with_all_levels(measured(spec, modules=modules))
+    try:
+        return (check(meant, modules=modules), meant) if meant else ([], None)
+    except RegardError:
+        return [], None
+
+
+def _with_unread_levels(
+    spec: ModelSpec, errors: list[WiringError], modules: Mapping[str, type[nn.Module]]
+) -> list[WiringError]:
+    """Correct the head instead, if the maps that nothing reads are levels and nothing else is wrong."""
+    meant = _with_all_levels(measured(spec, modules=modules))
+    if meant is None or any(not error.note for error in check(meant, modules=modules)):
+        return errors
+    first = next(error for error in errors if not error.note)
+    return [WiringError(spec.layers[-1], first.what, CORRECTED + written(meant, meant.layers[-1]))]
+
+
+def _with_all_levels(spec: ModelSpec) -> ModelSpec | None:
+    """A graph whose head reads all maps in which its neck ends; None where that cannot be meant, or is so already."""
+    stages, head = stages_of(spec), spec.layers[-1]
+    ends, strides = list(stages.finals.values()), [stages.strides[row] for row in stages.inputs[-1]]
+    levels = len(spec.anchors) if isinstance(spec.anchors, tuple) else max(len(ends), len(strides))
+    if len(ends) != levels or len(strides) == levels:
+        return None
+    if strides == sorted(strides, reverse=True) and len(strides) > 1:
+        ends = ends[::-1]
+    origin = head.origin and replace(head.origin, sources=tuple(ends))
+    head = replace(head, inputs=tuple(spec.layers[row].name for row in ends), origin=origin)
+    return replace(spec, layers=(*spec.layers[:-1], head), info={})
+
+
+def _as_written(spec: ModelSpec, wrong: Sequence[_Reference]) -> ModelSpec:
+    """A graph with its rows reading themselves, later rows or none, as the file says; for drawing only."""
+    layers = list(spec.layers)
+    for node, reader, slot in wrong:
+        source = int(node.value)
+        target = reader + source if source < 0 else source
+        name = spec.layers[target].name if 0 <= target < len(layers) else node.value
+        inputs = layers[reader].inputs
+        layers[reader] = replace(layers[reader], inputs=(*inputs[:slot], name, *inputs[slot + 1 :]))
+    return replace(spec, layers=tuple(layers))
+
+
+def _not_before(index: int, row: yaml.SequenceNode | None) -> Iterator[_Reference]:
     """The references of a row to itself, to later rows and to none, with its index and their positions."""
-    first = row.value[0] if row.value else None
+    first = row.value[0] if row and row.value else None
     sources = first.value if isinstance(first, yaml.SequenceNode) else [first]
     for slot, node in enumerate(sources):
         if index and isinstance(node, yaml.ScalarNode) and INTEGER.fullmatch(node.value):
@@ -138,8 +222,8 @@ def corrected_text(text: str, chosen: list[Correction]) -> str:
     return text
 
 
-def _rows(text: str) -> list[yaml.SequenceNode]:
-    """The rows of backbone and head that are written as lists; none if there are others."""
+def _rows(text: str) -> list[yaml.SequenceNode | None]:
+    """The rows of backbone and head that are written as lists, with or without a name; None for the others."""
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):
@@ -147,12 +231,13 @@ def _rows(text: str) -> list[yaml.SequenceNode]:
     parts = {key.value: value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
     sections = [parts.get(name) for name in ("backbone", "head")]
     rows = [row for part in sections if isinstance(part, yaml.SequenceNode) for row in part.value]
-    return rows if all(isinstance(row, yaml.SequenceNode) for row in rows) else []
+    rows = [row.value[0][1] if isinstance(row, yaml.MappingNode) and len(row.value) == 1 else row for row in rows]
+    return [row if isinstance(row, yaml.SequenceNode) else None for row in rows]
 
 
-def _spans(rows: Sequence[yaml.Node]) -> dict[int, tuple[int, int]]:
+def _spans(rows: Sequence[yaml.Node | None]) -> dict[int, tuple[int, int]]:
     """Where the rows begin and end in their text, by their 1-based line."""
-    return {row.start_mark.line + 1: (row.start_mark.index, _end_of(row)) for row in rows}
+    return {row.start_mark.line + 1: (row.start_mark.index, _end_of(row)) for row in rows if row}
 
 
 def _end_of(node: yaml.Node) -> int:

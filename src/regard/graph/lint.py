@@ -251,7 +251,7 @@ def _errors(
             texts = {"its numbers are those of the file before the edit, as those of other rows": None}
         stale = "" if unsorted or not any(ref[0] == reader for ref in signs) else STALE
         what = f"layer {row.name!r} ({row.module}){stale}: "
-        proposal = CORRECTED + _written(corrected, row) if wanted else "check what this row should read"
+        proposal = CORRECTED + written(corrected, row) if wanted else "check what this row should read"
         errors.append(WiringError(spec.layers[reader], what + "; ".join([*texts, *levels]), proposal))
     if not errors:
         advice = "make a later row read it, or remove it"
@@ -348,8 +348,8 @@ def _row(spec: ModelSpec, i: int) -> str:
     return f"row {i} ({spec.layers[i].name!r}, {spec.layers[i].module})"
 
 
-def _written(spec: ModelSpec, row: LayerSpec) -> str:
-    """A corrected row as its author would write it: only the wrong numbers differ."""
+def written(spec: ModelSpec, row: LayerSpec) -> str:
+    """Write a corrected row as its author would: only the wrong numbers differ."""
     row = ultralytics.in_file(row) if spec.anchors is None else row
     args = flow([*row.args, *([row.options] if row.options else [])])
     sources = row.origin.sources if row.origin else tuple(spec.index(name) for name in row.inputs)

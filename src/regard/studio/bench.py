@@ -191,7 +191,7 @@ class Bench:
     def _read(self, text: str, file: Path) -> State:
         spec, found = corrections(text, file, self.modules)
         if any(finding.unreadable for finding in found):
-            return State(None, measured(spec, modules=self.modules), (), tuple(found), text)
+            return State(None, spec, (), tuple(found), text)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RegardWarning)  # the findings say the same

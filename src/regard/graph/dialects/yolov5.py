@@ -38,13 +38,18 @@ def resolve_index(source: int, reader: int, line: int | None, file: Path | None)
     if target == -1 and reader == 0:
         return None
     if not 0 <= target < reader:
-        raise RegardError(
-            f"row {reader} reads row {source}, which is not before it",
-            file=file,
-            line=line,
-            expected=f"-1 to -{reader}, or 0 to {reader - 1}" if reader else "-1, the image",
-        )
+        raise not_before(reader, source, line, file)
     return target
+
+
+def not_before(reader: int, source: int, line: int | None = None, file: Path | None = None) -> RegardError:
+    """The error of a row that reads itself, a later row or none; see `resolve_index`."""
+    return RegardError(
+        f"row {reader} reads row {source}, which is not before it",
+        file=file,
+        line=line,
+        expected=f"-1 to -{reader}, or 0 to {reader - 1}" if reader else "-1, the image",
+    )
 
 
 def write(spec: ModelSpec, *, ungated: bool) -> str:
