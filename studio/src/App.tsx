@@ -4,7 +4,7 @@ import { LoseDialog, OpenDialog, SaveDialog } from "./Dialogs";
 import { isPicture } from "./Film";
 import { Findings } from "./Findings";
 import { CompareModels } from "./CompareModels";
-import { Graph, type Metric } from "./Graph";
+import { Graph, matches, type Metric } from "./Graph";
 import { Inspector } from "./Inspector";
 import { Look } from "./Look";
 import { Runs } from "./Runs";
@@ -28,7 +28,6 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
   const { opened, fault, busy } = studio;
   const [selected, setSelected] = useState<string | null>(null);
   const [tab, setTab] = useState<Tab>("layer");
-  const [search, setSearch] = useState("");
   const [metric, setMetric] = useState<Metric>("flops");
   const [dialog, setDialog] = useState<"open" | "save" | "compare" | null>(null);
   const fields = useFields(metric === "receptive", studio.version, studio.fail);
@@ -77,6 +76,11 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
       setDropped(file);
     } else lose(async () => void studio.change("open-text", { text: await file.text(), name: file.name }));
   };
+  const nodes = opened?.diagram.nodes;
+  const { search, hits, found, ...finding } = useSearch(nodes, (name) => {
+    setSelected(name);
+    setTab("layer");
+  });
   useKeys(studio);
   const fresh = useMemo(() => new Set(opened ? freshOf(opened) : []), [opened]);
   const node = opened?.diagram.nodes.find((one) => one.name === selected) ?? null;
@@ -93,7 +97,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
       >
         <header>
           <h1>{words("title")}</h1>
-          <span className="source">{opened?.source}</span>
+          <span className="source" title={opened?.source}>{opened?.source}</span>
           <div className="row">
             <button onClick={() => setDialog("open")}>{words("open")}</button>
             <button disabled={!opened?.undo || busy} onClick={() => void studio.change("undo")}>
@@ -107,16 +111,14 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             </button>
             <button onClick={() => setDialog("compare")}>{words("compareModels")}</button>
           </div>
-          <input
-            type="search"
-            value={search}
-            aria-label={words("search")}
-            placeholder={words("search")}
-            onChange={(event) => setSearch(event.target.value)}
-          />
+          <input type="search" value={search} aria-label={words("search")} placeholder={words("search")} aria-invalid={search !== "" && !hits} {...finding} />
+          <span className="unseen" role="status">
+            {search && (hits ? words("hits", { n: hits }) : words("noHit"))}
+          </span>
           <Choice label={words("colour")} value={metric} values={METRICS} text={(one) => words(`colour.${one}`)} set={setMetric} />
-          <Choice label={words("theme")} value={theme} values={["system", "light", "dark"]} text={(one) => words(one)} set={setTheme} />
+          <Choice quiet label={words("theme")} value={theme} values={["system", "light", "dark"]} text={(one) => words(one)} set={setTheme} />
           <Choice
+            quiet
             label={words("language")}
             value={language}
             values={["en", "zh"]}
@@ -134,7 +136,8 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
                 findings={opened.findings}
                 timed={studio.timing.timed}
                 fields={fields}
-                {...{ fresh, metric, selected, search, dark, select, enter }}
+                readable
+                {...{ fresh, metric, selected, search, found, dark, select, enter }}
               />
             )}
           </div>
@@ -208,6 +211,28 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
   );
 }
 
+/** The search of a layer: Enter selects the first hit, then the next one, Escape clears it. */
+function useSearch(nodes: Opened["diagram"]["nodes"] | undefined, select: (name: string) => void) {
+  const [search, setSearch] = useState("");
+  const [entered, setEntered] = useState(-1);
+  const hits = (search && nodes?.filter((node) => matches(node, search))) || [];
+  const write = (text: string) => {
+    setSearch(text);
+    setEntered(-1);
+  };
+  const onKeyDown = (event: React.KeyboardEvent) => {
+    if (event.key === "Escape") write("");
+    if (event.key !== "Enter" || !hits.length) return;
+    event.preventDefault();
+    const next = (entered + (event.shiftKey ? hits.length - 1 : 1)) % hits.length;
+    setEntered(next);
+    select(hits[next]!.name);
+  };
+  const onChange = (event: React.ChangeEvent<HTMLInputElement>) => write(event.target.value);
+  const found = hits[Math.min(Math.max(entered, 0), hits.length - 1)]?.name ?? null;
+  return { search, hits: hits.length, found, onKeyDown, onChange };
+}
+
 /** The tabs: one stop of the Tab key, and the arrow keys between them. */
 function Tabs({ tab, setTab }: { tab: Tab; setTab: (tab: Tab) => void }) {
   const words = useWords();
@@ -251,12 +276,14 @@ interface ChoiceProps<T extends string> {
   values: T[];
   text: (value: T) => string;
   set: (value: T) => void;
+  /** Whether the label is seen on wide pages only: the values say enough. */
+  quiet?: boolean;
 }
 
-function Choice<T extends string>({ label, value, values, text, set }: ChoiceProps<T>) {
+function Choice<T extends string>({ label, value, values, text, set, quiet }: ChoiceProps<T>) {
   return (
-    <label className="choice">
-      {label}
+    <label className={quiet ? "choice quiet" : "choice"} title={label}>
+      <span>{label}</span>
       <select value={value} onChange={(event) => set(event.target.value as T)}>
         {values.map((one) => (
           <option key={one} value={one}>

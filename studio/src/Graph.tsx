@@ -1,6 +1,5 @@
 import {
   Background,
-  Controls,
   type Edge,
   Handle,
   MarkerType,
@@ -9,8 +8,9 @@ import {
   Position,
   ReactFlow,
   useReactFlow,
+  useStore,
 } from "@xyflow/react";
-import { memo, useEffect, useMemo } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef } from "react";
 import { layout, neighbour, NODE, type Side, sides } from "./layout";
 import { flops, percent, shape } from "./numbers";
 import { useWords } from "./settings";
@@ -71,10 +71,10 @@ const Layer = memo(function Layer({ data, selected }: NodeProps<FlowNode<LayerDa
           {node.repeats > 1 && ` × ${node.repeats}`}
         </span>
         {node.cost && node.cost.parameters > 0 && data.parameters && <span>{flops(node.cost.parameters)}</span>}
-        {node.gate !== null && <span className="gate">{words("gateOf", { value: node.gate.toPrecision(2) })}</span>}
       </div>
       <div className="layer-facts">
-        <span>{node.cost && node.section !== "detect" ? shape(node.cost.output) : ""}</span>
+        <span>{node.cost && node.section !== "detect" ? shape(node.cost.output, "×") : ""}</span>
+        {node.gate !== null && <span className="gate">{words("gateOf", { value: node.gate.toPrecision(2) })}</span>}
         <span>{data.value}</span>
       </div>
     </div>
@@ -89,7 +89,17 @@ const Heading = memo(function Heading({ data }: NodeProps<FlowNode<BandData>>) {
   return <div className="heading">{data.label}</div>;
 });
 
-const TYPES = { layer: Layer, band: Band, heading: Heading };
+/** What a row reads that is no row. */
+const Nothing = memo(function Nothing({ data }: NodeProps<FlowNode<BandData>>) {
+  return (
+    <div className="nothing">
+      {data.label}
+      <Handle type="source" id="right" position={Position.Right} isConnectable={false} />
+    </div>
+  );
+});
+
+const TYPES = { layer: Layer, band: Band, heading: Heading, nothing: Nothing };
 
 /** Share of a metric in its sum, and its text. */
 function measured(node: Node, { metric, timed, fields }: GraphProps, sum: number, whole: string): [number, string] {
@@ -130,6 +140,10 @@ export interface GraphProps {
   changes?: Map<string, string>;
   selected: string | null;
   search: string;
+  /** The layer to which the view moves. */
+  found?: string | null;
+  /** Whether a narrow page shows a part of the graph that can be read, and not the whole. */
+  readable?: boolean;
   dark: boolean;
   select: (name: string | null) => void;
   /** A layer was chosen by the keyboard. */
@@ -143,16 +157,12 @@ export function Graph(props: GraphProps) {
   const placed = useMemo(() => layout(nodes), [nodes]);
   const drawn = useFlowNodes(props, placed);
   const edges = useFlowEdges(props, placed);
-  const found = nodes.find((node) => props.search && matches(node, props.search))?.name;
   const size = `${placed.width} ${placed.height}`;
+  const fit = useFit(props, placed, size);
 
+  const { found } = props;
   useEffect(() => {
-    const frame = requestAnimationFrame(() => void flow.fitView({ padding: 0.04, duration: 0 }));
-    return () => cancelAnimationFrame(frame);
-  }, [size, flow]);
-
-  useEffect(() => {
-    if (found) void flow.fitView({ nodes: [{ id: found }], maxZoom: 1, padding: 0.5, duration: 0 });
+    if (found) void flow.fitView({ nodes: [{ id: found }], minZoom: flow.getZoom(), maxZoom: Math.max(flow.getZoom(), READABLE), duration: 0 });
   }, [found, flow]);
 
   const press = (event: React.KeyboardEvent) => {
@@ -173,7 +183,6 @@ export function Graph(props: GraphProps) {
         edges={edges}
         nodeTypes={TYPES}
         colorMode={props.dark ? "dark" : "light"}
-        fitView
         minZoom={0.15}
         maxZoom={1.6}
         nodesDraggable={false}
@@ -181,14 +190,9 @@ export function Graph(props: GraphProps) {
         edgesFocusable={false}
         elementsSelectable
         deleteKeyCode={null}
-        ariaLabelConfig={{
-          "controls.ariaLabel": words("zoom"),
-          "controls.zoomIn.ariaLabel": words("zoomIn"),
-          "controls.zoomOut.ariaLabel": words("zoomOut"),
-          "controls.fitView.ariaLabel": words("fitView"),
-        }}
         proOptions={{ hideAttribution: true }}
         onNodeClick={(_, node) => node.type === "layer" && select(node.id)}
+        onMoveStart={fit.moved}
         onPaneClick={() => select(null)}
         onNodesChange={(changes) => {
           for (const one of changes) {
@@ -197,13 +201,77 @@ export function Graph(props: GraphProps) {
         }}
       >
         <Background gap={24} />
-        <Controls showInteractive={false} position="top-right" />
       </ReactFlow>
+      <Zoom whole={fit.whole} moved={fit.moved} />
     </div>
   );
 }
 
-function matches(node: Node, search: string): boolean {
+/** The buttons of the zoom, next to the graph and not over it. */
+function Zoom({ whole, moved }: { whole: () => void; moved: (event: object) => void }) {
+  const words = useWords();
+  const flow = useReactFlow();
+  const zoom = (go: () => Promise<boolean>) => (event: object) => {
+    moved(event);
+    void go();
+  };
+  return (
+    <div className="zoom" role="group" aria-label={words("zoom")}>
+      {(
+        [
+          ["zoomIn", "M8 2v12M2 8h12", zoom(() => flow.zoomIn({ duration: 0 }))],
+          ["zoomOut", "M2 8h12", zoom(() => flow.zoomOut({ duration: 0 }))],
+          ["fitView", "M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4", whole],
+        ] as const
+      ).map(([name, path, act]) => (
+        <button key={name} aria-label={words(name)} title={words(name)} onClick={act}>
+          <svg viewBox="0 0 16 16" width="14" height="14" fill="none" stroke="currentColor" strokeWidth="2" aria-hidden>
+            <path d={path} />
+          </svg>
+        </button>
+      ))}
+    </div>
+  );
+}
+
+/** Smallest zoom at which the texts of a node can be read; narrow pages show a part of the graph with it. */
+const READABLE = 0.85;
+const NARROW = 700;
+const PADDING = { top: "6px", bottom: "14px", left: "6px", right: "10px" } as const;
+
+/** Fit the graph into its part of the page, again when either changes, until the user moves it. */
+function useFit({ readable, selected }: GraphProps, { places }: ReturnType<typeof layout>, size: string) {
+  const flow = useReactFlow();
+  const [width, height] = [useStore((store) => store.width), useStore((store) => store.height)];
+  const own = useRef(false);
+  const last = useRef({ selected, places });
+  last.current = { selected, places };
+  const whole = useCallback(() => {
+    own.current = false;
+    return flow.fitView({ padding: PADDING, maxZoom: 1.2, duration: 0 });
+  }, [flow]);
+  const fit = useCallback(async () => {
+    await whole();
+    if (!readable || width >= NARROW || flow.getZoom() >= READABLE) return;
+    const place = last.current.places.get(last.current.selected ?? "");
+    if (place) void flow.setCenter(place.x + NODE.width / 2, place.y + NODE.height / 2, { zoom: READABLE, duration: 0 });
+    else void flow.setViewport({ x: 40 * READABLE + 6, y: 6, zoom: READABLE });
+  }, [flow, whole, readable, width]);
+  useEffect(() => {
+    own.current = false;
+  }, [size]);
+  useEffect(() => {
+    if (own.current || !width) return;
+    const frame = requestAnimationFrame(() => void fit());
+    return () => cancelAnimationFrame(frame);
+  }, [size, width, height, fit]);
+  const moved = useCallback((event: object | null) => {
+    if (event) own.current = true; // not moved by the program
+  }, []);
+  return { whole, moved };
+}
+
+export function matches(node: Node, search: string): boolean {
   return `${node.name} ${node.module} ${node.index}`.toLowerCase().includes(search.toLowerCase());
 }
 
@@ -220,8 +288,8 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
       ...fixed,
       id: `band ${band.level}`,
       type: "band",
-      position: { x: -64, y: band.y },
-      width: placed.width + 96,
+      position: { x: -40, y: band.y },
+      width: placed.width + 52,
       height: band.height,
       zIndex: -1,
       data: { label: band.level ? `P${band.level}` : "" },
@@ -230,10 +298,10 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
       ...fixed,
       id: `heading ${i}`,
       type: "heading",
-      position: { x: column.x, y: 4 },
-      width: NODE.width,
+      position: { x: column.x - 30, y: 4 },
+      width: NODE.width + 60,
       height: 28,
-      data: { label: words(column.section) },
+      data: { label: words(column.title) },
     }));
     const stop = nodes.some((node) => node.name === selected) ? selected : nodes[0]?.name;
     const layers = nodes.map((node): FlowNode => {
@@ -261,9 +329,25 @@ function useFlowNodes(props: GraphProps, placed: ReturnType<typeof layout>): Flo
         },
       };
     });
-    return [...bands, ...headings, ...layers];
+    const nothings = missing(nodes, placed).map(({ id, x, y, name }): FlowNode => {
+      return { ...fixed, id, type: "nothing", position: { x, y }, width: 52, height: 34, data: { label: words("noRow", { n: name }) } };
+    });
+    return [...bands, ...headings, ...layers, ...nothings];
   }, [nodes, placed, metric, timed, fields, changes, selected, search, fresh, findings, words]);
 }
+
+/** References to rows that there are not: where what they read is drawn. */
+function missing(nodes: Node[], placed: ReturnType<typeof layout>) {
+  return nodes.flatMap((node) =>
+    node.inputs.flatMap((name, slot) => {
+      const place = placed.places.get(node.name)!;
+      if (placed.places.has(name) || name === "image") return [];
+      return [{ id: `no ${node.name} ${slot}`, name, x: place.x - 62, y: place.y + 12 + 38 * slot - 19 * (node.inputs.length - 1) }];
+    }),
+  );
+}
+
+const ARROWS: Record<string, string> = { wrong: "var(--bad)", near: "var(--accent)", "": "var(--wire)" };
 
 function useFlowEdges(props: GraphProps, placed: ReturnType<typeof layout>): Edge[] {
   const words = useWords();
@@ -275,19 +359,19 @@ function useFlowEdges(props: GraphProps, placed: ReturnType<typeof layout>): Edg
     return nodes.flatMap((node) =>
       node.inputs.flatMap((input, slot): Edge[] => {
         const [from, to] = [placed.places.get(input), placed.places.get(node.name)];
-        if (!from || !to) return [];
-        const [sourceHandle, targetHandle] = sides(from, to, placed.places.values());
+        if (!to || input === "image") return [];
+        const [sourceHandle, targetHandle] = from ? sides(from, to, placed.places.values()) : (["right", "left"] as const);
         const kind = wrong.has(`${node.name} ${slot}`) ? "wrong" : [input, node.name].includes(selected ?? "") ? "near" : "";
         return [
           {
             id: `${input} ${node.name} ${slot}`,
-            source: input,
+            source: from ? input : `no ${node.name} ${slot}`,
             target: node.name,
             sourceHandle,
             targetHandle,
             className: `wire ${kind}`,
             ariaLabel: words("wire", { from: input, to: node.name }),
-            markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14 },
+            markerEnd: { type: MarkerType.ArrowClosed, width: 20, height: 20, markerUnits: "userSpaceOnUse", color: ARROWS[kind] },
             zIndex: kind ? 2 : 0,
           },
         ];

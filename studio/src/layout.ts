@@ -1,10 +1,10 @@
 import type { Node } from "./types";
 
-export const NODE = { width: 176, height: 62 };
-const GAP = 16;
-const COLUMN_GAP = 76;
-const BAND_PADDING = 20;
-const HEADING = 44;
+export const NODE = { width: 186, height: 58 };
+const GAP = 12;
+const COLUMN_GAP = 64;
+const BAND_PADDING = 12;
+const HEADING = 36;
 
 export interface Place {
   x: number;
@@ -16,7 +16,7 @@ export interface Place {
 export interface Layout {
   places: Map<string, Place>;
   bands: { level: number; y: number; height: number }[];
-  columns: { x: number; section: Node["section"] }[];
+  columns: { x: number; title: "backbone" | "neck" | "topDown" | "bottomUp" | "detect" }[];
   width: number;
   height: number;
 }
@@ -57,7 +57,7 @@ export function layout(nodes: Node[]): Layout {
   detect.forEach((node, i) =>
     places.set(node.name, { x, y: (HEADING + y - NODE.height) / 2 + i * (NODE.height + GAP), column: last + 1, slot: i }),
   );
-  return { places, bands, columns: columnsOf(nodes, places), width: x + NODE.width, height: y };
+  return { places, bands, columns: columnsOf(nodes, places, phases), width: x + NODE.width, height: y };
 }
 
 function placeCell(
@@ -77,13 +77,18 @@ function placeCell(
   });
 }
 
-function columnsOf(nodes: Node[], places: Map<string, Place>): Layout["columns"] {
-  const columns = new Map<number, Layout["columns"][number]>();
+/** The columns with their titles: the ways of a neck with several are told apart. */
+function columnsOf(nodes: Node[], places: Map<string, Place>, phases: Map<string, Phase>): Layout["columns"] {
+  const firsts = new Map<number, Node>();
   for (const node of nodes) {
-    const place = places.get(node.name)!;
-    if (!columns.has(place.column)) columns.set(place.column, { x: place.x, section: node.section });
+    const { column } = places.get(node.name)!;
+    if (!firsts.has(column)) firsts.set(column, node);
   }
-  return [...columns.values()];
+  const necks = [...firsts.values()].filter((node) => node.section === "neck").length;
+  return [...firsts.values()].map((node) => {
+    const way = phases.get(node.name)?.up ? "topDown" : "bottomUp";
+    return { x: places.get(node.name)!.x, title: node.section === "neck" && necks > 1 ? way : node.section };
+  });
 }
 
 /** The level of each node; one whose stride is not known lies with what it reads. */
@@ -124,6 +129,7 @@ export type Side = "top" | "bottom" | "left" | "right";
 
 /** The sides of two nodes that a wire joins; one that passes other nodes of its column goes around them. */
 export function sides(from: Place, to: Place, all: Iterable<Place>): [Side, Side] {
+  if (from === to) return ["right", "bottom"];
   if (from.column < to.column) return ["right", "left"];
   if (from.column > to.column) return ["left", "right"];
   const [low, high] = [Math.min(from.y, to.y), Math.max(from.y, to.y)];

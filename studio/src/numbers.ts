@@ -21,8 +21,8 @@ export function change(before: number, after: number, text: (value: number) => s
   return `${after > before ? "+" : "−"}${text(Math.abs(after - before))}`;
 }
 
-export function shape(sizes: number[][]): string {
-  return sizes.map((one) => one.join(" × ")).join(", ");
+export function shape(sizes: number[][], by = " × "): string {
+  return sizes.map((one) => one.join(by)).join(", ");
 }
 
 /** A time left, as minutes and seconds or hours and minutes. */

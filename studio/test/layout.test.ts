@@ -32,6 +32,20 @@ test("each way through the levels is a column, each level a band", () => {
   }
 });
 
+test("columns are titled, several of the neck by their direction", () => {
+  const titles = (nodes: Node[]) => layout(nodes).columns.map((column) => column.title);
+  expect(titles(NODES)).toEqual(["backbone", "topDown", "bottomUp", "detect"]);
+  expect(titles(NODES.filter(({ name }) => !["down", "join"].includes(name)))).toEqual(["backbone", "neck", "detect"]);
+});
+
+test("a row that reads itself or a later one is placed, and its wire is a loop", () => {
+  const nodes = NODES.map((one) => (one.name === "concat" ? { ...one, inputs: ["concat", "join"] } : one));
+  const { places } = layout(nodes);
+  expect(places.size).toBe(NODES.length);
+  const at = places.get("concat")!;
+  expect(sides(at, at, places.values())).toEqual(["right", "bottom"]);
+});
+
 test("no two nodes overlap, and the way up is drawn upwards", () => {
   const { places } = layout(NODES);
   const all = [...places.values()];

@@ -68,18 +68,47 @@ def test_what_is_saved_is_the_edited_model(page: Any, server: Server) -> None:
     assert regard.load(server.workspace / "with-eca.yaml").spec.layer("p4.eca").inputs == ("p4",)
 
 
+def drop(page: Any, text: str, name: str) -> None:
+    page.evaluate(
+        """([text, name]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([text], name));
+          document.querySelector(".app").dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: data }));
+        }""",
+        [text, name],
+    )
+
+
+def test_rows_that_read_themselves_or_none_are_drawn_and_corrected(page: Any) -> None:
+    text = integer_yaml(regard.load("yolov5n").spec)
+    deleted = "\n".join(line for line in text.splitlines() if "SPPF" not in line)
+    drop(page, deleted, "deleted.yaml")
+    page.get_by_text("row 23 reads row 23").wait_for()
+    assert page.locator(".layer").count() == 24
+    wires = page.locator(".wire.wrong").evaluate_all("wires => wires.map((wire) => wire.dataset.id)")
+    assert {wire.partition(" ")[2] for wire in wires} == {
+        *(f"detect {slot}" for slot in range(3)),
+        "head.p4_merge 1",
+        "head.p5_merge 1",
+    }
+    assert "detect detect 2" in wires
+    assert "Line 35" in page.locator(".findings").inner_text()
+    page.get_by_role("button", name="Apply all corrections").click()
+    page.wait_for_selector(".findings", state="detached")
+    drop(page, text.replace("[[-1, 14], 1, Concat", "[[-1, -30], 1, Concat"), "none.yaml")
+    page.get_by_role("button", name="Open without saving").click()
+    page.get_by_text("row 19 reads row -30").wait_for()
+    assert page.locator(".nothing").inner_text() == "no row -30"
+    assert page.locator(".wire.wrong").count() == 1
+    assert page.locator(".findings ins").inner_text() == "[[-1, 14], 1, Concat, [1]]"
+    assert page.locator(".findings del").evaluate("row => getComputedStyle(row).textDecorationLine") == "none"
+
+
 def test_a_miswired_file_is_dropped_and_corrected(page: Any, server: Server) -> None:
     text = integer_yaml(regard.insert(server.bench.base.built, "SE", after="sppf", gate=False).spec)
     wrong = text.replace("[[-1, 15], 1, Concat, [1]]", "[[-1, 14], 1, Concat, [1]]  # cat")
     assert wrong != text
-    page.evaluate(
-        """(text) => {
-          const data = new DataTransfer();
-          data.items.add(new File([text], "<b>mine.yaml"));
-          document.querySelector(".app").dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: data }));
-        }""",
-        wrong,
-    )
+    drop(page, wrong, "<b>mine.yaml")
     page.wait_for_selector(".findings")
     assert page.locator(".wire.wrong").count() == 1
     line = 1 + next(i for i, row in enumerate(wrong.splitlines()) if "# cat" in row)
@@ -130,6 +159,37 @@ def test_the_graph_is_used_by_the_keyboard(page: Any) -> None:
     page.get_by_role("searchbox", name="Find a layer").fill("sppf")
     page.wait_for_selector(".layer.dim")
     assert page.locator(".layer:not(.dim)").count() == 1
+
+
+def test_the_search_selects_hits_and_shows_them(browser: Any, server: Server) -> None:
+    server.bench.open_model("yolov5n", "yolov5n")
+    for page in opened(browser, server, 420):
+        search, heading = page.get_by_role("searchbox", name="Find a layer"), page.locator(".inspector h2")
+        readable = 45  # height in pixels
+        assert layer(page, "stem").bounding_box()["height"] > readable
+        page.get_by_role("tab", name="YAML").click()
+        search.fill("concat")
+        for keys, found in (("Enter", "12 · head.p4_concat"), ("Enter", "16 · head.p3_concat")):
+            search.press(keys)
+            sync_api.expect(heading).to_have_text(found, timeout=PATIENCE)
+            sync_api.expect(layer(page, found.partition(" · ")[2])).to_be_in_viewport(ratio=0.9)
+        search.press("Shift+Enter")
+        sync_api.expect(heading).to_have_text("12 · head.p4_concat")
+        assert layer(page, "head.p4_concat").bounding_box()["height"] > readable
+        search.press("Escape")
+        sync_api.expect(search).to_have_value("")
+        assert page.locator(".layer.dim").count() == 0
+
+
+def test_the_graph_is_seen_whole_whatever_is_above_it(browser: Any, server: Server) -> None:
+    server.bench.open_model("yolov5n", "yolov5n")
+    for page in opened(browser, server, 1440):
+        assert page.locator("header").bounding_box()["height"] < 60
+        drop(page, "no graph", "wrong.yaml")
+        page.wait_for_selector(".fault")
+        sync_api.expect(layer(page, "head.p5_out")).to_be_in_viewport(ratio=0.99)
+        titles = page.locator(".heading").all_inner_texts()
+        assert titles == ["Backbone", "Neck: top-down", "Neck: bottom-up", "Detection head"]
 
 
 @pytest.mark.parametrize("width", [1280, 420])
