@@ -9,6 +9,7 @@ before it has to print, ``...`` standing for anything; where it begins with ``er
 
 from __future__ import annotations
 
+import gettext
 import io
 import re
 import shlex
@@ -27,6 +28,8 @@ import numpy as np
 import pytest
 import torch
 import typer
+from rich import _wrap
+from rich.text import Text
 from typer.core import TyperGroup
 
 import regard
@@ -37,10 +40,13 @@ from test_layering import LEVELS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "README.zh-TW.md", *sorted((ROOT / "docs").glob("*.md")))
 RUN = [page for page in PAGES if not page.name.endswith(".zh-TW.md")]
-"""Pages in Chinese have the code of the English ones."""
+"""Pages in Chinese have the code of the English ones, and are run where they show what their commands print."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTED = re.compile(r"^```sh\n[^`]*```\n+```text\n", re.MULTILINE)
+COMMENT = re.compile("  +# .*")
 FILE_NAME = re.compile(r"# ([\w.-]+\.(?:py|ya?ml))\n")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+SHOWN = [page for page in PAGES if ".zh-TW" in page.name and PRINTED.search(page.read_text(encoding="utf-8"))]
 
 NOT_RUN = {
     "make": "sets the environment up, or runs these very tests",
@@ -48,6 +54,8 @@ NOT_RUN = {
     "pip": "installs the package",
 }
 """First words of commands that are not run, each with its reason."""
+
+ERRORS = ("error:", "錯誤：")
 
 SLOW = re.compile(r"onnx|openvino|--devices|regard ablate")
 """Converting takes tens of seconds, starting processes too: run in the slow test, only parsed in the other."""
@@ -86,7 +94,7 @@ def run_page(text: str, *, slow: bool) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for block, after in pairwise([*blocks(text), Block("", "")]):
         expected = after.text if after.language == "text" and block.language in ("sh", "python") else None
-        printed = run_block(block, names, slow=slow, rejected=(expected or "").startswith("error:"))
+        printed = run_block(block, names, slow=slow, rejected=(expected or "").startswith(ERRORS))
         if expected is not None and printed is not None:
             assert agree(printed, expected), f"after\n{block.text}\nthe page has\n{expected}\nprinted was\n{printed}"
 
@@ -227,6 +235,21 @@ def test_what_a_page_shows_runs_with_all_that_takes_long(page: Path) -> None:
     run_page(page.read_text(encoding="utf-8"), slow=True)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("_inputs")
+@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)
+def test_a_page_in_chinese_shows_what_is_printed_in_chinese(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGARD_LANG", "zh-TW")
+    monkeypatch.setenv("LANGUAGE", "")
+    monkeypatch.setattr(_wrap, "re_word", _wrap.re_word)  # which is replaced for Chinese
+    monkeypatch.setattr(Text, "rstrip_end", Text.rstrip_end)
+    domain = gettext.textdomain()
+    try:
+        run_page(page.read_text(encoding="utf-8"), slow=False)
+    finally:
+        gettext.textdomain(domain)
+
+
 @pytest.mark.usefixtures("_inputs")
 @pytest.mark.parametrize(
     "wrong",
@@ -256,10 +279,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES[2:] if ".zh-TW" in p.name], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [p for p in PAGES if ".zh-TW" in p.name], ids=lambda page: page.name)
 def test_a_page_in_chinese_has_the_code_of_the_english_one(page: Path) -> None:
     both = (page, page.with_name(page.name.replace(".zh-TW", "")))
-    own, english = ([b for b in FENCE.findall(one.read_text(encoding="utf-8")) if b[0] != "text"] for one in both)
+    own, english = (
+        [(language, COMMENT.sub("", code)) for language, code in FENCE.findall(one.read_text("utf-8")) if language != "text"]
+        for one in both
+    )
     assert own == english
 
 
