@@ -13,9 +13,10 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import typer
 from babel.messages import Catalog
@@ -34,8 +35,11 @@ from regard.system.translation import PLACEHOLDER
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "regard"
 CATALOGUES = sorted(SOURCE.glob("locale/*/LC_MESSAGES/regard.po"))
+Known: TypeAlias = Mapping[str, list[ast.expr]]
+DEEPEST = 3
+"""Names that stand for names."""
 CALLS = {"_", "gettext", "words", "translate"}
-MESSAGES = {"RegardError", "NoLabelsError", "RegardWarning", "warn"}
+MESSAGES = {"RegardError", "NoLabelsError", "RegardWarning", "warn", "LastWord", "_say"}
 PARTS = {"expected", "hint"}
 LOGS = {"info", "warning", "error"}
 PROBLEMS = {"Problem", "_dropped", "_Fault"}
@@ -43,6 +47,19 @@ FACTS = {"done", "found", "how", "kind", "note"}
 """Names of the parts of a problem of a data set."""
 RECIPE = (AugmentSettings, LossSettings, OptimSettings, Recipe)
 """Settings that have no options: docs/settings.zh-TW.md shows their descriptions."""
+SYSTEM = (
+    "No such file or directory",
+    "Permission denied",
+    "Is a directory",
+    "Not a directory",
+    "File exists",
+    "File name too long",
+    "Read-only file system",
+    "No space left on device",
+    "Connection refused",
+    "{0} is not valid UTF-8",
+)
+"""Messages of the operating system and of Python that are part of ours."""
 REPORTS = (
     "ablate/format.py",
     "ablate/power_analysis.py",
@@ -56,7 +73,7 @@ REPORTS = (
     "evaluation/metrics.py",
     "graph/summary.py",
     "profiling/report.py",
-    "profiling/bounds.py",
+    "profiling/advice.py",
     "runtimes/export.py",
     "weights/convert.py",
     "weights/difference.py",
@@ -97,6 +114,22 @@ HEADINGS = (
     "{0} ms per image at {1} px on {2}",
     *("linear", "exports", "yes", "no", "family", "{0} x {1}, such as {2}: {3}"),
     "train for more epochs, use smaller batches, or set a shorter warm-up (warmup_epochs)",
+    "by FLOPs",
+    "by time",
+    "by time, measured alone",
+    "{0}  ({1}, {2} channels)",
+    "{0}  ({1}, {2} x {3} positions)",
+    "{0}  ({1}, {2} x {3} positions), query at {4}, {5}",
+    "{0}  ({1}, {2} x {3} positions): gradient map of {4} with score {5}",
+    "{0}: {1} not kept: {2} in the source, {3} here",
+    "{0}: {1} not kept: {2} in the source, {3} here, and {4} other reasons",
+    "boxes kept",
+    "boxes kept, also {0}",
+    "boxes and objectness kept",
+    "boxes and objectness kept, also {0}",
+    "best possible recall {0}",
+    "best possible recall {0}, refitted",
+    "skipped",
     "layer {0}",
     "class cx cy w h: a whole number and four fractions of the image",
     "centre ({0}, {1}), size ({2}, {3}) of the image",
@@ -140,6 +173,8 @@ TYPER = (
     "Option {0} does not take a value.",
     "Got unexpected extra argument(s) ({0})",
     "Value error, {0}",
+    "Input should be less than or equal to {0}",
+    "Input should be greater than or equal to {0}",
     "Input should be a valid integer, unable to parse string as an integer",
     "Input should be a valid number, unable to parse string as a number",
 )
@@ -175,27 +210,43 @@ def texts_of_code() -> tuple[set[str], set[str]]:
     messages: set[str] = set()
     for file in SOURCE.rglob("*.py"):
         is_data = "data" in file.relative_to(SOURCE).parts[:1]
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        known = _named_texts(tree)
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
                 parts = [*node.args[:1], *(word.value for word in node.keywords if word.arg in PARTS)]
-                found = {text for part in parts for text in _templates(part)}
+                found = {text for part in parts for text in _templates(part, known)}
                 if name in CALLS:
                     fixed |= found
                 elif name in MESSAGES:
                     messages |= found
                 elif is_data and name in PROBLEMS:
-                    messages |= {text for part in node.args for text in _templates(part)}
+                    messages |= {text for part in node.args for text in _templates(part, known)}
                 elif name in LOGS and getattr(node.func.value, "id", "").lower() in ("log", "logger"):
                     messages |= {_of_log(text) for text in found}
             elif isinstance(node, ast.Assign | ast.AugAssign):
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
                 if getattr(target, "id", "").lower() in {"what", *PARTS, *(FACTS if is_data else ())}:
-                    messages |= set(_templates(node.value))
-    for file in sorted({file for pattern in REPORTS for file in SOURCE.glob(pattern)}):
-        fixed |= _sentences(ast.parse(file.read_text(encoding="utf-8")))
+                    messages |= set(_templates(node.value, known))
+    for pattern in REPORTS:
+        files = sorted(SOURCE.glob(pattern))
+        assert files, f"{pattern} is gone"
+        fixed |= {text for file in files for text in _sentences(ast.parse(file.read_text(encoding="utf-8")))}
     messages |= {text for file in VALUES for text in _constants(ast.parse((SOURCE / file).read_text(encoding="utf-8")))}
     return fixed, {text for text in messages - fixed if any(map(str.isalpha, PLACEHOLDER.sub("", text)))}
+
+
+def _named_texts(tree: ast.Module) -> Known:
+    """Map names of a file to what they are assigned, and its functions to what they return."""
+    known: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            known.setdefault(node.targets[0].id, []).append(node.value)
+        elif isinstance(node, ast.FunctionDef):
+            returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value]
+            known.setdefault(f"{node.name}()", []).extend(returned)
+    return known
 
 
 def texts_of_catalogue() -> set[str]:
@@ -231,19 +282,41 @@ def _of_log(text: str) -> str:
     return re.sub("%[sd]", lambda _: f"{{{next(count)}}}", text)
 
 
-def _templates(node: ast.expr) -> Iterator[str]:
-    """Yield the texts that an expression can be, with {0}, {1}, ... for values."""
+def _templates(node: ast.expr, known: Known = MappingProxyType({}), depth: int = 0) -> Iterator[str]:
+    """Yield the texts that an expression can be, with {0}, {1}, ... for values, and those that such values can be."""
     if isinstance(node, ast.IfExp):
-        yield from (*_templates(node.body), *_templates(node.orelse))
+        yield from (text for part in (node.body, node.orelse) for text in _templates(part, known, depth))
+    elif isinstance(node, ast.BoolOp):
+        yield from (text for part in node.values for text in _templates(part, known, depth))
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
-    elif isinstance(node, ast.JoinedStr):
-        count = itertools.count()
-        yield "".join(
-            str(part.value) if isinstance(part, ast.Constant) else f"{{{next(count)}}}" for part in node.values
-        )
-    elif isinstance(node, ast.BinOp) and isinstance(node.left, ast.Constant) and isinstance(node.op, ast.Add):
-        yield f"{node.left.value}{{0}}"  # as in "one of " + ", ".join(choices)
+    elif isinstance(node, ast.JoinedStr | ast.BinOp):
+        parts = list(_parts(node))
+        if any(isinstance(part, str) for part in parts) and ": {0}" not in parts:
+            count = itertools.count()
+            yield "".join(part if isinstance(part, str) else f"{{{next(count)}}}" for part in parts)
+            for part in parts:
+                if isinstance(part, ast.IfExp):
+                    yield from (text for text in _templates(part, known, depth) if " " in text)
+    elif depth < DEEPEST and (name := _name_of(node)):
+        yield from (text for value in known.get(name, ()) for text in _templates(value, known, depth + 1))
+
+
+def _parts(node: ast.expr) -> Iterator[str | ast.expr]:
+    """Split f-strings and sums of texts into their fixed texts and their values."""
+    if isinstance(node, ast.JoinedStr):
+        for part in node.values:
+            yield str(part.value) if isinstance(part, ast.Constant) else part.value  # type: ignore[attr-defined]
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        yield from (*_parts(node.left), *_parts(node.right))
+    else:
+        yield node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else node
+
+
+def _name_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Call):
+        return f"{node.func.id}()" if isinstance(node.func, ast.Name) else ""
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def updated(old: Catalog) -> Catalog:
@@ -263,7 +336,7 @@ def updated(old: Catalog) -> Catalog:
     fixed, messages = texts_of_code()
     about = (
         ("help", texts_of_help() | set(TYPER)),
-        ("text", fixed | set(HEADINGS)),
+        ("text", fixed | set(HEADINGS) | set(SYSTEM)),
         ("message", messages | texts_of_catalogue()),
     )
     for kind, texts in about:

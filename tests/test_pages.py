@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-CHINESE = sorted(DOCS.rglob("*.zh-TW.md"))
+CHINESE = [ROOT / "README.zh-TW.md", *sorted(DOCS.rglob("*.zh-TW.md"))]
 FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.MULTILINE | re.DOTALL)
 OTHER_LANGUAGE = re.compile(r" *\[(?:English|繁體中文)\]\([^)]*\)")
 LINK = re.compile(r"\[([^\]\n]*)\]\((?!\w+:)([^)#\s]+)\.md(?:#[^)\s]*)?\)")
@@ -17,6 +17,7 @@ TO_ENGLISH = ("English", "英文版")
 IMAGE = re.compile(r'!\[[^\]]*\]\(([^)]+)\)|<img src="([^"]+)"')
 CHARACTER = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 NUMBER = re.compile(r"\d+(?:[.,]\d+)+")
+NAME = re.compile("`|^# regard$")
 ITEM = re.compile(r"^(?:-|\d+\.) ", re.MULTILINE)
 
 
@@ -29,6 +30,14 @@ CONDITIONS = {"catalogue.zh-TW.md"}
 def test_every_page_is_in_both_languages() -> None:
     english = {page.name for page in DOCS.glob("*.md") if ".zh-TW" not in page.name} - ENGLISH_ALONE
     assert english - {english_of(page).name for page in CHINESE} == set()
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-TW.md"])
+def test_the_readme_leads_to_every_page(readme: str) -> None:
+    ending = ".zh-TW.md" if "zh" in readme else ".md"
+    linked = set(re.findall(r"\]\(docs/([^)#]+?)\.(?:zh-TW\.)?md", (ROOT / readme).read_text(encoding="utf-8")))
+    pages = {page.name.removesuffix(ending) for page in DOCS.glob(f"*{ending}")} - {"api"}
+    assert {page for page in pages if "." not in page} - linked == set()
 
 
 def english_of(page: Path) -> Path:
@@ -72,10 +81,10 @@ def test_a_page_in_chinese_is_in_chinese(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert re.findall(f".*{CHARACTER}\n(?={CHARACTER})", text) == []  # it would be shown as a space
-    assert [line for line in headings if not re.search("[\u4e00-\u9fff]", line) and "`" not in line] == []
+    assert [line for line in headings if not re.search("[\u4e00-\u9fff]", line) and not NAME.search(line)] == []
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.zh-TW.md", *CHINESE], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
 def test_links_of_a_page_in_chinese_lead_to_pages_in_chinese(page: Path) -> None:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     assert [

@@ -283,7 +283,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_a_page_in_chinese_has_the_code_of_the_english_one(page: Path) -> None:
     both = (page, page.with_name(page.name.replace(".zh-TW", "")))
     own, english = (
-        [(language, COMMENT.sub("", code)) for language, code in FENCE.findall(one.read_text("utf-8")) if language != "text"]
+        [
+            (language, COMMENT.sub("", code))
+            for language, code in FENCE.findall(one.read_text("utf-8"))
+            if language != "text"
+        ]
         for one in both
     )
     assert own == english

@@ -142,8 +142,11 @@ def test_the_catalogue_is_current_complete_and_compiled(path: Path, make: Module
     with path.open("rb") as file:
         stored = read_po(file)
     translated = {message.id for message in stored if message.string}
-    needed = {message.id for message in make.updated(stored) if message.id and message.auto_comments != ["message"]}
-    assert needed - translated == set(), "run: python docs/make_translations.py, and translate"
+    needed = {message.id: message.auto_comments for message in make.updated(stored) if message.id}
+    missing = needed.keys() - translated
+    said = "run: python docs/make_translations.py, and translate"
+    assert {text for text in missing if needed[text] != ["message"]} == set(), said
+    assert len(missing) <= len(needed) / 100, f"{said}: {missing}"  # of errors and warnings a few may be missing
     assert make.compiled(stored) == path.with_suffix(".mo").read_bytes(), "run: python docs/make_translations.py"
     for message in stored:
         if message.id and message.string:
@@ -152,6 +155,24 @@ def test_the_catalogue_is_current_complete_and_compiled(path: Path, make: Module
             )
             assert repeated <= values, message.id
             assert all(value in PLURALS for value in (values - repeated)), message.id
+
+
+SUMS = """
+END = ", or later"
+def where(a):
+    return f"in {a} of them" if a else "in none of them"
+def check(a, names):
+    raise RegardError("one of " + ", ".join(names) + END[0] + ", or yours", expected=where(a), hint=END)
+    raise RegardError(f"{a} images" + (f", such as {a}" if a else ""), hint=a and "is it so?")
+"""
+
+
+def test_texts_made_of_parts_are_collected(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sums.py").write_text(SUMS)
+    for name, value in {"SOURCE": tmp_path, "REPORTS": (), "VALUES": ()}.items():
+        monkeypatch.setattr(make, name, value)
+    found = {"one of {0}{1}, or yours", "in {0} of them", "in none of them", ", or later"}
+    assert make.texts_of_code() == (set(), found | {"{0} images{1}", ", such as {0}", "is it so?"})
 
 
 def test_the_reader_of_catalogues_agrees_with_gettext() -> None:
@@ -233,6 +254,13 @@ REPORTED = {
     ),
     "2 of 7 runs finished, 3 running": "7 次訓練中完成 2 次，3 個執行中",
     "epochs is 0": "epochs 是 0",
+    "p3.m: its mixing is 8.2% of the model's FLOPs. Some have fewer other products as well.": (
+        "p3.m：它的混合占整個模型 FLOPs 的 8.2%。其中有些的其他乘積也較少。"
+    ),
+    "Permission denied. A cat is here.": "Permission denied. A cat is here.",
+    "  p2: 16 not kept: 16 in the source, 32 here, and 6 other reasons": (
+        "  p2：16 個沒有保留：來源是 16，這裡是 32，以及其他 6 個原因"
+    ),
     "a.yaml:32: no such file": "a.yaml:32: 沒有這個檔案",
     "a folder, no such file": "資料夾，沒有這個檔案",
     "2 x zero-area box, such as a b/c.txt:3: cat: centre (0.5, 0.25), size (0, 0.125) of the image (box dropped)": (

@@ -75,7 +75,7 @@ def attend(
     if output is not None and is_file(image) and is_file(output) and os.path.samefile(image, output):
         raise RegardError("the figure would replace the image", file=output, hint="name another file with --output")
     view = api.attend(detector, image, layer=layer, query=point, kind=kind, of_class=of_class, imgsz=imgsz)
-    print(printable(f"{view.title}\n{view.save(output or _own_output(view.layer, kind))}"))
+    print(printable(f"{translate(view.title)}\n{view.save(output or _own_output(view.layer, kind))}"))
 
 
 def _own_output(layer: str, kind: str) -> Path:

@@ -143,6 +143,10 @@ def merge_classes(data: DetectionDataset) -> DetectionDataset:
     return replace(merged, names=(SINGLE_CLASS,), category_ids=None)
 
 
+MOST_LISTED = 20
+"""Classes that an error names."""
+
+
 def class_index(name: str, names: Sequence[str]) -> int:
     """Find a class by its name, or else by its id written as a decimal number.
 
@@ -157,9 +161,10 @@ def class_index(name: str, names: Sequence[str]) -> int:
         return names.index(name)
     if name.isdecimal() and int(name) < len(names):
         return int(name)
+    listed = ", ".join([*names[:MOST_LISTED], "..."] if len(names) > MOST_LISTED else names)
     raise RegardError(
         f"unknown class {name!r}",
-        expected=f"an index from 0 to {len(names) - 1}, or one of {', '.join(names)}",
+        expected=f"an index from 0 to {len(names) - 1}, or one of {listed}",
         hint=nearest(name, names),
     )
 

@@ -174,21 +174,30 @@ def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
         share: of the mixing in the model's FLOPs, 0..1.
         variants: from ``variants_for`` or ``with_times``; None for a block whose attention cannot be exchanged.
     """
-    head = f"{bound.row}: its mixing is {share:.1%} of the model's FLOPs."
+    sentences = [f"{bound.row}: its mixing is {share:.1%} of the model's FLOPs."]
     best = max(bound.by_time, bound.by_flops)
     if best < WORTH_IT:
-        small = f"{head} A cheaper mixing alone makes the model at most {best:.2f}x as fast: a swap is not worth it"
         more = [v for v in variants or () if min(v.speed_up, v.by_time or v.speed_up) >= WORTH_IT]
-        others = f" for that. Modules with fewer other products as well could, {_named(more)}" if more else ""
-        return f"{small}{others}."
-    could = f"{head} A cheaper mixing could make the model up to {bound.by_time:.2f}x as fast by measured time"
-    could += f", {bound.by_flops:.2f}x by FLOPs"
+        end = " for that" if more else ""
+        sentences.append(
+            f"A cheaper mixing alone makes the model at most {best:.2f}x as fast: a swap is not worth it{end}."
+        )
+        if more:
+            sentences.append(f"Modules with fewer other products as well could, {_named(more)}.")
+        return " ".join(sentences)
+    end = "" if variants else "; the catalogue has none here that is faster"
     if variants is None:
-        return f"{could}; its attention is its own, and cheaper kinds would take another block, such as C3Attention."
-    if not variants:
-        return f"{could}; the catalogue has none here that is faster."
-    beyond = " Some have fewer other products as well." if _best(variants) > bound.by_time else ""
-    return f"{could}. Modules in its place, {_named(variants)}.{beyond} What they do to accuracy is another question."
+        end = "; its attention is its own, and cheaper kinds would take another block, such as C3Attention"
+    sentences.append(
+        f"A cheaper mixing could make the model up to {bound.by_time:.2f}x as fast by measured time, "
+        f"{bound.by_flops:.2f}x by FLOPs{end}."
+    )
+    if variants:
+        sentences.append(f"Modules in its place, {_named(variants)}.")
+        if _best(variants) > bound.by_time:
+            sentences.append("Some have fewer other products as well.")
+        sentences.append("What they do to accuracy is another question.")
+    return " ".join(sentences)
 
 
 def _best(variants: Sequence[Variant]) -> float:

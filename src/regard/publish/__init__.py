@@ -130,6 +130,7 @@ def _check_licences(license: str, start: str | None, start_license: str | None, 
 def _check_origin(origin: str, start: str | None) -> None:
     """Compare what the publisher states with the file whose weights the model is known to have."""
     if origin and Path(origin).stem.lower() not in (start or "").lower():
-        stated = f"is stated to start from {start}" if start else "has start weights that are not stated"
+        stated = f"the model is stated to start from {start}"
+        what = stated if start else "the model has start weights that are not stated"
         hint = "in the shell --start and --start-license"
-        raise RegardError(f"the model {stated}", expected=f"start={origin!r}, and start_license", hint=hint)
+        raise RegardError(what, expected=f"start={origin!r}, and start_license", hint=hint)

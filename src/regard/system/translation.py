@@ -36,6 +36,7 @@ WORD = re.compile(
 what has no space and is longer than a line of a table."""
 AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?::\d+)?(?: \([^\s()]+\))?: (?=\S)")
 """What may come before a text: a comma, or the name of a layer, file or split, with its module or line, and a colon."""
+SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 ENDS = re.compile(r"([^\n]+) \(([^()\n]+)\)")
 """A text that ends with another in parentheses, such as what is done about what was found."""
 FEW = 7
@@ -144,6 +145,10 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
         return known[text]
     if depth > DEEPEST or len(text) > LONGEST:
         return None
+    if len(sentences := SENTENCES.split(text)) > 1:
+        parts = [_find(sentence, catalogue, depth + 1) for sentence in sentences[:MOST_PARTS]]
+        if len(sentences) <= MOST_PARTS and all(parts):
+            return "".join(map(str, parts))
     name = AFTER_NAME.match(text)
     if name and (rest := _find(text[name.end() :], catalogue, depth + 1)) is not None:
         before, _, after = known.get(f"{name[0]}{{0}}", known.get(name[0], name[0]) + "{0}").partition("{0}")
