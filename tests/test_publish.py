@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,9 +25,11 @@ from regard.ablate.folder import StudyRecord
 from regard.ablate.plan import read_plan
 from regard.ablate.study import run_study
 from regard.errors import RegardError
+from regard.graph.read import read_spec
 from regard.publish import model_card
 from regard.training.run import Run
 from regard.weights import hub as hub_files
+from regard.weights.store import load_weights, save_weights
 
 pytest.importorskip("huggingface_hub")
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # its HTTP client's
@@ -212,6 +215,54 @@ def test_start_weights_that_a_file_records_are_stated(hub: StandIn, tmp_path: Pa
     licences = {"start": "Best_of_others of YOLOv5", "start_license": "mit"}
     regard.push_to_hub(trained, "me/odd", license="mit", **licences)
     assert regard.load("hf://me/odd").origin == "best_of_others.pt"
+
+
+def test_the_card_itself_rejects_another_origin(run: Run) -> None:
+    model = regard.insert(run.model, "ECA", after="p3")
+    model.origin = "best_of_others.pt"
+    for stated in ({}, {"from_scratch": True}, {"start": "yolov5n.pt", "start_license": "mit"}):
+        with pytest.raises(RegardError, match=r"best_of_others\.pt"):
+            model_card(model, "me/odd", license="mit", **stated)
+
+
+def test_a_run_that_does_not_record_its_origin_is_not_said_to_be_from_scratch(run: Run, tmp_path: Path) -> None:
+    """As one of an older version, or of weights that were made elsewhere."""
+    recorded = model_card(run.model, "me/odd", **SCRATCH, folder=run.folder)
+    assert "records no others" in recorded
+    state, header = load_weights(run.folder / "best.safetensors")
+    save_weights(tmp_path / "old.safetensors", state, header.model_copy(update={"extra": {}}))
+    old = regard.load(tmp_path / "old.safetensors")
+    assert old.origin is None
+    assert "does not say" in model_card(old, "me/odd", **SCRATCH, folder=run.folder)
+    regard.save(old, tmp_path / "again.safetensors")
+    assert regard.load(tmp_path / "again.safetensors").origin is None
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    config = json.loads((folder / "run.json").read_text())
+    for command, rejected in ((["odd-one-out"], False), (["others.pt"], True), (["x.yaml", "--weights", "x.pt"], True)):
+        config["environment"]["command"] = ["regard", "train", *command]
+        (folder / "run.json").write_text(json.dumps(config))
+        with pytest.raises(RegardError, match="started from") if rejected else nullcontext():
+            model_card(old, "me/odd", **SCRATCH, folder=folder)
+
+
+@pytest.mark.parametrize("base", ["yolov5s", "yolov8n"])
+def test_a_study_of_a_larger_or_another_base_is_rejected(tmp_path: Path, base: str) -> None:
+    """Their rows may be equal: only the multiples differ."""
+    study = shutil.copytree(Path(__file__).parents[1] / "docs" / "results" / "demo", tmp_path / "study")
+    document = json.loads((study / "study.json").read_text())
+    document["provenance"]["data"]["names"] = list(regard.load("yolov5n").names.values())
+    (study / "study.json").write_text(json.dumps(document))
+    for file in (study / "models").iterdir():
+        file.write_text(read_spec(base).to_yaml())
+    with pytest.raises(RegardError, match="no variant"):
+        model_card(regard.load("yolov5n"), "me/odd", **SCRATCH, study=study)
+    for file in (study / "models").iterdir():
+        file.write_text(read_spec("yolov5n").to_yaml())
+    assert "The study behind it" in model_card(regard.load("yolov5n"), "me/odd", **SCRATCH, study=study)
+    document["plan"]["weights"] = "yolov5n.pt"
+    (study / "study.json").write_text(json.dumps(document))
+    with pytest.raises(RegardError, match="no weights"):
+        model_card(regard.load("yolov5n"), "me/odd", **SCRATCH, study=study)
 
 
 def test_a_study_of_other_classes_is_not_behind_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

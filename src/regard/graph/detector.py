@@ -33,7 +33,8 @@ class Detector(nn.Module):
 
     Attributes:
         model: the layers in order, so that tensors are called ``model.<row>....`` as in YOLOv5.
-        origin: name of the file of another package whose weights it has, or was trained from; "" without any.
+        origin: name of the file of another package whose weights it has, or was trained from; "" without any,
+            None where its own file does not say.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Detector(nn.Module):
         self._spec = spec
         self.names = dict(names)
         self.user_modules = dict(user_modules)
-        self.origin = ""
+        self.origin: str | None = ""
         self.model = nn.ModuleList(layers)
         index = {row.name: i for i, row in enumerate(spec.layers)} | {IMAGE: -1}
         self._inputs = [tuple(index[name] for name in row.inputs) for row in spec.layers]

@@ -62,7 +62,6 @@ def push_to_hub(
     _check_licences(license, start, start_license, from_scratch=from_scratch)
     folder = _folder_of(model)
     detector = _detector_of(model, folder)
-    _check_origin(detector.origin, start)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
     card = model_card(detector, repository, folder=folder, study=study, from_scratch=from_scratch, **licences)
     with scratch_folder(Path(tempfile.gettempdir())) as upload:
@@ -125,12 +124,3 @@ def _check_licences(license: str, start: str | None, start_license: str | None, 
     if family and not license.lower().startswith(family):
         what = f"a model that started from weights under {start_license} cannot be published under {license}"
         raise RegardError(what, expected=f"license={start_license!r}")
-
-
-def _check_origin(origin: str, start: str | None) -> None:
-    """Compare what the publisher states with the file whose weights the model is known to have."""
-    if origin and Path(origin).stem.lower() not in (start or "").lower():
-        stated = f"the model is stated to start from {start}"
-        what = stated if start else "the model has start weights that are not stated"
-        hint = "in the shell --start and --start-license"
-        raise RegardError(what, expected=f"start={origin!r}, and start_license", hint=hint)

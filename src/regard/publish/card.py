@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,14 +17,17 @@ from regard.ablate.format import headline, interval, sentences, signed, verdict_
 from regard.ablate.verdict import analyse
 from regard.config import ValSettings
 from regard.config.faults import first_fault
+from regard.diagnosis.packages import read_run
 from regard.errors import RegardError, RegardWarning
 from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
 from regard.graph.read import read_spec
+from regard.graph.spec import ModelSpec
 from regard.nn.gate import Gated
 from regard.system.files import is_file
 from regard.system.loaders import read_json_mapping
 from regard.training.folder import read_config
+from regard.weights.paths import CHECKPOINTS, WEIGHTS
 
 UNSTATED = "Start weights: not stated. If there were any, their licence may apply to this model too."
 
@@ -113,14 +116,19 @@ def model_card(
     """Write the model card, in Markdown with the metadata that the Hub reads; see `push_to_hub`.
 
     Raises:
-        RegardError: the run or the study cannot be read.
+        RegardError: the run or the study cannot be read, the study is of another model or of other data, or the file of
+            the model, or the command of its run, names other start weights.
     """
+    _check_origin(detector.origin, start, folder, from_scratch=from_scratch)
     facts = None if folder is None else _read_facts(folder)
     name = repository.partition("/")[2] or repository
-    origin = "The publisher states that it was trained from scratch." if from_scratch else UNSTATED
-    if start:
+    origin = UNSTATED
+    if from_scratch:
+        recorded = "does not say whether there were start weights" if detector.origin is None else "records no others"
+        origin = f"The publisher states that it was trained from scratch; the file of its weights {recorded}."
+    elif start:
         origin = f"Start weights: {_text(start)}, licence {_text(start_license)}."
-    elif not from_scratch:
+    else:
         what = "the card states no start weights: give start and start_license, or from_scratch"
         warnings.warn(what, RegardWarning, stacklevel=2)
     parts = [
@@ -134,6 +142,19 @@ def model_card(
         _use_section(repository, facts),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _check_origin(origin: str | None, start: str | None, folder: Path | None, *, from_scratch: bool) -> None:
+    """Compare what the publisher states with the file whose weights the model is known to have."""
+    if origin and Path(origin).stem.lower() not in (start or "").lower():
+        stated = f"the model is stated to start from {start}"
+        what = stated if start else "the model has start weights that are not stated"
+        hint = "in the shell --start and --start-license"
+        raise RegardError(what, expected=f"start={origin!r}, and start_license", hint=hint)
+    begun = read_run(folder).start if origin is None and from_scratch and folder is not None else None
+    if begun and Path(begun).suffix.lower() in (*CHECKPOINTS, WEIGHTS):
+        what = f"its training started from {Path(begun).name}, whose weights may come from others"
+        raise RegardError(what, file=folder, expected="start and start_license, or neither")
 
 
 def _read_facts(folder: Path) -> _RunFacts:
@@ -219,11 +240,21 @@ def _check_study(study: StudyRecord, detector: Detector, facts: _RunFacts | None
         what = f"not the study behind this model: its data has the classes {', '.join(map(str, names))}"
         raise RegardError(what, file=study.folder, expected=", ".join(detector.names.values()))
     files = [file for variant in study.variants if is_file(file := study.folder / variant.model)]
-    if files and all(read_spec(file).layers != detector.spec.layers for file in files):
+    if files and all(_graph(read_spec(file)) != _graph(detector.spec) for file in files):
         raise RegardError("no variant of the study has the layers of the model", file=study.folder)
+    began = [name for name in (study.plan.get("weights"), study.plan.get("base")) if isinstance(name, str)]
+    begun = next((Path(name).name for name in began if Path(name).suffix.lower() in CHECKPOINTS), None)
+    if begun and detector.origin is not None and Path(detector.origin).stem != Path(begun).stem:
+        what = f"the study's runs started from {begun}, the model from {detector.origin or 'no weights'}"
+        raise RegardError(what, file=study.folder, expected="a study from the same weights")
     used = {name: split.model_dump() for name, split in facts.config.data.splits.items()} if facts else {}
     if isinstance(said, Mapping) and any(said[name] != used[name] for name in said.keys() & used.keys()):
         raise RegardError(f"the study's data has {dict(said)}, that of the run {used}", file=study.folder)
+
+
+def _graph(spec: ModelSpec) -> ModelSpec:
+    """A graph without its anchors, which are fitted to data."""
+    return replace(spec, anchors=None)
 
 
 def _study_section(folder: Path, detector: Detector, facts: _RunFacts | None) -> Iterator[str]:

@@ -126,7 +126,7 @@ def save_detector(
         names=detector.names,
         modules={name: reference_to(layer) for name, layer in detector.user_modules.items()},
         training=dict(training or {}),
-        extra={**({ORIGIN: detector.origin} if detector.origin else {}), **(extra or {})},
+        extra={**({} if detector.origin is None else {ORIGIN: detector.origin}), **(extra or {})},
     )
     save_weights(path, detector.state_dict() if state is None else state, header)
 
@@ -209,7 +209,7 @@ def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> De
     _require_modules(path, header.modules, modules)
     detector = build(spec, names=header.names, modules=modules, allow_miswired=allow_miswired)
     _fill(detector, state, path)
-    detector.origin = str(header.extra.get(ORIGIN, ""))
+    detector.origin = None if (origin := header.extra.get(ORIGIN)) is None else str(origin)
     return detector
 
 
