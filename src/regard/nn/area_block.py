@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from regard.errors import RegardError
 from regard.nn.c2f import C3k
 from regard.nn.conv import Conv
-from regard.nn.join import join
+from regard.nn.join import chained, join
 from regard.nn.position_attention import PositionAttention
 from regard.nn.renamed import OldNames
 
@@ -98,8 +98,5 @@ class A2C2f(OldNames, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        maps = [self.cv1(x)]
-        for block in self.m:
-            maps.append(block(maps[-1]))
-        y = self.cv2(join(maps))
+        y = self.cv2(join(chained([self.cv1(x)], self.m)))
         return y if self.gamma is None else x + self.gamma.view(-1, 1, 1) * y

@@ -31,7 +31,7 @@ from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.core import Size, check_divides, fused_attention, split_heads, to_tokens
 from regard.nn.attention.multi_head import MultiHead
 from regard.nn.conv import Conv, batch_norm
-from regard.nn.join import join
+from regard.nn.join import chained, join
 from regard.nn.renamed import OldNames
 
 
@@ -163,8 +163,5 @@ class AreaAggregation(OldNames, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        maps = [self.cv1(x)]
-        for block in self.m:
-            maps.append(block(maps[-1]))
-        y = self.cv2(join(maps))
+        y = self.cv2(join(chained([self.cv1(x)], self.m)))
         return y if self.scale is None else x + self.scale * y

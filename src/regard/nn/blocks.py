@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from regard.nn.conv import Conv, batch_norm
-from regard.nn.join import join
+from regard.nn.join import chained, join
 
 Kernel = int | tuple[int, int]
 
@@ -180,8 +180,5 @@ class SPPF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        maps = [self.cv1(x)]
-        for _ in range(self.pools):
-            maps.append(self.m(maps[-1]))
-        y = self.cv2(join(maps))
+        y = self.cv2(join(chained([self.cv1(x)], [self.m] * self.pools)))
         return x + y if self.add else y

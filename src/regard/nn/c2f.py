@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from regard.nn.blocks import C3, Bottleneck
 from regard.nn.conv import Conv
-from regard.nn.join import join
+from regard.nn.join import chained, join
 from regard.nn.position_attention import PSABlock, heads_for, same_channels
 
 SQUARE = (3, 3)
@@ -55,10 +55,7 @@ class C2f(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        maps = list(self.cv1(x).chunk(2, 1))
-        for block in self.m:
-            maps.append(block(maps[-1]))
-        return self.cv2(join(maps))
+        return self.cv2(join(chained([*self.cv1(x).chunk(2, 1)], self.m)))
 
 
 class C2(nn.Module):

@@ -22,7 +22,7 @@ from regard.errors import RegardError, nearest
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.blocks import C3, Bottleneck
 from regard.nn.c2f import C2f, C3k2
-from regard.nn.join import join
+from regard.nn.join import chained, join
 
 Placement = Literal["bottleneck", "stack"]
 Options = Mapping[str, Any] | None
@@ -134,9 +134,7 @@ class _AttentiveChain(WithAttention, C2f):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        maps = list(self.cv1(x).chunk(2, 1))
-        for block in self.m:
-            maps.append(block(maps[-1]))
+        maps = chained([*self.cv1(x).chunk(2, 1)], self.m)
         if self.attend is not None:
             maps[-1] = self.attend(maps[-1])
         return self.cv2(join(maps))

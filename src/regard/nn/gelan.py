@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from regard.errors import RegardError
 from regard.nn.blocks import C3, Bottleneck
 from regard.nn.conv import Conv, SummedBranches
-from regard.nn.join import join
+from regard.nn.join import chained, join
 
 
 class RepConv(SummedBranches):
@@ -108,10 +108,7 @@ class RepNCSPELAN4(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        maps = list(self.cv1(x).chunk(2, 1))
-        for stage in (self.cv2, self.cv3):
-            maps.append(stage(maps[-1]))
-        return self.cv4(join(maps))
+        return self.cv4(join(chained([*self.cv1(x).chunk(2, 1)], (self.cv2, self.cv3))))
 
 
 class ELAN1(RepNCSPELAN4):
@@ -151,10 +148,7 @@ class SPPELAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        maps = [self.cv1(x)]
-        for pool in (self.cv2, self.cv3, self.cv4):
-            maps.append(pool(maps[-1]))
-        return self.cv5(join(maps))
+        return self.cv5(join(chained([self.cv1(x)], (self.cv2, self.cv3, self.cv4))))
 
 
 class AConv(nn.Module):

@@ -1,8 +1,8 @@
-"""Concatenation of feature maps along channels, with gradients that are dense in memory."""
+"""Chains of blocks, and concatenation of their maps along channels, with gradients that are dense in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,13 @@ from regard.nn.gradients import with_gradient
 
 SHORT = 64
 """Channels below which a slice of a channels-last gradient is slow to work on."""
+
+
+def chained(maps: list[Tensor], blocks: Iterable[Callable[[Tensor], Tensor]]) -> list[Tensor]:
+    """Append the output of each block to ``maps``; a block reads the last of them."""
+    for block in blocks:
+        maps.append(block(maps[-1]))
+    return maps
 
 
 def join(maps: Sequence[Tensor]) -> Tensor:
