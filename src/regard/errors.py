@@ -41,9 +41,8 @@ class RegardError(Exception):
 
     def to_text(self, words: Callable[[str], str] = str) -> str:
         """Write the message, its fixed parts as ``words`` translates them."""
-        file = (
-            None if self.file is None else str(self.file).replace("\n", "\\n")
-        )  # a line of its own could say anything
+        # A line of its own could say anything.
+        file = None if self.file is None else str(self.file).replace("\n", "\\n")
         place = f"{file}:{self.line}: " if file and self.line else f"{file}: " if file else ""
         lines = [place + words(self.what)]
         if self.expected:

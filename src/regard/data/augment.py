@@ -282,10 +282,8 @@ def _extent(image: Image, matrix: Matrix, size: tuple[int, int]) -> tuple[int, i
         return 0, 0, size[1], size[0]
     low, high = points.min(axis=0), points.max(axis=0)
     if _is_axis_aligned(matrix):
-        low, high = (
-            np.rint(low),
-            np.rint(high),
-        )  # neighbouring tiles of a mosaic round their common edge in the same way
+        # Neighbouring tiles of a mosaic round their common edge in the same way.
+        low, high = np.rint(low), np.rint(high)
     else:
         low, high = np.floor(low), np.ceil(high)
     low, high = np.maximum(low, 0), np.minimum(high, (size[1], size[0]))

@@ -162,9 +162,8 @@ def _to_batch(samples: Sequence[LabelledImage], plan: BatchPlan) -> Batch:
     pixels = torch.empty((len(samples), *plan.size, 3), dtype=torch.uint8)
     for row, sample in zip(pixels.numpy(), samples, strict=True):
         row[:] = sample.image
-    images = pixels.permute(
-        0, 3, 1, 2
-    )  # channels last in memory: the layout of decoded images, and the fastest for convolutions
+    # Channels last in memory: the layout of decoded images, and the fastest for convolutions.
+    images = pixels.permute(0, 3, 1, 2)
     counts = torch.tensor([len(sample.class_ids) for sample in samples])
     boxes = np.concatenate([sample.boxes_xyxy for sample in samples]) / _corner_sizes(plan.size)
     middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
@@ -216,7 +215,6 @@ def _raise_errors(loader: DataLoader[Batch | RegardError]) -> Iterator[Batch]:
             try:
                 raise batch
             finally:
-                del (
-                    batch
-                )  # otherwise the error and this frame refer to each other, and the workers end only after a timeout
+                # Otherwise the error and this frame refer to each other, and the workers end only after a timeout.
+                del batch
         yield batch

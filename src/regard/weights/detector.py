@@ -188,9 +188,8 @@ def load_matching(detector: Detector, source: Detector) -> tuple[Detector, Trans
         warnings.warn(text, RegardWarning, stacklevel=3)
     spec = _for_classes(detector, source.nc, source)
     modules = {**source.user_modules, **detector.user_modules}
-    return rebuild(
-        source, spec, modules=modules, allow_miswired=True
-    )  # `detector` was built before, so its graph was checked
+    # The graph was checked when `detector` was built.
+    return rebuild(source, spec, modules=modules, allow_miswired=True)
 
 
 def _for_classes(detector: Detector, nc: int, source: Detector) -> ModelSpec:

@@ -92,9 +92,8 @@ class PolarityAttention(Attention):
         size = (x.shape[2], x.shape[3])
         q, k, v, g = self.project(x)
         mixed = mixing(self.mix, q, k, v, without=v)
-        maps = v.transpose(2, 3).reshape(
-            v.shape[0] * v.shape[1], v.shape[3], *size
-        )  # the convolution is the same for all heads
+        # The convolution is the same for all heads.
+        maps = v.transpose(2, 3).reshape(v.shape[0] * v.shape[1], v.shape[3], *size)
         around = self.skip(maps).view(v.shape[0], v.shape[1], v.shape[3], v.shape[2]).transpose(2, 3)
         return to_map(self.out(merge_heads(mixed + around) * g), size)
 
