@@ -39,7 +39,16 @@ Known: TypeAlias = Mapping[str, list[ast.expr]]
 DEEPEST = 3
 """Names that stand for names."""
 CALLS = {"_", "gettext", "words", "translate"}
-MESSAGES = {"RegardError", "NoLabelsError", "RegardWarning", "warn", "LastWord", "_say"}
+MESSAGES = {
+    "RegardError": 0,
+    "NoLabelsError": 0,
+    "RegardWarning": 0,
+    "warn": 0,
+    "LastWord": 0,
+    "_say": 0,
+    "error_at": 1,
+}
+"""Calls that have a message, and the place of it among their arguments."""
 PARTS = {"expected", "hint"}
 LOGS = {"info", "warning", "error"}
 PROBLEMS = {"Problem", "_dropped", "_Fault"}
@@ -215,7 +224,8 @@ def texts_of_code() -> tuple[set[str], set[str]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                parts = [*node.args[:1], *(word.value for word in node.keywords if word.arg in PARTS)]
+                place = MESSAGES.get(name, 0)
+                parts = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg in PARTS)]
                 found = {text for part in parts for text in _templates(part, known)}
                 if name in CALLS:
                     fixed |= found

@@ -39,6 +39,10 @@ class RegardError(Exception):
         self.what, self.file, self.line, self.expected, self.hint = what, file, line, expected, hint
         super().__init__(self.to_text())
 
+    def at(self, file: str | Path | None, line: int | None = None) -> RegardError:
+        """Copy the error with another place in which it was found."""
+        return RegardError(self.what, file=file, line=line, expected=self.expected, hint=self.hint)
+
     def to_text(self, words: Callable[[str], str] = str) -> str:
         """Write the message, its fixed parts as ``words`` translates them."""
         # A line of its own could say anything.

@@ -223,7 +223,7 @@ class RayExecutor:
         _check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], resources)
 
     def run(self, jobs: Sequence[Job]) -> Generator[Path, None, None]:
-        """Execute runs; see `regard.ablate.local.Executor`."""
+        """Execute runs; see ``Executor``."""
         task = self._task(complete)
         environment = thread_environment(self.resources.cpus)
         waiting = {

@@ -277,7 +277,7 @@ def make_plan(
         line = (lines or {}).get(place) if place else None
         if place and place[0] in overridden:
             file, line = None, None
-        raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
+        raise error.at(file, line) from error
 
 
 def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None, *, trust: bool = False) -> Plan:

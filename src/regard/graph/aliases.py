@@ -213,7 +213,7 @@ def _own(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
 def _block(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
     """Read the arguments of a row by what they are."""
     module, names, implied = BLOCKS[row.module]
-    args, file, line = row.args, row.file or spec.file, row.line
+    args = row.args
     if module == row.module == "CARAFE" and args and not _odd(args[0]):
         names = ("out", *names)
     if row.module.lower() == "concat_bifpn" and len(args) == 2:
@@ -221,19 +221,18 @@ def _block(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
         raise _two_meanings(module, row, spec, meanings)
     if len(args) > len(names):
         what = f"layer {row.name!r}: {row.module} takes {len(names)} arguments, here are {len(args)}"
-        raise RegardError(what, file=file, line=line, expected=", ".join(names))
+        raise spec.error_at(row, what, expected=", ".join(names))
     given = dict(zip(names, args, strict=False))
     dim = given.pop("dim", 1)
     if dim != 1 or isinstance(dim, bool):
-        raise RegardError(
-            f"layer {row.name!r}: {row.module} on dimension {dim!r}", file=file, line=line, expected="1, the channels"
-        )
+        what = f"layer {row.name!r}: {row.module} on dimension {dim!r}"
+        raise spec.error_at(row, what, expected="1, the channels")
     if module == "BiFPN" and row.module[-1] in "23" and len(row.inputs) != int(row.module[-1]):
         what = f"layer {row.name!r}: {row.module} reads {len(row.inputs)} layers"
-        raise RegardError(what, file=file, line=line, expected=row.module[-1])
+        raise spec.error_at(row, what, expected=row.module[-1])
     if args and given.pop("channels", args[0]) != args[0]:
         what = f"layer {row.name!r}: {row.module} turns {args[0]} channels into {args[1]}"
-        raise RegardError(what, file=file, line=line, expected="equal numbers, and a Conv row after it")
+        raise spec.error_at(row, what, expected="equal numbers, and a Conv row after it")
     out = (given.pop("out"),) if "out" in given else ()
     return replace(row, module=module, args=out, options={**implied, **given, **row.options})
 
@@ -248,7 +247,7 @@ def _inverted(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
     what = f"layer {row.name!r}: InvertedResidual, {flow(args)} has several meanings"
     meanings = f"ShuffleUnit, {flow(args)} of ShuffleNet V2, or InvertedResidual, {flow([*args, 6])} of MobileNet V2"
     expected = meanings if len(args) == 2 else "[channels, stride, expansion]"
-    raise RegardError(what, file=row.file or spec.file, line=row.line, expected=expected)
+    raise spec.error_at(row, what, expected=expected)
 
 
 def _one_number_of_channels(module: str, args: tuple[Any, ...], row: LayerSpec, spec: ModelSpec) -> tuple[Any, ...]:
@@ -282,12 +281,8 @@ def _cbam(
     """Read ``[c, shortcut]`` and ``[c, kernel]``."""
     if len(args) > 1 and isinstance(args[1], bool):
         if args[1]:
-            raise RegardError(
-                f"layer {row.name!r}: CBAM adds no shortcut",
-                file=row.file or spec.file,
-                line=row.line,
-                expected="no shortcut, or a gate around it (gate: true), which starts as the identity",
-            )
+            expected = "no shortcut, or a gate around it (gate: true), which starts as the identity"
+            raise spec.error_at(row, f"layer {row.name!r}: CBAM adds no shortcut", expected=expected)
         args = (args[0], *args[2:])
     if len(args) != 2 or not _odd(args[1]) or given:
         return args, given
@@ -297,7 +292,7 @@ def _cbam(
     ]
     if args[1] not in PAPER_KERNELS:
         raise _two_meanings("CBAM", row, spec, meanings)
-    text = f"{_where(row, spec)}layer {row.name!r}: CBAM, {flow(args)} is read as kernel_size {args[1]}"
+    text = f"{spec.place_of(row)}layer {row.name!r}: CBAM, {flow(args)} is read as kernel_size {args[1]}"
     warnings.warn(f"{text}; for a reduction of {args[1]}, write {flow(meanings[1][1])}", RegardWarning, stacklevel=2)
     return args[:1], {"kernel_size": args[1]}
 
@@ -309,14 +304,9 @@ def _warn_of_two_numbers(module: str, row: LayerSpec, spec: ModelSpec) -> None:
         return
     option = next(iter(signature_of(ATTENTION[module]).positions), None)
     if option:
-        text = f"{_where(row, spec)}layer {row.name!r}: {row.module}, {flow(args)} is read as {option} {args[1]}"
+        text = f"{spec.place_of(row)}layer {row.name!r}: {row.module}, {flow(args)} is read as {option} {args[1]}"
         rest = flow([args[0], *args[2:]])
         warnings.warn(f"{text}; if both are channels, write {rest}", RegardWarning, stacklevel=2)
-
-
-def _where(row: LayerSpec, spec: ModelSpec) -> str:
-    file = row.file or spec.file
-    return f"{file}:{row.line}: " if row.line and file else ""
 
 
 def _two_meanings(module: str, row: LayerSpec, spec: ModelSpec, meanings: list[tuple[str, list[Any]]]) -> RegardError:

@@ -276,4 +276,4 @@ def _reject_inside(row: LayerSpec, signature: Signature, given: Mapping[str, Any
 
 
 def _error(row: LayerSpec, spec: ModelSpec, what: str, **more: str | None) -> RegardError:
-    return RegardError(f"layer {row.name!r}: {what}", file=row.file or spec.file, line=row.line, **more)
+    return spec.error_at(row, f"layer {row.name!r}: {what}", **more)

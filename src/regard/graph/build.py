@@ -133,14 +133,14 @@ def _check_blocks(spec: ModelSpec) -> None:
         blocks += _repeats(row, spec)
         if blocks > MOST_BLOCKS:
             what = f"the rows up to {row.name!r} have {blocks:,} blocks, repeats included"
-            raise RegardError(what, file=row.file or spec.file, line=row.line, expected=f"at most {MOST_BLOCKS:,}")
+            raise spec.error_at(row, what, expected=f"at most {MOST_BLOCKS:,}")
 
 
 def _check_maps(row: LayerSpec, spec: ModelSpec, outputs: Mapping[str, Tensor | list[Tensor]]) -> None:
     values = sum(output.numel() for output in outputs.values() if isinstance(output, Tensor))
     if values > MOST_MAPS:
         what = f"the outputs up to {row.name!r} have {values:,} values on an image of {PROBE} x {PROBE} pixels"
-        raise RegardError(what, file=row.file or spec.file, line=row.line, expected=f"at most {MOST_MAPS:,}")
+        raise spec.error_at(row, what, expected=f"at most {MOST_MAPS:,}")
 
 
 def _repeats(row: LayerSpec, spec: ModelSpec) -> int:
@@ -149,10 +149,9 @@ def _repeats(row: LayerSpec, spec: ModelSpec) -> int:
 
 def _no_head(spec: ModelSpec) -> RegardError:
     last = spec.layers[-1]
-    return RegardError(
+    return spec.error_at(
+        last,
         f"the last row is {last.module}, which is not a detection head",
-        file=last.file or spec.file,
-        line=last.line,
         expected="one of "
         + ", ".join(HEADS)
         + ", or your own subclass of regard.nn.heads.Head by --module (in Python: modules=)",
@@ -166,12 +165,8 @@ def _head_of(spec: ModelSpec, layer: nn.Module) -> Head:
     if not isinstance(layer, Head):
         raise _no_head(spec)
     if layer.nc != spec.nc:
-        raise RegardError(
-            f"the detection head states {layer.nc} classes and the file {spec.nc}",
-            file=last.file or spec.file,
-            line=last.line,
-            expected="nc as its number of classes, such as [nc, anchors]",
-        )
+        what = f"the detection head states {layer.nc} classes and the file {spec.nc}"
+        raise spec.error_at(last, what, expected="nc as its number of classes, such as [nc, anchors]")
     return layer
 
 
@@ -251,7 +246,7 @@ def _at(row: LayerSpec, spec: ModelSpec, modules: Mapping[str, type[nn.Module]])
     except (Exception, SystemExit) as error:  # a user's module may raise any exception
         what = f"layer {row.name!r}: {row.module}{call_of(error)} failed: {type(error).__name__}: {error}"
         hint = explain(error, modules[row.module], joins=len(row.inputs) > 1) if row.module in modules else None
-        raise RegardError(what, file=row.file or spec.file, line=row.line, hint=hint) from error
+        raise spec.error_at(row, what, hint=hint) from error
 
 
 def _build_row(

@@ -66,18 +66,14 @@ def raise_or_warn(found: Sequence[WiringError], spec: ModelSpec, *, allow: bool)
         RegardError: there are wiring errors, and ``allow`` is False.
     """
     for note in (finding for finding in found if finding.note):
-        warnings.warn(f"{_place(spec, note.row)}{note.what}", RegardWarning, stacklevel=4)
+        warnings.warn(f"{spec.place_of(note.row)}{note.what}", RegardWarning, stacklevel=4)
     errors = [finding for finding in found if not finding.note]
     if not errors:
         return
     first, *others = errors
-    more = "".join(f"\n{_place(spec, m.row)}{m.what}\n  {m.corrected}" for m in others)
-    error = RegardError(
-        first.what,
-        file=first.row.file or spec.file,
-        line=first.row.line,
-        hint=f"{first.corrected}{more}\n  (--allow-miswired, in Python allow_miswired=True, builds the graph anyway)",
-    )
+    more = "".join(f"\n{spec.place_of(m.row)}{m.what}\n  {m.corrected}" for m in others)
+    hint = f"{first.corrected}{more}\n  (--allow-miswired, in Python allow_miswired=True, builds the graph anyway)"
+    error = spec.error_at(first.row, first.what, hint=hint)
     if not allow:
         raise error
     warnings.warn(f"mis-wired graph: {error}", RegardWarning, stacklevel=4)
@@ -354,8 +350,3 @@ def written(spec: ModelSpec, row: LayerSpec) -> str:
     args = flow([*row.args, *([row.options] if row.options else [])])
     sources = row.origin.sources if row.origin else tuple(spec.index(name) for name in row.inputs)
     return f"[{flow(sources[0] if len(sources) == 1 else sources)}, {row.number}, {row.module}, {args}]"
-
-
-def _place(spec: ModelSpec, row: LayerSpec) -> str:
-    file = row.file or spec.file
-    return f"{file}:{row.line}: " if file and row.line else ""

@@ -231,7 +231,7 @@ def _overlay(document: Mapping[str, Any], lines: LineOf, file: Path | None, abov
     except RegardError as error:
         if error.file is not None:
             raise
-        raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
+        raise error.at(file, line) from error
     scalars: dict[str, Any] = {
         key: parse_number(document, key, 0, lines, file, whole=key in ("nc", "max_channels"))
         for key in SCALARS
@@ -271,7 +271,7 @@ def _apply(spec: ModelSpec, key: str, edit: Any, file: Path | None, line: int | 
             return _with_line(replace_layer(spec, fields.pop("layer"), module, **fields), name, file, line)
         return _with_origin(insert(spec, module, **fields), spec, file, line)
     except RegardError as error:
-        raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
+        raise error.at(file, line) from error
 
 
 def _edit_fields(key: str, edit: Any) -> dict[str, Any]:

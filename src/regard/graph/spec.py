@@ -127,6 +127,17 @@ class ModelSpec:
     info: Mapping[str, LayerInfo] = field(default_factory=dict, compare=False)
     activation: str = "nn.SiLU()"
 
+    def error_at(
+        self, row: LayerSpec, what: str, *, expected: str | None = None, hint: str | None = None
+    ) -> RegardError:
+        """Make an error about a layer, with the file and the line in which it is written."""
+        return RegardError(what, file=row.file or self.file, line=row.line, expected=expected, hint=hint)
+
+    def place_of(self, row: LayerSpec) -> str:
+        """File and line of a layer as the start of a message; "" if it is written nowhere."""
+        file = row.file or self.file
+        return f"{file}:{row.line}: " if file and row.line else ""
+
     def index(self, name: str) -> int:
         """Find the position of the layer called ``name``.
 

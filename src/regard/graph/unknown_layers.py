@@ -128,8 +128,8 @@ def _error(name: str, spec: ModelSpec, modules: Mapping[str, type[nn.Module]]) -
     try:
         find_class(name, modules)
     except RegardError as error:
-        what, where = f"layer {row.name!r}: {error.what}", row.file or spec.file
-        return RegardError(what, file=where, line=row.line, expected=error.expected, hint=error.hint)
+        what = f"layer {row.name!r}: {error.what}"
+        return spec.error_at(row, what, expected=error.expected, hint=error.hint)
     raise AssertionError(name)
 
 

@@ -255,7 +255,7 @@ def _spec_of(
         spec = with_meanings(spec, checkpoint.state, modules or {})
         return replace(with_activation(spec, checkpoint.settings), file=path).without_lines(), checkpoint
     except RegardError as error:  # the lines are those of no file
-        raise RegardError(error.what, file=path, expected=error.expected, hint=error.hint) from error
+        raise error.at(path) from error
 
 
 def _with_own_head(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:

@@ -84,8 +84,7 @@ def _activation(document: Mapping[str, Any], lines: LineOf, file: Path | None) -
     try:
         return plain_activation(document.get("activation") or DEFAULT)
     except RegardError as error:
-        line = lines.get(("activation", -1))
-        raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
+        raise error.at(file, lines.get(("activation", -1))) from error
 
 
 def _most_channels(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> int | None:

@@ -35,7 +35,7 @@ def timm_rows(item: Any, line: int, file: Path | None) -> list[Any]:
         with Bounded():
             strides = strides_of(name)
     except RegardError as error:
-        raise RegardError(error.what, file=file, line=line, expected=error.expected, hint=error.hint) from error
+        raise error.at(file, line) from error
     stages = stated.get("out_indices", [i for i, stride in enumerate(strides) if stride in STRIDES])
     numbers = isinstance(stages, list) and all(type(i) is int and 0 <= i < len(strides) for i in stages)
     if not numbers or not stages or stages != sorted(set(stages)):
