@@ -118,6 +118,18 @@ def test_latex_is_well_formed_and_escaped(study: StudyRecord) -> None:
     assert all(rule in body for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
 
 
+def test_tables_are_in_the_language_of_their_document(study: StudyRecord) -> None:
+    found = texts(study)
+    for name in ("verdicts", "costs"):
+        english, chinese = found[f"{name}.tex"], found[f"{name}.zh-TW.tex"]
+        cells = chinese.partition("\\toprule")[2].replace("tabular", "")
+        assert re.findall(r"\b(?:variant|verdict|parameters|interval|seeds|helps|to)\b", cells) == []
+        assert re.findall(r"(?:[a-z]{2,} ){3}", chinese) == []
+        assert re.findall(r"\d[\d.,]*", english) == re.findall(r"\d[\d.,]*", chinese)
+        assert f"\\input{{{name}.zh-TW.tex}}" in found["paper.zh-TW.tex"]
+        assert f"\\input{{{name}.tex}}" in found["paper.en.tex"]
+
+
 @pytest.mark.parametrize("text", ["\\input{/etc/passwd}", "a\n\nb", "100 %", "$x_1^2$", "a&b#c~d", "\x1b[31m", "^^5c"])
 def test_no_text_is_a_command(text: str) -> None:
     found = escape(text)

@@ -5,6 +5,7 @@ Every statement is derived from the verdicts and from what the study records; wh
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from regard.ablate.folder import StudyRecord, read_study
@@ -19,6 +20,7 @@ from regard.ablate.report.figures import forest_pdf
 from regard.ablate.verdict import analyse
 from regard.system.files import claim_folder
 from regard.system.outputs import Outputs
+from regard.system.translation import translate_into
 
 LANGUAGES = {"en": english, "zh-TW": chinese}
 
@@ -31,8 +33,8 @@ def write_paper(study: str | Path, folder: str | Path) -> list[Path]:
         folder: where to write; files of an earlier call are replaced unless they were changed since.
 
     Returns:
-        The files: ``verdicts.tex`` and ``costs.tex`` (tables), ``forest.pdf``, ``text.en.tex`` and ``text.zh-TW.tex``
-        (results, methods and limitations), and ``paper.en.tex`` and ``paper.zh-TW.tex``, which include the others.
+        The files: ``verdicts.tex`` and ``costs.tex`` (tables), ``forest.pdf``, ``text.en.tex`` (results, methods and
+        limitations) and ``paper.en.tex``, which includes the others; the same as ``.zh-TW.tex``, but for the figure.
 
     Raises:
         RegardError: there is no study, none of its runs has finished, it is damaged, or the folder cannot be written
@@ -54,15 +56,18 @@ def parts(study: StudyRecord) -> dict[str, bytes]:
     results = analyse(study)
     facts = facts_of(study, results)
     rows = forest_rows(study, results)
-    files: dict[str, bytes] = {"verdicts.tex": verdict_table(study, results).encode()}
-    if study.costs:
-        files["costs.tex"] = cost_table(study).encode()
+    figure: dict[str, bytes] = {}
     if rows:
-        files["forest.pdf"] = forest_pdf(rows, study.mde, f"difference in {metric_name(study.metric)} from the base")
-    included = tuple(files)
+        figure["forest.pdf"] = forest_pdf(rows, study.mde, f"difference in {metric_name(study.metric)} from the base")
+    files: dict[str, bytes] = {}
     for language, words in LANGUAGES.items():
+        ending, how = ".tex" if language == "en" else f".{language}.tex", partial(translate_into, language=language)
+        shown = {f"verdicts{ending}": verdict_table(study, results, how, words.BETWEEN).encode(), **figure}
+        if study.costs:
+            shown[f"costs{ending}"] = cost_table(study, how, words.BETWEEN).encode()
+        files |= shown
         files[f"text.{language}.tex"] = _text(facts, language).encode()
-        files[f"paper.{language}.tex"] = document(language, study.question, included, words.CAPTION).encode()
+        files[f"paper.{language}.tex"] = document(language, study.question, tuple(shown), words.CAPTION).encode()
     return files
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import median
+from typing import TypeAlias
 
 from regard.ablate.folder import StudyRecord
 from regard.ablate.format import interval, metric_name, p_value, percent, plain, signed, verdict_label
@@ -11,37 +13,52 @@ from regard.ablate.paper.latex import table
 from regard.ablate.report.tables import paired_ratio
 from regard.ablate.verdict import Results
 
+Words: TypeAlias = Callable[[str], str]
+"""What translates a text of a table; `str` for English."""
 
-def verdict_table(study: StudyRecord, results: Results) -> str:
-    """Differences from the base with intervals, p values and verdicts, then the controls."""
+
+def verdict_table(study: StudyRecord, results: Results, words: Words = str, between: str = " ") -> str:
+    """Differences from the base with intervals, p values and verdicts, then the controls.
+
+    Args:
+        study: the study.
+        results: its verdicts.
+        words: translates headings, verdicts and sentences.
+        between: what is between two sentences.
+    """
     level, metric = percent(1 - study.alpha), metric_name(study.metric)
     headings = [
-        "variant",
-        "verdict",
-        f"difference in {metric}",
-        f"{level} interval",
+        words("variant"),
+        words("verdict"),
+        words(f"difference in {metric}"),
+        words(f"{level} interval"),
         "p (Holm)",
-        "p equivalent",
-        "seeds",
+        words("p equivalent"),
+        words("seeds"),
     ]
     rows = []
     for name, found in results.judgements.items():
         tests = ["–", "–"] if found.reason else [p_value(found.p), p_value(found.p_equivalence)]
-        label = verdict_label(found, study.mde)
-        rows.append([name, label, signed(found.mean), interval(found.interval), *tests, str(len(found.seeds))])
+        label = words(verdict_label(found, study.mde))
+        rows.append([name, label, signed(found.mean), words(interval(found.interval)), *tests, str(len(found.seeds))])
     for name, found in results.controls.items():
-        rows.append([name, "control", signed(found.mean), interval(found.interval), "–", "–", str(len(found.seeds))])
+        numbers = [signed(found.mean), words(interval(found.interval)), "–", "–", str(len(found.seeds))]
+        rows.append([name, words("control"), *numbers])
     caption = (
-        f"Differences in {metric} from the base, paired by seed, on val. Helps and hurts: a two-sided paired t-test "
-        f"rejects no difference at {percent(study.alpha)} over all variants (Holm). No difference larger than "
-        f"{study.mde:g}: two one-sided tests reject a difference as large as that. Otherwise the study can't tell. "
-        "Controls are not judged."
+        words(f"Differences in {metric} from the base, paired by seed, on val."),
+        words(
+            f"Helps and hurts: a two-sided paired t-test rejects no difference at {percent(study.alpha)} over all "
+            "variants (Holm)."
+        ),
+        words(f"No difference larger than {study.mde:g}: two one-sided tests reject a difference as large as that."),
+        words("Otherwise the study can't tell."),
+        words("Controls are not judged."),
     )
-    return table(headings, rows, caption=caption, label="tab:verdicts", text_columns=2)
+    return table(headings, rows, caption=between.join(caption), label="tab:verdicts", text_columns=2)
 
 
-def cost_table(study: StudyRecord) -> str:
-    """Parameters, FLOPs, latency relative to the base, and memory of every variant."""
+def cost_table(study: StudyRecord, words: Words = str, between: str = " ") -> str:
+    """Parameters, FLOPs, latency relative to the base, and memory of every variant; see `verdict_table`."""
     base = study.costs.get(study.base.name)
     rows = []
     for variant in study.variants:
@@ -52,10 +69,12 @@ def cost_table(study: StudyRecord) -> str:
         latency = plain(median(cost.latency_ms), 2) if cost.latency_ms else "–"
         numbers = [f"{cost.parameters:,}", f"{cost.flops / 1e9:.2f}", latency, plain(ratio, 2), f"{cost.peak_mib:.1f}"]
         rows.append([variant.name, *numbers])
-    headings = ["variant", "parameters", "GFLOPs", "ms per image", "times the base's", "peak MiB"]
+    headings = [words("variant"), words("parameters"), "GFLOPs", words("ms per image"), words("times the base's")]
     devices = "; ".join(sorted({cost.device for cost in study.costs.values()} - {""}))
     caption = (
-        f"Costs for one image{f' on {devices}' if devices else ''}; latencies are medians of repeats taken in turn. "
-        "Times the base's: the median of the ratios of one repeat each."
+        words(f"Costs for one image on {devices}; latencies are medians of repeats taken in turn.")
+        if devices
+        else words("Costs for one image; latencies are medians of repeats taken in turn."),
+        words("Times the base's: the median of the ratios of one repeat each."),
     )
-    return table(headings, rows, caption=caption, label="tab:costs")
+    return table([*headings, words("peak MiB")], rows, caption=between.join(caption), label="tab:costs")
