@@ -5,7 +5,7 @@ FROM python:3.12-slim
 
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 REGARD_CACHE=/tmp/regard
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src ./src
 RUN pip install ".[fast,hub]" \
     && useradd --create-home --uid 1000 user

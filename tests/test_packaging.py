@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -67,6 +71,54 @@ def test_dockerfiles_copy_what_is_there_and_run_as_a_user(file: Path) -> None:
         assert source.removeprefix("./") in allowed
     (extras,) = re.findall(r'pip install "\.\[([\w,]+)\]"', text)
     assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+def test_no_two_files_of_the_package_are_equal() -> None:
+    """Tools that check a wheel take it for a mistake."""
+    files = [path for path in (ROOT / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    sums = Counter(hashlib.sha256(path.read_bytes()).digest() for path in files if path.stat().st_size)
+    assert max(sums.values()) == 1
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What makes the page of the index; the build tool itself is not needed."""
+    for name in ("hatchling", "hatchling.metadata", "hatchling.metadata.plugin", "hatchling.metadata.plugin.interface"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(sys.modules[name], "MetadataHookInterface", object, raising=False)
+    spec = spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TARGET = re.compile(r"\]\(([^)]*)\)")
+
+
+def test_the_page_of_the_index_has_no_broken_link_without_a_repository(made: ModuleType) -> None:
+    text = made.index_page((ROOT / "README.md").read_text(encoding="utf-8"), "", "v1")
+    assert all(target.startswith("https://") for target in TARGET.findall(text))
+    assert "![" not in text
+    for kept in ("## Install", "```sh\nregard insert", "| `regard lint FILES...` |", "can't tell for"):
+        assert kept in text
+    assert "(how)" not in text
+    assert made.addresses("", "v1") == {}
+    assert made.index_page("a [b](c.md) (d)\n\n![e](f.png)\n\n*g*\n\n*h*\n\n[i](j.md)\n", "", "") == "a b (d)\n\n*h*\n"
+
+
+def test_the_page_of_the_index_leads_to_the_files_of_the_version(made: ModuleType) -> None:
+    text = made.index_page((ROOT / "README.md").read_text(encoding="utf-8"), "https://host.org/me/regard", "v1")
+    own = [target for target in TARGET.findall(text) if "host.org" in target]
+    assert len(own) > 30
+    for target in own:
+        kind, tag, path = target.removeprefix("https://host.org/me/regard/").split("/", 2)
+        assert (kind, tag) in (("blob", "v1"), ("raw", "v1"))
+        assert (kind == "raw") is path.endswith((".png", ".jpg", ".svg"))
+        assert (ROOT / path.partition("#")[0]).is_file()
+    assert all(target.startswith("https://") for target in TARGET.findall(text))
+    assert set(made.addresses("https://host.org/me/regard", "v1")) == {"Source", "Documentation", "Changelog", "Issues"}
 
 
 @pytest.mark.slow
