@@ -228,6 +228,17 @@ def test_references_left_behind_by_an_insertion_are_found(name: str, reader: str
     assert "corrected row" in str(found.value)
 
 
+@pytest.mark.parametrize(("name", "module"), [("yolov8n", "SE"), ("yolov8x", "SE"), ("yolov8n", "C2f")])
+def test_layers_wider_than_the_limit_are_read_as_they_were_written(name: str, module: str) -> None:
+    with torch.device("meta"):
+        edited = build(insert(build(read_spec(name)).spec, module, after="head.p4_concat", gate=False)).spec
+        row = edited.layers[edited.index("head.p4_concat") + 1]
+        assert edited.max_channels and edited.info[row.name].out_channels / edited.width_multiple > edited.max_channels
+        again = build(parse_spec(edited.to_ultralytics_yaml(), Path("model.yaml"))).spec
+    calls = [[one.info[layer.name].call for layer in one.layers] for one in (edited, again)]
+    assert calls[0] == calls[1]
+
+
 def test_a_yolov5_head_cannot_be_written_in_this_form() -> None:
     with pytest.raises(RegardError, match="YOLOv8"):
         build(read_spec("yolov5n")).spec.to_ultralytics_yaml()

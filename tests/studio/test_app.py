@@ -153,6 +153,14 @@ def test_what_is_saved_can_be_loaded(form: str, studio: Any) -> None:
         studio.post("save", status=422, form=form, name=name)
 
 
+def test_a_size_in_the_name_of_a_saved_file_is_one_that_it_states(studio: Any) -> None:
+    opened = studio.post("open", source="yolov9t")
+    edited = studio.post("edit", kind="insert", layer="p5", module="SE", gate=False)
+    assert any("  t: [" in part["text"] for line in edited["integers"]["after"] for part in line["parts"])
+    path = studio.post("save", form="integers", name=opened["source"] + "-edited")["path"]
+    assert len(regard.load(studio.workspace / path).spec.layers) == len(opened["diagram"]["nodes"]) + 1
+
+
 def test_detections_are_those_of_predict(studio: Any) -> None:
     studio.post("open", source="odd-one-out")
     pixels = scene(0, "val", 0).read()

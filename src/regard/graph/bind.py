@@ -127,7 +127,9 @@ def _rename_inside(row: LayerSpec, signature: Signature, given: dict[str, Any]) 
             given[name] = _renamed(f"{row.module}: {chosen}", given[name], signature_of(table[chosen]))
 
 
-def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_channels: int) -> tuple[Any, ...] | None:
+def positional_form(
+    row: LayerSpec, signature: Signature, spec: ModelSpec, in_channels: Sequence[int], out_channels: int
+) -> tuple[Any, ...] | None:
     """Convert the arguments of a layer to YOLOv5's positional form; None if this form cannot express them."""
     has_out = signature.takes_channels and not signature.multi_input  # whether the first position states channels
     if not row.options and (row.args or not has_out):
@@ -151,10 +153,20 @@ def positional_form(row: LayerSpec, signature: Signature, spec: ModelSpec, out_c
     if not has_out:
         return rest
     stated = row.options.get(signature.out or "", row.args[0] if row.args else None)
-    stated = unscale_channels(out_channels, spec.width_multiple) if stated is None else stated
+    stated = _unscaled(spec, out_channels) if stated is None else stated
+    if stated is None and in_channels == [out_channels]:
+        if signature.out and not rest:
+            return ()  # read as the channels of the input
+        stated = None if signature.out else out_channels  # read as a class that YOLOv5 does not know is called
     if needs_all_positions(row.module, (stated, *rest)):
         rest = (*rest, *(signature.options[name] for name in positions[len(rest) :]))
     return None if stated is None else (stated, *rest)
+
+
+def _unscaled(spec: ModelSpec, channels: int) -> int | None:
+    """Find a number that a row can state for ``channels``; None if there is none."""
+    stated = unscale_channels(channels, spec.width_multiple)
+    return None if stated is None or stated > (spec.max_channels or stated) else stated
 
 
 def positional_call(layer: Callable[..., object], binding: Binding) -> tuple[Any, ...] | None:

@@ -273,7 +273,7 @@ def _build_row(
         else:
             out_channels, stride = 0, 0.0
         layer = Gated(layer).eval() if row.gate else layer
-        positional = positional_form(row, signature, spec, out_channels)
+        positional = positional_form(row, signature, spec, in_channels, out_channels)
     call = positional_call(layer_class, binding)
     repeats, shape = _repeats(row, spec), tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
     info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats, call, shape)

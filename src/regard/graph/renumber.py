@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from regard.errors import RegardError
 from regard.graph.spec import ModelSpec
 
 ROW = re.compile(r"(\s*- \[)(\[[^]]*\]|[^,]*)(, .*)")
@@ -53,18 +55,25 @@ class Renumbering:
     shifted: int
 
 
-def integer_yaml(spec: ModelSpec, *, ungated: bool = False) -> str:
+def integer_yaml(spec: ModelSpec, *, ungated: bool = False, file: Path | None = None) -> str:
     """Write a built graph with plain integers, as the package of its family reads it.
 
     Raises:
-        RegardError: as ``ModelSpec.to_yolov5_yaml``.
+        RegardError: as ``ModelSpec.to_yolov5_yaml`` and ``ModelSpec.to_ultralytics_yaml``.
     """
-    write = spec.to_ultralytics_yaml if spec.anchors is None else spec.to_yolov5_yaml
-    return write(ungated=ungated)
+    if spec.anchors is not None:
+        return spec.to_yolov5_yaml(ungated=ungated)
+    return spec.to_ultralytics_yaml(ungated=ungated, file=file)
 
 
-def renumbering(before: ModelSpec, after: ModelSpec) -> Renumbering:
+def renumbering(before: ModelSpec, after: ModelSpec, file: Path | None = None) -> Renumbering:
     """Compare the YAML of integers of a graph before and after an edit; gates are left out.
+
+    Args:
+        before: the graph, built.
+        after: the edited one.
+        file: where the first comes from. Its name may state a size, which is written unless its rules give another
+            network.
 
     Raises:
         RegardError: a graph cannot be written so.
@@ -75,7 +84,10 @@ def renumbering(before: ModelSpec, after: ModelSpec) -> Renumbering:
         >>> renumbering(model.spec, regard.insert(model, "SE", after="sppf").spec).shifted
         5
     """
-    texts = [integer_yaml(spec, ungated=True) for spec in (before, after)]
+    try:
+        texts = [integer_yaml(spec, ungated=True, file=file) for spec in (before, after)]
+    except RegardError:
+        texts = [integer_yaml(spec, ungated=True) for spec in (before, after)]
     old, new = _rows(texts[0], before), _rows(texts[1], after)
     lines = [[_line(text, spec, old, new, k) for text in _numbered(texts[k])] for k, spec in enumerate((before, after))]
     shifted = sum(part.shifted for line in lines[1] for part in line.parts if line.change != "new")

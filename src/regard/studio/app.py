@@ -84,7 +84,7 @@ def opened(bench: Bench, words: Words) -> a.Opened:
     integers, fault = None, ""
     try:
         if state.detector is not None and base.detector is not None:
-            integers = renumbering(base.spec, state.spec)
+            integers = renumbering(base.spec, state.spec, Path(bench.source))
     except RegardError as error:
         fault = error.what
     return a.Opened(

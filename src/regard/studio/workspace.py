@@ -223,18 +223,18 @@ class Workspace:
         if asked.form == "safetensors":
             save_detector(path, state.built)
         else:
-            text = self._text(bench, asked, path.parent)
+            text = self._text(bench, asked, path)
             with atomic_write(path) as file:
                 file.write(text.encode())
         return path.relative_to(self.path).as_posix()
 
-    def _text(self, bench: Bench, asked: SaveQuestion, folder: Path) -> str:
+    def _text(self, bench: Bench, asked: SaveQuestion, path: Path) -> str:
         spec = bench.state.spec
         if asked.form == "yaml":
             return spec.to_yaml()
         if asked.form == "integers":
-            return integer_yaml(spec, ungated=asked.ungated)
-        return overlay(bench.state.edits, self._base_name(bench, folder), bench.base.spec.nc)
+            return integer_yaml(spec, ungated=asked.ungated, file=path)
+        return overlay(bench.state.edits, self._base_name(bench, path.parent), bench.base.spec.nc)
 
     def _base_name(self, bench: Bench, folder: Path) -> str:
         """What an overlay in a folder can name as its base."""
