@@ -233,7 +233,8 @@ def test_layers_wider_than_the_limit_are_read_as_they_were_written(name: str, mo
     with torch.device("meta"):
         edited = build(insert(build(read_spec(name)).spec, module, after="head.p4_concat", gate=False)).spec
         row = edited.layers[edited.index("head.p4_concat") + 1]
-        assert edited.max_channels and edited.info[row.name].out_channels / edited.width_multiple > edited.max_channels
+        assert edited.max_channels
+        assert edited.info[row.name].out_channels / edited.width_multiple > edited.max_channels
         again = build(parse_spec(edited.to_ultralytics_yaml(), Path("model.yaml"))).spec
     calls = [[one.info[layer.name].call for layer in one.layers] for one in (edited, again)]
     assert calls[0] == calls[1]
