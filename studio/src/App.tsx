@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { useCallback, useContext, useEffect, useMemo, useState } from "react";
 import { Data } from "./Data";
 import { LoseDialog, OpenDialog, SaveDialog } from "./Dialogs";
 import { isPicture } from "./Film";
@@ -8,7 +8,7 @@ import { Graph, matches, type Metric } from "./Graph";
 import { Inspector } from "./Inspector";
 import { Look } from "./Look";
 import { Runs } from "./Runs";
-import { firstTheme, type Theme, useWords } from "./settings";
+import { firstTheme, LostContext, type Theme, useWords } from "./settings";
 import type { Step } from "./steps";
 import { Totals } from "./Totals";
 import { Tutorial } from "./Tutorial";
@@ -25,7 +25,9 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
   const words = useWords();
   const [theme, setTheme] = useState<Theme>(firstTheme);
   const studio = useStudio();
-  const { opened, fault, busy } = studio;
+  const { opened, fault, contact } = studio;
+  const lost = contact !== "answers";
+  const busy = studio.busy || lost;
   const [selected, setSelected] = useState<string | null>(null);
   const [tab, setTab] = useState<Tab>("layer");
   const [metric, setMetric] = useState<Metric>("flops");
@@ -86,6 +88,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
   const node = opened?.diagram.nodes.find((one) => one.name === selected) ?? null;
 
   return (
+    <LostContext.Provider value={lost}>
       <div
         className="app"
         onDragOver={(event) => event.preventDefault()}
@@ -99,17 +102,17 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
           <h1>{words("title")}</h1>
           <span className="source" title={opened?.source}>{opened?.source}</span>
           <div className="row">
-            <button onClick={() => setDialog("open")}>{words("open")}</button>
+            <button disabled={lost} onClick={() => setDialog("open")}>{words("open")}</button>
             <button disabled={!opened?.undo || busy} onClick={() => void studio.change("undo")}>
               {words("undo")}
             </button>
             <button disabled={!opened?.redo || busy} onClick={() => void studio.change("redo")}>
               {words("redo")}
             </button>
-            <button disabled={!opened?.difference} onClick={() => setDialog("save")}>
+            <button disabled={!opened?.difference || lost} onClick={() => setDialog("save")}>
               {words("save")}
             </button>
-            <button onClick={() => setDialog("compare")}>{words("compareModels")}</button>
+            <button disabled={lost} onClick={() => setDialog("compare")}>{words("compareModels")}</button>
           </div>
           <input type="search" value={search} aria-label={words("search")} placeholder={words("search")} aria-invalid={search !== "" && !hits} {...finding} />
           <span className="unseen" role="status">
@@ -126,7 +129,14 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             set={setLanguage}
           />
         </header>
-        <Message fault={fault} notice={studio.notice} busy={busy} dismiss={studio.dismiss} />
+        {contact !== "answers" && (
+          <div className="messages">
+            <p className="fault" role="alert">
+              {words(`contact.${contact}`)} {words("lastKnown")}
+            </p>
+          </div>
+        )}
+        <Message fault={lost && fault?.what === "unreachable" ? null : fault} notice={studio.notice} busy={studio.busy} dismiss={studio.dismiss} />
         <main>
           <div className="left">
             {opened && <Totals opened={opened} {...studio.timing} />}
@@ -148,22 +158,22 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             <Tabs {...{ tab, setTab }} />
             {opened && (
               <>
-                <Panel name="layer" tab={tab}>
+                <Panel name="layer" tab={tab} live>
                   <Inspector nodes={opened.diagram.nodes} {...{ node, busy, focus, focused, select }} version={studio.version} edit={(question) => void edit(question)} />
                 </Panel>
                 <Panel name="yaml" tab={tab}>
                   <Yaml opened={opened} />
                 </Panel>
-                <Panel name="look" tab={tab}>
+                <Panel name="look" tab={tab} live>
                   <Look nodes={opened.diagram.nodes} trained={opened.trained} {...{ dropped, setDropped }} edited={opened.edits.length > 0} version={studio.version} selected={selected} fail={studio.fail} />
                 </Panel>
-                <Panel name="dataTab" tab={tab}>
+                <Panel name="dataTab" tab={tab} live>
                   <Data imgsz={opened.diagram.imgsz || 640} trainable={opened.difference !== null} fail={studio.fail} />
                 </Panel>
-                <Panel name="runs" tab={tab}>
+                <Panel name="runs" tab={tab} live>
                   <Runs {...{ opened, dark }} stem={stemOf(opened)} fail={studio.fail} />
                 </Panel>
-                <Panel name="tutorial" tab={tab}>
+                <Panel name="tutorial" tab={tab} live>
                   <Tutorial busy={busy} take={take} />
                 </Panel>
               </>
@@ -208,6 +218,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
           />
         )}
       </div>
+    </LostContext.Provider>
   );
 }
 
@@ -262,9 +273,11 @@ function Tabs({ tab, setTab }: { tab: Tab; setTab: (tab: Tab) => void }) {
   );
 }
 
-function Panel({ name, tab, children }: { name: Tab; tab: Tab; children: React.ReactNode }) {
+/** A panel; one that needs the studio is grey and cannot be used while that does not answer. */
+function Panel({ name, tab, live, children }: { name: Tab; tab: Tab; live?: boolean; children: React.ReactNode }) {
+  const lost = useContext(LostContext) && live;
   return (
-    <div role="tabpanel" id={`panel-${name}`} aria-labelledby={`tab-${name}`} hidden={tab !== name} tabIndex={0}>
+    <div role="tabpanel" className={lost ? "lost" : undefined} inert={lost} id={`panel-${name}`} aria-labelledby={`tab-${name}`} hidden={tab !== name} tabIndex={0}>
       {tab === name && children}
     </div>
   );

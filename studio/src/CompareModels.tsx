@@ -46,7 +46,7 @@ export function CompareModels({ opened, dark, close }: { opened: Opened; dark: b
       </form>
       {fault && (
         <p className="fault" role="alert">
-          {fault}
+          {fault === "unreachable" ? words("unreachable") : fault}
         </p>
       )}
       {found && <Result {...{ found, dark }} />}

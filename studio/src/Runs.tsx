@@ -1,9 +1,9 @@
-import { useEffect, useState } from "react";
+import { useContext, useEffect, useState } from "react";
 import { Compare } from "./Compare";
 import { Curve } from "./Curve";
 import { clock } from "./numbers";
 import { listen, post } from "./server";
-import { useWords } from "./settings";
+import { LostContext, useWords } from "./settings";
 import { Start } from "./Start";
 import { Study } from "./Study";
 import type { Opened, Pending, RunInfo, StudyInfo, Work } from "./types";
@@ -15,6 +15,9 @@ interface Props {
   fail: (error: unknown) => void;
 }
 
+/** Milliseconds until a stream of events that has ended is asked for again. */
+const AGAIN = 2000;
+
 const NOTHING: Work = { runs: [], studies: [], waiting: [], running: "", pending: [] };
 
 /** The trainings and studies of the workspace as they go on, and forms that start them. */
@@ -24,11 +27,17 @@ export function Runs({ opened, stem, dark, fail }: Props) {
   const [chosen, setChosen] = useState("");
   const [compared, setCompared] = useState<string[]>([]);
 
+  const lost = useContext(LostContext);
   useEffect(() => {
+    if (lost) return;
     const stop = new AbortController();
-    listen("jobs/events", (data) => setWork(data as Work), stop.signal).catch((error) => stop.signal.aborted || fail(error));
+    const follow = () =>
+      listen("jobs/events", (data) => setWork(data as Work), stop.signal)
+        .catch((error) => stop.signal.aborted || fail(error))
+        .finally(() => stop.signal.aborted || setTimeout(() => stop.signal.aborted || void follow(), AGAIN));
+    void follow();
     return () => stop.abort();
-  }, [fail]);
+  }, [fail, lost]);
 
   const { runs, studies, waiting, running, pending } = work;
   const study = studies.find((one) => one.name === chosen);
@@ -56,10 +65,11 @@ export function Runs({ opened, stem, dark, fail }: Props) {
 /** What has not begun: it waits, is being set up, or was stopped or has failed before its first epoch. */
 function Waiting({ waiting, pending, fail }: { waiting: string[]; pending: Pending[]; fail: (error: unknown) => void }) {
   const words = useWords();
+  const lost = useContext(LostContext);
   const studies = waiting.filter((name) => !pending.some((one) => one.name === name));
   const all: Pending[] = [...pending, ...studies.map((name) => ({ name, state: "waiting" as const, log: "" }))];
   const button = (path: string, run: string, word: "stop" | "dequeue" | "begin" | "discard") => (
-    <button onClick={() => post(`runs/${path}`, { run }).catch(fail)}>{words(word)}</button>
+    <button disabled={lost} onClick={() => post(`runs/${path}`, { run }).catch(fail)}>{words(word)}</button>
   );
   return (
     <section aria-label={words("waiting")}>
@@ -202,6 +212,7 @@ function shownAp(run: RunInfo, name: "ap" | "ap50"): string {
 
 function RunView({ run, fail }: { run: RunInfo; fail: (error: unknown) => void }) {
   const words = useWords();
+  const lost = useContext(LostContext);
   const losses = Object.keys(run.results).filter((name) => name.startsWith("train/"));
   const done = epochsOf(run);
   const seconds = (run.results["train_seconds"] ?? []).reduce<number>((sum, one, i) => sum + (one ?? 0) + (run.results["val_seconds"]?.[i] ?? 0), 0);
@@ -211,9 +222,10 @@ function RunView({ run, fail }: { run: RunInfo; fail: (error: unknown) => void }
     <section aria-label={run.name}>
       <h3 className="with-button">
         {run.name}
-        {run.state === "running" && left > 0 && <small>{words("remaining", { time: clock(left) })}</small>}
-        {run.state === "running" && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
-        {run.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
+        {lost && <small>{words("stateThen", { state: words(`state.${run.state}`) })}</small>}
+        {!lost && run.state === "running" && left > 0 && <small>{words("remaining", { time: clock(left) })}</small>}
+        {!lost && run.state === "running" && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!lost && run.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
       </h3>
       <p className="hint">
         {words("data")}: {run.data}

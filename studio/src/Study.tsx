@@ -1,7 +1,7 @@
-import { useEffect, useRef, useState } from "react";
+import { useContext, useEffect, useRef, useState } from "react";
 import { clock } from "./numbers";
 import { blobAddress, get, post } from "./server";
-import { useWords } from "./settings";
+import { LostContext, useWords } from "./settings";
 import type { SeedRun, StudyInfo, StudyVerdict } from "./types";
 
 interface Props {
@@ -15,15 +15,18 @@ interface Props {
 /** A study as it goes on: the verdict and the forest plot of the runs that have finished, and the runs. */
 export function Study({ study, waiting, starting, dark, fail }: Props) {
   const words = useWords();
+  const lost = useContext(LostContext);
   const act = (path: string) => post(path, { run: study.name }).catch(fail);
+  const goesOn = waiting || starting || study.state === "running";
   const finished = study.runs.filter((run) => run.status === "finished").length;
   return (
     <section aria-label={study.name}>
       <h3 className="with-button">
         {study.name}
-        {study.seconds !== null && <small>{words("remaining", { time: clock(study.seconds) })}</small>}
-        {(waiting || starting || study.state === "running") && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
-        {!waiting && !starting && study.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
+        {lost && <small>{words("stateThen", { state: words(`state.${study.state}`) })}</small>}
+        {!lost && study.seconds !== null && <small>{words("remaining", { time: clock(study.seconds) })}</small>}
+        {!lost && goesOn && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!lost && !goesOn && study.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
       </h3>
       <p>{study.question || (!study.fault && words("settingUp"))}</p>
       {study.fault && <p className="fault">{study.fault}</p>}

@@ -1,5 +1,6 @@
+import { useContext } from "react";
 import { change, count, flops, mib } from "./numbers";
-import { useWords } from "./settings";
+import { LostContext, useWords } from "./settings";
 import type { Opened, Predicted, Timed } from "./types";
 
 interface Props {
@@ -15,6 +16,7 @@ const milliseconds = (value: number) => `${value.toFixed(1)} ms`;
 /** What the whole model costs, compared with the base of the edits. */
 export function Totals({ opened, timed, measuring, measure, predicted }: Props) {
   const words = useWords();
+  const lost = useContext(LostContext);
   const { difference, diagram } = opened;
   if (!difference) return null;
   const rows: [string, [number, number], (value: number) => string][] = [
@@ -46,16 +48,15 @@ export function Totals({ opened, timed, measuring, measure, predicted }: Props) 
             <small>{change(predicted.base, predicted.edited, milliseconds)}</small>
           </>
         )}
-        {timed ? (
+        {timed && (
           <>
             <strong title={timed.device}>{timed.total.toFixed(1)} ms</strong> <small>{words("measuredMs")}</small>
           </>
-        ) : (
-          <button onClick={measure} disabled={measuring}>
-            {words(measuring ? "measuring" : "measure")}
-          </button>
         )}
         {timed?.base_total != null && <small>{change(timed.base_total, timed.total, milliseconds)}</small>}
+        <button onClick={measure} disabled={measuring || lost}>
+          {words(measuring ? "measuring" : timed ? "measureAgain" : "measure")}
+        </button>
       </div>
     </section>
   );

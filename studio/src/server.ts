@@ -26,14 +26,24 @@ const unreachable = () => new ServerFault({ what: "unreachable", file: null, lin
 /** Another page has changed the model about which this one asked; it is shown then. */
 export class StaleFault extends ServerFault {}
 
+/** The token of this page is not that of the studio, which was started anew. */
+export class TokenFault extends ServerFault {}
+
 /**
  * The number of the model that the page shows, which requests name, and what to do when it is not that of the server:
- * to ask again, where this page has changed the model meanwhile, else to show what another one has made of it.
+ * to ask again, where this page has changed the model meanwhile, else to show what another one has made of it. `lost`
+ * is called when the studio did not answer.
  */
-export const shown: { version: number | null; stale: (asked: number | null, path: string) => Promise<boolean>; succeeded: () => void } = {
+export const shown: {
+  version: number | null;
+  stale: (asked: number | null, path: string) => Promise<boolean>;
+  succeeded: () => void;
+  lost: () => void;
+} = {
   version: null,
   stale: () => Promise.resolve(false),
   succeeded: () => undefined,
+  lost: () => undefined,
 };
 
 /** What the page asks by itself, whose success says nothing of an earlier error. */
@@ -56,6 +66,7 @@ async function send(path: string, init: RequestInit): Promise<Response> {
   if (!answer.ok) {
     const none = { file: null, line: null, expected: null, hint: null };
     const fault = { ...none, what: answer.statusText, ...(await answer.json().catch(() => ({}))) };
+    if (answer.status === 401) throw new TokenFault(fault);
     if (answer.status !== 409) throw new ServerFault(fault);
     if (await shown.stale(asked, init.method === "POST" ? path : "")) return send(path, init);
     throw new StaleFault(fault);

@@ -5,6 +5,9 @@ export type Theme = "system" | "light" | "dark";
 
 export const LanguageContext = createContext<Language>("en");
 
+/** Whether the studio does not answer, so that what is shown is its last known state. */
+export const LostContext = createContext(false);
+
 /** A function that gives a text in the chosen language. */
 export function useWords(): (word: Word, values?: Record<string, string | number>) => string {
   const language = useContext(LanguageContext);

@@ -3,12 +3,16 @@ import type { Fields } from "./Graph";
 import { get, post, ServerFault, shown, StaleFault } from "./server";
 import { LanguageContext, useWords } from "./settings";
 import type { Fault, Opened, Predicted, Timed } from "./types";
+import { useContact } from "./useContact";
 
-/** The predicted latency, asked for when the model has not changed for a moment; the first time, the base is measured. */
-export function usePredicted(version: number): Predicted | null {
+/**
+ * The predicted latency, asked for when the model has not changed for a moment, and after a measurement, which measures
+ * the base anew; the first time, the base is measured for it.
+ */
+export function usePredicted(version: number, timed: Timed | null): Predicted | null {
   const [predicted, setPredicted] = useState<Predicted | null>(null);
+  useEffect(() => setPredicted(null), [version]);
   useEffect(() => {
-    setPredicted(null);
     if (!version) return;
     const stop = new AbortController();
     const timer = setTimeout(() => {
@@ -18,7 +22,7 @@ export function usePredicted(version: number): Predicted | null {
       clearTimeout(timer);
       stop.abort();
     };
-  }, [version]);
+  }, [version, timed]);
   return predicted;
 }
 
@@ -68,6 +72,7 @@ export function useStudio() {
   const fail = useCallback((error: unknown) => {
     if (error instanceof StaleFault) return;
     if (error instanceof DOMException && error.name === "AbortError") return;
+    if (error instanceof ServerFault && error.fault.what === "unreachable") shown.lost();
     const none = { file: null, line: null, expected: null, hint: null };
     setFault(error instanceof ServerFault ? error.fault : { ...none, what: String(error) });
   }, []);
@@ -125,44 +130,11 @@ export function useStudio() {
   useEffect(() => {
     shown.succeeded = () => setFault(null);
   }, []);
-  useElsewhere(changing, take, words, setNotice);
-  const predicted = usePredicted(opened?.difference && opened.edits.length ? version : 0);
-  const timing = { timed, measuring, measure, predicted };
-  return { opened, version, fault, notice, setSaved, busy, fail, dismiss, change, timing };
-}
-
-/** What changes the model; one at a time. */
-const CHANGES = ["edit", "undo", "redo", "open", "open-text", "correct"];
-
-/** Show what another page has made of the model: when this one comes to the front, or asks about what is gone. */
-function useElsewhere(
-  changing: React.RefObject<Promise<unknown>>,
-  take: (found: Opened) => void,
-  words: ReturnType<typeof useWords>,
-  setNotice: (text: string) => void,
-): void {
+  const contact = useContact(changing, take, words, setNotice);
   useEffect(() => {
-    const refresh = async (asked: number | null, path = ""): Promise<boolean> => {
-      if (!CHANGES.includes(path)) await changing.current; // a change of this page may be on its way
-      if (asked !== shown.version) return true;
-      const found = await get<Opened>("state");
-      if (asked !== shown.version || found.version === asked) return true;
-      take(found);
-      setNotice(words("changedElsewhere") + (path ? ` ${words("notDone")}` : ""));
-      return false;
-    };
-    shown.stale = (asked, path) => refresh(asked, path).catch(() => false);
-    const look = async () => {
-      const asked = shown.version;
-      if (document.visibilityState === "hidden" || asked === null) return;
-      if ((await get<number>("version")) !== asked) await refresh(asked);
-    };
-    const front = () => void look().catch(() => undefined);
-    window.addEventListener("focus", front);
-    document.addEventListener("visibilitychange", front);
-    return () => {
-      window.removeEventListener("focus", front);
-      document.removeEventListener("visibilitychange", front);
-    };
-  }, [changing, take, words, setNotice]);
+    if (contact === "answers") setFault((now) => (now?.what === "unreachable" ? null : now));
+  }, [contact]);
+  const predicted = usePredicted(opened?.difference && opened.edits.length ? version : 0, timed);
+  const timing = { timed, measuring, measure, predicted };
+  return { opened, version, fault, notice, setSaved, busy, fail, dismiss, change, timing, contact };
 }

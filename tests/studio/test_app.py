@@ -325,6 +325,19 @@ def test_the_latency_of_an_edit_is_predicted(studio: Any) -> None:
     assert (after["base"], after["edited"] > before["edited"]) == (before["base"], True)
 
 
+def test_a_measurement_is_the_new_base_of_the_prediction(studio: Any) -> None:
+    studio.post("open", source="odd-one-out")
+    studio.post("edit", kind="insert", layer="p4", module="SE")
+    first = studio.get("latency")
+    timed = studio.post("cost")
+    after = studio.get("latency")
+    assert after["base"] == pytest.approx(timed["base_total"])
+    assert after["edited"] / after["base"] == pytest.approx(first["edited"] / first["base"])
+    studio.post("undo")
+    timed = studio.post("cost")
+    assert studio.get("latency")["base"] == pytest.approx(timed["total"])
+
+
 def test_every_module_has_its_picture(studio: Any) -> None:
     names = [entry["name"] for entry in studio.get("catalogue")]
     missing = [name for name in names if not (PAGE / "patterns" / f"{name}.webp").is_file()]

@@ -7,7 +7,7 @@ prediction is as good as the new layers are like those.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,11 @@ class LatencyModel:
         """
         own = _features(detector, drawn).sum(0)
         return float(1e3 * (self.base + np.dot(self.factors, own - np.array(self.features))))
+
+    def rescaled(self, base: float) -> LatencyModel:
+        """Adapt the model to a later measurement of the base in seconds, in which all layers change by one factor."""
+        a, b, c = (factor * base / self.base for factor in self.factors)
+        return replace(self, factors=(a, b, c), base=base)
 
 
 def calibrate(detector: Detector, drawn: Diagram, repeats: int = 5) -> LatencyModel:

@@ -218,7 +218,9 @@ class Bench:
         return seen
 
     def predicted(self) -> tuple[LatencyModel, float]:
-        """Predict the latency of what is shown in ms; the base is measured once, while others may use the bench.
+        """Predict the latency of what is shown in ms, from the base, which is measured unless that was done before.
+
+        Others may use the bench meanwhile.
 
         Raises:
             RegardError: somebody has changed what is shown while it was measured.
@@ -233,6 +235,11 @@ class Bench:
                 raise RegardError("the measurement was interrupted")
             self._latency, self._latency_of = model, base
         return model, model.milliseconds(state.built, state.diagram)
+
+    def rebase_latency(self, base: State, seconds: float) -> None:
+        """Predict from a new measurement of a base, if that is the one from which predictions are made."""
+        if self._latency is not None and self._latency_of is base:
+            self._latency = self._latency.rescaled(seconds)
 
     def _start(self, state: State, name: str) -> None:
         self.states, self.position, self.source, self.trained = [state], 0, name, False

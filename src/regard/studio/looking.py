@@ -60,9 +60,14 @@ def looking(bench: Bench, workspace: Workspace) -> APIRouter:
     def measure() -> a.Timed:
         with bench.working():
             edited, imgsz = bench.view(bench.state.built), bench.state.diagram.imgsz
-            known = bench.base.detector if bench.state.edits else None
+            before = bench.base
+            known = before.detector if bench.state.edits else None
             base = None if known is None else bench.view(known)
-        return _timed(edited, base, imgsz)
+        found = _timed(edited, base, imgsz)
+        with bench.working():
+            newest = found.total if found.base_total is None else found.base_total
+            bench.rebase_latency(before, newest / 1e3)
+        return found
 
     return router
 
