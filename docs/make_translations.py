@@ -25,6 +25,7 @@ from babel.messages.pofile import read_po, write_po
 
 from regard import __version__
 from regard.ablate.plan import Plan  # noqa: F401  (its settings)
+from regard.api.catalogue import catalogue
 from regard.cli import app
 from regard.cli.from_settings import help_of
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
@@ -260,10 +261,11 @@ def _named_texts(tree: ast.Module) -> Known:
 
 
 def texts_of_catalogue() -> set[str]:
-    """Collect what docs/catalogue.zh-TW.md shows of each module's card, all of which may stay English."""
+    """Collect what docs/catalogue.zh-TW.md shows of each module's card, and what the studio says of its options."""
     cards = [kind.card for kind in ATTENTION.values()]
     phrases = {phrase for card in cards for phrase in (*card.peers, card.obstacle) if " " in phrase}
-    return phrases | {card.when for card in cards}
+    helps = {option.help for entry in catalogue() for option in entry.options if option.help}
+    return phrases | helps | {card.when for card in cards}
 
 
 def _sentences(tree: ast.Module) -> set[str]:

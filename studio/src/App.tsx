@@ -15,6 +15,7 @@ import { Tutorial } from "./Tutorial";
 import type { EditQuestion, Fault, Opened } from "./types";
 import { useFields, useKeys, useStudio } from "./useStudio";
 import type { Language } from "./words";
+import { WeightsDialog } from "./Weights";
 import { Yaml } from "./Yaml";
 
 const TABS = ["layer", "yaml", "look", "dataTab", "runs", "tutorial"] as const;
@@ -31,7 +32,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
   const [selected, setSelected] = useState<string | null>(null);
   const [tab, setTab] = useState<Tab>("layer");
   const [metric, setMetric] = useState<Metric>("flops");
-  const [dialog, setDialog] = useState<"open" | "save" | "compare" | null>(null);
+  const [dialog, setDialog] = useState<"open" | "save" | "compare" | "weights" | null>(null);
   const fields = useFields(metric === "receptive", studio.version, studio.fail);
   const dark = useTheme(theme);
 
@@ -129,17 +130,16 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             set={setLanguage}
           />
         </header>
-        {contact !== "answers" && (
-          <div className="messages">
+        <Message fault={lost && fault?.what === "unreachable" ? null : fault} notice={studio.notice} busy={studio.busy} dismiss={studio.dismiss}>
+          {contact !== "answers" && (
             <p className="fault" role="alert">
               {words(`contact.${contact}`)} {words("lastKnown")}
             </p>
-          </div>
-        )}
-        <Message fault={lost && fault?.what === "unreachable" ? null : fault} notice={studio.notice} busy={studio.busy} dismiss={studio.dismiss} />
+          )}
+        </Message>
         <main>
           <div className="left">
-            {opened && <Totals opened={opened} {...studio.timing} />}
+            {opened && <Totals opened={opened} {...studio.timing} load={() => setDialog("weights")} />}
             {opened && (
               <Graph
                 nodes={opened.diagram.nodes}
@@ -200,6 +200,14 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
               setLosing(null);
               losing();
             }}
+          />
+        )}
+        {dialog === "weights" && opened && (
+          <WeightsDialog
+            {...{ opened, busy }}
+            close={() => setDialog(null)}
+            give={async (source) => void ((await studio.change("weights", { source })) ?? setDialog(null))}
+            fail={studio.fail}
           />
         )}
         {dialog === "compare" && opened && <CompareModels {...{ opened, dark }} close={() => setDialog(null)} />}
@@ -313,12 +321,14 @@ interface MessageProps {
   notice: string;
   busy: boolean;
   dismiss: () => void;
+  children: React.ReactNode;
 }
 
-function Message({ fault, notice, busy, dismiss }: MessageProps) {
+function Message({ fault, notice, busy, dismiss, children }: MessageProps) {
   const words = useWords();
   return (
     <div className="messages" aria-live="polite">
+      {children}
       {fault && (
         <p className="fault" role="alert">
           <strong>{words("fault")}:</strong> {placeOf(fault, words)}
@@ -339,8 +349,7 @@ function Message({ fault, notice, busy, dismiss }: MessageProps) {
 
 /** Where an error is: file and line, as far as they are known. */
 function placeOf({ file, line }: Fault, words: ReturnType<typeof useWords>): string {
-  const name = file?.split(/[\\/]/).pop();
-  return [name, line ? `${words("line")} ${line}` : ""].filter(Boolean).map((part) => `${part}: `).join("");
+  return [file, line ? `${words("line")} ${line}` : ""].filter(Boolean).map((part) => `${part}: `).join("");
 }
 
 /** A name for what is made of the open model. */

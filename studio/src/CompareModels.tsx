@@ -135,9 +135,8 @@ function Differences({ layers }: { layers: LayerDifference[] }) {
 
 function Tensors({ found }: { found: Comparison }) {
   const words = useWords();
-  const missing = Object.entries(found.tensors.missing).map(
-    ([layer, reasons]) => `${layer}: ${Object.entries(reasons).map(([why, n]) => `${n} × ${why}`).join(", ")}`,
-  );
+  const counted = (all: Record<string, Record<string, number>>) =>
+    Object.entries(all).map(([layer, texts]) => `${layer}: ${Object.entries(texts).map(([text, n]) => `${n} × ${text}`).join(", ")}`);
   const unused = Object.entries(found.tensors.unused).map(([layer, n]) => `${layer}: ${n}`);
   const list = (title: string, lines: string[]) =>
     lines.length > 0 && (
@@ -154,7 +153,8 @@ function Tensors({ found }: { found: Comparison }) {
     );
   return (
     <>
-      {list(words("notKept"), missing)}
+      {list(words("keptInPart"), counted(found.tensors.in_part))}
+      {list(words("notKept"), counted(found.tensors.missing))}
       {list(words("unusedTensors"), unused)}
     </>
   );

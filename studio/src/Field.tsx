@@ -18,23 +18,31 @@ interface Props {
   value: unknown;
   /** Called with undefined where the default is to be taken. */
   set: (value: unknown) => void;
+  /** What is wrong with the value. */
+  fault?: string;
 }
 
-export function Field({ facts, value, set }: Props) {
+export function Field({ facts, value, set, fault }: Props) {
   const id = useId();
   return (
     <div className="field">
       <label htmlFor={id}>{facts.name}</label>
-      <Control {...{ id, facts, value, set }} />
+      <Control {...{ id, facts, value, set, fault }} />
+      {fault && (
+        <small className="fault" id={`${id}-fault`} role="alert">
+          {fault}
+        </small>
+      )}
       {facts.help && <small id={`${id}-help`}>{facts.help}</small>}
     </div>
   );
 }
 
-function Control({ id, facts, value, set }: Props & { id: string }) {
+function Control({ id, facts, value, set, fault }: Props & { id: string }) {
   const words = useWords();
   const { kind, choices } = facts;
-  const described = { id, "aria-describedby": facts.help ? `${id}-help` : undefined };
+  const notes = [fault && `${id}-fault`, facts.help && `${id}-help`].filter(Boolean).join(" ");
+  const described = { id, "aria-describedby": notes || undefined, "aria-invalid": fault ? true : undefined };
   const initial = facts.default === null || facts.default === "" ? "" : String(facts.default);
   const placeholder = initial && words("default", { value: initial });
   const text = String(value ?? "");

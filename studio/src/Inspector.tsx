@@ -3,6 +3,7 @@ import { Field } from "./Field";
 import { count, flops, mib, percent, shape } from "./numbers";
 import { get, post } from "./server";
 import { useWords } from "./settings";
+import { familyName } from "./words";
 import type { EditQuestion, Entry, Node, Option, PlaceCost } from "./types";
 
 interface Props {
@@ -161,7 +162,9 @@ function Catalogue({ node, readers, kind, version, busy, edit }: Chosen) {
         <select value={family} aria-label={words("family")} onChange={(event) => setFamily(event.target.value)}>
           <option value="">{words("allFamilies")}</option>
           {families.map((one) => (
-            <option key={one}>{one}</option>
+            <option key={one} value={one}>
+              {familyName(one, words)}
+            </option>
           ))}
         </select>
       </div>
@@ -174,7 +177,7 @@ function Catalogue({ node, readers, kind, version, busy, edit }: Chosen) {
               ) : (
                 <img className="pattern" src={`patterns/${one.name}.webp`} alt="" loading="lazy" width={28} height={28} />
               )}
-              <strong>{one.name}</strong> <span className="family">{one.family}</span>
+              <strong>{one.name}</strong> <span className="family">{familyName(one.family, words)}</span>
               <CostText cost={costs.get(one.name)} />
             </button>
           </li>
@@ -239,10 +242,16 @@ function ModuleForm({ entry, node, readers, kind, busy, edit, place, version }: 
         )}
       </p>}
       <p>
-        {words("costHere")}: <CostText cost={cost} />
+        {words("costHere")}: {cost?.option ? "–" : <CostText cost={cost} />}
       </p>
       {entry.options.map((option) => (
-        <Field key={option.name} facts={option} value={values[option.name]} set={(value) => set(option, value)} />
+        <Field
+          key={option.name}
+          facts={option}
+          value={values[option.name]}
+          set={(value) => set(option, value)}
+          fault={cost?.option === option.name ? cost.obstacle : undefined}
+        />
       ))}
       {kind === "insert" && (
         <>

@@ -9,15 +9,17 @@ interface Props {
   predicted: Predicted | null;
   measuring: boolean;
   measure: () => void;
+  /** Open the dialog that loads weights. */
+  load: () => void;
 }
 
 const milliseconds = (value: number) => `${value.toFixed(1)} ms`;
 
 /** What the whole model costs, compared with the base of the edits. */
-export function Totals({ opened, timed, measuring, measure, predicted }: Props) {
+export function Totals({ opened, timed, measuring, measure, predicted, load }: Props) {
   const words = useWords();
   const lost = useContext(LostContext);
-  const { difference, diagram } = opened;
+  const { difference, diagram, given } = opened;
   if (!difference) return null;
   const rows: [string, [number, number], (value: number) => string][] = [
     [words("parameters"), difference.parameters, count],
@@ -35,8 +37,18 @@ export function Totals({ opened, timed, measuring, measure, predicted }: Props) 
       ))}
       <div>
         <span>{words("weightsKept")}</span>
-        <strong>{words("nOfN", { n: difference.kept, m: difference.tensors })}</strong>
-        {!opened.trained && <small>{words("randomWeights")}</small>}
+        <strong>{opened.trained ? words("nOfN", { n: difference.kept, m: difference.tensors }) : words("noWeights")}</strong>
+        {given && (
+          <small>
+            {words("loadedFrom", { file: given.file })}: {words("nOfN", { n: given.kept, m: given.tensors })}
+            {given.partly > 0 && words("inPart", { n: given.partly })}
+          </small>
+        )}
+        {(!opened.trained || given) && (
+          <button onClick={load} disabled={lost}>
+            {words("loadWeights")}
+          </button>
+        )}
       </div>
       <div>
         <span>

@@ -137,6 +137,7 @@ export interface Entry {
   equation: string;
   options: Option[];
   linear: boolean;
+  when: string;
 }
 
 export interface Errors {
@@ -166,9 +167,9 @@ export interface Fault {
 }
 
 export interface Files {
-  workspace: string;
   zoo: string[];
   models: string[];
+  weights: string[];
   images: string[];
   videos: string[];
   data: string | null;
@@ -198,6 +199,14 @@ export interface FormField {
   high: number | null;
   help: string;
   required: boolean;
+}
+
+export interface Given {
+  file: string;
+  kept: number;
+  partly: number;
+  tensors: number;
+  report: string[];
 }
 
 export interface Grid {
@@ -290,6 +299,7 @@ export interface Opened {
   version: number;
   unsaved: boolean;
   trained: boolean;
+  given: Given | null;
   warnings: string[];
   source: string;
   text: string;
@@ -334,6 +344,7 @@ export interface PlaceCost {
   flops: number;
   saved_mib: number;
   obstacle: string;
+  option: string;
 }
 
 export interface Played {
@@ -443,6 +454,7 @@ export interface TensorDifference {
   equal: number | null;
   missing: Record<string, Record<string, number>>;
   unused: Record<string, number>;
+  in_part: Record<string, Record<string, number>>;
 }
 
 export interface TextQuestion {
@@ -463,6 +475,10 @@ export interface TrainQuestion {
   name: string;
   data?: string;
   settings?: Record<string, unknown>;
+}
+
+export interface WeightsQuestion {
+  source: string;
 }
 
 export interface Work {

@@ -14,3 +14,9 @@ export const dictionaries: Record<Language, Dictionary> = { en, zh };
 export function filled(text: string, values: Record<string, string | number>): string {
   return text.replace(/\{(\w+)\}/g, (whole, key: string) => String(values[key] ?? whole));
 }
+
+/** The name of a family of attention modules; one that has no translation as it is. */
+export function familyName(family: string, words: (word: Word) => string): string {
+  const word = `family.${family}`;
+  return word in en ? words(word as Word) : family;
+}

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
+from regard.api.catalogue import options_of_layer
 from regard.cli import app
 from regard.errors import RegardError
 from regard.nn.attention import ATTENTION
 from regard.nn.counter import count_on_map
-from regard.profiling.catalogue import LEVELS, WITHOUT_QKV, Entry, entry, positions_of, select
+from regard.profiling.catalogue import LEVELS, WITHOUT_QKV, Entry, entry, place_cost_with, positions_of, select
 
 SMALL = Entry("A", "channel", True, True, False, (), 5, {"P3": 10**8, "P4": 2 * 10**8}, "When a.")
 LARGE = Entry("B", "global", False, True, True, ("rotary",), 7, {"P3": 10**10, "P4": 10**8, "P5": 10**7}, "When b.")
@@ -88,3 +89,20 @@ def test_the_command_reports_an_unknown_family() -> None:
     done = CliRunner().invoke(app, ["catalogue", "--family", "chanel"])
     assert isinstance(done.exception, RegardError)
     assert "channel" in str(done.exception)
+
+
+def test_an_option_of_another_type_is_named_with_what_is_expected() -> None:
+    for name, kind in ATTENTION.items():
+        for option in options_of_layer(kind):
+            if option.kind == "integer":
+                cost = place_cost_with(name, 64, 5, {option.name: 1.5})
+                assert (cost.option, cost.parameters) == (option.name, 0)
+                assert cost.obstacle == f"{option.name} is 1.5, expected: a whole number"
+
+
+def test_a_wrong_option_is_named_even_if_only_its_use_shows_it() -> None:
+    assert place_cost_with("SE", 64, 5, {"nonsense": 1}).option == "nonsense"
+    assert place_cost_with("LSKA", 64, 5, {"kernel_size": -1}).option == "kernel_size"
+    wrong = place_cost_with("ConvolutionAsAttention", 64, 5, {"out_channels": -1})
+    assert (wrong.option, "tensor" in wrong.obstacle) == ("out_channels", False)
+    assert place_cost_with("SE", 64, 5, {"reduction": 8}).option == ""

@@ -15,6 +15,9 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
+from typer.testing import CliRunner
+
+from regard.cli import app
 from regard.errors import RegardError
 from regard.studio.serve import bind
 
@@ -31,6 +34,15 @@ def test_other_machines_reach_it_only_by_a_second_flag() -> None:
         listening.listen()
         with pytest.raises(RegardError, match="cannot listen"):
             bind("127.0.0.1", listening.getsockname()[1], remote=False)
+
+
+@pytest.mark.parametrize("data", ["nothing", "empty", "notes.txt", "synthetic:nonsense"])
+def test_what_is_no_data_set_is_an_error_of_the_command(data: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no data\n")
+    source = data if data.startswith("synthetic:") else str(tmp_path / data)
+    result = CliRunner().invoke(app, ["studio", "--data", source, "--workspace", str(tmp_path)])
+    assert isinstance(result.exception, RegardError) or result.exit_code == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a process of its own only on POSIX")

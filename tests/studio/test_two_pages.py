@@ -143,7 +143,9 @@ def test_a_warning_of_an_edit_is_answered(studio: Any) -> None:
         warnings.simplefilter("always")
         regard.replace("yolov8n", "p5", "AreaAttention")
     answered = studio.post("edit", kind="replace", layer="p5", module="AreaAttention")["warnings"]
-    assert answered == [str(one.message) for one in caught]
+    assert answered == [
+        str(one.message).replace("by -a (in Python: options=)", 'in the form, under "Options"') for one in caught
+    ]
     assert answered
     assert studio.post("undo")["warnings"] == []
 
@@ -175,6 +177,6 @@ def test_a_users_own_module_is_offered_counted_and_inserted(studio: Any, tmp_pat
     assert studio.post("catalogue/cost", after="p4", module="Scale", gate=True)["parameters"] == 129
     assert "cannot be built" in studio.post("catalogue/cost", after="p4", module="Scale", options={"x": 1})["obstacle"]
     edited = studio.post("edit", kind="insert", layer="p4", module="Scale", options={"start": 2.0})
-    assert edited["recipe"]["commands"].endswith(f"-a start=2.0 --module {reference} -o edited.safetensors")
+    assert edited["recipe"]["commands"].endswith("-a start=2.0 --module mine.py:Scale -o edited.safetensors")
     assert "from mine import Scale" in edited["recipe"]["python"]
     assert "regard.insert(model, Scale, after='p4', options={'start': 2.0})" in edited["recipe"]["python"]

@@ -104,7 +104,7 @@ def test_classes_in_another_order_are_reported(base: Detector) -> None:
     straight = build(base.spec, names={0: "ordinary", 1: "odd"})
     assert found(straight, turned).classes == "the same 2 in another order, 2 under another id"
     assert found(straight, build(base.spec.with_classes(3), names={0: "odd", 1: "a", 2: "b"})).classes == (
-        "2 -> 3, 1 of them by the same name"
+        "2 -> 3 classes, names in both: 1"
     )
 
 

@@ -61,6 +61,7 @@ class Entry:
         equation: what is computed, in one line.
         options: arguments of its constructor.
         linear: whether its cost is proportional to the number of positions.
+        when: when one would want it; "" for the user's own classes.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Entry:
     equation: str
     options: tuple[Option, ...]
     linear: bool
+    when: str = ""
 
 
 def catalogue(own: Mapping[str, type[nn.Module]] = MappingProxyType({})) -> list[Entry]:
@@ -104,6 +106,7 @@ def _entry(name: str, kind: type[Attention]) -> Entry:
         equation=card.equation,
         options=options_of_layer(kind),
         linear=card.linear,
+        when=card.when,
     )
 
 

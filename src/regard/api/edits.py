@@ -77,8 +77,8 @@ class Edit:
             spec = graphs.insert(model.spec, word, after=self.layer, **more)
         return rebuilt(model, spec, known, share=share)
 
-    def command(self, source: str, output: str, modules: Sequence[str] = ()) -> str:
-        """Write the edit as a command line; ``modules`` are what ``--module`` names."""
+    def command(self, source: str, output: str, modules: Sequence[str] = (), weights: str = "") -> str:
+        """Write the edit as a command line, with ``modules`` for ``--module``, and ``weights`` for ``--weights``."""
         words = ["regard", self.kind, source]
         words += {"insert": [self.module, "--after", self.layer], "replace": [self.layer, self.module]}.get(
             self.kind, [self.layer]
@@ -88,7 +88,8 @@ class Edit:
         if self.kind == "insert":
             words += [] if self.gate else ["--no-gate"]
             words += [word for reader in self.readers or () for word in ("--reader", reader)]
-        return shlex.join([*words, *(word for name in modules for word in ("--module", name)), "-o", output])
+        words += [word for name in modules for word in ("--module", name)]
+        return shlex.join([*words, *(["--weights", weights] if weights else []), "-o", output])
 
     def python(self, own: Collection[str] = ()) -> str:
         """Write the edit as a line of Python on a variable ``model``; ``own`` are names of the user's own classes."""
@@ -137,19 +138,29 @@ class Recipe:
     replace: str = ""
 
 
-def recipe(edits: Sequence[Edit], source: str, modules: Sequence[str] = ()) -> Recipe:
-    """Write edits one after another; ``modules`` are the references ``file.py:Class`` of the user's own classes.
+def recipe(edits: Sequence[Edit], source: str, modules: Sequence[str] = (), weights: str = "") -> Recipe:
+    """Write edits one after another.
+
+    Args:
+        edits: in their order.
+        source: model that the first one edits.
+        modules: references ``file.py:Class`` of the user's own classes.
+        weights: file of the weights of ``source``, if that is a graph.
 
     Example:
         >>> print(recipe([Edit("insert", "p4", "SE"), Edit("remove", "p3")], "a.pt").commands)
         regard insert a.pt SE --after p4 -o edited.safetensors
         regard remove edited.safetensors p3 -o edited.safetensors
     """
-    commands = [edit.command(source if i == 0 else EDITED, EDITED, modules) for i, edit in enumerate(edits)]
+    sources = [(source, weights), *[(EDITED, "")] * (len(edits) - 1)]
+    commands = [
+        edit.command(before, EDITED, modules, given) for edit, (before, given) in zip(edits, sources, strict=False)
+    ]
     known = {name.rpartition(":")[2]: Path(name.rpartition(":")[0]).stem for name in modules}
     imports = [f"from {file} import {name}" for name, file in known.items()]
-    given = f", modules={{{', '.join(f'{name!r}: {name}' for name in known)}}}" if known else ""
-    python = ["import regard", *imports, "", f"model = regard.load({source!r}{given})"]
+    more = f", modules={{{', '.join(f'{name!r}: {name}' for name in known)}}}" if known else ""
+    more += f", weights={weights!r}" if weights else ""
+    python = ["import regard", *imports, "", f"model = regard.load({source!r}{more})"]
     python += [edit.python(known) for edit in edits]
     script = "\n".join([*python, f"regard.save(model, {EDITED!r})"])
     variants = [edit.variant() for edit in edits]

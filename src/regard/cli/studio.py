@@ -9,7 +9,6 @@ import typer
 
 from regard.cli.options import Module, modules_of
 from regard.studio import needs
-from regard.system.files import is_there
 
 
 def studio(
@@ -33,15 +32,14 @@ def studio(
 ) -> None:
     """Serve a page on this machine to see a detector, insert attention by clicking, and inspect it in images."""
     try:
-        from regard.data.formats import load_data
-        from regard.data.synthetic import PREFIX
+        from regard.data.formats import check_source
         from regard.studio.bench import Bench
         from regard.studio.serve import serve
         from regard.studio.workspace import Workspace
     except ImportError as error:
         raise needs(error) from error
-    if data and not data.startswith(PREFIX) and not is_there(Path(data)):
-        load_data(data)  # says what is wrong; what is there may take long to read
+    if data is not None:
+        check_source(data)
     bench = Bench(modules_of(module), module or ())
     if model is not None:
         bench.open_model(model, model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from regard.errors import RegardError, nearest
+from regard.graph.signature import expected_instead, signature_of
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.position import POSITIONS
 from regard.nn.counter import Cost, count_on_map, count_without_values
@@ -48,6 +50,7 @@ class PlaceCost:
         flops: a multiplication and an addition count as two.
         saved_mib: memory that it keeps for the backward pass, in MiB.
         obstacle: why it does not fit there; "" if it does. The costs are 0 then.
+        option: name of the option that is wrong; "" if none is known to be.
     """
 
     name: str
@@ -55,6 +58,7 @@ class PlaceCost:
     flops: int
     saved_mib: float
     obstacle: str = ""
+    option: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,11 @@ def place_cost_with(
         >>> place_cost_with("SE", 64, 20, {"reduction": 8}).parameters
         1024
     """
-    kind: Callable[..., nn.Module] = own or ATTENTION[name]
+    layer = own or ATTENTION[name]
+    kind: Callable[..., nn.Module] = layer
+    for option, value in options.items():
+        if why := _objection(layer, option, value):
+            return PlaceCost(name, 0, 0, 0.0, why, option)
 
     def make() -> nn.Module:
         module = kind(channels, **options)
@@ -127,15 +135,31 @@ def place_cost_with(
     try:
         module, counted = _counted(make, channels, side)
     except RegardError as error:
-        return PlaceCost(name, 0, 0, 0.0, error.what)
+        named = [option for option in options if re.search(rf"\b{re.escape(option)}\b", error.what)]
+        return PlaceCost(name, 0, 0, 0.0, error.what, named[0] if named else "")
     except Exception as error:  # of options that no module checks, or of a user's own class
-        if own is None and not isinstance(error, TypeError | ValueError | ArithmeticError | RuntimeError):
+        if own is None and not isinstance(error, TypeError | ValueError | ArithmeticError | RuntimeError | LookupError):
             raise
-        return PlaceCost(name, 0, 0, 0.0, f"it cannot be built: {error!s:.100}")
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        what = f"it cannot be built with {given}" if own is None else f"it cannot be built: {error!s:.100}"
+        return PlaceCost(name, 0, 0, 0.0, what, next(iter(options)) if len(options) == 1 else "")
     parameters = sum(p.numel() for p in module.parameters())
     out_channels = getattr(module.module if isinstance(module, Gated) else module, "out_channels", channels)
     obstacle = "" if out_channels == channels else f"it gives {out_channels} channels"
     return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)
+
+
+def _objection(layer: type[nn.Module], option: str, value: Any) -> str:
+    """What is wrong with the value of an option, by what the constructor states; "" if it may be right."""
+    signature = signature_of(layer)
+    default, what = signature.options.get(option), ""
+    known = (*signature.options, signature.out, signature.repeats)
+    if option not in known and not signature.open and layer.__module__.startswith("regard."):
+        what = f"there is no option {option!r}"
+    elif option in signature.hints and not (value == default and type(value) is type(default)):
+        expected = expected_instead(value, signature.hints[option])
+        what = f"{option} is {value!r}, expected: {expected}" if expected else ""
+    return what
 
 
 def _counted(make: Callable[[], nn.Module], channels: int, side: int) -> tuple[nn.Module, Cost]:

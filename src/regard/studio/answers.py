@@ -48,16 +48,27 @@ class Fault(BaseModel):
     hint: str | None = None
 
 
+class Given(BaseModel):
+    """Weights that a graph was given: their file, how many tensors were filled, and the report, a line per entry."""
+
+    file: str
+    kept: int
+    partly: int
+    tensors: int
+    report: list[str]
+
+
 class Opened(BaseModel):
     """The open model and everything that is shown of it.
 
     ``version`` counts what was shown; ``unsaved`` is whether it has edits or corrections that are in no file, and
-    ``trained`` whether it came with weights. ``warnings`` are those of the request.
+    ``trained`` whether it came with weights or was ``given`` some. ``warnings`` are those of the request.
     """
 
     version: int
     unsaved: bool
     trained: bool
+    given: Given | None
     warnings: list[str] = []
     source: str
     text: str
@@ -75,9 +86,9 @@ class Opened(BaseModel):
 class Files(BaseModel):
     """What can be opened."""
 
-    workspace: str
     zoo: list[str]
     models: list[str]
+    weights: list[str]
     images: list[str]
     videos: list[str]
     data: str | None

@@ -24,12 +24,12 @@ from regard.graph.renumber import renumbering
 from regard.profiling.catalogue import PlaceCost
 from regard.studio import answers as a
 from regard.studio import questions as q
-from regard.studio.bench import Bench, StaleError
+from regard.studio.bench import Bench, StaleError, State
 from regard.studio.comparing import comparing
 from regard.studio.data import looking_at_data
 from regard.studio.desk import Desk
 from regard.studio.jobs import Jobs
-from regard.studio.language import Words, words_of
+from regard.studio.language import Words, answers_with, relative_texts, words_of
 from regard.studio.looking import looking
 from regard.studio.playing import playing
 from regard.studio.training import training
@@ -46,9 +46,16 @@ log = logging.getLogger("regard.studio")
 
 def make_app(bench: Bench, workspace: Workspace, modules: Sequence[str] = ()) -> FastAPI:
     """Make the application; `regard.studio.guard` must stand before it."""
+    relative = relative_texts(workspace.path)
     app = FastAPI(
-        title="regard studio", docs_url=None, redoc_url=None, openapi_url=None, responses={422: {"model": a.Fault}}
+        title="regard studio",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses={422: {"model": a.Fault}},
+        default_response_class=answers_with(relative),
     )
+    app.state.relative = relative
     jobs = Jobs(workspace.path, modules)
     looks = looking(bench, workspace)
     data = looking_at_data(bench, workspace, Desk())
@@ -91,17 +98,33 @@ def opened(bench: Bench, words: Words) -> a.Opened:
         version=bench.version,
         unsaved=bench.unsaved,
         trained=bench.trained,
+        given=_given(state, words),
         source=bench.source,
         text=state.text,
         diagram=state.diagram,
         difference=bench.difference(),
-        edits=[edit.command(bench.source, "edited.safetensors", bench.references()) for edit in state.edits],
-        recipe=recipe(state.edits, bench.source, bench.references()),
+        edits=[
+            edit.command(bench.source, "edited.safetensors", bench.references(), state.given) for edit in state.edits
+        ],
+        recipe=recipe(state.edits, bench.source, bench.references(), state.given),
         undo=bench.position > 0,
         redo=bench.position < len(bench.states) - 1,
         findings=[replace(one, message=words(one.message)) for one in state.findings],
         integers=integers,
         integers_fault=words(fault),
+    )
+
+
+def _given(state: State, words: Words) -> a.Given | None:
+    report = state.transfer
+    if report is None:
+        return None
+    return a.Given(
+        file=state.given,
+        kept=len(report.kept) + len(report.moved),
+        partly=len(report.partly),
+        tensors=len(report.layer_of),
+        report=[words(line.strip()) for line in report.to_text().splitlines()],
     )
 
 
@@ -130,9 +153,9 @@ def _shown(bench: Bench, workspace: Workspace) -> APIRouter:
     @router.get("/files")
     def files() -> a.Files:
         return a.Files(
-            workspace=str(workspace.path),
             zoo=zoo(),
             models=workspace.models(),
+            weights=workspace.weights(),
             images=workspace.images(),
             videos=workspace.videos(),
             data=workspace.data,
@@ -154,6 +177,11 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
     def open_text(asked: q.TextQuestion, words: Words) -> a.Opened:
         workspace.check_bases(asked.text)
         return _answer(bench, words, lambda: bench.open_text(asked.text, Path(asked.name).name, workspace.path))
+
+    @router.post("/weights")
+    def give_weights(asked: q.WeightsQuestion, words: Words) -> a.Opened:
+        path = workspace.find_weights(asked.source)
+        return _answer(bench, words, lambda: bench.give_weights(path, asked.source))
 
     @router.post("/correct")
     def correct(asked: q.CorrectQuestion, words: Words) -> a.Opened:
@@ -195,12 +223,7 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     @router.post("/save")
     def save(asked: q.SaveQuestion) -> a.Saved:
         with bench.working():
-            try:
-                path = workspace.save(bench, asked)
-            except RegardError as error:
-                gates = asked.form == "integers" and not asked.ungated and "ungated" in (error.hint or "")
-                hint = 'tick "Leave out gates", or save another form' if gates else error.hint
-                raise RegardError(error.what, file=error.file, expected=error.expected, hint=hint) from error
+            path = workspace.save(bench, asked)
             bench.mark_saved()
         return a.Saved(path=path)
 
@@ -212,8 +235,8 @@ def _catalogue(bench: Bench) -> APIRouter:
     router = APIRouter()
 
     @router.get("/catalogue")
-    def listed() -> list[Entry]:
-        return catalogue(bench.modules)
+    def listed(words: Words) -> list[Entry]:
+        return [_in_words(entry, words) for entry in catalogue(bench.modules)]
 
     @router.get("/catalogue/costs")
     def costs(after: str, words: Words, gate: bool = False) -> list[PlaceCost]:
@@ -235,6 +258,14 @@ def _catalogue(bench: Bench) -> APIRouter:
     return router
 
 
+def _in_words(entry: Entry, words: Words) -> Entry:
+    """Translate an entry; where its summary is not, it says when one would want the module."""
+    when, summary = words(entry.when), words(entry.summary)
+    is_translated = when != entry.when and summary == entry.summary
+    options = tuple(replace(option, help=words(option.help)) for option in entry.options)
+    return replace(entry, summary=when if is_translated else summary, when=when, options=options)
+
+
 def _options(given: dict[str, Any]) -> dict[str, Any]:
     """Options of a form; texts are read as YAML."""
     return {k: parse_yaml(v, None)[0] if isinstance(v, str) else v for k, v in given.items()}
@@ -242,14 +273,16 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
 
 async def _of_regard_error(request: Request, error: Any) -> JSONResponse:
     words = words_of(request)
+    relative = request.app.state.relative
+    file = relative(str(error.file)) if error.file else None
     fault = a.Fault(
         what=words(error.what),
-        file=str(error.file) if error.file else None,
+        file=Path(file).name if file and Path(file).is_absolute() else file,  # one that is not of the workspace
         line=error.line,
         expected=error.expected and words(error.expected),
         hint=error.hint and words(error.hint),
     )
-    return JSONResponse(fault.model_dump(), 409 if isinstance(error, StaleError) else 422)
+    return JSONResponse(relative(fault.model_dump()), 409 if isinstance(error, StaleError) else 422)
 
 
 async def _of_validation(request: Request, error: Any) -> JSONResponse:
@@ -265,9 +298,9 @@ async def _of_http(_request: Request, error: Any) -> JSONResponse:
     return JSONResponse(a.Fault(what=str(error.detail)).model_dump(), error.status_code, headers=error.headers)
 
 
-async def _of_anything(_request: Request, error: Exception) -> JSONResponse:
+async def _of_anything(request: Request, error: Exception) -> JSONResponse:
     word = last_word(error)
     if word is None:
         log.error("a fault of the studio", exc_info=error)
     text = word.text if word else f"a fault of the studio ({type(error).__name__}); the terminal shows more"
-    return JSONResponse(a.Fault(what=text).model_dump(), 500)
+    return JSONResponse(a.Fault(what=request.app.state.relative(text)).model_dump(), 500)

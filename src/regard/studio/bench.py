@@ -30,8 +30,9 @@ from regard.prediction.detect import Candidates
 from regard.profiling.prediction import LatencyModel, calibrate
 from regard.system.files import is_file
 from regard.system.loaders import MOST_YAML, read_text
-from regard.weights.detector import load_detector
+from regard.weights.detector import load_detector, with_weights
 from regard.weights.hub import has_weights
+from regard.weights.transfer import TransferReport
 
 MOST_IMAGES, MOST_BYTES = 8, 512 * 2**20
 """Number of images that are kept, and size of their pixels; the last one is kept in any case."""
@@ -54,6 +55,8 @@ class State:
         findings: wiring errors of the file.
         text: of the file, where it was opened as text.
         root: position of the state before the edits.
+        given: file of the weights that a graph was given, relative to the workspace; "" if none.
+        transfer: what was loaded from it.
     """
 
     detector: Detector | None
@@ -62,6 +65,8 @@ class State:
     findings: tuple[Correction, ...] = ()
     text: str = ""
     root: int = 0
+    given: str = ""
+    transfer: TransferReport | None = None
 
     @cached_property
     def diagram(self) -> Diagram:
@@ -108,13 +113,12 @@ class Bench:
 
     Attributes:
         version: number of what is shown, by which a page sees that another one has changed it.
-        trained: whether the model came with weights.
         changes: number of requests that have come to change what is shown.
     """
 
     def __init__(self, modules: Mapping[str, type[nn.Module]] | None = None, references: Sequence[str] = ()) -> None:
         self.modules, self._references = dict(modules or {}), references
-        self.source, self.trained = "", False
+        self.source, self._came_trained = "", False
         self.version = 0
         self._saved: set[int] = set()
         self.states: list[State] = []
@@ -173,12 +177,18 @@ class Bench:
             self._start(state, name)  # its wiring errors are shown
             return
         self.open_detector(detector, name)
-        self.trained = str(source) not in zoo() and has_weights(source)
+        self._came_trained = str(source) not in zoo() and has_weights(source)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model came with weights, or was given some."""
+        report = self.state.transfer
+        return self._came_trained or (report is not None and report.found > 0)
 
     def open_detector(self, detector: Detector, name: str) -> None:
         """Open a detector, which edits leave as it is."""
         self._start(State(detector, detector.spec), name)
-        self.trained = True
+        self._came_trained = True
 
     def open_text(self, text: str, name: str, folder: Path) -> None:
         """Open the text of a model file, with its wiring errors; its base is looked for in ``folder``."""
@@ -242,7 +252,7 @@ class Bench:
             self._latency = self._latency.rescaled(seconds)
 
     def _start(self, state: State, name: str) -> None:
-        self.states, self.position, self.source, self.trained = [state], 0, name, False
+        self.states, self.position, self.source, self._came_trained = [state], 0, name, False
         self.version += 1
         self._saved, self._latency, self._latency_of = {0}, None, None
         for shown in self.images.values():
@@ -254,6 +264,24 @@ class Bench:
         # many copies of a large model would take gigabytes
         new = edit.apply(now.built, share=True, modules=self.modules)
         self._add(replace(now, detector=new, spec=new.spec, edits=(*now.edits, edit)))
+
+    def give_weights(self, path: Path, name: str) -> TransferReport:
+        """Load matching weights into the base, and make the edits again; that can be undone.
+
+        Args:
+            path: a file of weights.
+            name: how commands name it.
+
+        Raises:
+            RegardError: the graph has wiring errors, or the file cannot be read.
+        """
+        base, edits = self.base, self.state.edits
+        detector, report = with_weights(deepcopy(base.built), path, self.modules)  # the original can be gone back to
+        start = replace(base, detector=detector, spec=detector.spec, root=self.position + 1)
+        self._add(replace(start, given=name, transfer=report))
+        for edit in edits:
+            self.apply(edit)
+        return report
 
     def _add(self, state: State) -> None:
         self._forget_after(self.position)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -15,6 +17,7 @@ from regard.graph.receptive import receptive_fields
 from regard.studio import answers as a
 from regard.studio import questions as q
 from regard.studio.bench import Bench
+from regard.studio.language import Words
 from regard.studio.workspace import Workspace
 from regard.weights.detector import load_detector
 
@@ -34,7 +37,7 @@ def comparing(bench: Bench, workspace: Workspace) -> APIRouter:
         return load_detector(model, modules=bench.modules, allow_miswired=True)
 
     @router.post("/diff")
-    def compare(asked: q.DiffQuestion) -> a.Comparison:
+    def compare(asked: q.DiffQuestion, words: Words) -> a.Comparison:
         with bench.working():
             sources = find(asked.a), find(asked.b)
             first, second = map(load, sources)
@@ -45,10 +48,14 @@ def comparing(bench: Bench, workspace: Workspace) -> APIRouter:
                 names=(asked.a or bench.source, asked.b or bench.source),
                 a=diagram(first, imgsz),
                 b=diagram(second, imgsz),
-                layers=list(found.layers),
-                tensors=found.tensors,
+                layers=[replace(layer, details=tuple(map(words, layer.details))) for layer in found.layers],
+                tensors=replace(
+                    found.tensors,
+                    missing=_translated(found.tensors.missing, words),
+                    in_part=_translated(found.tensors.in_part, words),
+                ),
                 costs=found.costs,
-                classes=found.classes,
+                classes=words(found.classes),
             )
 
     @router.get("/receptive")
@@ -57,3 +64,7 @@ def comparing(bench: Bench, workspace: Workspace) -> APIRouter:
             return receptive_fields(bench.state.built, bench.state.diagram.imgsz)
 
     return router
+
+
+def _translated(texts: Mapping[str, Mapping[str, int]], words: Words) -> dict[str, dict[str, int]]:
+    return {layer: {words(text): n for text, n in counts.items()} for layer, counts in texts.items()}

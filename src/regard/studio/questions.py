@@ -30,6 +30,12 @@ class TextQuestion(Question):
     name: str = Name
 
 
+class WeightsQuestion(Question):
+    """Give the open graph the weights of a file of the workspace."""
+
+    source: str = Name
+
+
 class CorrectQuestion(Question):
     """Put the corrected rows into these lines of the open text."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from regard.studio import answers as a
 from regard.studio import questions as q
 from regard.studio.bench import Bench
 from regard.studio.jobs import Jobs
-from regard.studio.language import Words
+from regard.studio.language import Words, relative_texts
 from regard.studio.workspace import Workspace
 from regard.training.history import RunComparison, RunInfo, compare_runs
 
@@ -154,9 +155,9 @@ def work_of(jobs: Jobs) -> a.Work:
 
 async def _changes(jobs: Jobs) -> AsyncIterator[str]:
     """The runs and studies as server-sent events: at first, and whenever they have changed."""
-    before = ""
+    before, relative = "", relative_texts(jobs.workspace)
     while True:
-        now = (await run_in_threadpool(work_of, jobs)).model_dump_json()
+        now = json.dumps(relative((await run_in_threadpool(work_of, jobs)).model_dump(mode="json")))
         if now != before:
             yield f"data: {now}\n\n"
         before = now

@@ -31,6 +31,7 @@ from regard.studio.jobs import ASKED
 from regard.system.files import atomic_write, is_file, is_folder, make_folder, portable_name
 from regard.system.loaders import MOST_YAML, parse_yaml, read_json_mapping, read_text
 from regard.weights.detector import save_detector
+from regard.weights.paths import SUFFIXES, weights_of
 
 if TYPE_CHECKING:
     from regard.studio.bench import Bench, Image
@@ -82,6 +83,17 @@ class Workspace:
             self.check_bases(read_text(path, MOST_YAML), path.parent)
         for file in path.iterdir() if is_folder(path) else ():  # a run's weights
             inside(self.path, str(file.relative_to(self.path)))
+        return path
+
+    def find_weights(self, name: str) -> Path:
+        """Find a file of weights, or a run folder with one, by its path in the workspace.
+
+        Raises:
+            RegardError: it is not there, outside, or has no weights.
+        """
+        path = self.find_model(name)
+        if weights_of(path) is None:
+            raise RegardError(f"{name!r:.200} is no file of weights", expected="one of " + ", ".join(SUFFIXES))
         return path
 
     def check_bases(self, text: str, folder: Path | None = None) -> None:
@@ -142,6 +154,10 @@ class Workspace:
     def models(self) -> list[str]:
         """List files that can hold a model, and run folders."""
         return self._listed(MODELS)
+
+    def weights(self) -> list[str]:
+        """List files of weights."""
+        return self._listed(SUFFIXES)
 
     def images(self) -> list[str]:
         """List image files."""

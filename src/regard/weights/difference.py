@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -60,6 +60,7 @@ class TensorDifference:
         equal: number of the kept tensors with equal values; None unless both models have weights.
         missing: number of tensors by layer and reason, for those that are not kept.
         unused: number of tensors of the first model by layer, for those that match nothing.
+        in_part: number of tensors by layer and description of what is kept, for those that are kept in part.
     """
 
     total: int
@@ -68,6 +69,7 @@ class TensorDifference:
     equal: int | None
     missing: Mapping[str, Mapping[str, int]]
     unused: Mapping[str, int]
+    in_part: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ class Difference:
         values = "" if found.equal is None else f", {found.equal:,} of them with equal values"
         partly = f", {found.partly} in part" if found.partly else ""
         yield f"tensors: {found.kept:,} of {found.total:,} kept{partly}{values}"
-        lines = [_missing_line(layer, reasons) for layer, reasons in found.missing.items()]
+        lines = [f"{layer}: {n} in part: {what}" for layer, kept in found.in_part.items() for what, n in kept.items()]
+        lines += [_missing_line(layer, reasons) for layer, reasons in found.missing.items()]
         lines += [f"{layer}: {count} of the first model match nothing" for layer, count in found.unused.items()]
         yield from (f"  {line}" for line in lines[:MOST_LISTED])
         if len(lines) > MOST_LISTED:
@@ -291,13 +294,20 @@ def _tensors(a: Detector, b: Detector, *, with_values: bool) -> TensorDifference
         ours, theirs = a.state_dict(), b.state_dict()
         pairs = {**{key: key for key in report.kept}, **report.moved}
         equal = sum(torch.equal(theirs[key].cpu(), ours[source].cpu()) for key, source in pairs.items())
-    missing: dict[str, dict[str, int]] = {}
-    for key in report.initialised:
-        reasons, why = missing.setdefault(report.layer_of[key], {}), report.reasons.get(key, "no counterpart")
-        reasons[why] = reasons.get(why, 0) + 1
+    missing = _counted((report.layer_of[key], report.reasons.get(key, "no counterpart")) for key in report.initialised)
+    in_part = _counted((report.layer_of[key], what) for key, what in report.partly.items())
     unused = dict(Counter(report.source_layer_of[key] for key in report.unused))
     kept = len(report.kept) + len(report.moved)
-    return TensorDifference(len(report.layer_of), kept, len(report.partly), equal, missing, unused)
+    return TensorDifference(len(report.layer_of), kept, len(report.partly), equal, missing, unused, in_part)
+
+
+def _counted(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Number of tensors by layer and text."""
+    found: dict[str, dict[str, int]] = {}
+    for layer, text in pairs:
+        counts = found.setdefault(layer, {})
+        counts[text] = counts.get(text, 0) + 1
+    return found
 
 
 def _unnamed(names: Mapping[int, str]) -> bool:
@@ -311,4 +321,4 @@ def _classes(before: Mapping[int, str], after: Mapping[int, str]) -> str:
         moved = sum(after.get(i) != name for i, name in before.items())
         return f"the same {len(before)} in another order, {moved} under another id"
     common = len(set(before.values()) & set(after.values()))
-    return f"{len(before)} -> {len(after)}, {common} of them by the same name"
+    return f"{len(before)} -> {len(after)} classes, names in both: {common}"

@@ -74,14 +74,32 @@ def load_data(
     return merge_classes(data) if single_cls else data
 
 
+def check_source(source: str | Path) -> None:
+    """Check that ``source`` is a data set whose format is recognised, without reading all of it.
+
+    Raises:
+        RegardError: as for `load_data`, but for broken files.
+    """
+    name = os.path.expanduser(source)
+    if name.startswith(synthetic.PREFIX):
+        synthetic.read(name)
+    else:
+        _format_of(name)
+
+
 def _read(source: str, first_class: int) -> DetectionDataset:
-    for form in FORMATS:
-        if form.recognise(source):
-            if not first_class:
-                return form.read(source)
-            if form in (yolo, yolo_folder):
-                return (yolo if form is yolo else yolo_folder).read(source, first_class=first_class)
-            raise RegardError(f"first_class is {first_class}", file=source, expected="0: these are no YOLO label files")
+    form = _format_of(source)
+    if not first_class:
+        return form.read(source)
+    if form in (yolo, yolo_folder):
+        return (yolo if form is yolo else yolo_folder).read(source, first_class=first_class)
+    raise RegardError(f"first_class is {first_class}", file=source, expected="0: these are no YOLO label files")
+
+
+def _format_of(source: str) -> Format:
+    found = next((form for form in FORMATS if form.recognise(source)), None)
+    if found is not None:
+        return found
     named = foreign.name_unreadable(Path(source)) if is_folder(source) else None
     if named is not None:
         what = f"the data set is {named}, which only its own tools read"
