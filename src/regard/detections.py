@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import RegardError, nearest
-from regard.system.files import atomic_write
+from regard.system.files import write_file
 from regard.system.notebook import image_html, to_html
 from regard.system.terminal import in_notebook, printable
 
@@ -324,8 +324,7 @@ class Detections:
             data = encode_image(self.draw(image), path.suffix.lower())
         except OSError as error:
             raise RegardError(str(error), file=path, expected="a suffix such as .jpg, .png or .webp") from error
-        with atomic_write(path) as file:
-            file.write(data)
+        write_file(path, data)
         return path
 
     def show(self, image: Image | None = None) -> None:

@@ -192,7 +192,7 @@ class StudyFolder:
         if document.get("format") != FORMAT:
             raise RegardError(f"a study of format {document.get('format')!r:.40}", file=file, expected=f"{FORMAT}")
         check(document, StudyFile, file)
-        if "match" in document["plan"]:  # its name before version 0.2
+        if "match" in document["plan"]:  # its former name
             document["plan"]["control_match"] = document["plan"].pop("match")
         return document
 

@@ -238,7 +238,7 @@ def _integers(spec: ModelSpec, output: Path | None, ungated: bool) -> str:
 
 def _deliver(detector: Detector, output: Path | None, report: TransferReport, *, yolov5: bool, ungated: bool) -> None:
     """Print the graph, or write it, with its weights if the file can hold them; say which weights were lost."""
-    from regard.system.files import atomic_write
+    from regard.system.files import write_file
     from regard.weights.detector import save_detector
 
     _check_form(output, yolov5=yolov5, ungated=ungated)
@@ -256,6 +256,5 @@ def _deliver(detector: Detector, output: Path | None, report: TransferReport, *,
             raise RegardError(
                 f"the suffix {output.suffix!r} is not a known format", file=output, expected=".yaml or .safetensors"
             )
-        with atomic_write(output) as file:
-            file.write(text.encode())
+        write_file(output, text)
     print(printable_line(f"{output}: {translate(detector.summary().totals)}"))

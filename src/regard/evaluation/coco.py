@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Sample
 from regard.geometry.boxes import cxcywh_to_xyxy
-from regard.system.files import atomic_write, make_folder
+from regard.system.files import make_folder, write_file
 from regard.types import Detections
 
 ALL_AREAS, SMALL, MEDIUM, LARGE = range(4)
@@ -92,8 +92,7 @@ def save_coco_json(
     rows = coco_rows(detections, [r.image_id for r in records], category_ids or range(classes))
     path = Path(path)
     make_folder(path.parent)
-    with atomic_write(path) as file:
-        file.write(json.dumps(rows).encode())
+    write_file(path, json.dumps(rows))
     return path
 
 

@@ -17,7 +17,7 @@ from regard.data.dataset import Sample
 from regard.evaluation.coco import pixel_boxes
 from regard.evaluation.error_analysis import matched
 from regard.evaluation.matching import CONFUSION_CONFIDENCE, overlaps
-from regard.system.files import atomic_write, make_folder
+from regard.system.files import make_folder, write_file
 from regard.types import Detections
 
 
@@ -65,8 +65,7 @@ def save_tagged(path: str | Path, document: dict[str, Any]) -> Path:
     """
     path = Path(path)
     make_folder(path.parent)
-    with atomic_write(path) as file:
-        file.write(json.dumps(document, allow_nan=False).encode())
+    write_file(path, json.dumps(document, allow_nan=False))
     return path
 
 

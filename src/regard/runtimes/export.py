@@ -30,7 +30,7 @@ from regard.runtimes.diagnose import check_exportable, diagnose, user_layers
 from regard.runtimes.header import Header
 from regard.runtimes.opencv import warn_unless_read
 from regard.runtimes.table import runtime_to_write
-from regard.system.files import atomic_write, is_there, make_folder, reject_other
+from regard.system.files import is_there, make_folder, reject_other, write_file
 from regard.system.last_resort import passing_cause
 from regard.system.locks import exclusive
 from regard.system.scratch import LOCK_SUFFIX, PREFIX, scratch_folder
@@ -186,8 +186,7 @@ def write_cached(detector: Detector, made_from: str, runtime: Runtime, folder: P
         imgsz=COMPILED_STRIDES * stride,
         mixing_flops=sum(row.mixing_flops for row in row_costs(detector, COMPILED_STRIDES * stride)),
     )
-    with atomic_write(folder / FACTS) as facts:
-        facts.write(entry.model_dump_json().encode())
+    write_file(folder / FACTS, entry.model_dump_json())
 
 
 def header_of(detector: Detector, imgsz: int, runtime: Runtime, opset: int = DEFAULT.opset) -> Header:

@@ -64,6 +64,16 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
 
 
+def write_file(path: Path, content: str | bytes | memoryview) -> None:
+    """Write a whole file, or leave it as it was; text is written as UTF-8.
+
+    Raises:
+        RegardError: the file cannot be written.
+    """
+    with atomic_write(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
 def is_file(path: str | Path) -> bool:
     """Check for a file without raising an error for names that no file system accepts, such as 5000 letters."""
     return os.path.isfile(path)

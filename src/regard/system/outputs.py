@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from regard.errors import RegardError
-from regard.system.files import atomic_write, is_file, is_there, make_folder
+from regard.system.files import atomic_write, is_file, is_there, make_folder, write_file
 from regard.system.loaders import MOST_TEXT, read_bytes
 
 LEDGER = ".written.jsonl"
@@ -74,8 +74,7 @@ class Outputs:
         """Write a whole file or nothing; see `check`."""
         make_folder(self.check(path, source).parent)
         self.note(path, _hash(data))
-        with atomic_write(path) as file:
-            file.write(data)
+        write_file(path, data)
         self.written.append(path)
 
     @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 from regard.config import TrainSettings, checked
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.system.files import atomic_write, is_file, is_there, make_folder, reject_other
+from regard.system.files import is_file, is_there, make_folder, reject_other, write_file
 from regard.system.loaders import read_json_mapping
 from regard.system.locks import LOCK
 from regard.system.resources import available_cores
@@ -87,8 +87,7 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> None:
         """Write a text file."""
-        with atomic_write(self.path / name) as file:
-            file.write(text.encode())
+        write_file(self.path / name, text)
 
 
 def reject_run(folder: Path) -> None:

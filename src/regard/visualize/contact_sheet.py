@@ -12,7 +12,7 @@ from regard.data.dataset import DetectionDataset, Sample
 from regard.drawing import WHITE, Colour, class_colour, draw_boxes, draw_text, encode_image, text_width
 from regard.errors import RegardError
 from regard.geometry.boxes import cxcywh_to_xyxy
-from regard.system.files import atomic_write, make_folder
+from regard.system.files import make_folder, write_file
 
 COLUMNS, ROWS = 5, 4
 TILE_WIDTH = 380
@@ -54,8 +54,7 @@ def write_contact_sheet(data: DetectionDataset, file: Path) -> Path | None:
         make_folder(file.parent)
     except OSError as error:
         raise RegardError(f"cannot write the contact sheet: {error.strerror or error}", file=file) from error
-    with atomic_write(file) as stream:
-        stream.write(encoded)
+    write_file(file, encoded)
     return file
 
 

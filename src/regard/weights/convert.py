@@ -16,7 +16,7 @@ from regard.graph.dialects.external import PACKAGES, Package, write
 from regard.nn.conv import BATCHNORM_EPS
 from regard.nn.gate import GATED
 from regard.nn.table import LAYERS
-from regard.system.files import atomic_write, is_file, make_folder, reject_other
+from regard.system.files import is_file, make_folder, reject_other, write_file
 from regard.weights.detector import save_detector
 from regard.weights.paths import WEIGHTS
 
@@ -92,8 +92,7 @@ def convert(detector: Detector, to: str, output: Path) -> Converted:
     if weights != output and not is_file(graph):
         reject_other(weights, hint=_HINT)
     make_folder(graph.parent)
-    with atomic_write(graph) as file:
-        file.write(text)
+    write_file(graph, text)
     save_detector(weights, detector)
     return Converted((graph, weights), written.classes, package.namespace, _is_resized(detector))
 
@@ -141,8 +140,7 @@ def _write_native(detector: Detector, output: Path) -> None:
     if output.suffix == WEIGHTS:
         save_detector(output, detector)
     elif output.suffix in (YAML, ".yml"):
-        with atomic_write(output) as file:
-            file.write(detector.spec.to_yaml().encode())
+        write_file(output, detector.spec.to_yaml())
     else:
         raise _wrong_suffix(output, f"{WEIGHTS} for graph and weights, or {YAML} for the graph")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from regard.config import Settings
 from regard.config.faults import first_fault
 from regard.errors import RegardError
-from regard.system.files import atomic_write, check_readable, is_file
+from regard.system.files import check_readable, is_file, write_file
 from regard.system.loaders import parse_json
 from regard.weights.paths import missing_file
 from regard.weights.unpickle import read_pickle
@@ -52,8 +52,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], header: WeightsHeader)
     document = json.dumps(header.model_dump(), ensure_ascii=False)
     # Each is copied, as the format rejects tensors that share memory.
     tensors = {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in state.items()}
-    with atomic_write(path) as file:
-        file.write(to_safetensors(tensors, metadata={METADATA_KEY: document}))
+    write_file(path, to_safetensors(tensors, metadata={METADATA_KEY: document}))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightsHeader]:
@@ -116,8 +115,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     _require_plain(state, "state")
     content = io.BytesIO()  # torch may end the process where it writes to a full disk itself
     torch.save(state, content)
-    with atomic_write(path) as file:
-        file.write(content.getbuffer())
+    write_file(path, content.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ from regard.ablate.statistics import power
 from regard.ablate.trainable import Missing
 from regard.ablate.verdict import Judgement, Results, Verdict, analyse
 from regard.data.dataset import Sample
-from regard.system.files import atomic_write, make_folder
+from regard.system.files import make_folder, write_file
 
 FAILED = "These steps failed, each by itself. The verdict does not depend on them."
 ATTENTION = "What the variants attend to. A map shows a layer's attention weights, not why the detector decides."
@@ -100,8 +100,7 @@ def write_report(study: StudyRecord, extras: Extras | None = None) -> Path:
     files = {"results.csv": to_csv(study), **figure_files(document)}
     files |= {"report.md": to_markdown(document), PAGE: to_html(document)}
     for name, text in files.items():
-        with atomic_write(study.folder / name) as file:
-            file.write(text.encode())
+        write_file(study.folder / name, text)
     return study.folder / PAGE
 
 

@@ -16,7 +16,7 @@ from regard.data.dataset import Sample
 from regard.drawing import class_colour, draw_boxes, draw_text, encode_image
 from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.prediction import predict
-from regard.system.files import atomic_write
+from regard.system.files import write_file
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import BatchEnd, RunEnd, RunStart
 from regard.types import Batch, Predictor
@@ -133,8 +133,7 @@ def _drawn(
 
 def _write(file: Path, tiles: Sequence[NDArray[np.uint8]], columns: int = COLUMNS) -> None:
     encoded = encode_image(_grid(tiles, columns), ".jpg")
-    with atomic_write(file) as out:
-        out.write(encoded)
+    write_file(file, encoded)
 
 
 def _headed(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from regard.system.files import atomic_write
+from regard.system.files import write_file
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import EpochEnd, EpochRow, RunStart
 
@@ -32,5 +32,4 @@ def write_csv(file: Path, rows: Sequence[EpochRow]) -> None:
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows([{name: f"{value:.6g}" for name, value in row.items()} for row in rows])
-    with atomic_write(file) as out:
-        out.write(text.getvalue().encode())
+    write_file(file, text.getvalue())

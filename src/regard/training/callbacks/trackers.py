@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from regard.config import flattened
 from regard.errors import RegardError, nearest
 from regard.evaluation.metrics import HEADLINE
-from regard.system.files import atomic_write, is_file
+from regard.system.files import is_file, write_file
 from regard.system.loaders import read_json_mapping
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import EpochEnd, EpochRow, RunEnd, RunFailed, RunStart
@@ -84,8 +84,7 @@ class Tracker(Callback):
 
     def _note(self, id: str, epoch: int) -> None:
         every = read_json_mapping(self._file) if is_file(self._file) else {}
-        with atomic_write(self._file) as out:
-            out.write(json.dumps({**every, self.package: {"id": id, "epoch": epoch}}).encode())
+        write_file(self._file, json.dumps({**every, self.package: {"id": id, "epoch": epoch}}))
 
     def on_run_end(self, event: RunEnd) -> None:
         """Log the metrics of the best weights, and close the run."""
