@@ -280,11 +280,8 @@ def attention_rows(detector: Detector) -> dict[str, LayerSpec]:
 
     A name alone is not enough: what replaces a layer keeps its name.
     """
-    rows = {}
-    for layer in attention_layers(detector):
-        own = [row for row in detector.spec.layers if f"{layer.name}.".startswith(f"{row.name}.")]
-        rows[layer.name] = replace(max(own, key=lambda row: len(row.name)), inputs=())
-    return rows
+    names = [layer.name for layer in attention_layers(detector)]
+    return {name: replace(detector.spec.row_of(name), inputs=()) for name in names}
 
 
 def _centre_of_largest(sample: Sample, size: tuple[int, int]) -> tuple[float, float] | None:

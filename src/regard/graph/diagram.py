@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
@@ -13,7 +13,6 @@ from regard.graph.detector import Detector
 from regard.graph.spec import LayerInfo, LayerSpec, ModelSpec
 from regard.graph.summary import SummaryRow, summarize
 from regard.nn.capture import attention_modules
-from regard.nn.gate import Gated
 
 Section = Literal["backbone", "neck", "detect"]
 
@@ -128,18 +127,14 @@ def outline(spec: ModelSpec) -> Diagram:
 
 
 def _node(spec: ModelSpec, row: SummaryRow, layer: LayerSpec, module: nn.Module) -> Node:
-    bare = _bare_node(spec, row.row, layer)
-    inner = module.module if isinstance(module, Gated) else module
-    return Node(
-        **{
-            **bare.__dict__,
-            "arguments": row.arguments,
-            "repeats": row.n,
-            "attention": tuple(attention_modules([(layer.name, inner)])),
-            "gate": row.gate,
-            "note": row.note,
-            "cost": NodeCost(row.output, row.parameters, row.flops, row.share, row.saved_mib),
-        }
+    return replace(
+        _bare_node(spec, row.row, layer),
+        arguments=row.arguments,
+        repeats=row.n,
+        attention=tuple(attention_modules([(layer.name, module)])),
+        gate=row.gate,
+        note=row.note,
+        cost=NodeCost(row.output, row.parameters, row.flops, row.share, row.saved_mib),
     )
 
 

@@ -168,6 +168,11 @@ class ModelSpec:
             raise RegardError(f"there is no row {name}", file=self.file, expected=f"0 to {len(self.layers) - 1}")
         return self.layers[name]
 
+    def row_of(self, path: str) -> LayerSpec:
+        """The layer that a module of a built detector is, or lies in, by the module's path: ``<layer>.<path>``."""
+        inside = [row for row in self.layers if f"{path}.".startswith(f"{row.name}.")]
+        return max(inside, key=lambda row: len(row.name))  # "p4.se" is a separate layer and not a part of "p4"
+
     def readers(self, name: str) -> tuple[LayerSpec, ...]:
         """All layers that read the layer called ``name``."""
         return tuple(layer for layer in self.layers if name in layer.inputs)

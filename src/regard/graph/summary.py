@@ -15,7 +15,7 @@ from regard.config import IMGSZ
 from regard.graph.cost import RowCost, row_costs
 from regard.graph.dialects.yolov5 import integer_sources
 from regard.graph.spec import LayerSpec, ModelSpec
-from regard.nn.gate import Gated
+from regard.nn.gate import Gated, without_gate
 from regard.system.notebook import ShownInNotebooks
 from regard.system.terminal import plain_text
 
@@ -166,7 +166,7 @@ def summarize(detector: Detector, imgsz: int = IMGSZ) -> Summary:
 
 def _summary_row(i: int, row: LayerSpec, layer: nn.Module, cost: RowCost, spec: ModelSpec, total: int) -> SummaryRow:
     info = spec.info[row.name]
-    inner = layer.module if isinstance(layer, Gated) else layer
+    inner = without_gate(layer)
     arguments = ", ".join(_argument(value) for value in info.arguments)
     return SummaryRow(
         row=i,

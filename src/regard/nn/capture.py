@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError, nearest
-from regard.nn.gate import Gated
+from regard.nn.gate import without_gate
 from regard.types import AttentionMap
 
 
@@ -96,7 +96,7 @@ def attention_modules(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.M
     """
     found: dict[str, nn.Module] = {}
     for name, layer in layers:
-        module = layer.module if isinstance(layer, Gated) else layer
+        module = without_gate(layer)
         if is_attention(module):
             found[name] = module
         else:

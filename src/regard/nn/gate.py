@@ -13,7 +13,7 @@ from torch import nn
 
 from regard.nn.gated import Gated
 
-__all__ = ["GATED", "Gated", "gate_values", "gated"]
+__all__ = ["GATED", "Gated", "gate_values", "gated", "without_gate"]
 
 GATED = "Gated"
 """What the names of gated classes begin with."""
@@ -35,6 +35,11 @@ def gated(layer: type[nn.Module]) -> type[Gated]:
         Gated.__init__(self, layer(*args, **options))
 
     return type(f"{GATED}{layer.__name__}", (Gated,), {"__init__": start, "__module__": __name__})
+
+
+def without_gate(layer: nn.Module) -> nn.Module:
+    """The layer behind a gate; a layer without a gate is returned as it is."""
+    return layer.module if isinstance(layer, Gated) else layer
 
 
 def gate_values(model: nn.Module) -> dict[str, float]:

@@ -24,7 +24,7 @@ from regard.graph.cost import RowCost
 from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
 from regard.nn.counter import WithoutMixing, count_on_map
-from regard.nn.gate import Gated
+from regard.nn.gate import Gated, without_gate
 from regard.profiling.latency import latencies_in_turn
 
 
@@ -72,7 +72,7 @@ def without_mixing(detector: Detector, row: int) -> Detector:
     shared = {id(layer): layer for layer in detector.model}
     result = copy.deepcopy(detector, shared)
     layer = detector.model[row]
-    changed: nn.Module = WithoutMixing(layer.module if isinstance(layer, Gated) else layer)
+    changed: nn.Module = WithoutMixing(without_gate(layer))
     if isinstance(layer, Gated):
         gated = Gated(changed)
         gated.gamma = layer.gamma

@@ -18,7 +18,7 @@ from regard.graph.signature import expected_instead, signature_of
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.position import POSITIONS
 from regard.nn.counter import Cost, count_on_map, count_without_values
-from regard.nn.gate import Gated
+from regard.nn.gate import Gated, without_gate
 from regard.profiling.advice import NOT_A_VARIANT
 
 LEVELS: Mapping[str, tuple[int, int]] = MappingProxyType({"P3": (64, 80), "P4": (128, 40), "P5": (256, 20)})
@@ -144,7 +144,7 @@ def place_cost_with(
         what = f"it cannot be built with {given}" if own is None else f"it cannot be built: {error!s:.100}"
         return PlaceCost(name, 0, 0, 0.0, what, next(iter(options)) if len(options) == 1 else "")
     parameters = sum(p.numel() for p in module.parameters())
-    out_channels = getattr(module.module if isinstance(module, Gated) else module, "out_channels", channels)
+    out_channels = getattr(without_gate(module), "out_channels", channels)
     obstacle = "" if out_channels == channels else f"it gives {out_channels} channels"
     return PlaceCost(name, parameters, counted.flops, counted.activation_bytes / 2**20, obstacle)
 

@@ -19,7 +19,7 @@ from regard.graph.detector import Detector
 from regard.graph.summary import flops_text
 from regard.nn.c3_attention import WithAttention
 from regard.nn.capture import is_attention
-from regard.nn.gate import Gated
+from regard.nn.gate import without_gate
 from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for, with_times
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
@@ -223,7 +223,7 @@ def exchangeable(layer: nn.Module) -> list[nn.Module]:
     """Attention of a row that another module of the catalogue could replace: its own, or that inside a C3 or C2f."""
     if isinstance(layer, WithAttention):
         return list(layer.attentions)
-    inner = layer.module if isinstance(layer, Gated) else layer
+    inner = without_gate(layer)
     return [inner] if is_attention(inner) and not getattr(inner, "multi_input", False) else []
 
 

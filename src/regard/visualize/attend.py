@@ -19,7 +19,7 @@ from regard.data.letterbox import letterbox_rect, restore_boxes
 from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.nn.capture import attention_modules, capture
-from regard.nn.gate import Gated
+from regard.nn.gate import without_gate
 from regard.system.scratch import scratch_folder
 from regard.types import AttentionMap, LetterboxTransform
 from regard.visualize.gradient import GradientMap, Point, evaluating, gradient_map
@@ -137,7 +137,7 @@ def attend(
         found = _attention_map(model, images, name, query, placement)
     else:
         raise RegardError(f"unknown kind {kind!r}", expected="map or gradient", hint=nearest(kind, ("map", "gradient")))
-    inner = module.module if isinstance(module, Gated) else module
+    inner = without_gate(module)
     return View(name, type(inner).__name__, found, image, placement, size, query, dict(model.names))
 
 
@@ -152,8 +152,7 @@ def attention_layers(model: Detector) -> list[AttentionLayer]:
     """
     listed = []
     for name, module in attention_modules(model.named_layers()).items():
-        inside = [row.name for row in model.spec.layers if f"{name}.".startswith(f"{row.name}.")]
-        info = model.spec.info[max(inside, key=len)]  # "p4.se" is a separate layer and not a part of "p4"
+        info = model.spec.info[model.spec.row_of(name).name]
         stride = round(info.stride) or model.strides[0]  # in the head, that of its first level
         listed.append(AttentionLayer(name, type(module).__name__, sum(info.in_channels), stride))
     return listed
@@ -216,7 +215,7 @@ def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]
     name, module = _any_layer(model, layer, also=modules)
     if name in modules:
         return name, modules[name]
-    inner = module.module if isinstance(module, Gated) else module
+    inner = without_gate(module)
     inside = [other for other in modules if other.startswith(f"{name}.") and other not in model.spec.info]
     if len(inside) == 1:
         return inside[0], modules[inside[0]]
