@@ -57,7 +57,7 @@ export function Runs({ opened, stem, dark, fail }: Props) {
       {study && <Study key={study.name} {...{ study, dark, fail }} starting={running === study.name} waiting={waiting.includes(study.name)} />}
       {runs.length ? <RunTable {...{ runs, compared, setCompared }} chosen={run?.name ?? ""} choose={setChosen} /> : <p className="hint">{words("noRuns")}</p>}
       {several.length > 1 && <Compare runs={several} fail={fail} />}
-      {run && <RunView run={run} fail={fail} />}
+      {run && <RunView run={run} own={running === run.name} fail={fail} />}
     </div>
   );
 }
@@ -210,7 +210,8 @@ function shownAp(run: RunInfo, name: "ap" | "ap50"): string {
   return value === undefined ? "" : value.toFixed(4);
 }
 
-function RunView({ run, fail }: { run: RunInfo; fail: (error: unknown) => void }) {
+/** A run; only one that this studio started, its `own`, can be stopped here. */
+function RunView({ run, own, fail }: { run: RunInfo; own: boolean; fail: (error: unknown) => void }) {
   const words = useWords();
   const lost = useContext(LostContext);
   const losses = Object.keys(run.results).filter((name) => name.startsWith("train/"));
@@ -224,7 +225,8 @@ function RunView({ run, fail }: { run: RunInfo; fail: (error: unknown) => void }
         {run.name}
         {lost && <small>{words("stateThen", { state: words(`state.${run.state}`) })}</small>}
         {!lost && run.state === "running" && left > 0 && <small>{words("remaining", { time: clock(left) })}</small>}
-        {!lost && run.state === "running" && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!lost && run.state === "running" && own && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!lost && run.state === "running" && !own && <small>{words("startedElsewhere")}</small>}
         {!lost && run.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
       </h3>
       <p className="hint">

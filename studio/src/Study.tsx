@@ -25,7 +25,8 @@ export function Study({ study, waiting, starting, dark, fail }: Props) {
         {study.name}
         {lost && <small>{words("stateThen", { state: words(`state.${study.state}`) })}</small>}
         {!lost && study.seconds !== null && <small>{words("remaining", { time: clock(study.seconds) })}</small>}
-        {!lost && goesOn && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!lost && goesOn && !waiting && !starting && <small>{words("startedElsewhere")}</small>}
+        {!lost && (waiting || starting) && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
         {!lost && !goesOn && study.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
       </h3>
       <p>{study.question || (!study.fault && words("settingUp"))}</p>

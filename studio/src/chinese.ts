@@ -138,6 +138,7 @@ export const zh: Dictionary = {
   "contact.silent": "工作室沒有回應。終端機裡的程式還在執行嗎？一旦有回應，這一頁就會繼續。",
   "contact.renewed": "工作室已重新啟動並換了權杖（token），這一頁因此失去連線：請開啟新啟動時印出的網址。",
   lastKnown: "這裡顯示的是最後已知的狀態。訓練不需要工作室也會繼續，編輯仍可從「YAML」複製。",
+  startedElsewhere: "在別處啟動：請在那裡停止",
   stateThen: "最後已知狀態：{state}",
   dismiss: "關閉訊息",
   noRuns: "工作資料夾裡還沒有訓練。",

@@ -137,6 +137,7 @@ export const en = {
   "contact.renewed":
     "The studio was started again, with a new token, so this page is cut off from it: open the address that the new start has printed.",
   lastKnown: "What is shown is the last known state. Trainings go on without the studio, and edits can still be copied from YAML.",
+  startedElsewhere: "started elsewhere: stop it there",
   stateThen: "last known state: {state}",
   dismiss: "Dismiss",
   noRuns: "No runs in the workspace yet.",
