@@ -12,7 +12,10 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+import numpy as np
+
 import regard
+from regard.drawing import encode_image
 from regard.studio.language import CONTROLS, relative_texts, worded
 from regard.system.translation import FOLDER, read_catalogue
 
@@ -88,3 +91,19 @@ def test_what_is_shown_names_no_folder_of_the_machine(studio: Any) -> None:
     for path in ("state", "files", "runs", "jobs", "settings/train", "version"):
         assert str(studio.workspace) not in json.dumps(studio.get(path)), path
     assert studio.get("state")["source"] == "a.safetensors"
+
+
+def test_titles_of_maps_are_in_the_language_of_the_page(studio: Any) -> None:
+    studio.post("open", source="odd-one-out-se")
+    studio.post("edit", kind="insert", layer="p4", module="SelfAttention")
+    image = studio.upload(encode_image(np.full((64, 96, 3), 90, np.uint8), ".png"))["key"]
+    layers = [name for node in studio.get("state")["diagram"]["nodes"] for name in node["attention"]]
+    headers = {**studio.headers, "accept-language": "zh-TW"}
+    seen = []
+    for kind in ("map", "features"):
+        for layer in layers:
+            asked = {"image": image, "layer": layer, "kind": kind, "x": 40, "y": 30}
+            found = studio.client.post("/api/attend", headers=headers, json=asked).json()
+            seen += [found["title"], *(grid["heading"] for grid in found["grids"])]
+            assert not re.search("[⺀-鿿]", studio.post("attend", **asked)["title"])
+    assert [text for text in seen if not re.search("[⺀-鿿]", text)] == []

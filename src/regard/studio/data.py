@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ from regard.studio import answers as a
 from regard.studio import questions as q
 from regard.studio.bench import Bench
 from regard.studio.desk import Analysis, Check, Desk
-from regard.studio.language import Words
+from regard.studio.language import Words, titled
 from regard.studio.workspace import Workspace, labels_of
 
 FIRST, WORST = 60, 300
@@ -42,12 +43,15 @@ def looking_at_data(bench: Bench, workspace: Workspace, desk: Desk) -> APIRouter
     router.include_router(_checks(desk))
 
     @router.post("/open")
-    def open_data(asked: q.DataQuestion) -> a.DataView:
+    def open_data(asked: q.DataQuestion, words: Words) -> a.DataView:
         desk.open_data(workspace.find_data(asked.data))
         data = desk.data
         path = Path(data.source)
-        source = str(path.relative_to(workspace.path)) if path.is_relative_to(workspace.path) else data.source
-        return a.DataView(source=source, format=data.format, names=list(data.names), statistics=statistics(data))
+        source = str(path.relative_to(workspace.path)) if path.is_relative_to(workspace.path) else path.name
+        found = statistics(data)
+        objects = replace(found.objects, labels=tuple(titled(label, words) for label in found.objects.labels))
+        found = replace(found, objects=objects)
+        return a.DataView(source=source, format=data.format, names=list(data.names), statistics=found)
 
     @router.get("/sample")
     def sample(split: str, index: int) -> a.SampleView:

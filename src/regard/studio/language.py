@@ -62,6 +62,35 @@ CONTROLS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """What the page has for what messages name, by language: patterns and what replaces them, one after another."""
 
+TITLES = (
+    (r"mean of (\d+) heads", r"\1 個頭的平均"),
+    (r"head (\d+)(, .*)?", r"頭 \1\2"),
+    (r"channel (\d+)", r"通道 \1"),
+    (r"mean \|x\|", "|x| 的平均"),
+    (r"mean over channels", "各通道的平均"),
+    (r"weight of each position", "各位置的權重"),
+    (r"weights of the query", "查詢的權重"),
+    (r"\|gradient x activation\|", "|梯度 x 啟動值|"),
+    (r"(\S+): feature maps", r"\1：特徵圖"),
+    (r"(\S+)  \((.+), (\d+) channels\)", r"\1（\2，\3 個通道）"),
+    (r"(\S+)  \((.+), (\d+ x \d+) positions\)", r"\1（\2，\3 個位置）"),
+    (r"(\S+)  \((.+), (\d+ x \d+) positions\), query at (.+)", r"\1（\2，\3 個位置），查詢在 \4"),
+    (
+        r"(\S+)  \((.+), (\d+ x \d+) positions\): gradient map of '(.*)' with score (\S+)",
+        r"\1（\2，\3 個位置）：'\4' 的梯度圖，分數 \5",
+    ),
+    (r"(\d+) or more", r"\1 個以上"),
+)
+"""Titles of maps and bars in 繁體中文, which only the page shows: patterns of a whole title, and what replaces it."""
+
+
+def titled(title: str, words: Callable[[str], str]) -> str:
+    """Translate a title of a map or a bar into the language of ``words``."""
+    if words("yes") == "yes":
+        return title
+    found = ((re.fullmatch(pattern, title), text) for pattern, text in TITLES)
+    return next((match.expand(text) for match, text in found if match), title)
+
 
 def words_of(request: Request) -> Callable[[str], str]:
     """What translates texts into the language that a request prefers, with the controls of the page."""

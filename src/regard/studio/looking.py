@@ -21,6 +21,7 @@ from regard.profiling.report import cost
 from regard.studio import answers as a
 from regard.studio import questions as q
 from regard.studio.bench import Bench, Image, Shown, State
+from regard.studio.language import Words, titled
 from regard.studio.workspace import Workspace
 from regard.visualize.attend import attend
 from regard.visualize.features import features
@@ -52,9 +53,11 @@ def looking(bench: Bench, workspace: Workspace) -> APIRouter:
         return a.Detected(boxes=a.boxes_of(found.detections(DetectSettings(conf=asked.conf, iou=asked.iou))))
 
     @router.post("/attend")
-    def look(asked: q.AttendQuestion) -> a.Maps:
+    def look(asked: q.AttendQuestion, words: Words) -> a.Maps:
         with bench.working():
-            return _maps(bench.image(asked.image), _chosen(bench, asked.base)[0], asked)
+            found = _maps(bench.image(asked.image), _chosen(bench, asked.base)[0], asked)
+        grids = [grid.model_copy(update={"heading": titled(grid.heading, words)}) for grid in found.grids]
+        return found.model_copy(update={"title": titled(found.title, words), "grids": grids})
 
     @router.post("/cost")
     def measure() -> a.Timed:
