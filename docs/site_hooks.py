@@ -2,11 +2,15 @@
 
 The site is built from a copy of ``docs/`` with these pages, as its plug-ins expect real files. Links between the two
 languages of a page become plain HTML, as each language is built by itself.
+
+Each language has a search index of its own. Pages are found by their names in the navigation too, modules of the
+catalogue by theirs.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import re
 import shutil
 import tempfile
@@ -15,6 +19,8 @@ from posixpath import normpath
 from typing import Any
 
 import griffe
+import jieba
+from mkdocs.plugins import event_priority
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -32,6 +38,14 @@ LINK = re.compile(r"\[([^\]\n]*)\]\(([^)#\s]+\.md)(#[^)\s]*)?\)")
 SOURCE = re.compile(r'(?<=\ssrc=")(?![a-z]+:|/)(?=[^"]+")')
 """Where the address of an image in plain HTML begins."""
 HREF = re.compile(r'href="([^":]+\.md)"')
+TRANSLATED = "zh-TW/"
+"""Where the pages in Chinese are on the site."""
+BASE = re.compile(r'(?<="base": ")\.\./?(?=[^"]*")')
+"""The first step up from a page to the folder to which its search belongs; the steps that remain lead to zh-TW/."""
+INDEX = "search/search_index.json"
+MODULE = re.compile(r"<td><code>(\w+)</code></td>(?=\n<td>(?:(?!</?td>).)*</td>\n</tr>)", re.DOTALL)
+"""The first cell of two: the tables of when one would want a module."""
+ENTRY = re.compile(r'<td id="(\w+)"><code>\w+</code></td>\n<td>(.*?)</td>', re.DOTALL)
 IMAGE = re.compile(r"(\]\()docs/")
 
 
@@ -66,7 +80,54 @@ def on_config(config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Lead images in plain HTML, which MkDocs does not adapt to the place of the page, to their files."""
     base = page.file.src_uri.rpartition("/")[0]
+    if base or "changelog" in page.file.src_uri:  # measurements and reports have most words, and are seldom meant
+        page.meta["search"] = {"boost": 0.3}
+    else:
+        page.meta["tags"] = [page.title]  # the search looks there first
     return SOURCE.sub("../" * page.url.count("/") + (f"{base}/" if base else ""), markdown)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Give the rows of the catalogue that state when one would want a module an address."""
+    return MODULE.sub(r'<td id="\1"><code>\1</code></td>', html) if "catalogue" in page.file.src_uri else html
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Let pages in Chinese search in zh-TW/."""
+    if not page.url.startswith(TRANSLATED):
+        return output
+    return BASE.sub("", output, count=1).replace('"base": ""', '"base": "."', 1)
+
+
+@event_priority(-100)  # after the index is written
+def on_post_build(config: Any) -> None:
+    """Split the search index by language, and add the modules of the catalogue."""
+    site = Path(config.site_dir)
+    index = site / INDEX
+    if not index.is_file():  # of one language, while the other is built
+        return
+    found = json.loads(index.read_text(encoding="utf-8"))
+    for prefix, is_own in (("", False), (TRANSLATED, True)):
+        own = [one for one in found["docs"] if one["location"].startswith(TRANSLATED) == is_own]
+        docs = [one | {"location": one["location"].removeprefix(prefix)} for one in own] + _modules(site / prefix)
+        file = site / prefix / INDEX
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(found | {"docs": docs}, ensure_ascii=False), encoding="utf-8")
+
+
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    """Entries of the search index for the modules of the catalogue."""
+    page = (folder / "catalogue" / "index.html").read_text(encoding="utf-8")
+    return [
+        {
+            "location": f"catalogue/#{name}",
+            "title": name,
+            "text": "\u200b".join(jieba.cut(text)),
+            "tags": [name],
+            "boost": 100 / len(name),  # a short name before what begins with the same letters
+        }
+        for name, text in ENTRY.findall(page)
+    ]
 
 
 def _with_links(text: str, source: str) -> str:

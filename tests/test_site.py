@@ -39,12 +39,26 @@ def every_page_is_there_in_both_languages(site: Path) -> None:
     assert "保留所有預訓練權重" in (site / "zh-TW" / "index.html").read_text(encoding="utf-8")
 
 
-def both_languages_are_searched(site: Path) -> None:
-    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
-    assert {"en", "zh"} <= set(index["config"]["lang"])
-    words = " ".join(entry["text"] + entry["title"] for entry in index["docs"]).replace("\u200b", "")
-    assert "confidence interval" in words
-    assert "信賴區間" in words
+def each_language_is_searched_by_itself(site: Path) -> None:
+    for place, phrase, page in (("", "confidence interval", "Diagnosis"), ("zh-TW", "信賴區間", "診斷")):
+        index = json.loads((site / place / "search" / "search_index.json").read_text(encoding="utf-8"))
+        assert {"en", "zh"} <= set(index["config"]["lang"])
+        entries = {entry["location"]: entry for entry in index["docs"]}
+        assert not [location for location in entries if location.startswith("zh-TW/")]
+        assert phrase in " ".join(entry["text"] + entry["title"] for entry in index["docs"]).replace("\u200b", "")
+        assert entries["doctor/"]["tags"] == [page]
+        assert entries["catalogue/#SE"]["title"] == "SE"
+        assert "api/#regard.ablate.paper.write_paper" in entries
+        for location in entries:
+            path, _, anchor = location.partition("#")
+            assert f'id="{anchor}"' in (site / place / path / "index.html").read_text(encoding="utf-8") or not anchor
+
+
+def pages_lead_to_the_search_of_their_language(site: Path) -> None:
+    for page in site.rglob("index.html"):
+        base = re.findall(r'"base": "([^"]*)"', page.read_text(encoding="utf-8"))
+        place = site / "zh-TW" if (site / "zh-TW") in page.parents else site
+        assert [(page.parent / one).resolve() for one in base] in ([], [place.resolve()]), page
 
 
 def the_reference_has_every_public_function(site: Path) -> None:
@@ -80,7 +94,8 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
     site = built(tmp_path / "site")
     for check in (
         every_page_is_there_in_both_languages,
-        both_languages_are_searched,
+        each_language_is_searched_by_itself,
+        pages_lead_to_the_search_of_their_language,
         the_reference_has_every_public_function,
         nothing_is_loaded_from_another_host,
         every_link_leads_somewhere,
