@@ -165,7 +165,7 @@ def test_a_single_image_has_the_whole_processor(
     monkeypatch.setattr(
         "regard.api.runs.open_predictor", lambda *_, **way: opened.append(way["parallel"]) or _FindsWhite()
     )
-    regard.predict("file.pt", given(_greys(*range(count))), imgsz=32)
+    regard.predict("yolov5n", given(_greys(*range(count))), imgsz=32)
     assert opened == [parallel]
 
 

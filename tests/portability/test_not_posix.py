@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "regard"
 NOT_POSIX = Path(__file__).parent / "not_posix"
 POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "select", "termios", "tty", "pty"}
@@ -33,6 +35,8 @@ USED_WHERE_FOUND = {
 
 USE = """
 from pathlib import Path
+
+import pytest
 import numpy as np
 import regard
 
@@ -73,6 +77,7 @@ def test_the_stand_in_takes_away_what_it_says(tmp_path: Path) -> None:
 
 
 def test_train_val_predict_and_export(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
     script = tmp_path / "use.py"
     script.write_text(USE, encoding="utf-8")
     run(tmp_path, str(script))

@@ -25,12 +25,12 @@ from regard.config.keywords import ExportKeywords, PredictKeywords, ValKeywords
 from regard.config.signature import accepts
 from regard.data.dataset import class_index
 from regard.errors import RegardError
-from regard.evaluation import Metrics
+from regard.evaluation import Metrics, load_split
 from regard.evaluation import validate as run_validation
 from regard.graph.detector import Detector
 from regard.prediction import predict as run_prediction
-from regard.prediction.sources import Reading, Source, frames, holds_one_image, is_single_image
-from regard.runtimes import open_predictor
+from regard.prediction.sources import Reading, Source, check_source, frames, holds_one_image, is_single_image
+from regard.runtimes import check_model, open_predictor
 from regard.runtimes.base import Session, check_input_size
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
@@ -68,7 +68,9 @@ def val(
         True
     """
     asked = checked(ValSettings, settings)
-    return run_validation(_opened(model, modules, asked), data, asked)
+    check_model(model)
+    measured_on = load_split(data, asked)
+    return run_validation(_opened(model, modules, asked), measured_on, asked)
 
 
 validate = val
@@ -106,6 +108,8 @@ def predict(
         (4, (90, 120))
     """
     asked = checked(PredictSettings, settings)
+    check_model(model)
+    check_source(source, recursive=asked.recursive)
     predictor = _opened(model, modules, asked, parallel=not holds_one_image(source))
     names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))

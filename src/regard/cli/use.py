@@ -50,7 +50,8 @@ def val(
     import json
 
     from regard.cli.screen import show
-    from regard.evaluation import validate
+    from regard.evaluation import load_split, validate
+    from regard.runtimes import check_model
 
     asked = checked(ValSettings, settings)
     if plots:
@@ -59,7 +60,9 @@ def val(
         check_folder(plots)
         for name in METRIC_PLOTS:
             reject_other(plots / name, mark=MARK, hint="give another folder with --plots")
-    metrics = validate(_opened(model, module, asked), data, asked)
+    check_model(model)
+    measured_on = load_split(data, asked)
+    metrics = validate(_opened(model, module, asked), measured_on, asked)
     if plots:
         from regard.visualize.plots import plot_metrics
 
@@ -98,13 +101,16 @@ def predict(
     """
     from regard.data.dataset import class_index
     from regard.prediction import Reading, holds_one_image, predict_iter, save_detections
-    from regard.prediction.sources import warn_of_skipped
+    from regard.prediction.sources import check_source, warn_of_skipped
+    from regard.runtimes import check_model
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
     source = _sources(source, named)
     check_folder(output or Path("runs"))
     if output and files.save_images:
         _check_apart(source, output)
+    check_model(model)
+    check_source(source, recursive=asked.recursive)
     predictor = _opened(model, module, asked, parallel=not holds_one_image(source))
     names = list(predictor.names.values())
     chosen = detect_settings(asked, tuple(class_index(name, names) for name in asked.classes))

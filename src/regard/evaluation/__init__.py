@@ -5,7 +5,7 @@ from __future__ import annotations
 from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import ClassMetrics, Curves, Metrics, Speed, score
-from regard.evaluation.run import detect, evaluate, validate
+from regard.evaluation.run import detect, evaluate, load_split, validate
 from regard.evaluation.ultralytics import UltralyticsMetrics
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "align_classes",
     "detect",
     "evaluate",
+    "load_split",
     "save_coco_json",
     "score",
     "validate",

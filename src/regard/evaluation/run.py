@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,19 +24,40 @@ from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import Metrics, Speed, score
 from regard.evaluation.tagged import save_tagged, tagged
 from regard.geometry.nms import nms_for, suppress, warn_of_nms_inside
+from regard.system.files import check_file
 from regard.system.prefetch import prefetch
 from regard.types import Detections, LetterboxedBatch, Predictor
 
 
-def validate(predictor: Predictor, data: str | Path, settings: ValSettings) -> Metrics:
+class LabelledSplit(NamedTuple):
+    """A data set, and the name of its split that is measured on."""
+
+    data: DetectionDataset
+    split: str
+
+
+def load_split(data: str | Path, settings: ValSettings) -> LabelledSplit:
+    """Load what a detector is measured on, and check what the results are written to, before a model is opened.
+
+    Raises:
+        RegardError: no such data set or split, or a file of results that cannot be written.
+    """
+    for file in (settings.save_json, settings.save_errors):
+        if file is not None:
+            check_file(file)
+    single_cls = settings.single_cls
+    loaded = load_data(data, single_cls=single_cls, classes=settings.classes, first_class=settings.first_class)
+    return LabelledSplit(loaded, _split(loaded, settings.split))
+
+
+def validate(predictor: Predictor, data: LabelledSplit, settings: ValSettings) -> Metrics:
     """Measure a detector on a data set by the COCO protocol; see `regard.val`, which also opens files.
 
     Raises:
-        RegardError: no such split, or model and data have no class in common.
+        RegardError: model and data have no class in common.
     """
-    single_cls = settings.single_cls
-    loaded = load_data(data, single_cls=single_cls, classes=settings.classes, first_class=settings.first_class)
-    split, records = _split(loaded, settings.split)
+    single_cls, (loaded, split) = settings.single_cls, data
+    records = loaded.splits[split]
     opened = drop_unreadable(replace(loaded, splits={split: records}))
     report_problems(replace(loaded, problems=opened.problems))
     records = opened.splits[split]
@@ -121,12 +143,12 @@ def detect(
     return [found[i] for i in range(len(records))], Speed(*per_image.tolist())
 
 
-def _split(data: DetectionDataset, split: str) -> tuple[str, tuple[Sample, ...]]:
+def _split(data: DetectionDataset, split: str) -> str:
     if split == "val" and UNDIVIDED in data.splits:
         count = len(data.splits[UNDIVIDED])
         what = f"the data set has no split, so all {count} images are measured, also those that a model was trained on"
         warnings.warn(what, RegardWarning, stacklevel=3)
-        return UNDIVIDED, data.splits[UNDIVIDED]
+        return UNDIVIDED
     if not data.splits.get(split):
         raise RegardError(
             f"the data set has no split {split!r}",
@@ -134,4 +156,4 @@ def _split(data: DetectionDataset, split: str) -> tuple[str, tuple[Sample, ...]]
             expected="one of " + ", ".join(data.splits),
             hint=nearest(split, data.splits),
         )
-    return split, data.splits[split]
+    return split

@@ -97,6 +97,26 @@ def frames(source: Source, reading: Reading = READING) -> Iterator[Frame]:
         raise absent[0]
 
 
+def check_source(source: Source, *, recursive: bool = False) -> None:
+    """Check that there is something to read, as far as names of files show it, before a model is opened for it.
+
+    Raises:
+        RegardError: the only source that is named, or all of them, cannot be found.
+    """
+    absent: list[RegardError] = []
+    for item in source if isinstance(source, list | tuple) else [source]:
+        if not isinstance(item, str | Path) or _is_url(name := str(item)) or is_live(name) or is_file(Path(name)):
+            return
+        try:
+            _paths(name, Reading(recursive=recursive))
+        except RegardError as error:
+            absent.append(error)
+        else:
+            return
+    if absent:
+        raise absent[0]
+
+
 def _frames(source: Source, reading: Reading, *, keep: bool, only: bool) -> Iterator[Frame]:
     """Yield images.
 

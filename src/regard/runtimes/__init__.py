@@ -5,6 +5,6 @@ Nothing here, or in what it imports at its top, imports torch: with a compiled m
 
 from __future__ import annotations
 
-from regard.runtimes.choose import open_predictor
+from regard.runtimes.choose import check_model, open_predictor
 
-__all__ = ["open_predictor"]
+__all__ = ["check_model", "open_predictor"]

@@ -36,9 +36,10 @@ from regard.runtimes.cache import (
 )
 from regard.runtimes.table import RUNTIMES, runtime_to_open
 from regard.system.device import has_cuda_device
-from regard.system.files import atomic_write
+from regard.system.files import atomic_write, is_there
 from regard.system.last_resort import passing_cause
-from regard.weights.paths import missing_file, weights_of
+from regard.weights.hub import is_hub
+from regard.weights.paths import SUFFIXES, missing_file, weights_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,6 +112,21 @@ def open_predictor(
     if precision == "auto" and calibration:
         warnings.warn("PyTorch is used, which computes in float32", RegardWarning, stacklevel=2)
     return RUNTIMES["torch"].open(path, options)
+
+
+def check_model(model: object) -> None:
+    """Check that there is such a model, before the data are read for which it is opened.
+
+    Raises:
+        RegardError: it is a name or a file that is not there.
+    """
+    if not isinstance(model, str | Path) or is_hub(model) or is_there(path := Path(model)) or runtime_to_open(path):
+        return
+    if path.suffix.lower() in SUFFIXES:
+        raise missing_file(path)
+    from regard.graph.read import read_spec  # needs torch
+
+    read_spec(model)
 
 
 def _calibration(precision: str, calibration: str | None) -> str | None:

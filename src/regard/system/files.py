@@ -192,6 +192,22 @@ def check_folder(path: Path) -> Path:
     return path
 
 
+def check_file(path: Path) -> Path:
+    """Check that ``path`` is a file, or could become one, before the work whose result is written there.
+
+    Raises:
+        RegardError: it is a folder, or what should be a folder above it is a file.
+
+    Example:
+        >>> check_file(Path("no-such-folder/metrics.json")).name
+        'metrics.json'
+    """
+    check_folder(path.parent)
+    if is_folder(path):
+        raise RegardError("this is a folder", file=path, expected="a file, or a name that is not taken")
+    return path
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder, and those above it, where it does not exist.
 
