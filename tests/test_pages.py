@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 CHINESE = [ROOT / "README.zh-TW.md", *sorted(DOCS.rglob("*.zh-TW.md"))]
+CATALOGUE = ROOT / "src" / "regard" / "locale" / "zh_TW" / "LC_MESSAGES" / "regard.po"
+TERMS = ROOT / "CONTRIBUTING.md"
+"""Has the table of terms."""
 FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.MULTILINE | re.DOTALL)
 OTHER_LANGUAGE = re.compile(r" *\[(?:English|繁體中文)\]\([^)]*\)")
 LINK = re.compile(r"\[([^\]\n]*)\]\((?!\w+:)([^)#\s]+)\.md(?:#[^)\s]*)?\)")
@@ -81,7 +84,25 @@ def test_a_page_in_chinese_is_in_chinese(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert re.findall(f".*{CHARACTER}\n(?={CHARACTER})", text) == []  # it would be shown as a space
+    assert re.findall(r".*[，。；：、](?: |\n *)(?![\s|#>*!`\-]|\d+\.).+", text) == []  # also before a Latin word
     assert [line for line in headings if not re.search("[\u4e00-\u9fff]", line) and not NAME.search(line)] == []
+
+
+def translations(file: Path) -> str:
+    """All texts in Chinese of the catalogue of the command line, without the English ones."""
+    blocks = re.findall(r"^msgstr (.*?)(?=^$)", file.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return "".join(block.replace('"\n"', "") for block in blocks)
+
+
+@pytest.mark.parametrize("page", [*CHINESE, CATALOGUE, ROOT / "studio" / "src" / "chinese.ts"], ids=lambda p: p.name)
+def test_there_is_one_term_for_each_thing(page: Path) -> None:
+    rows = re.findall(
+        r"^\| [^|]+ \| [^|]+ \| ([^|\x00-\x7f][^|]*) \|$", TERMS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    wrong = [term for row in rows for term in row.split(", ")]
+    assert len(wrong) > 15
+    text = translations(page) if page == CATALOGUE else page.read_text(encoding="utf-8")
+    assert [term for term in wrong if term in text] == []
 
 
 @pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
