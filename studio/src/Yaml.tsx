@@ -25,7 +25,11 @@ export function Yaml({ opened }: { opened: Opened }) {
       )}
       {edited && (
         <>
-          <Copyable title={words("command")} text={opened.recipe.commands} />
+          {opened.recipe.commands ? (
+            <Copyable title={words("command")} text={opened.recipe.commands} />
+          ) : (
+            <p className="hint">{words("noCommand")}</p>
+          )}
           <Copyable title={words("python")} text={opened.recipe.python} />
         </>
       )}

@@ -89,6 +89,7 @@ export const zh: Dictionary = {
   noEdit: "尚未編輯：這是目前模型的整數 YAML。",
   ungatedNote: "整數 YAML 無法表示閘，因此略去。",
   command: "命令列",
+  noCommand: "沒有命令可用：編輯前的模型不在任何檔案裡。請先儲存，再開啟那個檔案。在 Python 裡，它是變數 `model`。",
   python: "Python",
   copy: "複製",
   copied: "已複製",

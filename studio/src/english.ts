@@ -87,6 +87,7 @@ export const en = {
   noEdit: "No edit yet: this is the YAML of integers of the open model.",
   ungatedNote: "Gates are left out: plain integers cannot express them.",
   command: "Command line",
+  noCommand: "There is no command: the model before the edits is in no file as it is. Save it, and open that file. In Python it is `model`.",
   python: "Python",
   copy: "Copy",
   copied: "Copied",

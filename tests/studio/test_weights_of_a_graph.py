@@ -28,6 +28,7 @@ def trained(file: Path) -> Any:
 
 def test_a_graph_is_given_weights_and_keeps_its_edits(studio: Any) -> None:
     model = trained(studio.workspace / "a.safetensors")
+    (studio.workspace / "mine.yaml").write_text(GRAPH)
     opened = studio.post("open-text", text=GRAPH, name="mine.yaml")
     assert (opened["trained"], opened["given"]) == (False, None)
     assert studio.get("files")["weights"] == ["a.safetensors"]

@@ -20,7 +20,8 @@ from regard.graph.diagram import Diagram, diagram
 from regard.graph.document import flow
 from regard.nn.table import graph_name
 
-EDITED = "edited.safetensors"
+EDITED, OTHER = "edited.safetensors", "edited-again.safetensors"
+"""The file that commands write, and the one if that is the file they read."""
 """Name of the file that the commands of several edits hand on."""
 
 
@@ -79,7 +80,7 @@ class Edit:
 
     def command(self, source: str, output: str, modules: Sequence[str] = (), weights: str = "") -> str:
         """Write the edit as a command line, with ``modules`` for ``--module``, and ``weights`` for ``--weights``."""
-        words = ["regard", self.kind, source]
+        words = ["regard", self.kind, _no_option(source)]
         words += {"insert": [self.module, "--after", self.layer], "replace": [self.layer, self.module]}.get(
             self.kind, [self.layer]
         )
@@ -89,7 +90,7 @@ class Edit:
             words += [] if self.gate else ["--no-gate"]
             words += [word for reader in self.readers or () for word in ("--reader", reader)]
         words += [word for name in modules for word in ("--module", name)]
-        return shlex.join([*words, *(["--weights", weights] if weights else []), "-o", output])
+        return shlex.join([*words, *(["--weights", _no_option(weights)] if weights else []), "-o", output])
 
     def python(self, own: Collection[str] = ()) -> str:
         """Write the edit as a line of Python on a variable ``model``; ``own`` are names of the user's own classes."""
@@ -126,8 +127,8 @@ class Recipe:
     """Several edits in the forms in which they can be copied: commands, Python, and a variant of a study.
 
     Attributes:
-        commands: one per line.
-        python: a script.
+        commands: one per line; "" where the model is in no file.
+        python: a script; where the model is in no file, its variable ``model`` is that model.
         insert: the edits as one variant for ``regard ablate --insert``; "" if they are not all insertions.
         replace: likewise for ``--replace``.
     """
@@ -143,7 +144,7 @@ def recipe(edits: Sequence[Edit], source: str, modules: Sequence[str] = (), weig
 
     Args:
         edits: in their order.
-        source: model that the first one edits.
+        source: model that the first one edits; "" if it is in no file, for which there are no commands.
         modules: references ``file.py:Class`` of the user's own classes.
         weights: file of the weights of ``source``, if that is a graph.
 
@@ -152,21 +153,27 @@ def recipe(edits: Sequence[Edit], source: str, modules: Sequence[str] = (), weig
         regard insert a.pt SE --after p4 -o edited.safetensors
         regard remove edited.safetensors p3 -o edited.safetensors
     """
-    sources = [(source, weights), *[(EDITED, "")] * (len(edits) - 1)]
+    output = OTHER if Path(source).name == EDITED else EDITED
+    sources = [(source, weights), *[(output, "")] * (len(edits) - 1)]
     commands = [
-        edit.command(before, EDITED, modules, given) for edit, (before, given) in zip(edits, sources, strict=False)
+        edit.command(before, output, modules, given) for edit, (before, given) in zip(edits, sources, strict=False)
     ]
     known = {name.rpartition(":")[2]: Path(name.rpartition(":")[0]).stem for name in modules}
     imports = [f"from {file} import {name}" for name, file in known.items()]
     more = f", modules={{{', '.join(f'{name!r}: {name}' for name in known)}}}" if known else ""
     more += f", weights={weights!r}" if weights else ""
-    python = ["import regard", *imports, "", f"model = regard.load({source!r}{more})"]
+    python = ["import regard", *imports, "", *([f"model = regard.load({source!r}{more})"] if source else [])]
     python += [edit.python(known) for edit in edits]
-    script = "\n".join([*python, f"regard.save(model, {EDITED!r})"])
+    script = "\n".join([*python, f"regard.save(model, {output!r})"])
     variants = [edit.variant() for edit in edits]
     variant = "+".join(variants) if all(variants) else ""
     insert, replace = (variant if all(edit.kind == kind for edit in edits) else "" for kind in ("insert", "replace"))
-    return Recipe("\n".join(commands), script, insert, replace)
+    return Recipe("\n".join(commands) if source else "", script, insert, replace)
+
+
+def _no_option(name: str) -> str:
+    """A name of a file that commands do not take for an option."""
+    return f"./{name}" if name.startswith("-") else name
 
 
 def overlay(edits: Sequence[Edit], base: str, nc: int | None = None) -> str:

@@ -32,7 +32,8 @@ class Line:
         parts: the text in pieces.
         row: index of the layer; None for a line without one.
         name: name of the layer.
-        change: ``shifted`` if it reads the same layers by other indices, ``changed`` if the row differs otherwise.
+        change: ``shifted`` if only indices differ, of the same layers or of an inserted one that it reads instead;
+            ``changed`` if the row differs otherwise.
     """
 
     parts: tuple[Part, ...]

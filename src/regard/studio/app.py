@@ -103,10 +103,8 @@ def opened(bench: Bench, words: Words) -> a.Opened:
         text=state.text,
         diagram=state.diagram,
         difference=bench.difference(),
-        edits=[
-            edit.command(bench.source, "edited.safetensors", bench.references(), state.given) for edit in state.edits
-        ],
-        recipe=recipe(state.edits, bench.source, bench.references(), state.given),
+        edits=[edit.python() for edit in state.edits],
+        recipe=recipe(state.edits, bench.start, bench.references(), state.given),
         undo=bench.position > 0,
         redo=bench.position < len(bench.states) - 1,
         findings=[replace(one, message=words(one.message)) for one in state.findings],
@@ -224,7 +222,9 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
     def save(asked: q.SaveQuestion) -> a.Saved:
         with bench.working():
             path = workspace.save(bench, asked)
-            bench.mark_saved()
+            gates = any(layer.gate for layer in bench.state.spec.layers)
+            if not (asked.form == "integers" and asked.ungated and gates):  # the file is of another network
+                bench.mark_saved()
         return a.Saved(path=path)
 
     return router

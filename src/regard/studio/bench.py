@@ -6,7 +6,7 @@ import secrets
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -31,13 +31,31 @@ from regard.profiling.prediction import LatencyModel, calibrate
 from regard.system.files import is_file
 from regard.system.loaders import MOST_YAML, read_text
 from regard.weights.detector import load_detector, with_weights
-from regard.weights.hub import has_weights
+from regard.weights.hub import has_weights, is_hub
+from regard.weights.paths import weights_of
 from regard.weights.transfer import TransferReport
 
 MOST_IMAGES, MOST_BYTES = 8, 512 * 2**20
 """Number of images that are kept, and size of their pixels; the last one is kept in any case."""
 
 Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A file as it was, by which later changes are seen."""
+
+    path: Path
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp | None:
+        """Note how a file is; None if there is none."""
+        with suppress(OSError):
+            found = path.stat()
+            return cls(path, found.st_size, found.st_mtime_ns)
+        return None
 
 
 class StaleError(RegardError):
@@ -121,6 +139,7 @@ class Bench:
         self.source, self._came_trained = "", False
         self.version = 0
         self._saved: set[int] = set()
+        self._file: Stamp | None = None
         self.states: list[State] = []
         self.position = 0
         self.images: OrderedDict[str, Shown] = OrderedDict()
@@ -166,6 +185,7 @@ class Bench:
             name: how commands name it.
         """
         path = Path(source)
+        stamp = Stamp.of(weights_of(path) or path)
         try:
             detector = load_detector(source, modules=self.modules)
         except RegardError:
@@ -175,8 +195,10 @@ class Bench:
             if all(finding.note for finding in state.findings):
                 raise
             self._start(state, name)  # its wiring errors are shown
+            self._file = stamp
             return
         self.open_detector(detector, name)
+        self._file = stamp
         self._came_trained = str(source) not in zoo() and has_weights(source)
 
     @property
@@ -190,9 +212,19 @@ class Bench:
         self._start(State(detector, detector.spec), name)
         self._came_trained = True
 
+    @property
+    def start(self) -> str:
+        """What commands and scripts can start from: the open file or model of the zoo; "" if it is not the base."""
+        if self.base.text != self.states[0].text:  # it was corrected
+            return ""
+        is_same = self._file is not None and Stamp.of(self._file.path) == self._file
+        return self.source if is_same or self.source in zoo() or is_hub(self.source) else ""
+
     def open_text(self, text: str, name: str, folder: Path) -> None:
         """Open the text of a model file, with its wiring errors; its base is looked for in ``folder``."""
         self._start(self._read(text, folder / name), name)
+        if is_file(folder / name) and read_text(folder / name, MOST_YAML) == text:
+            self._file = Stamp.of(folder / name)
 
     def correct(self, text: str, folder: Path) -> None:
         """Put a corrected text in the place of the open one; that can be undone."""
@@ -254,7 +286,7 @@ class Bench:
     def _start(self, state: State, name: str) -> None:
         self.states, self.position, self.source, self._came_trained = [state], 0, name, False
         self.version += 1
-        self._saved, self._latency, self._latency_of = {0}, None, None
+        self._saved, self._latency, self._latency_of, self._file = {0}, None, None, None
         for shown in self.images.values():
             shown.candidates.clear()
 

@@ -250,7 +250,12 @@ class Workspace:
             return spec.to_yaml()
         if asked.form == "integers":
             return integer_yaml(spec, ungated=asked.ungated, file=path)
-        return overlay(bench.state.edits, self._base_name(bench, path.parent), bench.base.spec.nc)
+        base = self._base_name(bench, path.parent)
+        if base not in zoo() and (path.parent / base).resolve() == path.resolve():
+            raise RegardError(
+                "the overlay would replace the graph that it is based on", hint="choose another name, or another form"
+            )
+        return overlay(bench.state.edits, base, bench.base.spec.nc)
 
     def _base_name(self, bench: Bench, folder: Path) -> str:
         """What an overlay in a folder can name as its base."""
