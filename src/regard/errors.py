@@ -61,6 +61,11 @@ class RegardWarning(UserWarning):
     """A suspicious fact that does not stop the work, or that the user asked to accept."""
 
 
+def first_line(error: BaseException) -> str:
+    """First line of the message of any exception; the name of its class if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def nearest(name: object, choices: Iterable[object], cutoff: float = 0.5) -> str | None:
     """Suggest the choice closest to ``name``; None if nothing is as close as ``cutoff``, in 0..1.
 

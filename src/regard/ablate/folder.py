@@ -159,6 +159,11 @@ class StudyRecord:
 
         return to_html(verdicts(self))
 
+    @property
+    def device(self) -> str:
+        """The devices that costs were measured on; "" if none is known."""
+        return "; ".join(sorted({cost.device for cost in self.costs.values()} - {""}))
+
     def finished(self, variant: str) -> dict[int, RunRecord]:
         """Finished runs of a variant by seed."""
         return {run.seed: run for run in self.runs if run.variant == variant and run.status == "finished"}

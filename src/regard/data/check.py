@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regard.data.copies import altered_copies, thumbnail
-from regard.data.dataset import DetectionDataset, Problem, Sample
+from regard.data.dataset import DetectionDataset, Problem, Sample, folded_name
 from regard.data.files import UNDIVIDED
 from regard.data.images import ImageFile, decode, exif_orientation
 from regard.data.similar import fingerprint, similar_groups
@@ -281,7 +280,7 @@ def set_problems(data: DetectionDataset) -> list[Problem]:
             problems.append(Problem("repeated class name", data.source, f"{times} classes are {name!r}", "all kept"))
     alike: dict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(data.names):
-        alike[re.sub(r"[\s_-]+", " ", name).strip().casefold()].append(repr(name))
+        alike[folded_name(name)].append(repr(name))
     for spellings in (names for names in alike.values() if len(names) > 1):
         found = f"{' and '.join(spellings)} differ only in capitals, spaces, hyphens or underscores"
         problems.append(Problem("similar class names", data.source, found, "kept as classes of their own"))

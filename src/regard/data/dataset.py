@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -145,6 +146,16 @@ def merge_classes(data: DetectionDataset) -> DetectionDataset:
 
 MOST_LISTED = 20
 """Classes that an error names."""
+
+
+def folded_name(name: str) -> str:
+    """A class name without differences of spelling: capitals, spaces, hyphens and underscores.
+
+    Example:
+        >>> folded_name("Traffic_Light") == folded_name("traffic light")
+        True
+    """
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
 def class_index(name: str, names: Sequence[str]) -> int:

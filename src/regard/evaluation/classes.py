@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.data.dataset import folded_name
 from regard.errors import RegardError, RegardWarning
 from regard.types import Predictor
 
@@ -110,7 +111,7 @@ def _sources(own: Sequence[str], names: Sequence[str]) -> list[int | None]:
     if list(own) == list(names):
         return list(range(len(own)))
     found: list[int | None] = [None] * len(names)
-    for form in (str, _plain):  # names that are exactly equal come first
+    for form in (str, folded_name):  # names that are exactly equal come first
         free: dict[str, list[int]] = {}
         for index, name in enumerate(own):
             if index not in found:
@@ -130,10 +131,6 @@ def _sources(own: Sequence[str], names: Sequence[str]) -> list[int | None]:
 
 def _are_numbers(names: Sequence[str]) -> bool:
     return all(_NUMBERED.fullmatch(name) for name in names)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
 def _listed(names: Sequence[str]) -> str:

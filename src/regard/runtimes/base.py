@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from regard.config import DetectSettings, ModelSettings
 from regard.data.letterbox import GREY
-from regard.errors import RegardError
+from regard.errors import RegardError, first_line
 from regard.runtimes.header import Header
 from regard.runtimes.outputs import INPUT as INPUT
 from regard.runtimes.outputs import OutputChecks
@@ -350,4 +350,4 @@ def reason(error: BaseException) -> str:
     """First line of what was raised at the bottom, where one error wraps another."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line(error)

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from typing import NamedTuple
 
+from regard.errors import first_line
 from regard.system.terminal import printable
 
 BAD_INPUT, FAILED, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
@@ -40,7 +41,7 @@ def last_word(error: BaseException) -> LastWord | None:
         >>> last_word(ValueError("a fault of ours")) is None
         True
     """
-    first = printable((str(error).strip() or type(error).__name__).splitlines()[0])
+    first = printable(first_line(error))
     if isinstance(error, KeyboardInterrupt):
         return LastWord("stopped", INTERRUPTED)
     if isinstance(error, BrokenPipeError):

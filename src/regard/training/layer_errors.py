@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from regard.errors import RegardError
+from regard.errors import RegardError, first_line
 from regard.graph.detector import Detector
 from regard.graph.user_modules import last_frame, source_file
 from regard.system.last_resort import passing_cause
@@ -67,7 +67,7 @@ def _explained(error: Exception, layer: _Layer | None, detector: Detector, preci
         )
     place = last_frame(error, {source_file(kind) for kind in detector.user_modules.values()} - {None})
     at = f", {place[0]}:{place[1]}" if place else ""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = first_line(error)
     hint = None
     if _TYPES.search(text) and precision != "32-true":
         hint = "convert to the type of the input (x.to(other.dtype)), or train with --precision 32 "

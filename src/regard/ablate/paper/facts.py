@@ -103,7 +103,7 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         epochs=_number(plan.get("epochs")) or max((len(run.curve) for run in study.runs), default=0),
         imgsz=_number(plan.get("imgsz")),
         batch=_number(plan.get("batch")),
-        device="; ".join(sorted({cost.device for cost in study.costs.values()} - {""})),
+        device=study.device,
         versions=_versions(provenance),
         judgements=results.judgements,
         beyond=results.beyond,

@@ -70,10 +70,9 @@ def cost_table(study: StudyRecord, words: Words = str, between: str = " ") -> st
         numbers = [f"{cost.parameters:,}", f"{cost.flops / 1e9:.2f}", latency, plain(ratio, 2), f"{cost.peak_mib:.1f}"]
         rows.append([variant.name, *numbers])
     headings = [words("variant"), words("parameters"), "GFLOPs", words("ms per image"), words("times the base's")]
-    devices = "; ".join(sorted({cost.device for cost in study.costs.values()} - {""}))
     caption = (
-        words(f"Costs for one image on {devices}; latencies are medians of repeats taken in turn.")
-        if devices
+        words(f"Costs for one image on {study.device}; latencies are medians of repeats taken in turn.")
+        if study.device
         else words("Costs for one image; latencies are medians of repeats taken in turn."),
         words("Times the base's: the median of the ratios of one repeat each."),
     )

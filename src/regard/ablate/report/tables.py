@@ -41,8 +41,9 @@ def cost_section(study: StudyRecord) -> Section:
         return Section("Cost and gain", [Text("Costs were not measured.")])
     metric = metric_name(study.metric)
     rows = [[v.name, _gain(study, v.name), *_cost_row(study, v.name)] for v in study.variants if v.name in study.costs]
+    on = f" on {study.device}" if study.device else ""
     caption = (
-        f"Mean paired gain in {metric}, and cost. Latencies{_device(study)} are medians of repeats taken in turn in "
+        f"Mean paired gain in {metric}, and cost. Latencies{on} are medians of repeats taken in turn in "
         "one process; their ratio to the base is the median over repeats, with the least and the greatest. Training: "
         "mean over runs. Possible speed-up: if the mixing of its attention cost nothing (Amdahl's law), measured."
     )
@@ -60,12 +61,6 @@ def cost_section(study: StudyRecord) -> Section:
         wide, narrow = (pareto(points, metric, wide=is_wide) for is_wide in (True, False))
         blocks.append(Plots("pareto", [wide], _reading(metric), narrow))
     return Section("Cost and gain", blocks)
-
-
-def _device(study: StudyRecord) -> str:
-    """The device that they were measured on, if it is known."""
-    devices = sorted({cost.device for cost in study.costs.values()} - {""})
-    return f" on {'; '.join(devices)}" if devices else ""
 
 
 def paired_ratio(cost: CostRecord, base: CostRecord) -> tuple[float, float, float]:

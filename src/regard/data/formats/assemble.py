@@ -161,16 +161,6 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for pattern in ("*/", "*/*/") for path in folder.glob(pattern))
 
 
-def bounding_box(xs: Sequence[float], ys: Sequence[float]) -> Box:
-    """Centre and size of the box around points.
-
-    Example:
-        >>> bounding_box([3, 7, 5], [2, 2, 13])
-        (5.0, 7.5, 4, 11)
-    """
-    return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
-
-
 def images_in(folder: Path) -> list[Path]:
     """List the images of a folder, not of its subfolders, sorted; hidden files are left out."""
     with os.scandir(folder) as entries:

@@ -10,9 +10,9 @@ from typing import Any, TypeGuard
 
 from regard.data.dataset import DetectionDataset, Problem
 from regard.data.files import split_in
-from regard.data.formats.assemble import Entry, Shape, assemble, bounding_box
+from regard.data.formats.assemble import Entry, Shape, assemble
 from regard.data.formats.corners import corner_problems
-from regard.data.formats.labels import Box
+from regard.data.formats.labels import Box, bounding_box
 from regard.data.formats.masks import mask_box
 from regard.errors import RegardError
 from regard.system.files import is_folder

@@ -17,6 +17,16 @@ Box = tuple[float, float, float, float]
 """Centre x, centre y, width, height as fractions of the image."""
 
 
+def bounding_box(xs: Sequence[float], ys: Sequence[float]) -> Box:
+    """Centre and size of the box around points.
+
+    Example:
+        >>> bounding_box([3, 7, 5], [2, 2, 13])
+        (5.0, 7.5, 4, 11)
+    """
+    return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
+
+
 class Label(NamedTuple):
     """One box as it is written in a label file.
 

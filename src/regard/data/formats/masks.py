@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from regard.data.formats.assemble import bounding_box
-from regard.data.formats.labels import Box
+from regard.data.formats.labels import Box, bounding_box
 
 MOST_GROUPS = 12
 """Number of groups of five bits in a number of 60 bits; larger ones are no lengths."""

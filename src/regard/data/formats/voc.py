@@ -13,8 +13,8 @@ from pathlib import Path
 
 from regard.data.dataset import DetectionDataset, Problem
 from regard.data.files import SPLITS
-from regard.data.formats.assemble import Entry, Shape, assemble, bounding_box, images_in
-from regard.data.formats.labels import Box
+from regard.data.formats.assemble import Entry, Shape, assemble, images_in
+from regard.data.formats.labels import Box, bounding_box
 from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import files_below
 from regard.errors import RegardError, nearest

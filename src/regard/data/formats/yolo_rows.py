@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regard.data.dataset import Problem
-from regard.data.formats.labels import Box, Label
+from regard.data.formats.labels import Label, bounding_box
 from regard.errors import RegardError
 from regard.system.loaders import read_text
 
@@ -89,7 +89,7 @@ class RowReader:
             return _Fault("pixels instead of fractions", how)
         if count == BOX_VALUES and len(self.boxes) < MOST_SAMPLES:
             self.boxes.append(used)
-        return [values[0], *(_bounding_box(used) if is_polygon else used)]
+        return [values[0], *(bounding_box(used[::2], used[1::2]) if is_polygon else used)]
 
     def _label(self, row: list[float], file: str, line: int) -> Label:
         stated = int(row[0])
@@ -242,10 +242,3 @@ def _outside(boxes: Sequence[Sequence[float]]) -> int:
     return sum(
         cx + w / 2 > 1.01 or cy + h / 2 > 1.01 or cx < w / 2 - 0.01 or cy < h / 2 - 0.01 for cx, cy, w, h in boxes
     )
-
-
-def _bounding_box(polygon: Sequence[float]) -> Box:
-    """Bounding box of a polygon x1 y1 x2 y2 ..."""
-    left, right = min(polygon[::2]), max(polygon[::2])
-    top, bottom = min(polygon[1::2]), max(polygon[1::2])
-    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 from regard.data.check import overlaps
-from regard.data.dataset import DetectionDataset, NoLabelsError, Problem
+from regard.data.dataset import DetectionDataset, NoLabelsError, Problem, folded_name
 from regard.data.problems import problem_lines
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import Finding, NotChecked
@@ -54,7 +53,7 @@ def class_order(case: Case) -> Finding | None:
 
 def _comparable(names: Sequence[str]) -> tuple[str, ...]:
     """Names without differences of spelling; repeated ones are numbered."""
-    plain = [re.sub(r"[\s_-]+", " ", name).strip().casefold() for name in names]
+    plain = [folded_name(name) for name in names]
     return tuple(f"{name} {plain[:i].count(name)}" if name in plain[:i] else name for i, name in enumerate(plain))
 
 
