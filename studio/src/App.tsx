@@ -1,6 +1,7 @@
 import { useCallback, useContext, useEffect, useMemo, useState } from "react";
 import { Data } from "./Data";
 import { LoseDialog, OpenDialog, SaveDialog } from "./Dialogs";
+import { faultText } from "./faults";
 import { isPicture } from "./Film";
 import { Findings } from "./Findings";
 import { CompareModels } from "./CompareModels";
@@ -210,7 +211,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             fail={studio.fail}
           />
         )}
-        {dialog === "compare" && opened && <CompareModels {...{ opened, dark }} close={() => setDialog(null)} />}
+        {dialog === "compare" && opened && <CompareModels {...{ opened, dark }} fail={studio.fail} close={() => setDialog(null)} />}
         {dialog === "save" && opened && (
           <SaveDialog
             close={() => setDialog(null)}
@@ -331,10 +332,7 @@ function Message({ fault, notice, busy, dismiss, children }: MessageProps) {
       {children}
       {fault && (
         <p className="fault" role="alert">
-          <strong>{words("fault")}:</strong> {placeOf(fault, words)}
-          {fault.what === "unreachable" ? words("unreachable") : fault.what}
-          {fault.expected && <span> — {words("expected", { what: fault.expected })}</span>}
-          {fault.hint && <span> — {fault.hint}</span>} <button onClick={dismiss}>{words("dismiss")}</button>
+          <strong>{words("fault")}:</strong> {faultText(fault, words)} <button onClick={dismiss}>{words("dismiss")}</button>
         </p>
       )}
       {notice && !fault && (
@@ -345,11 +343,6 @@ function Message({ fault, notice, busy, dismiss, children }: MessageProps) {
       {busy && <p className="busy">{words("working")}</p>}
     </div>
   );
-}
-
-/** Where an error is: file and line, as far as they are known. */
-function placeOf({ file, line }: Fault, words: ReturnType<typeof useWords>): string {
-  return [file, line ? `${words("line")} ${line}` : ""].filter(Boolean).map((part) => `${part}: `).join("");
 }
 
 /** A name for what is made of the open model. */

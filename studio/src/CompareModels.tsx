@@ -1,19 +1,20 @@
 import { ReactFlowProvider } from "@xyflow/react";
 import { useEffect, useMemo, useState } from "react";
 import { Dialog } from "./Dialogs";
+import { faultText } from "./faults";
 import { Graph } from "./Graph";
 import { change, count, flops, mib } from "./numbers";
 import { get, post, ServerFault } from "./server";
 import { useWords } from "./settings";
-import type { Comparison, Diagram, Files, LayerDifference, Opened } from "./types";
+import type { Comparison, Diagram, Fault, Files, LayerDifference, Opened } from "./types";
 
 /** Two models next to each other: what differs, and which tensors the second can take from the first. */
-export function CompareModels({ opened, dark, close }: { opened: Opened; dark: boolean; close: () => void }) {
+export function CompareModels({ opened, dark, close, fail }: { opened: Opened; dark: boolean; close: () => void; fail: (error: unknown) => void }) {
   const words = useWords();
   const [files, setFiles] = useState<Files | null>(null);
   const [names, setNames] = useState({ a: "", b: "" });
   const [found, setFound] = useState<Comparison | null>(null);
-  const [fault, setFault] = useState("");
+  const [fault, setFault] = useState<Fault | null>(null);
   const known = files ? [...files.models, ...files.zoo] : [];
   useEffect(() => {
     get<Files>("files").then(
@@ -26,8 +27,8 @@ export function CompareModels({ opened, dark, close }: { opened: Opened; dark: b
   }, [opened.source]);
   const compare = (event: React.FormEvent) => {
     event.preventDefault();
-    setFault("");
-    post<Comparison>("diff", names).then(setFound, (error) => setFault(error instanceof ServerFault ? error.fault.what : String(error)));
+    setFault(null);
+    post<Comparison>("diff", names).then(setFound, (error) => (error instanceof ServerFault ? setFault(error.fault) : fail(error)));
   };
   return (
     <Dialog title={words("compareModels")} close={close} wide>
@@ -46,7 +47,7 @@ export function CompareModels({ opened, dark, close }: { opened: Opened; dark: b
       </form>
       {fault && (
         <p className="fault" role="alert">
-          {fault === "unreachable" ? words("unreachable") : fault}
+          {faultText(fault, words)}
         </p>
       )}
       {found && <Result {...{ found, dark }} />}

@@ -15,6 +15,8 @@ from browsing import PATIENCE, Server
 from playwright import sync_api
 from test_playing import video_in
 
+from regard.api.edits import Edit
+
 FOCUSED = "() => (document.activeElement.dataset.id ?? document.activeElement.innerText ?? '').trim()"
 
 
@@ -111,3 +113,24 @@ def test_a_video_dropped_on_the_graph_plays(page: Any, server: Server, tmp_path:
     assert page.locator(".viewer img").evaluate("(image) => [image.naturalWidth, image.naturalHeight]") == [128, 96]
     assert "scenes.avi · frame 4" in page.locator(".viewer figcaption").inner_text()
     assert "random" in page.locator(".look .hint").inner_text()
+
+
+def test_an_idle_page_shows_what_changes_and_that_the_studio_has_ended(browser: Any, tmp_path: Path) -> None:
+    server, context = Server(tmp_path), browser.new_context(viewport={"width": 1280, "height": 860}, locale="en")
+    server.bench.open_model("odd-one-out", "odd-one-out")
+    page = context.new_page()
+    try:
+        page.goto(server.address)
+        page.get_by_text("none: random").wait_for(timeout=PATIENCE)
+        with server.bench.changing():
+            server.bench.apply(Edit("insert", "p4", "SE"))
+        page.get_by_text("Another page has changed the model").wait_for(timeout=PATIENCE)
+        page.get_by_role("tab", name="Runs").click()
+    finally:
+        server.stop()
+    page.get_by_text("The studio does not answer").wait_for(timeout=PATIENCE)
+    assert page.get_by_role("button", name="Open", exact=True).is_disabled()
+    assert page.get_by_role("button", name="Measure").is_disabled()
+    page.get_by_role("tab", name="YAML").click()
+    page.get_by_text("regard insert odd-one-out SE --after p4").first.wait_for(timeout=PATIENCE)
+    context.close()

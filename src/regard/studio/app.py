@@ -275,6 +275,7 @@ async def _of_regard_error(request: Request, error: Any) -> JSONResponse:
     words = words_of(request)
     relative = request.app.state.relative
     file = relative(str(error.file)) if error.file else None
+    file = None if file == "." else file  # the workspace itself, which the texts name
     fault = a.Fault(
         what=words(error.what),
         file=Path(file).name if file and Path(file).is_absolute() else file,  # one that is not of the workspace
