@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
@@ -57,6 +59,26 @@ def test_names_are_terms_of_the_field(file: Path) -> None:
         f"{name}: {FORMER[word]}" for name in names_in(file) for word in words_of(name) & FORMER.keys() - ALLOWED.keys()
     }
     assert not former
+
+
+def resolves(dotted: str) -> bool:
+    """Whether a dotted name is that of a module, or of what is in one."""
+    parent, _, name = dotted.rpartition(".")
+    try:
+        importlib.import_module(dotted)
+    except ModuleNotFoundError:
+        return bool(parent) and resolves(parent) and hasattr(pkgutil.resolve_name(parent), name)
+    return True
+
+
+def test_what_docstrings_refer_to_exists() -> None:
+    references = {
+        (str(file.relative_to(SOURCE)), found[1])
+        for file in sorted(SOURCE.rglob("*.py"))
+        for found in re.finditer(r"`(regard(?:\.\w+)+)(?:\(\))?`", file.read_text(encoding="utf-8"))
+    }
+    assert len(references) > 20
+    assert [(file, name) for file, name in sorted(references) if not resolves(name)] == []
 
 
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda file: str(file.relative_to(SOURCE)))
