@@ -44,7 +44,8 @@ export function useContact(
       try {
         version = await get<unknown>("version", AbortSignal.timeout(PATIENCE));
       } catch (error) {
-        return setContact(error instanceof TokenFault ? "renewed" : "silent");
+        if (!(error instanceof TokenFault)) return setContact("silent");
+        return setContact(asked === null ? "answers" : "renewed"); // a page that never had a token says so
       }
       if (typeof version !== "number") return setContact("silent"); // another program has the address now
       setContact("answers");

@@ -147,7 +147,7 @@ def _findings(desk: Desk, report: CheckReport, words: Words) -> list[a.Findings]
         place = None if image is None else a.Place(split=image[0], index=image[1])
         where, found = (text.replace(root, "") for text in (problem.where, problem.found))
         groups.setdefault((problem.kind, problem.done, problem.lost), []).append(
-            a.Finding(where=where, found=words(found), image=place)
+            a.Finding(where=words(where), found=words(found), image=place)
         )
     findings = [
         a.Findings(kind=words(kind), done=words(done), lost=lost, count=len(members), first=members[:FIRST])
