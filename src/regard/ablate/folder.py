@@ -168,6 +168,11 @@ class StudyRecord:
         """Finished runs of a variant by seed."""
         return {run.seed: run for run in self.runs if run.variant == variant and run.status == "finished"}
 
+    def measured(self, variant: str) -> list[float]:
+        """Values of the study's metric of a variant's finished runs, without those that are not finite."""
+        values = (run.metrics.get(self.metric, math.nan) for run in self.finished(variant).values())
+        return [value for value in values if math.isfinite(value)]
+
 
 class StudyFolder:
     """Where a study is kept.

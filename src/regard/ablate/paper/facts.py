@@ -85,8 +85,7 @@ class Facts:
 def facts_of(study: StudyRecord, results: Results) -> Facts:
     """Collect the facts of a study."""
     plan, provenance = study.plan, study.provenance
-    values = [run.metrics.get(study.metric, math.nan) for run in study.finished(study.base.name).values()]
-    known = [value for value in values if math.isfinite(value)]
+    known = study.measured(study.base.name)
     statuses = [run.status for run in study.runs]
     data = provenance.get("data")
     data = data if isinstance(data, Mapping) else {}

@@ -141,8 +141,7 @@ def build(study: StudyRecord, extras: Extras) -> Document:
 
 def _details(study: StudyRecord, results: Results) -> list[str]:
     """Short facts under the summary; the level of the base, without which a difference means little, is one."""
-    values = [run.metrics.get(study.metric, math.nan) for run in study.finished(study.base.name).values()]
-    known = [value for value in values if math.isfinite(value)]
+    known = study.measured(study.base.name)
     seeds, variants = len(study.seeds), len(results.judgements)
     edits = map(split_name, [*study.plan.get("insert", ()), *study.plan.get("replace", ())])
     details = {

@@ -102,8 +102,7 @@ def _training_time(runs: Sequence[RunRecord]) -> str:
 def _points(study: StudyRecord) -> list[Point]:
     points = []
     for variant in study.variants:
-        values = [run.metrics.get(study.metric, math.nan) for run in study.finished(variant.name).values()]
-        values = [value for value in values if math.isfinite(value)]
+        values = study.measured(variant.name)
         cost = study.costs.get(variant.name)
         if values and cost and cost.latency_ms:
             mean, time = sum(values) / len(values), median(cost.latency_ms)
