@@ -140,6 +140,8 @@ HEADINGS = (
     "best possible recall {0}",
     "best possible recall {0}, refitted",
     "skipped",
+    "noise control",
+    "{0} parameters for {1} ({2})",
     "layer {0}",
     "class cx cy w h: a whole number and four fractions of the image",
     "centre ({0}, {1}), size ({2}, {3}) of the image",

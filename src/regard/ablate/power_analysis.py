@@ -234,6 +234,6 @@ def _table(plan: Plan, variants: Sequence[Variant], epochs: Mapping[str, int], s
     for heading in ("variant", "role", "epochs", "time per run"):
         table.add_column(translate(heading), justify="left" if heading in ("variant", "role") else "right")
     for variant in variants:
-        role = f"{variant.role}: {variant.note}" if variant.note else variant.role
-        table.add_row(variant.name, role, str(epochs[variant.name]), duration(seconds[variant.name]))
+        role = ": ".join(filter(None, (variant.role, variant.note)))
+        table.add_row(variant.name, translate(role), str(epochs[variant.name]), duration(seconds[variant.name]))
     return table
