@@ -8,6 +8,7 @@ VERSION := $(shell $(or $(INTERPRETER),false) -c 'import sys; print("%d.%d" % sy
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(VERSION))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STAMP_ALL := $(VENV)/.installed-all-tests
 # Tests run in several processes; more threads than cores only slow them down.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PAGE_TESTS=$(PAGE_TESTS)
 # The versions that are declared in pyproject.toml.
@@ -39,15 +40,17 @@ debian:
 studio/node_modules: studio/package-lock.json | debian
 	@! command -v npm >/dev/null || (cd studio && npm ci --loglevel=error) || echo "npm ci failed"
 
-# All tests with the default interpreter, then the fast ones with every other declared version that is installed.
-test-all: lint
-	$(TEST_ENV) $(BIN)/python -m pytest -q -n auto
+# The fast tests with every other declared version that is installed, then all tests with the default interpreter and all
+# that they need. What could not run is listed at the very end, with the reason.
+test-all: lint $(STAMP_ALL) page
 	@for version in $(filter-out $(VERSION),$(VERSIONS)); do \
 		if python$$version -c '' 2>/dev/null || ls $$HOME/.pyenv/versions/*/bin/python$$version >/dev/null 2>&1; \
 		then $(MAKE) test-fast PYTHON=python$$version || exit 1; \
 		else missing="$$missing python$$version"; fi; \
 	done; \
-	test -z "$$missing" || echo "not found, so not tested:$$missing"
+	rm -f $(VENV)/.missing; test -z "$$missing" || echo "not found, so not tested:$$missing" > $(VENV)/.missing
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n auto -rs; code=$$?; cat $(VENV)/.missing 2>/dev/null; \
+		$(HAS_PAGE) || echo "skipped tests of the studio's page: they need $(PAGE_NEEDS)"; exit $$code
 
 test-fast: $(STAMP) page
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n auto -m "not slow"
@@ -70,6 +73,10 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(INTERPRETER) -m venv $(VENV)
 	@echo "installing into $(VENV): plain pip brings torch with its CUDA libraries, over 5 GB; see README.md"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+$(STAMP_ALL): $(STAMP) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all-tests]"
 	@touch $@
 
 clean:

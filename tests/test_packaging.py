@@ -165,8 +165,13 @@ def test_the_wheel_has_data_and_types(tmp_path: Path) -> None:
     assert {file.relative_to(ROOT / "src").as_posix() for file in files} <= names
     assert "regard/py.typed" in names
     assert any(name.startswith("regard/models/") and name.endswith(".yaml") for name in names)
+    missing: list[str] = []
     for check in (["twine", "check", "--strict", *map(str, tmp_path.iterdir())], ["check-wheel-contents", str(wheel)]):
         tool = shutil.which(check[0]) or shutil.which(check[0], path=str(Path(sys.executable).parent))
-        if tool:
-            done = subprocess.run([tool, *check[1:]], capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
+        if tool is None:
+            missing.append(check[0])
+            continue
+        done = subprocess.run([tool, *check[1:]], capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    if missing:
+        pytest.skip(f"the wheel is complete; the rest needs {', '.join(missing)}")

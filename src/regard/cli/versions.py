@@ -54,7 +54,7 @@ def _packages() -> Iterator[str]:
         if (found := REQUIREMENT.match(line)) and found[1].lower() != "regard":
             by_extra.setdefault(found[2] or "", []).append(found[1])
     for extra, names in sorted(by_extra.items()):
-        if extra != "dev":
+        if extra not in ("dev", "all-tests"):
             packages = ", ".join(f"{name} {_version(name)}" for name in names)
             yield f"{f'extra {extra}' if extra else 'packages'}: {packages}"
 
