@@ -51,6 +51,15 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
     setTab("layer");
     setFocus(true);
   }, []);
+  const [refused, setRefused] = useState(false);
+  useEffect(() => {
+    if (!fault) setRefused(false);
+  }, [fault]);
+  const openBy = async (path: string, question: object) => {
+    const found = await studio.change(path, question);
+    setRefused(!found);
+    return found;
+  };
   /** Ask before what is in no file is lost. */
   const lose = (go: () => void) => {
     setDialog(null);
@@ -68,8 +77,8 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
     const isOpen = text === undefined && opened?.source === source && opened.edits.length === 0;
     if (isOpen) return void (question && edit(question, opened));
     lose(async () => {
-      if (text !== undefined) return void studio.change("open-text", { text, name: source });
-      const base = await studio.change("open", { source });
+      if (text !== undefined) return void openBy("open-text", { text, name: source });
+      const base = await openBy("open", { source });
       if (base && question) void edit(question, base);
     });
   };
@@ -78,7 +87,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
       setDialog(null);
       setTab("look");
       setDropped(file);
-    } else lose(async () => void studio.change("open-text", { text: await file.text(), name: file.name }));
+    } else lose(async () => void openBy("open-text", { text: await file.text(), name: file.name }));
   };
   const nodes = opened?.diagram.nodes;
   const { search, hits, found, ...finding } = useSearch(nodes, (name) => {
@@ -131,7 +140,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
             set={setLanguage}
           />
         </header>
-        <Message fault={lost && fault?.what === "unreachable" ? null : fault} notice={studio.notice} busy={studio.busy} dismiss={studio.dismiss}>
+        <Message fault={lost && fault?.what === "unreachable" ? null : fault} still={refused && opened ? opened.source : ""} notice={studio.notice} busy={studio.busy} dismiss={studio.dismiss}>
           {contact !== "answers" && (
             <p className="fault" role="alert">
               {words(`contact.${contact}`)} {words("lastKnown")}
@@ -184,7 +193,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
         {dialog === "open" && (
           <OpenDialog
             close={() => setDialog(null)}
-            open={(source) => lose(() => void studio.change("open", { source }))}
+            open={(source) => lose(() => void openBy("open", { source }))}
             openFile={openFile}
             fail={studio.fail}
           />
@@ -319,20 +328,24 @@ function Choice<T extends string>({ label, value, values, text, set, quiet }: Ch
 
 interface MessageProps {
   fault: Fault | null;
+  /** What is open, where something else could not be opened. */
+  still: string;
   notice: string;
   busy: boolean;
   dismiss: () => void;
   children: React.ReactNode;
 }
 
-function Message({ fault, notice, busy, dismiss, children }: MessageProps) {
+function Message({ fault, still, notice, busy, dismiss, children }: MessageProps) {
   const words = useWords();
   return (
     <div className="messages" aria-live="polite">
       {children}
       {fault && (
         <p className="fault" role="alert">
-          <strong>{words("fault")}:</strong> {faultText(fault, words)} <button onClick={dismiss}>{words("dismiss")}</button>
+          <strong>{words("fault")}:</strong> {faultText(fault, words)}{" "}
+          {still && <span>{words("stillOpen", { name: still })} </span>}
+          <button onClick={dismiss}>{words("dismiss")}</button>
         </p>
       )}
       {notice && !fault && (

@@ -32,7 +32,7 @@ export function Bars({ title, histogram }: { title: string; histogram: Histogram
               </th>
               {splits.map(([split, counts]) => (
                 <td key={split}>
-                  <i style={{ width: `${((splits.length > 2 ? 3 : 6) * counts[i]!) / Math.max(...counts)}rem` }} />
+                  <i style={{ width: `${((splits.length > 2 ? 9 : 18) * counts[i]!) / Math.max(...counts)}cqw` }} />
                   {count(counts[i]!)}
                 </td>
               ))}

@@ -240,12 +240,12 @@ const NARROW = 700;
 const PADDING = { top: "6px", bottom: "14px", left: "6px", right: "10px" } as const;
 
 /** Fit the graph into its part of the page, again when either changes, until the user moves it. */
-function useFit({ readable, selected }: GraphProps, { places }: ReturnType<typeof layout>, size: string) {
+function useFit({ readable, selected, findings }: GraphProps, { places }: ReturnType<typeof layout>, size: string) {
   const flow = useReactFlow();
   const [width, height] = [useStore((store) => store.width), useStore((store) => store.height)];
   const own = useRef(false);
   const last = useRef({ selected, places });
-  last.current = { selected, places };
+  last.current = { selected: selected ?? findings.find((one) => !one.note)?.layer ?? null, places };
   const whole = useCallback(() => {
     own.current = false;
     return flow.fitView({ padding: PADDING, maxZoom: 1.2, duration: 0 });
@@ -265,6 +265,15 @@ function useFit({ readable, selected }: GraphProps, { places }: ReturnType<typeo
     const frame = requestAnimationFrame(() => void fit());
     return () => cancelAnimationFrame(frame);
   }, [size, width, height, fit]);
+  useEffect(() => {
+    const place = selected && last.current.places.get(selected);
+    if (!place || !width) return;
+    const { x, y, zoom } = flow.getViewport();
+    const [left, top] = [place.x * zoom + x, place.y * zoom + y];
+    if (left >= 0 && top >= 0 && left + NODE.width * zoom <= width && top + NODE.height * zoom <= height) return;
+    void flow.setCenter(place.x + NODE.width / 2, place.y + NODE.height / 2, { zoom, duration: 0 });
+    // only where a layer is selected elsewhere, as in the list of errors
+  }, [selected]);
   const moved = useCallback((event: object | null) => {
     if (event) own.current = true; // not moved by the program
   }, []);

@@ -15,6 +15,7 @@ export const zh: Dictionary = {
   close: "關閉",
   cancel: "取消",
   search: "尋找層",
+  stillOpen: "（目前開啟的仍是 {name}。）",
   noHit: "沒有這一層",
   hits: "找到 {n} 層",
   noRow: "沒有第 {n} 列",

@@ -13,6 +13,7 @@ export const en = {
   close: "Close",
   cancel: "Cancel",
   search: "Find a layer",
+  stillOpen: "({name} is still open.)",
   noHit: "No such layer",
   hits: "layers found: {n}",
   noRow: "no row {n}",

@@ -101,7 +101,8 @@ def test_a_row_that_cannot_be_built_without_a_correction() -> None:
     text = integer_yaml(regard.load("yolov5n").spec).replace("SPPF", "SPFP")
     spec, (finding,) = corrections(text)
     assert "unknown module 'SPFP'; did you mean 'SPP'" in finding.message
-    assert (finding.layer, finding.mendable) == ("sppf", False)
-    assert "head.p5_lateral" not in spec.info
+    assert (finding.layer, finding.mendable, finding.slots) == ("sppf", False, ())
+    assert "sppf" not in spec.info
+    assert spec.info["head.p5_out"].stride == 32
     with pytest.raises(regard.RegardError, match="no rows"):
         corrections("nc: 1\nbackbone: []\nhead: []\n")

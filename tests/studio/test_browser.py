@@ -185,8 +185,9 @@ def test_the_graph_is_seen_whole_whatever_is_above_it(browser: Any, server: Serv
     server.bench.open_model("yolov5n", "yolov5n")
     for page in opened(browser, server, 1440):
         assert page.locator("header").bounding_box()["height"] < 60
-        drop(page, "no graph", "wrong.yaml")
-        page.wait_for_selector(".fault")
+        drop(page, "nc: [", "wrong.yaml")
+        page.get_by_text("wrong.yaml: Line").wait_for()
+        page.get_by_text("(yolov5n is still open.)").wait_for()
         sync_api.expect(layer(page, "head.p5_out")).to_be_in_viewport(ratio=0.99)
         titles = page.locator(".heading").all_inner_texts()
         assert titles == ["Backbone", "Neck: top-down", "Neck: bottom-up", "Detection head"]

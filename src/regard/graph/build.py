@@ -192,7 +192,7 @@ def _build_rows(
     """Build all layers and fill in their facts.
 
     With ``resize``, maps of other sizes are resized to the first, to measure what follows; with ``partly``, layers that
-    cannot be built are left out.
+    cannot be built pass on what they read.
     """
     outputs: dict[str, Tensor | list[Tensor]] = {IMAGE: torch.zeros(1, 3, PROBE, PROBE)}
     layers: list[nn.Module] = []
@@ -200,8 +200,6 @@ def _build_rows(
     _check_blocks(spec)
     with Bounded():
         for row in spec.layers:
-            if partly and not outputs.keys() >= set(row.inputs):
-                continue
             inputs = [outputs[name] for name in row.inputs]
             if row is spec.layers[-1]:
                 spec = with_anchors_in_order(spec, [x.shape[-1] for x in inputs if isinstance(x, Tensor)])
@@ -215,6 +213,7 @@ def _build_rows(
                     built = _build_row(row, spec, _resized(inputs), modules)
                 layers.append(built.layer)
                 info[row.name], outputs[row.name] = built.info, built.output
+            outputs.setdefault(row.name, inputs[0])
             _check_maps(row, spec, outputs)
     return replace(spec, info=info), layers
 

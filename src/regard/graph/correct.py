@@ -124,7 +124,8 @@ def _checked(
         if error.line is None or error.line not in places:
             raise
         reader = places.index(error.line)
-        everything = range(len(spec.layers[reader].inputs))
+        inputs = len(spec.layers[reader].inputs)
+        everything = range(inputs if inputs > 1 else 0)  # what reads one layer is wrong in itself
         faults.setdefault(reader, _Fault()).add("; ".join(filter(None, (error.what, error.hint))), *everything)
     meant = _with_all_levels(measured(spec, modules=modules))
     try:

@@ -173,8 +173,9 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
 
     @router.post("/open-text")
     def open_text(asked: q.TextQuestion, words: Words) -> a.Opened:
-        workspace.check_bases(asked.text)
-        return _answer(bench, words, lambda: bench.open_text(asked.text, Path(asked.name).name, workspace.path))
+        file = workspace.path / Path(asked.name).name
+        workspace.check_bases(asked.text, file)
+        return _answer(bench, words, lambda: bench.open_text(asked.text, file.name, workspace.path))
 
     @router.post("/weights")
     def give_weights(asked: q.WeightsQuestion, words: Words) -> a.Opened:

@@ -80,7 +80,7 @@ class Workspace:
         """
         path = self.find(name)
         if path.suffix.lower() in YAML:
-            self.check_bases(read_text(path, MOST_YAML), path.parent)
+            self.check_bases(read_text(path, MOST_YAML), path)
         for file in path.iterdir() if is_folder(path) else ():  # a run's weights
             inside(self.path, str(file.relative_to(self.path)))
         return path
@@ -96,26 +96,25 @@ class Workspace:
             raise RegardError(f"{name!r:.200} is no file of weights", expected="one of " + ", ".join(SUFFIXES))
         return path
 
-    def check_bases(self, text: str, folder: Path | None = None) -> None:
+    def check_bases(self, text: str, file: Path) -> None:
         """Check that all files on which the text of a graph is based lie in the workspace.
 
         Args:
             text: of the graph.
-            folder: where its file is; by default the workspace itself.
+            file: the file that it is, or would be, in.
 
         Raises:
-            RegardError: one is outside.
+            RegardError: one is outside, or no YAML.
         """
-        folder = folder or self.path
         for _ in range(MOST_BASES):
-            document = parse_yaml(text, None)[0]
+            document = parse_yaml(text, file)[0]
             base = document.get("base") if isinstance(document, dict) else None
-            path = graph_file(Path(base_source(base, folder))) if isinstance(base, str) else None
+            path = graph_file(Path(base_source(base, file.parent))) if isinstance(base, str) else None
             if path is None:  # a whole graph, or a name of the zoo
                 return
             if not path.resolve().is_relative_to(self.path):
-                raise RegardError(f"the base {str(base)!r:.200} lies outside the workspace")
-            text, folder = read_text(path, MOST_YAML), path.parent
+                raise RegardError(f"the base {str(base)!r:.200} lies outside the workspace", file=file)
+            text, file = read_text(path, MOST_YAML), path
 
     def check_reads(self, run: str) -> None:
         """Check that all files which a run or study names, and would read when it goes on, lie in the workspace.
@@ -148,7 +147,7 @@ class Workspace:
             return True
         path = Path(source).resolve()
         if path.suffix.lower() in YAML and is_file(path):
-            self.check_bases(read_text(path, MOST_YAML), path.parent)
+            self.check_bases(read_text(path, MOST_YAML), path)
         return path.is_relative_to(self.path)
 
     def models(self) -> list[str]:
