@@ -18,7 +18,7 @@ from regard.config import Settings
 from regard.errors import RegardError
 from regard.runtimes.base import Runtime, file_digest
 from regard.runtimes.header import FORMAT_VERSION
-from regard.system.files import atomic_write
+from regard.system.files import write_file
 from regard.system.home import cache_folder
 from regard.system.scratch import is_scratch, scratch_folder, scratch_path, sweep
 
@@ -107,8 +107,8 @@ def _remove(entry: Path) -> None:
 
 def record_failure(key: str, reason: str) -> None:
     """Remember that a detector cannot be compiled, so that not every run tries again."""
-    with suppress(OSError, RegardError), atomic_write(_failure_file(key)) as file:
-        file.write(reason.encode())
+    with suppress(OSError, RegardError):
+        write_file(_failure_file(key), reason)
 
 
 def _failure_file(key: str) -> Path:

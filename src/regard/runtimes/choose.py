@@ -36,7 +36,7 @@ from regard.runtimes.cache import (
 )
 from regard.runtimes.table import RUNTIMES, runtime_to_open
 from regard.system.device import has_cuda_device
-from regard.system.files import atomic_write, is_there
+from regard.system.files import is_there, write_file
 from regard.system.last_resort import passing_cause
 from regard.weights.hub import is_hub
 from regard.weights.paths import SUFFIXES, missing_file, weights_of
@@ -206,8 +206,8 @@ def _open_compiled(
         if measured is None:
             both = (_open_entry(folder, runtime, options), _open_entry(lower_folder, lower, lower_options))
             measured = calibrate(*both, calibration, imgsz)
-            with suppress(OSError, RegardError), atomic_write(file) as content:  # a read-only cache works too
-                content.write(measured.model_dump_json().encode())
+            with suppress(OSError, RegardError):  # a read-only cache works too
+                write_file(file, measured.model_dump_json())
             LOGGER.info("%s", measured)
         if measured.allows_lower:
             return _open_entry(lower_folder, lower, lower_options)
