@@ -78,7 +78,10 @@ def check_source(source: str | Path) -> None:
     """Check that ``source`` is a data set whose format is recognised, without reading all of it.
 
     Raises:
-        RegardError: as for `load_data`, but for broken files.
+        RegardError: as for `load_data`, but not for broken files.
+
+    Example:
+        >>> check_source("synthetic:context")
     """
     name = os.path.expanduser(source)
     if name.startswith(synthetic.PREFIX):
