@@ -95,7 +95,7 @@ def test_a_forgotten_shift_is_rejected_with_the_corrected_row(tmp_path: Path) ->
         (("predict", "odd-one-out", "a.jpg", "--conf", "2"), "conf is 2.0"),
         (("predict", "odd-one-out", "a.jpg", "--batch", "0"), "batch is 0"),
         (("predict", "odd-one-out", "993"), "camera 993 cannot be opened"),
-        (("predict", "odd-one-out", "a.jpg", "--classes", "od"), "unknown class 'od'"),
+        (("predict", "odd-one-out", "993", "--classes", "od"), "unknown class 'od'"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--iou", "-1"), "iou is -1.0"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--imgsz", "0"), "imgsz is 0"),
         (("val", "odd-one-out", "--data", "synthetic:context", "--workers", "-1"), "workers is -1"),
