@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from in_process import run
 
 import regard
-from regard.__main__ import main
 from regard.errors import RegardError
 
 SCENES = "synthetic:context?train=2&val=2&test=1"
@@ -50,17 +49,6 @@ def crafted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "victim.txt").write_text(VICTIM)
     (tmp_path / "images").mkdir()
     return tmp_path
-
-
-def run(*arguments: str) -> int:
-    before, sys.argv = sys.argv, ["regard", *arguments]
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 IMAGE = np.zeros((64, 64, 3), np.uint8)

@@ -16,9 +16,9 @@ import cv2
 import matplotlib
 import numpy as np
 import pytest
+from in_process import run
 
 import regard
-from regard.__main__ import main
 from regard.cli.messages import show_messages
 from regard.config import SaveSettings
 from regard.prediction.save import save_detections
@@ -41,17 +41,6 @@ HOSTILE = (
 )
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes only there")
-
-
-def run(*arguments: str) -> int:
-    before, sys.argv = sys.argv, ["regard", *arguments]
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture
