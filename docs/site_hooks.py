@@ -27,6 +27,7 @@ PAGES = {
     "README.md": "index.md",
     "README.zh-TW.md": "index.zh-TW.md",
     "CONTRIBUTING.md": "contributing.md",
+    "CONTRIBUTING.zh-TW.md": "contributing.zh-TW.md",
     "CHANGELOG.md": "changelog.md",
 }
 """Page by file in the root."""
