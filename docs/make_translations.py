@@ -140,6 +140,8 @@ HEADINGS = (
     "best possible recall {0}",
     "best possible recall {0}, refitted",
     "skipped",
+    "anchors: {0}",
+    "preprocess {0}, network {1}, NMS {2}",
     "noise control",
     "{0} parameters for {1} ({2})",
     "layer {0}",

@@ -254,6 +254,8 @@ REPORTED = {
     ),
     "2 of 7 runs finished, 3 running": "7 次訓練中完成 2 次，3 個執行中",
     "epochs is 0": "epochs 是 0",
+    "ms per image: preprocess 0.9, network 29.4, NMS 10.2": "每張影像的毫秒數：前處理 0.9，網路 29.4，NMS 10.2",
+    "anchors: best possible recall 1.000": "錨框：可能的最高 recall 是 1.000",
     "p3.m: its mixing is 8.2% of the model's FLOPs. Some have fewer other products as well.": (
         "p3.m：它的混合占整個模型 FLOPs 的 8.2%。其中有些的其他乘積也較少。"
     ),
