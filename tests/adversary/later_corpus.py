@@ -47,7 +47,7 @@ def make_later(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(graph)
         forge_later(regard.load(folder / f"{name}.yaml"), yaml.safe_load(graph), folder / f"{name}.pt")
     sys.path.append(str(Path(__file__).parents[1] / "data"))
-    from test_foreign import BOXES, FORMATS, HEIGHT, WIDTH
+    from foreign_writers import BOXES, FORMATS, HEIGHT, WIDTH
 
     for form in FORMATS:
         for i, stem in enumerate(BOXES):

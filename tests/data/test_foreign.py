@@ -1,9 +1,7 @@
-"""Each foreign format is written here for two small images, and read back."""
+"""Each foreign format is written for two small images, and read back."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreign_writers import (
+    BOXES,
+    FORMATS,
+    HEIGHT,
+    WIDTH,
+    create_ml,
+    keras_yolo,
+    label_studio,
+    label_studio_min,
+    labelme,
+    supervisely,
+    tensorflow,
+    via,
+    via_1,
+    write_json,
+    write_text,
+)
 
 from regard.data.dataset import DetectionDataset
 from regard.data.formats import load_data
@@ -19,261 +34,6 @@ from regard.data.formats.foreign import name_unreadable
 from regard.errors import RegardError
 
 Paint = Callable[[Path, int, int], Path]
-WIDTH, HEIGHT = 131, 97
-BOXES = {"a": [("dog", 2, 3, 19, 41), ("cat", 5, 7, 113, 71)], "b": [("cat", 11, 13, 37, 89)]}
-"""Class, left, top, right and bottom in pixels."""
-
-
-def _json(file: Path, content: Any) -> None:
-    _text(file, json.dumps(content))
-
-
-def _text(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-
-
-def _table(file: Path, header: str, row: Callable[..., tuple[Any, ...]]) -> None:
-    text = io.StringIO()
-    rows = [row(stem, *box) for stem, boxes in BOXES.items() for box in boxes]
-    csv.writer(text).writerows([*([header.split(",")] if header else []), *rows])
-    _text(file, text.getvalue())
-
-
-def labelme(root: Path) -> None:
-    for stem, boxes in BOXES.items():
-        shapes = [
-            {"label": n, "points": [[r, t], [x, b]], "shape_type": "rectangle"} for n, x, t, r, b in boxes
-        ]  # any two opposite corners
-        sizes = {"imageHeight": HEIGHT, "imageWidth": WIDTH}
-        _json(root / f"{stem}.json", {"imageData": None, **sizes, "imagePath": f"..\\x\\{stem}.jpg", "shapes": shapes})
-
-
-def labelme_polygons(root: Path) -> None:
-    for stem, boxes in BOXES.items():
-        shapes = [
-            {"label": n, "points": [[x, t], [r, (t + b) / 2], [x + 1, b]], "shape_type": "polygon"}
-            for n, x, t, r, b in boxes
-        ]
-        _json(root / f"json/{stem}.json", {"shapes": shapes, "imagePath": f"old-{stem}.png"})
-
-
-def via(root: Path) -> None:
-    regions = {
-        stem: [
-            {
-                "shape_attributes": {"name": "rect", "x": x, "y": t, "width": r - x, "height": b - t},
-                "region_attributes": {"colour": "red", "class": n},
-            }
-            for n, x, t, r, b in boxes
-        ]
-        for stem, boxes in BOXES.items()
-    }
-    images = {f"{stem}99": {"filename": f"{stem}.png", "regions": own} for stem, own in regions.items()}
-    _json(root / "project.json", {"_via_settings": {}, "_via_img_metadata": images})
-
-
-def via_1(root: Path) -> None:
-    content = {
-        stem: {
-            "filename": f"{stem}.png",
-            "regions": {
-                str(k): {
-                    "shape_attributes": {"name": "polygon", "all_points_x": [x, r, x], "all_points_y": [b, b, t]},
-                    "region_attributes": {"type": {n: True, "other": False}},
-                }
-                for k, (n, x, t, r, b) in enumerate(boxes)
-            },
-        }
-        for stem, boxes in BOXES.items()
-    }
-    _json(root / "via.json", content)
-
-
-def via_csv(root: Path) -> None:
-    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
-        shape = {"name": "ellipse", "cx": (x + r) / 2, "cy": (t + b) / 2, "rx": (r - x) / 2, "ry": (b - t) / 2}
-        return f"{stem}.png", 7, "{}", 1, 0, json.dumps(shape), json.dumps({"name": n})
-
-    header = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
-    _table(root / "via.csv", header, row)
-
-
-def _percent(x: int, t: int, r: int, b: int) -> dict[str, float]:
-    box = {"x": x / WIDTH, "y": t / HEIGHT, "width": (r - x) / WIDTH, "height": (b - t) / HEIGHT}
-    return {key: 100 * value for key, value in box.items()}
-
-
-def label_studio(root: Path) -> None:
-    tasks = [
-        {
-            "data": {"image": f"/data/upload/3/0a1b2c3d-{stem}.png"},
-            "annotations": [
-                {"was_cancelled": True, "result": [{"value": {"choices": ["x"]}}]},
-                {"result": [{"value": {**_percent(*box), "rotation": 0, "rectanglelabels": [n]}} for n, *box in boxes]},
-            ],
-        }
-        for stem, boxes in BOXES.items()
-    ]
-    _json(root / "export.json", tasks)
-
-
-def label_studio_min(root: Path) -> None:
-    tasks = [
-        {
-            "image": f"/data/local-files/?d=pets%2F{stem}.png",
-            "label": [
-                {  # turned by a right angle around its upper left corner, so width and height change places
-                    "x": 100 * r / WIDTH,
-                    "y": 100 * t / HEIGHT,
-                    "width": 100 * (b - t) / WIDTH,
-                    "height": 100 * (r - x) / HEIGHT,
-                    "rotation": 90,
-                    "rectanglelabels": [n],
-                    "original_width": WIDTH,
-                    "original_height": HEIGHT,
-                }
-                for n, x, t, r, b in boxes
-            ],
-        }
-        for stem, boxes in BOXES.items()
-    ]
-    _json(root / "min.json", tasks)
-
-
-def create_ml(root: Path) -> None:
-    images = [
-        {
-            "image": f"{stem}.png",
-            "annotations": [
-                {"label": n, "coordinates": {"x": (x + r) / 2, "y": (t + b) / 2, "width": r - x, "height": b - t}}
-                for n, x, t, r, b in boxes
-            ],
-        }
-        for stem, boxes in BOXES.items()
-    ]
-    _json(root / "_annotations.createml.json", images)
-
-
-def supervisely(root: Path) -> None:
-    _json(root / "meta.json", {"classes": [{"title": "cat"}, {"title": "dog"}]})
-    for stem, boxes in BOXES.items():
-        objects = [
-            {"classTitle": n, "points": {"exterior": [[x, t], [r, b]], "interior": []}} for n, x, t, r, b in boxes
-        ]
-        _json(root / f"ann/{stem}.png.json", {"size": {"height": HEIGHT, "width": WIDTH}, "objects": objects})
-
-
-def hugging_face(root: Path) -> None:
-    rows = [
-        {
-            "file_name": f"{stem}.png",
-            "objects": {"bbox": [[x, t, r - x, b - t] for _, x, t, r, b in boxes], "category": [n for n, *_ in boxes]},
-        }
-        for stem, boxes in BOXES.items()
-    ]
-    _text(root / "metadata.jsonl", "\n".join(map(json.dumps, rows)))
-
-
-def cvat(root: Path) -> None:
-    shapes = {
-        "a": '<box label="dog" xtl="2" ytl="3" xbr="19" ybr="41"/><polygon label="cat" points="5,7;113,9;7,71"/>',
-        "b": '<tag label="good"/><ellipse label="cat" cx="24" cy="51" rx="13" ry="38"/>',
-    }
-    images = (f'<image name="d/{s}.png" width="{WIDTH}" height="{HEIGHT}">{own}</image>' for s, own in shapes.items())
-    _text(root / "annotations.xml", f"<annotations><version>1.1</version>{''.join(images)}</annotations>")
-
-
-def tensorflow(root: Path) -> None:
-    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
-    _table(root / "labels.csv", header, lambda s, n, *box: (f"{s}.png", WIDTH, HEIGHT, n, *box))
-
-
-def open_images(root: Path) -> None:
-    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
-        return (
-            stem,
-            "xclick",
-            {"dog": "/m/0bt9lr", "cat": "/m/01yrx"}[n],
-            1,
-            x / WIDTH,
-            r / WIDTH,
-            t / HEIGHT,
-            b / HEIGHT,
-            0,
-        )
-
-    _table(root / "boxes.csv", "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf", row)
-    _text(root / "class-descriptions-boxable.csv", "/m/01yrx,cat\n/m/0bt9lr,dog\n")
-
-
-def retina_net(root: Path) -> None:
-    _table(root / "annotations.csv", "", lambda s, n, *box: (f"data/{s}.png", *box, n))
-
-
-def make_sense(root: Path) -> None:
-    header = "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height"
-
-    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
-        return n, x, t, r - x, b - t, f"{stem}.png", WIDTH, HEIGHT
-
-    _table(root / "labels.csv", header, row)
-
-
-def make_sense_without_header(root: Path) -> None:
-    _table(root / "labels.csv", "", lambda s, n, x, t, r, b: (n, x, t, r - x, b - t, f"{s}.png", WIDTH, HEIGHT))
-
-
-def sized(root: Path) -> None:
-    _table(root / "labels.csv", "image,x,y,w,h,label", lambda s, n, x, t, r, b: (f"{s}.png", x, t, r - x, b - t, n))
-
-
-def sized_by_corner(root: Path) -> None:
-    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
-        return n, f"{stem}.png", r - x, b - t, x, t
-
-    _table(root / "labels.csv", "Class,File Name,Width,Height,x_min,y_min", row)
-
-
-def semicolons(root: Path) -> None:
-    text = "\n".join(f"data\\{s}.png;{x};{t};{r};{b};{n}" for s, own in BOXES.items() for n, x, t, r, b in own)
-    _text(root / "labels.csv", f"image;left;top;right;bottom;label\n{text}\n")
-
-
-def wheat(root: Path) -> None:
-    def row(stem: str, n: str, x: int, t: int, r: int, b: int) -> tuple[Any, ...]:
-        return stem, WIDTH, HEIGHT, f"[{x}.0, {t}.0, {r - x}.0, {b - t}.0]", n
-
-    _table(root / "train.csv", "image_id,width,height,bbox,class", row)
-
-
-def keras_yolo(root: Path) -> None:
-    numbers = {"cat": 0, "dog": 1}
-    lines = [
-        " ".join([f"{stem}.png", *(f"{x},{t},{r},{b},{numbers[n]}" for n, x, t, r, b in boxes)])
-        for stem, boxes in BOXES.items()
-    ]
-    _text(root / "_annotations.txt", "\n".join(lines))
-    _text(root / "_classes.txt", "cat\ndog\n")
-
-
-def dota(root: Path) -> None:
-    for stem, boxes in BOXES.items():
-        rows = [f"{x} {t}.0 {r} {t} {r} {b} {x} {b} {n} 1" for n, x, t, r, b in boxes]
-        _text(root / f"labelTxt/{stem}.txt", "\n".join(["imagesource:GoogleEarth", "gsd:0.5", *rows]))
-
-
-def kitti(root: Path) -> None:
-    for stem, boxes in BOXES.items():
-        rows = [f"{n} 0.00 0 -1.5 {x}.00 {t} {r} {b} 1 1 1 0 0 0 0" for n, x, t, r, b in boxes]
-        _text(root / f"label_2/{stem}.txt", "\n".join(rows))
-
-
-FORMATS = (
-    *(labelme, labelme_polygons, via, via_1, via_csv, label_studio, label_studio_min, create_ml, supervisely),
-    *(hugging_face, cvat, tensorflow, open_images, retina_net, make_sense, make_sense_without_header, sized),
-    *(sized_by_corner, semicolons, wheat, keras_yolo, dota, kitti),
-)
 
 
 def _check(data: DetectionDataset) -> None:
@@ -301,7 +61,7 @@ def test_the_boxes_are_those_that_were_written(tmp_path: Path, paint: Paint, wri
 
 def test_visdrone_has_names_and_regions_to_ignore(tmp_path: Path, paint: Paint) -> None:
     paint(tmp_path / "VisDrone2019-DET-val/images/a.jpg", HEIGHT, WIDTH)
-    _text(
+    write_text(
         tmp_path / "VisDrone2019-DET-val/annotations/a.txt", "5,7,11,13,1,4,0,0\n1,2,3,4,0,0,0,0\n5,7,11,13,1,1,0,1,\n"
     )
     data = load_data(tmp_path)
@@ -315,7 +75,7 @@ def test_splits_come_from_the_names_of_files_or_folders(tmp_path: Path, paint: P
     header = "filename,xmin,ymin,xmax,ymax,class\n"
     for split, stem in ((train, "a"), (val, "b")):
         paint(tmp_path / split / f"{stem}.png", HEIGHT, WIDTH)
-        _text(tmp_path / split / "_annotations.csv", f"{header}{stem}.png,1,2,30,40,cat\n")
+        write_text(tmp_path / split / "_annotations.csv", f"{header}{stem}.png,1,2,30,40,cat\n")
     assert {split: len(samples) for split, samples in load_data(tmp_path).splits.items()} == {"train": 1, "val": 1}
     for split in (train, val):
         (tmp_path / split / "_annotations.csv").rename(tmp_path / f"{split}_labels.csv")
@@ -325,7 +85,7 @@ def test_splits_come_from_the_names_of_files_or_folders(tmp_path: Path, paint: P
 def test_every_bad_row_is_reported_and_the_others_are_read(tmp_path: Path, paint: Paint) -> None:
     paint(tmp_path / "a.png", HEIGHT, WIDTH)
     rows = ["a.png,1,2,30,40,cat", "a.png,1,two,30,40,cat", "a.png,1,2,nan,40,cat", "a.png,1", "c.png,1,2,3,4,cat"]
-    _text(tmp_path / "labels.csv", "\n".join(["filename,xmin,ymin,xmax,ymax,class", *rows]))
+    write_text(tmp_path / "labels.csv", "\n".join(["filename,xmin,ymin,xmax,ymax,class", *rows]))
     data = load_data(tmp_path)
     (samples,) = data.splits.values() if len(data.splits) == 1 else [data.splits["train"]]
     assert [len(sample.class_ids) for sample in samples] == [1]
@@ -378,7 +138,7 @@ def test_one_file_is_a_data_set(tmp_path: Path, paint: Paint) -> None:
 def test_images_inside_the_files_of_labelme_are_named(tmp_path: Path) -> None:
     labelme(tmp_path)
     file = tmp_path / "a.json"
-    _json(file, {**json.loads(file.read_text()), "imageData": "/9j/4AAQ"})
+    write_json(file, {**json.loads(file.read_text()), "imageData": "/9j/4AAQ"})
     with pytest.raises(RegardError, match="imageData"):
         load_data(tmp_path)
 
@@ -389,20 +149,20 @@ def test_without_objects_or_images_there_is_no_data_set(tmp_path: Path, paint: P
         load_data(tmp_path)
     paint(tmp_path / "a.png", HEIGHT, WIDTH)
     for stem in BOXES:
-        _json(tmp_path / f"{stem}.json", {"shapes": [], "imagePath": "a.png"})
+        write_json(tmp_path / f"{stem}.json", {"shapes": [], "imagePath": "a.png"})
     with pytest.raises(RegardError, match="no annotation contains an object"):
         load_data(tmp_path)
 
 
 def test_a_video_of_cvat_is_named(tmp_path: Path) -> None:
-    _text(tmp_path / "annotations.xml", '<annotations><track id="0" label="cat"/></annotations>')
+    write_text(tmp_path / "annotations.xml", '<annotations><track id="0" label="cat"/></annotations>')
     with pytest.raises(RegardError, match="CVAT for video"):
         load_data(tmp_path)
 
 
 def test_formats_of_other_tools_are_named(tmp_path: Path) -> None:
     assert name_unreadable(tmp_path) is None
-    _text(tmp_path / "train/cats.tfrecord", "")
+    write_text(tmp_path / "train/cats.tfrecord", "")
     assert name_unreadable(tmp_path) == "TFRecord"
     with pytest.raises(RegardError, match="TFRecord"):
         load_data(tmp_path)
@@ -441,13 +201,13 @@ def _labelme_line(root: Path) -> None:
     sizes = {"imageHeight": HEIGHT, "imageWidth": WIDTH, "imagePath": "a.jpg"}
     kinds = ("line", "linestrip", "points", "point", "rectangle")
     shapes = [{"label": "dog", "points": [[2, 3], [19, 41]], "shape_type": kind} for kind in kinds]
-    _json(root / "a.json", {**sizes, "shapes": shapes})
+    write_json(root / "a.json", {**sizes, "shapes": shapes})
 
 
 def _cvat_lines(root: Path) -> None:
     marks = "".join(f'<{kind} label="dog" points="2,3;19,41"/>' for kind in ("polyline", "points"))
     image = f'<image name="a.jpg" width="{WIDTH}" height="{HEIGHT}">{marks}<polygon label="dog" points="2,3;19,41"/>'
-    _text(root / "a.xml", f"<annotations>{image}</image></annotations>")
+    write_text(root / "a.xml", f"<annotations>{image}</image></annotations>")
 
 
 def _via_line(root: Path) -> None:
@@ -456,7 +216,7 @@ def _via_line(root: Path) -> None:
         {"shape_attributes": {"name": kind, **points}, "region_attributes": {"class": "dog"}}
         for kind in ("polyline", "polygon")
     ]
-    _json(root / "via.json", {"a": {"filename": "a.jpg", "regions": regions}})
+    write_json(root / "via.json", {"a": {"filename": "a.jpg", "regions": regions}})
 
 
 @pytest.mark.parametrize(("write", "lost"), [(_labelme_line, 4), (_cvat_lines, 2), (_via_line, 1)])
@@ -481,7 +241,7 @@ def test_lines_and_points_have_no_box(tmp_path: Path, paint: Paint, write: Calla
 )
 def test_columns_that_a_table_lacks_are_named(tmp_path: Path, paint: Paint, header: str, words: str) -> None:
     paint(tmp_path / "a.png", HEIGHT, WIDTH)
-    _text(tmp_path / "labels.csv", header + "\n" + "1," * header.count(",") + "2\n")
+    write_text(tmp_path / "labels.csv", header + "\n" + "1," * header.count(",") + "2\n")
     for source in (tmp_path, tmp_path / "labels.csv"):
         with pytest.raises(RegardError, match=words) as caught:
             load_data(source)
@@ -498,7 +258,7 @@ def test_columns_that_a_table_lacks_are_named(tmp_path: Path, paint: Paint, head
 )
 def test_what_json_lacks_is_named(tmp_path: Path, paint: Paint, content: Any, words: str) -> None:
     paint(tmp_path / "images/a.png", HEIGHT, WIDTH)
-    _json(tmp_path / "a.json", content)
+    write_json(tmp_path / "a.json", content)
     for source in (tmp_path, tmp_path / "a.json"):
         with pytest.raises(RegardError, match=words) as caught:
             load_data(source)

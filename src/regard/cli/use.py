@@ -106,9 +106,7 @@ def predict(
 
     asked, files = checked(PredictSettings, settings), checked(SaveSettings, saving)
     source = _sources(source, named)
-    check_folder(output or Path("runs"))
-    if output and files.save_images:
-        _check_apart(source, output)
+    _check_output(output, source if files.save_images else [])
     check_model(model)
     check_source(source, recursive=asked.recursive)
     predictor = _opened(model, module, asked, parallel=not holds_one_image(source))
@@ -125,9 +123,7 @@ def predict(
     with claim_folder(output, Path("runs", "predict")) as folder:
         written = save_detections(_printed(stream), folder, files)
         print(printable_line(translate(f"{len(written)} files in {folder}")))
-    if skipped:
-        print(translate(f"skipped, for the reasons above: {len(skipped)}"))
-        raise typer.Exit(1)
+    _end(skipped)
 
 
 @with_settings(settings=ExportSettings)
@@ -199,8 +195,17 @@ def _sources(source: list[str] | None, named: list[str] | None) -> list[str]:
     return [*(source or ()), *(named or ())]
 
 
-def _check_apart(sources: list[str], output: Path) -> None:
-    """Check that the results are not written among the images, which have the same names."""
+def _end(skipped: list[RegardError]) -> None:
+    if skipped:
+        print(translate(f"skipped, for the reasons above: {len(skipped)}"))
+        raise typer.Exit(1)
+
+
+def _check_output(output: Path | None, sources: list[str]) -> None:
+    """Check a folder for results, and that they are not written among images of the same names."""
+    check_folder(output or Path("runs"))
+    if output is None:
+        return
     for source in map(Path, sources):
         folder = source.parent if is_file(source) else source
         if is_folder(folder) and is_folder(output) and os.path.samefile(folder, output):
