@@ -150,3 +150,39 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
     assert cv2.imread(str(figure)).std() > 1
     with pytest.raises(RegardError, match="suffix"):
         CliRunner().invoke(app, ["diff", "odd-one-out", "odd-one-out-se", "--plot", "a.svg"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("row", "other", "change"),
+    [
+        ("SE, [64]", "SE, [64, 16]", ""),
+        ("SE, [64]", "SE, [64, 8]", "reduction=16 -> reduction=8"),
+        ("Conv, [64, 3]", "Conv, [64, 3, 1, null, 1]", ""),
+        ("Conv, [64, 3]", "Conv, [64, 3, 1, 1]", ""),
+        ("Conv, [64, 3, 1, 1]", "Conv, [64, 3]", ""),
+        ("Conv, [64, 3, 1, 2]", "Conv, [64, 3, 1, 1]", "padding=2 -> padding=1"),
+        ("C3Attention, [64, SE]", "C3Attention, [64, SE, {options: {reduction: 16}}]", ""),
+        ("C3Attention, [64, SE]", "C3Attention, [64, SE, {options: {reduction: 8}}]", "reduction"),
+    ],
+)
+def test_a_default_that_is_written_out_is_no_difference(tmp_path: Path, row: str, other: str, change: str) -> None:
+    for name, text in (("a", row), ("b", other)):
+        size = "[64, 3, 1, 1]" if "3, 1, 2" in row else "[64, 1]"
+        (tmp_path / f"{name}.yaml").write_text(
+            f"nc: 2\nbackbone:\n- [-1, 1, Conv, [64, 3, 8]]\n- [-1, 1, {text}]\n- [-1, 1, Conv, {size}]\n"
+            "head:\n- [[2], 1, Detect, [nc]]\n"
+        )
+    between = regard.diff(tmp_path / "a.yaml", tmp_path / "b.yaml", imgsz=64)
+    details = [text for layer in between.layers for text in layer.details if text.startswith("arguments")]
+    assert len(details) == bool(change)
+    assert all(change in text for text in details)
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolov10n"])
+def test_a_graph_equals_what_is_written_from_it(tmp_path: Path, name: str) -> None:
+    spec = build(read_spec(name)).spec
+    (tmp_path / f"{name}.yaml").write_text(spec.to_ultralytics_yaml())
+    head = spec.layers[-1]
+    explicit = replace(head, args=(), options=dict(spec.info[head.name].values))
+    both = build(read_spec(tmp_path / f"{name}.yaml")), build(replace(spec, layers=(*spec.layers[:-1], explicit)))
+    assert all(found(build(spec), other).is_same_graph for other in both)

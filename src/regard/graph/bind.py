@@ -188,6 +188,37 @@ def positional_call(layer: Callable[..., object], binding: Binding) -> tuple[Any
     return call.args[: max(stated, len(binding.positional))]
 
 
+def values_of(layer: Callable[..., object], signature: Signature, binding: Binding) -> dict[str, Any]:
+    """All options by name with their defaults, also inside, so that calls that mean the same have equal values.
+
+    Input channels, repeats and strides, which are facts of the graph, are left out.
+    """
+    call = inspect.signature(layer).bind(*binding.positional, **binding.named)
+    call.apply_defaults()
+    facts = {next(iter(call.arguments), "")} if signature.takes_channels else set()
+    facts |= {signature.repeats or "", "strides"}
+    values = {name: _plain(value) for name, value in call.arguments.items() if name not in facts}
+    for name, (chooser, table) in signature.options_of.items():
+        values[name] = _filled(values.get(name), table.get(values.get(chooser, "")))
+    for name, table in signature.list_of.items():
+        items = [item if isinstance(item, Mapping) else {item: {}} for item in values.get(name) or ()]
+        values[name] = [{k: _filled(given, table.get(k)) for k, given in item.items()} for item in items]
+    return values
+
+
+def _filled(given: Any, layer: type | None) -> Any:
+    """Options of a class that is built inside a layer, with its defaults."""
+    if layer is None or not isinstance(given or {}, Mapping):
+        return given
+    return {**_plain(signature_of(layer).options), **(given or {})}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def _renamed(module: str, options: Mapping[str, Any], signature: Signature, *, silent: bool = False) -> dict[str, Any]:
     """Options by their new names; ``silent`` where `bind` has warned of the old ones."""
     if signature.open:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from regard.errors import RegardError, nearest
 from regard.graph.aliases import find_class, with_own_names
-from regard.graph.bind import Binding, bind, positional_call, positional_form, with_scaled_channels
+from regard.graph.bind import Binding, bind, positional_call, positional_form, values_of, with_scaled_channels
 from regard.graph.bounded import Bounded
 from regard.graph.detector import Detector
 from regard.graph.lint import WiringError, check_levels, check_wiring, raise_or_warn, with_anchors_in_order
@@ -275,7 +275,8 @@ def _build_row(
         positional = positional_form(row, signature, spec, in_channels, out_channels)
     call = positional_call(layer_class, binding)
     repeats, shape = _repeats(row, spec), tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
-    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats, call, shape)
+    values = values_of(layer_class, signature, binding)
+    info = LayerInfo(tuple(in_channels), out_channels, binding.shown, positional, stride, repeats, call, shape, values)
     return Built(layer, info, output)
 
 

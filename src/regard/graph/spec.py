@@ -88,6 +88,7 @@ class LayerInfo:
         repeats: number of repeats after scaling by ``depth_multiple``.
         call: arguments of the constructor by position; None if it cannot be called so.
         shape: (C, H, W) of the output on the image on which shapes are measured; () for the detection head.
+        values: all options of the constructor by name, with those that take their defaults.
     """
 
     in_channels: tuple[int, ...]
@@ -98,6 +99,7 @@ class LayerInfo:
     repeats: int
     call: tuple[Any, ...] | None = None
     shape: tuple[int, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import torch
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
+from torch import nn
 
 from regard.graph.cost import RowCost, row_costs
 from regard.graph.detector import Detector
-from regard.graph.spec import ModelSpec
+from regard.graph.spec import LayerInfo, ModelSpec
 from regard.graph.summary import flops_text
 from regard.system.terminal import plain_text
 from regard.system.translation import translate
@@ -26,6 +27,10 @@ Change = Literal["same", "added", "removed", "changed"]
 
 MOST_LISTED = 30
 """Layers whose tensors are not kept that are printed; ``--json`` has all."""
+
+
+PLAIN = (int, float, str, tuple, type(None))
+"""Types of attributes that say how a module computes."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,7 @@ def _layers(a: Detector, b: Detector, before: Sequence[RowCost], after: Sequence
             yield _removed(a.spec, next_removed, before)
             next_removed = next(left, None)
         i = pairs[j]
-        details = tuple(_changes(a.spec, i, b.spec, j, new_names))
+        details = tuple(_changes(a, i, b, j, new_names))
         change: Change = "changed" if details else "same"
         flops = before[i].flops, after[j].flops
         yield LayerDifference(row.name, change, details, a.spec.layers[i].module, row.module, flops)
@@ -241,27 +246,54 @@ def _removed(spec: ModelSpec, i: int, costs: Sequence[RowCost]) -> LayerDifferen
     return LayerDifference(row.name, "removed", (), row.module, "", (costs[i].flops, 0))
 
 
-def _changes(a: ModelSpec, i: int, b: ModelSpec, j: int, new_names: Mapping[str, str]) -> Iterator[str]:
+def _changes(a: Detector, i: int, b: Detector, j: int, new_names: Mapping[str, str]) -> Iterator[str]:
     """What differs between a layer and its counterpart."""
-    old, new = a.layers[i], b.layers[j]
+    old, new = a.spec.layers[i], b.spec.layers[j]
     if old.name != new.name:
         yield f"was called {old.name}"
     if old.module != new.module:
         yield f"module {old.module} -> {new.module}"
     if bool(old.gate) != bool(new.gate):
         yield "behind a gate" if new.gate else "no longer behind a gate"
-    ours, theirs = a.info[old.name], b.info[new.name]
+    ours, theirs = a.spec.info[old.name], b.spec.info[new.name]
     if ours.in_channels != theirs.in_channels:
         yield f"input channels {_listed(ours.in_channels)} -> {_listed(theirs.in_channels)}"
     if ours.repeats != theirs.repeats:
         yield f"repeats {ours.repeats} -> {theirs.repeats}"
-    arguments = _listed(ours.arguments[1:]), _listed(theirs.arguments[1:])
+    if old.module == new.module:
+        arguments = _arguments(ours, theirs, is_same=_built(a.model[i]) == _built(b.model[j]))
+    else:
+        arguments = _listed(ours.arguments[1:]), _listed(theirs.arguments[1:])
     if arguments[0] != arguments[1]:
         yield f"arguments {arguments[0]} -> {arguments[1]}"
     inputs = tuple(new_names.get(name, name) for name in old.inputs)
     if inputs != new.inputs:
-        follows = "" if not _passes(b, new.inputs, inputs) else ", inserted between"
+        follows = "" if not _passes(b.spec, new.inputs, inputs) else ", inserted between"
         yield f"re-wired: reads {_listed(new.inputs)} instead of {_listed(old.inputs)}{follows}"
+
+
+def _arguments(ours: LayerInfo, theirs: LayerInfo, *, is_same: bool) -> tuple[str, str]:
+    """Arguments of one class that differ, by name. A default that is written out is the same.
+
+    Where the layers as built are, so is a value and None, which lets the class choose it.
+    """
+    pairs = {name: (ours.values.get(name), value) for name, value in theirs.values.items()}
+    differ = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and not (is_same and None in pair)}
+    before, after = (", ".join(f"{name}={_listed((pair[k],))}" for name, pair in differ.items()) for k in (0, 1))
+    return before, after
+
+
+def _built(layer: nn.Module) -> list[tuple[Any, ...]]:
+    """What a layer is without its values: classes, plain attributes and shapes of tensors, module by module."""
+    return [
+        (
+            name,
+            type(module).__name__,
+            {key: value for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"},
+            {key: (*tensor.shape,) for key, tensor in module.named_parameters(recurse=False)},
+        )
+        for name, module in layer.named_modules()
+    ]
 
 
 def _passes(spec: ModelSpec, now: Sequence[str], before: Sequence[str]) -> bool:
