@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import regard
+from regard.config import TrainSettings
+from regard.data.formats import load_data
 from regard.errors import RegardError
-from regard.training.callbacks import trackers
+from regard.evaluation.metrics import HEADLINE
+from regard.training.callbacks import Callbacks, EpochEnd, RunEnd, RunFailed, RunStart, trackers
 from regard.training.callbacks.trackers import IDS, MLflow, SwanLab, WandB, trackers_named
 
 DATA = "synthetic:context?train=7&val=3&test=0"
@@ -137,6 +144,104 @@ def test_a_tracker_that_fails_does_not_end_the_run(tmp_path: Path, caplog: pytes
     run = regard.train("odd-one-out", DATA, folder=tmp_path / "run", callbacks=[Broken()], epochs=2, **SETTINGS)
     assert run.metrics.images == 3
     assert "the server is gone" in caplog.text
+
+
+class Kept(trackers.Tracker):
+    """A tracker of this process, which fails when ``fails`` says so."""
+
+    package = "json"
+
+    def __init__(self, fails: Callable[[Mapping[str, float], int], bool]) -> None:
+        super().__init__()
+        self.fails, self.steps, self.ends = fails, list[tuple[int, bool]](), list[bool]()
+
+    def begin(self, folder: Path, name: str, settings: Any, known: str | None) -> str:  # noqa: ARG002
+        if self.fails({}, 0):
+            raise ConnectionError("no login")
+        return known or "first"
+
+    def record(self, values: Mapping[str, float], epoch: int) -> None:
+        if self.fails(values, epoch):
+            raise ConnectionError("503")
+        self.steps.append((epoch, "best/ap" in values))
+
+    def finish(self, *, failed: bool) -> None:
+        self.ends.append(failed)
+
+
+def run_of(folder: Path, epochs: int, done: int = 0) -> tuple[RunStart, list[EpochEnd], RunEnd]:
+    """The events of a run of which some epochs were done before."""
+    rows = [{"epoch": float(k), "val/ap": 0.1 * k} for k in range(1, epochs + 1)]
+    model, data = regard.load("odd-one-out"), load_data(DATA)
+    start = RunStart(TrainSettings(), folder, model, data, done, rows[:done], torch.device("cpu"), 1)
+    ends = [EpochEnd(k, epochs, {}, None, False, rows[:k], model, model) for k in range(done + 1, epochs + 1)]
+    metrics = SimpleNamespace(**dict.fromkeys(HEADLINE, 0.5))
+    return start, ends, RunEnd(folder, epochs, rows, model, folder, metrics, {}, "")  # type: ignore[arg-type]
+
+
+def test_an_epoch_that_failed_is_sent_with_the_next(tmp_path: Path) -> None:
+    failed = []
+    tracker = Kept(lambda _, epoch: epoch == 2 and not failed and not failed.append(epoch))  # type: ignore[func-returns-value]
+    start, epochs, end = run_of(tmp_path, 3)
+    emit = Callbacks([tracker]).emit
+    for event in (start, *epochs, end):
+        emit(event)
+    assert tracker.steps == [(1, False), (2, False), (3, False), (3, True)]
+    assert tracker.ends == [False]
+
+
+def test_an_epoch_that_failed_is_sent_when_the_run_is_resumed(tmp_path: Path) -> None:
+    broken = Kept(lambda _, epoch: epoch >= 2)
+    start, epochs, _ = run_of(tmp_path, 3)
+    emit = Callbacks([broken]).emit
+    for event in (start, *epochs, RunFailed(tmp_path, 3, KeyboardInterrupt())):
+        emit(event)
+    assert (broken.steps, broken.ends) == ([(1, False)], [True])
+    assert json.loads((tmp_path / IDS).read_text()) == {"json": {"id": "first", "epoch": 1}}
+    sound = Kept(lambda *_: False)
+    start, epochs, end = run_of(tmp_path, 5, done=3)
+    emit = Callbacks([sound]).emit
+    for event in (start, *epochs, end):
+        emit(event)
+    assert sound.steps == [(2, False), (3, False), (4, False), (5, False), (5, True)]
+
+
+def test_a_tracker_whose_last_record_fails_is_closed(tmp_path: Path) -> None:
+    for fails in (lambda values, _: "best/ap" in values, lambda _, epoch: epoch == 2):
+        tracker = Kept(fails)
+        start, epochs, end = run_of(tmp_path, 2)
+        emit = Callbacks([tracker]).emit
+        for event in (start, *epochs, end):
+            emit(event)
+        assert tracker.ends == [False]
+
+
+def test_a_tracker_that_did_not_begin_is_silent_afterwards(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = Kept(lambda _, epoch: epoch == 0)
+    start, epochs, end = run_of(tmp_path, 3)
+    emit = Callbacks([tracker]).emit
+    for event in (start, *epochs, end):
+        emit(event)
+    assert [record.getMessage() for record in caplog.records] == ["Kept.on_run_start failed: ConnectionError: no login"]
+    assert tracker.steps == []
+    assert not (tmp_path / IDS).exists()
+
+
+def test_wandb_cannot_ask_a_question_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def init(**_: Any) -> Any:
+        asked.append((sys.stdin.isatty(), sys.stdin.read()))
+        return SimpleNamespace(id="a")
+
+    package = SimpleNamespace(Settings=lambda **_: None, init=init)
+    terminal = SimpleNamespace(isatty=lambda: True, read=lambda: "2")
+    monkeypatch.setattr(trackers, "find_spec", lambda _: True)
+    monkeypatch.setattr(trackers, "import_module", lambda _: package)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert WandB().begin(tmp_path, "run", {}, None) == "a"
+    assert asked == [(False, "")]
+    assert sys.stdin is terminal
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,15 @@ the folder. An error of a tracker is reported and does not end the training.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import sys
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +49,9 @@ class Tracker(Callback):
     """
 
     package: ClassVar[str]
+    _begun = False
+    """Whether the tracker has a run; all is logged up to the epoch ``_logged``."""
+    _id, _logged = "", 0
 
     def __init__(self, project: str = "regard", name: str | None = None) -> None:
         if find_spec(self.package) is None:
@@ -55,46 +61,63 @@ class Tracker(Callback):
 
     def on_run_start(self, event: RunStart) -> None:
         """Begin, or continue, a run of the tracker; what it lacks of the finished epochs is logged."""
-        self._file = event.folder / IDS
+        self._file, self._begun = event.folder / IDS, False
         known = self._known() if event.epoch else {}
         settings = flattened(event.settings.model_dump(mode="json"))
         settings |= {
             "data": Path(event.data.source).name,
             "parameters": sum(p.numel() for p in event.model.parameters()),
         }
-        id = self.begin(event.folder, self.name or event.folder.name, settings, known.get("id"))
-        self._note(id, known.get("epoch", 0))
-        for row in event.rows:
-            if row["epoch"] > known.get("epoch", 0):
-                self._log_epoch(row)
+        try:
+            self._id = self.begin(event.folder, self.name or event.folder.name, settings, known.get("id"))
+        except Exception:
+            with suppress(Exception):  # a run that was begun in part is not left open
+                self.finish(failed=True)
+            raise
+        self._begun, self._logged = True, min(known.get("epoch", 0), event.epoch)
+        self._note()
+        self._log_missing(event.rows)
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Log every number of the epoch."""
-        self._log_epoch(event.row)
+        """Log every number of the epoch, and of those before it that could not be logged."""
+        self._log_missing(event.rows)
 
-    def _log_epoch(self, row: EpochRow) -> None:
-        values = {name: value for name, value in row.items() if name != "epoch" and math.isfinite(value)}
-        self.record(values, int(row["epoch"]))
-        self._note(self._known().get("id", ""), int(row["epoch"]))
+    def _log_missing(self, rows: Sequence[EpochRow]) -> None:
+        """Log, in their order, the epochs that the tracker lacks; one that fails is tried again with the next."""
+        if not self._begun:  # which was reported
+            return
+        for row in rows:
+            epoch = int(row["epoch"])
+            if epoch > self._logged:
+                values = {name: value for name, value in row.items() if name != "epoch" and math.isfinite(value)}
+                self.record(values, epoch)
+                self._logged = epoch
+                self._note()
 
     def _known(self) -> dict[str, Any]:
-        """Id of the run, and the last epoch that was logged; empty if there is none."""
+        """Id of the run, and the last epoch up to which all were logged; empty if there is none."""
         found = read_json_mapping(self._file).get(self.package, {}) if is_file(self._file) else {}
         return found if isinstance(found, dict) and isinstance(found.get("epoch"), int) else {}
 
-    def _note(self, id: str, epoch: int) -> None:
+    def _note(self) -> None:
         every = read_json_mapping(self._file) if is_file(self._file) else {}
-        write_file(self._file, json.dumps({**every, self.package: {"id": id, "epoch": epoch}}))
+        write_file(self._file, json.dumps({**every, self.package: {"id": self._id, "epoch": self._logged}}))
 
     def on_run_end(self, event: RunEnd) -> None:
-        """Log the metrics of the best weights, and close the run."""
+        """Log what is missing and the metrics of the best weights, and close the run, also where logging fails."""
+        if not self._begun:
+            return
         measured = {f"best/{name}": float(getattr(event.metrics, name)) for name in HEADLINE}
-        self.record({name: value for name, value in measured.items() if math.isfinite(value)}, event.epoch)
-        self.finish(failed=False)
+        try:
+            self._log_missing(event.rows)
+            self.record({name: value for name, value in measured.items() if math.isfinite(value)}, event.epoch)
+        finally:
+            self.finish(failed=False)
 
     def on_run_failed(self, event: RunFailed) -> None:  # noqa: ARG002
         """Close the run as failed; it continues when the training is resumed."""
-        self.finish(failed=True)
+        if self._begun:
+            self.finish(failed=True)
 
     @abstractmethod
     def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
@@ -109,6 +132,16 @@ class Tracker(Callback):
         """Close the run, if one is open."""
 
 
+@contextmanager
+def nobody_asked() -> Iterator[None]:
+    """Replace standard input by an empty one, so that no question keeps a run waiting."""
+    before, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdin = before
+
+
 class WandB(Tracker):
     """Logs to Weights & Biases; with ``WANDB_MODE=offline`` to the folder of the run, for ``wandb sync``."""
 
@@ -121,7 +154,8 @@ class WandB(Tracker):
         # Of what this machine is and prints, W&B gets nothing but what is logged here.
         quiet = wandb.Settings(console="off", disable_git=True, save_code=False, silent=True)
         where = {"project": self.project, "name": name, "dir": str(folder), "id": known, "resume": "allow"}
-        self._run = wandb.init(**where, config=dict(settings), settings=quiet)
+        with nobody_asked():  # where there is no login, W&B's own error says what to do
+            self._run = wandb.init(**where, config=dict(settings), settings=quiet)
         return str(self._run.id)
 
     def record(self, values: Mapping[str, float], epoch: int) -> None:
@@ -140,7 +174,7 @@ class MLflow(Tracker):
 
     package: ClassVar[str] = "mlflow"
     _client: Any = None
-    _id = ""
+    _run = ""
 
     def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:  # noqa: ARG002
         """Begin a run; see `Tracker`."""
@@ -150,25 +184,25 @@ class MLflow(Tracker):
         is_decided = mlflow.is_tracking_uri_set() or find_spec("sqlalchemy") is not None
         self._client = mlflow.MlflowClient(None if is_decided else Path("mlruns").absolute().as_uri())
         if known:
-            self._id = self._client.get_run(known).info.run_id
+            self._run = self._client.get_run(known).info.run_id
             self._client.update_run(known, status="RUNNING")
-            return self._id
+            return self._run
         experiment = self._client.get_experiment_by_name(self.project)
         number = experiment.experiment_id if experiment else self._client.create_experiment(self.project)
-        self._id = self._client.create_run(number, run_name=name).info.run_id
+        self._run = self._client.create_run(number, run_name=name).info.run_id
         parameters = [entities.Param(key, str(value)[:LONGEST]) for key, value in settings.items()]
-        self._client.log_batch(self._id, params=parameters)
-        return self._id
+        self._client.log_batch(self._run, params=parameters)
+        return self._run
 
     def record(self, values: Mapping[str, float], epoch: int) -> None:
         """Log values; see `Tracker`."""
         entities, now = import_module("mlflow.entities"), int(1000 * time.time())
-        self._client.log_batch(self._id, [entities.Metric(key, value, now, epoch) for key, value in values.items()])
+        self._client.log_batch(self._run, [entities.Metric(key, value, now, epoch) for key, value in values.items()])
 
     def finish(self, *, failed: bool) -> None:
         """Close the run; see `Tracker`."""
-        if self._client is not None:
-            self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
+        if self._client is not None and self._run:
+            self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")
             self._client = None
 
 
