@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -205,6 +206,82 @@ def test_a_study_without_its_runs_is_read_from_its_table(study: StudyRecord, tmp
 
 def test_one_is_no_plural(study: StudyRecord) -> None:
     assert "each run for 1 epoch." in texts(replace(study, plan={**study.plan, "epochs": 1}))["text.en.tex"]
+
+
+def reasons(study: StudyRecord) -> dict[str, str]:
+    """The sentence on one variant, and the limitations, in both languages."""
+    found = texts(study)
+    return {
+        language: "\n".join(s for s in sentences(found[f"text.{language}.tex"]) if "SE@sppf" in s or limits in s)
+        for language, limits in (("en", "would detect"), ("zh-TW", "能偵測到"))
+    }
+
+
+def test_every_reason_has_its_sentence_in_both_languages(study: StudyRecord) -> None:
+    whole = replace(study, variants=study.variants[:2], plan={**study.plan, "epochs": 2})
+    base = {run.seed: run.metrics["ap"] for run in study.runs if run.variant == "base"}
+
+    def of(ap: Callable[[RunRecord], float], runs: Sequence[RunRecord] = study.runs) -> StudyRecord:
+        kept = [
+            replace(run, metrics={**run.metrics, "ap": ap(run)}) for run in runs if run.variant in ("base", "SE@sppf")
+        ]
+        return replace(whole, runs=kept)
+
+    same = reasons(of(lambda run: base[run.seed] + 0.25 * (run.variant != "base")))
+    untaught = reasons(of(lambda run: 0.002 + 1e-4 * (-1) ** run.seed * (run.variant != "base")))
+    few = reasons(of(lambda run: run.metrics["ap"], [run for run in study.runs if run.seed == 0]))
+    for language, (pairs, spread, taught) in {
+        "en": ("pair", "for every seed", "learned nothing yet"),
+        "zh-TW": ("配對太少", "每個種子", "什麼都沒學到"),
+    }.items():
+        assert [word in few[language] for word in (pairs, spread, taught)] == [True, False, False]
+        assert [word in same[language] for word in (spread, taught)] == [True, False]
+        assert [word in untaught[language] for word in (taught, spread)] == [True, False]
+        for text in (same[language], untaught[language]):
+            assert "Too few pairs" not in text
+            assert "配對太少" not in text
+            assert "5 組，至少" not in text
+
+
+def test_the_budget_is_named_as_it_was_given(study: StudyRecord) -> None:
+    kept = [replace(one, epochs=12 + k % 3) for k, one in enumerate(study.variants)]
+    minutes = texts(replace(study, plan={**study.plan, "epochs": None, "minutes": 10.0}, variants=kept))
+    assert "10 minutes of training" in minutes["text.en.tex"]
+    assert "12 to 14 epochs" in minutes["text.en.tex"]
+    assert "10 分鐘" in minutes["text.zh-TW.tex"]
+    assert "12 至 14 個 epoch" in minutes["text.zh-TW.tex"]
+    same = [replace(one, epochs=4) for one in study.variants]
+    images = texts(replace(study, plan={**study.plan, "epochs": None, "images": 64}, variants=same))
+    assert "64 training images (rounded up to 4 epochs)" in images["text.en.tex"]
+    assert "64 張訓練影像（進位為 4 個 epoch）" in images["text.zh-TW.tex"]
+
+
+def test_documents_choose_fonts_for_the_letters_of_names(study: StudyRecord) -> None:
+    plain = texts(study)["paper.en.tex"]
+    assert "pdflatex" in plain.splitlines()[0]
+    assert "xeCJK" not in plain
+    for name, font in {"血球": "Noto Serif CJK TC", "αβ": "DejaVu Serif"}.items():
+        text = texts(replace(study, plan={**study.plan, "data": name}))["paper.en.tex"]
+        assert font in text.splitlines()[0]
+        assert "set" in text[text.index(f"{{{font}}}") :]
+    assert all(r"\tracinglostchars=3" in texts(study)[f"paper.{language}.tex"] for language in ("en", "zh-TW"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["en", "zh-TW"])
+def test_names_in_other_letters_compile_or_fail(study: StudyRecord, tmp_path: Path, language: str) -> None:
+    if shutil.which("xelatex") is None or not has_font("Noto Serif CJK TC") or not has_font("DejaVu Serif"):
+        pytest.skip("needs xelatex and its fonts")
+    for data, works in (("血球 αβ", True), ("cells \N{ROBOT FACE}", False)):
+        for name, content in parts(replace(study, plan={**study.plan, "data": data})).items():
+            (tmp_path / name).write_bytes(content)
+        command = ["xelatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", f"paper.{language}.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+        if "xeCJK.sty' not found" in done.stdout:
+            pytest.skip("needs the package xeCJK")
+        log = (tmp_path / f"paper.{language}.log").read_text(encoding="utf-8", errors="replace")
+        assert (done.returncode == 0) is works, done.stdout[-2000:]
+        assert ("Missing character" in log) is not works
 
 
 @pytest.mark.slow

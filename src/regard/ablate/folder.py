@@ -54,6 +54,7 @@ class Variant:
         controls: for a capacity control, the variant that it has the capacity of.
         note: a remark, such as how close the capacities are.
         model: the file that describes it, relative to the study's folder; "" if there is none.
+        epochs: planned for each run; 0 if unknown.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Variant:
     controls: str = ""
     note: str = ""
     model: str = ""
+    epochs: int = 0
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,13 @@ def read_study(path: str | Path) -> StudyRecord:
     document = folder.read()
     plan, entries = document["plan"], document["variants"]
     variants = [
-        Variant(entry["name"], entry["role"], entry.get("controls", ""), model=entry.get("model", ""))
+        Variant(
+            entry["name"],
+            entry["role"],
+            entry.get("controls", ""),
+            model=entry.get("model", ""),
+            epochs=entry.get("epochs", 0),
+        )
         for entry in entries
     ]
     runs = [

@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,10 @@ from regard.ablate.statistics import Estimate, Float, estimate, holm, power, see
 
 SPREAD_LEVEL = 0.9
 """Coverage of the limits within which the spread of paired differences is assumed to be."""
+
+
+Obstacle: TypeAlias = Literal["", "untaught", "few_pairs", "no_spread"]
+"""Why a variant could not be tested: models that learned nothing, too few pairs, differences that are all the same."""
 
 
 class Verdict(IntEnum):
@@ -79,17 +84,27 @@ class Judgement:
     untaught: str = ""
 
     @property
+    def obstacle(self) -> Obstacle:
+        """What kept it from being tested; "" if nothing did."""
+        if self.untaught:
+            return "untaught"
+        if len(self.seeds) < 2:
+            return "few_pairs"
+        return "no_spread" if np.isnan(self.sd) else ""
+
+    @property
     def reason(self) -> str:
         """Why nothing could be tested; "" if it was."""
-        if self.untaught:
-            return self.untaught
-        if len(self.seeds) < 2:
-            return (
-                f"{len(self.seeds)} finished pair{'s' * (len(self.seeds) != 1)}: no interval, at least two are needed"
-            )
-        if np.isnan(self.sd):
-            return "the difference is the same to the last digit for every seed, so its spread is unknown"
-        return ""
+        match self.obstacle:
+            case "untaught":
+                return self.untaught
+            case "few_pairs":
+                seeds = len(self.seeds)
+                return f"{seeds} finished pair{'s' * (seeds != 1)}: no interval, at least two are needed"
+            case "no_spread":
+                return "the difference is the same to the last digit for every seed, so its spread is unknown"
+            case _:
+                return ""
 
 
 def decide(differences: Float, alpha: float, mde: float) -> NDArray[np.int64]:

@@ -67,7 +67,9 @@ def parts(study: StudyRecord) -> dict[str, bytes]:
             shown[f"costs{ending}"] = cost_table(study, how, words.BETWEEN).encode()
         files |= shown
         files[f"text.{language}.tex"] = _text(facts, language).encode()
-        files[f"paper.{language}.tex"] = document(language, study.question, tuple(shown), words.CAPTION).encode()
+        included = "".join(files[name].decode() for name in (*shown, f"text.{language}.tex") if name.endswith(".tex"))
+        paper = document(language, study.question, tuple(shown), words.CAPTION, included)
+        files[f"paper.{language}.tex"] = paper.encode()
     return files
 
 

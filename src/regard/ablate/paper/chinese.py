@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 
 from regard.ablate.format import percent, plain, signed
 from regard.ablate.paper.facts import Facts
-from regard.ablate.verdict import Judgement, Verdict
+from regard.ablate.verdict import Judgement, Obstacle, Verdict
+from regard.system.translation import translate_into
 
 TITLES = ("結果", "方法", "限制")
 BETWEEN = ""
@@ -15,6 +17,12 @@ CAPTION = (
     "灰底：小到不重要的差異；灰色的列：對照組，不作判定。"
 )
 SPLITS = {"train": "訓練", "val": "驗證", "test": "測試"}
+
+UNKNOWN_POWER: Mapping[Obstacle, str] = {
+    "few_pairs": "完成的配對太少，無法說明本研究能偵測到多大的差異。",
+    "no_spread": "有些差異在每個種子都相同，不知道其變異，因此無法說明本研究能偵測到多大的差異。",
+    "untaught": "作為比較對象的模型還什麼都沒學到，因此無法說明本研究在訓練好的模型之間能偵測到多大的差異。",
+}
 
 
 def results(facts: Facts) -> list[str]:
@@ -50,8 +58,13 @@ def _result(name: str, judged: Judgement, facts: Facts) -> str:
 
 def _numbers(judged: Judgement, facts: Facts) -> str:
     seeds = len(judged.seeds)
-    if judged.reason:
-        return f"完成的成對種子有 {seeds} 組，不足以估計差異的變異"
+    match judged.obstacle:
+        case "untaught":
+            return translate_into(judged.untaught, "zh-TW")
+        case "few_pairs":
+            return f"完成的成對種子有 {seeds} 組，至少要兩組才有信賴區間"
+        case "no_spread":
+            return "每個種子的差異都相同到最後一位，因此不知道差異的變異"
     low, high = map(signed, judged.interval)
     return (
         f"{signed(judged.mean)} {facts.metric}，{percent(1 - facts.alpha)} 信賴區間 {low} 至 {high}，{seeds} 組成對種子"
@@ -63,7 +76,7 @@ def methods(facts: Facts) -> list[str]:
     model = f"{facts.base or '基準模型'}{f'（權重：{facts.weights}）' if facts.weights else ''}"
     data = f"在 {facts.data} 上" if facts.data else ""
     counts = "、".join(f"{SPLITS.get(split, split)} {count:,} 張" for split, count in facts.images.items())
-    budget = [f"{facts.epochs} 個 epoch"] if facts.epochs else []
+    budget = [*_length(facts)]
     budget += [f"輸入 {facts.imgsz} 像素"] if facts.imgsz else []
     budget += [f"每批 {facts.batch} 張"] if facts.batch else []
     images, each = f"（影像：{counts}）" if counts else "", f"，每次訓練 {'、'.join(budget)}" if budget else ""
@@ -86,6 +99,18 @@ def methods(facts: Facts) -> list[str]:
     return lines
 
 
+def _length(facts: Facts) -> Iterator[str]:
+    """How long each run was, by the budget that was given."""
+    least, most = facts.epochs
+    epochs = f"{least:,} 至 {most:,} 個 epoch，依變體而定" if least < most else f"{most:,} 個 epoch"
+    if facts.minutes:
+        yield f"{facts.minutes:g} 分鐘，依測量換算成 epoch{f'（{epochs}）' if most else ''}"
+    elif facts.samples:
+        yield f"{facts.samples:,} 張訓練影像{f'（進位為 {epochs}）' if most else ''}"
+    elif most:
+        yield epochs
+
+
 def limitations(facts: Facts) -> list[str]:
     """What the study does not show."""
     data = facts.data or "單一資料集"
@@ -94,14 +119,14 @@ def limitations(facts: Facts) -> list[str]:
         listed = "、".join(facts.undecided)
         lines.append(f"{listed} 無法判定，並不表示沒有效果：既未證明有差異，也未證明沒有差異。")
     power = facts.power
-    if facts.can_state_power:
+    if not facts.power_obstacles:
         detected = min(math.floor(100 * power.power) / 100, 0.99)
         lines.append(
             f"以成對差異的合併標準差 {plain(power.sd)}（自由度 {power.freedom}）估計，{facts.seeds} 個種子偵測到 "
             f"{facts.mde:g} 的真實差異的機率約為 {detected:.2f}。"
         )
     else:
-        lines.append("完成的配對太少，無法說明本研究能偵測到多大的差異。")
+        lines += [UNKNOWN_POWER[obstacle] for obstacle in facts.power_obstacles]
     lines.append("信賴區間反映種子的選擇，不反映影像的選擇。")
     if facts.epoch == "best":
         lines.append("所測的 epoch 是在驗證集上選出的，因此所有數值都略為偏高。")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 
 from regard.ablate.format import counted, interval, percent, plain, signed
 from regard.ablate.paper.facts import Facts
-from regard.ablate.verdict import Judgement, Verdict
+from regard.ablate.verdict import Judgement, Obstacle, Verdict
 
 TITLES = ("Results", "Methods", "Limitations")
 BETWEEN = " "
@@ -14,6 +15,14 @@ CAPTION = (
     "Differences from the base. Diamonds: means over paired seeds; rings: seeds; thick lines: intervals of the row; "
     "thin lines: joint intervals of all variants; shaded: smaller than what matters. Grey: controls, not judged."
 )
+
+UNKNOWN_POWER: Mapping[Obstacle, str] = {
+    "few_pairs": "Too few pairs finished to state which differences the study would detect.",
+    "no_spread": "Some differences are the same for every seed, so their spread, and with it which differences the "
+    "study would detect, is unknown.",
+    "untaught": "A model that others are compared with learned nothing yet, so the study does not show which "
+    "differences it would detect between trained models.",
+}
 
 
 def results(facts: Facts) -> list[str]:
@@ -59,7 +68,7 @@ def methods(facts: Facts) -> list[str]:
     model = f"{facts.base or 'The base'}{f' with the weights {facts.weights}' if facts.weights else ''}"
     data = f" on {facts.data}" if facts.data else ""
     counts = ", ".join(f"{count:,} {split}" for split, count in facts.images.items())
-    budget = [counted(facts.epochs, "epoch")] if facts.epochs else []
+    budget = [*_length(facts)]
     budget += [f"{facts.imgsz} pixels"] if facts.imgsz else []
     budget += [f"batches of {facts.batch}"] if facts.batch else []
     lines = [
@@ -82,6 +91,19 @@ def methods(facts: Facts) -> list[str]:
     if facts.versions:
         lines.append(f"Software: {facts.versions}.")
     return lines
+
+
+def _length(facts: Facts) -> Iterator[str]:
+    """How long each run was, by the budget that was given."""
+    least, most = facts.epochs
+    epochs = f"{least:,} to {most:,} epochs, depending on the variant" if least < most else counted(most, "epoch")
+    if facts.minutes:
+        time = f"{facts.minutes:g} minute{'s' * (facts.minutes != 1)} of training"
+        yield f"{time}, converted to epochs by a measurement{f' ({epochs})' if most else ''}"
+    elif facts.samples:
+        yield f"{counted(facts.samples, 'training image')}{f' (rounded up to {epochs})' if most else ''}"
+    elif most:
+        yield epochs
 
 
 def _trained(model: str, facts: Facts, data: str, counts: str, budget: list[str]) -> str:
@@ -108,7 +130,7 @@ def limitations(facts: Facts) -> list[str]:
             "absence was shown."
         )
     power = facts.power
-    if facts.can_state_power:
+    if not facts.power_obstacles:
         detected = min(math.floor(100 * power.power) / 100, 0.99)
         lines.append(
             f"With {counted(facts.seeds, 'seed')} a true difference of {facts.mde:g} would be detected with a "
@@ -116,7 +138,7 @@ def limitations(facts: Facts) -> list[str]:
             f"{plain(power.sd)} ({power.freedom} degrees of freedom)."
         )
     else:
-        lines.append("Too few pairs finished to state which differences the study would detect.")
+        lines += [UNKNOWN_POWER[obstacle] for obstacle in facts.power_obstacles]
     lines.append("Intervals cover the choice of the seed, not that of the images.")
     if facts.epoch == "best":
         lines.append("The measured epoch was chosen on val, so all values are somewhat too high.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from regard.ablate.folder import StudyRecord
 from regard.ablate.format import metric_name
-from regard.ablate.verdict import Judgement, PowerAnalysis, Results
+from regard.ablate.verdict import Judgement, Obstacle, PowerAnalysis, Results
 
 LEAST_FREEDOM = 4
 """Degrees of freedom below which a standard deviation says too little on the power: with 4, its 90 % interval reaches
@@ -29,7 +29,9 @@ class Facts:
         weights: what it starts from.
         data: name of the data set.
         images: number of images of each split.
-        epochs: epochs of a run.
+        epochs: least and most epochs of a run, by variant.
+        minutes: of training for each run, if that was the budget; it was converted to epochs of each variant.
+        samples: training images for each run, if that was the budget; they were rounded up to epochs.
         imgsz: side of the input in pixels.
         batch: images per step.
         device: what costs were measured on.
@@ -54,7 +56,9 @@ class Facts:
     weights: str
     data: str
     images: Mapping[str, int]
-    epochs: int
+    epochs: tuple[int, int]
+    minutes: float
+    samples: int
     imgsz: int
     batch: int
     device: str
@@ -71,10 +75,13 @@ class Facts:
     has_test: bool
 
     @property
-    def can_state_power(self) -> bool:
-        """Whether the spread of the differences is known well enough, to about its double, and of every variant."""
-        judged = all(not one.reason for one in self.judgements.values())
-        return judged and self.power.freedom >= LEAST_FREEDOM
+    def power_obstacles(self) -> list[Obstacle]:
+        """Why the power cannot be stated: it needs the spread of every variant, known to about its double."""
+        found: list[Obstacle] = ["untaught", "few_pairs", "no_spread"]
+        met = {one.obstacle for one in self.judgements.values()}
+        if not met & set(found) and self.power.freedom < LEAST_FREEDOM:
+            return ["few_pairs"]
+        return [obstacle for obstacle in found if obstacle in met]
 
     @property
     def undecided(self) -> list[str]:
@@ -99,7 +106,9 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         weights=_word(plan.get("weights")),
         data=_word(plan.get("data")),
         images=_images(data),
-        epochs=_number(plan.get("epochs")) or max((len(run.curve) for run in study.runs), default=0),
+        epochs=_epochs(study),
+        minutes=float(plan.get("minutes") or 0),
+        samples=_number(plan.get("images")),
         imgsz=_number(plan.get("imgsz")),
         batch=_number(plan.get("batch")),
         device=study.device,
@@ -117,6 +126,16 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         else [],
         has_test=bool(study.test),
     )
+
+
+def _epochs(study: StudyRecord) -> tuple[int, int]:
+    """Epochs of the variants as planned; as trained, where a plan of another program does not state them."""
+    planned, trained = _number(study.plan.get("epochs")), dict.fromkeys((one.name for one in study.variants), 0)
+    for run in study.runs:
+        trained[run.variant] = max(trained.get(run.variant, 0), len(run.curve))
+    found = [_number(one.epochs) or planned or trained[one.name] for one in study.variants]
+    known = [epochs for epochs in found if epochs]
+    return (min(known), max(known)) if known else (0, 0)
 
 
 def _word(value: Any) -> str:

@@ -31,6 +31,7 @@ SPECIAL = {
 """Characters that mean something in LaTeX, or that its standard fonts lack."""
 
 TEMPLATE = r"""% Written by regard paper. Compile with {engine}.
+% {font}
 \documentclass{{article}}
 \usepackage[a4paper,margin=25mm]{{geometry}}
 \usepackage{{booktabs,graphicx}}
@@ -43,20 +44,20 @@ TEMPLATE = r"""% Written by regard paper. Compile with {engine}.
 {body}
 \end{{document}}
 """
-FONTS = {
-    "en": r"\usepackage{iftex}"
-    "\n"
-    r"\ifPDFTeX \usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{textcomp}\else \usepackage{fontspec}\fi",
-    "zh-TW": r"\usepackage{fontspec,xeCJK}"
-    "\n"
-    r"\setCJKmainfont{Noto Serif CJK TC}"
-    "\n"
-    r"\renewcommand{\tablename}{表}\renewcommand{\figurename}{圖}",
-}
-ENGINES = {
-    "en": "pdflatex, or with xelatex where names have other letters",
-    "zh-TW": "xelatex (font: Noto Serif CJK TC)",
-}
+PDF_TEX = r"""\usepackage{iftex}
+\ifPDFTeX \usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{textcomp}\else \usepackage{fontspec}\fi"""
+CHINESE = r"""\usepackage{fontspec,xeCJK}
+\setCJKmainfont{Noto Serif CJK TC}
+\renewcommand{\tablename}{表}\renewcommand{\figurename}{圖}"""
+CJK = r"\IfFontExistsTF{Noto Serif CJK TC}{\usepackage{xeCJK}\setCJKmainfont{Noto Serif CJK TC}}{}"
+OTHER = (
+    r"\IfFontExistsTF{CMU Serif}{\setmainfont{CMU Serif}}{\IfFontExistsTF{DejaVu Serif}{\setmainfont{DejaVu Serif}}{}}"
+)
+LOUD = r"\tracinglostchars=3 % a letter that the font lacks is an error, not left out"
+FONT = "A letter that the font lacks is an error: choose another by \\setmainfont or \\setCJKmainfont."
+LAST_LATIN = 0x24F
+"""The last letter of Latin Extended-B; those after it and before `FIRST_CJK` but punctuation need another font."""
+FIRST_CJK = 0x2E80
 
 
 def escape(text: str) -> str:
@@ -111,7 +112,21 @@ def paragraph(title: str, sentences: Sequence[str], between: str) -> str:
     return rf"\paragraph{{{escape(title)}}} {between.join(map(escape, sentences))}" + "\n"
 
 
-def document(language: str, title: str, files: Sequence[str], caption: str) -> str:
+def _fonts(language: str, text: str) -> tuple[str, str]:
+    """Engines that can compile a text, and the preamble that chooses fonts for its letters."""
+    letters = {ord(letter) for letter in text if letter.isalpha() and ord(letter) > LAST_LATIN}
+    has_cjk, has_other = max(letters, default=0) >= FIRST_CJK, min(letters, default=FIRST_CJK) < FIRST_CJK
+    if language != "en":
+        lines = [CHINESE, *[OTHER] * has_other, LOUD]
+        return "xelatex (font: Noto Serif CJK TC)", "\n".join(lines)
+    if not letters:
+        return "pdflatex or xelatex", f"{PDF_TEX}\n{LOUD}"
+    lines = [r"\usepackage{fontspec}", *[OTHER] * has_other, *[CJK] * has_cjk, LOUD]
+    needed = " and ".join([*["CMU Serif or DejaVu Serif"] * has_other, *["Noto Serif CJK TC"] * has_cjk])
+    return f"xelatex (font: {needed}), as names have letters that pdflatex lacks", "\n".join(lines)
+
+
+def document(language: str, title: str, files: Sequence[str], caption: str, parts: str) -> str:
     """Write a document that includes the parts.
 
     Args:
@@ -119,6 +134,7 @@ def document(language: str, title: str, files: Sequence[str], caption: str) -> s
         title: question of the study.
         files: names of tables and of the figure.
         caption: of the figure.
+        parts: text of the parts, for whose letters fonts are chosen.
     """
     body = [rf"\input{{text.{language}.tex}}"]
     for name in files:
@@ -128,4 +144,5 @@ def document(language: str, title: str, files: Sequence[str], caption: str) -> s
             figure = rf"\includegraphics[width=\linewidth]{{{name}}}"
             text = rf"\caption{{{escape(caption)}}}\label{{fig:forest}}"
             body.append(rf"\begin{{figure}}[htbp]\centering {figure}{text}\end{{figure}}")
-    return TEMPLATE.format(engine=ENGINES[language], fonts=FONTS[language], title=escape(title), body="\n".join(body))
+    engine, fonts = _fonts(language, title + caption + parts)
+    return TEMPLATE.format(engine=engine, font=FONT, fonts=fonts, title=escape(title), body="\n".join(body))
