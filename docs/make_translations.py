@@ -108,7 +108,7 @@ HEADINGS = (
         "few updates",
     ),
     *("early stop", "still rising", "closed gate", "anchors", "small boxes", "same images", "duplicates"),
-    *("not checked:", "near duplicates", "seed noise", "changed settings"),
+    *("not checked:", "near duplicates", "seed noise", "changed settings", "unexplained drop"),
     *("added", "removed", "changed", "likely", "possible", "note", "passed", "FAILED", "{0} the same"),
     *("{0} helps{1}: {2} ({3}).", "{0} hurts{1}: {2} ({3}).", "seed {0}", "{0} added", "{0} removed", "{0} changed"),
     *(

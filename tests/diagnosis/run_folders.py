@@ -110,14 +110,19 @@ class Run:
         trained = self.trained or fine_tuned(start if self.start_graph is None else detector_of(graph))
         return start, trained
 
-    def write(self) -> Path:
-        """Write the folder."""
+    def write_texts(self) -> Path:
+        """Write the folder without weights, which takes long."""
         folder = self.root / self.folder
         folder.mkdir(exist_ok=True)
-        start, trained = self.detectors()
-        graph = self.graph or graph_of(self.package, self.anchors)
         {"regard": self._own, "yolov5": self._yolov5, "ultralytics": self._ultralytics}[self.package](folder)
         self._table(folder)
+        return folder
+
+    def write(self) -> Path:
+        """Write the folder."""
+        folder = self.write_texts()
+        start, trained = self.detectors()
+        graph = self.graph or graph_of(self.package, self.anchors)
         if self.package == "regard":
             trained.names = dict(enumerate(self.names))
             save_detector(folder / "best.safetensors", trained)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from chinese import WORDS, english_in
 from run_folders import PACKAGES, Run, curve, detector_of, fine_tuned, graph_of, write_image
 
 import regard
@@ -253,18 +253,6 @@ FAULTS: tuple[tuple[Fault, str, tuple[str, ...]], ...] = (
     (films_into_val, "near_duplicates", ALL),
     (mirrors_into_val, "near_duplicates", ALL),
 )
-
-
-WORDS = {"regard", "AP", "AP50", "epoch", "epochs", "train", "val", "warm-up", "nan", "autoanchor", "data", "check"}
-WORDS |= {"lint", "insert", "convert", "SE", "gate", "p3", "stride", "anchors", "nominal", "batch", "inf"}
-WORDS |= {"adamw", "sgd", "float32", "patience", "Conv", "gatedse"}
-"""Names and terms that are the same in Chinese."""
-
-
-def english_in(text: str) -> set[str]:
-    """Words of a text in Chinese that are neither quoted, paths, options nor settings."""
-    plain = re.sub(r"'[^']*'|`[^`]*`|\S*/\S*|--\S+|\w+_\w+|\w+\.\w+", "", text)
-    return set(re.findall(r"[A-Za-z][\w-]+", plain, re.ASCII))
 
 
 @pytest.fixture(params=PACKAGES)

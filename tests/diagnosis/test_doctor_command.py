@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from chinese import WORDS, english_in
 from run_folders import PACKAGES, Run, curve
+from test_doctor import FAULTS
 from typer.testing import CliRunner
 
 import regard
 from regard.cli import app
 from regard.diagnosis import CAUSES
+from regard.diagnosis.causes import COMPARISONS
 from regard.diagnosis.findings import title
 from regard.diagnosis.packages import read_run
 from regard.errors import RegardError
@@ -68,10 +72,15 @@ def test_a_second_run_tells_chance_from_change(
     assert not regard.doctor(better, against=own, quick=True).findings or level > 0.5
 
 
-def test_a_lower_run_with_equal_settings_has_no_changed_settings(tmp_path: Path) -> None:
+def test_a_lower_run_with_equal_settings_has_no_cause_that_is_known(tmp_path: Path) -> None:
     better = Run(tmp_path, "yolov5", folder="better", ap=curve(400, 0.6)).write()
-    own = Run(tmp_path, "yolov5", ap=curve(400, 0.3)).write()
-    assert not regard.doctor(own, against=better, quick=True).findings
+    own = Run(tmp_path, "yolov5", ap=curve(400, 0.48)).write()
+    found = regard.doctor(own, against=better, quick=True)
+    assert [finding.cause for finding in found.findings] == ["unexplained_drop"]
+    assert re.search(r"0\.602 of .*better to 0\.482 ", found.findings[0].evidence)
+    assert re.search(r"best AP 0\.482.* best AP 0\.602 in .*better", found.result)
+    assert english_in(translate_into(found.findings[0].evidence, "zh-TW")) <= WORDS
+    assert not regard.doctor(better, against=own, quick=True).findings
 
 
 def test_runs_that_cannot_be_compared_are_said_to_be_so(tmp_path: Path) -> None:
@@ -105,11 +114,25 @@ def test_a_last_line_that_was_not_written_completely_is_left_out(package: str, t
         file.write_text(start)
         assert [finding.cause for finding in regard.doctor(folder, quick=True).findings] == ["no_ap"]
     file.unlink()
+    shutil.rmtree(folder / "weights", ignore_errors=True)
+    (folder / "best.safetensors").unlink(missing_ok=True)
     assert [finding.cause for finding in regard.doctor(folder, quick=True).findings] == ["no_ap"]
 
 
 def test_causes_have_chinese_names() -> None:
     assert [name for name in CAUSES if translate_into(title(name), "zh-TW") == title(name)] == []
+
+
+@pytest.mark.parametrize("page", ["doctor.md", "doctor.zh-TW.md"])
+def test_each_cause_has_a_row_in_the_documents(page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:[^|]*（)?([^|（）]+?)）? \|", text, re.M)
+    listed = [name for row in rows for name in re.split("[,、] ?", row)]
+    assert [title(name) for name in CAUSES if title(name) not in listed] == []
+
+
+def test_each_cause_has_a_fault_that_shows_it() -> None:
+    assert set(CAUSES) - set(COMPARISONS) == {cause for _, cause, _ in FAULTS}
 
 
 @each_package

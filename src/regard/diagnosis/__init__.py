@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from regard.diagnosis.case import Case
+from regard.data.synthetic import PREFIX
+from regard.diagnosis.case import GRAPHS, Case
 from regard.diagnosis.causes import CAUSES, COMPARISONS
 from regard.diagnosis.findings import ORDER, Diagnosis, Finding, NotChecked
 from regard.diagnosis.packages import read_run
-from regard.diagnosis.record import TrainingRecord
+from regard.diagnosis.record import TrainingRecord, described_torn
+from regard.errors import RegardError
+from regard.graph.read import zoo
+from regard.system.files import is_there
 from regard.weights.detector import Modules
+from regard.weights.paths import missing_file, weights_of
 
 __all__ = ["CAUSES", "Diagnosis", "Finding", "doctor"]
 
@@ -37,7 +43,7 @@ def doctor(
         quick: do not open the images of the data set, which takes longest.
 
     Raises:
-        RegardError: there is no run in the folder, or a file of it is damaged.
+        RegardError: there is no run in the folder, a file of it is damaged, or a file that is named is not there.
 
     Example:
         >>> model, data = regard.load("odd-one-out"), "synthetic:context?train=8&val=4&test=0"
@@ -47,6 +53,7 @@ def doctor(
         ('regard', True)
     """
     run = read_run(Path(path))
+    _reject_missing(data, weights)
     case = Case(
         run,
         data=None if data is None else str(data),
@@ -58,7 +65,19 @@ def doctor(
     asked = [name for name in CAUSES if against is not None or name not in COMPARISONS]
     findings, skipped = _examined(case, asked)
     checked = tuple(name for name in asked if name not in skipped)
-    return Diagnosis(str(run.folder), run.package, _result(run), findings, checked, skipped)
+    return Diagnosis(str(run.folder), run.package, _result(case), findings, checked, skipped, *case.read)
+
+
+def _reject_missing(data: str | Path | None, weights: str | Path | None) -> None:
+    """Check that what the user names is there."""
+    if data is not None and not str(data).startswith(PREFIX) and not is_there(os.path.expanduser(data)):
+        raise RegardError("no such file or folder", file=data, expected="the data set of the run")
+    if weights is None or str(weights) in zoo():
+        return
+    if not is_there(weights):
+        raise missing_file(Path(weights))
+    if weights_of(weights) is None and Path(weights).suffix.lower() not in GRAPHS:
+        raise RegardError("these are no weights", file=weights, expected="the weights that training started from")
 
 
 def _examined(case: Case, names: Sequence[str]) -> tuple[tuple[Finding, ...], dict[str, str]]:
@@ -75,8 +94,19 @@ def _examined(case: Case, names: Sequence[str]) -> tuple[tuple[Finding, ...], di
     return tuple(sorted(findings, key=lambda finding: ORDER.index(finding.weight))), skipped
 
 
-def _result(run: TrainingRecord) -> str:
-    torn = f"; line {run.torn} of the table was not written completely" if run.torn else ""
+def _result(case: Case) -> str:
+    result = _best(case.run)
+    try:
+        other = case.against.best
+    except NotChecked:
+        return result
+    return result + ("" if other is None else f"; best AP {other[1]:.3f} in {case.against.folder}")
+
+
+def _best(run: TrainingRecord) -> str:
+    torn = described_torn(run)
+    if run.unmeasured and not run.rows:
+        return "number of epochs and AP unknown"
     if run.best is None:
         return f"{run.finished} of {run.epochs} epochs, AP unknown" + torn
     epoch, ap = run.best

@@ -16,6 +16,7 @@ from regard.data.check import CheckReport, check_data
 from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
 from regard.data.problems import drop_unreadable
+from regard.data.split import divide
 from regard.data.synthetic import PREFIX
 from regard.diagnosis.findings import NotChecked
 from regard.diagnosis.record import TrainingRecord
@@ -65,23 +66,61 @@ class Case:
         return self._against
 
     @cached_property
-    def dataset(self) -> DetectionDataset:
-        """The data set as it is now."""
+    def other(self) -> Case:
+        """The second run with its data set."""
+        data = self._data if self.against.data == self.run.data else None
+        return Case(self.against, data=data, modules=self.modules, images=self.images)
+
+    @cached_property
+    def data_place(self) -> str:
+        """Where the data set is."""
         stated = self._data or self.run.data
         if not stated:
             raise NotChecked("the folder does not state its data set: name it with --data")
         place = stated if stated.startswith(PREFIX) or self._data else self._found(stated)
         if place is None:
             raise NotChecked(f"the data set {stated!r:.200} was not found: name it with --data")
+        return place
+
+    @cached_property
+    def dataset(self) -> DetectionDataset:
+        """The data set as it is now."""
+        place = self.data_place
         with _as_reason("the data set"):
             return load_data(place, **self.run.data_options)
+
+    @cached_property
+    def halves(self) -> DetectionDataset:
+        """The data set with the images that were trained on and those that were validated on apart."""
+        data = self.dataset
+        if self.run.fraction < 1:
+            raise NotChecked(f"{self.run.fraction:g} of the images were trained on, and which is not stated")
+        if data.splits.get("val"):
+            return data
+        if self.run.drawn is None or "val" in data.splits:
+            raise NotChecked("the data set has no val images")
+        if not self.images:
+            raise NotChecked("val is drawn from the images, which are not opened (--quick)")
+        with _as_reason("the data set"):
+            data = divide(drop_unreadable(data), *self.run.drawn)
+        counts = len(data.splits.get("train", ())), len(data.splits.get("val", ()))
+        if self.run.val_images and counts != (self.run.images, self.run.val_images):
+            stated = f"{self.run.images:,} and {self.run.val_images:,}"
+            raise NotChecked(
+                f"the data set names no val split, and has changed: it divides into {counts[0]:,} and {counts[1]:,} "
+                f"images now, not into {stated}"
+            )
+        return data
 
     @cached_property
     def report(self) -> CheckReport:
         """The check of the data set, with all images opened."""
         if not self.images:
             raise NotChecked("images are not opened (--quick)")
-        data = self.dataset
+        try:
+            data = self.halves
+        except NotChecked:
+            data = self.dataset
         with _as_reason("the data set"):
             return check_data(data)
 
@@ -102,10 +141,14 @@ class Case:
     @cached_property
     def steps(self) -> int:
         """Batches per epoch."""
-        images = self.run.images or len(self.train)
-        if not images or not self.run.batch:
+        if not self.trained or not self.run.batch:
             raise NotChecked("the number of images per step is unknown")
-        return math.ceil(images / self.run.batch)
+        return math.ceil(self.trained / self.run.batch)
+
+    @property
+    def trained(self) -> int:
+        """Number of images that were trained on in an epoch."""
+        return self.run.images or max(round(self.run.fraction * len(self.train)), min(len(self.train), 1))
 
     @cached_property
     def detector(self) -> Detector:
@@ -115,15 +158,40 @@ class Case:
         return self._load(self.run.weights)
 
     @cached_property
-    def start(self) -> Detector:
-        """The detector that training started from."""
+    def start_place(self) -> Path:
+        """Where the weights are that training started from."""
         stated = self._start or self.run.start
         if not stated:
             raise NotChecked("the folder does not state what training started from: name it with --weights")
-        place = Path(stated) if self._start else self._found(stated)
+        place = stated if self._start else self._found(stated)
         if place is None or weights_of(place) is None:
             raise NotChecked(f"the starting weights {stated!r:.200} were not found: name them with --weights")
-        return self._load(Path(place))
+        if self._is_own(Path(place)):
+            raise NotChecked(f"{stated!r:.200} are weights of the run itself, which it did not start from")
+        return Path(place)
+
+    @cached_property
+    def start(self) -> Detector:
+        """The detector that training started from."""
+        return self._load(self.start_place)
+
+    def _is_own(self, place: Path) -> bool:
+        """Whether a file is among those that the run wrote, as a run that was resumed states it."""
+        file, folder = place.resolve(), self.run.folder.resolve()
+        return (
+            file in (folder, folder / "weights")
+            or file.parent == folder / "weights"
+            or (file.parent == folder and file.stem in ("best", "last"))
+        )
+
+    @property
+    def read(self) -> tuple[str, str]:
+        """The data set and the starting weights that were read; "" for one that was not."""
+        opened = self.__dict__  # what is cached
+        return (
+            str(self.data_place) if "dataset" in opened else "",
+            str(self.start_place) if "start" in opened else "",
+        )
 
     @property
     def starts_fresh(self) -> bool:
@@ -138,8 +206,9 @@ class Case:
             return load_detector(path, modules=self.modules, allow_miswired=True)
 
     def _found(self, stated: str) -> str | None:
-        """A path of the run as it is, or relative to the folders above the run's."""
-        folders = [Path(), self.run.folder, *list(self.run.folder.absolute().parents)[:LEVELS_UP]]
+        """A path of the run as it is, or relative to its folder, to those above, or at last to the current one."""
+        own = self.run.folder.absolute()
+        folders = [own, *list(own.parents)[:LEVELS_UP], Path()]
         return next((str(base / stated) for base in folders if is_there(base / stated)), None)
 
 

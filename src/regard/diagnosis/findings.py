@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from regard.system.notebook import ShownInNotebooks
 from regard.system.terminal import plain_text
 
 Weight = Literal["likely", "possible", "note"]
@@ -39,7 +40,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(ShownInNotebooks):
     """The result of a diagnosis; ``rich`` prints it.
 
     Attributes:
@@ -49,6 +50,8 @@ class Diagnosis:
         findings: causes found, the likeliest first.
         checked: causes that were checked.
         skipped: reason for each cause that could not be checked.
+        data: the data set that was read; "" if none was.
+        start: the starting weights that were read; "" if none were.
     """
 
     folder: str
@@ -57,6 +60,8 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
     skipped: Mapping[str, str]
+    data: str = ""
+    start: str = ""
 
     @property
     def is_healthy(self) -> bool:
@@ -77,6 +82,9 @@ class Diagnosis:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the result of the run, the findings, and what was not checked."""
         yield Text(f"{self.folder} ({self.package}): {self.result}", style="bold")
+        for what, place in (("data set:", self.data), ("starting weights:", self.start)):
+            if place:
+                yield Text.assemble(*((part, "dim") for part in (what, " ", place)))
         for number, finding in enumerate(self.findings, 1):
             style = STYLES[finding.weight]
             head = (f"{number}. ", style), (title(finding.cause), style), (" (", style), (finding.weight, style)

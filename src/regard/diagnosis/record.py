@@ -23,6 +23,7 @@ T = TypeVar("T", bound=BaseModel)
 
 TABLE = "results.csv"
 MOST_ROWS = 1_000_000
+MOST_LISTED = 6
 COLUMNS: Mapping[str, str] = {
     "val/ap": "ap",
     "metrics/mAP_0.5:0.95": "ap",
@@ -34,6 +35,8 @@ COLUMNS: Mapping[str, str] = {
     "metrics/mAP50": "ap50",
 }
 """Columns of the three packages by their common name; others keep their own."""
+TASKS: Mapping[str, str] = {"(M)": "segment", "(P)": "pose", "metrics/accuracy_top1": "classify"}
+"""Ends of names of columns that only tables of another task have."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,11 @@ class TrainingRecord:
         data_names: class names that the folder states; empty if it does not.
         images: number of training images that the folder states; 0 if it does not.
         settings: all settings as text, for comparison with another run.
-        torn: line of the table that was not written completely, as where the run was killed; 0 if there is none.
+        torn: lines of the table that were not written completely, as where the run was killed.
+        unmeasured: why the table has no AP of all or some epochs; "" if it has.
+        fraction: part of the training images that were trained on.
+        drawn: fraction and seed by which val is chosen from a data set that names none; None if it is not.
+        val_images: number of validation images that the folder states; 0 if it does not.
     """
 
     folder: Path
@@ -99,7 +106,11 @@ class TrainingRecord:
     data_names: tuple[str, ...] = ()
     images: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
-    torn: int = 0
+    torn: tuple[int, ...] = ()
+    unmeasured: str = ""
+    fraction: float = 1.0
+    drawn: tuple[float, int] | None = None
+    val_images: int = 0
 
     def values(self, name: str) -> list[tuple[int, float]]:
         """Epochs at which a column has a finite number, and the numbers."""
@@ -118,41 +129,89 @@ class TrainingRecord:
 
 
 class Table(NamedTuple):
-    """Results per epoch, and the number of a last line that was not written completely, or 0."""
+    """Results per epoch, the lines that were not written completely, and why there is no AP, or ""."""
 
     rows: list[Row]
-    torn: int = 0
+    torn: tuple[int, ...] = ()
+    unmeasured: str = ""
 
 
-def read_table(file: Path) -> Table:
+def read_table(file: Path, *, only_last: bool = False) -> Table:
     """Read ``results.csv`` of any of the packages; of an epoch that occurs twice, the last row counts.
 
-    A run that was killed may leave an incomplete last line without its end, which is left out; one that was killed in
-    its first epoch may leave no table.
+    A run that was killed may leave an incomplete last line without its end, and one that was resumed then such a line
+    in the middle, alone or with the next row: they are left out. One that was killed in its first epoch may leave no
+    table.
+
+    Args:
+        file: the table.
+        only_last: whether AP was measured after the last epoch only, and is no result in others.
 
     Raises:
-        RegardError: a cell is no number, or a line has too few.
+        RegardError: no fewer lines are unreadable than readable, or the table is that of another task than detection.
     """
     reject_special(file)
     if not is_file(file):
-        return Table([])
+        old = file.with_suffix(".txt")
+        return Table([], (), f"the results are in {old.name}, which has no names of columns" if is_file(old) else "")
     text = read_text(file).rstrip("\0")  # what a file system may append when the machine stops
     header, *lines = parse_csv(text, file, most=MOST_ROWS) or [[]]
-    names = [COLUMNS.get(name.strip(), name.strip()) for name in header]
     is_whole = text.endswith(("\n", "\r"))
     if not is_whole and not lines:
-        return Table([], 1)
+        return Table([], (1,))
+    names = _names(header, file)
+    read, torn = _rows(names, lines, file, is_whole)
+    rows = _by_epoch(read)
+    return Table(rows, torn, _without_ap(rows, names, only_last))
+
+
+def _names(header: Sequence[str], file: Path) -> list[str]:
+    """Common names of the columns."""
+    names = [COLUMNS.get(name.strip(), name.strip()) for name in header]
+    for mark, task in TASKS.items():
+        if any(name.endswith(mark) for name in names):
+            raise RegardError(f"a run of the task {task!r}", file=file, expected="a run of detection")
     if "epoch" not in names:
         raise RegardError("no table of results", file=file, line=1, expected="a column called epoch")
-    rows, torn = [], 0
+    return names
+
+
+def _rows(
+    names: Sequence[str], lines: Sequence[Sequence[str]], file: Path, is_whole: bool
+) -> tuple[list[Row], tuple[int, ...]]:
+    """Rows that can be read, and the numbers of the lines that cannot."""
+    rows: list[Row] = []
+    faults: dict[int, RegardError] = {}
     for number, cells in enumerate(lines, 2):
-        try:
-            rows += [_row(names, cells, file, number)] if any(cells) else []
-        except RegardError:
-            if is_whole or number <= len(lines):
-                raise
-            torn = number
-    return Table(_by_epoch(rows), torn)
+        if "epoch" in (cell.strip() for cell in cells):  # a resumed run may write its header again
+            names = _names(cells, file)
+        elif any(cells):
+            try:
+                rows.append(_row(names, cells, file, number))
+            except RegardError as error:
+                faults[number] = error
+    is_usual = not is_whole and set(faults) == {len(lines) + 1}
+    if faults and len(faults) >= len(rows) and not is_usual:
+        raise next(iter(faults.values()))
+    return rows, tuple(faults)
+
+
+def _without_ap(rows: Sequence[Row], names: Sequence[str], only_last: bool) -> str:
+    """Why there is no AP; what is none is removed from the rows."""
+    if "ap" not in names:
+        return "the table has no column of AP that is known" if rows else ""
+    highest = max((row["ap"] for row in rows if math.isfinite(row.get("ap", math.nan))), default=0)
+    first_of = 0
+    reason = ""
+    if highest > 1:
+        first_of, reason = len(rows), f"AP is up to {highest:g} in the table, not from 0 to 1: perhaps in percent"
+    elif only_last and rows:
+        first_of = len(rows) - (rows[-1].get("ap", 0) > 0)
+        reason = "AP was measured after the last epoch only, as the settings say"
+    for row in rows[:first_of]:
+        row.pop("ap", None)
+        row.pop("ap50", None)
+    return reason
 
 
 def _by_epoch(rows: Sequence[Row]) -> list[Row]:
@@ -193,13 +252,13 @@ def read_settings(file: Path, kind: type[T]) -> tuple[T, dict[str, Any]]:
 
 
 def checked_settings(document: Mapping[Any, Any], file: Path, kind: type[T]) -> T:
-    """Check settings.
+    """Check settings; one without a value counts as not stated.
 
     Raises:
         RegardError: a value is missing or of another type.
     """
     try:
-        return kind.model_validate({str(key): value for key, value in document.items()})
+        return kind.model_validate({str(key): value for key, value in document.items() if value is not None})
     except ValidationError as error:
         fault = first_fault(error)
         raise RegardError(fault.what, file=file, expected=fault.expected) from error
@@ -208,6 +267,16 @@ def checked_settings(document: Mapping[Any, Any], file: Path, kind: type[T]) -> 
 def flat_settings(values: Mapping[str, Any]) -> dict[str, str]:
     """Flatten nested settings to dotted names with their values as text."""
     return {name: f"{value}" for name, value in flattened(values).items()}
+
+
+def described_torn(run: TrainingRecord) -> str:
+    """The lines of the table that are left out, as the end of a sentence; "" if there are none."""
+    if not run.torn:
+        return ""
+    if len(run.torn) == 1:
+        return f"; line {run.torn[0]} of the table was not written completely"
+    listed = ", ".join(map(str, run.torn[:MOST_LISTED])) + (", ..." if len(run.torn) > MOST_LISTED else "")
+    return f"; {len(run.torn)} lines of the table were not written completely: {listed}"
 
 
 def first_file(folder: Path, *names: str) -> Path | None:

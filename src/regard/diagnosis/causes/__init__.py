@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from regard.diagnosis.case import Case
-from regard.diagnosis.causes.comparison import changed_settings, seed_noise
+from regard.diagnosis.causes.comparison import changed_settings, seed_noise, unexplained_drop
 from regard.diagnosis.causes.data import class_order, duplicates, labels, near_duplicates, same_images
 from regard.diagnosis.causes.graph import closed_gate, wiring
 from regard.diagnosis.causes.schedule import (
@@ -27,7 +27,7 @@ from regard.diagnosis.findings import Finding
 
 Cause = Callable[[Case], Finding | None]
 
-COMPARISONS = ("seed_noise", "changed_settings")
+COMPARISONS = ("seed_noise", "changed_settings", "unexplained_drop")
 """Causes that only a second run shows."""
 
 CAUSES: Mapping[str, Cause] = MappingProxyType(
@@ -51,5 +51,6 @@ CAUSES: Mapping[str, Cause] = MappingProxyType(
         "near_duplicates": near_duplicates,
         "seed_noise": seed_noise,
         "changed_settings": changed_settings,
+        "unexplained_drop": unexplained_drop,
     }
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from pathlib import Path
 
+from regard.data.synthetic import PREFIX
 from regard.diagnosis.case import Case
 from regard.diagnosis.causes.schedule import is_rising
 from regard.diagnosis.findings import Finding, NotChecked
@@ -19,6 +22,7 @@ MOST_LISTED = 6
 def seed_noise(case: Case) -> Finding | None:
     """A difference from the second run that another seed could make as well."""
     own, other, epochs = _both(case)
+    _reject_other_images(case)
     for run in (case.run, case.against):
         if is_rising(run):
             raise NotChecked(f"AP of {run.folder} was still rising at the end, so its level is unknown")
@@ -43,18 +47,76 @@ def seed_noise(case: Case) -> Finding | None:
 def changed_settings(case: Case) -> Finding | None:
     """Settings that differ from those of a second run with a clearly higher AP."""
     own, other, _ = _both(case)
-    if other - own <= 2 * _spread(case):
-        return None
     ours, theirs = case.run.settings, case.against.settings
-    names = [name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name)]
-    if case.run.package != case.against.package:
-        raise NotChecked(f"the second run is one of {case.against.package}, whose settings have other names")
-    if not names:
+    names = _changed(case)
+    if other - own <= 2 * _spread(case) or not names:
         return None
     listed = [f"{name} {theirs.get(name, 'unset')} -> {ours.get(name, 'unset')}" for name in names[:MOST_LISTED]]
     more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
     evidence = f"AP fell from {other:.3f} to {own:.3f}, and {', '.join(listed)}{more} changed"
     return Finding("changed_settings", "possible", evidence, "change one of them back at a time")
+
+
+def unexplained_drop(case: Case) -> Finding | None:
+    """A lower AP than that of a second run, by more than another seed makes, with equal settings and images."""
+    own, other, epochs = _both(case)
+    _reject_other_images(case)
+    expected = _spread(case)
+    if other - own <= 2 * expected or _changed(case):
+        return None
+    evidence = (
+        f"AP fell from {other:.3f} of {case.against.folder} to {own:.3f} in the first {epochs} epochs, and no setting "
+        f"but perhaps the seed differs; runs that differ only in their seed are up to {2 * expected:.3f} apart in 19 "
+        "of 20 cases"
+    )
+    advice = "compare what the settings do not state: code and versions, labels, starting weights, the graph"
+    return Finding("unexplained_drop", "possible", evidence, advice)
+
+
+def _changed(case: Case) -> list[str]:
+    """Names of the settings that differ, but for the seed."""
+    if case.run.package != case.against.package:
+        raise NotChecked(f"the second run is one of {case.against.package}, whose settings have other names")
+    ours, theirs = case.run.settings, case.against.settings
+    return [name for name in {**theirs, **ours} if name != "seed" and ours.get(name) != theirs.get(name)]
+
+
+def _reject_other_images(case: Case) -> None:
+    """Check that both runs measured the same: in one way, on the same images with the same labels."""
+    ours, theirs = case.run, case.against
+    if ours.package != theirs.package:
+        raise NotChecked(f"not comparable: {ours.package} and {theirs.package} measure AP in different ways")
+    if ours.val_images and theirs.val_images and ours.val_images != theirs.val_images:
+        raise NotChecked(
+            f"not comparable: the runs were validated on {ours.val_images:,} and {theirs.val_images:,} images"
+        )
+    try:
+        places = [_resolved(one.data_place) for one in (case, case.other)]
+    except NotChecked as reason:
+        if ours.data == theirs.data and ours.drawn == theirs.drawn:
+            return
+        raise NotChecked(f"not comparable: the runs state different data sets, and {reason}") from reason
+    if places[0] == places[1] and ours.drawn == theirs.drawn:
+        return
+    if _validated(case) != _validated(case.other):
+        raise NotChecked(
+            f"not comparable: the validation images or their labels differ between {places[0]} and {places[1]}"
+        )
+
+
+def _resolved(place: str) -> str:
+    return place if place.startswith(PREFIX) else str(Path(place).resolve())
+
+
+def _validated(case: Case) -> Counter[tuple[str, bytes, bytes]]:
+    """Validation images by their names without folders, with their labels."""
+    try:
+        samples = case.halves.splits["val"]
+    except NotChecked as reason:
+        raise NotChecked(f"not comparable: the runs state different data sets, and {reason}") from reason
+    return Counter(
+        (Path(one.image.name).name, one.class_ids.tobytes(), one.boxes_cxcywh.round(4).tobytes()) for one in samples
+    )
 
 
 def _both(case: Case) -> tuple[float, float, int]:
@@ -77,7 +139,7 @@ def _both(case: Case) -> tuple[float, float, int]:
 def _spread(case: Case) -> float:
     """Standard deviation of the difference of two runs: from their fluctuation, at least what is usual."""
     try:
-        images = len(case.dataset.splits.get("val", ()))
+        images = case.run.val_images or len(case.halves.splits["val"])
     except NotChecked:
         images = SPREADS[0][0]
     usual = next(spread for least, spread in SPREADS if images >= least)

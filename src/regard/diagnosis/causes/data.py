@@ -65,8 +65,8 @@ def labels(case: Case) -> Finding | None:
         if isinstance(error := reason.__cause__, NoLabelsError):
             return Finding("labels", "likely", error.what, f"put the labels there: {error.expected}")
         raise
-    lost = _lost(case, data)
-    return lost or _missing(data)
+    found = _lost(case, data) or _missing(data)
+    return found or (None if case.halves is data else _missing(case.halves))
 
 
 def _missing(data: DetectionDataset) -> Finding | None:
@@ -114,7 +114,7 @@ def _lost(case: Case, data: DetectionDataset) -> Finding | None:
 
 def same_images(case: Case) -> Finding | None:
     """Images that are in train and in val."""
-    found = overlaps(case.dataset)
+    found = overlaps(case.halves)
     if not found:
         return None
     evidence = "; ".join(problem.found for problem in found)
@@ -123,8 +123,8 @@ def same_images(case: Case) -> Finding | None:
 
 def duplicates(case: Case) -> Finding | None:
     """Files of one split with the content of files in another one."""
-    found = [p for p in case.report.problems if p.kind == "duplicate image between splits"]
-    if not _are_many(found, case):
+    found = _between_splits(case, "duplicate image between splits")
+    if not found:
         return None
     first, place = found[0], found[0].place.rpartition(" in ")[0]
     evidence = f"{len(found):,} images are copies of images of another split, such as {place}: {first.found}"
@@ -133,14 +133,16 @@ def duplicates(case: Case) -> Finding | None:
 
 def near_duplicates(case: Case) -> Finding | None:
     """Images of one split that look like images of another one, such as frames of one film."""
-    found = [p for p in case.report.problems if p.kind == "near-duplicate between splits"]
-    if not _are_many(found, case):
+    found = _between_splits(case, "near-duplicate between splits")
+    if not found:
         return None
     first, place = found[0], found[0].place.rpartition(" in ")[0]
     evidence = f"{len(found):,} images look like images of another split, such as {place}: {first.found}"
     return Finding("near_duplicates", "possible", evidence, INFLATED)
 
 
-def _are_many(found: Sequence[Problem], case: Case) -> bool:
-    held_out = sum(len(samples) for split, samples in case.dataset.splits.items() if split != "train")
-    return len(found) > MOST_COPIES * held_out
+def _between_splits(case: Case, kind: str) -> list[Problem]:
+    """Problems of a kind, if they concern many images."""
+    held_out = sum(len(samples) for split, samples in case.halves.splits.items() if split != "train")
+    found = [problem for problem in case.report.problems if problem.kind == kind]
+    return found if len(found) > MOST_COPIES * held_out else []

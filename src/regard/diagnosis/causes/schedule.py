@@ -6,12 +6,16 @@ import math
 
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import Finding, NotChecked
-from regard.diagnosis.record import TrainingRecord
+from regard.diagnosis.record import TABLE, TrainingRecord, described_torn
+from regard.system.files import is_file
 
 MOST_WARM_UP = 0.5
 """Fraction of a training from which on a warm-up is too long."""
-USUAL_LR = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "adamax": 0.001, "nadam": 0.001, "radam": 0.001}
-"""Learning rates for updates of ``USUAL_BATCH`` images, as the packages' documentation advises."""
+USUAL_LR = {"sgd": 0.01, "musgd": 0.01, "rmsprop": 0.003} | dict.fromkeys(
+    ("adam", "adamw", "adamax", "nadam", "radam"), 0.001
+)
+"""Learning rates for updates of ``USUAL_BATCH`` images, as the packages' documentation advises; for RMSprop, 0.001 and
+0.01 are both in use."""
 USUAL_BATCH = 64
 FAST, SLOW = 8.0, 1 / 30
 """Multiples of the usual rate from which on a rate is out of proportion."""
@@ -22,6 +26,8 @@ COLLAPSE = 0.5
 """Part of the best AP below which it has collapsed."""
 JUMP = 2.0
 """Multiple of the lowest loss above which it has jumped."""
+MOST_BAD = 0.1
+"""Part of the epochs in which a loss that recovers may be no finite number."""
 LEAST_AFTER = 2
 """Epochs that must confirm a collapse or a jump."""
 MOST_RISE = 0.1
@@ -33,14 +39,29 @@ EARLY = 0.75
 
 def diverged(case: Case) -> Finding | None:
     """A loss that is not a finite number, an AP that collapsed, or a loss that jumped."""
-    for row in case.run.rows:
-        losses = (name for name in row if "loss" in name or name.startswith("train/"))
-        bad = [name for name in losses if not math.isfinite(row[name])]
-        if bad:
-            evidence = f"{bad[0]} is {row[bad[0]]} from epoch {row['epoch']:g} on"
-            advice = "lower the learning rate, or train in float32; then look for boxes that are not finite"
-            return Finding("diverged", "likely", evidence, advice)
-    return _collapsed(case) or _jumped(case)
+    found = _not_finite(case) or _collapsed(case) or _jumped(case)
+    if found is None and (case.run.unmeasured or not case.run.rows):
+        raise NotChecked(case.run.unmeasured or "no epoch is finished")
+    return found
+
+
+def _not_finite(case: Case) -> Finding | None:
+    """A loss that is no finite number up to the end, or in many epochs; one that recovered at once is no cause."""
+    names = dict.fromkeys(name for row in case.run.rows for name in row if "loss" in name or name.startswith("train/"))
+    advice = "lower the learning rate, or train in float32; then look for boxes that are not finite"
+    found: list[tuple[int, Finding]] = []
+    for name in names:
+        values = [(int(row["epoch"]), row[name]) for row in case.run.rows if name in row]
+        bad = [epoch for epoch, value in values if not math.isfinite(value)]
+        good = max((epoch for epoch, value in values if math.isfinite(value)), default=0)
+        since = next(((epoch, value) for epoch, value in values if epoch > good), None)
+        if since is not None:
+            evidence = f"{name} is {since[1]} from epoch {since[0]} on"
+            found.append((since[0], Finding("diverged", "likely", evidence, advice)))
+        elif len(bad) > max(MOST_BAD * len(values), 1):
+            evidence = f"{name} is no finite number in {len(bad)} of {len(values)} epochs, first in epoch {bad[0]}"
+            found.append((bad[0], Finding("diverged", "possible", evidence, advice)))
+    return min(found, key=lambda pair: pair[0], default=(0, None))[1]
 
 
 def _collapsed(case: Case) -> Finding | None:
@@ -79,6 +100,10 @@ def _jumped(case: Case) -> Finding | None:
 def no_ap(case: Case) -> Finding | None:
     """A run whose AP is zero, or was never measured, whatever the cause."""
     run, best = case.run, case.run.best
+    if best is None and run.unmeasured:
+        raise NotChecked(run.unmeasured)
+    if not run.rows and run.weights and not is_file(run.folder / TABLE):
+        raise NotChecked(f"there are weights, but no {TABLE}")
     if not run.rows:
         evidence = "no epoch is finished, so nothing is known about AP"
         return Finding("no_ap", "likely", evidence, "read the messages of the training, and start it again")
@@ -115,6 +140,8 @@ def warm_up(case: Case) -> Finding | None:
 def learning_rate(case: Case) -> Finding | None:
     """A learning rate far from what is usual for the optimiser and the number of images per update."""
     run, schedule = case.run, case.run.schedule
+    if schedule.optimizer == "auto":
+        return None  # the package chooses the usual rate
     usual = USUAL_LR.get(schedule.optimizer)
     if usual is None:
         raise NotChecked(f"the optimizer {schedule.optimizer!r:.40} has no usual learning rate")
@@ -150,13 +177,12 @@ def early_stop(case: Case) -> Finding | None:
     """A run that ended long before its planned end, when its learning rate was still high."""
     run = case.run
     if not run.rows:
-        raise NotChecked("no epoch is finished")
+        raise NotChecked(run.unmeasured or "no epoch is finished")
     if run.finished >= EARLY * run.epochs:
         return None
     best = run.best
     evidence = f"{run.finished} of {run.epochs} epochs are in the table"
-    if run.torn:
-        evidence += f"; line {run.torn} of the table was not written completely"
+    evidence += described_torn(run)
     if best and run.patience and run.finished - best[0] >= run.patience:
         evidence += f"; it stopped as no epoch was better than epoch {best[0]} for {run.patience} epochs (patience)"
         advice = "the learning rate had not fallen yet: plan fewer epochs, so that it falls, or set a larger patience"
@@ -169,7 +195,7 @@ def still_rising(case: Case) -> Finding | None:
     """A run that ended as planned while AP was still rising."""
     run, best = case.run, case.run.best
     if best is None or len(run.values("ap")) < LEAST_VALUES:
-        raise NotChecked("AP was measured too few times")
+        raise NotChecked(run.unmeasured or "AP was measured too few times")
     if run.finished < EARLY * run.epochs or not is_rising(run):
         return None
     epoch, before = _best_before(run)

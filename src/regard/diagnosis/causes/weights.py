@@ -64,7 +64,7 @@ def start_weights(case: Case) -> Finding | None:
 
 
 def _fresh(case: Case) -> Finding | None:
-    images = case.run.images or len(case.train)
+    images = case.trained
     if images >= LARGE:
         return None
     stated = case.run.start or "no file was named"

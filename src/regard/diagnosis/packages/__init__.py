@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,10 @@ class Package(Protocol):
 
 
 PACKAGES: tuple[Package, ...] = (own, yolov5, ultralytics)
+DEEPEST = 3
+"""Folders between one that is no run, such as that of a study, and its runs."""
+MOST_FOLDERS = 1000
+"""Folders that are looked through for a run at each depth."""
 
 
 def read_run(folder: Path) -> TrainingRecord:
@@ -36,10 +41,35 @@ def read_run(folder: Path) -> TrainingRecord:
     """
     if not is_folder(folder):
         reject_special(folder)
-        raise RegardError("no such folder", file=folder, expected="the folder of a training run")
+        what = "this is a file" if is_file(folder) else "no such folder"
+        hint = _hint(next((one for one in folder.absolute().parents[:2] if _is_run(one)), None))
+        raise RegardError(what, file=folder, expected="the folder of a training run", hint=hint)
     for package in PACKAGES:
         reject_special(folder / package.SETTINGS)
         if is_file(folder / package.SETTINGS):
             return package.read(folder)
     expected = "a folder with " + ", ".join(package.SETTINGS for package in PACKAGES[:-1])
-    raise RegardError("no training run in this folder", file=folder, expected=f"{expected} or {PACKAGES[-1].SETTINGS}")
+    raise RegardError(
+        "no training run in this folder",
+        file=folder,
+        expected=f"{expected} or {PACKAGES[-1].SETTINGS}",
+        hint=_hint(_run_below(folder)),
+    )
+
+
+def _is_run(folder: Path) -> bool:
+    return any(is_file(folder / package.SETTINGS) for package in PACKAGES)
+
+
+def _run_below(folder: Path) -> Path | None:
+    """The first run in the folders below, as those of a study are; at most ``DEEPEST`` down."""
+    below = [folder]
+    for _ in range(DEEPEST):
+        below = sorted(islice((one for above in below for one in above.glob("*/")), MOST_FOLDERS))
+        if found := next(filter(_is_run, below), None):
+            return found
+    return None
+
+
+def _hint(run: Path | None) -> str | None:
+    return None if run is None else f"there is a run in {run}"

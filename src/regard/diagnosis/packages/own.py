@@ -39,6 +39,7 @@ def read(folder: Path) -> TrainingRecord:
         settings_file=file,
         rows=table.rows,
         torn=table.torn,
+        unmeasured=table.unmeasured,
         epochs=settings.epochs,
         batch=settings.batch,
         imgsz=settings.imgsz,
@@ -54,7 +55,9 @@ def read(folder: Path) -> TrainingRecord:
             "first_class": settings.first_class,
         },
         data_names=tuple(map(str, names)) if isinstance(names, list) else (),
-        images=_images(config["data"]),
+        images=_images(config["data"], "train"),
+        val_images=_images(config["data"], "val"),
+        drawn=(settings.val_fraction, settings.split_seed),
         settings=flat_settings(describe(settings)) | {"data": source},
     )
 
@@ -72,8 +75,8 @@ def _start(config: Mapping[str, Any]) -> str | None:
     return words[0] if words and not words[0].startswith("-") else None
 
 
-def _images(data: Mapping[str, Any]) -> int:
+def _images(data: Mapping[str, Any], split: str) -> int:
     splits = data.get("splits")
-    train = splits.get("train") if isinstance(splits, dict) else None
-    images = train.get("images") if isinstance(train, dict) else None
+    counts = splits.get(split) if isinstance(splits, dict) else None
+    images = counts.get("images") if isinstance(counts, dict) else None
     return images if isinstance(images, int) else 0

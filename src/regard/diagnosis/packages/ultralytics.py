@@ -38,6 +38,9 @@ class _Arguments(BaseModel):
     lr0: float = Field(0.01, ge=0)
     nbs: int = Field(64, ge=1)
     warmup_epochs: float = Field(3.0, ge=0)
+    fraction: float = Field(1.0, gt=0)
+    val: bool = True
+    resume: bool | str = False
 
 
 def read(folder: Path) -> TrainingRecord:
@@ -52,15 +55,17 @@ def read(folder: Path) -> TrainingRecord:
         raise RegardError(f"a run of the task {args.task!r:.40}", file=file, expected="a run of detection")
     sides = args.imgsz if isinstance(args.imgsz, list) else [args.imgsz]
     kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
-    table = read_table(folder / TABLE)
+    table = read_table(folder / TABLE, only_last=not args.val)
+    batch = 0 if stated.get("batch", args.batch) is None else args.batch
     return TrainingRecord(
         folder=folder,
         package="ultralytics",
         settings_file=file,
         rows=table.rows,
         torn=table.torn,
+        unmeasured=table.unmeasured,
         epochs=args.epochs,
-        batch=int(args.batch) if args.batch >= 1 else 0,
+        batch=int(batch) if batch >= 1 else 0,
         imgsz=max(sides, default=640),
         patience=args.patience,
         schedule=Schedule(args.optimizer.lower(), args.lr0, args.nbs, args.warmup_epochs, 0, ends_before_last=True),
@@ -69,11 +74,15 @@ def read(folder: Path) -> TrainingRecord:
         weights=first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt"),
         data_options={"single_cls": args.single_cls},
         settings=flat_settings(kept),
+        fraction=min(args.fraction, 1.0),
     )
 
 
 def _start(args: _Arguments) -> str | None:
-    """The weights that it started from; a graph is filled by the file that ``pretrained`` names."""
+    """The weights that it started from: a graph is filled by the file that ``pretrained`` names.
+
+    A resumed run states its own weights as its model, and nothing about its start.
+    """
     if isinstance(args.pretrained, str):
         return args.pretrained
-    return args.model
+    return None if args.resume else args.model

@@ -40,6 +40,8 @@ class _Options(BaseModel):
     optimizer: str = "SGD"
     patience: int = Field(100, ge=0)
     single_cls: bool = False
+    noval: bool = False
+    resume: bool | str = False
 
 
 class _Hyp(BaseModel):
@@ -64,20 +66,21 @@ def read(folder: Path) -> TrainingRecord:
     sides = options.imgsz if isinstance(options.imgsz, list) else [options.imgsz]
     start = options.weights[0] if isinstance(options.weights, list) and options.weights else options.weights
     kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
-    table = read_table(folder / TABLE)
+    table = read_table(folder / TABLE, only_last=options.noval)
     return TrainingRecord(
         folder=folder,
         package="yolov5",
         settings_file=file,
         rows=table.rows,
         torn=table.torn,
+        unmeasured=table.unmeasured,
         epochs=options.epochs,
         batch=max(options.batch_size, 0),
         imgsz=sides[0] if sides else 640,
         patience=options.patience,
         schedule=Schedule(options.optimizer.lower(), hyp.lr0, NOMINAL_BATCH, hyp.warmup_epochs, WARMUP_MIN_STEPS),
         data=options.data or "",
-        start=str(start or ""),
+        start=None if options.resume else str(start or ""),  # a resumed run states its own weights
         weights=first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt"),
         anchor_threshold=hyp.anchor_t,
         data_options={"single_cls": options.single_cls},
