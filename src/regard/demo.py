@@ -14,7 +14,6 @@ from statistics import mean
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from regard.ablate.folder import RunRecord, StudyRecord
 from regard.ablate.format import print_verdict
@@ -22,6 +21,7 @@ from regard.ablate.plan import Plan, make_plan
 from regard.ablate.study import run_study
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
 from regard.system.files import check_folder
+from regard.system.plain_table import PlainTable
 from regard.system.resources import available_cores
 from regard.system.terminal import plain_console
 from regard.system.translation import translate
@@ -135,9 +135,9 @@ def _plan(data: str, seeds: Sequence[int], question: str) -> Plan:
     )
 
 
-def _table(context: StudyRecord, local: StudyRecord) -> Table:
+def _table(context: StudyRecord, local: StudyRecord) -> PlainTable:
     """Tabulate AP50 and AP of every run, on two lines per model."""
-    table = Table(box=SIMPLE_HEAD)
+    table = PlainTable(box=SIMPLE_HEAD)
     table.add_column(translate("model"), max_width=16)
     for heading in ("", *(f"seed {seed}" for seed in context.seeds), "mean", "local"):
         table.add_column(translate(heading), justify="right")

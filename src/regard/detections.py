@@ -348,9 +348,9 @@ class Detections:
         return self._drawn(".png")
 
     def _repr_html_(self) -> str:
-        from rich.table import Table
+        from regard.system.plain_table import PlainTable
 
-        table = Table(*COLUMNS[2:])
+        table = PlainTable(*COLUMNS[2:])
         for name, score, box in zip(self.class_names, self.scores.tolist(), self.boxes_xyxy.tolist(), strict=True):
             table.add_row(name, f"{score:.3f}", *(f"{value:.1f}" for value in box))
         drawn = self._drawn(".jpg")

@@ -182,10 +182,15 @@ class AttentionMap:
     queries: tuple[tuple[int, int], ...] = ()
     heads: tuple[str, ...] = ()
 
-    def _repr_png_(self) -> bytes:
-        """Colour the weights of the first image, from the least to the greatest: a strip, a map, or a map per head."""
+    def _repr_png_(self) -> bytes | None:
+        """Colour the weights of the first image, from the least to the greatest: a strip, a map, or a map per head.
+
+        None where there is nothing to draw, or a weight is no number.
+        """
         from regard.drawing import encode_image, heat_map
 
+        if not self.weights.numel() or not self.weights.isfinite().all():
+            return None
         values = self.weights[0].detach().float().cpu().numpy()
         if self.kind == "elements":
             values = values.mean(0)
@@ -194,9 +199,13 @@ class AttentionMap:
 
     def _repr_html_(self) -> str:
         shape = " x ".join(map(str, self.weights.shape))
-        low, high = (f"{value:.3g}" for value in (self.weights.min().item(), self.weights.max().item()))
-        text = f"{self.kind} attention of shape {shape}, weights {low} to {high}"
-        return to_html(text) + image_html(self._repr_png_(), "png", text)
+        numbers, text = self.weights[self.weights.isfinite()], f"{self.kind} attention of shape {shape}"
+        if odd := self.weights.numel() - len(numbers):
+            text += f", {odd:,} of {self.weights.numel():,} weights are NaN or infinite"
+        if len(numbers):
+            text += f", weights {numbers.min().item():.3g} to {numbers.max().item():.3g}"
+        drawn = self._repr_png_()
+        return to_html(text) + (image_html(drawn, "png", text) if drawn else "")
 
 
 def __getattr__(name: str) -> Any:

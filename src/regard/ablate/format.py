@@ -12,7 +12,6 @@ from statistics import mean
 import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from regard.ablate.folder import (
@@ -28,6 +27,7 @@ from regard.ablate.folder import (
 )
 from regard.ablate.statistics import ENOUGH, MOST, power, seeds_needed
 from regard.ablate.verdict import SPREAD_LEVEL, Judgement, PowerAnalysis, Results, Verdict, analyse
+from regard.system.plain_table import PlainTable
 from regard.system.translation import translate
 
 METRICS = {
@@ -215,7 +215,7 @@ def progress(folder: Path, console: Console, metric: str) -> Iterator[Callable[[
     """Show a live table in a terminal, which disappears at the end; elsewhere print a line for each run that ends."""
     if console.is_terminal:
 
-        def table() -> Table:
+        def table() -> PlainTable:
             return study_table(read_study(folder), epochs_of(folder))
 
         with Live(get_renderable=table, console=console, refresh_per_second=VIEWS_PER_SECOND, transient=True):
@@ -252,7 +252,7 @@ def verdicts(study: StudyRecord) -> Group:
     """Show a study: the headline, a table of all comparisons, and a sentence for each."""
     results = analyse(study)
     level = f"{percent(1 - study.alpha)} interval"
-    table = Table("variant", "compared with", metric_name(study.metric), level, "seeds", "p (Holm)", "verdict")
+    table = PlainTable("variant", "compared with", metric_name(study.metric), level, "seeds", "p (Holm)", "verdict")
     for against, judged in ((study.base.name, results.judgements), ("equal capacity", results.beyond)):
         for name, one in judged.items():
             verdict = f"{MARKS[one.verdict]} {one.reason or verdict_label(one, study.mde)}"
@@ -266,10 +266,10 @@ def epochs_of(folder: Path) -> dict[str, int]:
     return {entry["name"]: entry["epochs"] for entry in StudyFolder(folder).read()["variants"]}
 
 
-def study_table(study: StudyRecord, epochs: Mapping[str, int]) -> Table:
+def study_table(study: StudyRecord, epochs: Mapping[str, int]) -> PlainTable:
     """Tabulate all runs: epoch, metric so far and time left while they run, the metric when they have ended."""
     title, caption = translate(f"{metric_name(study.metric)} on val"), translate(_caption(study, epochs))
-    table = Table(title=title, caption=caption, caption_justify="left")
+    table = PlainTable(title=title, caption=caption, caption_justify="left")
     table.add_column(translate("variant"))
     for seed in study.seeds:
         table.add_column(translate(f"seed {seed}"), justify="right")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from regard.ablate.detector import DetectorExperiment
 from regard.ablate.executors import local_slots, thread_environment
@@ -26,6 +25,7 @@ from regard.ablate.processes import SpawnedProcess
 from regard.ablate.trainable import Budget, Experiment, write_run
 from regard.errors import RegardError
 from regard.system.locks import LOCK
+from regard.system.plain_table import PlainTable
 from regard.system.resources import available_cores
 from regard.system.scratch import scratch_folder
 from regard.system.translation import translate
@@ -226,11 +226,13 @@ def dry_run(plan: Plan, console: Console, *, processes: int | None = None) -> No
         print_lines(console, ["the data have no test split: there will be no confirmation of the verdict on val"])
 
 
-def _table(plan: Plan, variants: Sequence[Variant], epochs: Mapping[str, int], seconds: Mapping[str, float]) -> Table:
+def _table(
+    plan: Plan, variants: Sequence[Variant], epochs: Mapping[str, int], seconds: Mapping[str, float]
+) -> PlainTable:
     """Tabulate what every variant is, and what a run of it takes."""
     runs = len(variants) * len(plan.seeds)
     title = f"{runs} runs: {len(variants)} variants, seeds {', '.join(map(str, plan.seeds))}"
-    table = Table(title=translate(title))
+    table = PlainTable(title=translate(title))
     for heading in ("variant", "role", "epochs", "time per run"):
         table.add_column(translate(heading), justify="left" if heading in ("variant", "role") else "right")
     for variant in variants:

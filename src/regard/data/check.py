@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from regard.data.copies import altered_copies, thumbnail
@@ -25,6 +24,7 @@ from regard.data.files import UNDIVIDED
 from regard.data.images import ImageFile, decode, exif_orientation
 from regard.data.similar import fingerprint, similar_groups
 from regard.errors import RegardError
+from regard.system.plain_table import PlainTable
 from regard.system.translation import translate
 
 SCHEMA = 1
@@ -111,8 +111,8 @@ class CheckReport:
             *([lost] if self.lost else []),
         )
 
-    def _counts_table(self) -> Table:
-        table = Table("", *self.splits)
+    def _counts_table(self) -> PlainTable:
+        table = PlainTable("", *self.splits)
         for column in table.columns[1:]:
             column.justify = "right"
         table.add_row(translate("images"), *(f"{split.images:,}" for split in self.splits.values()))

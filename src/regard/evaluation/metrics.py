@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Group
-from rich.table import Table
 
 from regard.data.dataset import Sample
 from regard.evaluation.coco import IOU_50, IOU_75, LARGE, MEDIUM, SMALL, CocoResult, coco_evaluate
 from regard.evaluation.matching import CONFIDENCE, IOU, confusion_matrix, curve, match_classes
 from regard.evaluation.ultralytics import UltralyticsMetrics, ultralytics_metrics
 from regard.system.notebook import ShownInNotebooks
+from regard.system.plain_table import PlainTable
 from regard.types import Detections
 
 HEADLINE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "precision", "recall", "f1")
@@ -145,7 +145,7 @@ class Metrics(ShownInNotebooks):
         return values
 
     def __rich__(self) -> Group:
-        table = Table(caption=self._caption(), caption_justify="left")
+        table = PlainTable(caption=self._caption(), caption_justify="left")
         table.add_column("class")
         for title in ("labels", "AP", "AP50", "AP75", "precision", "recall", "F1"):
             table.add_column(title, justify="right")

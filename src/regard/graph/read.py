@@ -28,7 +28,8 @@ STOCK = (
 )
 """One graph per architecture; the other sizes differ in depth, width and single blocks."""
 
-NO_GRAPHS = (".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
+WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
+NO_GRAPHS = (*WEIGHTS, ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
 """Suffixes of files with weights or exported models, which contain no YAML."""
 
 SIZES: Mapping[str, str] = {
@@ -151,10 +152,13 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
     """Read the graph that the overlays ``above`` are based on."""
     path = Path(source)
     if path.suffix.lower() in NO_GRAPHS:
+        hint = "give weights as a separate option: --weights FILE (in Python: weights=)"
+        if path.suffix.lower() not in WEIGHTS:
+            hint = "the layers of an exported model are not read; use the weights that it was exported from"
         raise RegardError(
             f"{str(source)!r} is a file of weights or an exported model, not a graph",
             expected="a model YAML, or one of " + ", ".join(zoo()),
-            hint="give weights as a separate option: --weights FILE (in Python: weights=)",
+            hint=hint,
         )
     if file := graph_file(path):
         if file == path and path.resolve() in above:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
 from rich.text import Text
 from torch import nn
 
@@ -17,6 +16,7 @@ from regard.graph.dialects.yolov5 import integer_sources
 from regard.graph.spec import LayerSpec, ModelSpec
 from regard.nn.gate import Gated, without_gate
 from regard.system.notebook import ShownInNotebooks
+from regard.system.plain_table import PlainTable
 from regard.system.terminal import plain_text
 
 if TYPE_CHECKING:  # a detector makes its summary by a method
@@ -85,7 +85,7 @@ class Summary(ShownInNotebooks):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the table, the notes and the totals."""
-        table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+        table = PlainTable(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
         for heading, justify in _COLUMNS:
             table.add_column(heading, justify="right" if justify else "left", no_wrap=heading != "arguments")
         for row in self.rows:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from rich.console import Console, ConsoleOptions, Group, RenderResult
-from rich.table import Table
 from rich.text import Text
 from torch import nn
 
@@ -24,6 +23,7 @@ from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
 from regard.system.notebook import ShownInNotebooks
+from regard.system.plain_table import PlainTable
 from regard.system.terminal import plain_text
 from regard.weights.detector import Model, as_detector
 
@@ -234,8 +234,8 @@ def _device(device: torch.device) -> str:
     return f"{device.type} with {threads} thread{'s' if threads > 1 else ''}"
 
 
-def _table(headings: Sequence[str], rows: Any) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _table(headings: Sequence[str], rows: Any) -> PlainTable:
+    table = PlainTable(box=None, pad_edge=False, header_style="bold")
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="left" if i == 0 or heading == "module" else "right", no_wrap=True)
     for cells in rows:

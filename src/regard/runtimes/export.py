@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from regard import __version__
 from regard.config import PREDICT, DetectSettings, ExportSettings, require_positive
@@ -33,6 +32,7 @@ from regard.runtimes.table import runtime_to_write
 from regard.system.files import is_there, make_folder, reject_other, write_file
 from regard.system.last_resort import passing_cause
 from regard.system.locks import exclusive
+from regard.system.plain_table import PlainTable
 from regard.system.scratch import LOCK_SUFFIX, PREFIX, scratch_folder
 
 DEFAULT = ExportSettings()
@@ -72,10 +72,10 @@ class ExportReport:
         """Whether every deviation is within the tolerance."""
         return all(deviation.within(self.tolerance) for deviation in self.deviations)
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> PlainTable:
         verdict = "passed" if self.passed else "FAILED"
         kind = self.format if self.opset is None else f"{self.format}, opset {self.opset}"
-        table = Table(
+        table = PlainTable(
             title=f"{self.path} ({kind}, {self.file_bytes / 1e6:.1f} MB, {self.seconds:.1f} s)",
             caption=f"largest difference from PyTorch; relative at most {self.tolerance:.0e}: {verdict}",
         )

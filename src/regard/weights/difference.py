@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
 from rich.text import Text
 from torch import nn
 
@@ -19,6 +18,8 @@ from regard.graph.cost import RowCost, row_costs
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerInfo, ModelSpec
 from regard.graph.summary import flops_text
+from regard.system.notebook import ShownInNotebooks
+from regard.system.plain_table import PlainTable
 from regard.system.terminal import plain_text
 from regard.system.translation import translate
 from regard.weights.transfer import match_layers, transfer
@@ -95,7 +96,7 @@ class CostDifference:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(ShownInNotebooks):
     """The differences between two models; ``rich`` prints them as tables.
 
     Attributes:
@@ -154,8 +155,8 @@ class Difference:
         if len(lines) > MOST_LISTED:
             yield f"  and {len(lines) - MOST_LISTED} more; --json has all"
 
-    def _cost_table(self) -> Table:
-        table = Table("costs", "before", "after", "difference", box=None, pad_edge=False, header_style="bold")
+    def _cost_table(self) -> PlainTable:
+        table = PlainTable("costs", "before", "after", "difference", box=None, pad_edge=False, header_style="bold")
         for column in table.columns[1:]:
             column.justify = "right"
         for heading, (before, after), text in (
