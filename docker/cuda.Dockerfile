@@ -1,15 +1,19 @@
 # regard with CUDA, whose libraries come with PyTorch's wheels; the host needs NVIDIA's driver and container toolkit.
 # Build in the root of a checkout: docker build -t regard:cuda -f docker/cuda.Dockerfile .
-# Run: docker run --rm --gpus all --shm-size 8g -v "$PWD:/data" regard:cuda train yolov5n --data path/to/data
+# Run, as the user who owns the folder, with a volume for compiled models:
+# docker run --rm --gpus all --shm-size 8g --user "$(id -u):$(id -g)" -v "$PWD:/data" -v regard-cache:/cache \
+#     regard:cuda train yolov5n --data path/to/data
 FROM python:3.12-slim
 
-ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 REGARD_CACHE=/tmp/regard
+ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 HOME=/home/user REGARD_CACHE=/cache
 WORKDIR /src
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src ./src
 RUN pip install ".[fast,hub]" \
-    && useradd --create-home --uid 1000 user
+    && useradd --create-home --uid 1000 user \
+    && mkdir -p /cache /data && chmod 1777 /cache /data /home/user
 
+VOLUME /cache
 USER 1000
 WORKDIR /data
 ENTRYPOINT ["regard"]

@@ -36,6 +36,15 @@ def test_every_page_is_in_both_languages() -> None:
     assert english - {english_of(page).name for page in CHINESE} == set()
 
 
+def test_every_page_is_in_the_navigation_of_the_site_with_a_translation() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    nav = text[text.index("\nnav:") :]
+    entries = dict(re.findall(r"^ +- ([^:\n]+): (\S+\.md)$", nav, re.MULTILINE))
+    pages = {page.name for page in DOCS.glob("*.md") if ".zh-TW" not in page.name}
+    assert pages - {*entries.values()} == set()
+    assert [title for title in entries if f"  {title}: " not in text[: text.index("\nnav:")]] == []
+
+
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-TW.md"])
 def test_the_readme_leads_to_every_page(readme: str) -> None:
     ending = ".zh-TW.md" if "zh" in readme else ".md"
