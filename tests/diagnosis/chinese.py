@@ -6,7 +6,7 @@ import re
 
 WORDS = {"regard", "AP", "AP50", "epoch", "epochs", "train", "val", "warm-up", "nan", "autoanchor", "data", "check"}
 WORDS |= {"lint", "insert", "convert", "SE", "gate", "p3", "stride", "anchors", "nominal", "batch", "inf"}
-WORDS |= {"adamw", "sgd", "float32", "patience", "Conv", "gatedse"}
+WORDS |= {"adamw", "sgd", "float32", "patience", "Conv", "gatedse", "yolov5n"}
 """Names and terms that are the same in Chinese."""
 
 
