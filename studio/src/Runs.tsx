@@ -5,7 +5,7 @@ import { clock } from "./numbers";
 import { listen, post } from "./server";
 import { LostContext, useWords } from "./settings";
 import { Start } from "./Start";
-import { Study } from "./Study";
+import { isOver, Study } from "./Study";
 import type { Opened, Pending, RunInfo, StudyInfo, Work } from "./types";
 
 interface Props {
@@ -18,7 +18,7 @@ interface Props {
 /** Milliseconds until a stream of events that has ended is asked for again. */
 const AGAIN = 2000;
 
-const NOTHING: Work = { runs: [], studies: [], waiting: [], running: "", pending: [] };
+const NOTHING: Work = { runs: [], studies: [], waiting: [], running: [], pending: [] };
 
 /** The trainings and studies of the workspace as they go on, and forms that start them. */
 export function Runs({ opened, stem, dark, fail }: Props) {
@@ -53,11 +53,11 @@ export function Runs({ opened, stem, dark, fail }: Props) {
         </>
       )}
       {(waiting.length > 0 || pending.length > 0) && <Waiting {...{ waiting, pending, fail }} />}
-      {studies.length > 0 && <StudyTable {...{ studies, waiting, running }} chosen={study?.name ?? ""} choose={setChosen} />}
-      {study && <Study key={study.name} {...{ study, dark, fail }} starting={running === study.name} waiting={waiting.includes(study.name)} />}
+      {studies.length > 0 && <StudyTable studies={studies} chosen={study?.name ?? ""} choose={setChosen} />}
+      {study && <Study key={study.name} {...{ study, dark, fail }} own={running.includes(study.name)} />}
       {runs.length ? <RunTable {...{ runs, compared, setCompared }} chosen={run?.name ?? ""} choose={setChosen} /> : <p className="hint">{words("noRuns")}</p>}
       {several.length > 1 && <Compare runs={several} fail={fail} />}
-      {run && <RunView run={run} own={running === run.name} fail={fail} />}
+      {run && <RunView run={run} own={running.includes(run.name)} fail={fail} />}
     </div>
   );
 }
@@ -67,7 +67,7 @@ function Waiting({ waiting, pending, fail }: { waiting: string[]; pending: Pendi
   const words = useWords();
   const lost = useContext(LostContext);
   const studies = waiting.filter((name) => !pending.some((one) => one.name === name));
-  const all: Pending[] = [...pending, ...studies.map((name) => ({ name, state: "waiting" as const, log: "" }))];
+  const all: Pending[] = [...pending, ...studies.map((name) => ({ name, state: "waiting" as const, log: "", fault: "" }))];
   const button = (path: string, run: string, word: "stop" | "dequeue" | "begin" | "discard") => (
     <button disabled={lost} onClick={() => post(`runs/${path}`, { run }).catch(fail)}>{words(word)}</button>
   );
@@ -75,12 +75,13 @@ function Waiting({ waiting, pending, fail }: { waiting: string[]; pending: Pendi
     <section aria-label={words("waiting")}>
       <h3>{words("waiting")}</h3>
       <ol>
-        {all.map(({ name, state, log }) => (
+        {all.map(({ name, state, log, fault }) => (
           <li key={name}>
             {name} · {words(state === "stopped" ? "notBegun" : `state.${state}`)}{" "}
             {state === "starting" && button("stop", name, "stop")}
             {state === "waiting" && button("stop", name, "dequeue")}
-            {state === "stopped" && button("resume", name, "begin")} {state === "stopped" && button("discard", name, "discard")}
+            {isOver(state) && button("resume", name, "begin")} {isOver(state) && button("discard", name, "discard")}
+            {fault && <p className="fault">{fault}</p>}
             {log && (
               <details>
                 <summary>{words("log")}</summary>
@@ -96,13 +97,11 @@ function Waiting({ waiting, pending, fail }: { waiting: string[]; pending: Pendi
 
 interface StudyTableProps {
   studies: StudyInfo[];
-  waiting: string[];
-  running: string;
   chosen: string;
   choose: (name: string) => void;
 }
 
-function StudyTable({ studies, waiting, running, chosen, choose }: StudyTableProps) {
+function StudyTable({ studies, chosen, choose }: StudyTableProps) {
   const words = useWords();
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label={words("studies")}>
@@ -124,7 +123,7 @@ function StudyTable({ studies, waiting, running, chosen, choose }: StudyTablePro
                   {one.name}
                 </button>
               </th>
-              <td>{words(`state.${stateOf(one, waiting, running)}`)}</td>
+              <td>{words(`state.${one.state}`)}</td>
               <td>
                 {one.runs.filter((run) => run.status === "finished").length} / {one.runs.length}
               </td>
@@ -134,12 +133,6 @@ function StudyTable({ studies, waiting, running, chosen, choose }: StudyTablePro
       </table>
     </div>
   );
-}
-
-/** The state of a study, which itself does not know that it waits or is being set up. */
-function stateOf({ name, state }: StudyInfo, waiting: string[], running: string) {
-  if (waiting.includes(name)) return "waiting";
-  return running === name && state !== "running" ? "starting" : state;
 }
 
 interface RunTableProps {
@@ -210,7 +203,7 @@ function shownAp(run: RunInfo, name: "ap" | "ap50"): string {
   return value === undefined ? "" : value.toFixed(4);
 }
 
-/** A run; only one that this studio started, its `own`, can be stopped here. */
+/** A run; only one that a studio of the workspace started, its `own`, can be stopped here. */
 function RunView({ run, own, fail }: { run: RunInfo; own: boolean; fail: (error: unknown) => void }) {
   const words = useWords();
   const lost = useContext(LostContext);
@@ -225,10 +218,12 @@ function RunView({ run, own, fail }: { run: RunInfo; own: boolean; fail: (error:
         {run.name}
         {lost && <small>{words("stateThen", { state: words(`state.${run.state}`) })}</small>}
         {!lost && run.state === "running" && left > 0 && <small>{words("remaining", { time: clock(left) })}</small>}
-        {!lost && run.state === "running" && own && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!lost && own && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!lost && run.state === "waiting" && <button onClick={() => act("runs/stop")}>{words("dequeue")}</button>}
         {!lost && run.state === "running" && !own && <small>{words("startedElsewhere")}</small>}
-        {!lost && run.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
+        {!lost && isOver(run.state) && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
       </h3>
+      {run.fault && <p className="fault">{run.fault}</p>}
       <p className="hint">
         {words("data")}: {run.data}
       </p>

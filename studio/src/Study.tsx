@@ -6,18 +6,20 @@ import type { SeedRun, StudyInfo, StudyVerdict } from "./types";
 
 interface Props {
   study: StudyInfo;
-  waiting: boolean;
-  starting: boolean;
+  /** Whether a studio of the workspace started it and it works. */
+  own: boolean;
   dark: boolean;
   fail: (error: unknown) => void;
 }
 
+/** Whether something has ended before it was finished, and can be resumed. */
+export const isOver = (state: StudyInfo["state"]) => state === "stopped" || state === "failed";
+
 /** A study as it goes on: the verdict and the forest plot of the runs that have finished, and the runs. */
-export function Study({ study, waiting, starting, dark, fail }: Props) {
+export function Study({ study, own, dark, fail }: Props) {
   const words = useWords();
   const lost = useContext(LostContext);
   const act = (path: string) => post(path, { run: study.name }).catch(fail);
-  const goesOn = waiting || starting || study.state === "running";
   const finished = study.runs.filter((run) => run.status === "finished").length;
   return (
     <section aria-label={study.name}>
@@ -25,9 +27,10 @@ export function Study({ study, waiting, starting, dark, fail }: Props) {
         {study.name}
         {lost && <small>{words("stateThen", { state: words(`state.${study.state}`) })}</small>}
         {!lost && study.seconds !== null && <small>{words("remaining", { time: clock(study.seconds) })}</small>}
-        {!lost && goesOn && !waiting && !starting && <small>{words("startedElsewhere")}</small>}
-        {!lost && (waiting || starting) && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
-        {!lost && !goesOn && study.state === "stopped" && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
+        {!lost && study.state === "running" && !own && <small>{words("startedElsewhere")}</small>}
+        {!lost && own && <button onClick={() => act("runs/stop")}>{words("stop")}</button>}
+        {!lost && study.state === "waiting" && <button onClick={() => act("runs/stop")}>{words("dequeue")}</button>}
+        {!lost && isOver(study.state) && <button onClick={() => act("runs/resume")}>{words("resume")}</button>}
       </h3>
       <p>{study.question || (!study.fault && words("settingUp"))}</p>
       {study.fault && <p className="fault">{study.fault}</p>}

@@ -329,8 +329,9 @@ export interface Part {
 
 export interface Pending {
   name: string;
-  state: "starting" | "waiting" | "stopped";
+  state: "starting" | "waiting" | "stopped" | "failed";
   log: string;
+  fault: string;
 }
 
 export interface Place {
@@ -382,12 +383,13 @@ export interface RunComparison {
 
 export interface RunInfo {
   name: string;
-  state: "running" | "finished" | "stopped";
+  state: "waiting" | "starting" | "running" | "finished" | "stopped" | "failed";
   settings: Record<string, number>;
   data: string;
   results: Record<string, (number | null)[]>;
   metrics: Record<string, number>;
   log: string;
+  fault: string;
 }
 
 export interface RunQuestion {
@@ -425,7 +427,7 @@ export interface SeedRun {
 
 export interface StudyInfo {
   name: string;
-  state: "running" | "finished" | "stopped";
+  state: "waiting" | "starting" | "running" | "finished" | "stopped" | "failed";
   question: string;
   metric: string;
   runs: SeedRun[];
@@ -485,6 +487,6 @@ export interface Work {
   runs: RunInfo[];
   studies: StudyInfo[];
   waiting: string[];
-  running: string;
+  running: string[];
   pending: Pending[];
 }

@@ -10,7 +10,7 @@ from regard.ablate.format import headline
 from regard.ablate.listing import PLAN, forest_svg, studies_below, verdict_so_far
 from regard.ablate.verdict import analyse
 from regard.system.locks import LOCK, exclusive
-from regard.training.history import runs_below
+from regard.training.history import LOG, runs_below
 
 DEMO = Path(__file__).resolve().parents[2] / "docs" / "results" / "demo" / "study.json"
 
@@ -42,6 +42,9 @@ def test_studies_are_listed_with_their_runs(tmp_path: Path) -> None:
         found = {info.name: info for info in studies_below(tmp_path)}
     assert (found["runs/b"].state, found["runs/b"].runs) == ("running", ())
     assert found["damaged"].fault
+    (begun / LOG).write_text("error: no such data\n")
+    failed = next(info for info in studies_below(tmp_path) if info.name == "runs/b")
+    assert (failed.state, failed.fault) == ("failed", "no such data")
     info, study = found["runs/a"], read_study(folder)
     assert info.state == "stopped"
     assert [(run.variant, run.seed, run.status) for run in info.runs] == [

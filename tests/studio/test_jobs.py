@@ -29,6 +29,7 @@ class Process:
     """A process that runs until it is told to end."""
 
     started: list[list[str]]
+    pid = 2**22 + 1  # of no process
 
     def __init__(self, words: list[str], **_: Any) -> None:
         type(self).started.append(words)
@@ -78,7 +79,7 @@ def test_one_at_a_time_as_a_command(tmp_path: Path, started: list[list[str]]) ->
     with pytest.raises(RegardError, match="goes on already"):
         jobs.resume("runs/third")
     for name in ("runs/first", "runs/second"):
-        with pytest.raises(RegardError, match="not started by this studio, or has ended"):
+        with pytest.raises(RegardError, match="not started by a studio, or has ended"):
             jobs.stop(name)
     with pytest.raises(RegardError, match="no run"):
         jobs.resume("runs")
@@ -105,7 +106,7 @@ def test_the_queue_is_bounded(tmp_path: Path, started: list[list[str]], monkeypa
     assert len(started) == 1
 
 
-@pytest.mark.parametrize("name", ["../x", "", "a/b", "-o", ".hidden", "x" * 100])
+@pytest.mark.parametrize("name", ["../x", "", "a/b", "-o", ".hidden", "x" * 100, "CON", "aux.1", "a."])
 def test_a_name_cannot_lead_elsewhere(name: str, tmp_path: Path, started: list[list[str]]) -> None:
     with pytest.raises(RegardError, match="no name"):
         Jobs(tmp_path.resolve()).train(regard.load("odd-one-out"), name, DATA, {})
@@ -189,13 +190,13 @@ def test_a_study_starts_from_the_base_of_the_edits(studio: Any, started: list[li
     known = [row.name for row in regard.load(plan.base).spec.layers]
     assert known == [node["name"] for node in base["diagram"]["nodes"]]
     work = studio.get("jobs")
-    assert [(one["name"], one["state"], one["runs"]) for one in work["studies"]] == [("runs/b", "stopped", [])]
-    assert work["running"] == "runs/b"  # it is being set up
+    assert [(one["name"], one["state"], one["runs"]) for one in work["studies"]] == [("runs/b", "starting", [])]
+    assert work["running"] == ["runs/b"]  # it is being set up
 
 
 def test_changes_of_runs_are_events(tmp_path: Path) -> None:
     async def first() -> dict[str, Any]:
-        async for event in _changes(Jobs(tmp_path)):
+        async for event in _changes(Jobs(tmp_path), str):
             return json.loads(event.removeprefix("data: "))
         return {}
 

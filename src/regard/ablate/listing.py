@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from regard.ablate.folder import PAGE, STUDY, Status, StudyRecord, is_over, read_study
 from regard.ablate.format import epochs_of, headline, metric_name, metric_so_far, needed_line, seconds_left, sentences
@@ -14,7 +13,7 @@ from regard.ablate.report.figures import DARK, LIGHT, forest, standing_alone
 from regard.ablate.verdict import Verdict, analyse
 from regard.errors import RegardError
 from regard.system.locks import LOCK, is_held
-from regard.training.history import LOG, is_own, modified, read_log, walk
+from regard.training.history import LOG, State, fault_in, is_own, modified, read_log, walk
 
 PLAN = "plan.yaml"
 """The plan of a study that was not started in a terminal, in its folder."""
@@ -42,17 +41,18 @@ class StudyInfo:
 
     Attributes:
         name: its folder, relative to that which was searched.
-        state: ``stopped`` if no process works on it and runs, or its report, are missing.
+        state: ``stopped`` if no process works on it and runs, or its report, are missing; ``failed`` if its output
+            shows why.
         question: that it answers, in words.
         metric: name of the metric that decides.
         runs: variant by variant within a seed; empty while it is set up.
         seconds: estimated time left; None if unknown.
         log: the end of its output, if that was kept.
-        fault: why its files cannot be read; "" if they can.
+        fault: why its files cannot be read, or the error with which it ended; "" if there is none.
     """
 
     name: str
-    state: Literal["running", "finished", "stopped"]
+    state: State
     question: str = ""
     metric: str = ""
     runs: tuple[SeedRun, ...] = ()
@@ -90,8 +90,10 @@ def studies_below(folder: Path) -> list[StudyInfo]:
 def info_of(path: Path, folder: Path) -> StudyInfo:
     """Read what is known of the study in ``path``, whose name is relative to ``folder``."""
     name, log, running = path.relative_to(folder).as_posix(), read_log(path / LOG), is_held(path / LOCK)
+    fault = "" if running else fault_in(log)
+    unfinished: State = "running" if running else "failed" if fault else "stopped"
     if not (path / STUDY).is_file():
-        return StudyInfo(name, "running" if running else "stopped", log=log)
+        return StudyInfo(name, unfinished, log=log, fault=fault)
     try:
         study, epochs = read_own_study(path), epochs_of(path)
         runs = tuple(
@@ -107,9 +109,10 @@ def info_of(path: Path, folder: Path) -> StudyInfo:
             for run in study.runs
         )
         over = (path / PAGE).is_file() and all(is_over(run.folder) for run in study.runs)
-        state: Literal["running", "finished", "stopped"] = "running" if running else "finished" if over else "stopped"
+        state: State = "finished" if over and not running else unfinished
         left = seconds_left(study, epochs) if running else None
-        return StudyInfo(name, state, study.question, metric_name(study.metric), runs, left, log)
+        fault = fault if state == "failed" else ""
+        return StudyInfo(name, state, study.question, metric_name(study.metric), runs, left, log, fault)
     except RegardError as error:
         return StudyInfo(name, "stopped", log=log, fault=error.what)
 

@@ -28,13 +28,14 @@ from regard.weights.difference import CostDifference, LayerDifference, TensorDif
 class Work(BaseModel):
     """All runs and studies of the workspace, the latest first.
 
-    ``waiting`` names those that wait, ``running`` what works for this server, and ``pending`` what has not begun.
+    ``waiting`` names those that wait, ``running`` what this or another studio has started and can be stopped here, and
+    ``pending`` what has not begun.
     """
 
     runs: list[RunInfo]
     studies: list[StudyInfo]
     waiting: list[str]
-    running: str
+    running: list[str]
     pending: list[Pending]
 
 

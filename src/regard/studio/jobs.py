@@ -1,6 +1,7 @@
 """Work that the studio starts: processes of the command line, which go on when the page or the server ends.
 
-One works at a time; others wait in a queue, which is forgotten when the server ends.
+In a workspace one works at a time, whichever studio has started it; others wait in the queue of their studio, which is
+forgotten when that ends. What works and what waits is recorded in its folder (`regard.studio.owners`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock, Thread
@@ -29,10 +31,14 @@ from regard.config.form import words_of
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.studio.guard import inside
-from regard.system.files import atomic_write, is_file, make_folder, reject_links, reject_other
+from regard.studio.owners import OWNER, Owner, interrupt, living_owner, owned_by, remove_owner, write_owner
+from regard.system.files import atomic_write, is_file, make_folder, portable_name, reject_links, reject_other
 from regard.system.loaders import read_json_mapping
+from regard.system.locks import LOCK, exclusive, is_held
+from regard.system.scratch import LOCK_SUFFIX, PREFIX
+from regard.system.translation import VARIABLE
 from regard.training.folder import reject_run
-from regard.training.history import LOG, RunInfo, is_own, read_log, runs_below
+from regard.training.history import COMMAND, LOG, RunInfo, fault_in, is_own, read_log, runs_below, walk
 from regard.weights.detector import save_detector
 
 START = "start.safetensors"
@@ -55,25 +61,34 @@ MOST_WAITING = 20
 RUNS = "runs"
 """Folder of the workspace in which work starts."""
 
-PendingState = Literal["starting", "waiting", "stopped"]
+CLAIM = f"{PREFIX}studio{LOCK_SUFFIX}"
+"""File of the workspace that a studio locks while it starts or stops work."""
+PATIENCE = 20.0
+"""Seconds to wait for another studio that has locked it."""
+PERIOD = 1.0
+"""Seconds between two looks whether the work of another studio has ended."""
+
+PendingState = Literal["starting", "waiting", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A training that has not begun: its path in the workspace, why not, and the end of its output."""
+    """A training that has not begun: its path in the workspace, why not, and the end and the error of its output."""
 
     name: str
     state: PendingState
     log: str
+    fault: str = ""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Work in a folder, ``name`` in the workspace: the words of its command."""
+    """Work in a folder, ``name`` in the workspace: the words of its command, and the record that it waits."""
 
     name: str
     folder: Path
     words: tuple[str, ...]
+    owner: Owner
 
 
 class Jobs:
@@ -86,23 +101,35 @@ class Jobs:
 
     def __init__(self, workspace: Path, modules: Sequence[str] = ()) -> None:
         self.workspace, self.modules = workspace, list(modules)
-        self._lock = RLock()
+        self._lock, self._claims = RLock(), 0
         self._waiting: list[Task] = []
         self._running: tuple[Task, subprocess.Popen[bytes]] | None = None
+        self._watching = False
 
     def runs(self) -> list[RunInfo]:
         """List the runs of the workspace that are of no study, the latest first."""
         return runs_below(self.workspace, without=STUDY)
 
     def queue(self) -> list[str]:
-        """Names of what waits, the next first."""
-        with self._lock:
-            return [task.name for task in self._waiting]
+        """Names of what waits, for any studio of the workspace, the next first."""
+        return [name for name, owner in self._owners() if owner.waiting]
 
-    def running(self) -> str:
-        """Name of what works now; "" if nothing of this server does."""
-        with self._lock:
-            return self._running[0].name if self._is_busy() and self._running else ""
+    def running(self) -> list[str]:
+        """Names of what studios have started and works now, or is being set up."""
+        own = self._running[0].name if self._running and self._is_busy() else ""
+        others = [name for name, owner in self._owners() if not owner.waiting and name != own]
+        return [own, *others] if own else others
+
+    def _owners(self) -> list[tuple[str, Owner]]:
+        """What works and waits in the folders of the workspace, in the order in which it came."""
+        places = {task.folder for task in self._waiting}  # also where there are too many folders to find them
+        for folder, folders, files in walk(self.workspace):
+            if OWNER in files:
+                places.add(folder)
+            if OWNER in files or "run.json" in files:
+                folders.clear()
+        found = [(folder.relative_to(self.workspace).as_posix(), living_owner(folder)) for folder in places]
+        return sorted(((name, owner) for name, owner in found if owner), key=lambda one: one[1].since)
 
     def train(self, model: Detector, name: str, data: str, settings: Mapping[str, Any]) -> str:
         """Start a training in ``runs/<name>``, whose path in the workspace is returned.
@@ -116,11 +143,12 @@ class Jobs:
         Raises:
             RegardError: the name is taken or is no word, or the queue is full.
         """
-        folder = self._new_folder(name)
-        save_detector(folder / START, model)
-        with atomic_write(folder / ASKED) as file:
-            file.write(json.dumps({"data": data, "settings": dict(settings)}, indent=2).encode())
-        return self._add(folder, _train_words(folder, data, settings))
+        with self._claimed():
+            folder = self._new_folder(name)
+            save_detector(folder / START, model)
+            with atomic_write(folder / ASKED) as file:
+                file.write(json.dumps({"data": data, "settings": dict(settings)}, indent=2).encode())
+            return self._add(folder, _train_words(folder, data, settings))
 
     def pending(self) -> list[Pending]:
         """List the trainings that have not begun: what waits, what is starting, and what was stopped or has failed."""
@@ -128,9 +156,11 @@ class Jobs:
         found = []
         for folder in sorted((self.workspace / RUNS).glob("*")):
             if is_own(folder / ASKED) and not is_file(folder / "run.json") and not folder.is_symlink():
-                name = folder.relative_to(self.workspace).as_posix()
-                state = "starting" if name == running else "waiting" if name in waiting else "stopped"
-                found.append(Pending(name, cast(PendingState, state), read_log(folder / LOG)))
+                name, log = folder.relative_to(self.workspace).as_posix(), read_log(folder / LOG)
+                state = "starting" if name in running else "waiting" if name in waiting else ""
+                fault = "" if state else fault_in(log)
+                state = state or ("failed" if fault else "stopped")
+                found.append(Pending(name, cast(PendingState, state), log, fault))
         return found
 
     def discard(self, name: str) -> None:
@@ -139,13 +169,14 @@ class Jobs:
         Raises:
             RegardError: there is none of this name, or it waits or works.
         """
-        if not any(one.name == name and one.state == "stopped" for one in self.pending()):
-            raise RegardError(f"{name!r:.200} is no training that has not begun, or it waits or works")
-        folder = inside(self.workspace, name)
-        for file in (ASKED, START, LOG):
-            (folder / file).unlink(missing_ok=True)
-        with suppress(OSError):  # there are other files in it
-            folder.rmdir()
+        with self._claimed():
+            if not any(one.name == name and one.state in ("stopped", "failed") for one in self.pending()):
+                raise RegardError(f"{name!r:.200} is no training that has not begun, or it waits or works")
+            folder = inside(self.workspace, name)
+            for file in (ASKED, START, LOG, OWNER):
+                (folder / file).unlink(missing_ok=True)
+            with suppress(OSError):  # there are other files in it
+                folder.rmdir()
 
     def study(self, model: Detector | None, name: str, plan: Plan) -> str:
         """Start a study in ``runs/<name>``, whose path in the workspace is returned.
@@ -158,12 +189,13 @@ class Jobs:
         Raises:
             RegardError: the name is taken or is no word, or the queue is full.
         """
-        folder = self._new_folder(name)
-        if model is not None:
-            save_detector(folder / START, model)
-            plan = plan.model_copy(update={"base": str(folder / START)})
-        _write_plan(folder, describe(plan))
-        return self._add(folder, _study_words(folder))
+        with self._claimed():
+            folder = self._new_folder(name)
+            if model is not None:
+                save_detector(folder / START, model)
+                plan = plan.model_copy(update={"base": str(folder / START)})
+            _write_plan(folder, describe(plan))
+            return self._add(folder, _study_words(folder))
 
     def resume(self, name: str) -> None:
         """Continue a stopped run or study.
@@ -172,20 +204,23 @@ class Jobs:
             RegardError: there is none in this folder, it goes on already, or the queue is full.
         """
         folder = inside(self.workspace, name)
-        if name in (self.running(), *self.queue()):
-            raise RegardError(f"{name!r:.200} goes on already")
-        reject_links(folder)
+        with self._claimed():
+            if living_owner(folder) or is_held(folder / LOCK) or name in self.running():
+                raise RegardError(f"{name!r:.200} goes on already")
+            reject_links(folder)
+            self._add(folder, self._words(folder, name))
+
+    def _words(self, folder: Path, name: str) -> list[str]:
+        """The command that continues what is in a folder."""
         if is_file(folder / "run.json"):
-            self._add(folder, ["train", f"--resume={folder}"])
-            return
+            return ["train", f"--resume={folder}"]
         if is_own(folder / ASKED) and is_own(folder / START):
             asked = read_json_mapping(folder / ASKED)
             settings = asked.get("settings")
             if not isinstance(asked.get("data"), str) or not isinstance(settings, dict):
                 raise RegardError("damaged: it has no data and settings", file=folder / ASKED)
             checked(TrainSettings, settings)
-            self._add(folder, _train_words(folder, asked["data"], settings))
-            return
+            return _train_words(folder, asked["data"], settings)
         if is_file(folder / STUDY) and not is_file(folder / PLAN):  # it was started elsewhere
             plan = read_json_mapping(folder / STUDY).get("plan")
             if not isinstance(plan, dict):
@@ -193,26 +228,32 @@ class Jobs:
             _write_plan(folder, {k: v for k, v in plan.items() if k in Plan.model_fields})
         if not is_file(folder / PLAN):
             raise RegardError(f"there is no run and no study in {name!r:.200}")
-        self._add(folder, _study_words(folder))
+        return _study_words(folder)
 
     def stop(self, name: str) -> None:
-        """Interrupt what this server started, as Ctrl-C does, or take it out of the queue; it can be resumed.
+        """Interrupt what a studio started, as Ctrl-C does, or take it out of its queue; it can be resumed.
 
         Raises:
-            RegardError: this server did not start it, or it has ended.
+            RegardError: no studio started it, or it has ended.
         """
-        with self._lock:
-            if name in self.queue():
-                self._waiting = [task for task in self._waiting if task.name != name]
-                return
-            if not self._is_busy() or self._running is None or self._running[0].name != name:
-                what = f"{name!r:.200} was not started by this studio, or has ended"
+        folder = inside(self.workspace, name)
+        with self._claimed():
+            owner = living_owner(folder)
+            if self._running and self._is_busy() and self._running[0].name == name:
+                self._running[1].send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))  # first: Windows
+            elif owner is None:
+                what = f"{name!r:.200} was not started by a studio, or has ended"
                 raise RegardError(what, hint="stop it where it was started")
-            self._running[1].send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))  # the former on Windows
+            elif owner.waiting:
+                remove_owner(folder)
+            else:
+                interrupt(owner, folder)
 
     def _new_folder(self, name: str) -> Path:
         if not NAME.fullmatch(name):
             raise RegardError(f"{name!r:.100} is no name for a run", expected="letters, digits, '.', '_' and '-'")
+        if portable_name(name) != name:
+            raise RegardError(f"{name!r:.100} is no name for a folder on Windows", hint="choose another name")
         folder = inside(self.workspace, f"{RUNS}/{name}")
         reject_run(folder)
         for file in (STUDY, PLAN, START, ASKED, LOG):
@@ -228,43 +269,95 @@ class Jobs:
     def _is_busy(self) -> bool:
         return self._running is not None and self._running[1].poll() is None
 
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """Exclude other threads, and other studios of the workspace.
+
+        Raises:
+            RegardError: one is busy for too long, or the workspace cannot be written.
+        """
+        with self._lock:
+            try:
+                lock = None if self._claims else exclusive(self.workspace / CLAIM, seconds=PATIENCE)
+                with lock or nullcontext():
+                    self._claims += 1
+                    try:
+                        yield
+                    finally:
+                        self._claims -= 1
+            except BlockingIOError as error:
+                raise RegardError("another studio of this workspace starts or stops work", hint="try again") from error
+
     def _add(self, folder: Path, words: Sequence[str]) -> str:
         """Start work now, or after what waits."""
         reject_links(folder)
-        task = Task(folder.relative_to(self.workspace).as_posix(), folder, tuple(words))
-        with self._lock:
+        with self._claimed():
             self._check_room()
+            owner = owned_by(os.getpid(), waiting=True)
+            task = Task(folder.relative_to(self.workspace).as_posix(), folder, tuple(words), owner)
+            write_owner(folder, owner)
             self._waiting.append(task)
             self._advance()
+            if self._waiting and not self._watching:
+                self._watching = True
+                Thread(target=self._watch, daemon=True).start()
         return task.name
 
     def _advance(self) -> None:
-        with self._lock:
-            while self._waiting and not self._is_busy():
+        """Start what is next, unless something works; what another studio has taken out of the queue is dropped."""
+        with self._claimed():
+            self._waiting = [task for task in self._waiting if living_owner(task.folder) == task.owner]
+            while self._waiting and self.queue()[0] == self._waiting[0].name and not self.running():
                 task = self._waiting.pop(0)
                 try:
                     process = self._launch(task)
                 except (OSError, RegardError) as error:
                     log.error("%s cannot be started: %s", task.name, error)
+                    remove_owner(task.folder)
                     continue
                 self._running = task, process
-                Thread(target=self._follow, args=(process,), daemon=True).start()
+                Thread(target=self._follow, args=(task, process), daemon=True).start()
+                write_owner(task.folder, owned_by(process.pid, waiting=False))
 
-    def _follow(self, process: subprocess.Popen[bytes]) -> None:
+    def _watch(self) -> None:
+        """Start what waits when the work of another studio has ended."""
+        while True:
+            time.sleep(PERIOD)
+            with self._lock:
+                if not self._waiting:
+                    self._watching = False
+                    return
+                if not self._is_busy():
+                    self._try_to_advance()
+
+    def _follow(self, task: Task, process: subprocess.Popen[bytes]) -> None:
         process.wait()
-        self._advance()
+        killed_by = -(process.poll() or 0)
+        if killed_by > 0 and is_own(task.folder / LOG):
+            word = "stopped" if killed_by == signal.SIGINT else f"error: the process was killed (signal {killed_by})"
+            with suppress(OSError), (task.folder / LOG).open("a", encoding="utf-8") as output:
+                output.write(f"{word}\n")
+        self._try_to_advance()
+
+    def _try_to_advance(self) -> None:
+        try:
+            self._advance()
+        except (OSError, RegardError) as error:
+            log.error("the queue cannot be continued: %s", error)
 
     def _launch(self, task: Task) -> subprocess.Popen[bytes]:
         modules = [f"--module={reference}" for reference in self.modules]
         windows = sys.platform == "win32"
         reject_links(task.folder)
         with (task.folder / LOG).open("ab") as output:
+            output.write(f"{COMMAND}{' '.join([*task.words, *modules])}\n".encode())
+            output.flush()
             return subprocess.Popen(
                 [sys.executable, "-m", "regard", *task.words, *modules],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+                env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", VARIABLE: "en"},
                 start_new_session=not windows,
                 creationflags=NEW_GROUP if windows else 0,
             )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from regard.ablate.listing import StudyVerdict, forest_svg, read_own_study, studies_below, verdict_so_far
+from regard.ablate.listing import StudyInfo, StudyVerdict, forest_svg, read_own_study, studies_below, verdict_so_far
 from regard.ablate.plan import Plan, make_plan, parse_seeds
 from regard.config import TrainSettings, checked
 from regard.config.form import FormField, form_of, values_of
@@ -23,7 +24,9 @@ from regard.studio.bench import Bench
 from regard.studio.jobs import Jobs
 from regard.studio.language import Words, relative_texts
 from regard.studio.workspace import Workspace
-from regard.training.history import RunComparison, RunInfo, compare_runs
+from regard.training.history import RunComparison, RunInfo, State, compare_runs
+
+R = TypeVar("R", RunInfo, StudyInfo)
 
 PERIOD = 1.0
 """Seconds between two looks at the runs."""
@@ -43,13 +46,13 @@ def training(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
         return jobs.runs()
 
     @router.get("/jobs")
-    def work() -> a.Work:
-        return work_of(jobs)
+    def work(words: Words) -> a.Work:
+        return work_of(jobs, words)
 
     @router.get("/jobs/events")
-    async def events() -> StreamingResponse:
+    async def events(words: Words) -> StreamingResponse:
         headers = {"cache-control": "no-store"}
-        return StreamingResponse(_changes(jobs), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(_changes(jobs, words), media_type="text/event-stream", headers=headers)
 
     @router.post("/runs/compare")
     def compare(asked: q.CompareQuestion) -> RunComparison:
@@ -145,19 +148,38 @@ def _plan(workspace: Workspace, asked: q.StudyQuestion) -> Plan:
     return make_plan({**values, "base": base, "data": workspace.find_data(asked.data)})
 
 
-def work_of(jobs: Jobs) -> a.Work:
-    """All runs and studies, and what waits."""
-    studies = studies_below(jobs.workspace)
+def work_of(jobs: Jobs, words: Callable[[str], str]) -> a.Work:
+    """All runs and studies, with what waits or is being set up, which their files alone do not tell."""
+    running, waiting = jobs.running(), jobs.queue()
+
+    def shown(one: R) -> R:
+        state: State = one.state
+        if one.state != "running" and one.name in (*running, *waiting):
+            state = "starting" if one.name in running else "waiting"
+        return replace(one, state=state, fault="" if state != one.state else _in_words(one.fault, words))
+
+    pending = [replace(one, fault=_in_words(one.fault, words)) for one in jobs.pending()]
+    studies = [shown(one) for one in studies_below(jobs.workspace)]
     return a.Work(
-        runs=jobs.runs(), studies=studies, waiting=jobs.queue(), running=jobs.running(), pending=jobs.pending()
+        runs=[shown(one) for one in jobs.runs()], studies=studies, waiting=waiting, running=running, pending=pending
     )
 
 
-async def _changes(jobs: Jobs) -> AsyncIterator[str]:
+def _in_words(fault: str, words: Callable[[str], str]) -> str:
+    """Translate an error that a command has printed: its lines, the first perhaps after the name of a file."""
+    found = []
+    for line in fault.splitlines():
+        text = words(line.strip())
+        file, colon, rest = line.strip().partition(": ")
+        found.append(f"{file}{colon}{words(rest)}" if colon and text == line.strip() else text)
+    return "\n".join(found)
+
+
+async def _changes(jobs: Jobs, words: Callable[[str], str]) -> AsyncIterator[str]:
     """The runs and studies as server-sent events: at first, and whenever they have changed."""
     before, relative = "", relative_texts(jobs.workspace)
     while True:
-        now = json.dumps(relative((await run_in_threadpool(work_of, jobs)).model_dump(mode="json")))
+        now = json.dumps(relative((await run_in_threadpool(work_of, jobs, words)).model_dump(mode="json")))
         if now != before:
             yield f"data: {now}\n\n"
         before = now

@@ -37,7 +37,7 @@ def scratch_path(folder: Path) -> Path:
     The first call for a folder also removes what dead processes left in it.
     """
     _sweep_once(os.getpid(), os.path.abspath(folder))
-    return folder / f"{PREFIX}{_machine()}-{os.getpid()}-{int(time.time())}-{secrets.token_hex(8)}.tmp"
+    return folder / f"{PREFIX}{machine()}-{os.getpid()}-{int(time.time())}-{secrets.token_hex(8)}.tmp"
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
         return False
     if is_lock:
         return True
-    if name is None or name[1] != _machine():
+    if name is None or name[1] != machine():
         return time.time() - facts.st_mtime > FOREIGN_SECONDS
     return _is_dead(int(name[2]), int(name[3]))
 
@@ -139,7 +139,7 @@ def _is_dead(pid: int, seen: int) -> bool:
 
 
 @cache
-def _machine() -> str:
+def machine() -> str:
     """Hash of the machine or container in which the numbers of processes are unique."""
     parts = [platform.node()]
     with suppress(OSError):

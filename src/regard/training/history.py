@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,11 @@ SHOWN = ("epochs", "batch", "imgsz", "seed")
 LOG, LOG_BYTES = "train.log", 4000
 """Output of a training that was not started in a terminal, and how much of its end is read."""
 
-State = Literal["running", "finished", "stopped"]
+State = Literal["waiting", "starting", "running", "finished", "stopped", "failed"]
+"""The first two are known to what starts runs only."""
+
+COMMAND = "$ regard "
+"""Start of the line by which each command that writes to a log begins."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,13 @@ class RunInfo:
 
     Attributes:
         name: its folder, relative to that which was searched.
-        state: ``stopped`` if no process works on it and it has no final metrics.
+        state: ``stopped`` if no process works on it and it has no final metrics; ``failed`` if its output shows why.
         settings: epochs, batch, imgsz and seed.
         data: source of its data set.
         results: values of each column of ``results.csv`` by epoch; None where an epoch has none.
         metrics: final ``ap``, ``ap50`` and ``ap75``, if it is finished.
         log: the end of its output, if that was kept.
+        fault: the error with which it ended.
     """
 
     name: str
@@ -48,6 +54,7 @@ class RunInfo:
     results: dict[str, list[float | None]]
     metrics: dict[str, float]
     log: str
+    fault: str = ""
 
 
 def runs_below(folder: Path, without: str = "") -> list[RunInfo]:
@@ -83,16 +90,19 @@ def read_run(path: Path, folder: Path) -> RunInfo:
     """Read what is known of the run in ``path``; what is missing or damaged is left out."""
     config = _mapping(path / "run.json")
     finished = _mapping(path / "metrics.json")
-    running = is_held(path / LOCK)
+    running, log = is_held(path / LOCK), read_log(path / LOG)
+    fault = "" if running or finished else fault_in(log)
+    state: State = "running" if running else "finished" if finished else "failed" if fault else "stopped"
     settings, data = config.get("settings"), config.get("data")
     return RunInfo(
         name=path.relative_to(folder).as_posix(),
-        state="running" if running else "finished" if finished else "stopped",
+        state=state,
         settings=_numbers(settings, SHOWN),
         data=str(data.get("source", "")) if isinstance(data, dict) else "",
         results=_results(path / "results.csv"),
         metrics=_numbers(finished, ("ap", "ap50", "ap75")),
-        log=read_log(path / LOG),
+        log=log,
+        fault=fault,
     )
 
 
@@ -197,3 +207,23 @@ def read_log(file: Path) -> str:
         return read_start(file, LOG_BYTES, from_end=True).decode(errors="replace") if is_own(file) else ""
     except (RegardError, OSError):
         return ""
+
+
+def fault_in(log: str) -> str:
+    """Find the error with which the last command of a log ended; "" where it ended without one.
+
+    Example:
+        >>> print(fault_in("epoch 1\nerror: no such device\n  expected: cpu\n"))
+        no such device
+          expected: cpu
+        >>> fault_in("error: no such device\n$ regard train\nepoch 1\nstopped\n")
+        ''
+    """
+    lines = ("\n" + log).rpartition("\n" + COMMAND)[2].rstrip().splitlines()
+    starts = [k for k, line in enumerate(lines) if line.startswith("error: ")]
+    if not lines or lines[-1] == "stopped":
+        return ""
+    if starts:
+        rest = takewhile(lambda line: line.startswith("  "), lines[starts[-1] + 1 :])
+        return "\n".join([lines[starts[-1]].removeprefix("error: "), *rest])
+    return lines[-1] if "Traceback (most recent call last):" in lines else ""
