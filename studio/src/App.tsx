@@ -2,13 +2,15 @@ import { useCallback, useContext, useEffect, useMemo, useState } from "react";
 import { Data } from "./Data";
 import { LoseDialog, OpenDialog, SaveDialog } from "./Dialogs";
 import { faultText } from "./faults";
-import { isPicture } from "./Film";
+import { isGraph, isPicture } from "./Film";
 import { Findings } from "./Findings";
 import { CompareModels } from "./CompareModels";
 import { Graph, matches, type Metric } from "./Graph";
 import { Inspector } from "./Inspector";
+import { keep } from "./kept";
 import { Look } from "./Look";
 import { Runs } from "./Runs";
+import { ServerFault } from "./server";
 import { firstTheme, LostContext, type Theme, useWords } from "./settings";
 import type { Step } from "./steps";
 import { Totals } from "./Totals";
@@ -87,6 +89,10 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
       setDialog(null);
       setTab("look");
       setDropped(file);
+    } else if (!isGraph(file)) {
+      setDialog(null);
+      const none = { file: null, line: null, expected: null };
+      studio.fail(new ServerFault({ ...none, what: words("onlyYaml", { name: file.name }), hint: words("openThere") }));
     } else lose(async () => void openBy("open-text", { text: await file.text(), name: file.name }));
   };
   const nodes = opened?.diagram.nodes;
@@ -379,7 +385,7 @@ function useTheme(theme: Theme): boolean {
     return () => media.removeEventListener("change", listen);
   }, []);
   useEffect(() => {
-    localStorage.setItem("regard-theme", theme);
+    keep("localStorage", "regard-theme", theme);
     document.documentElement.dataset.theme = dark ? "dark" : "light";
   }, [theme, dark]);
   return dark;

@@ -12,6 +12,9 @@ export const isVideo = (file: File) => file.type.startsWith("video/") || SUFFIXE
 /** Whether a file is an image or a video, and no model. */
 export const isPicture = (file: File) => file.type.startsWith("image/") || isVideo(file);
 
+/** Whether a file is the graph of a model, as far as its name says. */
+export const isGraph = (file: File) => /\.ya?ml$/i.test(file.name);
+
 /** A video of the workspace by its path, or one of the page by its key. */
 export interface Chosen {
   name: string;

@@ -1,4 +1,5 @@
 import { useContext, useEffect, useState } from "react";
+import { kept, keep } from "./kept";
 import { LanguageContext, useWords } from "./settings";
 import { stepOf, type Step } from "./steps";
 import { Copyable } from "./Yaml";
@@ -19,11 +20,11 @@ export function Tutorial({ busy, take }: { busy: boolean; take: (step: Step) => 
   const words = useWords();
   const language = useContext(LanguageContext);
   const [chapters, setChapters] = useState<Chapter[]>([]);
-  const [place, setPlace] = useState(() => Number(sessionStorage.getItem("regard-chapter") ?? 0));
+  const [place, setPlace] = useState(() => Number(kept("sessionStorage", "regard-chapter") ?? 0));
   useEffect(() => {
     fetch(`tutorial/${language}.json`).then(async (answer) => setChapters((await answer.json()) as Chapter[]));
   }, [language]);
-  useEffect(() => sessionStorage.setItem("regard-chapter", String(place)), [place]);
+  useEffect(() => void keep("sessionStorage", "regard-chapter", String(place)), [place]);
   const chapter = chapters[place];
   if (!chapter) return null;
   return (

@@ -107,6 +107,8 @@ export const zh: Dictionary = {
   intended: "提醒",
   fileText: "檔案",
   image: "影像",
+  onlyYaml: "{name}：這裡只能放入模型的 YAML 檔、影像與影片",
+  openThere: "把權重檔放進工作資料夾：「開啟」會列出它們，「載入權重」會把權重載入開啟的計算圖",
   dropImage: "把影像或影片拖到頁面任何位置，或選一個",
   chooseImage: "選擇影像或影片",
   labels: "標註（虛線）",

@@ -105,6 +105,8 @@ export const en = {
   intended: "Notes",
   fileText: "File",
   image: "Image",
+  onlyYaml: "{name}: only YAML files of a model, images and videos can be dropped or chosen here",
+  openThere: "put weights into the workspace: \"Open\" lists them, and \"Load weights\" loads them into the open graph",
   dropImage: "Drop an image or a video anywhere on the page, or choose one",
   chooseImage: "Choose an image or video",
   labels: "Labels (dashed)",

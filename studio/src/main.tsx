@@ -7,6 +7,7 @@ import { ReactFlowProvider } from "@xyflow/react";
 import { StrictMode, useLayoutEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
+import { keep } from "./kept";
 import { takeToken } from "./server";
 import { firstLanguage, LanguageContext } from "./settings";
 import { dictionaries } from "./words";
@@ -16,7 +17,7 @@ takeToken();
 function Root() {
   const [language, setLanguage] = useState(firstLanguage);
   useLayoutEffect(() => {
-    localStorage.setItem("regard-language", language);
+    keep("localStorage", "regard-language", language);
     document.documentElement.lang = language === "zh" ? "zh-Hant-TW" : "en";
     document.title = dictionaries[language].title;
   }, [language]);

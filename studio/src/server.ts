@@ -1,17 +1,17 @@
+import { keep, kept } from "./kept";
 import type { Fault } from "./types";
 
 const KEPT = "regard-token";
 
-/** The token of the address; it is kept for reloads of this tab and removed from the address bar. */
+/** The token of the address; it is kept for reloads of this tab and, where that is possible, removed from the address. */
 export function takeToken(): string {
   const address = new URL(window.location.href);
   const token = address.searchParams.get("token");
-  if (token) {
-    sessionStorage.setItem(KEPT, token);
+  if (token && keep("sessionStorage", KEPT, token)) {
     address.searchParams.delete("token");
     window.history.replaceState(null, "", address.pathname + address.search);
   }
-  return token ?? sessionStorage.getItem(KEPT) ?? "";
+  return token ?? kept("sessionStorage", KEPT) ?? "";
 }
 
 /** An error that the server describes, in its parts. */

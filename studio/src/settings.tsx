@@ -1,4 +1,5 @@
 import { createContext, useCallback, useContext } from "react";
+import { kept } from "./kept";
 import { dictionaries, filled, type Language, type Word } from "./words";
 
 export type Theme = "system" | "light" | "dark";
@@ -15,12 +16,12 @@ export function useWords(): (word: Word, values?: Record<string, string | number
 }
 
 export function firstLanguage(): Language {
-  const kept = localStorage.getItem("regard-language");
-  if (kept === "en" || kept === "zh") return kept;
+  const last = kept("localStorage", "regard-language");
+  if (last === "en" || last === "zh") return last;
   return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 
 export function firstTheme(): Theme {
-  const kept = localStorage.getItem("regard-theme");
-  return kept === "light" || kept === "dark" ? kept : "system";
+  const last = kept("localStorage", "regard-theme");
+  return last === "light" || last === "dark" ? last : "system";
 }

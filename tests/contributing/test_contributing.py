@@ -182,3 +182,16 @@ def test_a_callback_is_one_file(tmp_path: Path) -> None:
     made.regard("train", "odd-one-out", *data, "--callback", f"{file}:JsonLines")
     lines = (made.folder / "run" / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+
+
+@pytest.mark.skipif(not (ROOT / "studio").is_dir(), reason="the sources of the page are not there")
+def test_what_the_section_on_the_page_of_the_studio_names_is_there() -> None:
+    text, page = section("The page of the studio"), ROOT / "studio"
+    folders = (ROOT, page, page / "src", ROOT / "src" / "regard" / "studio", ROOT / "tests" / "studio")
+    named = {word for code in re.findall(r"`([^`]+)`", text) for word in re.findall(r"[\w*]+[./][\w./*]+", code)}
+    assert {"english.ts", "studio/make_types.py", "types.ts"} <= named
+    paths = [name for name in named if not name.startswith("regard.")]
+    assert [name for name in paths if not any(list(folder.glob(name)) for folder in folders)] == []
+    assert "const TABS" in (page / "src" / "App.tsx").read_text(encoding="utf-8")
+    scripts = json.loads((page / "package.json").read_text(encoding="utf-8"))["scripts"]
+    assert set(re.findall(r"npm run (\w+)", text)) <= scripts.keys()

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from regard.data import images
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, exif_orientation, image_size, read_reduced
 from regard.errors import RegardError
 
@@ -118,3 +119,11 @@ def test_every_suffix_of_an_image_can_be_decoded(tmp_path: Path) -> None:
         file = tmp_path / f"a{written.get(suffix, suffix)}"
         assert cv2.imwrite(str(file), np.zeros((32, 48) if suffix in (".pbm", ".pgm") else (32, 48, 3), np.uint8))
         assert ImageFile(file.rename(tmp_path / f"b{suffix}")).read().shape == (32, 48, 3)
+
+
+def test_an_image_above_the_limit_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", "100")
+    monkeypatch.setattr(images, "decode", lambda *_: None)  # the limit of OpenCV itself is fixed when it is loaded
+    Image.new("RGB", (13, 11)).save(tmp_path / "a.png")
+    with pytest.raises(RegardError, match="13 x 11 pixels"):
+        ImageFile(tmp_path / "a.png").read()

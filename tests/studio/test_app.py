@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,13 @@ from regard.graph.renumber import integer_yaml
 from regard.studio.app import PAGE
 
 STALE = "  - [[-1, 14], 1, Concat, [1]]"
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG without pixels, which states a size."""
+    parts = {b"IHDR": struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0), b"IDAT": zlib.compress(b""), b"IEND": b""}
+    chunks = [struct.pack(">I", len(v)) + k + v + struct.pack(">I", zlib.crc32(k + v)) for k, v in parts.items()]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def png(number: int = 0) -> bytes:
@@ -93,6 +102,8 @@ def test_a_miswired_file_is_shown_and_corrected(studio: Any) -> None:
     right = "  - [[-1, 15], 1, Concat, [1]]"
     wrong = text.replace(right, STALE)
     assert wrong != text
+    for name in ("a.pt", "a.safetensors", "yaml"):
+        assert "no YAML file" in studio.post("open-text", status=422, text=wrong, name=name)["what"]
     opened = studio.post("open-text", text=wrong, name="mine.yaml")
     (finding,) = [one for one in opened["findings"] if not one["note"]]
     assert wrong.splitlines()[finding["line"] - 1] == STALE
@@ -215,7 +226,9 @@ def boxes_of(kept: Any) -> list[list[float]]:
 def test_only_images_are_taken_and_few_are_kept(studio: Any) -> None:
     (studio.workspace / "a.png").write_bytes(png())
     (studio.workspace / "b.txt").write_bytes(png())
-    studio.upload(b"no image", status=422)
+    assert "not an image" in studio.upload(b"no image", status=422)["what"]
+    assert "'bomb.png' has 12007 x 12011 pixels" in studio.upload(png_header(12007, 12011), "bomb.png", 422)["what"]
+    assert "more pixels" in studio.upload(png_header(30011, 30013), status=422)["what"]
     assert studio.get("files")["images"] == ["a.png"]
     first = studio.post("image/open", source="a.png")
     studio.post("image/open", status=422, source="b.txt")

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -113,3 +114,12 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RegardError) as error:
         regard.studio()
     assert error.value.hint == 'pip install "regard[studio]"'
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"model": 3}, {"workspace": 3}, {"port": "x"}, {"port": 1.5}, {"data": 3}, {"height": "x"}, {"modules": "a.py:A"}],
+)
+def test_a_value_of_another_kind_is_an_error(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RegardError, match=next(iter(wrong))):
+        regard.studio(**wrong)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -40,6 +42,8 @@ REDUCED = (
 
 MAX_PIXELS = os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", "2**30")
 """Largest image that OpenCV decodes; ``regard`` sets the variable before OpenCV is loaded, unless the user has."""
+LIMIT = f"at most {MAX_PIXELS} pixels"
+LIMIT_HINT = "the environment variable OPENCV_IO_MAX_IMAGE_PIXELS sets another limit"
 MAX_BYTES = 2**30
 """Largest file that is decoded from memory."""
 
@@ -92,6 +96,8 @@ class ImageFile:
         bgr = decode(self.path, flag)
         if bgr is None:
             check_readable(self.path)
+            if pixels := excess_pixels(self.path):
+                raise RegardError(f"the image has {pixels}", file=self.path, expected=LIMIT, hint=LIMIT_HINT)
             raise RegardError(
                 "the file is not an image that OpenCV can decode",
                 file=self.path,
@@ -123,6 +129,29 @@ def decode_bytes(data: bytes) -> NDArray[np.uint8] | None:
     except cv2.error:  # for example more pixels than OpenCV accepts
         return None
     return None if bgr is None else cv2.cvtColor(to_eight_bits(bgr), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def undecoded(data: bytes, what: str, expected: str) -> RegardError:
+    """Describe why `decode_bytes` has found no image in ``data``, which ``what`` names: it is none, or is too large."""
+    if pixels := excess_pixels(io.BytesIO(data)):
+        return RegardError(f"{what} has {pixels}", expected=LIMIT, hint=LIMIT_HINT)
+    return RegardError(f"{what} is not an image", expected=expected)
+
+
+def excess_pixels(source: Path | IO[bytes]) -> str:
+    """Number of pixels, in words, that the header of an image states; "" if they are not more than OpenCV decodes."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded here
+            with Image.open(source) as header:
+                width, height = header.size
+        return f"{width} x {height} pixels" if width * height > int(MAX_PIXELS) else ""
+    except Image.DecompressionBombError:
+        return "more pixels than are decoded"
+    except Exception:  # of a damaged file Pillow raises errors of any kind
+        return ""
 
 
 def read_reduced(image: ImageSource, imgsz: int) -> NDArray[np.uint8]:

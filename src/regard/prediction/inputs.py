@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.images import decode_bytes, to_eight_bits
+from regard.data.images import decode_bytes, to_eight_bits, undecoded
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def to_rgb(value: Any) -> NDArray[np.uint8]:
     if isinstance(value, bytes | bytearray | memoryview):
         rgb = decode_bytes(bytes(value))
         if rgb is None:
-            raise RegardError(f"{len(value)} bytes are not an image", expected="an image file that OpenCV decodes")
+            raise undecoded(bytes(value), f"a value of {len(value)} bytes", "an image file that OpenCV decodes")
         return rgb
     if _is_pillow(value):
         return _three_channels(_of_pillow(value), value)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regard.config import PredictSettings
 from regard.data.files import nearest_path
 from regard.data.formats.yolo import listed_images
-from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes
+from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes, undecoded
 from regard.data.paths import files_below
 from regard.errors import RegardError, RegardWarning
 from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film
@@ -271,7 +271,7 @@ def _download(url: str) -> NDArray[np.uint8]:
         raise data
     image = decode_bytes(data)
     if image is None:
-        raise RegardError(f"{url} is not an image", expected="an image file that OpenCV decodes")
+        raise undecoded(data, url, "an image file that OpenCV decodes")
     return image
 
 

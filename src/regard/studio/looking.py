@@ -12,8 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from regard.config import DetectSettings
-from regard.data.images import decode_bytes
-from regard.errors import RegardError
+from regard.data.images import decode_bytes, undecoded
 from regard.graph.detector import Detector
 from regard.prediction.detect import candidates
 from regard.profiling.latency import latencies_in_turn
@@ -79,9 +78,7 @@ def _images(bench: Bench, workspace: Workspace) -> APIRouter:
     """Images from the page, the workspace and the data set, and their pixels for the page."""
     router = APIRouter()
 
-    def keep(pixels: Image | None, name: str) -> a.Kept:
-        if pixels is None:
-            raise RegardError(f"{name!r:.200} is not an image", expected="a JPEG, PNG, WebP, BMP or TIFF file")
+    def keep(pixels: Image, name: str) -> a.Kept:
         with bench.working():
             key = bench.add_image(pixels, name)
         return a.Kept(key=key, name=name, width=pixels.shape[1], height=pixels.shape[0])
@@ -89,7 +86,14 @@ def _images(bench: Bench, workspace: Workspace) -> APIRouter:
     @router.post("/image")
     async def upload(request: Request, name: str = "image") -> a.Kept:
         content = await request.body()
-        return await run_in_threadpool(lambda: keep(decode_bytes(content), name))  # the server answers others meanwhile
+
+        def decoded() -> a.Kept:
+            pixels = decode_bytes(content)
+            if pixels is None:
+                raise undecoded(content, f"{name!r:.200}", "a JPEG, PNG, WebP, BMP or TIFF file")
+            return keep(pixels, name)
+
+        return await run_in_threadpool(decoded)  # the server answers others meanwhile
 
     @router.post("/image/open")
     def open_image(asked: q.OpenQuestion) -> a.Kept:

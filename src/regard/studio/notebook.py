@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import uvicorn
 
+from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.graph.user_modules import import_modules
 from regard.studio.app import make_app
@@ -90,7 +91,7 @@ def studio(
         what a cell shows as the page, or as a sentence where its browser cannot reach it; ``stop()`` ends it.
 
     Raises:
-        RegardError: there is no such model or data set, or the port is taken.
+        RegardError: there is no such model or data set, a value is of another kind, or the port is taken.
 
     Example:
         >>> import regard
@@ -100,12 +101,25 @@ def studio(
         >>> shown.stop()
     """
     check_page()
+    _check("the model", model, (Detector, str, Path, type(None)), "a detector, or a file or name to open")
+    _check("data", data, (str, type(None)), "a data set as text")
+    _check("workspace", workspace, (str, Path), "a folder")
+    _check("port", port, (int,), "0 to 65535")
+    _check("height", height, (int,), "a number of CSS pixels")
+    _check("modules", modules, (list, tuple), "a list such as ['layers.py:A']")
+    for reference in modules:
+        _check("modules", reference, (str,), "a list such as ['layers.py:A']")
     bench = Bench(import_modules(modules), modules)
     if isinstance(model, Detector):
         bench.open_detector(deepcopy(model), "model")
     elif model is not None:
         bench.open_model(model, str(model))
     return _started(bench, Workspace(Path(workspace), data), port, height, modules)
+
+
+def _check(name: str, value: object, kinds: tuple[type, ...], expected: str) -> None:
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise RegardError(f"{name} is {value!r:.200}", expected=expected)
 
 
 def _started(bench: Bench, workspace: Workspace, port: int, height: int, modules: Sequence[str]) -> Studio:
