@@ -97,7 +97,12 @@ class ImageFile:
         if bgr is None:
             check_readable(self.path)
             if pixels := excess_pixels(self.path):
-                raise RegardError(f"the image has {pixels}", file=self.path, expected=LIMIT, hint=LIMIT_HINT)
+                raise RegardError(
+                    f"the image has more pixels than are decoded: {pixels}",
+                    file=self.path,
+                    expected=LIMIT,
+                    hint=LIMIT_HINT,
+                )
             raise RegardError(
                 "the file is not an image that OpenCV can decode",
                 file=self.path,
@@ -131,15 +136,15 @@ def decode_bytes(data: bytes) -> NDArray[np.uint8] | None:
     return None if bgr is None else cv2.cvtColor(to_eight_bits(bgr), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
-def undecoded(data: bytes, what: str, expected: str) -> RegardError:
+def undecoded(data: bytes, what: str) -> RegardError:
     """Describe why `decode_bytes` has found no image in ``data``, which ``what`` names: it is none, or is too large."""
     if pixels := excess_pixels(io.BytesIO(data)):
-        return RegardError(f"{what} has {pixels}", expected=LIMIT, hint=LIMIT_HINT)
-    return RegardError(f"{what} is not an image", expected=expected)
+        return RegardError(f"{what} has more pixels than are decoded: {pixels}", expected=LIMIT, hint=LIMIT_HINT)
+    return RegardError(f"{what} is not an image", expected="an image file that OpenCV decodes")
 
 
 def excess_pixels(source: Path | IO[bytes]) -> str:
-    """Number of pixels, in words, that the header of an image states; "" if they are not more than OpenCV decodes."""
+    """Width and height in pixels that the header of an image states; "" if they are not more than OpenCV decodes."""
     from PIL import Image
 
     try:
@@ -147,9 +152,9 @@ def excess_pixels(source: Path | IO[bytes]) -> str:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded here
             with Image.open(source) as header:
                 width, height = header.size
-        return f"{width} x {height} pixels" if width * height > int(MAX_PIXELS) else ""
+        return f"{width} x {height}" if width * height > int(MAX_PIXELS) else ""
     except Image.DecompressionBombError:
-        return "more pixels than are decoded"
+        return f"over {MAX_PIXELS}"
     except Exception:  # of a damaged file Pillow raises errors of any kind
         return ""
 

@@ -49,7 +49,7 @@ def to_rgb(value: Any) -> NDArray[np.uint8]:
     if isinstance(value, bytes | bytearray | memoryview):
         rgb = decode_bytes(bytes(value))
         if rgb is None:
-            raise undecoded(bytes(value), f"a value of {len(value)} bytes", "an image file that OpenCV decodes")
+            raise undecoded(bytes(value), f"a value of {len(value)} bytes")
         return rgb
     if _is_pillow(value):
         return _three_channels(_of_pillow(value), value)

@@ -271,7 +271,7 @@ def _download(url: str) -> NDArray[np.uint8]:
         raise data
     image = decode_bytes(data)
     if image is None:
-        raise undecoded(data, url, "an image file that OpenCV decodes")
+        raise undecoded(data, url)
     return image
 
 

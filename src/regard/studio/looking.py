@@ -90,7 +90,7 @@ def _images(bench: Bench, workspace: Workspace) -> APIRouter:
         def decoded() -> a.Kept:
             pixels = decode_bytes(content)
             if pixels is None:
-                raise undecoded(content, f"{name!r:.200}", "a JPEG, PNG, WebP, BMP or TIFF file")
+                raise undecoded(content, f"{name!r:.200}")
             return keep(pixels, name)
 
         return await run_in_threadpool(decoded)  # the server answers others meanwhile
