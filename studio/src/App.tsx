@@ -60,6 +60,7 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
   const openBy = async (path: string, question: object) => {
     const found = await studio.change(path, question);
     setRefused(!found);
+    if (found) setSelected(null);
     return found;
   };
   /** Ask before what is in no file is lost. */
@@ -231,9 +232,9 @@ export function App({ language, setLanguage }: { language: Language; setLanguage
           <SaveDialog
             close={() => setDialog(null)}
             stem={stemOf(opened)}
-            done={(path) => {
+            done={(saved) => {
               setDialog(null);
-              studio.setSaved(path);
+              studio.setSaved(saved);
             }}
             fail={(error) => {
               setDialog(null);

@@ -99,7 +99,7 @@ export function LoseDialog({ opened, close, save, go }: LoseProps) {
 
 const FORMS = ["safetensors", "yaml", "integers", "overlay"] as const;
 
-export function SaveDialog({ close, stem, done, fail }: { close: () => void; stem: string; done: (path: string) => void; fail: (error: unknown) => void }) {
+export function SaveDialog({ close, stem, done, fail }: { close: () => void; stem: string; done: (saved: Saved) => void; fail: (error: unknown) => void }) {
   const words = useWords();
   const [form, setForm] = useState<SaveQuestion["form"]>("safetensors");
   const [name, setName] = useState(stem);
@@ -107,7 +107,7 @@ export function SaveDialog({ close, stem, done, fail }: { close: () => void; ste
   const [ungated, setUngated] = useState(false);
   const submit = (event: React.FormEvent) => {
     event.preventDefault();
-    post<Saved>("save", { form, name, overwrite, ungated }).then((saved) => done(saved.path), fail);
+    post<Saved>("save", { form, name, overwrite, ungated }).then(done, fail);
   };
   return (
     <Dialog title={words("saveAs")} close={close}>

@@ -74,7 +74,7 @@ const Layer = memo(function Layer({ data, selected }: NodeProps<FlowNode<LayerDa
       </div>
       <div className="layer-facts">
         <span>{node.cost && node.section !== "detect" ? shape(node.cost.output, "×") : ""}</span>
-        {node.gate !== null && <span className="gate">{words("gateOf", { value: node.gate.toPrecision(2) })}</span>}
+        {node.gate !== null && <span className="gate">{words("gateOf", { value: node.gate.toFixed(2) })}</span>}
         <span>{data.value}</span>
       </div>
     </div>

@@ -2,7 +2,7 @@ import { useEffect, useState } from "react";
 import { Field } from "./Field";
 import { get, post } from "./server";
 import { useWords } from "./settings";
-import type { Files, FormField, Opened, Saved } from "./types";
+import type { Files, FormField, Opened, Started } from "./types";
 
 /** The settings that are shown first; the others follow behind a summary. */
 const FIRST = {
@@ -43,7 +43,7 @@ function Form({ kind, opened, stem, started, fail }: Props) {
   const submit = (event: React.FormEvent) => {
     event.preventDefault();
     const question = { name, data, settings: values, ...(kind === "study" ? { base } : {}) };
-    post<Saved>(kind, question).then((saved) => started(saved.path), fail);
+    post<Started>(kind, question).then(({ path }) => started(path), fail);
   };
   const shown = (one: FormField) => (
     <Field

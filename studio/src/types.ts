@@ -413,6 +413,7 @@ export interface SaveQuestion {
 
 export interface Saved {
   path: string;
+  unsaved: boolean;
 }
 
 export interface SeedRun {
@@ -423,6 +424,10 @@ export interface SeedRun {
   epochs: number;
   value: number | null;
   error: string;
+}
+
+export interface Started {
+  path: string;
 }
 
 export interface StudyInfo {

@@ -2,7 +2,7 @@ import { useCallback, useContext, useEffect, useRef, useState } from "react";
 import type { Fields } from "./Graph";
 import { get, post, ServerFault, shown, StaleFault } from "./server";
 import { LanguageContext, useWords } from "./settings";
-import type { Fault, Opened, Predicted, Timed } from "./types";
+import type { Fault, Opened, Predicted, Saved, Timed } from "./types";
 import { useContact } from "./useContact";
 
 /**
@@ -120,8 +120,8 @@ export function useStudio() {
   const words = useWords();
   const language = useContext(LanguageContext);
   const setSaved = useCallback(
-    (path: string) => {
-      setOpened((now) => now && { ...now, unsaved: false });
+    ({ path, unsaved }: Saved) => {
+      setOpened((now) => now && { ...now, unsaved });
       setNotice(words("saved", { path }));
     },
     [words],

@@ -80,9 +80,16 @@ def test_a_second_tab_a_reload_and_what_is_unsaved(page: Any, server: Server) ->
     sync_api.expect(layers).to_have_count(25, timeout=PATIENCE)
     page.get_by_role("button", name="Redo").click()
     sync_api.expect(layers).to_have_count(26, timeout=PATIENCE)
+    facts = page.locator('.react-flow__node[data-id="sppf.se"] .layer-facts')
+    assert facts.evaluate("(line) => line.scrollWidth <= line.clientWidth")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_label("YAML with integers").check()
+    page.get_by_label("Leave out gates").check()
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    page.get_by_text("Saved").wait_for()
     page.get_by_role("button", name="Open", exact=True).click()
     page.get_by_role("button", name="odd-one-out", exact=True).click()
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel").click()  # the file is of another network
     assert server.bench.source == "yolov5n.pt"
     second = page.context.new_page()
     second.goto(server.address)

@@ -67,9 +67,9 @@ def test_an_overlay_does_not_replace_its_base(studio: Any) -> None:
 def test_a_file_without_the_gates_is_another_network(studio: Any) -> None:
     studio.post("open", source="odd-one-out")
     studio.post("edit", **SE)
-    studio.post("save", form="integers", name="a", ungated=True)
+    assert studio.post("save", form="integers", name="a", ungated=True)["unsaved"]
     assert studio.get("state")["unsaved"]
-    studio.post("save", form="yaml", name="b")
+    assert not studio.post("save", form="yaml", name="b")["unsaved"]
     assert not studio.get("state")["unsaved"]
 
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from regard.cli import app
 from regard.errors import RegardError
+from regard.studio.bench import Bench
 from regard.studio.serve import bind
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]{32})\n")
@@ -43,6 +44,15 @@ def test_what_is_no_data_set_is_an_error_of_the_command(data: str, tmp_path: Pat
     source = data if data.startswith("synthetic:") else str(tmp_path / data)
     result = CliRunner().invoke(app, ["studio", "--data", source, "--workspace", str(tmp_path)])
     assert isinstance(result.exception, RegardError) or result.exit_code == 2
+
+
+def test_a_model_of_the_workspace_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("base: odd-one-out\n")
+    opened: list[Bench] = []
+    monkeypatch.setattr("regard.studio.serve.serve", lambda bench, *_, **__: opened.append(bench))
+    result = CliRunner().invoke(app, ["studio", "mine.yaml", "--workspace", str(tmp_path)])
+    assert result.exit_code == 0
+    assert (opened[0].source, opened[0].start) == ("mine.yaml", "mine.yaml")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a process of its own only on POSIX")

@@ -42,7 +42,8 @@ def studio(
         check_source(data)
     bench = Bench(modules_of(module), module or ())
     if model is not None:
-        bench.open_model(model, model)
+        is_there = not Path(model).exists() and (workspace / model).exists()
+        bench.open_model(workspace / model if is_there else model, model)
     modules = [str(Path(reference).absolute()) for reference in module or ()]
     serve(
         bench,

@@ -294,7 +294,14 @@ class Predicted(BaseModel):
     imgsz: int
 
 
-class Saved(BaseModel):
-    """A file that was written, relative to the workspace."""
+class Started(BaseModel):
+    """The folder of a run that was started or waits, relative to the workspace."""
 
     path: str
+
+
+class Saved(BaseModel):
+    """A file that was written, relative to the workspace, and whether what is shown still is in no file."""
+
+    path: str
+    unsaved: bool

@@ -229,7 +229,7 @@ def _editing(bench: Bench, workspace: Workspace) -> APIRouter:
             gates = any(layer.gate for layer in bench.state.spec.layers)
             if not (asked.form == "integers" and asked.ungated and gates):  # the file is of another network
                 bench.mark_saved()
-        return a.Saved(path=path)
+        return a.Saved(path=path, unsaved=bench.unsaved)
 
     return router
 

@@ -89,23 +89,23 @@ def _starting(bench: Bench, workspace: Workspace, jobs: Jobs) -> APIRouter:
         return form_of(Plan, NOT_ASKED, words)
 
     @router.post("/train")
-    def train(asked: q.TrainQuestion) -> a.Saved:
+    def train(asked: q.TrainQuestion) -> a.Started:
         data, settings = workspace.find_data(asked.data), values_of(TrainSettings, asked.settings)
         if "recipe" in settings:
             settings["recipe"] = _located(workspace, settings["recipe"], RECIPES)
         checked(TrainSettings, settings)
         with bench.working():
-            return a.Saved(path=jobs.train(bench.state.built, asked.name, data, settings))
+            return a.Started(path=jobs.train(bench.state.built, asked.name, data, settings))
 
     @router.post("/study")
-    def study(asked: q.StudyQuestion) -> a.Saved:
+    def study(asked: q.StudyQuestion) -> a.Started:
         plan = _plan(workspace, asked)
         with bench.working():
             model = None if asked.base else bench.base.built
             if not plan.question:
                 what = f"Does a change of {asked.base or bench.source} improve it on {asked.data or workspace.data}?"
                 plan = plan.model_copy(update={"question": what})
-            return a.Saved(path=jobs.study(model, asked.name, plan))
+            return a.Started(path=jobs.study(model, asked.name, plan))
 
     return router
 
