@@ -22,7 +22,7 @@ def answering(detector: Detector) -> Detector:
     """Let a fresh detector answer each cell otherwise: measured batch norms, and class scores around one half."""
     norms = [m for m in detector.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = 1.0
+        norm.momentum = 0.99  # all but measured: channels that hardly vary would let rounding grow in YOLOv9
     with torch.no_grad():
         for name, parameter in detector.named_parameters():
             if name.endswith("gamma"):  # half open: what is small alone would let rounding grow behind batch norms
