@@ -26,8 +26,9 @@ from regard.training.history import LOG
 DATA = "synthetic:context?train=8&val=4&test=0"
 
 COMMAND = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
 folder = Path(next(word.partition("=")[2] for word in sys.argv if word.startswith(("--output=", "--resume="))))
 if (folder / "fails").exists() or "--device=cuda" in sys.argv:
     print("error: device: no CUDA\\n  expected: cpu", flush=True)

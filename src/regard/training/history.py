@@ -210,7 +210,7 @@ def read_log(file: Path) -> str:
 
 
 def fault_in(log: str) -> str:
-    """Find the error with which the last command of a log ended; "" where it ended without one.
+    r"""Find the error with which the last command of a log ended; "" where it ended without one.
 
     Example:
         >>> print(fault_in("epoch 1\nerror: no such device\n  expected: cpu\n"))
