@@ -101,6 +101,8 @@ def test_a_second_tab_a_reload_and_what_is_unsaved(page: Any, server: Server) ->
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     sync_api.expect(layers).to_have_count(8, timeout=PATIENCE)
     assert "Another page" in page.locator(".saved").inner_text()
+    version = server.bench.version
+    page.route("**/api/version", lambda route: route.fulfill(json=version))  # it has not asked since
     second.get_by_role("button", name="Open", exact=True).click()
     second.get_by_role("button", name="odd-one-out-se", exact=True).click()
     sync_api.expect(second.locator(".layer")).to_have_count(9, timeout=PATIENCE)
