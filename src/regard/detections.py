@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, first_names, nearest
 from regard.system.files import write_file
 from regard.system.notebook import image_html, to_html
 from regard.system.terminal import in_notebook, printable
@@ -396,4 +396,4 @@ class Detections:
 
 
 def _listed(names: Mapping[int, str]) -> str:
-    return ", ".join(f"{i} ({name})" for i, name in list(names.items())[:20]) + (", ..." if len(names) > 20 else "")
+    return first_names([f"{i} ({name})" for i, name in names.items()], 20)

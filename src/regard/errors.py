@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 MOST_TEXT = 20_000
@@ -64,6 +64,16 @@ class RegardWarning(UserWarning):
 def first_line(error: BaseException) -> str:
     """First line of the message of any exception; the name of its class if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def first_names(names: Sequence[object], most: int) -> str:
+    """List names for a message, of more than ``most`` only the first.
+
+    Example:
+        >>> first_names("abc", 3), first_names("abcd", 3)
+        ('a, b, c', 'a, b, c, ...')
+    """
+    return ", ".join(map(str, names[:most])) + ", ..." * (len(names) > most)
 
 
 def nearest(name: object, choices: Iterable[object], cutoff: float = 0.5) -> str | None:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, first_names, nearest
 
 SINGLE_CLASS = "item"
 """Name of the one class that ``merge_classes`` makes."""
@@ -172,10 +172,9 @@ def class_index(name: str, names: Sequence[str]) -> int:
         return names.index(name)
     if name.isdecimal() and int(name) < len(names):
         return int(name)
-    listed = ", ".join([*names[:MOST_LISTED], "..."] if len(names) > MOST_LISTED else names)
     raise RegardError(
         f"unknown class {name!r}",
-        expected=f"an index from 0 to {len(names) - 1}, or one of {listed}",
+        expected=f"an index from 0 to {len(names) - 1}, or one of {first_names(names, MOST_LISTED)}",
         hint=nearest(name, names),
     )
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from regard.config import flattened
 from regard.config.faults import first_fault
-from regard.errors import RegardError
+from regard.errors import RegardError, first_names
 from regard.system.files import is_file, reject_special
 from regard.system.loaders import parse_csv, read_text, read_yaml
 
@@ -275,7 +275,7 @@ def described_torn(run: TrainingRecord) -> str:
         return ""
     if len(run.torn) == 1:
         return f"; line {run.torn[0]} of the table was not written completely"
-    listed = ", ".join(map(str, run.torn[:MOST_LISTED])) + (", ..." if len(run.torn) > MOST_LISTED else "")
+    listed = first_names(run.torn, MOST_LISTED)
     return f"; {len(run.torn)} lines of the table were not written completely: {listed}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.dataset import folded_name
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, RegardWarning, first_names
 from regard.types import Predictor
 
 MOST_NAMES = 12
@@ -134,4 +134,4 @@ def _are_numbers(names: Sequence[str]) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
+    return first_names(names, MOST_NAMES)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from regard.errors import RegardError, first_line
+from regard.errors import RegardError, first_line, first_names
 from regard.graph.detector import Detector
 from regard.graph.user_modules import last_frame, source_file
 from regard.system.last_resort import passing_cause
@@ -98,7 +98,7 @@ def check_all_used(detector: Detector) -> None:
         unused = [key for key, value in layer.named_parameters() if value.requires_grad and value.grad is None]
         if unused:
             kind = detector.spec.layer(name).module
-            listed = ", ".join(unused[:3]) + ", ..." * (len(unused) > 3)
+            listed = first_names(unused, 3)
             raise RegardError(
                 f"{_Layer(name, kind)} has parameters that the loss does not depend on: {listed}",
                 expected="several processes train only layers whose forward uses all parameters",

@@ -21,7 +21,7 @@ from regard.data.cache import CacheKind, choose_cache
 from regard.data.dataset import DetectionDataset
 from regard.data.loader import TrainLoader
 from regard.data.validation import CachedBatches, ValidationLoader
-from regard.errors import RegardError
+from regard.errors import RegardError, first_names
 from regard.evaluation import Metrics, evaluate
 from regard.graph.cost import check_imgsz
 from regard.graph.detector import Detector
@@ -108,7 +108,7 @@ class Trainer:
         detector, report = fit_classes(detector, self.data)
         names = self.data.names
         if report:
-            listed = ", ".join(names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
+            listed = first_names(names, MOST_NAMES)
             self._say(f"classes, {len(names)} from the data: {listed}")
             if report.partly or report.initialised:
                 self._say(report.to_text())

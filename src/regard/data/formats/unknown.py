@@ -10,7 +10,7 @@ from regard.data.files import nearest_path, split_in
 from regard.data.formats import coco, foreign_text
 from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import files_below
-from regard.errors import RegardError
+from regard.errors import RegardError, first_names
 from regard.system.files import is_folder, is_there, reject_special
 from regard.system.loaders import MOST_JSON, read_bytes, read_first_line
 
@@ -56,7 +56,7 @@ def unknown_source(source: str, expected: str) -> RegardError:
             hint="convert the masks to polygons or boxes, as COCO or YOLO",
         )
     if images and len(images) == len(files) and len(classes) > 1:
-        listed = ", ".join(classes[:8]) + ", ..." * (len(classes) > 8)
+        listed = first_names(classes, 8)
         return RegardError(
             f"the folder is a classification set: images sorted into {listed}, without boxes",
             file=path,
