@@ -31,8 +31,8 @@ from regard.config.form import words_of
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.studio.guard import inside
-from regard.studio.owners import OWNER, Owner, interrupt, living_owner, owned_by, remove_owner, write_owner
-from regard.system.files import atomic_write, is_file, make_folder, portable_name, reject_links, reject_other
+from regard.studio.owners import INTERRUPT, OWNER, Owner, interrupt, living_owner, owned_by, remove_owner, write_owner
+from regard.system.files import is_file, make_folder, portable_name, reject_links, reject_other, write_file
 from regard.system.loaders import read_json_mapping
 from regard.system.locks import LOCK, exclusive, is_held
 from regard.system.scratch import LOCK_SUFFIX, PREFIX
@@ -112,13 +112,17 @@ class Jobs:
 
     def queue(self) -> list[str]:
         """Names of what waits, for any studio of the workspace, the next first."""
-        return [name for name, owner in self._owners() if owner.waiting]
+        return self.at_work()[1]
 
     def running(self) -> list[str]:
         """Names of what studios have started and works now, or is being set up."""
-        own = self._running[0].name if self._running and self._is_busy() else ""
-        others = [name for name, owner in self._owners() if not owner.waiting and name != own]
-        return [own, *others] if own else others
+        return self.at_work()[0]
+
+    def at_work(self) -> tuple[list[str], list[str]]:
+        """`running` and `queue`, for which the folders of the workspace are searched once."""
+        own, owners = self._own(), self._owners()
+        others = [name for name, owner in owners if not owner.waiting and name != own]
+        return [own, *others] if own else others, [name for name, owner in owners if owner.waiting]
 
     def _owners(self) -> list[tuple[str, Owner]]:
         """What works and waits in the folders of the workspace, in the order in which it came."""
@@ -146,13 +150,16 @@ class Jobs:
         with self._claimed():
             folder = self._new_folder(name)
             save_detector(folder / START, model)
-            with atomic_write(folder / ASKED) as file:
-                file.write(json.dumps({"data": data, "settings": dict(settings)}, indent=2).encode())
+            write_file(folder / ASKED, json.dumps({"data": data, "settings": dict(settings)}, indent=2))
             return self._add(folder, _train_words(folder, data, settings))
 
-    def pending(self) -> list[Pending]:
-        """List the trainings that have not begun: what waits, what is starting, and what was stopped or has failed."""
-        running, waiting = self.running(), self.queue()
+    def pending(self, running: Sequence[str], waiting: Sequence[str]) -> list[Pending]:
+        """List the trainings that have not begun: what waits, what is starting, and what was stopped or has failed.
+
+        Args:
+            running: from `at_work`.
+            waiting: likewise.
+        """
         found = []
         for folder in sorted((self.workspace / RUNS).glob("*")):
             if is_own(folder / ASKED) and not is_file(folder / "run.json") and not folder.is_symlink():
@@ -170,7 +177,8 @@ class Jobs:
             RegardError: there is none of this name, or it waits or works.
         """
         with self._claimed():
-            if not any(one.name == name and one.state in ("stopped", "failed") for one in self.pending()):
+            pending = self.pending(*self.at_work())
+            if not any(one.name == name and one.state in ("stopped", "failed") for one in pending):
                 raise RegardError(f"{name!r:.200} is no training that has not begun, or it waits or works")
             folder = inside(self.workspace, name)
             for file in (ASKED, START, LOG, OWNER):
@@ -205,7 +213,7 @@ class Jobs:
         """
         folder = inside(self.workspace, name)
         with self._claimed():
-            if living_owner(folder) or is_held(folder / LOCK) or name in self.running():
+            if living_owner(folder) or is_held(folder / LOCK) or name == self._own():
                 raise RegardError(f"{name!r:.200} goes on already")
             reject_links(folder)
             self._add(folder, self._words(folder, name))
@@ -239,8 +247,8 @@ class Jobs:
         folder = inside(self.workspace, name)
         with self._claimed():
             owner = living_owner(folder)
-            if self._running and self._is_busy() and self._running[0].name == name:
-                self._running[1].send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))  # first: Windows
+            if self._running and self._own() == name:
+                self._running[1].send_signal(INTERRUPT)
             elif owner is None:
                 what = f"{name!r:.200} was not started by a studio, or has ended"
                 raise RegardError(what, hint="stop it where it was started")
@@ -266,8 +274,9 @@ class Jobs:
         if len(self.queue()) >= MOST_WAITING:
             raise RegardError(f"{MOST_WAITING} trainings and studies wait already", hint="stop one of them")
 
-    def _is_busy(self) -> bool:
-        return self._running is not None and self._running[1].poll() is None
+    def _own(self) -> str:
+        """Name of what this studio has started and works now; "" if nothing does."""
+        return self._running[0].name if self._running and self._running[1].poll() is None else ""
 
     @contextmanager
     def _claimed(self) -> Iterator[None]:
@@ -307,7 +316,10 @@ class Jobs:
         """Start what is next, unless something works; what another studio has taken out of the queue is dropped."""
         with self._claimed():
             self._waiting = [task for task in self._waiting if living_owner(task.folder) == task.owner]
-            while self._waiting and self.queue()[0] == self._waiting[0].name and not self.running():
+            while self._waiting:
+                running, waiting = self.at_work()
+                if running or waiting[0] != self._waiting[0].name:
+                    break
                 task = self._waiting.pop(0)
                 try:
                     process = self._launch(task)
@@ -327,7 +339,7 @@ class Jobs:
                 if not self._waiting:
                     self._watching = False
                     return
-                if not self._is_busy():
+                if not self._own():
                     self._try_to_advance()
 
     def _follow(self, task: Task, process: subprocess.Popen[bytes]) -> None:
@@ -376,5 +388,4 @@ def _study_words(folder: Path) -> list[str]:
 def _write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
     """Write a plan for the command line; modules are those of the studio's start."""
     values = {name: value for name, value in plan.items() if name != "module" and value is not None}
-    with atomic_write(folder / PLAN) as file:
-        file.write(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
+    write_file(folder / PLAN, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

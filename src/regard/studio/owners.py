@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from regard.errors import RegardError
-from regard.system.files import atomic_write
+from regard.system.files import write_file
 from regard.system.loaders import read_json_mapping
 from regard.system.scratch import CLOCK_SECONDS, machine
 from regard.training.history import is_own
@@ -24,6 +24,8 @@ from regard.training.history import is_own
 OWNER = ".regard-owner.json"
 """File in the folder of a run."""
 
+INTERRUPT: int = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
+"""The signal that interrupts work as Ctrl-C does; the former on Windows."""
 COMMANDS = (("-m", "regard", "train"), ("-m", "regard", "ablate"))
 """How the command lines begin that a studio starts, after the interpreter."""
 
@@ -59,8 +61,7 @@ def owned_by(pid: int, *, waiting: bool) -> Owner:
 
 def write_owner(folder: Path, owner: Owner) -> None:
     """Record what works or waits in a folder."""
-    with atomic_write(folder / OWNER) as file:
-        file.write(json.dumps(asdict(owner)).encode())
+    write_file(folder / OWNER, json.dumps(asdict(owner)))
 
 
 def remove_owner(folder: Path) -> None:
@@ -91,7 +92,7 @@ def interrupt(owner: Owner, folder: Path) -> None:
     if process is None or owner.waiting:
         raise RegardError("nothing works in this folder any more", file=folder)
     try:
-        process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))  # the former on Windows
+        process.send_signal(INTERRUPT)
     except psutil.NoSuchProcess as error:
         raise RegardError("nothing works in this folder any more", file=folder) from error
     except (psutil.Error, OSError) as error:

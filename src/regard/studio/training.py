@@ -150,7 +150,7 @@ def _plan(workspace: Workspace, asked: q.StudyQuestion) -> Plan:
 
 def work_of(jobs: Jobs, words: Callable[[str], str]) -> a.Work:
     """All runs and studies, with what waits or is being set up, which their files alone do not tell."""
-    running, waiting = jobs.running(), jobs.queue()
+    running, waiting = jobs.at_work()
 
     def shown(one: R) -> R:
         state: State = one.state
@@ -158,7 +158,7 @@ def work_of(jobs: Jobs, words: Callable[[str], str]) -> a.Work:
             state = "starting" if one.name in running else "waiting"
         return replace(one, state=state, fault="" if state != one.state else _in_words(one.fault, words))
 
-    pending = [replace(one, fault=_in_words(one.fault, words)) for one in jobs.pending()]
+    pending = [replace(one, fault=_in_words(one.fault, words)) for one in jobs.pending(running, waiting)]
     studies = [shown(one) for one in studies_below(jobs.workspace)]
     return a.Work(
         runs=[shown(one) for one in jobs.runs()], studies=studies, waiting=waiting, running=running, pending=pending

@@ -28,7 +28,7 @@ from regard.graph.renumber import integer_yaml
 from regard.prediction.films import VIDEO_SUFFIXES
 from regard.studio.guard import inside
 from regard.studio.jobs import ASKED
-from regard.system.files import atomic_write, is_file, is_folder, make_folder, portable_name
+from regard.system.files import is_file, is_folder, make_folder, portable_name, write_file
 from regard.system.loaders import MOST_YAML, parse_yaml, read_json_mapping, read_text
 from regard.weights.detector import save_detector
 from regard.weights.paths import SUFFIXES, weights_of
@@ -238,9 +238,7 @@ class Workspace:
         if asked.form == "safetensors":
             save_detector(path, state.built)
         else:
-            text = self._text(bench, asked, path)
-            with atomic_write(path) as file:
-                file.write(text.encode())
+            write_file(path, self._text(bench, asked, path))
         return path.relative_to(self.path).as_posix()
 
     def _text(self, bench: Bench, asked: SaveQuestion, path: Path) -> str:
