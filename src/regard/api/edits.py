@@ -21,8 +21,7 @@ from regard.graph.document import flow
 from regard.nn.table import graph_name
 
 EDITED, OTHER = "edited.safetensors", "edited-again.safetensors"
-"""The file that commands write, and the one if that is the file they read."""
-"""Name of the file that the commands of several edits hand on."""
+"""Names of the file that the commands of several edits hand on: the second if they begin with the first."""
 
 
 @dataclass(frozen=True)

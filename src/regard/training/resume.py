@@ -87,7 +87,7 @@ def resume_training(
     detector = load_detector(folder / "last.safetensors", modules=modules)
     _report(before, settings, _finished(folder), file)
     if is_first_process():
-        _record(folder, config, {**config["data"], "source": described["source"]}, settings)
+        _record(folder, config, {**config["data"], "source": described["source"]}, before, settings)
     return run_training(detector, loaded, settings, folder, callbacks=callbacks, verbose=verbose, resume=True)
 
 
@@ -115,9 +115,11 @@ def _report(before: TrainSettings, settings: TrainSettings, finished: int, file:
         log.info("all %d epochs are finished; --epochs with a larger number (in Python epochs=) adds more", finished)
 
 
-def _record(folder: Path, config: Mapping[str, Any], data: Mapping[str, Any], settings: TrainSettings) -> None:
+def _record(
+    folder: Path, config: Mapping[str, Any], data: Mapping[str, Any], before: TrainSettings, settings: TrainSettings
+) -> None:
     """Write new settings, and where the data are now, to ``run.json``, with a note of what they were before."""
-    now, then = describe(settings), describe(run_settings(config, folder / "run.json")[0])
+    now, then = describe(settings), describe(before)
     entry: dict[str, Any] = {}
     if changed := {name: [then[name], now[name]] for name in now if now[name] != then[name]}:
         entry["settings"] = changed
