@@ -72,16 +72,9 @@ TITLES = (
     (r"weights of the query", "查詢的權重"),
     (r"\|gradient x activation\|", "|梯度 x 啟動值|"),
     (r"(\S+): feature maps", r"\1：特徵圖"),
-    (r"(\S+)  \((.+), (\d+) channels\)", r"\1（\2，\3 個通道）"),
-    (r"(\S+)  \((.+), (\d+ x \d+) positions\)", r"\1（\2，\3 個位置）"),
-    (r"(\S+)  \((.+), (\d+ x \d+) positions\), query at (.+)", r"\1（\2，\3 個位置），查詢在 \4"),
-    (
-        r"(\S+)  \((.+), (\d+ x \d+) positions\): gradient map of '(.*)' with score (\S+)",
-        r"\1（\2，\3 個位置）：'\4' 的梯度圖，分數 \5",
-    ),
     (r"(\d+) or more", r"\1 個以上"),
 )
-"""Titles of maps and bars in 繁體中文, which only the page shows: patterns of a whole title, and what replaces it."""
+"""Headings of maps and bars in 繁體中文, which only the page shows: patterns of a whole one, and what replaces it."""
 
 
 def titled(title: str, words: Callable[[str], str]) -> str:
@@ -89,7 +82,7 @@ def titled(title: str, words: Callable[[str], str]) -> str:
     if words("yes") == "yes":
         return title
     found = ((re.fullmatch(pattern, title), text) for pattern, text in TITLES)
-    return next((match.expand(text) for match, text in found if match), title)
+    return next((match.expand(text) for match, text in found if match), words(title))
 
 
 def words_of(request: Request) -> Callable[[str], str]:
