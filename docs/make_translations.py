@@ -73,6 +73,7 @@ SYSTEM = (
 REPORTS = (
     "ablate/format.py",
     "ablate/power_analysis.py",
+    "ablate/schema.py",
     "ablate/verdict.py",
     "data/check.py",
     "demo.py",

@@ -27,6 +27,7 @@ from regard.ablate.study import run_study
 from regard.errors import RegardError
 from regard.graph.read import read_spec
 from regard.publish import model_card
+from regard.publish.card import UNCOMPARED
 from regard.training.run import Run
 from regard.weights import hub as hub_files
 from regard.weights.store import load_weights, save_weights
@@ -156,7 +157,9 @@ def test_a_study_of_another_model_or_of_other_data_is_rejected(run: Run) -> None
         model_card(run.model, "me/odd", **SCRATCH, study=results / "demo")
     plain = regard.load(results / "demo" / "models" / "base.yaml")
     plain.names = run.model.names
-    assert "The study behind it" in model_card(plain, "me/odd", **SCRATCH, study=results / "demo")
+    card = model_card(plain, "me/odd", **SCRATCH, study=results / "demo")
+    assert "The study behind it" in card
+    assert UNCOMPARED not in card
     with pytest.raises(RegardError, match="1000"):  # images
         model_card(plain, "me/odd", **SCRATCH, study=results / "demo", folder=run.folder)
 
@@ -178,6 +181,7 @@ def test_the_study_behind_it_is_told_as_in_its_report(tmp_path: Path, monkeypatc
     card = model_card(regard.load("odd-one-out"), "me/odd", **SCRATCH, study=str(tmp_path))
     assert headline(study, analyse(study)).partition("<")[0].partition(" ")[0] in card
     assert "can't tell" in card
+    assert UNCOMPARED in card
     assert "<b>" not in card.replace("\\<b\\>", "")  # names are text
     assert sum(line.startswith("| ") for line in card.splitlines()) == 1 + len(analyse(study).judgements)
 

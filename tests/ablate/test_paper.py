@@ -94,6 +94,15 @@ def test_a_study_that_can_tell_nothing_claims_nothing(study: StudyRecord) -> Non
     assert "preliminary" in texts(unfinished(study))["text.en.tex"]
 
 
+def test_the_tables_translate_the_names_that_the_study_gave(study: StudyRecord) -> None:
+    files = texts(study)
+    control = next(variant for variant in study.variants if variant.controls)
+    for name in ("verdicts", "costs"):
+        assert escape(control.name) in files[f"{name}.tex"]
+        assert escape(f"{control.controls} 的對照組") in files[f"{name}.zh-TW.tex"]
+        assert "control of" not in files[f"{name}.zh-TW.tex"]
+
+
 def test_limitations_name_what_happened(study: StudyRecord) -> None:
     text = texts(study)["text.en.tex"]
     assert "2 runs failed" in text
@@ -230,6 +239,8 @@ def test_every_reason_has_its_sentence_in_both_languages(study: StudyRecord) -> 
     same = reasons(of(lambda run: base[run.seed] + 0.25 * (run.variant != "base")))
     untaught = reasons(of(lambda run: 0.002 + 1e-4 * (-1) ** run.seed * (run.variant != "base")))
     few = reasons(of(lambda run: run.metrics["ap"], [run for run in study.runs if run.seed == 0]))
+    assert "mean AP of 0.002" in untaught["en"]
+    assert "AP 為 0.002" in untaught["zh-TW"]
     for language, (pairs, spread, taught) in {
         "en": ("pair", "for every seed", "learned nothing yet"),
         "zh-TW": ("配對太少", "每個種子", "什麼都沒學到"),

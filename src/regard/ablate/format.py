@@ -25,30 +25,16 @@ from regard.ablate.folder import (
     read_json,
     read_study,
 )
+from regard.ablate.schema import metric_name
 from regard.ablate.statistics import ENOUGH, MOST, power, seeds_needed
 from regard.ablate.verdict import SPREAD_LEVEL, Judgement, PowerAnalysis, Results, Verdict, analyse
 from regard.system.plain_table import PlainTable
 from regard.system.translation import translate
 
-METRICS = {
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap_small": "AP of small objects",
-    "ap_medium": "AP of medium objects",
-    "ap_large": "AP of large objects",
-    "f1": "F1",
-}
-
 SPREADS = (0.005, 0.01, 0.02)
 """Standard deviations of paired differences in AP as they occur: large, medium and small datasets."""
 
 MARKS = {Verdict.HELPS: "▲", Verdict.HURTS: "▼", Verdict.NO_DIFFERENCE: "=", Verdict.CANT_TELL: "?"}
-
-
-def metric_name(metric: str) -> str:
-    """Name of a metric as it is printed."""
-    return METRICS.get(metric, metric.replace("_", " "))
 
 
 def counted(count: int, noun: str) -> str:

@@ -14,6 +14,18 @@ from regard.system.loaders import read_json_mapping
 from regard.training.precision import Precision
 
 Role = Literal["base", "variant", "capacity control", "noise control"]
+
+METRICS = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP of small objects",
+    "ap_medium": "AP of medium objects",
+    "ap_large": "AP of large objects",
+    "f1": "F1",
+}
+"""Names of metrics as they are printed."""
+
 FolderName = Annotated[str, Field(pattern=r"^[\w+-][\w.+-]*$")]
 """A name without separators, so that no file of a study lies outside its folder."""
 Number = float | None
@@ -24,6 +36,11 @@ MOST_THREADS = 4096
 
 MOST_BYTES = 256 * 2**20
 """Largest file of a study that is read."""
+
+
+def metric_name(metric: str) -> str:
+    """Name of a metric as it is printed."""
+    return METRICS.get(metric, metric.replace("_", " "))
 
 
 class _Part(BaseModel):

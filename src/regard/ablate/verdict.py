@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from regard.ablate.folder import RunRecord, StudyRecord
-from regard.ablate.schema import Role
+from regard.ablate.schema import Role, metric_name
 from regard.ablate.statistics import Estimate, Float, estimate, holm, power, seeds_needed
 
 SPREAD_LEVEL = 0.9
@@ -233,7 +233,8 @@ def _if_taught(study: StudyRecord, other: str, judged: Judgement) -> Judgement:
     values = [run.metrics.get(study.metric, math.nan) for run in study.finished(other).values()]
     if judged.verdict is not Verdict.NO_DIFFERENCE or not values or float(np.mean(values)) >= study.mde:
         return judged
-    why = f"{other} has a mean {study.metric} of {np.mean(values):.3f}, below the smallest difference that matters"
+    metric, level = metric_name(study.metric), f"{np.mean(values):.3f}"
+    why = f"{other} has a mean {metric} of {level}, below the smallest difference that matters"
     return replace(judged, verdict=Verdict.CANT_TELL, is_small=False, untaught=f"{why}: it learned nothing yet")
 
 

@@ -29,6 +29,9 @@ from regard.system.loaders import read_json_mapping
 from regard.training.folder import read_config
 from regard.weights.paths import CHECKPOINTS, WEIGHTS
 
+UNCOMPARED = (
+    "The study was published without its models, so it was not checked whether one of them has this model's layers."
+)
 UNSTATED = "Start weights: not stated. If there were any, their licence may apply to this model too."
 
 
@@ -239,7 +242,7 @@ def _check_study(study: StudyRecord, detector: Detector, facts: _RunFacts | None
     if isinstance(names, list) and names != [detector.names[i] for i in sorted(detector.names)]:
         what = f"not the study behind this model: its data has the classes {', '.join(map(str, names))}"
         raise RegardError(what, file=study.folder, expected=", ".join(detector.names.values()))
-    files = [file for variant in study.variants if is_file(file := study.folder / variant.model)]
+    files = _models(study)
     if files and all(_graph(read_spec(file)) != _graph(detector.spec) for file in files):
         raise RegardError("no variant of the study has the layers of the model", file=study.folder)
     began = [name for name in (study.plan.get("weights"), study.plan.get("base")) if isinstance(name, str)]
@@ -250,6 +253,11 @@ def _check_study(study: StudyRecord, detector: Detector, facts: _RunFacts | None
     used = {name: split.model_dump() for name, split in facts.config.data.splits.items()} if facts else {}
     if isinstance(said, Mapping) and any(said[name] != used[name] for name in said.keys() & used.keys()):
         raise RegardError(f"the study's data has {dict(said)}, that of the run {used}", file=study.folder)
+
+
+def _models(study: StudyRecord) -> list[Path]:
+    """The models of the variants that are there; a study may be published without them."""
+    return [file for variant in study.variants if is_file(file := study.folder / variant.model)]
 
 
 def _graph(spec: ModelSpec) -> ModelSpec:
@@ -277,6 +285,7 @@ def _study_section(folder: Path, detector: Detector, facts: _RunFacts | None) ->
             *rows,
             "",
             *(f"- {_text(line)}" for line in sentences(study, results)),
+            *[f"- {UNCOMPARED}"] * (not _models(study)),
         ]
     )
 

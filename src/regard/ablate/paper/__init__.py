@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from regard.ablate.folder import StudyRecord, read_study
-from regard.ablate.format import metric_name
 from regard.ablate.paper import chinese, english
 from regard.ablate.paper.facts import Facts, facts_of
 from regard.ablate.paper.latex import document, paragraph
@@ -17,6 +16,7 @@ from regard.ablate.paper.published import with_results
 from regard.ablate.paper.tables import cost_table, verdict_table
 from regard.ablate.report import forest_rows
 from regard.ablate.report.figures import forest_pdf
+from regard.ablate.schema import metric_name
 from regard.ablate.verdict import analyse
 from regard.system.files import claim_folder
 from regard.system.outputs import Outputs

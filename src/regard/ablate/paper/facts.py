@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.ablate.folder import StudyRecord
-from regard.ablate.format import metric_name
+from regard.ablate.schema import metric_name
 from regard.ablate.verdict import Judgement, Obstacle, PowerAnalysis, Results
 
 LEAST_FREEDOM = 4

@@ -8,9 +8,11 @@ from statistics import median
 from typing import TypeAlias
 
 from regard.ablate.folder import StudyRecord
-from regard.ablate.format import interval, metric_name, p_value, percent, plain, signed, verdict_label
+from regard.ablate.format import interval, p_value, percent, plain, signed, verdict_label
 from regard.ablate.paper.latex import table
+from regard.ablate.plan import BASE, NOISE
 from regard.ablate.report.tables import paired_ratio
+from regard.ablate.schema import metric_name
 from regard.ablate.verdict import Results
 
 Words: TypeAlias = Callable[[str], str]
@@ -43,7 +45,7 @@ def verdict_table(study: StudyRecord, results: Results, words: Words = str, betw
         rows.append([name, label, signed(found.mean), words(interval(found.interval)), *tests, str(len(found.seeds))])
     for name, found in results.controls.items():
         numbers = [signed(found.mean), words(interval(found.interval)), "–", "–", str(len(found.seeds))]
-        rows.append([name, words("control"), *numbers])
+        rows.append([_shown(study, name, words), words("control"), *numbers])
     caption = (
         words(f"Differences in {metric} from the base, paired by seed, on val."),
         words(
@@ -68,7 +70,7 @@ def cost_table(study: StudyRecord, words: Words = str, between: str = " ") -> st
         ratio = paired_ratio(cost, base)[1] if base and variant is not study.base else math.nan
         latency = plain(median(cost.latency_ms), 2) if cost.latency_ms else "–"
         numbers = [f"{cost.parameters:,}", f"{cost.flops / 1e9:.2f}", latency, plain(ratio, 2), f"{cost.peak_mib:.1f}"]
-        rows.append([variant.name, *numbers])
+        rows.append([_shown(study, variant.name, words), *numbers])
     headings = [words("variant"), words("parameters"), "GFLOPs", words("ms per image"), words("times the base's")]
     caption = (
         words(f"Costs for one image on {study.device}; latencies are medians of repeats taken in turn.")
@@ -77,3 +79,12 @@ def cost_table(study: StudyRecord, words: Words = str, between: str = " ") -> st
         words("Times the base's: the median of the ratios of one repeat each."),
     )
     return table([*headings, words("peak MiB")], rows, caption=between.join(caption), label="tab:costs")
+
+
+def _shown(study: StudyRecord, name: str, words: Words) -> str:
+    """The name of a variant as a table shows it: those that a study of detectors gives itself are translated."""
+    variant = next(one for one in study.variants if one.name == name)
+    if variant.controls:
+        return words(f"control of {variant.controls}")
+    own = {("base", BASE): words("base"), ("noise control", NOISE): words("noise")}
+    return own.get((variant.role, name), name)

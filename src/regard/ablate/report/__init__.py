@@ -16,7 +16,6 @@ from regard.ablate.format import (
     counted,
     headline,
     interval,
-    metric_name,
     needed_line,
     p_value,
     percent,
@@ -53,6 +52,7 @@ from regard.ablate.report.tables import (
     split_section,
     to_csv,
 )
+from regard.ablate.schema import metric_name
 from regard.ablate.statistics import power
 from regard.ablate.trainable import Missing
 from regard.ablate.verdict import Judgement, Results, Verdict, analyse

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from regard.ablate.folder import CostRecord, RunRecord, StudyRecord
-from regard.ablate.format import METRICS, metric_name, plain, signed
+from regard.ablate.format import plain, signed
 from regard.ablate.report.document import Block, Cell, Details, Plots, Section, Table, Text, Tone
 from regard.ablate.report.figures import Point, band, curves, pareto
+from regard.ablate.schema import METRICS, metric_name
 from regard.ablate.verdict import differences
 from regard.system.terminal import table_text
 
