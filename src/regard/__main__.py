@@ -34,7 +34,7 @@ def _run() -> int:
     from regard.system.home import keep_matplotlib_in_cache, reject_planted_libraries
     from regard.system.last_resort import BAD_INPUT, FAILED, INTERRUPTED, flush_output, last_word
     from regard.system.terminal import never_fail_to_encode, print_error, printable
-    from regard.system.translation import choose_language, translate, translate_lines, use_language
+    from regard.system.translation import choose_language, printable_language, translate, translate_lines, use_language
 
     keep_freed_memory()  # before anything large is loaded
     keep_matplotlib_in_cache()
@@ -42,7 +42,8 @@ def _run() -> int:
     try:
         with suppress(OSError):  # the folder is gone, or may not be read
             reject_planted_libraries(Path.cwd())
-        use_language(choose_language(os.environ))  # before typer is imported, which has texts of its own
+        language = printable_language(choose_language(os.environ))
+        use_language(language)  # before typer is imported, which has texts of its own
         _run_command()
         code = 0
     except SystemExit as stop:
@@ -76,10 +77,10 @@ def _run_command() -> None:
 
     from regard.cli import app
     from regard.cli.messages import show_messages
-    from regard.system.translation import warn_of_unknown_language
+    from regard.system.translation import warn_of_unused_language
 
     show_messages()
-    warn_of_unknown_language(os.environ)
+    warn_of_unused_language(os.environ)
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:

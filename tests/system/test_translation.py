@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gettext
+import io
 import json
 import logging
 import os
@@ -115,13 +116,26 @@ def test_windows_names_the_language_in_words(monkeypatch: pytest.MonkeyPatch) ->
 def test_another_language_is_english_with_one_warning(name: str) -> None:
     assert translation.choose_language({"REGARD_LANG": name, "LANG": "zh_TW.UTF-8"}) == "en"
     with pytest.warns(RegardWarning) as warned:
-        translation.warn_of_unknown_language({"REGARD_LANG": name})
+        translation.warn_of_unused_language({"REGARD_LANG": name})
     assert len(warned) == 1
 
 
 @pytest.mark.parametrize("environment", [{}, {"LANG": "fr_FR"}, {"REGARD_LANG": ""}, {"REGARD_LANG": "zh_HK"}])
 def test_no_warning_without_a_mistake(environment: dict[str, str]) -> None:
-    translation.warn_of_unknown_language(environment)  # warnings are errors
+    translation.warn_of_unused_language(environment)  # warnings are errors
+
+
+@pytest.mark.parametrize(("encoding", "expected"), [("cp1252", "en"), ("cp950", "zh-TW"), ("utf-8", "zh-TW")])
+def test_an_output_without_its_characters_is_in_english(
+    encoding: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    assert translation.printable_language("zh-TW") == expected
+    assert translation.printable_language("en") == "en"
+    translation.warn_of_unused_language({"LANG": "zh_TW"})  # warnings are errors
+    if expected == "en":
+        with pytest.warns(RegardWarning, match=encoding):
+            translation.warn_of_unused_language({"REGARD_LANG": "zh-TW"})
 
 
 def test_an_unknown_locale_is_english(monkeypatch: pytest.MonkeyPatch) -> None:

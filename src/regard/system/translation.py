@@ -11,6 +11,7 @@ import locale
 import os
 import re
 import struct
+import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,6 +26,8 @@ VARIABLE = "REGARD_LANG"
 LANGUAGES = ("en", "zh-TW")
 TRADITIONAL = ("zh-tw", "zh-hk", "zh-mo", "zh-hant", "chinese (traditional)")
 """How the names of locales begin in which Chinese is written in traditional characters; the last is Windows'."""
+SAMPLES = {"zh-TW": "繁體中文"}
+"""Characters that an encoding must have for a language to be printed."""
 FOLDER = Path(__file__).parents[1] / "locale"
 DOMAIN = "regard"
 PLACEHOLDER = re.compile(r"\{(\d+)(=?)\}")
@@ -65,13 +68,37 @@ def choose_language(environment: Mapping[str, str]) -> str:
     return _language_of(next(filter(None, stated), None) or _locale()) or "en"
 
 
-def warn_of_unknown_language(environment: Mapping[str, str]) -> None:
-    """Warn where ``REGARD_LANG`` names a language that is not there; a locale of another language is no mistake."""
-    if (given := environment.get(VARIABLE)) and not _language_of(given):
-        warnings.warn(
-            RegardWarning(f"{VARIABLE} is {given!r}, which is none of {', '.join(LANGUAGES)}: messages are in English"),
-            stacklevel=2,
-        )
+def printable_language(language: str) -> str:
+    """The language, or English where standard output or error lacks its characters, as pipes of Windows may."""
+    return "en" if _lacking(language) else language
+
+
+def _lacking(language: str) -> list[str]:
+    """Encodings of standard output and error that lack the characters of a language."""
+    encodings = [getattr(stream, "encoding", None) or "utf-8" for stream in (sys.stdout, sys.stderr)]
+    return [encoding for encoding in encodings if not _encodes(SAMPLES.get(language, ""), encoding)]
+
+
+def _encodes(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def warn_of_unused_language(environment: Mapping[str, str]) -> None:
+    """Warn where messages are not in the language of ``REGARD_LANG``; a locale of another language is no mistake."""
+    if not (given := environment.get(VARIABLE)):
+        return
+    language = _language_of(given)
+    if not language:
+        why = f"{VARIABLE} is {given!r}, which is none of {', '.join(LANGUAGES)}: messages are in English"
+    elif lacking := _lacking(language):
+        why = f"the encoding {lacking[0]} lacks the characters of {given}: messages are in English; set PYTHONUTF8=1"
+    else:
+        return
+    warnings.warn(RegardWarning(why), stacklevel=2)
 
 
 def _locale() -> str:
