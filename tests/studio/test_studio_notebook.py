@@ -108,6 +108,23 @@ def test_a_wrong_model_starts_nothing(tmp_path: Path) -> None:
         regard.studio("nowhere.pt", workspace=tmp_path)
 
 
+def test_missing_data_starts_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RegardError, match="nowhere"):
+        regard.studio(data=str(tmp_path / "nowhere"), workspace=tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_model_is_found_in_the_workspace(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("base: odd-one-out\n")
+    studio = regard.studio("mine.yaml", workspace=tmp_path)
+    try:
+        address, _, token = studio.address.partition("/?token=")
+        state = json.loads(ask(f"{address}/api/state", **{"x-regard-token": token})[2])
+        assert state["source"] == "mine.yaml"
+    finally:
+        studio.stop()
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "regard.studio.notebook", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # type: ignore[arg-type]

@@ -32,22 +32,18 @@ def studio(
 ) -> None:
     """Serve a page on this machine to see a detector, insert attention by clicking, and inspect it in images."""
     try:
-        from regard.data.formats import check_source
         from regard.studio.bench import Bench
         from regard.studio.serve import serve
         from regard.studio.workspace import Workspace
     except ImportError as error:
         raise needs(error) from error
-    if data is not None:
-        check_source(data)
-    bench = Bench(modules_of(module), module or ())
+    bench, folder = Bench(modules_of(module), module or ()), Workspace(workspace, data)
     if model is not None:
-        is_there = not Path(model).exists() and (workspace / model).exists()
-        bench.open_model(workspace / model if is_there else model, model)
+        bench.open_model(folder.locate(model), model)
     modules = [str(Path(reference).absolute()) for reference in module or ()]
     serve(
         bench,
-        Workspace(workspace, data),
+        folder,
         host=host,
         port=port,
         remote=allow_remote,

@@ -80,7 +80,8 @@ def studio(
     """Show the studio in a notebook, or serve it from Python.
 
     Args:
-        model: a detector, which the page does not change, or what ``regard.load`` takes; the page can open others.
+        model: a detector, which the page does not change, or what ``regard.load`` takes, also as a path in the
+            workspace; the page can open others.
         data: data set for trainings.
         workspace: folder whose files the page can open, and into which it saves; no others.
         port: port of this machine; 0 for a free one.
@@ -109,12 +110,12 @@ def studio(
     _check("modules", modules, (list, tuple), "a list such as ['layers.py:A']")
     for reference in modules:
         _check("modules", reference, (str,), "a list such as ['layers.py:A']")
-    bench = Bench(import_modules(modules), modules)
+    bench, folder = Bench(import_modules(modules), modules), Workspace(Path(workspace), data)
     if isinstance(model, Detector):
         bench.open_detector(deepcopy(model), "model")
     elif model is not None:
-        bench.open_model(model, str(model))
-    return _started(bench, Workspace(Path(workspace), data), port, height, modules)
+        bench.open_model(folder.locate(model), str(model))
+    return _started(bench, folder, port, height, modules)
 
 
 def _check(name: str, value: object, kinds: tuple[type, ...], expected: str) -> None:

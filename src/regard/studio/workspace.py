@@ -16,7 +16,7 @@ from regard.ablate.listing import PLAN
 from regard.api.edits import overlay
 from regard.config.hyp import RECIPES
 from regard.data.dataset import Sample
-from regard.data.formats import load_data
+from regard.data.formats import check_source, load_data
 from regard.data.images import ImageFile
 from regard.data.synthetic import PREFIX
 from regard.detections import Detections
@@ -55,11 +55,20 @@ class Workspace:
     Args:
         path: the folder; made if it does not exist.
         data: data set that trainings use, as `regard train --data` takes it.
+
+    Raises:
+        RegardError: the folder cannot be made, or there is no such data set.
     """
 
     def __init__(self, path: Path, data: str | None = None) -> None:
+        if data is not None:
+            check_source(data)
         make_folder(path)
         self.path, self.data = path.resolve(), data
+
+    def locate(self, model: str | Path) -> str | Path:
+        """The model as it was given, or its file in the workspace if only that exists."""
+        return self.path / model if not Path(model).exists() and (self.path / model).exists() else model
 
     def find(self, name: str) -> Path:
         """Find a file or folder by its path in the workspace.
