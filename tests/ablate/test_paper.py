@@ -23,7 +23,7 @@ from regard.ablate.report.tables import to_csv
 from regard.ablate.study import run_study
 from regard.ablate.verdict import Verdict, analyse
 from regard.cli import app
-from regard.errors import RegardError
+from regard.errors import RegardError, RegardWarning
 
 CLAIMS = ("improve", "lowers", "helps", "hurts", "better than", "worse than", "提升", "降低", "優於", "劣於")
 """Words that state an effect."""
@@ -76,7 +76,7 @@ def test_no_sentence_claims_more_than_the_verdict(study: StudyRecord, effect: fl
             "zh-TW": ("提升", "降低", "沒有大於", "無法判定"),
         }.items():
             own = [s for s in sentences(files[f"text.{language}.tex"]) if "SE@sppf" in s]
-            against_base = [s for s in own if "equal capacity" not in s and "容量" not in s]
+            against_base = [s for s in own if "capacity control" not in s and "容量" not in s]
             expected = {Verdict.HELPS: up, Verdict.HURTS: down, Verdict.NO_DIFFERENCE: none, Verdict.CANT_TELL: unknown}
             assert expected[verdict] in against_base[0]
             if verdict in (Verdict.CANT_TELL, Verdict.NO_DIFFERENCE):
@@ -101,6 +101,93 @@ def test_the_tables_translate_the_names_that_the_study_gave(study: StudyRecord) 
         assert escape(control.name) in files[f"{name}.tex"]
         assert escape(f"{control.controls} 的對照組") in files[f"{name}.zh-TW.tex"]
         assert "control of" not in files[f"{name}.zh-TW.tex"]
+
+
+def test_each_comparison_with_a_control_is_named(study: StudyRecord) -> None:
+    kept = [one for one in study.variants if one.name != "control of MultiHeadSelfAttention@p5"]
+    files = texts(replace(study, variants=kept, plan={**study.plan, "control_match": "flops"}))
+    compared = [s for s in sentences(files["text.en.tex"]) if "also compared" in s]
+    assert compared == [
+        "SE@sppf was also compared with a capacity control: plain convolutions with about as many FLOPs, at the same "
+        "place."
+    ]
+    assert "SE@sppf 另與容量對照組比較" in files["text.zh-TW.tex"]
+    assert "也無法判定" in texts(study)["text.zh-TW.tex"]  # MultiHeadSelfAttention@p5 against its control
+    limits = [s for s in sentences(texts(study)["text.en.tex"]) if "against the capacity control" in s]
+    assert len(limits) == 1
+    assert "MultiHeadSelfAttention@p5" in limits[0]
+
+
+def test_a_tiny_difference_from_a_control_is_stated_as_one(study: StudyRecord) -> None:
+    control = {run.seed: run.metrics["ap"] for run in study.runs if run.variant == "control of SE@sppf"}
+
+    def changed(run: RunRecord) -> RunRecord:
+        if run.variant != "SE@sppf":
+            return run
+        return replace(run, metrics={**run.metrics, "ap": control[run.seed] - 2e-5 - 1e-6 * run.seed})
+
+    files = texts(replace(study, runs=[changed(run) for run in study.runs]))
+    own = [s for s in sentences(files["text.en.tex"]) if "its capacity control" in s and "SE@sppf" in s]
+    assert "worse" in own[0]
+    assert "by less than the 0.01 that matters" in own[0]
+    assert "0.00002" in own[0]  # not -0.0000
+    assert "小於有意義的最小差異" in files["text.zh-TW.tex"]
+
+
+def test_what_another_program_did_not_record_is_not_stated(study: StudyRecord) -> None:
+    files = texts(replace(study, plan={"epochs": 15}))
+    assert "Both runs of a pair share the seed." in files["text.en.tex"]
+    for word in ("augmentation of", "order of the data", "convolutions"):
+        assert word not in files["text.en.tex"].partition("Methods")[2].partition("As an A/A")[0]
+    assert "成對的兩次訓練共用種子。" in files["text.zh-TW.tex"]
+
+
+def test_one_seed_claims_no_tests(study: StudyRecord) -> None:
+    one = replace(study, seeds=(0,), runs=[run for run in study.runs if run.seed == 0])
+    english, chinese = (texts(one)[f"text.{language}.tex"] for language in ("en", "zh-TW"))
+    assert "t-test" not in english
+    assert "Intervals cover" not in english
+    assert "檢定，所有變體" not in chinese
+    assert "信賴區間反映" not in chinese
+
+
+def test_the_test_split_is_reported_with_its_numbers(study: StudyRecord) -> None:
+    values = {"base": {0: {"ap": 0.30}, 1: {"ap": 0.40}}, "SE@sppf": {0: {"ap": 0.33}, 1: {"ap": 0.41}}}
+    files = texts(replace(study, test=values))
+    assert "SE@sppf +0.0200 AP (2 seeds)" in files["text.en.tex"]
+    assert "SE@sppf +0.0200 AP（2 個種子）" in files["text.zh-TW.tex"]
+
+
+def test_the_power_is_that_of_the_pairs_that_finished(study: StudyRecord) -> None:
+    english = texts(study)["text.en.tex"]  # one variant failed for two of five seeds
+    assert "With 3 paired seeds, the fewest that a variant has," in english
+    whole = texts(replace(study, variants=[one for one in study.variants if one.name != HOSTILE]))["text.en.tex"]
+    assert "With 5 paired seeds a true difference" in whole
+
+    def probability(text: str) -> float:
+        return float(text.partition("probability of about ")[2][:4])
+
+    assert probability(english) < probability(whole)
+
+
+def test_a_base_that_learned_nothing_is_named_whatever_the_verdicts(study: StudyRecord) -> None:
+    def changed(run: RunRecord) -> RunRecord:
+        return replace(run, metrics={**run.metrics, "ap": 0.001 + 1e-4 * run.seed}) if run.variant == "base" else run
+
+    untaught = replace(study, runs=[changed(run) for run in study.runs])
+    assert analyse(untaught).judgements["SE@sppf"].verdict is Verdict.HELPS
+    files = texts(untaught)
+    assert "learned nothing yet" in files["text.en.tex"]
+    assert "什麼都沒學到" in files["text.zh-TW.tex"]
+    assert "probability" not in files["text.en.tex"]
+
+
+def test_a_figure_says_which_letters_it_lacks(study: StudyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = replace(study, variants=[replace(study.variants[0]), replace(study.variants[1], name="細胞")])
+    runs = [replace(run, variant="細胞") if run.variant == "SE@sppf" else run for run in study.runs]
+    monkeypatch.setattr("regard.ablate.report.fonts.CJK_FONTS", ())
+    with pytest.warns(RegardWarning, match="細胞"):
+        parts(replace(named, runs=runs))
 
 
 def test_limitations_name_what_happened(study: StudyRecord) -> None:

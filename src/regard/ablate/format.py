@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
@@ -21,18 +22,24 @@ from regard.ablate.folder import (
     RunRecord,
     StudyFolder,
     StudyRecord,
+    Variant,
     numbers,
     read_json,
     read_study,
 )
+from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.schema import metric_name
 from regard.ablate.statistics import ENOUGH, MOST, power, seeds_needed
 from regard.ablate.verdict import SPREAD_LEVEL, Judgement, PowerAnalysis, Results, Verdict, analyse
+from regard.data.paths import dataset_name
 from regard.system.plain_table import PlainTable
 from regard.system.translation import translate
 
 SPREADS = (0.005, 0.01, 0.02)
 """Standard deviations of paired differences in AP as they occur: large, medium and small datasets."""
+
+LEAST_DIGITS = 6
+"""Digits after the point with which a tiny difference is written in full; a smaller one has an exponent."""
 
 MARKS = {Verdict.HELPS: "▲", Verdict.HURTS: "▼", Verdict.NO_DIFFERENCE: "=", Verdict.CANT_TELL: "?"}
 
@@ -48,13 +55,19 @@ def counted(count: int, noun: str) -> str:
 
 
 def signed(value: float) -> str:
-    """Format a difference with its sign and four digits; "–" for NaN.
+    """Format a difference with its sign and four digits, or one digit where these are all 0; "–" for NaN.
 
     Example:
-        >>> signed(0.01234), signed(float("nan"))
-        ('+0.0123', '–')
+        >>> signed(0.01234), signed(0.0000123), signed(float("nan"))
+        ('+0.0123', '+0.00001', '–')
     """
-    return "–" if math.isnan(value) else f"{value:+.4f}".replace("-", "−")
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+.4f}"
+    if value and float(text) == 0:
+        digits = -math.floor(math.log10(abs(value)))
+        text = f"{value:+.{digits}f}" if digits <= LEAST_DIGITS else f"{value:+.0e}"
+    return text.replace("-", "−")
 
 
 def plain(value: float, digits: int = 4) -> str:
@@ -84,6 +97,13 @@ def verdict_label(judgement: Judgement, mde: float) -> str:
     if judgement.verdict in (Verdict.HELPS, Verdict.HURTS) and judgement.is_small:
         return f"{judgement.verdict.label}, by less than {mde:g}"
     return judgement.verdict.label
+
+
+def question(plan: StudySettings, variants: Sequence[Variant]) -> str:
+    """The question of a study whose plan states none."""
+    if isinstance(plan, Plan):
+        return f"Does a change of {Path(plan.base).name} improve it on {dataset_name(plan.data)}?"
+    return f"Which of {', '.join(variant.name for variant in variants[1:])} improves {metric_name(plan.metric)}?"
 
 
 def power_lines(mde: float, metric: str, seeds: int, alpha: float, tests: int) -> list[str]:
@@ -162,10 +182,11 @@ def headline(study: StudyRecord, results: Results) -> str:
     """Summarise the study in a line: which variants help, hurt, do neither, or are undecided."""
     by_verdict = {v: [n for n, j in results.judgements.items() if j.verdict is v] for v in Verdict}
     parts = []
-    for verdict in (Verdict.HELPS, Verdict.HURTS):
-        names = by_verdict[verdict]
+    for verdict, is_small in itertools.product((Verdict.HELPS, Verdict.HURTS), (False, True)):
+        names = [name for name in by_verdict[verdict] if results.judgements[name].is_small == is_small]
+        small = f", by less than the {study.mde:g} that matters" if is_small else ""
         if names:
-            parts.append(f"{_listed(names)} {verdict.label[:-1] if len(names) > 1 else verdict.label}")
+            parts.append(f"{_listed(names)} {verdict.label[:-1] if len(names) > 1 else verdict.label}{small}")
     if names := by_verdict[Verdict.NO_DIFFERENCE]:
         verb = "make" if len(names) > 1 else "makes"
         parts.append(f"{_listed(names)} {verb} no difference larger than {study.mde:g} {metric_name(study.metric)}")
@@ -177,15 +198,18 @@ def headline(study: StudyRecord, results: Results) -> str:
 
 def _beyond(name: str, judgement: Judgement, study: StudyRecord) -> str:
     amount = f"{signed(judgement.mean)} {metric_name(study.metric)}, {interval(judgement.interval)}"
-    if judgement.reason:
-        return f"{name} against plain convolutions of equal capacity: can't tell ({judgement.reason})."
-    words = {
-        Verdict.HELPS: "is better than",
-        Verdict.HURTS: "is worse than",
-        Verdict.NO_DIFFERENCE: f"differs by less than {study.mde:g} from",
-        Verdict.CANT_TELL: "cannot be distinguished from",
-    }[judgement.verdict]
-    return f"{name} {words} plain convolutions of equal capacity ({amount})."
+    small = f", by less than the {study.mde:g} that matters" if judgement.is_small else ""
+    match judgement.verdict:
+        case Verdict.HELPS:
+            return f"{name} is better than plain convolutions of about equal capacity{small} ({amount})."
+        case Verdict.HURTS:
+            return f"{name} is worse than plain convolutions of about equal capacity{small} ({amount})."
+        case Verdict.NO_DIFFERENCE:
+            words = f"differs by less than {study.mde:g} from"
+            return f"{name} {words} plain convolutions of about equal capacity ({amount})."
+        case _:
+            why = judgement.reason or amount
+            return f"{name} against plain convolutions of about equal capacity: can't tell ({why})."
 
 
 def _listed(names: list[str]) -> str:
@@ -239,7 +263,7 @@ def verdicts(study: StudyRecord) -> Group:
     results = analyse(study)
     level = f"{percent(1 - study.alpha)} interval"
     table = PlainTable("variant", "compared with", metric_name(study.metric), level, "seeds", "p (Holm)", "verdict")
-    for against, judged in ((study.base.name, results.judgements), ("equal capacity", results.beyond)):
+    for against, judged in ((study.base.name, results.judgements), ("capacity control", results.beyond)):
         for name, one in judged.items():
             verdict = f"{MARKS[one.verdict]} {one.reason or verdict_label(one, study.mde)}"
             p = "–" if math.isnan(one.p) else p_value(one.p)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -22,9 +22,9 @@ from regard.ablate.folder import (
     is_over,
     read_json,
 )
-from regard.ablate.format import power_lines, print_lines
+from regard.ablate.format import power_lines, print_lines, question
 from regard.ablate.hardware import Hardware
-from regard.ablate.plan import Plan, StudySettings
+from regard.ablate.plan import StudySettings
 from regard.ablate.power_analysis import count_judged, planned_epochs, probe
 from regard.ablate.schema import ContinuedStudy, check
 from regard.ablate.trainable import Budget, Experiment, Job, describe_job, digest_of, write_run
@@ -81,7 +81,7 @@ def create_study(
     names = _write_models(study, experiment)
     document = {
         "format": FORMAT,
-        "question": _question(plan, variants),
+        "question": plan.question or question(plan, variants),
         "plan": describe(plan),
         "variants": [_described(variant, names[variant.name], epochs[variant.name]) for variant in variants],
         "threads": threads,
@@ -122,14 +122,6 @@ def _provenance(experiment: Experiment, threads: int, hardware: Hardware) -> Doc
         "hardware": vars(hardware),
         "files": description["files"],
     }
-
-
-def _question(plan: StudySettings, variants: Sequence[Variant]) -> str:
-    if plan.question:
-        return plan.question
-    if isinstance(plan, Plan):
-        return f"Does a change of {plan.base} improve it on {plan.data}?"
-    return f"Which of {', '.join(variant.name for variant in variants[1:])} improves {plan.metric}?"
 
 
 def _described(variant: Variant, place: str, epochs: int) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,3 +117,16 @@ def files_below(folder: Path) -> list[Path]:
             found += [Path(parent, name) for name in files if not name.startswith(".")]
         seen.add(real)
     return sorted(found)
+
+
+def dataset_name(source: str) -> str:
+    r"""Name of a data set by its source, without the folders of the machine; "" for "".
+
+    Example:
+        >>> dataset_name("/home/anna/bccd/data.yaml"), dataset_name("C:\\sets\\cards"), dataset_name("coco128.yaml")
+        ('bccd', 'cards', 'coco128.yaml')
+    """
+    parts = [part for part in re.split(r"[\\/]", source) if part not in ("", ".")]
+    if len(parts) > 1 and parts[-1].lower() in ("data.yaml", "data.yml", "dataset.yaml"):
+        return parts[-2]
+    return parts[-1] if parts else ""

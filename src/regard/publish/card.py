@@ -17,6 +17,7 @@ from regard.ablate.format import headline, interval, sentences, signed, verdict_
 from regard.ablate.verdict import analyse
 from regard.config import ValSettings
 from regard.config.faults import first_fault
+from regard.data.paths import dataset_name
 from regard.diagnosis.packages import read_run
 from regard.errors import RegardError, RegardWarning
 from regard.evaluation.metrics import HEADLINE
@@ -101,8 +102,7 @@ class _RunFacts:
     @property
     def data_name(self) -> str:
         """Name of the data set without the folders of this machine."""
-        parts = [part for part in re.split(r"[\\/]", self.config.data.source) if part]
-        return parts[-2] if len(parts) > 1 and parts[-1] == "data.yaml" else parts[-1] if parts else "unknown"
+        return dataset_name(self.config.data.source) or "unknown"
 
 
 def model_card(

@@ -68,7 +68,7 @@ def parts(study: StudyRecord) -> dict[str, bytes]:
         files |= shown
         files[f"text.{language}.tex"] = _text(facts, language).encode()
         included = "".join(files[name].decode() for name in (*shown, f"text.{language}.tex") if name.endswith(".tex"))
-        paper = document(language, study.question, tuple(shown), words.CAPTION, included)
+        paper = document(language, how(study.question), tuple(shown), words.CAPTION, included)
         files[f"paper.{language}.tex"] = paper.encode()
     return files
 

@@ -14,12 +14,12 @@ TITLES = ("結果", "方法", "限制")
 BETWEEN = ""
 CAPTION = (
     "各變體與基準模型的差異。菱形：成對種子的平均；圓圈：各種子；粗線：該列的信賴區間；細線：所有變體的聯合信賴區間；"
-    "灰底：小到不重要的差異；灰色的列：對照組，不作判定。"
+    "灰底：小到不重要的差異。對照組不作判定。"
 )
 SPLITS = {"train": "訓練", "val": "驗證", "test": "測試"}
 
 UNKNOWN_POWER: Mapping[Obstacle, str] = {
-    "few_pairs": "完成的配對太少，無法說明本研究能偵測到多大的差異。",
+    "few_pairs": "完成的配對太少，不足以說明本研究能偵測到多大的差異。",
     "no_spread": "有些差異在每個種子都相同，不知道其變異，因此無法說明本研究能偵測到多大的差異。",
     "untaught": "作為比較對象的模型還什麼都沒學到，因此無法說明本研究在訓練好的模型之間能偵測到多大的差異。",
 }
@@ -27,17 +27,41 @@ UNKNOWN_POWER: Mapping[Obstacle, str] = {
 
 def results(facts: Facts) -> list[str]:
     """One sentence per variant, as its verdict is."""
-    lines = [] if math.isnan(facts.level) else [f"基準模型在驗證集上的 {facts.metric} 為 {plain(facts.level, 3)}。"]
-    lines += [_result(name, judged, facts) for name, judged in facts.judgements.items()]
-    for name, judged in facts.beyond.items():
-        words = {
-            Verdict.HELPS: "優於容量相同的一般卷積",
-            Verdict.HURTS: "劣於容量相同的一般卷積",
-            Verdict.NO_DIFFERENCE: f"與容量相同的一般卷積相差不到 {facts.mde:g}",
-            Verdict.CANT_TELL: "與容量相同的一般卷積無法區分",
-        }[judged.verdict if not judged.reason else Verdict.CANT_TELL]
-        lines.append(f"{name} {words}（{_numbers(judged, facts)}）。")
-    return lines or ["沒有可判定的變體。"]
+    lines = [_level(facts), *(_result(name, judged, facts) for name, judged in facts.judgements.items())]
+    lines += [_beyond(name, judged, facts) for name, judged in facts.beyond.items()]
+    lines += [_test(facts)]
+    return [line for line in lines if line] or ["沒有可判定的變體。"]
+
+
+def _level(facts: Facts) -> str:
+    if math.isnan(facts.level):
+        return ""
+    mean = f"（{facts.level_seeds} 個種子的平均）" if facts.level_seeds > 1 else ""
+    return f"基準模型在驗證集上的 {facts.metric} 為 {plain(facts.level, 3)}{mean}。"
+
+
+def _beyond(name: str, judged: Judgement, facts: Facts) -> str:
+    numbers = _numbers(judged, facts)
+    small = f"，但相差小於有意義的最小差異 {facts.mde:g}" if judged.is_small else ""
+    match judged.verdict:
+        case Verdict.HELPS:
+            return f"{name} 優於其容量對照組{small}（{numbers}）。"
+        case Verdict.HURTS:
+            return f"{name} 劣於其容量對照組{small}（{numbers}）。"
+        case Verdict.NO_DIFFERENCE:
+            return f"{name} 與其容量對照組相差不到 {facts.mde:g}（{numbers}）。"
+        case _:
+            return f"無法判定 {name} 與其容量對照組是否有差異（{numbers}）。"
+
+
+def _test(facts: Facts) -> str:
+    found = [f"{name} {signed(mean)} {facts.metric}（{pairs} 個種子）" for name, (mean, pairs) in facts.test.items()]
+    return f"在測試集上與基準模型的平均差異為：{'、'.join(found)}。" if found else ""
+
+
+def _spaced(text: str) -> str:
+    """A text inside a Chinese sentence, with a space before it where it begins with a Latin letter or a digit."""
+    return f" {text}" if text[:1].isascii() else text
 
 
 def _result(name: str, judged: Judgement, facts: Facts) -> str:
@@ -73,30 +97,61 @@ def _numbers(judged: Judgement, facts: Facts) -> str:
 
 def methods(facts: Facts) -> list[str]:
     """What was trained and how it was judged."""
-    model = f"{facts.base or '基準模型'}{f'（權重：{facts.weights}）' if facts.weights else ''}"
-    data = f"在 {facts.data} 上" if facts.data else ""
+    model = f"{_spaced(facts.base)} " if facts.base else "基準模型"
+    if facts.weights:
+        model = f"{model.rstrip()}（權重：{facts.weights}）"
+    data = f"在{_spaced(facts.data)} 上" if facts.data else ""
     counts = "、".join(f"{SPLITS.get(split, split)} {count:,} 張" for split, count in facts.images.items())
     budget = [*_length(facts)]
     budget += [f"輸入 {facts.imgsz} 像素"] if facts.imgsz else []
     budget += [f"每批 {facts.batch} 張"] if facts.batch else []
     images, each = f"（影像：{counts}）" if counts else "", f"，每次訓練 {'、'.join(budget)}" if budget else ""
+    own = "（自帶權重的變體除外）" if facts.has_other_models else ""
     lines = [
-        f"以 {facts.seeds} 個種子{data}訓練 {model} 及其 {len(facts.judgements)} 個變體{images}{each}。",
-        "成對的兩次訓練共用種子，因此資料順序、資料擴增、共有張量的初始值與預算都相同。",
+        f"以 {facts.seeds} 個種子{data}訓練{model}及其 {len(facts.judgements)} 個變體{images}{each}。",
+        _recipe(facts),
+        f"成對的兩次訓練共用種子，因此資料順序、資料擴增、共有張量的初始值{own}與預算都相同。"
+        if facts.is_of_detectors
+        else "成對的兩次訓練共用種子。",
     ]
-    if facts.beyond:
-        lines.append("變體另與同一位置、容量相同的一般卷積比較。")
+    if facts.has_gates:
+        lines.append("插入的層都在一開始關閉的閘之後，因此這些變體的起點與基準模型相同。")
+    lines += [_controls(facts)]
     if facts.has_noise:
-        lines.append("另以不同的資料擴增重新訓練基準模型，作為 A/A 對照。")
+        lines.append("另以不同的影像順序與資料擴增重新訓練基準模型，作為 A/A 對照。")
+    lines += _tests(facts)
+    if facts.versions:
+        lines.append(f"軟體：{facts.versions}。")
+    return [line for line in lines if line]
+
+
+def _recipe(facts: Facts) -> str:
+    changed = "、".join(f"{name} {value}" for name, value in facts.settings.items())
+    if not facts.recipe:
+        return f"訓練設定：{changed}。" if changed else ""
+    return f"訓練配方為 {facts.recipe}{f'，並設定 {changed}' if changed else ''}。"
+
+
+def _controls(facts: Facts) -> str:
+    if not facts.beyond:
+        return ""
+    is_each = 1 < len(facts.beyond) == len(facts.judgements)
+    names = "每個變體" if is_each else f"{'、'.join(facts.beyond)} "
+    size = " FLOPs " if facts.matched == "flops" else "參數量"
+    kind = f"，即位於同一位置、{size}相近的一般卷積" if facts.is_of_detectors else ""
+    return f"{names}另與容量對照組比較{kind}。"
+
+
+def _tests(facts: Facts) -> list[str]:
     which = "最後一個 epoch " if facts.epoch == "last" else "在驗證集上選出的最佳 epoch "
-    lines += [
-        f"比較{which}的權重在驗證集上的 {facts.metric}：對種子作雙尾成對 t 檢定，所有變體合計的顯著水準為 "
+    compared = f"比較{which}的權重在驗證集上的 {facts.metric}"
+    if facts.seeds < 2:
+        return [f"{compared}；只有一個種子，不能作檢定，因此無法判定。"]
+    return [
+        f"{compared}：對種子作雙尾成對 t 檢定，所有變體合計的顯著水準為 "
         f"{percent(facts.alpha)}（Holm 校正）；未拒絕者，再以兩個單尾檢定（同樣校正）檢驗 {facts.mde:g} 以上的差異。",
         "兩者都未拒絕時，結論是無法判定。",
     ]
-    if facts.versions:
-        lines.append(f"軟體：{facts.versions}。")
-    return lines
 
 
 def _length(facts: Facts) -> Iterator[str]:
@@ -113,27 +168,33 @@ def _length(facts: Facts) -> Iterator[str]:
 
 def limitations(facts: Facts) -> list[str]:
     """What the study does not show."""
-    data = facts.data or "單一資料集"
-    lines = [f"本研究只涵蓋 {data}、一個基準模型與一種預算，不能推及其他資料、模型或更長的訓練。"]
+    data = _spaced(facts.data or "單一資料集")
+    lines = [f"本研究只涵蓋{data}、一個基準模型與一種預算，不能推及其他資料、模型或更長的訓練。"]
     if facts.undecided:
         listed = "、".join(facts.undecided)
         lines.append(f"{listed} 無法判定，並不表示沒有效果：既未證明有差異，也未證明沒有差異。")
-    power = facts.power
-    if not facts.power_obstacles:
-        detected = min(math.floor(100 * power.power) / 100, 0.99)
-        lines.append(
-            f"以成對差異的合併標準差 {plain(power.sd)}（自由度 {power.freedom}）估計，{facts.seeds} 個種子偵測到 "
-            f"{facts.mde:g} 的真實差異的機率約為 {detected:.2f}。"
-        )
-    else:
-        lines += [UNKNOWN_POWER[obstacle] for obstacle in facts.power_obstacles]
-    lines.append("信賴區間反映種子的選擇，不反映影像的選擇。")
+    if facts.undecided_beyond:
+        listed = "、".join(facts.undecided_beyond)
+        lines.append(f"{listed} 與容量對照組相比也無法判定：既未證明有差異，也未證明沒有差異。")
+    lines += [_power(facts)] if not facts.power_obstacles else [UNKNOWN_POWER[one] for one in facts.power_obstacles]
+    if facts.has_intervals:
+        lines.append("信賴區間反映種子的選擇，不反映影像的選擇。")
     if facts.epoch == "best":
         lines.append("所測的 epoch 是在驗證集上選出的，因此所有數值都略為偏高。")
     test = "測試集只在判定之後評估一次，不參與判定。"
-    lines.append(test if facts.has_test else "沒有測試集：所有數字都來自參與決策的驗證集。")
+    lines.append(test if facts.test else "沒有測試集：所有數字都來自參與決策的驗證集。")
     if facts.failed:
         lines.append(f"有 {facts.failed} 次訓練失敗；其配對不計入，其餘未必是公平的樣本。")
     if facts.unfinished:
         lines.append(f"尚有 {facts.unfinished} 次訓練未完成，判定只是暫時的。")
     return [*lines, *(f"注意：驗證集與訓練集有重疊（{line}）。" for line in facts.overlap)]
+
+
+def _power(facts: Facts) -> str:
+    power, pairs = facts.power, facts.pairs
+    detected = min(math.floor(100 * facts.detected) / 100, 0.99)
+    fewest = "（變體中最少的）" if pairs < facts.seeds else ""
+    return (
+        f"以成對差異的合併標準差 {plain(power.sd)}（自由度 {power.freedom}）估計，{pairs} 組成對種子{fewest}偵測到 "
+        f"{facts.mde:g} 的真實差異的機率約為 {detected:.2f}。"
+    )

@@ -13,11 +13,11 @@ TITLES = ("Results", "Methods", "Limitations")
 BETWEEN = " "
 CAPTION = (
     "Differences from the base. Diamonds: means over paired seeds; rings: seeds; thick lines: intervals of the row; "
-    "thin lines: joint intervals of all variants; shaded: smaller than what matters. Grey: controls, not judged."
+    "thin lines: joint intervals of all variants; shaded: smaller than what matters. Controls are not judged."
 )
 
 UNKNOWN_POWER: Mapping[Obstacle, str] = {
-    "few_pairs": "Too few pairs finished to state which differences the study would detect.",
+    "few_pairs": "The finished pairs are too few to state which differences the study would detect.",
     "no_spread": "Some differences are the same for every seed, so their spread, and with it which differences the "
     "study would detect, is unknown.",
     "untaught": "A model that others are compared with learned nothing yet, so the study does not show which "
@@ -27,17 +27,38 @@ UNKNOWN_POWER: Mapping[Obstacle, str] = {
 
 def results(facts: Facts) -> list[str]:
     """One sentence per variant, as its verdict is."""
-    lines = [] if math.isnan(facts.level) else [f"The base reaches {plain(facts.level, 3)} {facts.metric} on val."]
-    lines += [_result(name, judged, facts) for name, judged in facts.judgements.items()]
-    for name, judged in facts.beyond.items():
-        words = {
-            Verdict.HELPS: "is better than",
-            Verdict.HURTS: "is worse than",
-            Verdict.NO_DIFFERENCE: f"differs by less than {facts.mde:g} from",
-            Verdict.CANT_TELL: "cannot be distinguished from",
-        }[judged.verdict if not judged.reason else Verdict.CANT_TELL]
-        lines.append(f"{name} {words} plain convolutions of equal capacity ({_numbers(judged, facts)}).")
-    return lines or ["No variant was judged."]
+    lines = [_level(facts), *(_result(name, judged, facts) for name, judged in facts.judgements.items())]
+    lines += [_beyond(name, judged, facts) for name, judged in facts.beyond.items()]
+    lines += [_test(facts)]
+    return [line for line in lines if line] or ["No variant was judged."]
+
+
+def _level(facts: Facts) -> str:
+    if math.isnan(facts.level):
+        return ""
+    mean = f", the mean over {facts.level_seeds} seeds" if facts.level_seeds > 1 else ""
+    return f"The base reaches {plain(facts.level, 3)} {facts.metric} on val{mean}."
+
+
+def _beyond(name: str, judged: Judgement, facts: Facts) -> str:
+    numbers, control = _numbers(judged, facts), "its capacity control"
+    small = f", by less than the {facts.mde:g} that matters" if judged.is_small else ""
+    match judged.verdict:
+        case Verdict.HELPS:
+            return f"{name} is better than {control}{small} ({numbers})."
+        case Verdict.HURTS:
+            return f"{name} is worse than {control}{small} ({numbers})."
+        case Verdict.NO_DIFFERENCE:
+            return f"{name} differs by less than {facts.mde:g} from {control} ({numbers})."
+        case _:
+            return f"The study can't tell whether {name} differs from {control} ({numbers})."
+
+
+def _test(facts: Facts) -> str:
+    found = [
+        f"{name} {signed(mean)} {facts.metric} ({counted(pairs, 'seed')})" for name, (mean, pairs) in facts.test.items()
+    ]
+    return f"On the test split the mean differences from the base are: {', '.join(found)}." if found else ""
 
 
 def _result(name: str, judged: Judgement, facts: Facts) -> str:
@@ -71,26 +92,59 @@ def methods(facts: Facts) -> list[str]:
     budget = [*_length(facts)]
     budget += [f"{facts.imgsz} pixels"] if facts.imgsz else []
     budget += [f"batches of {facts.batch}"] if facts.batch else []
-    lines = [
-        _trained(model, facts, data, counts, budget),
+    own = " (but for variants that have weights of their own)" if facts.has_other_models else ""
+    lines = [_trained(model, facts, data, counts, budget), _recipe(facts)]
+    lines.append(
         "Both runs of a pair share the seed, and so the order of the data, the augmentation, the initial values of all "
-        "common tensors, and the budget.",
-    ]
-    if facts.beyond:
-        lines.append("Variants were also compared with plain convolutions of equal capacity at the same place.")
+        f"common tensors{own}, and the budget."
+        if facts.is_of_detectors
+        else "Both runs of a pair share the seed."
+    )
+    if facts.has_gates:
+        lines.append(
+            "Inserted layers lie behind gates that are closed at the start, so that each of these variants starts as "
+            "the base."
+        )
+    lines += [_controls(facts)]
     if facts.has_noise:
-        lines.append("As an A/A control the base was trained again with other augmentation.")
-    which = "of the last epoch" if facts.epoch == "last" else "of the best epoch, chosen on val,"
-    alpha = percent(facts.alpha)
-    lines += [
-        f"The {facts.metric} of the weights {which} on val was compared by two-sided paired t-tests over seeds at "
-        f"level {alpha}, with Holm's correction over the variants; where they did not reject, two one-sided tests, "
-        f"corrected in the same way, tested a difference of {facts.mde:g} or more.",
-        "Where neither rejects, the study can't tell.",
-    ]
+        lines.append(
+            "As an A/A control the base was trained again with another order of images and other augmentation."
+        )
+    lines += _tests(facts)
     if facts.versions:
         lines.append(f"Software: {facts.versions}.")
-    return lines
+    return [line for line in lines if line]
+
+
+def _recipe(facts: Facts) -> str:
+    changed = ", ".join(f"{name} {value}" for name, value in facts.settings.items())
+    if not facts.recipe:
+        return f"Training settings: {changed}." if changed else ""
+    return f"The recipe was {facts.recipe}{f', with {changed}' if changed else ''}."
+
+
+def _controls(facts: Facts) -> str:
+    if not facts.beyond:
+        return ""
+    is_each = len(facts.beyond) == len(facts.judgements)
+    names = "Every variant" if is_each and len(facts.beyond) > 1 else ", ".join(facts.beyond)
+    verb = "were" if len(facts.beyond) > 1 and not is_each else "was"
+    size = "FLOPs" if facts.matched == "flops" else "parameters"
+    kind = f": plain convolutions with about as many {size}, at the same place" if facts.is_of_detectors else ""
+    return f"{names} {verb} also compared with a capacity control{kind}."
+
+
+def _tests(facts: Facts) -> list[str]:
+    which = "of the last epoch" if facts.epoch == "last" else "of the best epoch, chosen on val,"
+    compared = f"The {facts.metric} of the weights {which} on val was compared"
+    if facts.seeds < 2:
+        return [f"{compared}; one seed allows no test, so the study can't tell."]
+    return [
+        f"{compared} by two-sided paired t-tests over seeds at level {percent(facts.alpha)}, with Holm's correction "
+        f"over the variants; where they did not reject, two one-sided tests, corrected in the same way, tested a "
+        f"difference of {facts.mde:g} or more.",
+        "Where neither rejects, the study can't tell.",
+    ]
 
 
 def _length(facts: Facts) -> Iterator[str]:
@@ -129,22 +183,20 @@ def limitations(facts: Facts) -> list[str]:
             f"For {listed}, the study can't tell, which is no evidence of no effect: neither a difference nor its "
             "absence was shown."
         )
-    power = facts.power
-    if not facts.power_obstacles:
-        detected = min(math.floor(100 * power.power) / 100, 0.99)
+    if facts.undecided_beyond:
+        listed = ", ".join(facts.undecided_beyond)
         lines.append(
-            f"With {counted(facts.seeds, 'seed')} a true difference of {facts.mde:g} would be detected with a "
-            f"probability of about {detected:.2f}, by the pooled standard deviation of paired differences, "
-            f"{plain(power.sd)} ({power.freedom} degrees of freedom)."
+            f"For {listed} against the capacity control, the study can't tell: neither a difference nor its absence "
+            "was shown."
         )
-    else:
-        lines += [UNKNOWN_POWER[obstacle] for obstacle in facts.power_obstacles]
-    lines.append("Intervals cover the choice of the seed, not that of the images.")
+    lines += [_power(facts)] if not facts.power_obstacles else [UNKNOWN_POWER[one] for one in facts.power_obstacles]
+    if facts.has_intervals:
+        lines.append("Intervals cover the choice of the seed, not that of the images.")
     if facts.epoch == "best":
         lines.append("The measured epoch was chosen on val, so all values are somewhat too high.")
     lines.append(
         "The test split was evaluated once, after the verdicts, and is no part of them."
-        if facts.has_test
+        if facts.test
         else "There is no test split: all numbers are from val, which took part in the decisions."
     )
     if facts.failed:
@@ -154,3 +206,14 @@ def limitations(facts: Facts) -> list[str]:
         verb = "has" if facts.unfinished == 1 else "have"
         lines.append(f"{counted(facts.unfinished, 'run')} {verb} not finished, so the verdicts are preliminary.")
     return [*lines, *(f"Caution: {line}." for line in facts.overlap)]
+
+
+def _power(facts: Facts) -> str:
+    power, pairs = facts.power, facts.pairs
+    detected = min(math.floor(100 * facts.detected) / 100, 0.99)
+    fewest = ", the fewest that a variant has," if pairs < facts.seeds else ""
+    return (
+        f"With {counted(pairs, 'paired seed')}{fewest} a true difference of {facts.mde:g} would be detected with a "
+        f"probability of about {detected:.2f}, by the pooled standard deviation of paired differences, "
+        f"{plain(power.sd)} ({power.freedom} degrees of freedom)."
+    )

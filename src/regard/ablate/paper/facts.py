@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from regard.ablate.folder import StudyRecord
 from regard.ablate.schema import metric_name
-from regard.ablate.verdict import Judgement, Obstacle, PowerAnalysis, Results
+from regard.ablate.statistics import power
+from regard.ablate.verdict import Judgement, Obstacle, PowerAnalysis, Results, Verdict
+from regard.data.paths import dataset_name
 
 LEAST_FREEDOM = 4
 """Degrees of freedom below which a standard deviation says too little on the power: with 4, its 90 % interval reaches
@@ -37,15 +41,23 @@ class Facts:
         device: what costs were measured on.
         versions: of the packages.
         judgements: of every variant against the base.
-        beyond: of every variant against its control of equal capacity.
+        beyond: of those variants that have a capacity control, against it.
+        matched: what a capacity control has in common with its variant, "parameters" or "flops".
+        has_gates: whether inserted layers lie behind gates that are closed at the start.
+        has_other_models: whether variants are models of their own, which may have weights.
+        recipe: training recipe of a study of detectors.
+        settings: training settings that differ from it.
         has_noise: whether the base was trained again with other augmentation.
         power: what the study could detect.
+        pairs: fewest finished pairs of a variant.
+        detected: probability of detecting a true difference of the MDE with so many pairs; NaN if unknown.
         level: mean of the metric over the runs of the base; NaN without any.
+        level_seeds: number of these runs.
         failed: number of failed runs.
         unfinished: number of runs that are neither finished nor failed.
         epoch: "last" or "best": which weights were measured.
         overlap: what is known of images that are in train and val.
-        has_test: whether a test split was evaluated.
+        test: mean paired difference on the test split and number of pairs of every variant, if it was evaluated.
     """
 
     metric: str
@@ -65,20 +77,45 @@ class Facts:
     versions: str
     judgements: Mapping[str, Judgement]
     beyond: Mapping[str, Judgement]
+    matched: str
+    has_gates: bool
+    has_other_models: bool
+    recipe: str
+    settings: Mapping[str, str]
     has_noise: bool
     power: PowerAnalysis
+    pairs: int
+    detected: float
     level: float
+    level_seeds: int
     failed: int
     unfinished: int
     epoch: str
     overlap: Sequence[str]
-    has_test: bool
+    test: Mapping[str, tuple[float, int]]
+
+    @property
+    def is_of_detectors(self) -> bool:
+        """Whether regard trained detectors, so that it is known what both runs of a pair share."""
+        return bool(self.base)
+
+    @property
+    def base_is_untaught(self) -> bool:
+        """Whether the base's metric is below the smallest difference that matters."""
+        return self.level < self.mde
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any variant has an interval."""
+        return any(not math.isnan(one.sd) for one in self.judgements.values())
 
     @property
     def power_obstacles(self) -> list[Obstacle]:
         """Why the power cannot be stated: it needs the spread of every variant, known to about its double."""
         found: list[Obstacle] = ["untaught", "few_pairs", "no_spread"]
-        met = {one.obstacle for one in self.judgements.values()}
+        met: set[Obstacle] = {one.obstacle for one in self.judgements.values()}
+        if self.base_is_untaught:
+            met.add("untaught")
         if not met & set(found) and self.power.freedom < LEAST_FREEDOM:
             return ["few_pairs"]
         return [obstacle for obstacle in found if obstacle in met]
@@ -86,7 +123,12 @@ class Facts:
     @property
     def undecided(self) -> list[str]:
         """Variants about which the study cannot tell."""
-        return [name for name, judged in self.judgements.items() if judged.verdict == 0]
+        return _undecided(self.judgements)
+
+    @property
+    def undecided_beyond(self) -> list[str]:
+        """Variants about which the study cannot tell whether they differ from their capacity controls."""
+        return _undecided(self.beyond)
 
 
 def facts_of(study: StudyRecord, results: Results) -> Facts:
@@ -97,6 +139,7 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
     data = provenance.get("data")
     data = data if isinstance(data, Mapping) else {}
     overlap = data.get("overlap", ())
+    pairs = min((len(one.seeds) for one in results.judgements.values()), default=0)
     return Facts(
         metric=metric_name(study.metric),
         alpha=study.alpha,
@@ -104,7 +147,7 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         seeds=len(study.seeds),
         base=_word(plan.get("base")),
         weights=_word(plan.get("weights")),
-        data=_word(plan.get("data")),
+        data=dataset_name(str(plan.get("data") or "")),
         images=_images(data),
         epochs=_epochs(study),
         minutes=float(plan.get("minutes") or 0),
@@ -115,17 +158,55 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         versions=_versions(provenance),
         judgements=results.judgements,
         beyond=results.beyond,
+        matched=str(plan.get("control_match") or plan.get("match") or "parameters"),
+        has_gates=bool(plan.get("gate")) and bool(plan.get("insert")),
+        has_other_models=bool(plan.get("model")),
+        recipe=_word(plan.get("recipe")),
+        settings=_settings(plan.get("train")),
         has_noise=any(variant.role == "noise control" for variant in study.variants),
         power=results.power,
+        pairs=pairs,
+        detected=_detected(study, results, pairs),
         level=sum(known) / len(known) if known else math.nan,
+        level_seeds=len(known),
         failed=statuses.count("failed"),
         unfinished=len(statuses) - statuses.count("failed") - statuses.count("finished"),
         epoch="best" if plan.get("epoch") == "best" else "last",
         overlap=[str(line) for line in overlap]
         if isinstance(overlap, Sequence) and not isinstance(overlap, str)
         else [],
-        has_test=bool(study.test),
+        test=_test(study, results),
     )
+
+
+def _undecided(judgements: Mapping[str, Judgement]) -> list[str]:
+    return [name for name, judged in judgements.items() if judged.verdict is Verdict.CANT_TELL]
+
+
+def _settings(train: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in train.items()} if isinstance(train, Mapping) else {}
+
+
+def _detected(study: StudyRecord, results: Results, pairs: int) -> float:
+    """The power with the fewest pairs that a variant has; runs may have failed."""
+    if pairs < 2 or math.isnan(results.power.sd):
+        return math.nan
+    tests = max(len(results.judgements), 1)
+    return float(power(study.mde, results.power.sd, np.asarray(pairs), study.alpha, tests))
+
+
+def _test(study: StudyRecord, results: Results) -> dict[str, tuple[float, int]]:
+    """Mean paired differences from the base on the test split, where it was evaluated."""
+    base = study.test.get(study.base.name, {})
+    found = {}
+    for name in results.judgements:
+        own = study.test.get(name, {})
+        pairs = [(own[seed], base[seed]) for seed in own.keys() & base.keys()]
+        values = [ours.get(study.metric, math.nan) - theirs.get(study.metric, math.nan) for ours, theirs in pairs]
+        values = [value for value in values if math.isfinite(value)]
+        if values:
+            found[name] = (sum(values) / len(values), len(values))
+    return found
 
 
 def _epochs(study: StudyRecord) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from regard.ablate.paper.latex import table
 from regard.ablate.plan import BASE, NOISE
 from regard.ablate.report.tables import paired_ratio
 from regard.ablate.schema import metric_name
-from regard.ablate.verdict import Results
+from regard.ablate.verdict import Judgement, Results
 
 Words: TypeAlias = Callable[[str], str]
 """What translates a text of a table; `str` for English."""
@@ -42,9 +42,9 @@ def verdict_table(study: StudyRecord, results: Results, words: Words = str, betw
     for name, found in results.judgements.items():
         tests = ["–", "–"] if found.reason else [p_value(found.p), p_value(found.p_equivalence)]
         label = words(verdict_label(found, study.mde))
-        rows.append([name, label, signed(found.mean), words(interval(found.interval)), *tests, str(len(found.seeds))])
+        rows.append([name, label, signed(found.mean), _interval(found, words), *tests, str(len(found.seeds))])
     for name, found in results.controls.items():
-        numbers = [signed(found.mean), words(interval(found.interval)), "–", "–", str(len(found.seeds))]
+        numbers = [signed(found.mean), _interval(found, words), "–", "–", str(len(found.seeds))]
         rows.append([_shown(study, name, words), words("control"), *numbers])
     caption = (
         words(f"Differences in {metric} from the base, paired by seed, on val."),
@@ -88,3 +88,7 @@ def _shown(study: StudyRecord, name: str, words: Words) -> str:
         return words(f"control of {variant.controls}")
     own = {("base", BASE): words("base"), ("noise control", NOISE): words("noise")}
     return own.get((variant.role, name), name)
+
+
+def _interval(judged: Judgement, words: Words) -> str:
+    return words("none") if math.isnan(judged.interval[0]) else words(interval(judged.interval))

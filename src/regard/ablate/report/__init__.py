@@ -250,7 +250,7 @@ def _reading(study: StudyRecord) -> str:
     return (
         f"Differences in {metric_name(study.metric)} from the base on val. Diamond: mean over paired seeds; rings: the "
         f"seeds. Thick line: {level} paired-t interval of this row; thin line: the joint interval of all "
-        f"variants; an arrow: it continues. Shaded: less than the {study.mde:g} that matters. Grey: controls, "
+        f"variants; an arrow: it continues. Shaded: less than the {study.mde:g} that matters. Controls are "
         "not judged."
     )
 
@@ -287,7 +287,7 @@ def _failures(study: StudyRecord, name: str) -> str:
 
 
 def _beyond_table(study: StudyRecord, results: Results) -> Table:
-    caption = "Against plain convolutions of equal capacity at the same place, corrected among themselves (Holm)"
+    caption = "Against plain convolutions of about equal capacity at the same place, corrected among themselves (Holm)"
     headings = ["variant", "minus its control", f"{percent(1 - study.alpha)} interval", "p (Holm)", "seeds"]
     rows = [
         [name, signed(j.mean), interval(j.interval), "–" if j.reason else p_value(j.p), str(len(j.seeds))]

@@ -24,8 +24,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from regard.ablate.folder import RunRecord
 from regard.ablate.format import interval, signed
+from regard.ablate.report.fonts import families_for
 from regard.ablate.schema import Role
 from regard.ablate.verdict import Judgement
+from regard.errors import RegardWarning
 
 LIGHT = {
     "ground": "#ffffff", "raised": "#f5f6f8", "line": "#d9dde3", "ink": "#1b1f24", "muted": "#59626e",
@@ -127,12 +129,21 @@ def forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> s
 
 
 def forest_pdf(rows: Sequence[ForestRow], mde: float, axis: str) -> bytes:
-    """Draw the wide figure of `forest` as a PDF file with embedded fonts, the same for the same study."""
+    """Draw the wide figure of `forest` as a PDF file with embedded fonts, the same for the same study.
+
+    Letters of names that matplotlib's own font lacks are drawn in a font of this machine; it warns where there is none.
+    """
     file = io.BytesIO()
-    with rc_context({**STYLE, "pdf.fonttype": 42}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a letter of a name that the font lacks
+    names = "".join(row.name for row in rows)
+    style = {**STYLE, "pdf.fonttype": 42, "font.family": families_for(names)}
+    with rc_context(style), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         canvas = _forest(rows, mde, axis, wide=True)
         canvas.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    if any("Glyph" in str(one.message) for one in caught):
+        letters = "".join(dict.fromkeys(letter for letter in names if not letter.isascii()))
+        what = f"no font of this machine has all letters of {letters:.40}: the forest plot has boxes in their place"
+        warnings.warn(RegardWarning(what), stacklevel=2)
     return file.getvalue()
 
 
