@@ -43,10 +43,15 @@ TRANSLATED = "zh-TW/"
 """Where the pages in Chinese are on the site."""
 BASE = re.compile(r'(?<="base": ")\.\./?(?=[^"]*")')
 """The first step up from a page to the folder to which its search belongs; the steps that remain lead to zh-TW/."""
+ALTERNATE = re.compile(r'\s*<link rel="?alternate"?[^>]*\bhreflang=[^>]*>')
+"""Addresses of a page in the other language, at each of which the script of the theme looks for a map of the site."""
+CELL_CODE = re.compile(r"`[^`\n]+`")
+CELL = re.compile(r"<td>(?=(?:(?!</td>).){60,}</td>)", re.DOTALL)
+"""A cell that needs more width than a name or a number."""
 INDEX = "search/search_index.json"
 MODULE = re.compile(r"<td><code>(\w+)</code></td>(?=\n<td>(?:(?!</?td>).)*</td>\n</tr>)", re.DOTALL)
 """The first cell of two: the tables of when one would want a module."""
-ENTRY = re.compile(r'<td id="(\w+)"><code>\w+</code></td>\n<td>(.*?)</td>', re.DOTALL)
+ENTRY = re.compile(r'<td id="(\w+)"><code>\w+</code></td>\n<td[^>]*>(.*?)</td>', re.DOTALL)
 IMAGE = re.compile(r"(\]\()docs/")
 
 
@@ -85,16 +90,22 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         page.meta["search"] = {"boost": 0.3}
     else:
         page.meta["tags"] = [page.title]  # the search looks there first
+    if "catalogue" in page.file.src_uri:
+        page.meta["hide"] = ["toc"]  # the width is for its table of twelve columns
+    markdown = "\n".join(_without_escapes(line) if line.startswith("|") else line for line in markdown.split("\n"))
     return SOURCE.sub("../" * page.url.count("/") + (f"{base}/" if base else ""), markdown)
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Give the rows of the catalogue that state when one would want a module an address."""
-    return MODULE.sub(r'<td id="\1"><code>\1</code></td>', html) if "catalogue" in page.file.src_uri else html
+    """Give the rows of the catalogue that state when one would want a module an address, and long cells their width."""
+    if "catalogue" in page.file.src_uri:
+        html = MODULE.sub(r'<td id="\1"><code>\1</code></td>', html)
+    return CELL.sub("<td data-long>", html)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Let pages in Chinese search in zh-TW/."""
+    """Let pages in Chinese search in zh-TW/, and pages ask for no map of the site where there is none."""
+    output = ALTERNATE.sub("", output)
     if not page.url.startswith(TRANSLATED):
         return output
     return BASE.sub("", output, count=1).replace('"base": ""', '"base": "."', 1)
@@ -155,6 +166,11 @@ def _with_links(text: str, source: str) -> str:
         return f"[{words}]({above}{there.replace(CHINESE, '.md')}{anchor})"
 
     return LINK.sub(new, text).replace(*reversed(CATALOGUE))
+
+
+def _without_escapes(row: str) -> str:
+    r"""A row of a table whose code has | for the \| that GitHub needs: Python-Markdown shows both characters."""
+    return CELL_CODE.sub(lambda code: code[0].replace(r"\|", "|"), row)
 
 
 def _to_page(link: re.Match[str]) -> str:

@@ -15,6 +15,10 @@ TERMS = ROOT / "CONTRIBUTING.md"
 """Has the table of terms."""
 TABLE_ROW = re.compile(r"^\| [^|]+ \| [^|]+ \| ([^|\x00-\x7f][^|]*) \|$", re.MULTILINE)
 FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(FENCE.pattern.replace("\\n.*?", "\\n(.*?)"), FENCE.flags)
+INDENTED = re.compile(r"^ *```\w*\n.*?^ *```$", FENCE.flags)
+PLACEHOLDER = re.compile("<[^>]+>")
+SPAN = re.compile(r"`([^`]+)`")
 OTHER_LANGUAGE = re.compile(r" *\[(?:English|繁體中文)\]\([^)]*\)")
 LINK = re.compile(r"\[([^\]\n]*)\]\((?!\w+:)([^)#\s]+)\.md(?:#[^)\s]*)?\)")
 TO_ENGLISH = ("English", "英文版")
@@ -78,6 +82,28 @@ def parts_of(text: str) -> list[str]:
 def test_a_page_in_chinese_has_all_parts_of_the_english_one(page: Path) -> None:
     own, english = (parts_of(one.read_text(encoding="utf-8")) for one in (page, english_of(page)))
     assert own == english
+
+
+def code_of(text: str) -> list[list[str] | int]:
+    """Lines of each block of code without what may be translated: comments, and what a program prints."""
+    return [
+        code.count("\n") if language == "text" else [line.split(" #")[0].rstrip() for line in code.splitlines()]
+        for language, code in CODE.findall(text)
+    ]
+
+
+def names_of(text: str) -> set[str]:
+    """What stands in backticks outside tables and blocks, without placeholders such as <page>."""
+    prose = "\n".join(line for line in INDENTED.sub("", text).splitlines() if not line.startswith("|"))
+    return {" ".join(PLACEHOLDER.sub("<>", name).split()).replace(".zh-TW", "") for name in SPAN.findall(prose)}
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+def test_a_page_in_chinese_has_the_code_of_the_english_one(page: Path) -> None:
+    own, english = (one.read_text(encoding="utf-8") for one in (page, english_of(page)))
+    assert code_of(own) == code_of(english)
+    if page.name not in CONDITIONS:
+        assert sorted(names_of(own) ^ names_of(english)) == []
 
 
 @pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)

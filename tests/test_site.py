@@ -76,6 +76,22 @@ def nothing_is_loaded_from_another_host(site: Path) -> None:
         assert not re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="?https?://[^">]+', text), page
 
 
+def no_page_asks_for_a_missing_map_of_the_site(site: Path) -> None:
+    """The script of the theme asks for sitemap.xml at the address of every alternate page."""
+    for page in site.rglob("index.html"):
+        links = re.findall(r'<link rel="?alternate"?[^>]*href="([^"]+)"', page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link / "sitemap.xml").is_file()] == [], page
+
+
+def formulas_have_no_escapes(site: Path) -> None:
+    for place in ("", "zh-TW"):
+        text = (site / place / "catalogue" / "index.html").read_text(encoding="utf-8")
+        assert "s_c = alpha_c |x_c|</code>" in text
+    for page in site.rglob("index.html"):
+        cells = re.findall(r"<td.*?</td>", page.read_text(encoding="utf-8"), re.DOTALL)
+        assert [cell for cell in cells if re.search(r"<code>[^<]*\\\|", cell)] == [], page
+
+
 def every_link_leads_somewhere(site: Path) -> None:
     """Those of plain HTML too, which --strict does not check."""
     links = re.compile(r"""(?:src|href)=(?:"([^"]*)"|([^"\s>]+))""")
@@ -98,6 +114,8 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
         pages_lead_to_the_search_of_their_language,
         the_reference_has_every_public_function,
         nothing_is_loaded_from_another_host,
+        no_page_asks_for_a_missing_map_of_the_site,
+        formulas_have_no_escapes,
         every_link_leads_somewhere,
     ):
         check(site)
