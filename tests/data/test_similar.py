@@ -38,6 +38,25 @@ def test_resized_and_recompressed_images_are_found_and_others_are_not(draw: Call
     assert similar_groups(prints).tolist() == [0, 1, 2, 0, 1, 2]
 
 
+@pytest.mark.parametrize("ground", [(5, 5, 5), (213, 187, 243)], ids=["dark", "tinted"])
+def test_small_objects_on_a_plain_ground_are_alike_only_in_the_same_places(ground: tuple[int, int, int]) -> None:
+    """As in fluorescence or tissue images, of which any two differ by few levels."""
+    images = []
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        image = np.full((131, 173, 3), ground, dtype=np.uint8)
+        for x, y in generator.integers(7, 113, (3, 2)).tolist():
+            cv2.circle(image, (x, y), 5, (97, 83, 131), -1)
+        images.append(image)
+    prints = np.stack([fingerprint(image) for image in [*images, *map(_compressed, images)]])
+    assert similar_pairs(prints).tolist() == [[k, k + 5] for k in range(5)]
+
+
+def test_equal_plain_images_are_near_duplicates() -> None:
+    plain = np.full((131, 173, 3), 97, dtype=np.uint8)
+    assert similar_pairs(np.stack([fingerprint(plain), fingerprint(plain[:71])])).tolist() == [[0, 1]]
+
+
 def test_colours_count() -> None:
     red, blue = np.full((2, 131, 173, 3), 110, dtype=np.uint8)
     red[17:83, 31:97] = 230, 57, 89

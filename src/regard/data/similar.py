@@ -10,6 +10,11 @@ MOST_BITS = 5
 """Bits of 64 in which the hashes of two near-duplicates may differ."""
 MOST_LEVELS = 4.0
 """Mean difference of their thumbnails, in levels of 255."""
+LEAST_CORRELATION = 0.9
+"""Correlation of their thumbnails, each colour less its mean: different images of a dark or plain ground differ by few
+levels, too, but in other places."""
+SAME_LEVELS = 0.5
+"""Mean difference below which thumbnails are the same, also if they are plain and have no correlation."""
 
 _BANDS = ((0, 11), (11, 11), (22, 11), (33, 11), (44, 10), (54, 10))
 """First bit and number of bits: one band more than bits may differ, so near-duplicates agree in at least one."""
@@ -82,7 +87,7 @@ def _same_hash(
         rest = bucket
         while len(rest):
             firsts.append(rest[0])
-            alike = np.abs(thumbnails[rest] - thumbnails[rest[0]]).mean(axis=1) <= MOST_LEVELS
+            alike = _are_alike(thumbnails[rest], thumbnails[rest[:1]])
             found.append(np.stack([np.full(alike.sum() - 1, rest[0]), rest[alike][1:]], axis=1))
             rest = rest[~alike]
     return np.sort(np.array(firsts, dtype=np.int64)), found
@@ -97,8 +102,21 @@ def _groups(keys: NDArray[np.generic]) -> list[NDArray[np.int64]]:
 
 def _alike(pairs: NDArray[np.int64], thumbnails: NDArray[np.int16]) -> NDArray[np.int64]:
     chunks = np.array_split(pairs, len(pairs) // 2**14 + 1)
-    levels = [np.abs(thumbnails[chunk[:, 0]] - thumbnails[chunk[:, 1]]).mean(axis=1) for chunk in chunks]
-    return pairs[np.concatenate(levels) <= MOST_LEVELS]
+    return pairs[np.concatenate([_are_alike(thumbnails[chunk[:, 0]], thumbnails[chunk[:, 1]]) for chunk in chunks])]
+
+
+def _are_alike(ones: NDArray[np.int16], others: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Whether thumbnails (P, 768) differ by few levels, and vary in the same places."""
+    levels = np.abs(ones - others).mean(axis=1)
+    one, other = _centred(ones), _centred(others)
+    products = (one * other).sum(axis=1)
+    sizes = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    return (levels <= MOST_LEVELS) & ((products >= LEAST_CORRELATION * sizes) & (sizes > 0) | (levels <= SAME_LEVELS))
+
+
+def _centred(thumbnails: NDArray[np.int16]) -> NDArray[np.float32]:
+    colours = thumbnails.reshape(len(thumbnails), _SIDE**2, 3).astype(np.float32)
+    return (colours - colours.mean(axis=1, keepdims=True)).reshape(thumbnails.shape)
 
 
 def similar_groups(fingerprints: NDArray[np.uint8]) -> NDArray[np.int64]:
