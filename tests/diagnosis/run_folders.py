@@ -142,6 +142,8 @@ class Run:
             row = dict.fromkeys(names, 0.5)
             row |= {name: ap for name in names if name in ("val/ap", "metrics/mAP_0.5:0.95", "metrics/mAP50-95(B)")}
             row |= {name: ap + 0.2 for name in names if name in ("val/ap50", "metrics/mAP_0.5", "metrics/mAP50(B)")}
+            rate = self.lr * (1 - i / self.epochs)
+            row |= dict.fromkeys(("lr", "x/lr0", "x/lr1", "x/lr2", "lr/pg0", "lr/pg1", "lr/pg2"), rate)
             row |= {"epoch": i + first} | {name: column[i] for name, column in self.columns.items()}
             lines.append(",".join(f"{row[name]:>20.6g}" for name in names))
         (folder / "results.csv").write_text("\n".join(lines) + "\n")

@@ -139,11 +139,11 @@ def is_loaded_by_position(run: Run) -> None:
 
 def warms_up_too_long(run: Run) -> None:
     if run.package == "yolov5":
-        run.epochs = 90  # of one step: at least 100 steps
+        run.epochs = 150  # of one step: at least 100 steps
     elif run.package == "regard":
         run.warmup = 500
     else:
-        run.epochs, run.warmup = 3, 3  # two of three epochs
+        run.epochs, run.batch, run.nominal, run.warmup, run.lr = 7, 1, 1, 7, 0.002  # six of seven epochs
 
 
 def learns_too_fast(run: Run) -> None:
@@ -158,6 +158,12 @@ def is_updated_rarely(run: Run) -> None:
     run.batch, run.nominal = (2, 256) if run.package != "yolov5" else (2, 64)
     if run.package == "yolov5":
         run.epochs = 100
+
+
+def is_trained_for_a_few_steps(run: Run) -> None:
+    run.epochs, run.batch = 9, 4  # of four steps
+    run.warmup = 1
+    run.nominal = 4 if run.package == "ultralytics" else 0
 
 
 def stops_early(run: Run) -> None:
@@ -241,6 +247,7 @@ FAULTS: tuple[tuple[Fault, str, tuple[str, ...]], ...] = (
     (learns_too_fast, "learning_rate", ALL),
     (learns_adam_at_the_rate_of_sgd, "learning_rate", ALL),
     (is_updated_rarely, "few_updates", ALL),
+    (is_trained_for_a_few_steps, "few_updates", ("regard", "ultralytics")),
     (stops_early, "early_stop", ALL),
     (is_interrupted, "early_stop", ALL),
     (is_too_short, "still_rising", ALL),

@@ -33,6 +33,8 @@ COLUMNS: Mapping[str, str] = {
     "metrics/mAP_0.5": "ap50",
     "metrics/mAP50(B)": "ap50",
     "metrics/mAP50": "ap50",
+    "x/lr0": "lr",
+    "lr/pg0": "lr",
 }
 """Columns of the three packages by their common name; others keep their own."""
 TASKS: Mapping[str, str] = {"(M)": "segment", "(P)": "pose", "metrics/accuracy_top1": "classify"}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+from regard.config import OptimSettings
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import Finding, NotChecked
 from regard.diagnosis.record import TABLE, TrainingRecord, described_torn
 from regard.system.files import is_file
+from regard.training.optim import Length
+from regard.training.optim import schedule as rates_at
 
 MOST_WARM_UP = 0.5
 """Fraction of a training from which on a warm-up is too long."""
@@ -20,6 +23,11 @@ USUAL_BATCH = 64
 FAST, SLOW = 8.0, 1 / 30
 """Multiples of the usual rate from which on a rate is out of proportion."""
 FEWEST_UPDATES = 300
+"""Updates of the weights below which gradients of fewer images each would do more."""
+FEWEST_BATCHES = 100
+"""Updates below which a training is too short, even with one for each batch."""
+MOST_STEPS = 50_000
+"""Steps whose updates are counted one by one; those of a longer run are estimated from them."""
 LEAST_AP = 0.002
 """AP below which a detector has found nothing."""
 COLLAPSE = 0.5
@@ -33,6 +41,8 @@ LEAST_AFTER = 2
 MOST_RISE = 0.1
 """Part of the best AP that may be gained in the last third of the epochs."""
 LEAST_VALUES = 3
+AT_ITS_END = 0.1
+"""Part of the learning rate at which little more is learned."""
 EARLY = 0.75
 """Fraction of the planned epochs below which the learning rate is still far from its end."""
 
@@ -125,15 +135,19 @@ def warm_up(case: Case) -> Finding | None:
     """A warm-up that is as long as the training, or takes more than half of it."""
     run, schedule = case.run, case.run.schedule
     epochs = min(schedule.warmup_epochs, run.epochs - 1) if schedule.ends_before_last else schedule.warmup_epochs
-    steps, total = max(round(epochs * case.steps), schedule.warmup_min_steps), case.steps * run.epochs
+    wanted, total = round(epochs * case.steps), case.steps * run.epochs
+    steps = max(wanted, schedule.warmup_min_steps)
     if steps <= MOST_WARM_UP * total:
         return None
     evidence = f"the warm-up takes {steps} steps of the {total} in {run.epochs} epochs ({case.steps} per epoch)"
-    if steps == schedule.warmup_min_steps:
+    advice = "train for more epochs, use smaller batches, or set a shorter warm-up (warmup_epochs)"
+    if wanted <= schedule.warmup_min_steps:
         evidence += f"; its smallest length is {steps} steps"
+        advice = "train for more epochs, or use smaller batches: fewer epochs of warm-up would not make it shorter"
+        if run.package == "regard":
+            advice = "train for more epochs, use smaller batches, or set a shorter warm-up (warmup_min_steps)"
     if steps >= total:
         evidence += "; the learning rate never reached its value"
-    advice = "train for more epochs, use smaller batches, or set a shorter warm-up (warmup_epochs)"
     return Finding("warm_up", "likely" if steps >= total else "possible", evidence, advice)
 
 
@@ -157,20 +171,43 @@ def learning_rate(case: Case) -> Finding | None:
 
 
 def few_updates(case: Case) -> Finding | None:
-    """Gradients that were gathered over so many images that the weights changed only a few times."""
+    """Weights that changed only a few times, in a short training or as gradients were gathered over many images."""
     run, schedule = case.run, case.run.schedule
-    steps = case.steps * run.epochs
-    gathered = max(round(schedule.nominal_batch / run.batch), 1) if schedule.nominal_batch else 1
-    updates = steps // gathered
-    if gathered == 1 or updates >= FEWEST_UPDATES:
+    updates, gathered = _updates(case)
+    if updates >= (FEWEST_UPDATES if gathered > 1 else FEWEST_BATCHES):
         return None
-    evidence = (
-        f"gradients are gathered over {gathered} batches (nominal batch {schedule.nominal_batch}), so the weights "
-        f"changed about {updates} times in {run.epochs} epochs"
+    if gathered > 1:
+        evidence = (
+            f"gradients are gathered over up to {gathered} batches (nominal batch {schedule.nominal_batch}), so the "
+            f"weights changed about {updates} times in {run.epochs} epochs"
+        )
+        advice = "train for more epochs, or update after every batch (nominal batch)"
+    else:
+        evidence = f"the weights changed only {updates} times in {run.epochs} epochs (steps per epoch: {case.steps})"
+        advice = "train for more epochs, or use smaller batches"
+    return Finding("few_updates", "possible", evidence, advice)
+
+
+def _updates(case: Case) -> tuple[int, int]:
+    """How often the weights changed, and the most batches over which gradients were gathered, from 1 in the warm-up."""
+    run, schedule = case.run, case.run.schedule
+    length = Length(case.steps, run.epochs, run.batch)
+    optim = OptimSettings(
+        nominal_batch=schedule.nominal_batch,
+        warmup_epochs=schedule.warmup_epochs,
+        warmup_min_steps=schedule.warmup_min_steps,
+        whole_epochs=schedule.ends_before_last,
     )
-    return Finding(
-        "few_updates", "possible", evidence, "train for more epochs, or update after every batch (nominal batch)"
-    )
+    total = length.steps * length.epochs
+    counted, made, gathered, most = min(total, MOST_STEPS), 0, 0, 1
+    for step in range(counted):
+        gathered += 1
+        accumulate = rates_at(step, optim, length).accumulate
+        most = max(most, accumulate)
+        is_last = run.package == "regard" and step % length.steps == length.steps - 1
+        if gathered >= accumulate or is_last:
+            made, gathered = made + 1, 0
+    return made * total // counted, most
 
 
 def early_stop(case: Case) -> Finding | None:
@@ -185,10 +222,22 @@ def early_stop(case: Case) -> Finding | None:
     evidence += described_torn(run)
     if best and run.patience and run.finished - best[0] >= run.patience:
         evidence += f"; it stopped as no epoch was better than epoch {best[0]} for {run.patience} epochs (patience)"
-        advice = "the learning rate had not fallen yet: plan fewer epochs, so that it falls, or set a larger patience"
+        left = _rate_left(run)
+        if left is not None:
+            evidence += f"; the learning rate was at {left:.0%} of its value after the warm-up"
+        advice = "plan fewer epochs, so that the learning rate falls to its end in time, or set a larger patience"
+        if left is not None and left <= AT_ITS_END:
+            advice = "the learning rate was near its end: set a larger patience, or keep the best weights"
     else:
         advice = "it was interrupted, or still runs: resume it"
     return Finding("early_stop", "possible", evidence, advice)
+
+
+def _rate_left(run: TrainingRecord) -> float | None:
+    """Last learning rate of the table as a part of the rate after the warm-up."""
+    rates = [rate for _, rate in run.values("lr")]
+    highest = max(rates, default=0.0) if run.schedule.optimizer == "auto" else run.schedule.lr
+    return rates[-1] / highest if rates and highest else None
 
 
 def still_rising(case: Case) -> Finding | None:
