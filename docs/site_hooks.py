@@ -3,8 +3,8 @@
 The site is built from a copy of ``docs/`` with these pages, as its plug-ins expect real files. Links between the two
 languages of a page become plain HTML, as each language is built by itself.
 
-Each language has a search index of its own. Pages are found by their names in the navigation too, modules of the
-catalogue by theirs.
+Each language has a search index of its own, which is searched by `site_search.js`. Pages are found by their names in
+the navigation too, modules of the catalogue by theirs, and entries of the API by what follows `import regard`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from posixpath import normpath
 from typing import Any
 
 import griffe
-import jieba
 from mkdocs.plugins import event_priority
+
+import regard
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -48,6 +49,8 @@ ALTERNATE = re.compile(r'\s*<link rel="?alternate"?[^>]*\bhreflang=[^>]*>')
 CELL_CODE = re.compile(r"`[^`\n]+`")
 CELL = re.compile(r"<td>(?=(?:(?!</td>).){60,}</td>)", re.DOTALL)
 """A cell that needs more width than a name or a number."""
+WORKER = re.compile(r'(?<="search": ")([^"]*)assets/javascripts/workers/search\.[^"]+(?=")')
+"""The search of the theme, which `site_search.js` replaces."""
 INDEX = "search/search_index.json"
 MODULE = re.compile(r"<td><code>(\w+)</code></td>(?=\n<td>(?:(?!</?td>).)*</td>\n</tr>)", re.DOTALL)
 """The first cell of two: the tables of when one would want a module."""
@@ -105,10 +108,15 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Let pages in Chinese search in zh-TW/, and pages ask for no map of the site where there is none."""
-    output = ALTERNATE.sub("", output)
+    output = WORKER.sub(r"\1site_search.js", ALTERNATE.sub("", output))
     if not page.url.startswith(TRANSLATED):
         return output
     return BASE.sub("", output, count=1).replace('"base": ""', '"base": "."', 1)
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """Search from the page for addresses that do not exist, too."""
+    return WORKER.sub(r"\1site_search.js", output_content)
 
 
 @event_priority(-100)  # after the index is written
@@ -121,10 +129,29 @@ def on_post_build(config: Any) -> None:
     found = json.loads(index.read_text(encoding="utf-8"))
     for prefix, is_own in (("", False), (TRANSLATED, True)):
         own = [one for one in found["docs"] if one["location"].startswith(TRANSLATED) == is_own]
-        docs = [one | {"location": one["location"].removeprefix(prefix)} for one in own] + _modules(site / prefix)
+        docs = [_entry(one, one["location"].removeprefix(prefix)) for one in own] + _modules(site / prefix)
         file = site / prefix / INDEX
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(found | {"docs": docs}, ensure_ascii=False), encoding="utf-8")
+
+
+def _entry(found: dict[str, Any], location: str) -> dict[str, Any]:
+    """An entry of the search index: the name of a page belongs to the page alone, not to its sections."""
+    texts = {part: found[part].replace("\u200b", "") for part in ("title", "text")}
+    page, _, anchor = location.partition("#")
+    entry = {key: value for key, value in found.items() if key != "tags"} | texts | {"location": location}
+    if page == "api/" and anchor.startswith("regard."):
+        entry["tags"] = [_imported(anchor)]
+    elif not anchor and "tags" in found:
+        entry["tags"] = found["tags"]
+    return entry
+
+
+def _imported(path: str) -> str:
+    """How a user writes an object of the package: `regard.load` for `regard.api.models.load`."""
+    names = path.split(".")
+    first = next((at for at, name in enumerate(names) if at and name in regard.__all__), None)
+    return path if first is None else ".".join(["regard", *names[first:]])
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
@@ -134,9 +161,8 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
         {
             "location": f"catalogue/#{name}",
             "title": name,
-            "text": "\u200b".join(jieba.cut(text)),
+            "text": text,
             "tags": [name],
-            "boost": 100 / len(name),  # a short name before what begins with the same letters
         }
         for name, text in ENTRY.findall(page)
     ]

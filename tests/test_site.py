@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -16,6 +18,39 @@ for package in ("mkdocs", "material", "mkdocs_static_i18n", "mkdocstrings"):
     pytest.importorskip(package, reason="needs regard[docs]")
 
 ROOT = Path(__file__).resolve().parents[1]
+BEST = {
+    "": {
+        "--resume": "training/#the-folder-of-a-run",
+        "--save-errors": "companions/#fiftyone",
+        "save_errors": "settings/#validation-regard-val-regardval",
+        "hf://": "models/",
+        "regard.load": "api/#regard.api.models.load",
+        "regard.insert": "api/#regard.api.models.insert",
+        "Detections.filter": "api/#regard.detections.Detections.filter",
+        "write_paper": "api/#regard.ablate.paper.write_paper",
+        "resuming": "api/#regard.api.training.resume",
+        "detect.cpp": "companions/#onnx-runtime-without-this-package",
+        "SE": "catalogue/#SE",
+        "attention": "attention/",
+    },
+    "zh-TW": {
+        "自注意力": "tutorial/#3-用數字算一次自注意力",
+        "小物件": "companions/#使用-sahi",
+        "空間注意力": "catalogue/",
+        "消融實驗": "ablation/",
+        "regard.predict": "api/#regard.api.runs.predict",
+        "--resume": "training/#訓練的資料夾",
+        "為什麼AP偏低": "doctor/",
+    },
+}
+"""The entry that a query must find first, by language."""
+PARTS = {
+    "SE注意力": ["se", "注意力"],
+    "用SE的": ["用", "se"],
+    "自注意力模組的用法": ["自注意力"],
+    "空間注意力": ["空間", "注意力"],
+}
+"""Words that no page in Chinese has, and what must be found of them."""
 
 
 def built(folder: Path) -> Path:
@@ -42,7 +77,6 @@ def every_page_is_there_in_both_languages(site: Path) -> None:
 def each_language_is_searched_by_itself(site: Path) -> None:
     for place, phrase, page in (("", "confidence interval", "Diagnosis"), ("zh-TW", "信賴區間", "診斷")):
         index = json.loads((site / place / "search" / "search_index.json").read_text(encoding="utf-8"))
-        assert {"en", "zh"} <= set(index["config"]["lang"])
         entries = {entry["location"]: entry for entry in index["docs"]}
         assert not [location for location in entries if location.startswith("zh-TW/")]
         assert phrase in " ".join(entry["text"] + entry["title"] for entry in index["docs"]).replace("\u200b", "")
@@ -74,6 +108,36 @@ def nothing_is_loaded_from_another_host(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="?https?://[^">]+', text), page
+
+
+def searched(site: Path, place: str, queries: list[str]) -> list[Any]:
+    """Results of each query, of each page the best ones first."""
+    index, worker = site / place / "search" / "search_index.json", site / "site_search.js"
+    command = ["node", str(ROOT / "tests" / "site_queries.js"), str(worker), str(index), *queries]
+    return json.loads(subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=60).stdout)
+
+
+def every_page_uses_the_search_of_the_site(site: Path) -> None:
+    for page in (*site.rglob("index.html"), site / "404.html"):
+        for place in re.findall(r'"search": "([^"]*)"', page.read_text(encoding="utf-8")):
+            assert (
+                (site if place.startswith("/") else page.parent) / place.lstrip("/")
+            ).resolve() == site.resolve() / "site_search.js"
+
+
+def the_search_finds_what_is_written(site: Path) -> None:
+    if shutil.which("node") is None:
+        assert os.environ.get("PAGE_TESTS") != "required"
+        pytest.skip("without Node.js the search is not tested")
+    for place, expected in BEST.items():
+        for (query, entry), pages in zip(expected.items(), searched(site, place, [*expected]), strict=True):
+            assert pages[0][0]["location"] == entry, (query, [page[0]["location"] for page in pages])
+            assert all(page[0]["terms"] for page in pages), query
+    for (query, parts), pages in zip(PARTS.items(), searched(site, "zh-TW", [*PARTS]), strict=True):
+        assert {part for part, found in pages[0][0]["terms"].items() if found} >= {*parts}, query
+    escaped, *nothing = searched(site, "", ["<image>", "zzzqq", "", " "])
+    assert all("<image>" not in item["text"] for page in escaped for item in page)
+    assert nothing == [[], [], []]
 
 
 def no_page_asks_for_a_missing_map_of_the_site(site: Path) -> None:
@@ -114,8 +178,10 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
         pages_lead_to_the_search_of_their_language,
         the_reference_has_every_public_function,
         nothing_is_loaded_from_another_host,
+        every_page_uses_the_search_of_the_site,
         no_page_asks_for_a_missing_map_of_the_site,
         formulas_have_no_escapes,
         every_link_leads_somewhere,
+        the_search_finds_what_is_written,
     ):
         check(site)
