@@ -46,6 +46,25 @@ def test_an_altered_copy_is_found(altered: Callable[[Pixels], Pixels]) -> None:
     assert altered_copies(photos[:1], np.stack(queries)).tolist() == [-1]
 
 
+def _scene(seed: int) -> Pixels:
+    """Two surfaces, as a table under a cloth, that are the same in all photographs; what lies on them differs."""
+    rng = np.random.default_rng(seed)
+    image = np.full((257, 331, 3), 190, dtype=np.uint8)
+    image[:, :140] = 60
+    image[200:] //= 2
+    cloth = cv2.resize(rng.normal(0, 30, (37, 47)), (331, 257), interpolation=cv2.INTER_CUBIC)
+    return np.asarray((image + cloth[:, :, None]).clip(0, 255), dtype=np.uint8)
+
+
+def test_other_photographs_of_one_scene_are_told_apart_by_their_details() -> None:
+    originals = [_scene(seed) for seed in range(5)]
+    copy = np.ascontiguousarray(cv2.convertScaleAbs(originals[3], alpha=1.1)[9:-11, 5:-17, :][:, ::-1])
+    queries = [copy, _scene(101)]
+    thumbnails = np.stack([thumbnail(one) for one in queries]), np.stack([thumbnail(one) for one in originals])
+    assert (altered_copies(*thumbnails) >= 0).all()  # by the thumbnails alone
+    assert altered_copies(*thumbnails, (queries.__getitem__, originals.__getitem__)).tolist() == [3, -1]
+
+
 def test_plain_images_are_copies_of_none() -> None:
     plain = np.random.default_rng(0).integers(100, 104, (5, 32, 32), dtype=np.uint8)
     assert altered_copies(plain, plain[::-1].copy()).tolist() == [-1] * 5

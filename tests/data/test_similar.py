@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from regard.data import similar
 from regard.data.similar import MOST_BITS, MOST_LEVELS, fingerprint, similar_groups, similar_pairs
 
 Pixels = NDArray[np.uint8]
@@ -55,6 +56,35 @@ def test_small_objects_on_a_plain_ground_are_alike_only_in_the_same_places(groun
 def test_equal_plain_images_are_near_duplicates() -> None:
     plain = np.full((131, 173, 3), 97, dtype=np.uint8)
     assert similar_pairs(np.stack([fingerprint(plain), fingerprint(plain[:71])])).tolist() == [[0, 1]]
+
+
+def _dark(seed: int) -> Pixels:
+    """Small dim spots on black, as under a fluorescence microscope."""
+    image = np.full((131, 173, 3), 5, dtype=np.uint8)
+    for x, y in np.random.default_rng(seed).integers(9, 120, (5, 2)).tolist():
+        cv2.circle(image, (x, y), 3, (39, 39, 39), -1)
+    return image
+
+
+def test_dark_images_are_compared_by_what_they_show() -> None:
+    images = [_dark(seed) for seed in range(7)]
+    copies = [_compressed(images[1]), images[3][1:-1, 1:-1], cv2.convertScaleAbs(images[5], alpha=1.1)]
+    prints = np.stack([fingerprint(image) for image in [*images, *copies]])
+    assert np.count_nonzero(prints[:7, :8].any(axis=1)) <= 2  # the hash does not tell them apart
+    assert similar_pairs(prints).tolist() == [[1, 7], [3, 8], [5, 9]]
+
+
+def test_many_dark_images_are_not_compared_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    prints = np.stack([fingerprint(_dark(seed)) for seed in (*range(31), 5, 11)])
+    found = similar_pairs(prints).tolist()
+    assert found == [[5, 31], [11, 32]]
+    monkeypatch.setattr(similar, "_PAIRS", 3)
+    assert similar_pairs(prints).tolist() == found
+
+
+def test_plain_images_of_one_colour_are_alike() -> None:
+    plain = [np.full((131, 173, 3), level, dtype=np.uint8) for level in (7, 8, 99)]
+    assert similar_pairs(np.stack([fingerprint(image) for image in plain])).tolist() == [[0, 1]]
 
 
 def test_colours_count() -> None:

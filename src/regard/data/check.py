@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from regard.data.copies import altered_copies, thumbnail
+from regard.data.copies import Reader, altered_copies, thumbnail
 from regard.data.dataset import DetectionDataset, Problem, Sample, folded_name
 from regard.data.files import UNDIVIDED
 from regard.data.images import ImageFile, decode, exif_orientation
@@ -238,7 +238,8 @@ def _near_duplicates(
         other = next((first for of, first in firsts[group].items() if of != split), None)
         if other is not None:
             originals[index] = other
-    originals |= _altered(inspections, {index: split for index, split in split_of.items() if index not in originals})
+    rest = {index: split for index, split in split_of.items() if index not in originals}
+    originals |= _altered(inspections, samples, rest)
     problems = []
     for index, other in sorted(originals.items()):
         if inspections[other].digest != inspections[index].digest:
@@ -248,7 +249,7 @@ def _near_duplicates(
     return problems
 
 
-def _altered(inspections: Sequence[Inspection], splits: Mapping[int, str]) -> dict[int, int]:
+def _altered(inspections: Sequence[Inspection], samples: Sequence[Sample], splits: Mapping[int, str]) -> dict[int, int]:
     """Originals of the altered copies among images, by index: images of an earlier split."""
     found: dict[int, int] = {}
     earlier: list[int] = []
@@ -259,10 +260,16 @@ def _altered(inspections: Sequence[Inspection], splits: Mapping[int, str]) -> di
                 np.stack([one for i in group if (one := inspections[i].thumbnail) is not None])
                 for group in (members, earlier)
             )
-            pairs = zip(members, altered_copies(ours, theirs).tolist(), strict=True)
+            readers = _reader(samples, members), _reader(samples, list(earlier))
+            pairs = zip(members, altered_copies(ours, theirs, readers).tolist(), strict=True)
             found |= {index: earlier[other] for index, other in pairs if other >= 0}
         earlier += members
     return found
+
+
+def _reader(samples: Sequence[Sample], indices: Sequence[int]) -> Reader:
+    """Read an image by its position among ``indices``."""
+    return lambda position: samples[indices[position]].image.read()
 
 
 def set_problems(data: DetectionDataset) -> list[Problem]:

@@ -10,6 +10,9 @@ MOST_BITS = 5
 """Bits of 64 in which the hashes of two near-duplicates may differ."""
 MOST_LEVELS = 4.0
 """Mean difference of their thumbnails, in levels of 255."""
+MOST_UNLIKE = 0.5
+"""Part of the contrast of their thumbnails by which they may differ: dark images are alike in brightness whatever they
+show. It is below 0.1 for compressed and resized copies, up to 0.4 for cropped ones, and 1 for unrelated images."""
 LEAST_CORRELATION = 0.9
 """Correlation of their thumbnails, each colour less its mean: different images of a dark or plain ground differ by few
 levels, too, but in other places."""
@@ -19,8 +22,14 @@ SAME_LEVELS = 0.5
 _BANDS = ((0, 11), (11, 11), (22, 11), (33, 11), (44, 10), (54, 10))
 """First bit and number of bits: one band more than bits may differ, so near-duplicates agree in at least one."""
 _SIDE = 16
+_ROUNDING = 0.25
+"""Mean squared difference by which plain thumbnails of equal colour may differ."""
 _NOISE = 3
 """Gray levels by which an area must be brighter: plain surfaces then have the same hash however they are compressed."""
+_INEXACT = 0.05
+"""Error of a mean square of differences that is computed from products."""
+_PAIRS = 2**14
+"""Pairs that are compared at once."""
 _ROWS = 1024
 """Images of a bucket that are compared with the rest of it at once, which bounds the memory."""
 
@@ -72,7 +81,10 @@ def similar_pairs(fingerprints: NDArray[np.uint8]) -> NDArray[np.int64]:
                 left, right = members[first : first + _ROWS], members[first:]
                 ones = bits[left].astype(np.float32), bits[right].astype(np.float32)
                 differing = ones[0].sum(1)[:, None] + ones[1].sum(1) - 2 * ones[0] @ ones[1].T
-                a, b = np.nonzero(differing <= MOST_BITS)
+                near = differing <= MOST_BITS
+                if np.count_nonzero(near) > _PAIRS:  # as of many dark images, which have the same hash
+                    near &= _same_pattern(*_patterns(thumbnails[left]), *_patterns(thumbnails[right]))
+                a, b = np.nonzero(near)
                 pairs = np.stack([left[a], right[b]], axis=1)
                 found.append(_alike(pairs[pairs[:, 0] < pairs[:, 1]], thumbnails))
     return np.unique(np.concatenate(found), axis=0)
@@ -84,12 +96,18 @@ def _same_hash(
     """Pair images of one hash with the first that looks alike; return all such first images, and the pairs."""
     firsts, found = [], [np.empty((0, 2), dtype=np.int64)]
     for bucket in _groups(np.ascontiguousarray(hashes).view(np.uint64).reshape(-1)):
-        rest = bucket
-        while len(rest):
-            firsts.append(rest[0])
-            alike = _are_alike(thumbnails[rest], thumbnails[rest[:1]])
-            found.append(np.stack([np.full(alike.sum() - 1, rest[0]), rest[alike][1:]], axis=1))
-            rest = rest[~alike]
+        patterns, contrasts = _patterns(thumbnails[bucket])
+        is_free = np.ones(len(bucket), dtype=np.bool_)
+        for first, image in enumerate(bucket):
+            if not is_free[first]:
+                continue
+            firsts.append(image)
+            one = slice(first, first + 1)
+            same = _same_pattern(patterns[one], contrasts[one], patterns[first + 1 :], contrasts[first + 1 :])[0]
+            later = first + 1 + np.flatnonzero(same & is_free[first + 1 :])
+            pairs = _alike(np.stack([np.full(len(later), image), bucket[later]], axis=1), thumbnails)
+            found.append(pairs)
+            is_free[np.searchsorted(bucket, pairs[:, 1])] = False
     return np.sort(np.array(firsts, dtype=np.int64)), found
 
 
@@ -101,22 +119,33 @@ def _groups(keys: NDArray[np.generic]) -> list[NDArray[np.int64]]:
 
 
 def _alike(pairs: NDArray[np.int64], thumbnails: NDArray[np.int16]) -> NDArray[np.int64]:
-    chunks = np.array_split(pairs, len(pairs) // 2**14 + 1)
-    return pairs[np.concatenate([_are_alike(thumbnails[chunk[:, 0]], thumbnails[chunk[:, 1]]) for chunk in chunks])]
+    """Those pairs whose thumbnails differ by a few levels, and in their pattern by a part of their contrast."""
+    kept = []
+    for chunk in np.array_split(pairs, len(pairs) // _PAIRS + 1):
+        left, right = thumbnails[chunk[:, 0]], thumbnails[chunk[:, 1]]
+        differing, contrast = _patterns(left - right)[1], _patterns(left)[1] + _patterns(right)[1]
+        is_same = differing <= np.maximum(MOST_UNLIKE * contrast, _ROUNDING)
+        kept.append(is_same & (np.abs(left - right).mean(axis=1) <= MOST_LEVELS))
+    return pairs[np.concatenate(kept)]
 
 
-def _are_alike(ones: NDArray[np.int16], others: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Whether thumbnails (P, 768) differ by few levels, and vary in the same places."""
-    levels = np.abs(ones - others).mean(axis=1)
-    one, other = _centred(ones), _centred(others)
-    products = (one * other).sum(axis=1)
-    sizes = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-    return (levels <= MOST_LEVELS) & ((products >= LEAST_CORRELATION * sizes) & (sizes > 0) | (levels <= SAME_LEVELS))
+def _patterns(thumbnails: NDArray[np.int16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Thumbnails (N, 768) without their mean colours, and their contrasts (N,): mean squares of these."""
+    levels = thumbnails.reshape(len(thumbnails), _SIDE**2, 3).astype(np.float32)
+    patterns = (levels - levels.mean(axis=1, keepdims=True)).reshape(thumbnails.shape)
+    return patterns, np.asarray(np.square(patterns).mean(axis=1), dtype=np.float32)
 
 
-def _centred(thumbnails: NDArray[np.int16]) -> NDArray[np.float32]:
-    colours = thumbnails.reshape(len(thumbnails), _SIDE**2, 3).astype(np.float32)
-    return (colours - colours.mean(axis=1, keepdims=True)).reshape(thumbnails.shape)
+def _same_pattern(
+    left: NDArray[np.float32],
+    left_contrast: NDArray[np.float32],
+    right: NDArray[np.float32],
+    right_contrast: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """Whether the patterns of each of (N, 768) and each of (M, 768) may be the same, (N, M)."""
+    contrast = left_contrast[:, None] + right_contrast
+    differing = contrast - left @ right.T * (2 / left.shape[1])
+    return np.asarray(differing <= np.maximum(MOST_UNLIKE * contrast, _ROUNDING) + _INEXACT, dtype=np.bool_)
 
 
 def similar_groups(fingerprints: NDArray[np.uint8]) -> NDArray[np.int64]:
