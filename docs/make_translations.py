@@ -169,7 +169,6 @@ TYPER = (
     "required",
     "Missing command.",
     "Try [blue]'{command_path} {help_option}'[/] for help.",
-    "Usage:",
     "Show this message and exit.",
     "No such command {0}.",
     "No such command {0}. Did you mean {1}?",

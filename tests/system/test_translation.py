@@ -168,6 +168,7 @@ def test_the_catalogue_is_current_complete_and_compiled(path: Path, make: Module
                 Counter(VALUE.findall(text.replace("=}", "}"))) for text in (message.id, message.string)
             )
             assert repeated <= values, message.id
+            assert not message.id.endswith((".", "?")) or message.string[-1] in "。？！；…」", message.id
             assert all(value in PLURALS for value in (values - repeated)), message.id
 
 
@@ -226,7 +227,7 @@ def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "changed", "expected"),
     [
         (["--version"], {"REGARD_LOG": "inform"}, ["錯誤：REGARD_LOG", "應為：", "是不是 'info'？"]),
-        (["summary", "--nope"], {}, ["用法： ", "沒有選項 --nope"]),
+        (["summary", "--nope"], {}, ["用法：python", "沒有選項 --nope"]),
         (["summary", "--nope"], {"REGARD_LANG": "fr"}, ["warning: REGARD_LANG is 'fr'", "No such option: --nope"]),
     ],
 )
@@ -238,7 +239,7 @@ def test_errors_are_in_the_language(arguments: list[str], changed: dict[str, str
 
 def test_help_fits_a_narrow_terminal() -> None:
     lines = run("val", "--help", COLUMNS="80").stdout.splitlines()
-    assert lines[0].startswith("用法： ")
+    assert lines[0].startswith("用法：python")
     assert 70 < max(map(cell_len, lines)) <= 80
 
 

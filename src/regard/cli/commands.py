@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from gettext import gettext
@@ -14,12 +12,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from regard.system.translation import translate
 
-LEGIBLE = 110
-"""Columns of a terminal from which on options and their descriptions fit beside each other."""
-WIDE = re.compile("[\u2e80-\uffef]")
-"""Characters that take two columns."""
-FILLER = "\u2060"
-"""What follows them while lines are broken by the number of characters."""
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for a wrong command line; it comes from another package in each version of typer."""
 
@@ -32,26 +24,28 @@ class _Translated:
         _translate_help(self)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Translate the help of the options where typer asks for them."""
-        return [_translate_help(param) for param in super().get_params(ctx)]  # type: ignore[misc]
+        """Translate the help of the options where typer asks for them, and write the names of arguments in capitals."""
+        params = [_translate_help(param) for param in super().get_params(ctx)]  # type: ignore[misc]
+        for param in params:
+            if param.param_type_name == "argument" and param.metavar is None:
+                param.metavar = param.name.upper()
+        return params
 
     def get_usage(self, ctx: Any) -> str:
-        """Translate the first word of the line."""
-        return _usage(super().get_usage(ctx))  # type: ignore[misc]
+        """Write the line that errors about the command line show, too."""
+        from regard.cli.help import usage_text
+
+        return usage_text(self, ctx)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Print the help itself, in the layout of all commands, as typer does in its own."""
+        from regard.cli.help import print_help
+
+        print_help(self, ctx)
 
 
 class Command(_Translated, TyperCommand):
-    """A command whose help is a table only where it is legible: a narrow one has three words per line."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help as a table, or as plain text on a narrow terminal."""
-        if shutil.get_terminal_size().columns < LEGIBLE:
-            self.rich_markup_mode = None
-            for shown in (self, *self.get_params(ctx)):
-                if help := getattr(shown, "help", None):
-                    shown.help = WIDE.sub(rf"\g<0>{FILLER}", help.replace("\\[", "["))
-        super().format_help(ctx, formatter)
-        formatter.buffer = [_usage(text.replace(FILLER, "")) for text in formatter.buffer]
+    """A command."""
 
 
 class Group(_Translated, TyperGroup):
@@ -64,10 +58,6 @@ def _translate_help(shown: Any) -> Any:
         if isinstance(text := getattr(shown, name, None), str) and text:
             setattr(shown, name, gettext(text))
     return shown
-
-
-def _usage(line: str) -> str:
-    return line.replace("Usage: ", gettext("Usage:") + " ", 1)
 
 
 @contextmanager

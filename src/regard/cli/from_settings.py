@@ -117,7 +117,7 @@ def help_of(field: FieldInfo) -> str:
     if without_none(field.annotation) is bool:
         default = _("on") if field.default is True else ""
     text = describe_field(field, default, choices=False, words=_)  # typer lists the choices
-    return text.replace("[", "\\[") + (" " + _("May be given several times.") if option_of(field).repeat else "")
+    return _("{0} May be given several times.").format(text) if option_of(field).repeat else text
 
 
 def _parameter(name: str, field: FieldInfo, has_parser: bool) -> inspect.Parameter:

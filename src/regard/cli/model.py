@@ -65,7 +65,7 @@ def lint(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILES...",
+            metavar="FILES",
             help="Model YAMLs, folders (all YAML files below that contain a graph) "
             "or patterns such as 'models/**/*.yaml'.",
             show_default=False,
@@ -131,7 +131,8 @@ def insert(
     reader: Annotated[
         list[str] | None,
         typer.Option(
-            help="Reader of AFTER that reads the new layer; all do by default. May be given several times.",
+            help="Layer that shall read the new one, among those that read the layer of --after; all of them if not "
+            "given. May be given several times.",
             show_default=False,
         ),
     ] = None,
