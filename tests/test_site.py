@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -100,8 +101,26 @@ def the_reference_has_every_public_function(site: Path) -> None:
 
     text = (site / "api" / "index.html").read_text(encoding="utf-8")
     for name in regard.__all__:
-        if name not in ("nn", "validate", "Callback"):
-            assert re.search(rf'id="regard\.[\w.]*\b{name}"', text), name
+        assert name == "validate" or re.search(rf'id="regard\.(?:[\w.]*\.)?{name}"', text), name
+    assert "<code>regard.validate</code>" in text
+    assert not re.findall(r'id="regard\.[\w.]*\._\w+"', text)
+
+
+def the_reference_has_what_functions_take_and_return(site: Path) -> None:
+    import regard
+
+    text = (site / "api" / "index.html").read_text(encoding="utf-8")
+    for function in (one for name in regard.__all__ if inspect.isfunction(one := getattr(regard, name))):
+        own, given = inspect.getdoc(function), inspect.signature(inspect.unwrap(function))
+        parameters = re.search(r"^Args:\n((?: .*\n)+)", own, re.MULTILINE)[1]
+        for name in (name for name, one in given.parameters.items() if one.kind is not one.VAR_KEYWORD):
+            assert re.search(rf"^    {name}:", parameters, re.MULTILINE), (function.__name__, name)
+        if given.return_annotation != "None":
+            assert re.search(r"^Returns:$", own, re.MULTILINE), function.__name__
+            for kind in re.findall(r"\b(?!None|str\b|list\b)\w+", given.return_annotation):
+                assert re.search(rf'id="regard\.[\w.]*\.{kind}"', text), (function.__name__, kind)
+    for kind in ("Summary", "TransferReport", "AttentionMap", "Finding"):  # those that other results have
+        assert re.search(rf'id="regard\.[\w.]*\.{kind}"', text), kind
 
 
 def nothing_is_loaded_from_another_host(site: Path) -> None:
@@ -177,6 +196,7 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
         each_language_is_searched_by_itself,
         pages_lead_to_the_search_of_their_language,
         the_reference_has_every_public_function,
+        the_reference_has_what_functions_take_and_return,
         nothing_is_loaded_from_another_host,
         every_page_uses_the_search_of_the_site,
         no_page_asks_for_a_missing_map_of_the_site,

@@ -26,6 +26,9 @@ def diff(
         modules: your own layers that the models need.
         plot: PNG file for a figure of both.
 
+    Returns:
+        The layers, the tensors and the costs of both; it prints as a table.
+
     Raises:
         RegardError: a model cannot be loaded, or ``imgsz`` is not a multiple of the largest stride.
 

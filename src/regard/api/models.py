@@ -78,6 +78,9 @@ def insert(
         name: name of the new layer; by default ``<after>.<module>`` in lower case.
         readers: names of the readers of ``after`` that read the new layer; by default all.
 
+    Returns:
+        The new detector, in the mode of the old one; ``summary()`` gives its table.
+
     Raises:
         RegardError: there is no such layer, module or option, or the module does not fit.
 
@@ -112,6 +115,9 @@ def replace(
         module: name of a layer class, or your own class.
         options: arguments of the module by name; by default those of the old layer that it has under the same name.
 
+    Returns:
+        The new detector, in the mode of the old one.
+
     Raises:
         RegardError: there is no such layer, module or option, or the module does not fit.
 
@@ -128,6 +134,13 @@ def replace(
 def remove(model: Model, layer: str | int) -> Detector:
     """Delete a layer, in a copy of the detector; its readers read its input instead.
 
+    Args:
+        model: the detector, which is not changed, or what ``load`` takes.
+        layer: name or index of the layer.
+
+    Returns:
+        The new detector, in the mode of the old one.
+
     Raises:
         RegardError: there is no such layer, or it is the detection head or has several inputs.
 
@@ -142,6 +155,10 @@ def remove(model: Model, layer: str | int) -> Detector:
 
 def save(model: Model, path: str | Path) -> None:
     """Write a detector as one ``.safetensors`` file with its graph, class names and anchors.
+
+    Args:
+        model: the detector, or what ``load`` takes.
+        path: the file, which ``load`` reads again; an existing one is replaced.
 
     Raises:
         RegardError: the file cannot be written.

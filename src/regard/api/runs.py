@@ -59,6 +59,9 @@ def val(
         modules: your own layers that the model needs.
         settings: the fields of ``regard.config.ValSettings``.
 
+    Returns:
+        AP, precision, recall and F1, of all classes and of each; it prints as a table.
+
     Raises:
         RegardError: an unknown or bad setting, no such split, or model and data have no class in common.
 
@@ -133,6 +136,9 @@ def export(
         image: (H, W, 3) uint8 RGB to compare on; a drawn scene if not given.
         settings: the fields of ``regard.config.ExportSettings``.
 
+    Returns:
+        The files that were written, and their deviation from PyTorch.
+
     Raises:
         RegardError: a layer cannot be exported, or the file deviates from PyTorch; nothing is written then. Or settings
             contradict each other.
@@ -175,6 +181,9 @@ def attend(
         kind: "map" for the weights of an attention layer; "gradient" for how a detection's score depends on any layer.
         of_class: for "gradient", consider only detections of this class, given by name or index.
         imgsz: size in pixels to which the long side of the image is scaled.
+
+    Returns:
+        The weights or the gradient map with the image; ``save(path)`` draws them.
 
     Raises:
         RegardError: no such image, layer or class, a layer without attention, or a query outside the image.

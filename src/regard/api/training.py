@@ -51,6 +51,9 @@ def train(
         verbose: print the progress.
         settings: the fields of ``regard.config.TrainSettings``.
 
+    Returns:
+        The run: its folder, the metrics of its best epoch, and the detector with the weights of that epoch.
+
     Raises:
         RegardError: an unknown or bad setting, or data or hardware that do not allow it.
     """
@@ -85,6 +88,9 @@ def resume(
         verbose: print the progress.
         settings: ``epochs``, to which the schedule of the learning rate is then stretched, ``patience``, ``val_every``,
             ``device``, ``devices``, ``workers``, ``cache`` and ``plots`` may be other than before.
+
+    Returns:
+        The whole run, as from ``train``.
 
     Raises:
         RegardError: there is no run in ``folder``, its data set is not found or has changed, or another setting is not

@@ -42,6 +42,9 @@ def doctor(
         modules: your own layers that the models need.
         quick: do not open the images of the data set, which takes longest.
 
+    Returns:
+        The causes that were found, the likeliest first, and those that were checked or could not be.
+
     Raises:
         RegardError: there is no run in the folder, a file of it is damaged, or a file that is named is not there.
 

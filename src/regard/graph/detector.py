@@ -180,7 +180,7 @@ class Detector(nn.Module):
             self.train(was_training)
 
     def summary(self, imgsz: int = IMGSZ) -> Summary:
-        """Table of layers with shapes, parameters and FLOPs for square images of side ``imgsz``."""
+        """Table of layers with shapes, parameters and FLOPs for square images of side ``imgsz``, in pixels."""
         from regard.graph.summary import summarize
 
         return summarize(self, imgsz)

@@ -1,1 +1,4 @@
-"""Layers: what a row of a model graph can be made of."""
+"""Layers: what a row of a model graph can be made of.
+
+``regard.nn.attention.ATTENTION`` has the attention modules by name.
+"""

@@ -48,6 +48,9 @@ def push_to_hub(
         private: create the repository so that only you can see it.
         message: of the commit.
 
+    Returns:
+        Address of the repository.
+
     Raises:
         RegardError: the package ``huggingface_hub`` is not installed, the licences contradict each other, the model or
             the study cannot be read, the file of the model records other start weights, or the Hub rejects the upload.

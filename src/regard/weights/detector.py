@@ -180,7 +180,11 @@ def with_weights(detector: Detector, path: str | Path, modules: Modules | None) 
 
 
 def load_matching(detector: Detector, source: Detector) -> tuple[Detector, TransferReport]:
-    """Build the graph of ``detector`` with the matching weights, the classes and the anchors of ``source``."""
+    """Build the graph of ``detector`` with the matching weights, the classes and the anchors of ``source``.
+
+    Returns:
+        The new detector, and where each of its tensors comes from.
+    """
     ours, theirs = detector.spec.activation, source.spec.activation
     if ours != theirs:
         what = f"the weights were learned with {theirs}, but the graph has {ours}"

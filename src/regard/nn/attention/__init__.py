@@ -155,5 +155,6 @@ ATTENTION: Mapping[str, type[Attention]] = MappingProxyType(
         "BottleneckTransformer": BottleneckTransformer,
     }
 )
+"""Attention modules by the names that graphs use; what ``regard.insert`` takes."""
 
 __all__ = ["ATTENTION", "Attention"]
