@@ -120,8 +120,13 @@ def test_an_exported_file_runs_without_this_package(
     regard.export("odd-one-out", file, imgsz=128, **options)
     capsys.readouterr()
     names = run(title)
+    printed = capsys.readouterr().out
     if "rows" in names:
-        assert len(names["rows"]) == capsys.readouterr().out.count("\n") > 0
+        assert len(names["rows"]) == printed.count("\n") > 0
+        found = regard.predict(file, "street.jpg", conf=0.001, imgsz=128)
+        rows = names["rows"][:, 1:5] - [names["left"], names["top"]] * 2
+        inside = (rows / names["scale"]).clip(0, np.tile(found.image_size[::-1], 2))
+        np.testing.assert_allclose(inside, found.boxes_xyxy, atol=0.75)
     else:
         assert names["boxes"].shape[1] == 4
 

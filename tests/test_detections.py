@@ -179,6 +179,10 @@ def test_there_and_back_through_supervision() -> None:
     bare = Detections.from_supervision(supervision.Detections(xyxy=np.array([[1, 2, 30, 40]])))
     assert _rows(bare) == [((1, 2, 30, 40), 1, 0)]
     assert len(Detections.from_supervision(supervision.Detections.empty())) == 0
+    box = np.array([[1, 2, 30, 40]], dtype=np.float32)
+    for score in (1.5, -0.1, np.nan):
+        with pytest.raises(RegardError, match="score"):
+            Detections.from_supervision(supervision.Detections(xyxy=box, confidence=np.array([score])))
 
 
 def test_crops_are_the_pixels_that_a_box_touches() -> None:

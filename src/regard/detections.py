@@ -249,22 +249,23 @@ class Detections:
 
         Args:
             detections: of one image, in pixels.
-            names: class names, index to name; those in ``detections.data["class_name"]`` if not given, else the ids.
-            image_size: (height, width) of the image.
-            source: of the image.
+            names: index to name; those in ``detections.data["class_name"]`` if not given, else the ids.
+            image_size, source: (height, width) and source of the image.
 
         Raises:
-            RegardError: it is something else.
+            RegardError: it is something else, or a score is not from 0 to 1.
         """
         if not hasattr(detections, "xyxy"):
             raise RegardError(f"cannot convert {type(detections).__name__}", expected="supervision.Detections")
-        count = len(detections.xyxy)
-        scores = np.ones(count) if detections.confidence is None else detections.confidence
-        ids = np.asarray(np.zeros(count) if detections.class_id is None else detections.class_id, dtype=np.int64)
+        some = np.zeros(len(detections.xyxy))
+        scores = some + 1 if detections.confidence is None else detections.confidence
+        ids = np.asarray(some if detections.class_id is None else detections.class_id, dtype=np.int64)
         if names is None:
             stated = detections.data.get("class_name", ids)
             names = {int(i): str(name) for i, name in zip(ids, stated, strict=True)}
         boxes, scores = (np.asarray(values, dtype=np.float32) for values in (detections.xyxy, scores))
+        if not ((scores >= 0) & (scores <= 1)).all():
+            raise RegardError("a score is out of range", expected="scores from 0 to 1")
         return Detections(boxes.reshape(-1, 4), scores, ids, names, image_size, source)
 
     def crop(self, image: Image | None = None) -> list[Image]:
