@@ -36,7 +36,7 @@ BEST = {
     },
     "zh-TW": {
         "自注意力": "tutorial/#3-用數字算一次自注意力",
-        "小物件": "companions/#sahi",
+        "小物件": "companions/#以-sahi-切片預測",
         "空間注意力": "catalogue/",
         "消融實驗": "ablation/",
         "regard.predict": "api/#regard.api.runs.predict",
