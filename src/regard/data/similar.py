@@ -10,14 +10,10 @@ MOST_BITS = 5
 """Bits of 64 in which the hashes of two near-duplicates may differ."""
 MOST_LEVELS = 4.0
 """Mean difference of their thumbnails, in levels of 255."""
-MOST_UNLIKE = 0.5
-"""Part of the contrast of their thumbnails by which they may differ: dark images are alike in brightness whatever they
-show. It is below 0.1 for compressed and resized copies, up to 0.4 for cropped ones, and 1 for unrelated images."""
-LEAST_CORRELATION = 0.9
-"""Correlation of their thumbnails, each colour less its mean: different images of a dark or plain ground differ by few
-levels, too, but in other places."""
-SAME_LEVELS = 0.5
-"""Mean difference below which thumbnails are the same, also if they are plain and have no correlation."""
+MOST_UNLIKE = 0.3
+"""Part of the contrast of their thumbnails, each colour less its mean, by which they may differ: different images of a
+dark or plain ground differ by few levels, too, but in other places. It is 1 less the correlation of equally strong
+patterns: below 0.1 for compressed and resized copies, below 0.25 for most cropped ones, and 1 for unrelated images."""
 
 _BANDS = ((0, 11), (11, 11), (22, 11), (33, 11), (44, 10), (54, 10))
 """First bit and number of bits: one band more than bits may differ, so near-duplicates agree in at least one."""
