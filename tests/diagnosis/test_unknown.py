@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
-from run_folders import PACKAGES, Run, curve, write_data, write_image
+from run_folders import PACKAGES, Run, curve, detector_of, graph_of, write_data, write_image
+from test_doctor import lost_its_weights
 
 import regard
 from regard.diagnosis import CAUSES
@@ -19,6 +21,7 @@ from regard.diagnosis.findings import Finding, NotChecked
 from regard.diagnosis.packages import read_run
 from regard.diagnosis.record import TrainingRecord
 from regard.errors import RegardError
+from regard.weights.detector import save_detector
 
 SETTINGS = {"yolov5": "opt.yaml", "ultralytics": "args.yaml"}
 
@@ -224,6 +227,37 @@ def test_what_the_user_names_must_be_there(tmp_path: Path) -> None:
             regard.doctor(folder, quick=True, **names)
 
 
+def test_what_the_user_names_must_be_readable(tmp_path: Path) -> None:
+    folder = Run(tmp_path, "yolov5").write_texts()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cut.pt").write_bytes(b"PK\3\4")
+    for names in ({"data": tmp_path / "empty"}, {"data": folder / "results.csv"}, {"weights": tmp_path / "cut.pt"}):
+        with pytest.raises(RegardError):
+            regard.doctor(folder, quick=True, **names)
+    with pytest.raises(RegardError):
+        regard.doctor(folder, quick=True, weights=folder / "opt.yaml")  # a YAML, but no graph
+    shutil.rmtree(tmp_path / "data" / "labels")
+    found = regard.doctor(folder, quick=True, data=tmp_path / "data" / "data.yaml")
+    assert "labels" in [finding.cause for finding in found.findings]
+
+
+def test_evidence_names_the_start_that_was_read(tmp_path: Path) -> None:
+    folder = Run(tmp_path, "yolov5").write()
+    torch.manual_seed(7)
+    other = tmp_path / "other.safetensors"
+    save_detector(other, detector_of(graph_of("yolov5", [[20, 20, 40, 30, 60, 40], [80, 60, 110, 90, 170, 150]])))
+    for weights, words in (("yolov5n", "random weights (yolov5n)"), (other, f"kernels that {other} has")):
+        found = regard.doctor(folder, quick=True, weights=weights)
+        assert words in found.findings[0].evidence
+
+
+def test_a_setting_that_starts_from_random_weights_is_named(tmp_path: Path) -> None:
+    run = Run(tmp_path, "ultralytics")
+    lost_its_weights(run)
+    found = regard.doctor(change(run.write(), "ultralytics", pretrained=False), quick=True)
+    assert found.findings[0].advice == "the settings have pretrained: false; set it to true"
+
+
 def test_a_run_near_the_place_that_is_none_is_named(tmp_path: Path) -> None:
     study = tmp_path / "runs" / "base" / "seed-0"
     study.parent.mkdir(parents=True)
@@ -233,4 +267,4 @@ def test_a_run_near_the_place_that_is_none_is_named(tmp_path: Path) -> None:
     for place in (tmp_path, folder / "weights" / "best.pt", folder / "weights", folder / "weights" / "no"):
         with pytest.raises(RegardError) as caught:
             regard.doctor(place)
-        assert str(folder) in str(caught.value.hint) or place == folder / "weights"
+        assert str(folder) in str(caught.value.hint)

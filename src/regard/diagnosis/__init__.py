@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from regard.data.dataset import NoLabelsError
 from regard.data.synthetic import PREFIX
 from regard.diagnosis.case import GRAPHS, Case
 from regard.diagnosis.causes import CAUSES, COMPARISONS
@@ -13,7 +14,7 @@ from regard.diagnosis.findings import ORDER, Diagnosis, Finding, NotChecked
 from regard.diagnosis.packages import read_run
 from regard.diagnosis.record import TrainingRecord, described_torn
 from regard.errors import RegardError
-from regard.graph.read import zoo
+from regard.graph.read import read_spec, zoo
 from regard.system.files import is_there
 from regard.weights.detector import Modules
 from regard.weights.paths import missing_file, weights_of
@@ -65,6 +66,7 @@ def doctor(
         images=not quick,
         against=None if against is None else read_run(Path(against)),
     )
+    _reject_unreadable(case, data=data is not None, weights=weights is not None)
     asked = [name for name in CAUSES if against is not None or name not in COMPARISONS]
     findings, skipped = _examined(case, asked)
     checked = tuple(name for name in asked if name not in skipped)
@@ -72,15 +74,30 @@ def doctor(
 
 
 def _reject_missing(data: str | Path | None, weights: str | Path | None) -> None:
-    """Check that what the user names is there."""
+    """Check that what the user names is there, and that a YAML file of them is a graph."""
     if data is not None and not str(data).startswith(PREFIX) and not is_there(os.path.expanduser(data)):
         raise RegardError("no such file or folder", file=data, expected="the data set of the run")
     if weights is None or str(weights) in zoo():
         return
     if not is_there(weights):
         raise missing_file(Path(weights))
+    if Path(weights).suffix.lower() in GRAPHS:
+        read_spec(weights)
     if weights_of(weights) is None and Path(weights).suffix.lower() not in GRAPHS:
         raise RegardError("these are no weights", file=weights, expected="the weights that training started from")
+
+
+def _reject_unreadable(case: Case, *, data: bool, weights: bool) -> None:
+    """Check that the data set and the starting weights can be read, where the user names them."""
+    try:
+        if data:
+            _ = case.dataset
+        if weights and not case.starts_fresh:
+            _ = case.start
+    except NotChecked as reason:
+        error = reason.__cause__
+        if isinstance(error, RegardError) and not isinstance(error, NoLabelsError):  # which is a finding
+            raise error from None
 
 
 def _examined(case: Case, names: Sequence[str]) -> tuple[tuple[Finding, ...], dict[str, str]]:

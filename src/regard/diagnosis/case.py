@@ -157,10 +157,15 @@ class Case:
             raise NotChecked("there are no weights in the folder")
         return self._load(self.run.weights)
 
+    @property
+    def stated_start(self) -> str | None:
+        """What training started from: as the user says, or else the run; None if unknown, "" for fresh weights."""
+        return self._start or self.run.start
+
     @cached_property
     def start_place(self) -> Path:
         """Where the weights are that training started from."""
-        stated = self._start or self.run.start
+        stated = self.stated_start
         if not stated:
             raise NotChecked("the folder does not state what training started from: name it with --weights")
         place = stated if self._start else self._found(stated)
@@ -196,7 +201,7 @@ class Case:
     @property
     def starts_fresh(self) -> bool:
         """Whether the run is known to have started from random weights: from nothing, a YAML or a name of the zoo."""
-        stated = self._start or self.run.start
+        stated = self.stated_start
         if stated is None:
             raise NotChecked("the folder does not state what training started from: name it with --weights")
         return not stated or Path(stated).suffix.lower() in GRAPHS or stated in zoo()

@@ -86,7 +86,7 @@ def _missing(data: DetectionDataset) -> Finding | None:
     if unseen and sum(asked[class_id] for class_id in unseen) > MOST_LOST * asked.total():
         evidence = (
             f"no training image has a box of {data.names[unseen[0]]!r}, of which val has {asked[unseen[0]]:,}; "
-            f"{len(unseen)} of {len(asked)} classes of val were never trained"
+            f"classes of val that were never trained: {len(unseen)} of {len(asked)}"
         )
         return Finding("labels", "likely", evidence, "label these classes in train, or remove them from val")
     empty = [sum(not len(sample.class_ids) for sample in samples) for samples in (train, val)]

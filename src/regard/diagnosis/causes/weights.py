@@ -44,7 +44,7 @@ def start_weights(case: Case) -> Finding | None:
     if not kernels or len(lost) <= MOST_LOST * len(kernels):
         return None
     swapped = {key: key for key in lost if key != lost[key] and _is_from(theirs[key], ours, key)}
-    stated = case.run.start or "its start"
+    stated = case.stated_start or "its start"
     if swapped:
         key = next(iter(swapped))
         names = report.layer_of[key], report.source_layer_of[key], report.source_layer_of[lost[key]]
@@ -60,6 +60,8 @@ def start_weights(case: Case) -> Finding | None:
             f"cosine with the trained ones {cosine:+.2f}"
         )
     advice = "load them by structure: regard insert, or --weights; for another package: regard convert"
+    if case.run.settings.get("pretrained") == "False":
+        advice = "the settings have pretrained: false; set it to true"
     return Finding("start_weights", "likely", evidence, advice)
 
 
@@ -67,7 +69,7 @@ def _fresh(case: Case) -> Finding | None:
     images = case.trained
     if images >= LARGE:
         return None
-    stated = case.run.start or "no file was named"
+    stated = case.stated_start or "no file was named"
     evidence = f"training started from random weights ({stated}) with {images:,} images"
     return Finding("start_weights", "possible", evidence, "start from pretrained weights: --weights")
 

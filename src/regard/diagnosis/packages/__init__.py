@@ -42,8 +42,7 @@ def read_run(folder: Path) -> TrainingRecord:
     if not is_folder(folder):
         reject_special(folder)
         what = "this is a file" if is_file(folder) else "no such folder"
-        hint = _hint(next((one for one in folder.absolute().parents[:2] if _is_run(one)), None))
-        raise RegardError(what, file=folder, expected="the folder of a training run", hint=hint)
+        raise RegardError(what, file=folder, expected="the folder of a training run", hint=_hint(_run_above(folder)))
     for package in PACKAGES:
         reject_special(folder / package.SETTINGS)
         if is_file(folder / package.SETTINGS):
@@ -53,12 +52,16 @@ def read_run(folder: Path) -> TrainingRecord:
         "no training run in this folder",
         file=folder,
         expected=f"{expected} or {PACKAGES[-1].SETTINGS}",
-        hint=_hint(_run_below(folder)),
+        hint=_hint(_run_above(folder) or _run_below(folder)),
     )
 
 
 def _is_run(folder: Path) -> bool:
     return any(is_file(folder / package.SETTINGS) for package in PACKAGES)
+
+
+def _run_above(place: Path) -> Path | None:
+    return next((one for one in place.absolute().parents[:2] if _is_run(one)), None)
 
 
 def _run_below(folder: Path) -> Path | None:
