@@ -166,10 +166,11 @@ def no_page_asks_for_a_missing_map_of_the_site(site: Path) -> None:
         assert [link for link in links if not (page.parent / link / "sitemap.xml").is_file()] == [], page
 
 
-def formulas_have_no_escapes(site: Path) -> None:
+def formulas_have_width_and_no_escapes(site: Path) -> None:
     for place in ("", "zh-TW"):
         text = (site / place / "catalogue" / "index.html").read_text(encoding="utf-8")
-        assert "s_c = alpha_c |x_c|</code>" in text
+        assert re.search(r"<td data-long><code>[^<]* s_c = alpha_c \|x_c\|</code>", text)  # the width is in site.css
+        assert re.search(r'<link rel="stylesheet" href="[^"]*site.css">', text)
     for page in site.rglob("index.html"):
         cells = re.findall(r"<td.*?</td>", page.read_text(encoding="utf-8"), re.DOTALL)
         assert [cell for cell in cells if re.search(r"<code>[^<]*\\\|", cell)] == [], page
@@ -200,7 +201,7 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
         nothing_is_loaded_from_another_host,
         every_page_uses_the_search_of_the_site,
         no_page_asks_for_a_missing_map_of_the_site,
-        formulas_have_no_escapes,
+        formulas_have_width_and_no_escapes,
         every_link_leads_somewhere,
         the_search_finds_what_is_written,
     ):
