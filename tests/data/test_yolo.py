@@ -158,7 +158,7 @@ def test_a_wrong_yaml_is_named(yolo_set: Path, text: str, line: int | None, word
 def test_labels_that_are_nowhere_are_an_error(yolo_set: Path) -> None:
     for label in yolo_set.glob("labels/*/*.txt"):
         label.rename(label.with_suffix(".text"))
-    with pytest.raises(RegardError, match="none of the 3 train, val images has a label file"):
+    with pytest.raises(RegardError, match="none of the 3 images of train and val has a label file"):
         read_yolo(yolo_set / "data.yaml")
 
 

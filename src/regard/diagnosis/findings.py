@@ -87,8 +87,8 @@ class Diagnosis(ShownInNotebooks):
                 yield Text.assemble(*((part, "dim") for part in (what, " ", place)))
         for number, finding in enumerate(self.findings, 1):
             style = STYLES[finding.weight]
-            head = (f"{number}. ", style), (title(finding.cause), style), (" (", style), (finding.weight, style)
-            yield Text.assemble(*head, ("): ", style), finding.evidence)
+            head = (f"{number}. ", style), (f"{title(finding.cause)} ({finding.weight})", style), (": ", style)
+            yield Text.assemble(*head, finding.evidence)
             yield Text.assemble(("   ", "none"), finding.advice)  # parts that are translated separately
         found = f"{len(self.findings)} found" if self.findings else "none found"
         count = f"{len(self.checked)} causes checked, {found}"

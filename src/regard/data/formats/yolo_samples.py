@@ -50,9 +50,9 @@ def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source
     if not locator.has_labels:
         first = next(path for paths in images.values() for path in paths)
         count = sum(len(paths) for paths in images.values())
-        which = ", ".join(images)
+        which = " and ".join(images)
         raise NoLabelsError(
-            f"none of the {count} {which} images has a label file",
+            f"none of the {count} images of {which} has a label file",
             file=source,
             expected=f"labels such as {label_path(first)}",
             hint=_labels_elsewhere(images, source if is_folder(source) else source.parent),
