@@ -91,7 +91,7 @@ REPORTS = (
     "weights/transfer.py",
 )
 """Files whose texts are shown by `regard.cli.screen`, which translates them there."""
-VALUES = ("config/faults.py", "graph/read.py")
+VALUES = ("config/faults.py", "graph/read.py", "weights/archive.py")
 """Files whose texts are what messages expect."""
 HEADINGS = (
     *("row", "name", "from", "params", "module", "arguments", "output", "share", "mixing", "peak MiB", "spread"),
@@ -142,6 +142,8 @@ HEADINGS = (
     "best possible recall {0}, refitted",
     "skipped",
     "anchors: {0}",
+    "data: {0}",
+    "{0}, {1} or {2}",
     "preprocess {0}, network {1}, NMS {2}",
     "noise control",
     "{0} parameters for {1} ({2})",
@@ -240,6 +242,13 @@ def texts_of_code() -> tuple[set[str], set[str]]:
                     messages |= {text for part in node.args for text in _templates(part, known)}
                 elif name in LOGS and getattr(node.func.value, "id", "").lower() in ("log", "logger"):
                     messages |= {_of_log(text) for text in found}
+            elif isinstance(node, ast.arguments):
+                places = [
+                    *zip(node.args[::-1], node.defaults[::-1], strict=False),
+                    *zip(node.kwonlyargs, node.kw_defaults, strict=True),
+                ]
+                stated = [default for place, default in places if place.arg in {"what", *PARTS} and default]
+                messages |= {text for default in stated for text in _templates(default, known)}
             elif isinstance(node, ast.Assign | ast.AugAssign):
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
                 if getattr(target, "id", "").lower() in {"what", *PARTS, *(FACTS if is_data else ())}:

@@ -173,6 +173,8 @@ def test_the_catalogue_is_current_complete_and_compiled(path: Path, make: Module
 
 
 SUMS = """
+def read(text, *, what="not a file", expected="a file that is here", other="no message"):
+    pass
 END = ", or later"
 def where(a):
     return f"in {a} of them" if a else "in none of them"
@@ -186,7 +188,14 @@ def test_texts_made_of_parts_are_collected(make: ModuleType, tmp_path: Path, mon
     (tmp_path / "sums.py").write_text(SUMS)
     for name, value in {"SOURCE": tmp_path, "REPORTS": (), "VALUES": ()}.items():
         monkeypatch.setattr(make, name, value)
-    found = {"one of {0}{1}, or yours", "in {0} of them", "in none of them", ", or later"}
+    found = {
+        "not a file",
+        "a file that is here",
+        "one of {0}{1}, or yours",
+        "in {0} of them",
+        "in none of them",
+        ", or later",
+    }
     assert make.texts_of_code() == (set(), found | {"{0} images{1}", ", such as {0}", "is it so?"})
 
 
@@ -288,6 +297,12 @@ REPORTED = {
     "a whole number": "整數",
     "a cat (of a kind)": "a cat (of a kind)",
     "the cat is not here": "the cat is not here",
+    "this is not a torch checkpoint (it begins with b'x')": "這是不明的檔案，不是 torch 檢查點（開頭是 b'x'）",
+    "a mapping with backbone and head, or base and insert": "含有 backbone 與 head，或 base 與 insert 的對應表",
+    "layer 'p3.se': num_heads 7 does not divide 256 channels": "層 'p3.se'：num_heads 7 不能整除 256 個通道",
+    "layer 'p3.se': SE: reduction is 'x'": "層 'p3.se'：SE: reduction 是 'x'",
+    "a folder with run.json, opt.yaml or args.yaml": "含有 run.json、opt.yaml 或 args.yaml 的資料夾",
+    "unknown family 'foo'": "不認得的系列 'foo'",
     "no such file, , no such file": "no such file, , no such file",
 }
 
@@ -326,7 +341,7 @@ def test_problems_of_a_data_set_are_translated_but_stay_english_in_json() -> Non
 def test_messages_of_the_log_are_translated_with_their_level(capsys: pytest.CaptureFixture[str]) -> None:
     record = logging.LogRecord("regard", logging.WARNING, "", 0, "data: %s", ("unknown keys: a: b (not used)",), None)
     _Handler().emit(record)
-    assert capsys.readouterr().err.strip() == "警告：data: 不認得的鍵：a: b（沒有使用）"
+    assert capsys.readouterr().err.strip() == "警告：資料：不認得的鍵：a: b（沒有使用）"
 
 
 @pytest.mark.usefixtures("chinese")

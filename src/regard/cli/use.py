@@ -220,6 +220,6 @@ def _printed(stream: Iterable[tuple[Frame, Detections]]) -> Iterator[tuple[Frame
         for class_id in found.class_ids:
             name = found.names[int(class_id)]
             counts[name] = counts.get(name, 0) + 1
-        counted = ", ".join(f"{n} {name}" for name, n in counts.items()) or translate("nothing")
+        counted = ", ".join(f"{n} {name}" for name, n in counts.items()) or translate("no detections")
         print(printable_line(f"{frame.source}: {counted}"))
         yield frame, found

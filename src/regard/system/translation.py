@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -42,6 +42,13 @@ AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?::\d+)?(?: \([^\s()]+\))?: (
 SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 ENDS = re.compile(r"([^\n]+) \(([^()\n]+)\)")
 """A text that ends with another in parentheses, such as what is done about what was found."""
+LAYER, LAYERS = re.compile(r"layer \S+(?: \([^\s()]+\))?: "), re.escape("layer ") + "(?P<_0>[^\n]*?):"
+"""How a text about a layer begins, and the templates of such texts, which go before those that begin with a value."""
+LIST = re.compile(r"[^,]+(?:, [^, ]+)* (?:or|and) [^, ]+")
+"""A text that ends with a list of words, whose commas separate no texts."""
+SPACED = re.compile(r"( ?)\{(\d+)(=?)\}( ?)")
+"""A value with the spaces around it, which there are none of between Chinese characters."""
+CHINESE = re.compile("[\u2e80-\u9fff]")
 FEW = 7
 """Fixed characters of a template below which its values have no spaces: it would fit too many texts."""
 LONG, LONGEST, DEEPEST = 300, 5000, 6
@@ -185,6 +192,8 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
     before, colon, after = text.partition(": ")
     if colon and before in known:
         return f"{known[before]}：{_or_same(after, catalogue, depth)}"
+    if ", " in text and LIST.fullmatch(text) and (whole := _fill(text, catalogue, depth)):
+        return whole
     for separator in ("; ", ", "):
         if separator in text and (found := _enumeration(text.split(separator), separator, catalogue, depth)):
             return found
@@ -210,15 +219,28 @@ def _enumeration(parts: list[str], separator: str, catalogue: Catalogue, depth: 
 def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
     """Translate a text that fits a template, and the values in it; None if it fits none."""
 
-    def value(found: str, is_kept: str) -> str:
-        return found if is_kept else _or_same(found, catalogue, depth)
-
-    for pattern, template in catalogue[1]:
+    templates = catalogue[1]
+    if LAYER.match(text):
+        templates = sorted(templates, key=lambda one: not one[0].pattern.startswith(LAYERS))
+    for pattern, template in templates:
         if len(text) > LONG and pattern.groups > 1:
             continue
         if match := pattern.fullmatch(text):
-            return PLACEHOLDER.sub(lambda place: value(match[f"_{place[1]}"], place[2]), template)
+            values = {
+                name: match[f"_{name}"] if kept else _or_same(match[f"_{name}"], catalogue, depth)
+                for name, kept in PLACEHOLDER.findall(template)
+            }
+            return SPACED.sub(partial(_spaced, values), template)
     return None
+
+
+def _spaced(values: Mapping[str, str], place: re.Match[str]) -> str:
+    """Write a value into a template, without spaces between Chinese characters."""
+    value = values[place[2]]
+    before, after = place.string[: place.start()][-1:], place.string[place.end() :][:1]
+    joins_before = CHINESE.match(before) and CHINESE.match(value)
+    joins_after = CHINESE.match(after) and CHINESE.match(value[-1:])
+    return ("" if joins_before else place[1]) + value + ("" if joins_after else place[4])
 
 
 def _or_same(text: str, catalogue: Catalogue, depth: int) -> str:
@@ -228,10 +250,10 @@ def _or_same(text: str, catalogue: Catalogue, depth: int) -> str:
 
 @cache
 def _catalogue(file: str) -> Catalogue:
-    """Read all texts, and those with placeholders as patterns, those with the most letters first."""
+    """Read all texts, and those with placeholders as patterns, those with the most letters, then characters, first."""
     known = read_catalogue(Path(file)) if file else {}
     known.pop("", None)  # facts about the file
-    found: list[tuple[int, re.Pattern[str], str]] = []
+    found: list[tuple[int, int, re.Pattern[str], str]] = []
     for source, target in known.items():
         parts = re.split(r"\{(\d+)\}", source)
         fixed = "".join(parts[::2])
@@ -239,9 +261,9 @@ def _catalogue(file: str) -> Catalogue:
         if len(parts) > 1 and letters:
             value = "[^\n]*?" if len(fixed) >= FEW else "\\S+"
             pattern = "".join(f"(?P<_{part}>{value})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-            found.append((letters, re.compile(pattern), target))
-    found.sort(key=lambda one: -one[0])
-    return known, [(pattern, target) for _, pattern, target in found]
+            found.append((letters, len(fixed), re.compile(pattern), target))
+    found.sort(key=lambda one: one[:2], reverse=True)
+    return known, [(pattern, target) for _, _, pattern, target in found]
 
 
 def read_catalogue(file: Path) -> dict[str, str]:
