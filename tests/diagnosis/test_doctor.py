@@ -158,6 +158,8 @@ def is_updated_rarely(run: Run) -> None:
     run.batch, run.nominal = (2, 256) if run.package != "yolov5" else (2, 64)
     if run.package == "yolov5":
         run.epochs = 100
+    elif run.package == "regard":
+        run.epochs = 200  # each of which ends with an update
 
 
 def is_trained_for_a_few_steps(run: Run) -> None:
