@@ -61,13 +61,16 @@ regard.cost(edited, imgsz=128, repeats=3)
 # ## 3. Train
 #
 # The folder keeps weights, `results.csv`, settings and plots. In Colab, mount Google Drive and name a folder there; you
-# can also interrupt the cell: the next section continues the run.
+# can also interrupt the cell: the next section continues the run. The recipe is that of `regard demo`, with which a few
+# epochs are enough to learn this task from random weights; on your own data, start without it.
 # %% [zh-TW]
 # ## 3. 訓練
 #
-# 資料夾裡會留下權重（weights）、`results.csv`、設定與圖表。在 Colab 裡可以掛載 Google Drive，把資料夾設在那裡。這一格也可以中途停止：下一節會接續訓練。
+# 資料夾裡會留下權重（weights）、`results.csv`、設定與圖表。在 Colab 裡可以掛載 Google Drive，把資料夾設在那裡。這一格也可以中途停止：下一節會接續訓練。訓練配方（recipe）與 `regard demo` 相同，從隨機權重開始，幾個 epoch 就能學會這個任務；用自己的資料時，先不要用它。
 # %%
-settings = {"epochs": EPOCHS, "imgsz": 128, "batch": 16, "device": "auto", "plots": False}
+from regard.demo import RECIPE
+
+settings = {"epochs": EPOCHS, "imgsz": 128, "batch": 16, "recipe": RECIPE, "device": "auto", "plots": False}
 run = regard.train(edited, DATA, folder="runs/attention", **settings)
 run.metrics
 # %% [en]

@@ -100,7 +100,7 @@ def test_a_dry_run_keeps_nothing(
         "no control of ECA@p4: no convolutions are as small",
         "on this machine, 2 runs in parallel",
         "MiB when all has finished",
-        "power to detect a difference of 0.01 ap with 3 seeds:",
+        "power to detect a difference of 0.01 AP with 3 seeds:",
         "if paired differences have an SD of 0.02;",
         "measured on this machine, not on the cluster at desk:7",
     ):

@@ -63,7 +63,7 @@ def test_a_study_is_decided_then_tested_and_never_repeats_a_run(
     printed = io.StringIO()
     study = run_study(plan, tmp_path / "study", executor=executor, console=Console(file=printed, width=120))
     reported = printed.getvalue()
-    assert reported.startswith("power to detect a difference of 0.01 ap with 2 seeds:\n   18% if paired differences")
+    assert reported.startswith("power to detect a difference of 0.01 AP with 2 seeds:\n   18% if paired differences")
     assert reported.count("\nSE-reduction-4-p4 seed-") == 2
     names = ["base", "SE(reduction=4)@p4", "control of SE(reduction=4)@p4"]
     assert [variant.name for variant in study.variants] == names

@@ -22,6 +22,7 @@ from regard.ablate.format import duration, power_lines, print_lines
 from regard.ablate.hardware import Hardware, free_gpus, hardware_here
 from regard.ablate.plan import Plan, StudySettings
 from regard.ablate.processes import SpawnedProcess
+from regard.ablate.schema import metric_name
 from regard.ablate.trainable import Budget, Experiment, write_run
 from regard.errors import RegardError
 from regard.system.locks import LOCK
@@ -218,7 +219,7 @@ def dry_run(plan: Plan, console: Console, *, processes: int | None = None) -> No
             f"time: about {whole} on this machine, {parallel} runs in parallel",
             f"disk: {most:,.0f} MiB at most, {finished:,.0f} MiB when all has finished",
             f"memory: {measured.peak_mib:,.0f} MiB per run",
-            *power_lines(plan.mde, plan.metric, seeds, plan.alpha, count_judged(variants)),
+            *power_lines(plan.mde, metric_name(plan.metric), seeds, plan.alpha, count_judged(variants)),
         ],
     )
     print_lines(console, description["data"]["overlap"], style="yellow")

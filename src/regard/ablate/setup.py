@@ -26,7 +26,7 @@ from regard.ablate.format import power_lines, print_lines, question
 from regard.ablate.hardware import Hardware
 from regard.ablate.plan import StudySettings
 from regard.ablate.power_analysis import count_judged, planned_epochs, probe
-from regard.ablate.schema import ContinuedStudy, check
+from regard.ablate.schema import ContinuedStudy, check, metric_name
 from regard.ablate.trainable import Budget, Experiment, Job, describe_job, digest_of, write_run
 from regard.config import describe
 from regard.errors import RegardError, RegardWarning
@@ -70,7 +70,9 @@ def create_study(
     _reject_taken(study, experiment)
     variants = list(experiment.variants())
     provenance = _provenance(experiment, threads, hardware)
-    print_lines(console, power_lines(plan.mde, plan.metric, len(plan.seeds), plan.alpha, count_judged(variants)))
+    print_lines(
+        console, power_lines(plan.mde, metric_name(plan.metric), len(plan.seeds), plan.alpha, count_judged(variants))
+    )
     print_lines(console, provenance["data"]["overlap"])
     measured = None
     if experiment.probe_limit and (measure or getattr(plan, "minutes", None)):
