@@ -88,6 +88,7 @@ REPORTS = (
     "runtimes/export.py",
     "weights/convert.py",
     "weights/difference.py",
+    "weights/layer_changes.py",
     "weights/transfer.py",
 )
 """Files whose texts are shown by `regard.cli.screen`, which translates them there."""
@@ -133,6 +134,7 @@ HEADINGS = (
     "{0}  ({1}, {2} x {3} positions), query at {4}, {5}",
     "{0}  ({1}, {2} x {3} positions): gradient map of {4} with score {5}",
     "{0}: {1} not kept: {2} in the source, {3} here",
+    "{0}: {1} not kept: {2} in the source, {3} here, and 1 other reason",
     "{0}: {1} not kept: {2} in the source, {3} here, and {4} other reasons",
     "boxes kept",
     "boxes kept, also {0}",

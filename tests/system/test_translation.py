@@ -271,7 +271,12 @@ REPORTED = {
     "weights: all 349 tensors kept, 3 of the source unused (some under another index)": (
         "權重：保留全部 349 個張量，來源有 3 個沒有用到（有些在另一個索引之下）"
     ),
-    "re-wired: reads a instead of b, inserted between": "重新接線：讀取 a 而不是 b，插入在其間",
+    "re-wired to read a instead of b, inserted between": "重新接線：讀取 a 而不是 b，插入在其間",
+    "re-wired to read [a, b] instead of c; the former d is now c": (
+        "重新接線：讀取 [a, b] 而不是 c；原本的 d 現在叫做 c"
+    ),
+    "re-wired to read a instead of the former a": "重新接線：讀取 a，而不是原本的 a",
+    "reads [a, b]": "讀取 [a, b]",
     "p3.se: 3 of 5 tensors new": "p3.se: 5 個張量中有 3 個是新的",
     "SE@p3 helps: +0.0123 AP (95 % interval +0.0011 to +0.0235, 5 paired seeds).": (
         "SE@p3 有幫助：+0.0123 AP（95 % 信賴區間 +0.0011 到 +0.0235，5 個成對種子）。"

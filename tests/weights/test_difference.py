@@ -4,6 +4,7 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -17,8 +18,10 @@ from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.read import read_spec
+from regard.graph.spec import LayerSpec, ModelSpec
 from regard.weights.detector import rebuild
-from regard.weights.difference import Difference, compare_detectors
+from regard.weights.difference import Difference, _missing_line, compare_detectors
+from regard.weights.layer_changes import _anchors, _rewired
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def test_an_insertion_is_added_and_its_readers_are_rewired(base: Detector) -> No
     assert changes(there)["p4.se"] == ("added", ("reads p4",))
     change, details = changes(there)["head.out"]
     assert change == "changed"
-    assert details == ("re-wired: reads p4.se instead of p4, inserted between",)
+    assert details == ("re-wired to read p4.se instead of p4, inserted between",)
     assert sum(there.tensors.missing["p4.se"].values()) == len(edited.layer("p4.se").state_dict())
     assert there.tensors.total - there.tensors.kept == len(edited.layer("p4.se").state_dict())
     assert there.tensors.equal == len(base.state_dict())
@@ -186,3 +189,86 @@ def test_a_graph_equals_what_is_written_from_it(tmp_path: Path, name: str) -> No
     explicit = replace(head, args=(), options=dict(spec.info[head.name].values))
     both = build(read_spec(tmp_path / f"{name}.yaml")), build(replace(spec, layers=(*spec.layers[:-1], explicit)))
     assert all(found(build(spec), other).is_same_graph for other in both)
+
+
+def test_inputs_have_the_names_of_the_second_model() -> None:
+    details = changes(found(build(read_spec("yolov5n")), build(read_spec("yolov5n-p2")), with_values=False))
+    assert details["head.p4_down"][1] == (
+        "re-wired to read head.p3_out instead of head.p3_fused",
+        "the former head.p3_out is now head.p3_fused",
+    )
+    assert "the former head.p3_out is now head.p3_fused" in details["detect"][1]
+    assert details["head.p2_concat"] == ("added", ("reads [head.p2_up, p2]",))
+
+
+def graph(**inputs: str) -> ModelSpec:
+    """A graph of convolutions, each of which reads the layer given by its name."""
+    rows = tuple(LayerSpec(name, tuple(read.split()), "Conv") for name, read in inputs.items())
+    return replace(read_spec("odd-one-out"), layers=rows)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same", "texts"),
+    [
+        (graph(a="image", z="a"), graph(a="image", b="a", z="b"), {"a": "a"}, ["b instead of a, inserted between"]),
+        (graph(a="image", b="a", z="a"), graph(a="image", b="a", z="b"), {"a": "a", "b": "b"}, ["b instead of a"]),
+        (graph(a="image", z="a"), graph(a="image", z="a"), {}, ["a instead of the former a"]),
+        (
+            graph(a="image", b="a", z="a b"),
+            graph(a="image", b="a", z="a b"),
+            {"b": "b"},
+            ["[a, b] instead of [a, b]", "the former a was removed"],
+        ),
+        (graph(a="image", z="a"), graph(c="image", a="c", z="a"), {"a": "c"}, ["a instead of c, inserted between"]),
+        (graph(a="image", z="a"), graph(c="image", z="c"), {"a": "c"}, []),
+        (graph(a="image", b="a", z="b"), graph(a="image", z="a"), {"a": "a"}, ["a instead of b"]),
+    ],
+)
+def test_inputs_are_told_apart_by_layer_and_not_by_name(
+    before: ModelSpec, after: ModelSpec, same: dict[str, str], texts: list[str]
+) -> None:
+    old, new = before.layers[-1].inputs, after.layers[-1].inputs
+    found = list(_rewired(before, old, after, new, {**same, "z": "z"}))
+    assert [text.removeprefix("re-wired to read ") for text in found if "is now" not in text] == texts
+    renamed = [f"the former {name} is now {now}" for name, now in same.items() if name != now and now not in new]
+    assert [text for text in found if "is now" in text] == renamed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (((10, 13, 16, 30), (116, 90, 373, 326)), 2, "anchors 4 ({} px) -> 2 per level, without sizes"),
+        (3, ((10, 13, 16, 30), (116, 90, 373, 326)), "anchors 3 per level, without sizes -> 4 ({} px)"),
+        (3, 4, "anchors 3 -> 4 per level"),
+        (((9, 9),), ((10, 13), (373, 326)), "anchors 1 (9 x 9 px) -> 2 ({} px)"),
+        (
+            ((10, 13, 16, 30),),
+            ((10, 13, 16.126, 30.4),),
+            "1 of 2 anchors differ: 10 x 13 ... 16 x 30 -> 10 x 13 ... 16.1 x 30.4 px",
+        ),
+    ],
+)
+def test_anchors_are_summarised(before: Any, after: Any, text: str) -> None:
+    assert _anchors(before, after) == text.format("10 x 13 ... 373 x 326")
+
+
+def test_anchors_that_differ_are_no_line_of_digits() -> None:
+    spec = read_spec("yolov5n")
+    other = replace(spec, anchors=tuple(tuple(value + 0.123456 for value in level) for level in spec.anchors or ()))
+    (details,) = (layer for _, layer in changes(found(build(spec), build(other))).values())
+    assert details == ("9 of 9 anchors differ: 10 x 13 ... 373 x 326 -> 10.1 x 13.1 ... 373 x 326 px",)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_other_reasons_are_counted_in_words(count: int) -> None:
+    reasons = {f"reason {i}": 5 - i for i in range(count)}
+    assert _missing_line("p4", reasons).endswith(["reason 0, and 1 other reason", "and 2 other reasons"][count - 2])
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n\0\0", b"\xff\xd8\xff\xe0\0\x10JFIF", b"PK\3\4", b"\0" * 5_000_000]
+)
+def test_a_file_that_is_no_text_is_no_model(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "image.png").write_bytes(content)
+    with pytest.raises(RegardError, match=r"image\.png: not a model file: it is not text\n  expected: a model YAML"):
+        regard.diff("odd-one-out", tmp_path / "image.png")

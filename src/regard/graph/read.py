@@ -19,7 +19,7 @@ from regard.graph.document import MOST_REPEATS, MOST_ROWS, parse_anchors, parse_
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.spec import ModelSpec, SourceLocation
 from regard.system.files import is_file, reject_special
-from regard.system.loaders import MOST_YAML, LineOf, check_keys, read_text
+from regard.system.loaders import BOMS, MOST_YAML, LineOf, check_keys, read_start, read_text
 
 STOCK = (
     *("yolov5n", "yolov5n-p2", "yolov5n6"),
@@ -42,6 +42,9 @@ MOST_BASES = 20
 """Number of overlays, each based on the next."""
 
 COMMENT = re.compile(r"\s#\s*(.*)")
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+"""Characters that no text has in UTF-8 or in an encoding of Windows."""
+MARKED = tuple(bom for bom, _ in BOMS)
 
 MEANT = ("backbone", "head", "activation", "ch", "scales", "channel_multiple")
 """Keys of the graph in a checkpoint that change the network; others do not."""
@@ -165,6 +168,7 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
             raise RegardError(f"the base {str(source)!r} refers back to itself")
         if len(above) >= MOST_BASES:
             raise RegardError("too many overlays, each based on the next", expected=f"at most {MOST_BASES}")
+        _reject_binary(file)
         return _parse(read_text(file, MOST_YAML), file, above, size="" if file == path else ultralytics.letter_of(path))
     name = str(source).removesuffix(".yaml")
     if name in zoo():
@@ -177,6 +181,14 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
         expected="a file, or one of " + ", ".join(zoo()),
         hint=f"name a size: {', '.join(_with_sizes(name))}" if name in SIZES else nearest(name, zoo()),
     )
+
+
+def _reject_binary(file: Path) -> None:
+    """Reject an image, a film, an archive: what has characters that no text has, however it is called."""
+    start = read_start(file, 1024)
+    if not start.startswith(MARKED) and CONTROL.search(start):
+        expected = f"a model YAML, or weights: {', '.join(WEIGHTS)}"
+        raise RegardError("not a model file: it is not text", file=file, expected=expected)
 
 
 def _parse(text: str, file: Path | None, above: tuple[Path, ...], size: str = "", *, whole: bool = False) -> ModelSpec:

@@ -12,26 +12,22 @@ from typing import Any, Literal
 import torch
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
-from torch import nn
 
 from regard.graph.cost import RowCost, row_costs
 from regard.graph.detector import Detector
-from regard.graph.spec import LayerInfo, ModelSpec
+from regard.graph.spec import ModelSpec
 from regard.graph.summary import flops_text
 from regard.system.notebook import ShownInNotebooks
 from regard.system.plain_table import PlainTable
 from regard.system.terminal import plain_text
 from regard.system.translation import translate
+from regard.weights.layer_changes import layer_changes
 from regard.weights.transfer import match_layers, transfer
 
 Change = Literal["same", "added", "removed", "changed"]
 
 MOST_LISTED = 30
 """Layers whose tensors are not kept that are printed; ``--json`` has all."""
-
-
-PLAIN = (int, float, str, tuple, type(None))
-"""Types of attributes that say how a module computes."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class LayerDifference:
     Attributes:
         name: name in the second model; in the first one for a layer that was removed.
         change: whether the layer is in both models, and equal there.
-        details: what changed, such as "module C3 -> C3TR".
+        details: what changed, such as "module C3 -> C3TR"; other layers have the names of the second model in it too.
         before: module of the layer in the first model; "" if it was added.
         after: module of the layer in the second model; "" if it was removed.
         flops: FLOPs of the layer for one image, in the first and the second model; 0 where it is not.
@@ -176,8 +172,9 @@ STYLES: Mapping[Change, str] = {"same": "", "added": "green", "removed": "red", 
 def _missing_line(layer: str, reasons: Mapping[str, int]) -> str:
     """The number of tensors of a layer that are not kept, and the most frequent reason."""
     reason = max(reasons, key=lambda text: reasons[text])
-    others = f", and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-    return f"{layer}: {sum(reasons.values())} not kept: {reason}{others}"
+    others = len(reasons) - 1
+    more = "" if not others else ", and 1 other reason" if others == 1 else f", and {others} other reasons"
+    return f"{layer}: {sum(reasons.values())} not kept: {reason}{more}"
 
 
 def describe(layer: LayerDifference) -> str:
@@ -229,14 +226,14 @@ def _layers(a: Detector, b: Detector, before: Sequence[RowCost], after: Sequence
     new_names = {a.spec.layers[i].name: b.spec.layers[j].name for j, i in pairs.items()}
     for j, row in enumerate(b.spec.layers):
         if j not in pairs:
-            reads = f"reads {', '.join(row.inputs)}"
+            reads = f"reads [{', '.join(row.inputs)}]" if len(row.inputs) > 1 else f"reads {row.inputs[0]}"
             yield LayerDifference(row.name, "added", (reads,), "", row.module, (0, after[j].flops))
             continue
         while next_removed is not None and next_removed < pairs[j]:
             yield _removed(a.spec, next_removed, before)
             next_removed = next(left, None)
         i = pairs[j]
-        details = tuple(_changes(a, i, b, j, new_names))
+        details = tuple(layer_changes(a, i, b, j, new_names))
         change: Change = "changed" if details else "same"
         flops = before[i].flops, after[j].flops
         yield LayerDifference(row.name, change, details, a.spec.layers[i].module, row.module, flops)
@@ -245,77 +242,6 @@ def _layers(a: Detector, b: Detector, before: Sequence[RowCost], after: Sequence
 def _removed(spec: ModelSpec, i: int, costs: Sequence[RowCost]) -> LayerDifference:
     row = spec.layers[i]
     return LayerDifference(row.name, "removed", (), row.module, "", (costs[i].flops, 0))
-
-
-def _changes(a: Detector, i: int, b: Detector, j: int, new_names: Mapping[str, str]) -> Iterator[str]:
-    """What differs between a layer and its counterpart."""
-    old, new = a.spec.layers[i], b.spec.layers[j]
-    if old.name != new.name:
-        yield f"was called {old.name}"
-    if old.module != new.module:
-        yield f"module {old.module} -> {new.module}"
-    if bool(old.gate) != bool(new.gate):
-        yield "behind a gate" if new.gate else "no longer behind a gate"
-    ours, theirs = a.spec.info[old.name], b.spec.info[new.name]
-    if ours.in_channels != theirs.in_channels:
-        yield f"input channels {_listed(ours.in_channels)} -> {_listed(theirs.in_channels)}"
-    if ours.repeats != theirs.repeats:
-        yield f"repeats {ours.repeats} -> {theirs.repeats}"
-    if old.module == new.module:
-        arguments = _arguments(ours, theirs, is_same=_built(a.model[i]) == _built(b.model[j]))
-    else:
-        arguments = _listed(ours.arguments[1:]), _listed(theirs.arguments[1:])
-    if arguments[0] != arguments[1]:
-        yield f"arguments {arguments[0]} -> {arguments[1]}"
-    inputs = tuple(new_names.get(name, name) for name in old.inputs)
-    if inputs != new.inputs:
-        follows = "" if not _passes(b.spec, new.inputs, inputs) else ", inserted between"
-        yield f"re-wired: reads {_listed(new.inputs)} instead of {_listed(old.inputs)}{follows}"
-
-
-def _arguments(ours: LayerInfo, theirs: LayerInfo, *, is_same: bool) -> tuple[str, str]:
-    """Arguments of one class that differ, by name. A default that is written out is the same.
-
-    Where the layers as built are, so is a value and None, which lets the class choose it.
-    """
-    pairs = {name: (ours.values.get(name), value) for name, value in theirs.values.items()}
-    differ = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and not (is_same and None in pair)}
-    before, after = (", ".join(f"{name}={_listed((pair[k],))}" for name, pair in differ.items()) for k in (0, 1))
-    return before, after
-
-
-def _built(layer: nn.Module) -> list[tuple[Any, ...]]:
-    """What a layer is without its values: classes, plain attributes and shapes of tensors, module by module."""
-    return [
-        (
-            name,
-            type(module).__name__,
-            {key: value for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"},
-            {key: (*tensor.shape,) for key, tensor in module.named_parameters(recurse=False)},
-        )
-        for name, module in layer.named_modules()
-    ]
-
-
-def _passes(spec: ModelSpec, now: Sequence[str], before: Sequence[str]) -> bool:
-    """Whether each layer that is read now passes on the one that was read before, by layers with one input."""
-
-    def passes_on(name: str, wanted: str) -> bool:
-        while name != wanted:
-            row = next((row for row in spec.layers if row.name == name), None)
-            if row is None or len(row.inputs) != 1:
-                return False
-            name = row.inputs[0]
-        return True
-
-    return len(now) == len(before) and all(map(passes_on, now, before))
-
-
-def _listed(values: Sequence[Any]) -> str:
-    parts = [
-        _listed(v) if isinstance(v, tuple | list) else f"{v:g}" if isinstance(v, float) else f"{v}" for v in values
-    ]
-    return parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]"
 
 
 def _tensors(a: Detector, b: Detector, *, with_values: bool) -> TensorDifference:
