@@ -26,12 +26,13 @@ import regard
 from regard.config import AugmentSettings, LossSettings, TrainSettings
 from regard.data.formats import load_data
 from regard.data.loader import TrainLoader
+from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.graph.user_modules import import_classes, import_modules
 from regard.nn.heads import LossContext, identity_reduce, total_loss
 from regard.system.files import claim_folder
 from regard.training.prepare import freeze_bn_stats
-from regard.training.processes import launch
+from regard.training.processes import for_launcher, launch
 
 DATA = "synthetic:context?train=8&val=2&test=0"
 
@@ -324,3 +325,14 @@ def test_a_script_without_a_guard_is_an_error_and_not_a_wait(tmp_path: Path) -> 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert 'if __name__ == "__main__"' in done.stderr
+
+
+def test_several_devices_are_rejected_in_a_notebook_before_model_and_data_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.training.processes.in_notebook", lambda: True)
+    with pytest.raises(RegardError, match="cannot be started from a cell"):
+        regard.train("no-such-model", tmp_path / "no-data.yaml", folder=tmp_path / "run", devices=2)
+    assert for_launcher(TrainSettings(devices=1)).devices == 1
+    monkeypatch.setattr("regard.training.processes.launched_processes", lambda: 2)
+    assert for_launcher(TrainSettings(devices=2)).devices == 2

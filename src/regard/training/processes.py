@@ -52,15 +52,24 @@ def for_launcher(run: TrainSettings) -> TrainSettings:
     """Let a run use all processes that a launcher has started.
 
     Raises:
-        RegardError: another number of processes was asked for.
+        RegardError: another number of processes was asked for, or several in a notebook, which cannot start them.
     """
     started = launched_processes()
+    if not started:
+        _reject_cell(run)
     if not started or run.devices == started:
         return run
     if "devices" in run.model_fields_set:
         what = f"the run has devices={run.devices}, but the launcher has started {started} processes"
         raise RegardError(what, expected=f"devices={started}", hint="or start it without a launcher")
     return run.model_copy(update={"devices": started})
+
+
+def _reject_cell(run: TrainSettings) -> None:
+    if run.devices > 1 and in_notebook():
+        what = f"devices={run.devices} starts processes that cannot be started from a cell"
+        hint = f"run it as a command, in a cell too: !regard train MODEL --data DATA --devices {run.devices}"
+        raise RegardError(what, expected="devices=1 in a notebook", hint=hint)
 
 
 @contextmanager
@@ -107,10 +116,7 @@ def launch(run: TrainSettings, work: Callable[..., R], **arguments: Any) -> R:
     """
     if run.devices == 1 or launched_processes():
         return work(_joined(run), **arguments)
-    if in_notebook():
-        what = f"devices={run.devices} starts processes that cannot be started from a cell"
-        hint = f"run it as a command, in a cell too: !regard train MODEL --data DATA --devices {run.devices}"
-        raise RegardError(what, expected="devices=1 in a notebook", hint=hint)
+    _reject_cell(run)
     for callback in arguments["callbacks"]:
         _check_can_be_sent(callback)
     with scratch_folder(Path(tempfile.gettempdir())) as private:
