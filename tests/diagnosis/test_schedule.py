@@ -10,7 +10,7 @@ import pytest
 from run_folders import PACKAGES, Run, curve
 
 from regard.diagnosis.case import Case
-from regard.diagnosis.causes.schedule import _updates, early_stop, few_updates, warm_up
+from regard.diagnosis.causes.schedule import _updates, diverged, early_stop, few_updates, warm_up
 from regard.diagnosis.packages import read_run
 from regard.diagnosis.record import TrainingRecord
 
@@ -78,3 +78,11 @@ def test_an_early_stop_states_the_learning_rate_of_the_table(package: str, tmp_p
     found = early_stop(Case(read_run(run.write_texts())))
     assert found is not None
     assert "learning rate was" not in found.evidence
+
+
+def test_a_table_of_many_epochs_is_read_in_linear_time(record: TrainingRecord) -> None:
+    losses = [2.0] * 50_000 + [1.0, 3.0] + [5.0] * 50_000
+    rows = [{"epoch": float(i + 1), "train/box": loss} for i, loss in enumerate(losses)]
+    found = diverged(Case(replace(record, rows=rows)))
+    assert found is not None
+    assert "1 in epoch 50001 to 3 or more from epoch 50002 on" in found.evidence

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from regard.system.interrupts import defer_interrupts, end_at_interrupt, interrupts_blocked, receive_interrupts
+from regard.system.interrupts import (
+    defer_interrupts,
+    end_at_interrupt,
+    interrupts_blocked,
+    interrupts_deferred,
+    receive_interrupts,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no signal masks")
 
@@ -98,6 +104,29 @@ def test_ctrl_c_in_an_import_comes_when_it_has_ended(
     else:
         with pytest.raises(KeyboardInterrupt):
             imported()
+
+
+def test_ctrl_c_in_a_cell_leaves_no_broken_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook, where the process goes on, and Ctrl-C has Python's own handler."""
+    (tmp_path / "slow_to_import.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nready = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    @interrupts_deferred()
+    def import_slowly() -> None:
+        import_module("slow_to_import")
+        time.sleep(5)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            import_slowly()
+        assert sys.modules["slow_to_import"].ready
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(KeyboardInterrupt), interrupts_deferred():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        sys.modules.pop("slow_to_import", None)
 
 
 def test_ctrl_c_outside_an_import_comes_at_once_and_a_handler_is_kept() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import regard
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.graph.read import read_spec
@@ -121,3 +122,23 @@ def test_a_new_run_replaces_nothing(tmp_path: Path) -> None:
         reject_taken(tmp_path)
     (tmp_path / LOCK).touch()  # as a killed run leaves it
     reject_taken(tmp_path)
+
+
+def test_a_run_that_is_stopped_before_it_can_be_resumed_leaves_nothing_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    model, data = regard.load("odd-one-out"), "synthetic:context?train=4&val=2&test=0"
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setattr("regard.training.folder.environment", stop)
+    with pytest.raises(KeyboardInterrupt):
+        regard.train(model, data, folder=tmp_path, epochs=1, imgsz=64, workers=0, plots=False, verbose=False)
+    assert not (tmp_path / "state.pt").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    with pytest.raises(RegardError, match="no run in this folder"):
+        regard.resume(tmp_path)
+    monkeypatch.undo()
+    run = regard.train(model, data, folder=tmp_path, epochs=1, imgsz=64, workers=0, plots=False, verbose=False)
+    assert run.metrics.images == 2

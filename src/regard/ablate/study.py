@@ -29,10 +29,12 @@ from regard.ablate.statistics import draw_images, image_interval
 from regard.ablate.trainable import Experiment, Job, Missing
 from regard.ablate.verdict import analyse
 from regard.errors import RegardError
+from regard.system.interrupts import interrupts_deferred
 from regard.system.terminal import plain_console
 from regard.system.translation import translate
 
 
+@interrupts_deferred()
 def run_study(
     plan: StudySettings,
     folder: str | Path,

@@ -35,6 +35,7 @@ from regard.runtimes.base import Session, check_input_size
 from regard.runtimes.export import ExportReport, export_detector
 from regard.runtimes.table import runtime_to_write
 from regard.system.device import choose_device
+from regard.system.interrupts import interrupts_deferred
 from regard.types import Detections, Predictor
 from regard.visualize.attend import Kind, View
 from regard.visualize.attend import attend as attend_to_array
@@ -44,6 +45,7 @@ from regard.weights.hub import local_file
 
 
 @accepts(ValSettings)
+@interrupts_deferred()
 def val(
     model: Predictor | str | Path,
     data: str | Path,
@@ -121,6 +123,7 @@ def predict(
 
 
 @accepts(ExportSettings)
+@interrupts_deferred()
 def export(
     model: Model,
     path: str | Path,
@@ -160,6 +163,7 @@ def export(
     return export_detector(model, path, image=image, settings=inside, **own)
 
 
+@interrupts_deferred()
 def attend(
     model: Model,
     image: Source,

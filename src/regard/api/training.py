@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Unpack
 
@@ -13,9 +14,11 @@ from regard.config.keywords import TrainKeywords
 from regard.config.signature import accepts, check_names
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.system.files import check_folder
+from regard.system.files import check_folder, is_file
+from regard.system.interrupts import interrupts_deferred
+from regard.system.terminal import in_notebook
 from regard.training.callbacks import Callback, checked_callbacks
-from regard.training.folder import reject_taken
+from regard.training.folder import discard_begun, reject_taken
 from regard.training.prepare import load_training_data
 from regard.training.processes import claim_for_all, for_launcher
 from regard.training.resume import resume_training, resumed_settings
@@ -24,6 +27,7 @@ from regard.weights.detector import Model, Modules, as_detector
 
 
 @accepts(TrainSettings)
+@interrupts_deferred()
 def train(
     model: Model,
     data: str | Path,
@@ -65,10 +69,11 @@ def train(
         torch.manual_seed(asked.seed)  # a model without weights starts from random ones
         model = as_detector(model)
     loaded = load_training_data(data, asked)
-    with claim_for_all(asked, folder, Path("runs", "train")) as place:
+    with claim_for_all(asked, folder, Path("runs", "train")) as place, _left_in_order(place, verbose):
         return run_training(model, loaded, asked, place, callbacks=callbacks, verbose=verbose)
 
 
+@interrupts_deferred()
 def resume(
     folder: str | Path,
     *,
@@ -106,8 +111,21 @@ def resume(
     check_names(TrainSettings, ("folder", "data", "modules", "callbacks", "verbose"), settings)
     watching = _checked_watching(callbacks, verbose)
     asked = resumed_settings(Path(folder), settings)  # before anything is made there
-    with claim_for_all(asked, folder) as place:
+    with claim_for_all(asked, folder) as place, _left_in_order(place, verbose):
         return resume_training(place, asked, data=data, modules=modules, callbacks=watching, verbose=verbose)
+
+
+@contextmanager
+def _left_in_order(folder: Path, verbose: bool) -> Iterator[None]:
+    """If a run ends early, remove what cannot be resumed, or say in a notebook how to resume it."""
+    try:
+        yield
+    except BaseException as error:
+        if not is_file(folder / "run.json"):
+            discard_begun(folder)
+        elif isinstance(error, KeyboardInterrupt) and verbose and in_notebook():
+            print(f"stopped: regard.resume({str(folder)!r}) continues after the last finished epoch")
+        raise
 
 
 def _checked_watching(callbacks: Sequence[Callback], verbose: bool) -> tuple[Callback, ...]:

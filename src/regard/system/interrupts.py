@@ -7,6 +7,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,28 @@ def defer_interrupts() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _Deferred())
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the last: what is left cannot be stopped
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Until the block ends, let Ctrl-C raise `KeyboardInterrupt` when no module is being imported.
+
+    A module whose import is interrupted stays broken in the process, which in a notebook goes on. Does nothing where
+    Ctrl-C has a handler, and outside the main thread, which alone receives it.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    handler = _Deferred()
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if handler.waits:
+            handler.waits = False
+            raise KeyboardInterrupt
 
 
 def end_at_interrupt(code: int) -> None:

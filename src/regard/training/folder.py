@@ -113,6 +113,12 @@ def reject_taken(folder: Path) -> None:
             reject_other(folder / name, hint="name another folder")
 
 
+def discard_begun(folder: Path) -> None:
+    """Remove what a new run has written before its ``run.json``, without which nothing can be resumed."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the configuration of an earlier run.
 
@@ -121,7 +127,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / "run.json"
     if not is_file(file):
-        raise RegardError("no run in this folder", file=folder, expected="a folder with run.json and state.pt")
+        hint = "a run that was stopped before its first epoch leaves none: train again"
+        raise RegardError(
+            "no run in this folder", file=folder, expected="a folder with run.json and state.pt", hint=hint
+        )
     return read_json_mapping(file, MOST_BYTES)
 
 

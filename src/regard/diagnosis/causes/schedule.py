@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 
 from regard.config import OptimSettings
 from regard.diagnosis.case import Case
@@ -95,9 +96,11 @@ def _collapsed(case: Case) -> Finding | None:
 def _jumped(case: Case) -> Finding | None:
     """A training loss that jumped to a multiple and never came back."""
     names = [name for name in (case.run.rows[0] if case.run.rows else ()) if name.startswith("train/")]
-    totals = [(int(row["epoch"]), sum(row[name] for name in names if name in row)) for row in case.run.rows]
+    totals = [(int(row["epoch"]), sum(row[name] for name in names if name in row) + 0.0) for row in case.run.rows]
+    lowest_before = list(accumulate(totals, _lower))
+    lowest_after = list(accumulate((loss for _, loss in reversed(totals)), min))[::-1]
     for i in range(1, len(totals) - LEAST_AFTER + 1):
-        before, after = min(totals[:i], key=lambda pair: pair[1]), min(loss for _, loss in totals[i:])
+        before, after = lowest_before[i - 1], lowest_after[i]
         if 0 < before[1] * JUMP < after:
             evidence = (
                 f"the training loss rose from {before[1]:.3g} in epoch {before[0]} to {after:.3g} or more from epoch "
@@ -105,6 +108,10 @@ def _jumped(case: Case) -> Finding | None:
             )
             return Finding("diverged", "likely", evidence, "lower the learning rate, or clip the gradients")
     return None
+
+
+def _lower(one: tuple[int, float], other: tuple[int, float]) -> tuple[int, float]:
+    return one if one[1] <= other[1] else other
 
 
 def no_ap(case: Case) -> Finding | None:
