@@ -10,6 +10,7 @@ from typing import Any
 from regard.errors import RegardError, RegardWarning
 from regard.graph.detector import Detector
 from regard.publish.card import model_card
+from regard.publish.licences import check_licences
 from regard.system.files import is_folder, is_there
 from regard.system.loaders import MOST_TEXT, read_bytes
 from regard.system.scratch import scratch_folder
@@ -17,7 +18,6 @@ from regard.training.run import Run
 from regard.weights.detector import as_detector, save_detector
 from regard.weights.hub import DEFAULT_FILE, has_weights, hub_errors, import_hub
 
-SHARE_ALIKE = ("agpl", "gpl", "cc-by-sa")
 """Beginnings of licences that a model fine-tuned from such weights has to have too."""
 
 
@@ -62,7 +62,7 @@ def push_to_hub(
         regard.errors.RegardError: a model that started from weights under agpl-3.0 cannot be published under apache-2.0
           expected: license='agpl-3.0'
     """
-    _check_licences(license, start, start_license, from_scratch=from_scratch)
+    check_licences(license, start, start_license, from_scratch=from_scratch)
     folder = _folder_of(model)
     detector = _detector_of(model, folder)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
@@ -113,17 +113,3 @@ def _upload(folder: Path, repository: str, *, private: bool, message: str | None
         hint = "check the connection, and log in with `hf auth login`, or set HF_TOKEN"
         raise RegardError(what, file=repository, hint=hint) from error
     return str(address)
-
-
-def _check_licences(license: str, start: str | None, start_license: str | None, *, from_scratch: bool) -> None:
-    if start and from_scratch:
-        raise RegardError(f"the model cannot be trained from scratch and from {start}", expected="one of the two")
-    if start and not start_license:
-        hint = "the weights published by Ultralytics are agpl-3.0"
-        raise RegardError(f"the licence of {start} is not given", expected="start_license", hint=hint)
-    if start_license and not start:
-        raise RegardError("start_license has no effect without start", expected="start, the weights that have it")
-    family = next((word for word in SHARE_ALIKE if (start_license or "").lower().startswith(word)), None)
-    if family and not license.lower().startswith(family):
-        what = f"a model that started from weights under {start_license} cannot be published under {license}"
-        raise RegardError(what, expected=f"license={start_license!r}")

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regard.ablate.folder import StudyRecord, read_study
 from regard.ablate.format import headline, interval, sentences, signed, verdict_label
+from regard.ablate.schema import metric_name
 from regard.ablate.verdict import analyse
 from regard.config import ValSettings
 from regard.config.faults import first_fault
 from regard.data.paths import dataset_name
 from regard.diagnosis.packages import read_run
+from regard.diagnosis.record import TABLE, read_table
 from regard.errors import RegardError, RegardWarning
 from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
@@ -86,6 +88,7 @@ class _Metrics(_Facts):
 
     split: str = ValSettings().split
     images: int | None = None
+    epoch: int | None = None
     per_class: list[_ClassMetrics] = []
 
     def headline(self) -> dict[str, float]:
@@ -98,6 +101,7 @@ class _Metrics(_Facts):
 class _RunFacts:
     config: _Config
     metrics: _Metrics
+    trained: int = 0  # epochs; 0 if unknown
 
     @property
     def data_name(self) -> str:
@@ -139,7 +143,7 @@ def model_card(
         f"# {name}",
         f"An object detector for {len(detector.names)} classes: {', '.join(map(_text, detector.names.values()))}.",
         _model_section(detector),
-        f"## Licence\n\nThis model: {license}. {origin}",
+        f"## Licence\n\nThis model: {_text(license)}. {origin}",
         *(_data_section(facts) if facts else ()),
         *(_study_section(Path(study), detector, facts) if study is not None else ()),
         _use_section(repository, facts),
@@ -162,7 +166,9 @@ def _check_origin(origin: str | None, start: str | None, folder: Path | None, *,
 
 def _read_facts(folder: Path) -> _RunFacts:
     read_config(folder)
-    return _RunFacts(_facts(_Config, folder / "run.json"), _facts(_Metrics, folder / "metrics.json"))
+    table = folder / TABLE
+    trained = int(rows[-1]["epoch"]) if is_file(table) and (rows := read_table(table).rows) else 0
+    return _RunFacts(_facts(_Config, folder / "run.json"), _facts(_Metrics, folder / "metrics.json"), trained)
 
 
 def _facts(kind: type[F], file: Path) -> F:
@@ -206,15 +212,20 @@ def _data_section(facts: _RunFacts) -> Iterator[str]:
         f"{_text(name)} {split.images} images with {split.boxes} boxes"
         for name, split in facts.config.data.splits.items()
     )
-    trained = f"{settings.epochs} epochs at {settings.imgsz} pixels, batch {settings.batch}, seed {settings.seed}"
+    length = f"{facts.trained} of {settings.epochs} planned epochs" if facts.trained else f"{settings.epochs} epochs"
+    if facts.trained == settings.epochs:
+        length = f"{settings.epochs} epochs"
+    trained = f"{length} at {settings.imgsz} pixels, batch {settings.batch}, seed {settings.seed}"
+    best = f" The weights are those of epoch {metrics.epoch}." if metrics.epoch else ""
     yield (
         f"## Data and training\n\nData set: {_text(facts.data_name)} ({splits}). Trained for {trained}, recipe "
-        f"{_text(settings.recipe.name)}."
+        f"{_text(settings.recipe.name)}.{best}"
     )
-    numbers = [f"| {key} | {value:.4f} |" for key, value in metrics.headline().items()]
+    numbers = [f"| {metric_name(key)} | {value:.4f} |" for key, value in metrics.headline().items()]
     rows = [
         f"| {_text(entry.name)} | {entry.labels} | {_number(entry.ap)} | {_number(entry.ap50)} |"
         for entry in metrics.per_class
+        if entry.labels
     ]
     yield "\n".join(
         [
@@ -280,7 +291,7 @@ def _study_section(folder: Path, detector: Detector, facts: _RunFacts | None) ->
             "",
             _text(headline(study, results)),
             "",
-            f"| variant | difference in {_text(study.metric)} | interval | seeds | verdict |",
+            f"| variant | difference in {metric_name(study.metric)} | interval | seeds | verdict |",
             "|---|--:|---|--:|---|",
             *rows,
             "",

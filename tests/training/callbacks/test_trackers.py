@@ -128,6 +128,23 @@ def test_swanlab_offline_keeps_every_epoch(tmp_path: Path, monkeypatch: pytest.M
         assert name.encode() in kept
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("tracker", "kept"), [(WandB, "wandb"), (SwanLab, "swanlog")])
+def test_nothing_of_the_machine_is_stored(
+    tracker: type[trackers.Tracker], kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(tracker.package)
+    monkeypatch.setenv(f"{tracker.package.upper()}_MODE", "offline")
+    monkeypatch.setenv("SWANLAB_SAVE_DIR", str(tmp_path / "home"))
+    monkeypatch.setattr("socket.gethostname", lambda: "host-of-anna")
+    regard.train("odd-one-out", DATA, folder=tmp_path / "run", callbacks=[tracker()], epochs=1, **SETTINGS)
+    files = [file for file in (tmp_path / "run" / kept).rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        for secret in (b"host-of-anna", sys.executable.encode(), str(Path(__file__).parent).encode(), b"torchvision"):
+            assert secret not in file.read_bytes(), file
+
+
 def test_a_tracker_that_fails_does_not_end_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(trackers.Tracker):
         package = "json"

@@ -142,6 +142,32 @@ def nobody_asked() -> Iterator[None]:
         sys.stdin = before
 
 
+W_AND_B_PRIVATE: Mapping[str, Any] = MappingProxyType(
+    {
+        "x_disable_meta": True,
+        "x_disable_stats": True,
+        "x_disable_machine_info": True,
+        "x_save_requirements": False,
+        "host": "not recorded",
+    }
+)
+SWANLAB_PRIVATE: Mapping[str, Any] = MappingProxyType(
+    {
+        "probe": dict.fromkeys(("hardware", "runtime", "requirements", "conda", "git", "swanlab", "monitor"), False),
+        "terminal": {"proxy_type": "none"},
+        **dict.fromkeys(("metadata_collect", "requirements_collect", "conda_collect", "hardware_monitor"), False),
+        "log_proxy_type": "none",
+    }
+)
+"""Settings of the trackers, of all their versions, that leave out what they would store of this machine by themselves:
+host name, command line, folders, packages, hardware, statistics of the system and the console."""
+
+
+def _private(settings: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that the installed version has."""
+    return {name: value for name, value in wanted.items() if name in getattr(settings, "model_fields", {})}
+
+
 class WandB(Tracker):
     """Logs to Weights & Biases; with ``WANDB_MODE=offline`` to the folder of the run, for ``wandb sync``."""
 
@@ -151,8 +177,8 @@ class WandB(Tracker):
     def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
         """Begin a run; see `Tracker`."""
         wandb = import_module("wandb")
-        # Of what this machine is and prints, W&B gets nothing but what is logged here.
-        quiet = wandb.Settings(console="off", disable_git=True, save_code=False, silent=True)
+        private = _private(wandb.Settings, W_AND_B_PRIVATE)
+        quiet = wandb.Settings(console="off", disable_git=True, save_code=False, silent=True, **private)
         where = {"project": self.project, "name": name, "dir": str(folder), "id": known, "resume": "allow"}
         with nobody_asked():  # where there is no login, W&B's own error says what to do
             self._run = wandb.init(**where, config=dict(settings), settings=quiet)
@@ -215,7 +241,9 @@ class SwanLab(Tracker):
     def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
         """Begin a run; see `Tracker`."""
         swanlab = import_module("swanlab")
-        more = {"id": known, "resume": "allow"} if known else {}
+        more: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
+        if hasattr(swanlab, "Settings"):
+            more["settings"] = swanlab.Settings(**_private(swanlab.Settings, SWANLAB_PRIVATE))
         self._run = swanlab.init(
             project=self.project, experiment_name=name, config=dict(settings), logdir=str(folder / "swanlog"), **more
         )
