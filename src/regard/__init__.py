@@ -71,7 +71,14 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that ``regard --help`` need not wait for torch."""
+    """Import on first use, so that ``regard --help`` need not wait for torch; a module is not left half imported."""
+    from regard.system.interrupts import interrupts_deferred
+
+    with interrupts_deferred():
+        return _first_use(name)
+
+
+def _first_use(name: str) -> Any:
     if name == "studio":
         return import_module("regard.studio")  # a package that can be called
     if name == "nn":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import regard
 from regard.system.interrupts import (
     defer_interrupts,
     end_at_interrupt,
@@ -127,6 +128,18 @@ def test_ctrl_c_in_a_cell_leaves_no_broken_module(tmp_path: Path, monkeypatch: p
     finally:
         signal.signal(signal.SIGINT, before)
         sys.modules.pop("slow_to_import", None)
+
+
+def test_ctrl_c_while_a_function_is_first_named_leaves_no_broken_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``regard.train`` imports torch before anything in it is called."""
+    (tmp_path / "slow_to_name.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\ntrain = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(regard, "import_module", lambda _: import_module("slow_to_name"))
+    with pytest.raises(KeyboardInterrupt):
+        regard.__getattr__("train")
+    assert sys.modules.pop("slow_to_name").train
 
 
 def test_ctrl_c_outside_an_import_comes_at_once_and_a_handler_is_kept() -> None:
