@@ -13,15 +13,15 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import typer
 from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from template_texts import PARTS, defaults, named_texts, parsed, templates
 
 from regard import __version__
 from regard.ablate.plan import Plan  # noqa: F401  (its settings)
@@ -36,9 +36,6 @@ from regard.system.translation import PLACEHOLDER
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "regard"
 CATALOGUES = sorted(SOURCE.glob("locale/*/LC_MESSAGES/regard.po"))
-Known: TypeAlias = Mapping[str, list[ast.expr]]
-DEEPEST = 3
-"""Names that stand for names."""
 CALLS = {"_", "gettext", "words", "translate"}
 MESSAGES = {
     "RegardError": 0,
@@ -50,7 +47,6 @@ MESSAGES = {
     "error_at": 1,
 }
 """Calls that have a message, and the place of it among their arguments."""
-PARTS = {"expected", "hint"}
 LOGS = {"info", "warning", "error"}
 PROBLEMS = {"Problem", "_dropped", "_Fault"}
 FACTS = {"done", "found", "how", "kind", "note"}
@@ -126,6 +122,19 @@ HEADINGS = (
     "{0} ms per image at {1} px on {2}",
     *("linear", "exports", "yes", "no", "family", "{0} x {1}, such as {2}: {3}"),
     "train for more epochs, use smaller batches, or set a shorter warm-up (warmup_epochs)",
+    ": ",
+    "{0}, {1}",
+    "{0}; expected: {1}",
+    "nothing",
+    "undo",
+    "redo",
+    "{0} MB",
+    "miswired",
+    "invalid",
+    "unreadable",
+    "family",
+    "position",
+    "level",
     "by FLOPs",
     "by time",
     "by time, measured alone",
@@ -160,6 +169,8 @@ HEADINGS = (
 )
 """Words in the headings of tables, and in templates that are filled in two steps."""
 WORD = re.compile("[A-Za-z]{3,}")
+TOO_SHORT = {"a {0}", "are {0}", "{0} in {1}", "{0} of {1}"}
+"""Templates that names of files and classes fit by chance."""
 SETTINGS = ("regard.config", "regard.ablate")
 TYPER = (
     "Arguments",
@@ -228,51 +239,41 @@ def texts_of_code() -> tuple[set[str], set[str]]:
     messages: set[str] = set()
     for file in SOURCE.rglob("*.py"):
         is_data = "data" in file.relative_to(SOURCE).parts[:1]
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        known = _named_texts(tree)
-        for node in ast.walk(tree):
+        known = named_texts(file, SOURCE)
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
                 place = MESSAGES.get(name, 0)
                 parts = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg in PARTS)]
-                found = {text for part in parts for text in _templates(part, known)}
+                found = {text for part in parts for text in templates(part, known)}
                 if name in CALLS:
                     fixed |= found
                 elif name in MESSAGES:
                     messages |= found
                 elif is_data and name in PROBLEMS:
-                    messages |= {text for part in node.args for text in _templates(part, known)}
+                    messages |= {text for part in node.args for text in templates(part, known)}
                 elif name in LOGS and getattr(node.func.value, "id", "").lower() in ("log", "logger"):
                     messages |= {_of_log(text) for text in found}
-            elif isinstance(node, ast.arguments):
-                places = [
-                    *zip(node.args[::-1], node.defaults[::-1], strict=False),
-                    *zip(node.kwonlyargs, node.kw_defaults, strict=True),
-                ]
-                stated = [default for place, default in places if place.arg in {"what", *PARTS} and default]
-                messages |= {text for default in stated for text in _templates(default, known)}
+                else:
+                    keywords = [word.value for word in node.keywords if word.arg in PARTS]
+                    messages |= {text for part in keywords for text in templates(part, known) if " " in text}
             elif isinstance(node, ast.Assign | ast.AugAssign):
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-                if getattr(target, "id", "").lower() in {"what", *PARTS, *(FACTS if is_data else ())}:
-                    messages |= set(_templates(node.value, known))
+                if getattr(target, "id", "").lower() in {*PARTS, *(FACTS if is_data else ())}:
+                    messages |= set(templates(node.value, known))
+            elif isinstance(node, ast.FunctionDef):
+                messages |= {text for part in defaults(node) for text in templates(part, known) if " " in text}
     for pattern in REPORTS:
         files = sorted(SOURCE.glob(pattern))
         assert files, f"{pattern} is gone"
-        fixed |= {text for file in files for text in _sentences(ast.parse(file.read_text(encoding="utf-8")))}
-    messages |= {text for file in VALUES for text in _constants(ast.parse((SOURCE / file).read_text(encoding="utf-8")))}
-    return fixed, {text for text in messages - fixed if any(map(str.isalpha, PLACEHOLDER.sub("", text)))}
+        fixed |= {text for file in files for text in _sentences(parsed(file))}
+    messages |= {text for file in VALUES for text in _constants(parsed(SOURCE / file))}
+    return fixed, {text for text in messages - fixed if _is_text(text)}
 
 
-def _named_texts(tree: ast.Module) -> Known:
-    """Map names of a file to what they are assigned, and its functions to what they return."""
-    known: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            known.setdefault(node.targets[0].id, []).append(node.value)
-        elif isinstance(node, ast.FunctionDef):
-            returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value]
-            known.setdefault(f"{node.name}()", []).extend(returned)
-    return known
+def _is_text(text: str) -> bool:
+    """Whether a text has letters, and is no template that names of files and classes fit by chance."""
+    return text not in TOO_SHORT and any(map(str.isalpha, PLACEHOLDER.sub("", text)))
 
 
 def texts_of_catalogue() -> set[str]:
@@ -298,7 +299,7 @@ def _constants(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.JoinedStr):
             inner |= {id(part) for part in ast.walk(node)} - {id(node)}
         if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in inner:
-            texts = {text.strip().removeprefix(", ").removeprefix("; ") for text in _templates(node)}
+            texts = {text.strip().removeprefix(", ").removeprefix("; ") for text in templates(node)}
             found |= {text for text in texts if " " in text}
     return found
 
@@ -307,43 +308,6 @@ def _of_log(text: str) -> str:
     """Turn the places of values in a message of a logger into those of a template."""
     count = itertools.count()
     return re.sub("%[sd]", lambda _: f"{{{next(count)}}}", text)
-
-
-def _templates(node: ast.expr, known: Known = MappingProxyType({}), depth: int = 0) -> Iterator[str]:
-    """Yield the texts that an expression can be, with {0}, {1}, ... for values, and those that such values can be."""
-    if isinstance(node, ast.IfExp):
-        yield from (text for part in (node.body, node.orelse) for text in _templates(part, known, depth))
-    elif isinstance(node, ast.BoolOp):
-        yield from (text for part in node.values for text in _templates(part, known, depth))
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.JoinedStr | ast.BinOp):
-        parts = list(_parts(node))
-        if any(isinstance(part, str) for part in parts) and ": {0}" not in parts:
-            count = itertools.count()
-            yield "".join(part if isinstance(part, str) else f"{{{next(count)}}}" for part in parts)
-            for part in parts:
-                if isinstance(part, ast.IfExp):
-                    yield from (text for text in _templates(part, known, depth) if " " in text)
-    elif depth < DEEPEST and (name := _name_of(node)):
-        yield from (text for value in known.get(name, ()) for text in _templates(value, known, depth + 1))
-
-
-def _parts(node: ast.expr) -> Iterator[str | ast.expr]:
-    """Split f-strings and sums of texts into their fixed texts and their values."""
-    if isinstance(node, ast.JoinedStr):
-        for part in node.values:
-            yield str(part.value) if isinstance(part, ast.Constant) else part.value  # type: ignore[attr-defined]
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        yield from (*_parts(node.left), *_parts(node.right))
-    else:
-        yield node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else node
-
-
-def _name_of(node: ast.expr) -> str:
-    if isinstance(node, ast.Call):
-        return f"{node.func.id}()" if isinstance(node.func, ast.Name) else ""
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 def updated(old: Catalog) -> Catalog:

@@ -88,7 +88,7 @@ def test_a_forgotten_shift_is_rejected_with_the_corrected_row(tmp_path: Path) ->
         (("insert", "yolov5n", "SE", "--after", "sppf", "-a", "reductoin=4"), "did you mean 'reduction'?"),
         (("insert", "yolov5n", "SE", "--after", "sppf", "--ungated"), "add --yolov5"),
         (("insert", "yolov5n", "SE", "--after", "sppf", "--yolov5", "-o", "a.safetensors"), "--yolov5 writes a YAML"),
-        (("summary", "yolov5n", "--imgsz", "3200000000"), "such as 65536"),
+        (("summary", "yolov5n", "--imgsz", "3200000000"), "such as 16384"),
         (("train", "yolov5n", "--data", "nowhere"), "nowhere"),
         (("train", "--resume", "nowhere"), "no run in this folder"),
         (("data", "check", "nowhere"), "nowhere"),

@@ -47,8 +47,8 @@ class RegardError(Exception):
         """Write the message, its fixed parts as ``words`` translates them."""
         # A line of its own could say anything.
         file = None if self.file is None else str(self.file).replace("\n", "\\n")
-        place = f"{file}:{self.line}: " if file and self.line else f"{file}: " if file else ""
-        lines = [place + words(self.what)]
+        place = f"{file}:{self.line}" if file and self.line else file
+        lines = [(f"{place}{words(': ')}" if place else "") + words(self.what)]
         if self.expected:
             lines.append("  " + words("expected: {0}").replace("{0}", words(self.expected)))
         if self.hint:

@@ -103,7 +103,7 @@ def test_flops_of_se_and_its_gate_by_hand() -> None:
 
 
 def test_an_unsuitable_image_size_is_rejected() -> None:
-    with pytest.raises(RegardError, match=r"image size 100\n.*multiple of 32 up to 65536, such as 96"):
+    with pytest.raises(RegardError, match=r"image size 100\n.*multiple of 32 up to 16384, such as 96"):
         build(read_spec("yolov5n")).summary(100)
 
 

@@ -66,6 +66,20 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except UsageError as error:
+        if message := _fault_of(error.__cause__):
+            error.message = message  # type: ignore[attr-defined]
         text: str = error.format_message()  # type: ignore[attr-defined]
         error.format_message = lambda: translate(text)  # type: ignore[attr-defined]
         raise
+
+
+def _fault_of(cause: BaseException | None) -> str:
+    """Show a value and what was expected, where pydantic found the error; its own message lacks the value."""
+    from pydantic import ValidationError  # slow, and needed after an error only
+
+    from regard.config.faults import expected
+
+    if not isinstance(cause, ValidationError):
+        return ""
+    fault = cause.errors(include_url=False)[0]
+    return f"{fault['input']!r}; expected: {wanted}" if (wanted := expected(fault)) else ""

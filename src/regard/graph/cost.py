@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from regard.config.commands import MOST_SIDE
 from regard.errors import RegardError
 from regard.nn.capture import attention_modules
 from regard.nn.counter import Cost, Counter, hooked
@@ -19,9 +20,6 @@ if TYPE_CHECKING:  # a detector makes its summary, with these costs, by a method
     from regard.graph.detector import Detector
 
 Shapes = tuple[tuple[int, ...], ...]
-
-MOST_PIXELS = 65536
-"""Largest side of an input: far beyond any photograph, and still small enough to multiply."""
 
 GATE_FLOPS = 3
 """Operations of a gate per element: a subtraction, a multiplication and an addition."""
@@ -54,9 +52,9 @@ def check_imgsz(detector: Detector, imgsz: int) -> None:
         RegardError: it is not a multiple of the largest stride, or out of all proportion.
     """
     stride = detector.max_stride
-    if not stride <= imgsz <= MOST_PIXELS or imgsz % stride:
-        nearest = min(max(stride, round(imgsz / stride) * stride), MOST_PIXELS // stride * stride)
-        expected = f"a multiple of {stride} up to {MOST_PIXELS}, such as {nearest}"
+    if not stride <= imgsz <= MOST_SIDE or imgsz % stride:
+        nearest = min(max(stride, round(imgsz / stride) * stride), MOST_SIDE // stride * stride)
+        expected = f"a multiple of {stride} up to {MOST_SIDE}, such as {nearest}"
         raise RegardError(f"image size {imgsz}", expected=expected)
 
 

@@ -74,7 +74,7 @@ class ExportReport:
 
     def __rich__(self) -> PlainTable:
         verdict = "passed" if self.passed else "FAILED"
-        kind = self.format if self.opset is None else f"{self.format}, opset {self.opset}"
+        kind = self.format if self.opset is None else f"{self.format} opset {self.opset}"
         table = PlainTable(
             title=f"{self.path} ({kind}, {self.file_bytes / 1e6:.1f} MB, {self.seconds:.1f} s)",
             caption=f"largest difference from PyTorch; relative at most {self.tolerance:.0e}: {verdict}",

@@ -39,6 +39,8 @@ WORD = re.compile(
 what has no space and is longer than a line of a table."""
 AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?::\d+)?(?: \([^\s()]+\))?: (?=\S)")
 """What may come before a text: a comma, or the name of a layer, file or split, with its module or line, and a colon."""
+NAMES = re.compile(r"[A-Za-z_.][\w.-]*(?:, [A-Za-z_.][\w.-]*)+(?:, \.\.\.)?")
+"""Names in a row, such as valid choices."""
 SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 ENDS = re.compile(r"([^\n]+) \(([^()\n]+)\)")
 """A text that ends with another in parentheses, such as what is done about what was found."""
@@ -185,7 +187,7 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
             return "".join(map(str, parts))
     name = AFTER_NAME.match(text)
     if name and (rest := _find(text[name.end() :], catalogue, depth + 1)) is not None:
-        before, _, after = known.get(f"{name[0]}{{0}}", known.get(name[0], name[0]) + "{0}").partition("{0}")
+        before, _, after = known.get(f"{name[0]}{{0}}", _before(name[0], known) + "{0}").partition("{0}")
         return f"{before}{rest}{after}"
     if (ends := ENDS.fullmatch(text)) and (done := _find(ends[2], catalogue, depth + 1)) is not None:
         return f"{_or_same(ends[1], catalogue, depth)}（{done}）"
@@ -198,6 +200,11 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
         if separator in text and (found := _enumeration(text.split(separator), separator, catalogue, depth)):
             return found
     return _fill(text, catalogue, depth)
+
+
+def _before(name: str, known: Mapping[str, str]) -> str:
+    """Write what comes before a text, a comma or the name of something, with the marks of the language."""
+    return known[name] if name in known else name.removesuffix(": ") + known.get(": ", ": ") * name.endswith(": ")
 
 
 def _enumeration(parts: list[str], separator: str, catalogue: Catalogue, depth: int) -> str:
@@ -245,6 +252,8 @@ def _spaced(values: Mapping[str, str], place: re.Match[str]) -> str:
 
 def _or_same(text: str, catalogue: Catalogue, depth: int) -> str:
     found = _find(text, catalogue, depth + 1) if text else None
+    if found is None and NAMES.fullmatch(text):
+        return text.replace(", ", catalogue[0].get("{0}, {1}", ", ").strip("{}01"))
     return text if found is None else found
 
 

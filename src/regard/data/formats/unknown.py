@@ -68,7 +68,10 @@ def unknown_source(source: str, expected: str) -> RegardError:
     for file in files:
         if near := _near_format(file):
             return RegardError(near, file=file, expected=expected)
-    found = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
+    names = sorted(entry.name for entry in path.iterdir())[:10]
+    if not names:
+        return RegardError("the folder is empty", file=path, expected=expected)
+    found = ", ".join(names)
     return RegardError(f"the folder contains {found}, which is no known format", file=path, expected=expected)
 
 

@@ -47,11 +47,11 @@ def read_run(folder: Path) -> TrainingRecord:
         reject_special(folder / package.SETTINGS)
         if is_file(folder / package.SETTINGS):
             return package.read(folder)
-    expected = "a folder with " + ", ".join(package.SETTINGS for package in PACKAGES[:-1])
+    others = ", ".join(package.SETTINGS for package in PACKAGES[:-1])
     raise RegardError(
         "no training run in this folder",
         file=folder,
-        expected=f"{expected} or {PACKAGES[-1].SETTINGS}",
+        expected=f"a folder with {others} or {PACKAGES[-1].SETTINGS}",
         hint=_hint(_run_above(folder) or _run_below(folder)),
     )
 
