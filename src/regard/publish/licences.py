@@ -22,8 +22,8 @@ OTHERS = (
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 FAMILIES = (
     (r"affero|agpl", "agpl", "3.0"),
-    (r"lesser general|lgpl", "lgpl", "3.0"),
-    (r"general public|\bgpl|gnu", "gpl", "3.0"),
+    (r"lesser.general|lgpl", "lgpl", "3.0"),
+    (r"general.public|\bgpl|gnu", "gpl", "3.0"),
 )
 """How families are written, their short name, and the version where none is stated."""
 
