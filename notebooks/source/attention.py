@@ -62,11 +62,12 @@ regard.cost(edited, imgsz=128, repeats=3)
 #
 # The folder keeps weights, `results.csv`, settings and plots. In Colab, mount Google Drive and name a folder there; you
 # can also interrupt the cell: the next section continues the run. The recipe is that of `regard demo`, with which a few
-# epochs are enough to learn this task from random weights; on your own data, start without it.
+# epochs are enough to find the objects from random weights; on your own data, start without it. They may
+# not be enough to learn which object is odd: see section 5.
 # %% [zh-TW]
 # ## 3. 訓練
 #
-# 資料夾裡會留下權重（weights）、`results.csv`、設定與圖表。在 Colab 裡可以掛載 Google Drive，把資料夾設在那裡。這一格也可以中途停止：下一節會接續訓練。訓練配方（recipe）與 `regard demo` 相同，從隨機權重開始，幾個 epoch 就能學會這個任務；用自己的資料時，先不要用它。
+# 資料夾裡會留下權重（weights）、`results.csv`、設定與圖表。在 Colab 裡可以掛載 Google Drive，把資料夾設在那裡。這一格也可以中途停止：下一節會接續訓練。訓練配方（recipe）與 `regard demo` 相同，從隨機權重開始，幾個 epoch 就足以找到物體；用自己的資料時，先不要用它。但不一定足以學會哪個物體與眾不同，見第 5 節。
 # %%
 from regard.demo import RECIPE
 
@@ -93,8 +94,17 @@ run = regard.resume("runs/attention", epochs=EPOCHS + 1)
 run.metrics
 # %% [en]
 # ## 5. Detections
+#
+# Training this short shows that a model can be edited, trained and used, not how good it becomes. The boxes are in place
+# soon; the class is the hard part. The new layer has to learn from random weights, through a gate that is closed at the
+# start, to compare the objects. A few epochs may not be enough for that: all objects, the odd one too, are then called
+# `ordinary`, and AP50 stays near 0.5 although the boxes are right. The program then works as it should, and nothing
+# follows about attention. The table of metrics above has AP of each class. `regard demo` inserts the layer without a
+# gate, which suits training from random weights, and repeats it with three seeds.
 # %% [zh-TW]
 # ## 5. 偵測結果
+#
+# 這麼短的訓練只能說明模型可以編輯、訓練與使用，不能說明它最後會有多好。方框很快就會準確，難的是類別：新的一層從隨機權重開始，又在一道一開始關著的閘後面，要學會比較各個物體。幾個 epoch 可能不夠，這時所有物體（包括與眾不同的那一個）都會被稱為 `ordinary`，方框雖然正確，AP50 仍停在 0.5 左右。這不是程式出錯，也不能用來評斷注意力的好壞。上面的指標表列出每個類別的 AP。`regard demo` 插入這一層時不加閘，這比較適合從隨機權重開始的訓練，並且用三個種子重複訓練。
 # %%
 from regard.data.synthetic import scene
 
