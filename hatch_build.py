@@ -1,8 +1,8 @@
 """What the package index shows: README.md with absolute links, and the addresses of the project.
 
 `repository` in `[tool.hatch.metadata.hooks.custom]` of pyproject.toml is the one place that states the address. While
-it is empty, links to other files of the repository are plain text, and images with their captions are left out, so that
-nothing is broken.
+it is empty, links to other files of the repository are plain text, and images with their captions and sections that list
+files are left out, so that nothing is broken. So what a reader has to know is never in a caption alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 IMAGE = re.compile(r"!\[[^\]]*\]\((?!https?:)([^)]+)\)")
+SECTION = re.compile(r"^(?=## )", re.MULTILINE)
+LISTED = re.compile(r"^\| \[[^\]]*\]\((?!https?:|#)", re.MULTILINE)
+"""A row of a table that begins with a link to another file."""
 LINK = re.compile(r"\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\((?!https?:|#)([^)]+)\)")
 
 
@@ -46,6 +49,7 @@ def index_page(text: str, repository: str, tag: str) -> str:
     if repository:
         text = IMAGE.sub(lambda found: found[0].replace(f"]({found[1]}", f"]({repository}/raw/{tag}/{found[1]}"), text)
         return LINK.sub(lambda found: f"[{found[1]}]({repository}/blob/{tag}/{found[2]})", text)
+    text = "".join(section for section in SECTION.split(text) if not LISTED.search(section))
     kept: list[str] = []
     after_image = False
     for paragraph in re.split(r"\n{2,}", text.strip()):
