@@ -44,6 +44,49 @@ def test_the_recipe_has_the_requirements_of_the_package() -> None:
     assert PROJECT["requires-python"] == f">={load('recipe/recipe.yaml')['context']['python_min']}"
 
 
+EVERYTHING = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+REPOSITORY = EVERYTHING["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"]
+
+
+def later_facts(repository: str, changelog: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What the recipe's `about` and the citation have to state about the address and the date, if these are known."""
+    released = re.search(rf"^## {re.escape(regard.__version__)} \((\d{{4}}-\d\d-\d\d)\)$", changelog, re.MULTILINE)
+    about = {"homepage": repository, "repository": repository} if repository else {}
+    citation = {"url": repository, "repository-code": repository} if repository else {}
+    return about, citation | ({"date-released": released[1]} if released else {})
+
+
+def test_address_and_date_are_stated_everywhere_as_soon_as_they_are_known() -> None:
+    about, cited = later_facts(REPOSITORY, (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    recipe, citation = load("recipe/recipe.yaml"), load("CITATION.cff")
+    assert {key: recipe["about"][key] for key in ("homepage", "repository") if key in recipe["about"]} == about
+    stated = {key: str(citation[key]) for key in ("url", "repository-code", "date-released") if key in citation}
+    assert stated == cited
+    maintainers = recipe["extra"]["recipe-maintainers"]
+    assert all(re.fullmatch(r"[A-Za-z\d]+(-[A-Za-z\d]+)*", name) for name in maintainers)
+    assert "regard-maintainers" not in maintainers  # no user of this name
+    assert bool(maintainers) is bool(REPOSITORY)
+
+
+def test_address_and_date_are_known_from_one_place_each() -> None:
+    heading = f"# Changelog\n\n## {regard.__version__} "
+    assert later_facts("", heading + "(unreleased)\n") == ({}, {})
+    about, cited = later_facts("https://host.org/me/regard", heading + "(2030-01-31)\n")
+    assert set(about) == {"homepage", "repository"}
+    assert set(cited) == {"url", "repository-code", "date-released"}
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-TW.md"])
+def test_the_readme_says_how_to_install_and_lists_every_extra_of_a_user(readme: str) -> None:
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    install = text[text.index("## Install" if readme == "README.md" else "## 安裝") :]
+    install = install[: install.index("\n## ")]
+    assert "```sh\npip install regard " in install
+    rows = re.findall(r"^\| ((?:`\w+`(?:, |、)?)+) \| \d", install, re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == sorted(set(PROJECT["optional-dependencies"]) - {"dev", "docs", "all-tests"})
+
+
 @pytest.mark.parametrize(
     "file", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda file: file.name
 )
@@ -103,9 +146,16 @@ def test_the_page_of_the_index_has_no_broken_link_without_a_repository(made: Mod
     assert "![" not in text
     for kept in ("## Install", "```sh\nregard insert", "| `regard lint FILES...` |", "can't tell for"):
         assert kept in text
+    for evidence in ("205 images", "45 runs of 15 epochs", "five paired seeds", "0.576 AP"):
+        assert evidence in text[: text.index("## Install")]  # a verdict comes with them
+    assert "docs/" not in text
+    assert "| Tutorial |" not in text
+    assert "**Gate.**" in text
     assert "(how)" not in text
     assert made.addresses("", "v1") == {}
     assert made.index_page("a [b](c.md) (d)\n\n![e](f.png)\n\n*g*\n\n*h*\n\n[i](j.md)\n", "", "") == "a b (d)\n\n*h*\n"
+    sections = "a\n\n## B\n\nc\n\n| [d](e.md) | f |\n\n## G\n\n| [h](https://host.org) | i |\n"
+    assert made.index_page(sections, "", "") == "a\n\n## G\n\n| [h](https://host.org) | i |\n"
 
 
 def test_the_page_of_the_index_leads_to_the_files_of_the_version(made: ModuleType) -> None:
