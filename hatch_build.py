@@ -1,8 +1,8 @@
 """What the package index shows: README.md with absolute links, and the addresses of the project.
 
 `repository` in `[tool.hatch.metadata.hooks.custom]` of pyproject.toml is the one place that states the address. While
-it is empty, links to other files of the repository are plain text, and images with their captions and sections that list
-files are left out, so that nothing is broken. So what a reader has to know is never in a caption alone.
+it is empty, links to other files of the repository are plain text, and images with their captions, and sections that
+list files, are left out, so that nothing is broken. So what a reader has to know is never in a caption alone.
 """
 
 from __future__ import annotations
