@@ -129,6 +129,7 @@ HEADINGS = (
     "undo",
     "redo",
     "{0} MB",
+    "backend",
     "miswired",
     "invalid",
     "unreadable",
@@ -169,8 +170,8 @@ HEADINGS = (
 )
 """Words in the headings of tables, and in templates that are filled in two steps."""
 WORD = re.compile("[A-Za-z]{3,}")
-TOO_SHORT = {"a {0}", "are {0}", "{0} in {1}", "{0} of {1}"}
-"""Templates that names of files and classes fit by chance."""
+TOO_SHORT = {"a {0}", "are {0}", "{0} in {1}", "{0} of {1}", "kernel_size {0}", "reduction {0}"}
+"""Templates that names of files, classes and options fit by chance."""
 SETTINGS = ("regard.config", "regard.ablate")
 TYPER = (
     "Arguments",
@@ -238,7 +239,7 @@ def texts_of_code() -> tuple[set[str], set[str]]:
     fixed: set[str] = set()
     messages: set[str] = set()
     for file in SOURCE.rglob("*.py"):
-        is_data = "data" in file.relative_to(SOURCE).parts[:1]
+        is_data, is_config = (part in file.relative_to(SOURCE).parts[:1] for part in ("data", "config"))
         known = named_texts(file, SOURCE)
         for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Call):
@@ -248,7 +249,7 @@ def texts_of_code() -> tuple[set[str], set[str]]:
                 found = {text for part in parts for text in templates(part, known)}
                 if name in CALLS:
                     fixed |= found
-                elif name in MESSAGES:
+                elif name in MESSAGES or (is_config and name == "ValueError"):
                     messages |= found
                 elif is_data and name in PROBLEMS:
                     messages |= {text for part in node.args for text in templates(part, known)}

@@ -55,7 +55,7 @@ def _own_names(file: Path) -> Known:
     for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             known.setdefault(node.targets[0].id, []).append(node.value)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
             known.setdefault(node.target.id, []).append(node.value)
         elif isinstance(node, ast.For | ast.comprehension):
             for one in ast.walk(node.target):
@@ -121,6 +121,10 @@ def _tables(node: ast.expr, known: Known, depth: int) -> Iterator[list[ast.expr]
         yield node.values
     elif isinstance(node, ast.Tuple | ast.List):
         yield node.elts
+    elif isinstance(node, ast.GeneratorExp | ast.ListComp):
+        yield [node.elt]
+    elif isinstance(node, ast.IfExp):
+        yield from (*_tables(node.body, known, depth), *_tables(node.orelse, known, depth))
     elif isinstance(node, ast.Call) and _name_of(node) == "MappingProxyType()":
         yield from _tables(node.args[0], known, depth)
     elif depth < DEEPEST and (name := _name_of(node)):

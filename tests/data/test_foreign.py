@@ -236,7 +236,7 @@ def test_lines_and_points_have_no_box(tmp_path: Path, paint: Paint, write: Calla
     [
         ("image,label,width_of_it", "none of boxes"),
         ("id,xmin,ymin,xmax,ymax,label", "none of images"),
-        ("a,b,c", "none of images, such as filename and none of boxes"),
+        ("a,b,c", "none of images, such as filename; none of boxes"),
     ],
 )
 def test_columns_that_a_table_lacks_are_named(tmp_path: Path, paint: Paint, header: str, words: str) -> None:

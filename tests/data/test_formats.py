@@ -79,3 +79,8 @@ def test_coco128_is_the_same_as_yolo_and_as_coco(shared: Path) -> None:
         np.testing.assert_array_equal(record.class_ids[mine], twin.class_ids[other])
         np.testing.assert_allclose(record.boxes_cxcywh[mine], twin.boxes_cxcywh[other], atol=2e-5)
         assert record.image_id == int(Path(record.image.name).stem)
+
+
+def test_an_empty_folder_is_reported_as_such(tmp_path: Path) -> None:
+    with pytest.raises(RegardError, match="the folder is empty"):
+        load_data(tmp_path)

@@ -24,6 +24,10 @@ def parse(a, what="not a plan at all"):
     for start, kind in KINDS:
         raise RegardError(f"here is {kind}")
 parse(1, expected="a list of plans")
+def lack(names):
+    lacks = [] if names else ["none of images"]
+    lacks += [f"{name} was {names}" for name in names]
+    raise RegardError("its columns: " + "; ".join(lacks))
 """
 TABLES = """
 def look(head):
@@ -43,5 +47,6 @@ def test_texts_made_of_parts_are_collected(tmp_path: Path, monkeypatch: pytest.M
     found |= {"{0} images{1}", ", such as {0}", "is it so?"}
     found |= {"this is {0}", "an empty file", "a file of {0}", "with {0}", "nothing"}
     found |= {"not a plan at all", "here is {0}", "a gzip file", "a list of plans"}
+    found |= {"its columns: {0}", "none of images", "{0} was {1}"}
     found |= {"not a file", "a file that is here"}
     assert make.texts_of_code() == (set(), found)

@@ -208,6 +208,7 @@ def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "changed", "expected"),
     [
         (["--version"], {"REGARD_LOG": "inform"}, ["錯誤：REGARD_LOG", "應為：", "是不是 'info'？"]),
+        (["summary", "odd-one-out", "--imgsz", "abc"], {}, ["'abc'；應為：整數"]),
         (["summary", "--nope"], {}, ["用法：python", "沒有選項 --nope"]),
         (["summary", "--nope"], {"REGARD_LANG": "fr"}, ["warning: REGARD_LANG is 'fr'", "No such option: --nope"]),
     ],
@@ -282,6 +283,9 @@ REPORTED = {
     "unknown family 'foo'": "不認得的系列 'foo'",
     "one of stem, p2.down, p2": "stem、p2.down、p2 其中之一",
     "data: unknown keys: a: b (not used)": "資料：不認得的鍵：a: b（沒有使用）",
+    "this is a Git LFS pointer, not the file itself": "這是 Git LFS 的指標檔，不是檔案本身",
+    "layer 'p5': CBAM: kernel_size 4 is not odd and positive": "層 'p5'：CBAM：kernel_size 4 不是正的奇數",
+    "one of 'map', 'gradient'": "'map'、'gradient' 其中之一",
     "this is an empty file": "這是空的檔案",
     "a cat of a kind": "a cat of a kind",
     "m.onnx (onnx opset 18, 8.1 MB, 63.6 s)": "m.onnx（onnx opset 18，8.1 MB，63.6 秒）",

@@ -82,4 +82,6 @@ def _fault_of(cause: BaseException | None) -> str:
     if not isinstance(cause, ValidationError):
         return ""
     fault = cause.errors(include_url=False)[0]
+    if fault["type"] in ("value_error", "assertion_error"):  # typer's, which shows the value
+        return ""
     return f"{fault['input']!r}; expected: {wanted}" if (wanted := expected(fault)) else ""

@@ -127,7 +127,9 @@ def formatted(findings: Sequence[Finding], form: Format, words: Callable[[str], 
     if form == "json":
         return json.dumps([asdict(finding) for finding in findings], indent=2)
     plain = form == "text"
-    lines = (f"{f.file}:{f.line}: {words(f.kind)}: {words(f.message)}" if plain else _github(f) for f in findings)
+    lines = (
+        f"{f.file}:{f.line}: {words(f.kind)}{words(': ')}{words(f.message)}" if plain else _github(f) for f in findings
+    )
     return "\n".join(map(printable_line, lines))
 
 

@@ -39,7 +39,7 @@ WORD = re.compile(
 what has no space and is longer than a line of a table."""
 AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?::\d+)?(?: \([^\s()]+\))?: (?=\S)")
 """What may come before a text: a comma, or the name of a layer, file or split, with its module or line, and a colon."""
-NAMES = re.compile(r"[A-Za-z_.][\w.-]*(?:, [A-Za-z_.][\w.-]*)+(?:, \.\.\.)?")
+NAMES = re.compile(r"'?[A-Za-z_.][\w.-]*'?(?:, '?[A-Za-z_.][\w.-]*'?(?: and [a-z]+)?)+(?:, \.\.\.)?")
 """Names in a row, such as valid choices."""
 SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 ENDS = re.compile(r"([^\n]+) \(([^()\n]+)\)")
@@ -51,6 +51,8 @@ LIST = re.compile(r"[^,]+(?:, [^, ]+)* (?:or|and) [^, ]+")
 SPACED = re.compile(r"( ?)\{(\d+)(=?)\}( ?)")
 """A value with the spaces around it, which there are none of between Chinese characters."""
 CHINESE = re.compile("[\u2e80-\u9fff]")
+PHRASE = re.compile(r"(?:^| )[a-z]{2,} [a-z]{2,}")
+"""A part of a sentence, which a value is where another template fits better."""
 FEW = 7
 """Fixed characters of a template below which its values have no spaces: it would fit too many texts."""
 LONG, LONGEST, DEEPEST = 300, 5000, 6
@@ -198,7 +200,8 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
         return whole
     for separator in ("; ", ", "):
         if separator in text and (found := _enumeration(text.split(separator), separator, catalogue, depth)):
-            return found
+            whole = _fill(text, catalogue, depth) if PHRASE.search(found) else None
+            return whole if whole and not PHRASE.search(whole) else found
     return _fill(text, catalogue, depth)
 
 
@@ -224,8 +227,11 @@ def _enumeration(parts: list[str], separator: str, catalogue: Catalogue, depth: 
 
 
 def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
-    """Translate a text that fits a template, and the values in it; None if it fits none."""
+    """Translate a text that fits a template, and the values in it; None if it fits none.
 
+    Of several templates the first whose values are no phrases without a translation, if there is one.
+    """
+    first: str | None = None
     templates = catalogue[1]
     if LAYER.match(text):
         templates = sorted(templates, key=lambda one: not one[0].pattern.startswith(LAYERS))
@@ -237,8 +243,11 @@ def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
                 name: match[f"_{name}"] if kept else _or_same(match[f"_{name}"], catalogue, depth)
                 for name, kept in PLACEHOLDER.findall(template)
             }
-            return SPACED.sub(partial(_spaced, values), template)
-    return None
+            filled = SPACED.sub(partial(_spaced, values), template)
+            if not any(map(PHRASE.search, values.values())):
+                return filled
+            first = first or filled
+    return first
 
 
 def _spaced(values: Mapping[str, str], place: re.Match[str]) -> str:

@@ -59,7 +59,7 @@ def missing_columns(line: str) -> str:
     header = _columns(line.split(_delimiter(line)))
     lacks = [] if set(header) & set(IMAGE_COLUMNS) else ["none of images, such as filename"]
     lacks += [] if _has_box(header) else ["none of boxes, such as xmin, ymin, xmax, ymax, or x, y, width, height"]
-    return " and ".join(lacks)
+    return "; ".join(lacks)
 
 
 def _delimiter(line: str) -> str:

@@ -42,8 +42,8 @@ def parse(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> Mode
     for section in ("backbone", "head"):
         items = document.get(section)
         if not isinstance(items, list):
-            found = "is missing" if items is None else "is not a list"
-            raise RegardError(f"{section!r} {found}", file=file, line=lines.get((section, -1)), expected="rows")
+            what = f"{section!r} is missing" if items is None else f"{section!r} is not a list"
+            raise RegardError(what, file=file, line=lines.get((section, -1)), expected="rows")
         for i, item in enumerate(items):
             line = lines.get((section, i), 0)
             raw += [(row, section == "head", line) for row in timm_rows(item, line, file)]
