@@ -10,7 +10,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -23,6 +26,7 @@ class StandIn(ThreadingHTTPServer):
         private: by repository.
         asked: method and path of every request.
         objects: uploaded large files by their SHA-256.
+        instead: answers to requests of a path that contains the key.
     """
 
     daemon_threads = True
@@ -33,6 +37,7 @@ class StandIn(ThreadingHTTPServer):
         self.private: dict[str, bool] = {}
         self.asked: list[tuple[str, str]] = []
         self.objects: dict[str, bytes] = {}
+        self.instead: dict[str, Any] = {}
 
     @property
     def address(self) -> str:
@@ -50,6 +55,25 @@ def stand_in() -> Iterator[StandIn]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def hub_of_tests(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[StandIn]:
+    """Let ``huggingface_hub`` use a stand-in, with a login and a cache of its own."""
+    import huggingface_hub.constants as constants
+    from huggingface_hub import close_session
+
+    with stand_in() as server:
+        for name, value in (("HF_TOKEN", "hf_good"), ("HF_HUB_DISABLE_TELEMETRY", "1")):
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)  # read from HF_ENDPOINT when it is imported
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # a protocol of its own, for large files
+        yield server
+        close_session()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -83,6 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append((self.command, self.path))
+        known = re.fullmatch(r"/api/models/([^/]+/[^/]+)", self.path.partition("?")[0])
+        if known and known[1] in self.server.files:
+            return self._answer({"id": known[1], "private": self.server.private.get(known[1], False)})
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path.partition("?")[0])
         if not found or found[1] not in self.server.files:
             return self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
@@ -106,9 +133,14 @@ class _Handler(BaseHTTPRequestHandler):
         body, path = self._body(), self.path.partition("?")[0]
         if self.headers.get("Authorization") != "Bearer hf_good":
             return self._answer({"error": "Invalid credentials"}, 401, {"X-Error-Message": "Invalid credentials"})
+        for part, answer in self.server.instead.items():
+            if part in path:
+                return self._answer(answer)
         if path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
+            if name in self.server.private:
+                return self._answer({"error": "exists", "url": f"{self.server.address}/{name}"}, 409)
             self.server.private[name] = asked.get("private") or asked.get("visibility") == "private"
             self.server.files.setdefault(name, {})
             return self._answer({"url": f"{self.server.address}/{name}", "name": name, "id": name})

@@ -31,11 +31,19 @@ def test_an_address_names_repository_revision_and_file(source: str, parts: tuple
         "hf://me/",
         "hf://me/cells/x.py",
         "hf://me/cells/../x.pt",
+        "hf://me/cells//x.pt",
+        "hf://me/cells/a/./x.pt",
+        "hf://me/cells/..\\..\\x.pt",
+        "hf://me/cells/C:/x.pt",
+        "hf://me/cells/\x1b[31m.pt",
+        "hf://me/cells@../x.pt",
         "hf://me/ce lls",
         "hf://me/cells@/x.pt",
     ],
 )
 def test_what_is_malformed_or_no_model_is_rejected(source: str) -> None:
+    with pytest.raises(RegardError):
+        parse_address(source)  # before anything is asked
     with pytest.raises(RegardError):
         local_file(source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -10,15 +11,16 @@ from typing import Any
 from regard.errors import RegardError, RegardWarning
 from regard.graph.detector import Detector
 from regard.publish.card import model_card
+from regard.publish.facts import RESULTS
 from regard.publish.licences import check_licences
 from regard.system.files import is_folder, is_there
 from regard.system.loaders import MOST_TEXT, read_bytes
 from regard.system.scratch import scratch_folder
 from regard.training.run import Run
 from regard.weights.detector import as_detector, save_detector
-from regard.weights.hub import DEFAULT_FILE, has_weights, hub_errors, import_hub
+from regard.weights.hub import DEFAULT_FILE, has_weights, hub_errors, import_hub, reason_of
 
-"""Beginnings of licences that a model fine-tuned from such weights has to have too."""
+REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 def push_to_hub(
@@ -40,12 +42,13 @@ def push_to_hub(
     Args:
         model: a run or its folder (its best weights), or, without metrics, a detector or what ``load`` takes.
         repository: ``owner/name``; it is created if it does not exist.
-        license: of the published model, as an identifier of the Hub, such as ``apache-2.0`` or ``agpl-3.0``.
+        license: of the published model, as an identifier of the Hub or of SPDX, such as ``apache-2.0`` or ``agpl-3.0``;
+            ``other`` for one that has none.
         start: weights that it started from, such as ``yolov5n.pt of YOLOv5 v7.0``; not stated if None, with a warning.
-        start_license: their licence; needed with ``start``.
+        start_license: their licence, in any usual spelling; needed with ``start``.
         from_scratch: there were no such weights.
         study: folder of the ablation study behind the model.
-        private: create the repository so that only you can see it.
+        private: only you can see the repository; one that exists and is public is rejected.
         message: of the commit.
 
     Returns:
@@ -60,9 +63,11 @@ def push_to_hub(
         >>> regard.push_to_hub("odd-one-out", "me/odd", license="apache-2.0", **licences)
         Traceback (most recent call last):
         regard.errors.RegardError: a model that started from weights under agpl-3.0 cannot be published under apache-2.0
-          expected: license='agpl-3.0'
+          expected: license='agpl-3.0', or the permission of their owner
     """
-    check_licences(license, start, start_license, from_scratch=from_scratch)
+    if not REPOSITORY.fullmatch(repository):
+        raise RegardError(f"{repository!r:.200} is not the name of a repository", expected="owner/name")
+    license = check_licences(license, start, start_license, from_scratch=from_scratch)
     folder = _folder_of(model)
     detector = _detector_of(model, folder)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
@@ -82,23 +87,21 @@ def _folder_of(model: Run | Detector | str | Path) -> Path | None:
 
 def _detector_of(model: Run | Detector | str | Path, folder: Path | None) -> Detector:
     """The detector to upload; that it has random weights is said."""
+    detector = model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
     if isinstance(model, str | Path) and not has_weights(model):
         warnings.warn(f"{model} has no trained weights: random ones are uploaded", RegardWarning, stacklevel=3)
-    return model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
+    return detector
 
 
 def _copy_results(run: Path | None, upload: Path) -> None:
-    """Copy the results of a run, if there is one, as far as they are there.
+    """Copy the results of a run, if there is one, as far as they are there; `read_facts` has checked them.
 
     Raises:
-        RegardError: one is a link, whose target would be published, or cannot be read.
+        RegardError: one cannot be read.
     """
-    for name in ("results.csv", "metrics.json"):
-        if run is None or not is_there(run / name):
-            continue
-        if (run / name).is_symlink():
-            raise RegardError("this is a link", file=run / name, expected="a file: what it leads to is not published")
-        (upload / name).write_bytes(read_bytes(run / name, MOST_TEXT))
+    for name in RESULTS:
+        if run is not None and is_there(run / name):
+            (upload / name).write_bytes(read_bytes(run / name, MOST_TEXT))
 
 
 def _upload(folder: Path, repository: str, *, private: bool, message: str | None) -> str:
@@ -107,9 +110,12 @@ def _upload(folder: Path, repository: str, *, private: bool, message: str | None
     try:
         api = hub.HfApi(library_name="regard")
         address = api.create_repo(repository, private=private, exist_ok=True)
+        if private and not api.model_info(repository).private:  # one that existed stays as it was
+            expected = "private=False (--no-private) if everyone may see the model, or another name"
+            raise RegardError("this repository exists and is public", file=repository, expected=expected)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message or "Upload a detector")
     except hub_errors() as error:  # as an interrupted upload of a large file
-        what = f"cannot be uploaded: {next(iter(str(error).splitlines()), '')}"
+        what = f"cannot be uploaded: {reason_of(error)}"
         hint = "check the connection, and log in with `hf auth login`, or set HF_TOKEN"
         raise RegardError(what, file=repository, hint=hint) from error
     return str(address)

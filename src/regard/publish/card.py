@@ -6,107 +6,30 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Any
 
 from regard.ablate.folder import StudyRecord, read_study
-from regard.ablate.format import headline, interval, sentences, signed, verdict_label
+from regard.ablate.format import counted, headline, interval, sentences, signed, verdict_label
 from regard.ablate.schema import metric_name
 from regard.ablate.verdict import analyse
-from regard.config import ValSettings
-from regard.config.faults import first_fault
-from regard.data.paths import dataset_name
 from regard.diagnosis.packages import read_run
-from regard.diagnosis.record import TABLE, read_table
 from regard.errors import RegardError, RegardWarning
-from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
 from regard.graph.read import read_spec
 from regard.graph.spec import ModelSpec
 from regard.nn.gate import Gated
+from regard.publish.facts import RunFacts, read_facts
+from regard.publish.licences import permits
 from regard.system.files import is_file
-from regard.system.loaders import read_json_mapping
-from regard.training.folder import read_config
 from regard.weights.paths import CHECKPOINTS, WEIGHTS
 
 UNCOMPARED = (
     "The study was published without its models, so it was not checked whether one of them has this model's layers."
 )
+UNCHECKED = " It was not checked whether this licence permits that of the model."
 UNSTATED = "Start weights: not stated. If there were any, their licence may apply to this model too."
-
-
-class _Facts(BaseModel):
-    """Values from a file of a run, whatever else it states."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-
-F = TypeVar("F", bound=_Facts)
-
-
-class _Split(_Facts):
-    images: int
-    boxes: int
-
-
-class _Data(_Facts):
-    source: str = "unknown"
-    splits: dict[str, _Split] = {}
-
-
-class _Recipe(_Facts):
-    name: str = ""
-
-
-class _Settings(_Facts):
-    epochs: int | None = None
-    imgsz: int | list[int] | None = None
-    batch: int | None = None
-    seed: int | None = None
-    recipe: _Recipe = _Recipe()
-
-
-class _Config(_Facts):
-    """What ``run.json`` states."""
-
-    data: _Data = _Data()
-    settings: _Settings = _Settings()
-
-
-class _ClassMetrics(_Facts):
-    name: str
-    labels: int
-    ap: float | None = None
-    ap50: float | None = None
-
-
-class _Metrics(_Facts):
-    """What ``metrics.json`` states."""
-
-    split: str = ValSettings().split
-    images: int | None = None
-    epoch: int | None = None
-    per_class: list[_ClassMetrics] = []
-
-    def headline(self) -> dict[str, float]:
-        """The metrics of `HEADLINE` that are numbers."""
-        values = {key: (self.model_extra or {}).get(key) for key in HEADLINE}
-        return {key: float(value) for key, value in values.items() if isinstance(value, float | int)}
-
-
-@dataclass(frozen=True)
-class _RunFacts:
-    config: _Config
-    metrics: _Metrics
-    trained: int = 0  # epochs; 0 if unknown
-
-    @property
-    def data_name(self) -> str:
-        """Name of the data set without the folders of this machine."""
-        return dataset_name(self.config.data.source) or "unknown"
 
 
 def model_card(
@@ -127,14 +50,15 @@ def model_card(
             the model, or the command of its run, names other start weights.
     """
     _check_origin(detector.origin, start, folder, from_scratch=from_scratch)
-    facts = None if folder is None else _read_facts(folder)
+    facts = None if folder is None else read_facts(folder, detector)
     name = repository.partition("/")[2] or repository
-    origin = UNSTATED
+    started = UNSTATED
     if from_scratch:
         recorded = "does not say whether there were start weights" if detector.origin is None else "records no others"
-        origin = f"The publisher states that it was trained from scratch; the file of its weights {recorded}."
+        started = f"The publisher states that it was trained from scratch; the file of its weights {recorded}."
     elif start:
-        origin = f"Start weights: {_text(start)}, licence {_text(start_license)}."
+        is_known = not start_license or permits(license, start_license) is not None
+        started = f"Start weights: {_text(start)}, licence {_text(start_license)}.{'' if is_known else UNCHECKED}"
     else:
         what = "the card states no start weights: give start and start_license, or from_scratch"
         warnings.warn(what, RegardWarning, stacklevel=2)
@@ -143,7 +67,7 @@ def model_card(
         f"# {name}",
         f"An object detector for {len(detector.names)} classes: {', '.join(map(_text, detector.names.values()))}.",
         _model_section(detector),
-        f"## Licence\n\nThis model: {_text(license)}. {origin}",
+        f"## Licence\n\nThis model: {_text(license)}. {started}",
         *(_data_section(facts) if facts else ()),
         *(_study_section(Path(study), detector, facts) if study is not None else ()),
         _use_section(repository, facts),
@@ -164,21 +88,7 @@ def _check_origin(origin: str | None, start: str | None, folder: Path | None, *,
         raise RegardError(what, file=folder, expected="start and start_license, or neither")
 
 
-def _read_facts(folder: Path) -> _RunFacts:
-    read_config(folder)
-    table = folder / TABLE
-    trained = int(rows[-1]["epoch"]) if is_file(table) and (rows := read_table(table).rows) else 0
-    return _RunFacts(_facts(_Config, folder / "run.json"), _facts(_Metrics, folder / "metrics.json"), trained)
-
-
-def _facts(kind: type[F], file: Path) -> F:
-    try:
-        return kind.model_validate(read_json_mapping(file))
-    except ValidationError as error:
-        raise first_fault(error).error(file) from error
-
-
-def _metadata(name: str, license: str, facts: _RunFacts | None) -> str:
+def _metadata(name: str, license: str, facts: RunFacts | None) -> str:
     """Write the YAML at the top of the card; JSON is YAML, and escapes every text."""
     document: dict[str, Any] = {
         "license": license,
@@ -187,7 +97,8 @@ def _metadata(name: str, license: str, facts: _RunFacts | None) -> str:
         "tags": ["object-detection", "regard", "attention"],
     }
     if facts:
-        values = [{"type": key, "value": value, "name": key} for key, value in facts.metrics.headline().items()]
+        headline = facts.metrics.headline()
+        values = [{"type": key, "value": value, "name": metric_name(key)} for key, value in headline.items()]
         dataset = {"type": facts.data_name, "name": facts.data_name, "split": facts.metrics.split}
         result = {"task": {"type": document["pipeline_tag"]}, "dataset": dataset, "metrics": values}
         document["model-index"] = [{"name": name, "results": [result]}]
@@ -206,19 +117,16 @@ def _model_section(detector: Detector) -> str:
     return "\n".join(["## Model", "", f"{summary.totals}.", *table])
 
 
-def _data_section(facts: _RunFacts) -> Iterator[str]:
+def _data_section(facts: RunFacts) -> Iterator[str]:
     settings, metrics = facts.config.settings, facts.metrics
     splits = ", ".join(
         f"{_text(name)} {split.images} images with {split.boxes} boxes"
         for name, split in facts.config.data.splits.items()
     )
-    length = f"{facts.trained} of {settings.epochs} planned epochs" if facts.trained else f"{settings.epochs} epochs"
-    if facts.trained == settings.epochs:
-        length = f"{settings.epochs} epochs"
-    trained = f"{length} at {settings.imgsz} pixels, batch {settings.batch}, seed {settings.seed}"
     best = f" The weights are those of epoch {metrics.epoch}." if metrics.epoch else ""
     yield (
-        f"## Data and training\n\nData set: {_text(facts.data_name)} ({splits}). Trained for {trained}, recipe "
+        f"## Data and training\n\nData set: {_text(facts.data_name)} ({splits}). Trained for {_length(facts)} at "
+        f"{settings.imgsz} pixels, batch {settings.batch}, seed {settings.seed}, recipe "
         f"{_text(settings.recipe.name)}.{best}"
     )
     numbers = [f"| {metric_name(key)} | {value:.4f} |" for key, value in metrics.headline().items()]
@@ -227,6 +135,8 @@ def _data_section(facts: _RunFacts) -> Iterator[str]:
         for entry in metrics.per_class
         if entry.labels
     ]
+    unlabelled = len(metrics.per_class) - len(rows)
+    left_out = f"{unlabelled} of {len(metrics.per_class)} classes have no labels in this split and are left out."
     yield "\n".join(
         [
             f"## Metrics on {_text(metrics.split)}",
@@ -241,11 +151,20 @@ def _data_section(facts: _RunFacts) -> Iterator[str]:
             "| class | labels | AP | AP50 |",
             "|---|--:|--:|--:|",
             *rows,
+            *(["", left_out] if unlabelled else []),
         ]
     )
 
 
-def _check_study(study: StudyRecord, detector: Detector, facts: _RunFacts | None) -> None:
+def _length(facts: RunFacts) -> str:
+    """The epochs that were trained, as far as is known, and of how many."""
+    planned = facts.config.settings.epochs
+    if facts.trained is None:
+        return f"at most {counted(planned, 'epoch')}"
+    return f"{facts.trained} of {planned} planned epochs" if facts.trained < planned else counted(planned, "epoch")
+
+
+def _check_study(study: StudyRecord, detector: Detector, facts: RunFacts | None) -> None:
     """Reject a study of other classes, of other models, or of other data than the run's."""
     data = study.provenance.get("data")
     data = data if isinstance(data, Mapping) else {}
@@ -276,7 +195,7 @@ def _graph(spec: ModelSpec) -> ModelSpec:
     return replace(spec, anchors=None)
 
 
-def _study_section(folder: Path, detector: Detector, facts: _RunFacts | None) -> Iterator[str]:
+def _study_section(folder: Path, detector: Detector, facts: RunFacts | None) -> Iterator[str]:
     study = read_study(folder)
     _check_study(study, detector, facts)
     results = analyse(study)
@@ -301,7 +220,7 @@ def _study_section(folder: Path, detector: Detector, facts: _RunFacts | None) ->
     )
 
 
-def _use_section(repository: str, facts: _RunFacts | None) -> str:
+def _use_section(repository: str, facts: RunFacts | None) -> str:
     imgsz = facts and facts.config.settings.imgsz
     size = f", imgsz={imgsz}" if imgsz else ""
     return f"""## Use

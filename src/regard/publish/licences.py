@@ -1,31 +1,61 @@
-"""Licences: their identifiers in any usual spelling, and whether those of a model and of its start weights agree."""
+"""Licences: their identifiers in any usual spelling, and whether that of start weights permits that of a model."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 import warnings
 
 from regard.errors import RegardError, RegardWarning, nearest
 
 PERMISSIVE = (
-    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "zlib", "unlicense", "cc0-1.0", "0bsd", "bsl-1.0"),
-    *("cc-by-4.0", "cc-by-3.0", "cc-by-2.0", "afl-3.0", "wtfpl", "pddl", "odc-by", "cdla-permissive-2.0"),
+    *("apache-2.0", "mit", "afl-3.0", "bsl-1.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "isc"),
+    *("cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cdla-permissive-1.0", "cdla-permissive-2.0"),
+    *("ecl-2.0", "etalab-2.0", "ncsa", "odc-by", "pddl", "postgresql", "unlicense", "wtfpl", "zlib"),
 )
-"""Licences under which a derived model may be published under another one, as identifiers of the Hub."""
-SHARE_ALIKE = ("agpl-3.0", "gpl-3.0", "gpl-2.0", "cc-by-sa-4.0", "cc-by-sa-3.0", "cc-by-nc-sa-4.0", "odbl")
+"""Licences under which a derived model may be published under another one."""
+SHARE_ALIKE = (
+    *("agpl-3.0", "gpl", "gpl-2.0", "gpl-3.0", "gfdl", "osl-3.0", "odbl", "cdla-sharing-1.0"),
+    *("cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"),
+)
 """Licences that a derived model must have, too."""
+RESTRICTED = (
+    *("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0"),
+    *("deepfloyd-if-license", "apple-amlr", "fair-noncommercial-research-license", "intel-research"),
+)
+"""Licences without commercial use or without derived works."""
 OTHERS = (
-    *("lgpl-3.0", "lgpl-2.1", "mpl-2.0", "epl-2.0", "eupl-1.2", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-4.0"),
-    *("openrail", "bigscience-openrail-m", "creativeml-openrail-m", "openrail++", "unknown", "other"),
+    *("artistic-2.0", "c-uda", "cc", "epl-1.0", "epl-2.0", "eupl-1.1", "eupl-1.2", "gemma", "lgpl", "lgpl-2.1"),
+    *("lgpl-3.0", "lgpl-lr", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4", "lppl-1.3c", "mpl-2.0"),
+    *("ms-pl", "ofl-1.1", "openrail", "openrail++", "bigcode-openrail-m", "bigscience-bloom-rail-1.0", "apple-ascl"),
+    *("bigscience-openrail-m", "creativeml-openrail-m", "unknown", "other"),
 )
-"""Licences with conditions that nobody checks here."""
-IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
-FAMILIES = (
-    (r"affero|agpl", "agpl", "3.0"),
-    (r"lesser.general|lgpl", "lgpl", "3.0"),
-    (r"general.public|\bgpl|gnu", "gpl", "3.0"),
+"""Licences with conditions that are not compared here."""
+IDENTIFIERS = (*PERMISSIVE, *SHARE_ALIKE, *RESTRICTED, *OTHERS)
+"""Identifiers of the Hub (https://huggingface.co/docs/hub/repositories-licenses)."""
+
+CONDITIONS = (
+    (r"agpl|affero", "agpl-3.0"),
+    (r"lgpl|\b(lesser|library) (gpl|general public)", "lgpl"),
+    (r"gfdl|\bfree documentation\b", "gfdl"),
+    (r"gpl|general public", "gpl"),
 )
-"""How families are written, their short name, and the version where none is stated."""
+"""Families whose conditions hold wherever a text names them: their spellings, and what they are without a version."""
+NAMES = (
+    (r"(apache|apache\ssoftware|asl)(\sfoundation)?\s?2(\.0)?", "apache-2.0"),
+    (r"mit|expat|mit\smit|mit\sexpat", "mit"),
+    (r"(new|modified|revised|3\sclause)\sbsd(\s3\sclause)?|bsd\s?3(\sclause)?(\s(new|revised).*)?", "bsd-3-clause"),
+    (r"(simplified|freebsd|2\sclause)\s?(bsd)?(\s2\sclause)?|bsd\s?2(\sclause)?(\ssimplified)?", "bsd-2-clause"),
+    (r"cc\s?0(\s1(\.0)?)?(\suniversal)?|creative\scommons\szero.*", "cc0-1.0"),
+    (r"(cc|creative\scommons)\s(by|attribution)(\s4\.0)?(\sinternational)?", "cc-by-4.0"),
+    (r"(mozilla\spublic|mpl)\s?2(\.0)?", "mpl-2.0"),
+    (r"unlicense|unlicence", "unlicense"),
+)
+"""Names that are the whole text, and their identifiers; a text with more words may state more conditions."""
+RESTRICTIONS = re.compile(
+    r"\bnon ?commercial|\bnc\b|\bno ?deriv|\bnd\b|\b(research|academic|evaluation|personal) (use|purpose|only|licen)"
+)
+"""Words of a text that permits no commercial use or no derived works."""
 
 
 def identifier(licence: str) -> str:
@@ -34,49 +64,115 @@ def identifier(licence: str) -> str:
     Example:
         >>> identifier("GNU AGPL v3"), identifier("GPL-2.0-only"), identifier("Apache License 2.0"), identifier("MIT")
         ('agpl-3.0', 'gpl-2.0', 'apache-2.0', 'mit')
+        >>> identifier("CC BY-NC 4.0"), identifier("my own terms")
+        ('cc-by-nc-4.0', 'my own terms')
     """
-    text = re.sub(r"[\s_,]+", " ", licence.strip().lower())
-    for pattern, family, usual in FAMILIES:
-        if re.search(pattern, text):
-            version = re.search(r"\d(\.\d)?", text)
-            number = version[0] if version else usual
-            return f"{family}-{number if '.' in number else f'{number}.0'}"
-    plain = re.sub(r"\b(the|licen[cs]e|version)\b|\bv(?=\d)", " ", text)
-    return re.sub(r"(?<=apache-2)$", ".0", "-".join(plain.split()))
+    lower = " ".join(unicodedata.normalize("NFKC", licence).lower().split())
+    if lower in IDENTIFIERS:
+        return lower
+    text = " ".join(re.sub(r"[^\w.+]+|_", " ", lower).split())
+    for pattern, family in CONDITIONS:
+        if found := re.search(pattern, text):
+            return _versioned(family, text[found.start() :])
+    if found := re.search(r"\bcc\b|creative commons|\battribution\b|\bby (nc|nd|sa)\b|share ?alike", text):
+        parts = {"nc": r"\bnc\b|non ?commercial", "nd": r"\bnd\b|no ?deriv", "sa": r"\bsa\b|share ?alike"}
+        conditions = [short for short, pattern in parts.items() if re.search(pattern, text)]
+        if conditions:
+            return _versioned("-".join(["cc", "by", *conditions, "4.0"]), text[found.start() :])
+    plain = " ".join(re.sub(r"\b(the|licen[cs]ed?|version)\b|\bv(?=\d)", " ", text).split())
+    dashed = re.sub(r"^(creative commons|cc) (attribution|by)\b", "cc by", plain).replace(" ", "-")
+    named = next((name for pattern, name in NAMES if re.fullmatch(pattern, plain)), dashed)
+    return named if named in IDENTIFIERS else lower
 
 
-def check_licences(license: str, start: str | None, start_license: str | None, *, from_scratch: bool) -> None:
-    """Check what a publisher states; it warns of start weights whose licence is not known to permit another one.
+def _versioned(family: str, text: str) -> str:
+    """A family with the first version that the text names after it."""
+    found = re.search(r"(?<![\d.])(\d)(\.\d)?(?!\d)", text)
+    name = re.sub(r"-\d\.\d$", "", family)
+    return f"{name}-{found[1]}{found[2] or '.0'}" if found and name != "gfdl" else family
+
+
+def hub_identifier(license: str) -> str:
+    """The Hub's identifier of a licence that is given as one of the Hub or of SPDX.
 
     Raises:
-        RegardError: a statement lacks its other part, ``license`` is no identifier of the Hub, or the licence of the
-            start weights requires that of the model.
+        RegardError: it is neither; the error names the nearest.
+
+    Example:
+        >>> hub_identifier("Apache-2.0"), hub_identifier("AGPL-3.0-only"), hub_identifier("cc-by-4.0")
+        ('apache-2.0', 'agpl-3.0', 'cc-by-4.0')
     """
-    if not IDENTIFIER.fullmatch(license):
-        known = (*PERMISSIVE, *SHARE_ALIKE, *OTHERS)
-        near = identifier(license) if identifier(license) in known else nearest(license, known)
-        raise RegardError(
-            f"license {license!r:.100}", expected="an identifier of the Hub, such as apache-2.0", hint=near
-        )
+    name = re.sub(r"^((?:a|l)?gpl-\d\.\d)-(only|or-later)$", r"\1", license.lower())
+    if name in IDENTIFIERS:
+        return name
+    meant = identifier(license)
+    raise RegardError(
+        f"unknown licence {license!r:.100}",
+        expected="an identifier of the Hub or of SPDX, such as apache-2.0, agpl-3.0 or other",
+        hint=nearest(meant if meant in IDENTIFIERS else license, IDENTIFIERS),
+    )
+
+
+def permits(license: str, start_license: str) -> bool | None:
+    """Whether a model that started from weights under one licence may be published under another; None if not known.
+
+    Args:
+        license: identifier of the Hub.
+        start_license: of the weights, in any spelling.
+
+    Example:
+        >>> permits("apache-2.0", "MIT"), permits("apache-2.0", "GPLv3"), permits("apache-2.0", "my own terms")
+        (True, False, None)
+    """
+    found, choices = identifier(start_license), required(start_license)
+    if license in (found, *choices) or found in PERMISSIVE:
+        return True
+    if choices:
+        return False
+    return True if license == "other" and found not in IDENTIFIERS else None
+
+
+def required(start_license: str) -> tuple[str, ...]:
+    """The Hub's identifiers that a model may have if its start weights' licence leaves no other choice; else none."""
+    found = identifier(start_license)
+    family = found.rpartition("-")[0]
+    if found == "gpl":
+        return tuple(name for name in SHARE_ALIKE if name.startswith("gpl"))
+    if family in ("cc-by-sa", "cc-by-nc-sa"):  # a later version is permitted, too
+        return tuple(name for name in SHARE_ALIKE if name.rpartition("-")[0] == family and name >= found)
+    if found in (*SHARE_ALIKE, *RESTRICTED):
+        return (found,)
+    is_restricted = found not in IDENTIFIERS and RESTRICTIONS.search(re.sub(r"\W+", " ", found))
+    return ("other",) if is_restricted or family in ("agpl", "gpl") else ()  # the Hub has no identifier for it
+
+
+def check_licences(license: str, start: str | None, start_license: str | None, *, from_scratch: bool) -> str:
+    """Check what a publisher states; it warns of start weights whose licence is not known to permit another one.
+
+    Returns:
+        The Hub's identifier of the model's licence.
+
+    Raises:
+        RegardError: a statement lacks its other part, ``license`` is no identifier, or the licence of the start weights
+            requires that of the model.
+    """
+    name = hub_identifier(license)
     if start and from_scratch:
         raise RegardError(f"the model cannot be trained from scratch and from {start}", expected="one of the two")
-    if start and not start_license:
+    if start and not (start_license or "").strip():
         hint = "the weights published by Ultralytics are agpl-3.0"
         raise RegardError(f"the licence of {start} is not given", expected="start_license", hint=hint)
     if start_license and not start:
         raise RegardError("start_license has no effect without start", expected="start, the weights that have it")
-    if start_license:
-        _check_derived(license, start_license)
-
-
-def _check_derived(license: str, start_license: str) -> None:
-    needed = identifier(start_license)
-    if needed in (license, identifier(license)) or needed in PERMISSIVE:
-        return
-    what = f"a model that started from weights under {start_license} cannot be published under {license}"
-    if needed in SHARE_ALIKE or needed.startswith(("agpl", "gpl")):
-        raise RegardError(what, expected=f"license={needed!r}")
-    if re.search(r"(^|-)n[cd](-|$)|noncommercial|non-commercial|no-?deriv", needed):
-        raise RegardError(what, expected=f"license={needed!r}, or the permission of their owner")
-    doubt = f"whether weights under {start_license} may become a model under {license} is not checked"
-    warnings.warn(doubt, RegardWarning, stacklevel=4)
+    permitted = permits(name, start_license) if start_license else True
+    if start_license and permitted is False:
+        what = f"a model that started from weights under {start_license} cannot be published under {name}"
+        first, *more = required(start_license)
+        expected = f"license={first!r}, or the permission of their owner"
+        if more:
+            expected = f"license as one of {', '.join((first, *more))}, or the permission of their owner"
+        raise RegardError(what, expected=expected)
+    if permitted is None:
+        doubt = f"whether weights under {start_license} may become a model under {name} is not checked"
+        warnings.warn(doubt, RegardWarning, stacklevel=3)
+    return name

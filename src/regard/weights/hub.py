@@ -19,7 +19,13 @@ PREFIX = "hf://"
 DEFAULT_FILE = "model.safetensors"
 """File that `regard.push_to_hub` writes, and that an address without a file refers to."""
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".onnx", ".torchscript")
-ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([^@]+))?", re.ASCII)
+ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@(\w[\w.-]*))?(?:/([^@]+))?", re.ASCII)
+UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:]|(^|/)\.{0,2}(/|$)")
+"""What the path of no file of a repository contains: control characters, Windows' separators, and no name."""
+
+
+UNEXPECTED = (LookupError, TypeError, AttributeError)
+"""Raised where an answer lacks what those of the Hub have, as of another server at ``HF_ENDPOINT``."""
 
 
 def is_hub(source: object) -> bool:
@@ -60,7 +66,7 @@ def local_file(source: Any) -> Any:
     try:
         return Path(hub.hf_hub_download(repository, name, revision=revision, library_name="regard"))
     except hub_errors() as error:
-        raise RegardError(f"cannot be loaded from the Hub: {_first_line(error)}", file=source) from error
+        raise RegardError(f"cannot be loaded from the Hub: {reason_of(error)}", file=source) from error
 
 
 def parse_address(source: str) -> tuple[str, str | None, str]:
@@ -81,7 +87,9 @@ def parse_address(source: str) -> tuple[str, str | None, str]:
         raise RegardError("not an address of the Hub", file=source, expected=expected)
     repository, revision, name = found.groups()
     name = name or DEFAULT_FILE
-    if not name.endswith(SUFFIXES) or ".." in name.split("/"):
+    if UNSAFE.search(name):
+        raise RegardError(f"{name!r:.200} is not the path of a file in a repository", file=source, expected=expected)
+    if not name.endswith(SUFFIXES):
         raise RegardError(f"the file {name!r} is not a model", file=source, expected="one of " + ", ".join(SUFFIXES))
     return repository, revision, name
 
@@ -100,11 +108,10 @@ def import_hub() -> Any:
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
-    """What ``huggingface_hub`` raises where a request fails."""
-    from huggingface_hub.errors import HFValidationError
-
+    """What ``huggingface_hub`` raises where a request fails, or is answered by what is no Hub."""
     clients = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]  # it imported one of them
-    return (OSError, RuntimeError, HFValidationError, *(client.HTTPError for client in clients))
+    failed = (OSError, RuntimeError, ValueError, *(client.HTTPError for client in clients))  # ValueError: of a name
+    return (*failed, *UNEXPECTED)
 
 
 def reject_hub(source: object) -> None:
@@ -118,5 +125,10 @@ def reject_hub(source: object) -> None:
         raise RegardError("nothing is downloaded here", file=str(source), hint=hint)
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def reason_of(error: BaseException) -> str:
+    """The first line of an error's message that says more than the status of the answer."""
+    if isinstance(error, UNEXPECTED):
+        return f"the answer is not one of the Hub ({type(error).__name__}: {error})"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = (line for line in lines if not re.match(r"\d{3} (Client|Server) Error", line))
+    return next(told, lines[0] if lines else type(error).__name__)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import platform
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,10 +96,16 @@ def test_wandb_offline_keeps_every_epoch(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def wandb_steps(file: Path) -> list[dict[str, float]]:
-    """What an offline run of W&B has logged, step by step: protocol buffers in records of LevelDB's log format."""
+    """What an offline run of W&B has logged, step by step."""
+    steps = [record.history.item for record in wandb_records(file) if record.WhichOneof("record_type") == "history"]
+    return [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items} for items in steps]
+
+
+def wandb_records(file: Path) -> Iterator[Any]:
+    """The records of an offline run of W&B: protocol buffers in LevelDB's log format."""
     from wandb.proto import wandb_internal_pb2
 
-    steps, part, data, place = [], b"", file.read_bytes(), 7  # a header of W&B's own
+    part, data, place = b"", file.read_bytes(), 7  # a header of W&B's own
     while place + 7 <= len(data):
         left = 32768 - place % 32768
         if left < 7:
@@ -111,10 +119,7 @@ def wandb_steps(file: Path) -> list[dict[str, float]]:
         record = wandb_internal_pb2.Record()
         record.ParseFromString(part)
         part = b""
-        if record.WhichOneof("record_type") == "history":
-            items = record.history.item
-            steps.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
-    return steps
+        yield record
 
 
 @pytest.mark.slow
@@ -128,21 +133,58 @@ def test_swanlab_offline_keeps_every_epoch(tmp_path: Path, monkeypatch: pytest.M
         assert name.encode() in kept
 
 
+PATHS = ("debug.log", "run-*.swanlab", "meta.yaml")
+"""Files with the path of the folder that they are in; docs/callbacks.md lists them."""
+KINDS = {"header", "run", "telemetry", "config", "history", "summary", "exit", "final", "footer"}
+"""Records of W&B without the machine: not environment, stats, files, output and output_raw."""
+
+
+class Talk(regard.Callback):
+    """Prints, as a run does."""
+
+    def on_epoch_end(self, event: Any) -> None:  # noqa: ARG002
+        print("said-to-anna")
+        print("said-to-anna", file=sys.stderr)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("tracker", "kept"), [(WandB, "wandb"), (SwanLab, "swanlog")])
+@pytest.mark.parametrize(("tracker", "kept"), [(WandB, "wandb"), (SwanLab, "swanlog"), (MLflow, "mlruns")])
 def test_nothing_of_the_machine_is_stored(
     tracker: type[trackers.Tracker], kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(tracker.package)
+    folder = tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(f"{tracker.package.upper()}_MODE", "offline")
     monkeypatch.setenv("SWANLAB_SAVE_DIR", str(tmp_path / "home"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (folder / "mlruns").as_uri())
     monkeypatch.setattr("socket.gethostname", lambda: "host-of-anna")
-    regard.train("odd-one-out", DATA, folder=tmp_path / "run", callbacks=[tracker()], epochs=1, **SETTINGS)
-    files = [file for file in (tmp_path / "run" / kept).rglob("*") if file.is_file()]
+    monkeypatch.setattr("getpass.getuser", lambda: "user-anna")
+    monkeypatch.setattr(sys, "argv", ["train-of-anna.py", "--weights", "weights-of-anna.pt"])
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", "remote", "add", "origin", "https://example.com/code-of-anna.git"], check=True)
+    regard.train("odd-one-out", DATA, folder=folder, callbacks=[Talk(), tracker()], epochs=1, **SETTINGS)
+    files = [file for file in (folder / kept).rglob("*") if file.is_file()]
     assert files
     for file in files:
-        for secret in (b"host-of-anna", sys.executable.encode(), str(Path(__file__).parent).encode(), b"torchvision"):
-            assert secret not in file.read_bytes(), file
+        for secret in ("-anna", sys.executable, str(Path(__file__).parent), "torchvision", platform.release()):
+            assert secret.encode() not in file.read_bytes(), file
+        if not any(file.match(pattern) for pattern in PATHS):
+            assert str(tmp_path).encode() not in file.read_bytes(), file
+        if file.suffix == ".wandb":
+            assert {record.WhichOneof("record_type") for record in wandb_records(file)} <= KINDS
+
+
+@pytest.mark.parametrize(("tracker", "old"), [(WandB, "0.18.9"), (SwanLab, "0.7.16")])
+def test_a_version_that_would_record_the_machine_is_rejected(
+    tracker: type[trackers.Tracker], old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda _: True)
+    monkeypatch.setattr(trackers, "version", lambda _: old)
+    with pytest.raises(RegardError, match=r"cannot be kept from recording(.|\n)*--upgrade"):
+        tracker()
+    monkeypatch.setattr(trackers, "version", lambda _: "1.0.0rc1")
+    tracker()
 
 
 def test_a_tracker_that_fails_does_not_end_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,9 @@ Each gets the settings, every number of ``results.csv``, and at the end the metr
 logged, on this machine or on a server, is decided by the tracker's own settings, such as ``WANDB_MODE=offline``,
 ``MLFLOW_TRACKING_URI`` or ``SWANLAB_MODE=local``. A resumed run continues its run of the tracker, whose id is kept in
 the folder. An error of a tracker is reported and does not end the training.
+
+What the packages collect by themselves of the machine and of what is printed is switched off by their settings;
+``docs/callbacks.md`` lists what remains.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -45,18 +50,23 @@ class Tracker(Callback):
         name: of the run; by default that of its folder.
 
     Raises:
-        RegardError: the tracker's package is not installed.
+        RegardError: the tracker's package is not installed, or too old to be kept from recording the machine.
     """
 
     package: ClassVar[str]
+    oldest: ClassVar[tuple[int, int]] = (0, 0)
+    """Oldest version of the package that has the settings used here."""
     _begun = False
     """Whether the tracker has a run; all is logged up to the epoch ``_logged``."""
     _id, _logged = "", 0
 
     def __init__(self, project: str = "regard", name: str | None = None) -> None:
+        hint = f"pip install --upgrade 'regard[{self.package}]'"
         if find_spec(self.package) is None:
-            hint = f"pip install 'regard[{self.package}]'"
             raise RegardError(f"{type(self).__name__} needs the package {self.package}", hint=hint)
+        if (installed := _version_of(self.package)) is not None and installed < self.oldest:
+            what = f"{self.package} {'.'.join(map(str, installed))} cannot be kept from recording this machine"
+            raise RegardError(what, expected=f"version {'.'.join(map(str, self.oldest))} or later", hint=hint)
         self.project, self.name = project, name
 
     def on_run_start(self, event: RunStart) -> None:
@@ -142,43 +152,39 @@ def nobody_asked() -> Iterator[None]:
         sys.stdin = before
 
 
+def _version_of(package: str) -> tuple[int, int] | None:
+    """Major and minor version of an installed package, or None where none is stated."""
+    try:
+        found = re.match(r"(\d+)\.(\d+)", version(package))
+    except PackageNotFoundError:
+        return None
+    return (int(found[1]), int(found[2])) if found else None
+
+
 W_AND_B_PRIVATE: Mapping[str, Any] = MappingProxyType(
     {
-        "x_disable_meta": True,
-        "x_disable_stats": True,
-        "x_disable_machine_info": True,
-        "x_save_requirements": False,
-        "host": "not recorded",
+        **dict.fromkeys(("x_disable_meta", "x_disable_stats", "x_disable_machine_info"), True),
+        **dict.fromkeys(("disable_git", "disable_code", "disable_job_creation"), True),
+        **dict.fromkeys(("save_code", "x_save_requirements"), False),
+        "console": "off",
+        "host": "",
     }
 )
-SWANLAB_PRIVATE: Mapping[str, Any] = MappingProxyType(
-    {
-        "probe": dict.fromkeys(("hardware", "runtime", "requirements", "conda", "git", "swanlab", "monitor"), False),
-        "terminal": {"proxy_type": "none"},
-        **dict.fromkeys(("metadata_collect", "requirements_collect", "conda_collect", "hardware_monitor"), False),
-        "log_proxy_type": "none",
-    }
-)
-"""Settings of the trackers, of all their versions, that leave out what they would store of this machine by themselves:
-host name, command line, folders, packages, hardware, statistics of the system and the console."""
-
-
-def _private(settings: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings that the installed version has."""
-    return {name: value for name, value in wanted.items() if name in getattr(settings, "model_fields", {})}
+"""Settings of W&B that leave out host name, command line, folders, packages, hardware, load, code and console."""
 
 
 class WandB(Tracker):
     """Logs to Weights & Biases; with ``WANDB_MODE=offline`` to the folder of the run, for ``wandb sync``."""
 
     package: ClassVar[str] = "wandb"
+    oldest: ClassVar[tuple[int, int]] = (0, 19)
     _run: Any = None
 
     def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
         """Begin a run; see `Tracker`."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # of its own faults, to its makers
         wandb = import_module("wandb")
-        private = _private(wandb.Settings, W_AND_B_PRIVATE)
-        quiet = wandb.Settings(console="off", disable_git=True, save_code=False, silent=True, **private)
+        quiet = wandb.Settings(silent=True, **W_AND_B_PRIVATE)
         where = {"project": self.project, "name": name, "dir": str(folder), "id": known, "resume": "allow"}
         with nobody_asked():  # where there is no login, W&B's own error says what to do
             self._run = wandb.init(**where, config=dict(settings), settings=quiet)
@@ -206,6 +212,7 @@ class MLflow(Tracker):
         """Begin a run; see `Tracker`."""
         # Without a server, mlflow-skinny has no other store than a folder, which MLflow wants to be asked for.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         mlflow, entities = import_module("mlflow"), import_module("mlflow.entities")
         is_decided = mlflow.is_tracking_uri_set() or find_spec("sqlalchemy") is not None
         self._client = mlflow.MlflowClient(None if is_decided else Path("mlruns").absolute().as_uri())
@@ -236,17 +243,18 @@ class SwanLab(Tracker):
     """Logs to SwanLab; with ``SWANLAB_MODE=local`` or ``offline`` to ``swanlog`` in the folder of the run."""
 
     package: ClassVar[str] = "swanlab"
+    oldest: ClassVar[tuple[int, int]] = (0, 8)
     _run: Any = None
 
     def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
         """Begin a run; see `Tracker`."""
         swanlab = import_module("swanlab")
-        more: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
-        if hasattr(swanlab, "Settings"):
-            more["settings"] = swanlab.Settings(**_private(swanlab.Settings, SWANLAB_PRIVATE))
-        self._run = swanlab.init(
-            project=self.project, experiment_name=name, config=dict(settings), logdir=str(folder / "swanlog"), **more
-        )
+        switches = swanlab.Settings.Probe.model_fields.items()  # each is something that it would collect
+        probe = {field: False for field, about in switches if about.annotation is bool}
+        quiet = swanlab.Settings(probe=probe, terminal={"proxy_type": "none"})
+        where = {"project": self.project, "name": name, "log_dir": str(folder / "swanlog")}
+        more = {"id": known, "resume": "allow"} if known else {}
+        self._run = swanlab.init(**where, config=dict(settings), settings=quiet, **more)
         return str(getattr(self._run, "id", "") or getattr(getattr(self._run, "public", None), "run_id", ""))
 
     def record(self, values: Mapping[str, float], epoch: int) -> None:
