@@ -259,6 +259,11 @@ def test_anchors_that_differ_are_no_line_of_digits() -> None:
     assert details == ("9 of 9 anchors differ: 10 x 13 ... 373 x 326 -> 10.1 x 13.1 ... 373 x 326 px",)
 
 
+def test_anchors_that_another_head_lacks_are_counted() -> None:
+    details = changes(found(build(read_spec("yolov5n")), build(read_spec("yolov8n")), with_values=False))
+    assert details["detect"][1] == ("module Detect -> AnchorFreeDetect", "arguments [80, 9 anchors] -> 80")
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_other_reasons_are_counted_in_words(count: int) -> None:
     reasons = {f"reason {i}": 5 - i for i in range(count)}

@@ -42,7 +42,7 @@ def layer_changes(a: Detector, i: int, b: Detector, j: int, new_names: Mapping[s
     if old.module == new.module:
         yield from _arguments(ours, theirs, is_same=_built(a.model[i]) == _built(b.model[j]))
     elif ours.arguments[1:] != theirs.arguments[1:]:
-        yield f"arguments {listed(ours.arguments[1:])} -> {listed(theirs.arguments[1:])}"
+        yield f"arguments {listed(_without_sizes(ours))} -> {listed(_without_sizes(theirs))}"
     yield from _rewired(a.spec, old.inputs, b.spec, new.inputs, new_names)
 
 
@@ -97,6 +97,17 @@ def _arguments(ours: LayerInfo, theirs: LayerInfo, *, is_same: bool) -> Iterator
         yield f"arguments {before} -> {after}"
     if anchors is not None:
         yield _anchors(*anchors)
+
+
+def _without_sizes(layer: LayerInfo) -> list[Any]:
+    """Arguments after the input channels; of anchors, only their number."""
+    if not _are_anchors(layer.values.get("anchors")):
+        return list(layer.arguments[1:])
+    sizes = _sizes(layer.values["anchors"])
+    return [
+        f"{len(sizes)} anchors" if sizes and _are_anchors(value) and _sizes(value) == sizes else value
+        for value in layer.arguments[1:]
+    ]
 
 
 def _anchors(before: Any, after: Any) -> str:
