@@ -149,7 +149,7 @@ function RunTable({ runs, compared, setCompared, chosen, choose }: RunTableProps
     setCompared(compared.includes(name) ? compared.filter((one) => one !== name) : [...compared, name]);
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label={words("runs")}>
-      <table>
+      <table className="runs-table">
         <thead>
           <tr>
             <th scope="col">{words("compare")}</th>

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 pytest.importorskip("uvicorn")
 pytest.importorskip("playwright.sync_api")
 
-from browsing import PATIENCE, Server, serious_faults
+from browsing import PATIENCE, Server, opened, serious_faults
 from playwright import sync_api
 
 from regard.ablate.folder import read_study
@@ -77,3 +79,21 @@ def test_errors_of_the_model_with_their_images(page: Any, server: Server) -> Non
     labels = load_data(DATA).splits["val"][0].class_ids
     assert page.locator("dialog .label").count() == len(labels)
     assert serious_faults(page) == []
+
+
+def test_all_columns_of_the_runs_fit_next_to_the_graph(browser: Any, server: Server) -> None:
+    folder = server.workspace / "runs" / "a-long-name-of-a-run-after-sppf"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"status": "finished", "settings": {"epochs": 100, "imgsz": 1280}}))
+    (folder / "results.csv").write_text(
+        "epoch,val/ap,val/ap50\n" + "".join(f"{i},0.12345,0.23456\n" for i in range(1, 101))
+    )
+    server.bench.open_model("odd-one-out", "odd-one-out")
+    for page in opened(browser, server, 1280):
+        for language in ("en", "zh"):
+            page.get_by_label(re.compile("Language|語言")).select_option(language)
+            page.get_by_role("tab", name=re.compile("Runs|訓練")).click()
+            page.get_by_role("button", name=folder.name).first.wait_for()
+            table = page.locator(".scroll", has_text=folder.name)
+            assert table.evaluate("(table) => table.scrollWidth <= table.clientWidth"), language
+    shutil.rmtree(folder)
