@@ -160,6 +160,7 @@ def is_updated_rarely(run: Run) -> None:
         run.epochs = 100
     elif run.package == "regard":
         run.epochs = 200  # each of which ends with an update
+    run.ap = curve(run.epochs, 0.2)
 
 
 def is_trained_for_a_few_steps(run: Run) -> None:

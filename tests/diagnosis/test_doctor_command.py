@@ -42,13 +42,14 @@ def test_the_exit_code_is_1_where_something_is_wrong(package: str, tmp_path: Pat
     folder = Run(tmp_path, package).write()
     code, text = invoke(folder, "--quick")
     assert code == 0
-    assert "none found" in text
+    last = "nothing found, but 2 of 17 causes could not be checked: leave out --quick"
+    assert text.splitlines()[-1] == last
     assert "in epoch 395" in text  # nothing is cut off, however long the path
     assert "not checked: duplicates" in text
     code, text = invoke(Run(tmp_path, package, lr=0.9).write(), "--quick", "--json")
     report = json.loads(text)
     assert code == 1
-    assert not report["healthy"]
+    assert report["healthy"] is False
     assert [finding["cause"] for finding in report["findings"]] == ["learning_rate"]
     assert set(report["skipped"]) == {"duplicates", "near_duplicates"}
 
@@ -66,7 +67,7 @@ def test_a_second_run_tells_chance_from_change(
     found = regard.doctor(own, against=better, quick=True)
     expected = causes or ["seed_noise"]
     assert [finding.cause for finding in found.findings] == expected
-    assert found.is_healthy == ("changed_settings" not in causes)
+    assert (found.is_healthy is False) == ("changed_settings" in causes)
     if "changed_settings" in causes:
         assert "0.01 -> 0.011" in found.findings[0].evidence
     assert not regard.doctor(better, against=own, quick=True).findings or level > 0.5
@@ -110,13 +111,59 @@ def test_a_last_line_that_was_not_written_completely_is_left_out(package: str, t
     assert not found.findings
     assert "399 of 400 epochs" in found.result
     assert "line 401" in found.result
-    for start in ("", "epoch,tra"):
-        file.write_text(start)
-        assert [finding.cause for finding in regard.doctor(folder, quick=True).findings] == ["no_ap"]
-    file.unlink()
-    shutil.rmtree(folder / "weights", ignore_errors=True)
-    (folder / "best.safetensors").unlink(missing_ok=True)
-    assert [finding.cause for finding in regard.doctor(folder, quick=True).findings] == ["no_ap"]
+
+
+TABLE_CAUSES = {"diverged", "no_ap", "early_stop", "still_rising"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("table", [None, b"", b"\n", b"\0\0", b"epoch,tra", b"epoch,train/box\n", b"epoch,x\n1,0.5,"])
+def test_without_results_only_weights_show_that_epochs_were_finished(
+    package: str, table: bytes | None, tmp_path: Path
+) -> None:
+    folder = Run(tmp_path, package).write_texts()
+    file = folder / "results.csv"
+    if table is None:
+        file.unlink()
+    else:
+        file.write_bytes(table)
+    found = regard.doctor(folder, quick=True)
+    assert [finding.evidence for finding in found.findings] == ["no epoch is finished, and there are no weights"]
+    assert ("not written completely" in found.result) == (table in (b"epoch,tra", b"epoch,x\n1,0.5,"))
+    weights = folder / "best.safetensors" if package == "regard" else folder / "weights" / "best.pt"
+    weights.parent.mkdir(exist_ok=True)
+    weights.write_bytes(b"not opened here")
+    found = regard.doctor(folder, quick=True)
+    assert not found.findings
+    assert found.is_healthy is None
+    assert found.result == "number of epochs and AP unknown"
+    reason = "no results.csv" if table is None else "results.csv has no results: it is damaged"
+    assert {name for name, why in found.skipped.items() if why == f"there are weights, but {reason}"} == TABLE_CAUSES
+
+
+@pytest.mark.parametrize(
+    ("quick", "lr", "healthy"), [(False, 0.01, True), (True, 0.01, None), (True, 0.9, False), (False, 0.9, False)]
+)
+def test_a_run_is_healthy_only_if_all_causes_were_checked(
+    quick: bool, lr: float, healthy: bool | None, tmp_path: Path
+) -> None:
+    found = regard.doctor(Run(tmp_path, "ultralytics", lr=lr).write(), quick=quick)
+    assert found.is_healthy is healthy
+    assert found.to_dict()["healthy"] is healthy
+    assert found.to_dict()["complete"] is not quick
+    assert invoke(tmp_path / "exp", *["--quick"] * quick)[0] == (healthy is False)
+
+
+def test_what_more_can_be_named_is_said_at_the_end(tmp_path: Path) -> None:
+    run = Run(tmp_path, "ultralytics")
+    folder = run.write_texts()
+    shutil.rmtree(run.data)
+    found = regard.doctor(folder, quick=True)
+    assert "anchors" in found.checked  # no head of this package has any
+    last = str(found).splitlines()[-1]
+    assert last.endswith(" of 17 causes could not be checked: give --data, give --weights")
+    assert english_in(translate_into(last, "zh-TW")) <= WORDS
+    assert "沒有找到" in translate_into(last, "zh-TW")
 
 
 def test_causes_have_chinese_names() -> None:

@@ -86,3 +86,24 @@ def test_a_table_of_many_epochs_is_read_in_linear_time(record: TrainingRecord) -
     found = diverged(Case(replace(record, rows=rows)))
     assert found is not None
     assert "1 in epoch 50001 to 3 or more from epoch 50002 on" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("ap", "is_few"),
+    [
+        (curve(120), False),
+        ([0.55] * 100, False),
+        (curve(99), True),  # fewer epochs than is usual
+        (curve(120, 0.2), True),  # low: perhaps as the weights could not change enough
+        ([0.5 * min(1, 0.4 + epoch / 120) for epoch in range(1, 121)], True),  # flat only when the rate was low
+        ([math.nan] * 120, True),
+    ],
+)
+def test_few_updates_are_no_fault_where_half_of_them_were_enough(
+    ap: list[float], is_few: bool, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, "ultralytics", epochs=120, batch=4, nominal=64, ap=ap)  # of 16 images in 4 steps
+    updates = few_updates(Case(read_run(run.write_texts())))
+    assert (updates is not None) == is_few
+    if updates:
+        assert "up to 16 batches" in updates.evidence

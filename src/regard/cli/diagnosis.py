@@ -31,7 +31,7 @@ def doctor(
 ) -> None:
     """Look for causes of a low AP in a run folder, and print them with their evidence.
 
-    The exit code is 1 if a cause was found.
+    The exit code is 1 if a cause was found, also if others could not be checked.
     """
     from regard import api
     from regard.cli.screen import show
@@ -42,5 +42,5 @@ def doctor(
         print(printable(found.to_json()))
     else:
         show(found, soft_wrap=True)
-    if not found.is_healthy:
+    if found.is_healthy is False:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Finding the files that a data set names, also if it was made on another machine or by another system."""
+"""Finding the files that a data set or a run names, also if it was made on another machine or by another system."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Located:
 
     Attributes:
         path: the file or folder, which exists.
-        note: how it was found, for a notice to the user; "" if it is where the data set says.
+        note: how it was found, for a notice to the user; "" if it is where the data set or the run says.
     """
 
     path: Path
@@ -31,11 +31,11 @@ class Located:
 def resolve(
     stated: str, bases: Sequence[Path], *, shortest: int = 1, listings: Listings | None = None
 ) -> Located | None:
-    r"""Find the file or folder that a data set calls ``stated``; None if there is none.
+    r"""Find the file or folder that a data set or a run calls ``stated``; None if there is none.
 
-    Tried in this order, each from every base: the path as it is; with backslashes as separators and without what leads
-    out of the base (``../``); then ever shorter ends of the path, for absolute paths of another machine. Every form
-    also matches names that differ in capitals or in Unicode form (macOS decomposes letters).
+    Tried in this order, each from every base: the path as it is; with backslashes as separators; without what leads
+    out of the base (``../``); then ever shorter ends of the path, for absolute paths of another machine. The last two
+    also match names that differ in capitals or in Unicode form (macOS decomposes letters).
 
     Args:
         stated: a relative or absolute path of any system.
@@ -53,7 +53,8 @@ def resolve(
     """
     bases = list(dict.fromkeys(bases))
     listings = {} if listings is None else listings
-    exact = next((path for base in bases if is_there(path := base / stated)), None)
+    spellings = dict.fromkeys((stated, stated.replace("\\", "/")))
+    exact = next((path for form in spellings for base in bases if is_there(path := base / form)), None)
     if exact is not None:
         return Located(exact)
     pure = PureWindowsPath(stated)  # both separators, and drives

@@ -70,7 +70,19 @@ def doctor(
     asked = [name for name in CAUSES if against is not None or name not in COMPARISONS]
     findings, skipped = _examined(case, asked)
     checked = tuple(name for name in asked if name not in skipped)
-    return Diagnosis(str(run.folder), run.package, _result(case), findings, checked, skipped, *case.read)
+    reasons = {name: str(reason) for name, reason in skipped.items()}
+    remedies = tuple(dict.fromkeys(reason.remedy for reason in skipped.values() if reason.remedy))
+    return Diagnosis(
+        str(run.folder),
+        run.package,
+        _result(case),
+        findings,
+        checked,
+        reasons,
+        remedies,
+        *case.data_read,
+        *case.start_read,
+    )
 
 
 def _reject_missing(data: str | Path | None, weights: str | Path | None) -> None:
@@ -100,15 +112,15 @@ def _reject_unreadable(case: Case, *, data: bool, weights: bool) -> None:
             raise error from None
 
 
-def _examined(case: Case, names: Sequence[str]) -> tuple[tuple[Finding, ...], dict[str, str]]:
+def _examined(case: Case, names: Sequence[str]) -> tuple[tuple[Finding, ...], dict[str, NotChecked]]:
     """What was found, the gravest first, and why some causes could not be checked."""
     findings: list[Finding] = []
-    skipped: dict[str, str] = {}
+    skipped: dict[str, NotChecked] = {}
     for name in names:
         try:
             found = CAUSES[name](case)
         except NotChecked as reason:
-            skipped[name] = str(reason)
+            skipped[name] = reason
         else:
             findings += [] if found is None else [found]
     return tuple(sorted(findings, key=lambda finding: ORDER.index(finding.weight))), skipped

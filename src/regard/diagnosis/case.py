@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,27 @@ from numpy.typing import NDArray
 from regard.data.check import CheckReport, check_data
 from regard.data.dataset import DetectionDataset, Sample
 from regard.data.formats import load_data
+from regard.data.paths import Located, resolve
 from regard.data.problems import drop_unreadable
 from regard.data.split import divide
 from regard.data.synthetic import PREFIX
-from regard.diagnosis.findings import NotChecked
+from regard.diagnosis.findings import GIVE_DATA, GIVE_WEIGHTS, OPEN_IMAGES, NotChecked
 from regard.diagnosis.record import TrainingRecord
 from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.graph.read import zoo
-from regard.system.files import is_there
+from regard.system.terminal import printable_line
 from regard.training.prepare import box_sizes
 from regard.weights.detector import Modules, load_detector
 from regard.weights.paths import weights_of
 
 GRAPHS = (".yaml", ".yml")
+USUAL_NAMES = {
+    *("data.yaml", "data.yml", "dataset.yaml", "weights"),
+    *(f"{name}.{suffix}" for name in ("best", "last") for suffix in ("pt", "safetensors")),
+}
+"""Names of files and folders that data sets and runs have in common, in lower case."""
+UNKNOWN_START = "the folder does not state what training started from: name it with --weights"
 LEVELS_UP = 4
 """Folders above a run's in which its relative paths are looked for."""
 
@@ -71,16 +78,23 @@ class Case:
         data = self._data if self.against.data == self.run.data else None
         return Case(self.against, data=data, modules=self.modules, images=self.images)
 
-    @cached_property
+    @property
     def data_place(self) -> str:
         """Where the data set is."""
+        return self.data_found[0]
+
+    @cached_property
+    def data_found(self) -> tuple[str, str]:
+        """Where the data set is, and how it was found if it is not where the run states."""
         stated = self._data or self.run.data
+        if self._data or stated.startswith(PREFIX):
+            return stated, ""
         if not stated:
-            raise NotChecked("the folder does not state its data set: name it with --data")
-        place = stated if stated.startswith(PREFIX) or self._data else self._found(stated)
-        if place is None:
-            raise NotChecked(f"the data set {stated!r:.200} was not found: name it with --data")
-        return place
+            raise NotChecked("the folder does not state its data set: name it with --data", GIVE_DATA)
+        located = self._located(stated)
+        if located is None:
+            raise NotChecked(f"the data set {_quoted(stated)} was not found: name it with --data", GIVE_DATA)
+        return str(located.path), located.note
 
     @cached_property
     def dataset(self) -> DetectionDataset:
@@ -100,7 +114,7 @@ class Case:
         if self.run.drawn is None or "val" in data.splits:
             raise NotChecked("the data set has no val images")
         if not self.images:
-            raise NotChecked("val is drawn from the images, which are not opened (--quick)")
+            raise NotChecked("val is drawn from the images, which are not opened (--quick)", OPEN_IMAGES)
         with _as_reason("the data set"):
             data = divide(drop_unreadable(data), *self.run.drawn)
         counts = len(data.splits.get("train", ())), len(data.splits.get("val", ()))
@@ -116,7 +130,7 @@ class Case:
     def report(self) -> CheckReport:
         """The check of the data set, with all images opened."""
         if not self.images:
-            raise NotChecked("images are not opened (--quick)")
+            raise NotChecked("images are not opened (--quick)", OPEN_IMAGES)
         try:
             data = self.halves
         except NotChecked:
@@ -163,22 +177,24 @@ class Case:
         return self._start or self.run.start
 
     @cached_property
-    def start_place(self) -> Path:
-        """Where the weights are that training started from."""
+    def start_found(self) -> tuple[Path, str]:
+        """Where the weights are that training started from, and how they were found if not where the run states."""
         stated = self.stated_start
         if not stated:
-            raise NotChecked("the folder does not state what training started from: name it with --weights")
-        place = stated if self._start else self._found(stated)
-        if place is None or weights_of(place) is None:
-            raise NotChecked(f"the starting weights {stated!r:.200} were not found: name them with --weights")
-        if self._is_own(Path(place)):
-            raise NotChecked(f"{stated!r:.200} are weights of the run itself, which it did not start from")
-        return Path(place)
+            raise NotChecked(UNKNOWN_START, GIVE_WEIGHTS)
+        located = Located(Path(stated)) if self._start else self._located(stated)
+        if located is None or weights_of(located.path) is None:
+            reason = f"the starting weights {_quoted(stated)} were not found: name them with --weights"
+            raise NotChecked(reason, GIVE_WEIGHTS)
+        if self._is_own(located.path):
+            reason = f"{_quoted(stated)} are weights of the run itself, which it did not start from"
+            raise NotChecked(reason, GIVE_WEIGHTS)
+        return located.path, located.note
 
     @cached_property
     def start(self) -> Detector:
         """The detector that training started from."""
-        return self._load(self.start_place)
+        return self._load(self.start_found[0])
 
     def _is_own(self, place: Path) -> bool:
         """Whether a file is among those that the run wrote, as a run that was resumed states it."""
@@ -190,31 +206,57 @@ class Case:
         )
 
     @property
-    def read(self) -> tuple[str, str]:
-        """The data set and the starting weights that were read; "" for one that was not."""
-        opened = self.__dict__  # what is cached
-        return (
-            str(self.data_place) if "dataset" in opened else "",
-            str(self.start_place) if "start" in opened else "",
-        )
+    def data_read(self) -> tuple[str, str]:
+        """The data set that was read, and how it was found; "" if none was."""
+        return self.data_found if "dataset" in self.__dict__ else ("", "")  # what is cached
+
+    @property
+    def start_read(self) -> tuple[str, str]:
+        """The starting weights that were read, and how they were found; "" if none were."""
+        return (str(self.start_found[0]), self.start_found[1]) if "start" in self.__dict__ else ("", "")
 
     @property
     def starts_fresh(self) -> bool:
-        """Whether the run is known to have started from random weights: from nothing, a YAML or a name of the zoo."""
+        """Whether the run is known to have started from random weights: from nothing, a YAML or a name of the zoo.
+
+        A graph that the user gives where the run states weights says nothing about how it started.
+        """
         stated = self.stated_start
         if stated is None:
-            raise NotChecked("the folder does not state what training started from: name it with --weights")
-        return not stated or Path(stated).suffix.lower() in GRAPHS or stated in zoo()
+            raise NotChecked(UNKNOWN_START, GIVE_WEIGHTS)
+        if self._start and _is_fresh(self._start) and not _is_fresh(self.run.start or ""):
+            raise NotChecked(
+                f"{_quoted(self._start)} has no weights to compare with, and the run states that training started from "
+                f"{_quoted(self.run.start or '')}",
+                GIVE_WEIGHTS,
+            )
+        return _is_fresh(stated)
 
     def _load(self, path: Path) -> Detector:
         with _as_reason(f"{path.name}"):
             return load_detector(path, modules=self.modules, allow_miswired=True)
 
-    def _found(self, stated: str) -> str | None:
-        """A path of the run as it is, or relative to its folder, to those above, or at last to the current one."""
+    def _located(self, stated: str) -> Located | None:
+        """Find a path of any system: as it is, or relative to the run, to folders above, or at last to the current one.
+
+        One of another machine is looked for by its end, which must have a name that not most runs have.
+        """
+        if "://" in stated:  # a name on a hub
+            return None
         own = self.run.folder.absolute()
-        folders = [own, *list(own.parents)[:LEVELS_UP], Path()]
-        return next((str(base / stated) for base in folders if is_there(base / stated)), None)
+        names = PureWindowsPath(stated).parts
+        usual = next((i for i, name in enumerate(reversed(names)) if name.lower() not in USUAL_NAMES), len(names))
+        return resolve(stated, [own, *list(own.parents)[:LEVELS_UP], Path()], shortest=usual + 1)
+
+
+def _quoted(path: str) -> str:
+    """A path for a sentence: unlike with ``repr``, backslashes are not doubled."""
+    return f"'{printable_line(path):.200}'"
+
+
+def _is_fresh(start: str) -> bool:
+    """Whether the start of a training has no weights: nothing, a YAML, or a name of the zoo."""
+    return not start or Path(start).suffix.lower() in GRAPHS or start in zoo()
 
 
 def _train(data: DetectionDataset) -> Sequence[Sample]:

@@ -85,7 +85,7 @@ class TrainingRecord:
         images: number of training images that the folder states; 0 if it does not.
         settings: all settings as text, for comparison with another run.
         torn: lines of the table that were not written completely, as where the run was killed.
-        unmeasured: why the table has no AP of all or some epochs; "" if it has.
+        unmeasured: why there is no AP of all or some epochs; "" if there is, or if no epoch was finished.
         fraction: part of the training images that were trained on.
         drawn: fraction and seed by which val is chosen from a data set that names none; None if it is not.
         val_images: number of validation images that the folder states; 0 if it does not.
@@ -138,15 +138,17 @@ class Table(NamedTuple):
     unmeasured: str = ""
 
 
-def read_table(file: Path, *, only_last: bool = False) -> Table:
+def read_table(file: Path, *, weights: Path | None = None, only_last: bool = False) -> Table:
     """Read ``results.csv`` of any of the packages; of an epoch that occurs twice, the last row counts.
 
     A run that was killed may leave an incomplete last line without its end, and one that was resumed then such a line
-    in the middle, alone or with the next row: they are left out. One that was killed in its first epoch may leave no
-    table.
+    in the middle, alone or with the next row: they are left out. One that was killed in its first epoch leaves no
+    weights, and no table or one without rows. Weights are written after the row of an epoch: where they are and the
+    table has no rows, it was removed or damaged, and the results are unknown.
 
     Args:
         file: the table.
+        weights: those that the run has written; None if there are none.
         only_last: whether AP was measured after the last epoch only, and is no result in others.
 
     Raises:
@@ -155,16 +157,21 @@ def read_table(file: Path, *, only_last: bool = False) -> Table:
     reject_special(file)
     if not is_file(file):
         old = file.with_suffix(".txt")
-        return Table([], (), f"the results are in {old.name}, which has no names of columns" if is_file(old) else "")
+        if is_file(old):
+            return Table([], (), f"the results are in {old.name}, which has no names of columns")
+        return Table([], (), f"there are weights, but no {file.name}" if weights else "")
     text = read_text(file).rstrip("\0")  # what a file system may append when the machine stops
-    header, *lines = parse_csv(text, file, most=MOST_ROWS) or [[]]
+    damaged = f"there are weights, but {file.name} has no results: it is damaged" if weights else ""
+    if not text.strip():
+        return Table([], (), damaged)
+    header, *lines = parse_csv(text, file, most=MOST_ROWS)
     is_whole = text.endswith(("\n", "\r"))
     if not is_whole and not lines:
-        return Table([], (1,))
+        return Table([], (1,), damaged)
     names = _names(header, file)
     read, torn = _rows(names, lines, file, is_whole)
     rows = _by_epoch(read)
-    return Table(rows, torn, _without_ap(rows, names, only_last))
+    return Table(rows, torn, _without_ap(rows, names, only_last) if rows else damaged)
 
 
 def _names(header: Sequence[str], file: Path) -> list[str]:
@@ -201,13 +208,13 @@ def _rows(
 def _without_ap(rows: Sequence[Row], names: Sequence[str], only_last: bool) -> str:
     """Why there is no AP; what is none is removed from the rows."""
     if "ap" not in names:
-        return "the table has no column of AP that is known" if rows else ""
+        return "the table has no column of AP that is known"
     highest = max((row["ap"] for row in rows if math.isfinite(row.get("ap", math.nan))), default=0)
     first_of = 0
     reason = ""
     if highest > 1:
         first_of, reason = len(rows), f"AP is up to {highest:g} in the table, not from 0 to 1: perhaps in percent"
-    elif only_last and rows:
+    elif only_last:
         first_of = len(rows) - (rows[-1].get("ap", 0) > 0)
         reason = "AP was measured after the last epoch only, as the settings say"
     for row in rows[:first_of]:

@@ -95,7 +95,8 @@ def _reject_other_images(case: Case) -> None:
     except NotChecked as reason:
         if ours.data == theirs.data and ours.drawn == theirs.drawn:
             return
-        raise NotChecked(f"not comparable: the runs state different data sets, and {reason}") from reason
+        text = f"not comparable: the runs state different data sets, and {reason}"
+        raise NotChecked(text, reason.remedy) from reason
     if places[0] == places[1] and ours.drawn == theirs.drawn:
         return
     if _validated(case) != _validated(case.other):
@@ -113,7 +114,8 @@ def _validated(case: Case) -> Counter[tuple[str, bytes, bytes]]:
     try:
         samples = case.halves.splits["val"]
     except NotChecked as reason:
-        raise NotChecked(f"not comparable: the runs state different data sets, and {reason}") from reason
+        text = f"not comparable: the runs state different data sets, and {reason}"
+        raise NotChecked(text, reason.remedy) from reason
     return Counter(
         (Path(one.image.name).name, one.class_ids.tobytes(), one.boxes_cxcywh.round(4).tobytes()) for one in samples
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from regard.data.check import overlaps
 from regard.data.dataset import DetectionDataset, NoLabelsError, Problem, folded_name
+from regard.data.formats.yolo_yaml import numbered_names
 from regard.data.problems import problem_lines
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import Finding, NotChecked
@@ -23,7 +24,7 @@ INFLATED = "scores are too high; without them AP falls, which is no fault of the
 def class_order(case: Case) -> Finding | None:
     """Classes that have other ids or names in the data set than in the trained model, or that one of them lacks."""
     stated = case.run.data_names or (tuple(case.detector.names.values()) if case.run.weights else ())
-    if not stated or stated == tuple(f"class{i}" for i in range(len(stated))):
+    if not stated:
         raise NotChecked("the run does not state its class names")
     if len(stated) == 1 and case.run.data_options.get("single_cls"):
         return None
@@ -43,6 +44,8 @@ def class_order(case: Case) -> Finding | None:
         evidence = f"the model has {len(then)} classes, the data set {len(now)}"
         advice = "train again with the classes of the data set, or evaluate on the data set of the training"
         return Finding("class_order", "likely", evidence, advice)
+    if stated == tuple(numbered_names(len(stated))):
+        raise NotChecked("the run does not state its class names")
     other = [i for i, (a, b) in enumerate(zip(then, now, strict=True)) if a != b]
     evidence = (
         f"class {other[0]} is {stated[other[0]]!r} in the model and {case.dataset.names[other[0]]!r} in the data set; "

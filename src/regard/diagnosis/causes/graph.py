@@ -35,7 +35,7 @@ def closed_gate(case: Case) -> Finding | None:
     if not closed:
         return None
     listed = ", ".join(f"{name} {value:+.1e}" for name, value in closed.items())
-    evidence = f"after {case.run.finished} epochs the gate is still closed: {listed}"
+    evidence = f"at the end of the training the gate is still closed: {listed}"
     advice = "the layer changes nothing: train longer, raise gate_lr_factor, or insert it with --no-gate"
     return Finding("closed_gate", "possible", evidence, advice)
 

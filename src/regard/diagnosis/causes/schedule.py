@@ -8,8 +8,7 @@ from itertools import accumulate
 from regard.config import OptimSettings
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import Finding, NotChecked
-from regard.diagnosis.record import TABLE, TrainingRecord, described_torn
-from regard.system.files import is_file
+from regard.diagnosis.record import TrainingRecord, described_torn
 from regard.training.optim import Length
 from regard.training.optim import schedule as rates_at
 
@@ -29,6 +28,10 @@ FEWEST_BATCHES = 100
 """Updates below which a training is too short, even with one for each batch."""
 MOST_STEPS = 50_000
 """Steps whose updates are counted one by one; those of a longer run are estimated from them."""
+USUAL_EPOCHS = 100
+"""Epochs that are usual for a small data set: the default of Ultralytics' package, and the patience of all three."""
+GOOD_AP = 0.3
+"""AP of a detector that has learned: the published ones of the smallest sizes have as much on COCO."""
 LEAST_AP = 0.002
 """AP below which a detector has found nothing."""
 COLLAPSE = 0.5
@@ -40,7 +43,8 @@ MOST_BAD = 0.1
 LEAST_AFTER = 2
 """Epochs that must confirm a collapse or a jump."""
 MOST_RISE = 0.1
-"""Part of the best AP that may be gained in the last third of the epochs."""
+"""Part of the best AP that may be gained in the last third of the epochs, or in their second half if few updates are no
+fault."""
 LEAST_VALUES = 3
 AT_ITS_END = 0.1
 """Part of the learning rate at which little more is learned."""
@@ -119,10 +123,8 @@ def no_ap(case: Case) -> Finding | None:
     run, best = case.run, case.run.best
     if best is None and run.unmeasured:
         raise NotChecked(run.unmeasured)
-    if not run.rows and run.weights and not is_file(run.folder / TABLE):
-        raise NotChecked(f"there are weights, but no {TABLE}")
     if not run.rows:
-        evidence = "no epoch is finished, so nothing is known about AP"
+        evidence = "no epoch is finished, and there are no weights"
         return Finding("no_ap", "likely", evidence, "read the messages of the training, and start it again")
     if best is None:
         evidence = f"AP is no number in all of the {len(run.rows)} epochs"
@@ -181,7 +183,7 @@ def few_updates(case: Case) -> Finding | None:
     """Weights that changed only a few times, in a short training or as gradients were gathered over many images."""
     run, schedule = case.run, case.run.schedule
     updates, gathered = _updates(case)
-    if updates >= (FEWEST_UPDATES if gathered > 1 else FEWEST_BATCHES):
+    if updates >= (FEWEST_UPDATES if gathered > 1 else FEWEST_BATCHES) or _has_learned_early(run):
         return None
     if gathered > 1:
         evidence = (
@@ -193,6 +195,20 @@ def few_updates(case: Case) -> Finding | None:
         evidence = f"the weights changed only {updates} times in {run.epochs} epochs (steps per epoch: {case.steps})"
         advice = "train for more epochs, or use smaller batches"
     return Finding("few_updates", "possible", evidence, advice)
+
+
+def _has_learned_early(run: TrainingRecord) -> bool:
+    """Whether a usual number of epochs was enough: AP is good, and was nearly as good after half of them.
+
+    On a small data set the usual number of epochs makes few updates, which is no fault if more would not have raised
+    AP. A flat end does not show that, as the learning rate falls to zero and flattens any curve. A flat second half
+    does: in the middle the rate is still half of its value, so weights that needed more updates would have gone on
+    improving. A low AP that is flat may be one that few updates cannot leave.
+    """
+    half = [ap for epoch, ap in run.values("ap") if 2 * epoch <= run.finished]
+    if run.best is None or not half or run.finished < USUAL_EPOCHS:
+        return False
+    return run.best[1] >= GOOD_AP and max(half) >= (1 - MOST_RISE) * run.best[1]
 
 
 def _updates(case: Case) -> tuple[int, int]:

@@ -49,16 +49,20 @@ def start_weights(case: Case) -> Finding | None:
         key = next(iter(swapped))
         names = report.layer_of[key], report.source_layer_of[key], report.source_layer_of[lost[key]]
         evidence = (
-            f"of {len(kernels)} kernels that {stated} has for this graph, {len(swapped)} went to another layer and "
-            f"{len(lost) - len(swapped)} were lost; {names[0]!r} began with those of {names[1]!r}, not {names[2]!r}"
+            f"{len(swapped)} of the {len(kernels)} kernels that {stated} has for this graph went to another layer, and "
+            f"{len(lost) - len(swapped)} were lost; layer {names[0]!r} started with those of {names[1]!r}, not with "
+            f"those of {names[2]!r}"
         )
     else:
         cosine = median(_cosine(theirs[key], ours[source]) for key, source in lost.items())
-        layer = report.layer_of[next(iter(lost))]
-        evidence = (
-            f"of {len(kernels)} kernels that {stated} has for this graph, {len(lost)} were lost, from {layer!r} on: "
-            f"cosine with the trained ones {cosine:+.2f}"
-        )
+        first = report.layer_of[next(iter(lost))]
+        evidence = f"all {len(kernels)} kernels that {stated} has for this graph were lost"
+        if len(lost) < len(kernels):
+            evidence = (
+                f"{len(lost)} of the {len(kernels)} kernels that {stated} has for this graph were lost, the first in "
+                f"layer {first!r}"
+            )
+        evidence += f"; median cosine with the trained kernels: {cosine:+.2f}"
     advice = "load them by structure: regard insert, or --weights; for another package: regard convert"
     if case.run.settings.get("pretrained") == "False":
         advice = "the settings have pretrained: false; set it to true"

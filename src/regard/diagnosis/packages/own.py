@@ -32,7 +32,8 @@ def read(folder: Path) -> TrainingRecord:
         optim.whole_epochs,
     )
     names = config["data"].get("names")
-    table = read_table(folder / TABLE)
+    weights = weights_of(folder)
+    table = read_table(folder / TABLE, weights=weights)
     return TrainingRecord(
         folder=folder,
         package="regard",
@@ -47,7 +48,7 @@ def read(folder: Path) -> TrainingRecord:
         schedule=schedule,
         data=source,
         start=_start(config),
-        weights=weights_of(folder),
+        weights=weights,
         anchor_threshold=settings.recipe.loss.anchor_threshold,
         data_options={
             "single_cls": settings.single_cls,

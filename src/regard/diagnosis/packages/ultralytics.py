@@ -55,7 +55,8 @@ def read(folder: Path) -> TrainingRecord:
         raise RegardError(f"a run of the task {args.task!r:.40}", file=file, expected="a run of detection")
     sides = args.imgsz if isinstance(args.imgsz, list) else [args.imgsz]
     kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
-    table = read_table(folder / TABLE, only_last=not args.val)
+    weights = first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt")
+    table = read_table(folder / TABLE, weights=weights, only_last=not args.val)
     batch = 0 if stated.get("batch", args.batch) is None else args.batch
     return TrainingRecord(
         folder=folder,
@@ -71,7 +72,7 @@ def read(folder: Path) -> TrainingRecord:
         schedule=Schedule(args.optimizer.lower(), args.lr0, args.nbs, args.warmup_epochs, 0, ends_before_last=True),
         data=args.data or "",
         start=_start(args),
-        weights=first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt"),
+        weights=weights,
         data_options={"single_cls": args.single_cls},
         settings=flat_settings(kept),
         fraction=min(args.fraction, 1.0),

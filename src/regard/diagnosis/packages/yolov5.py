@@ -66,7 +66,8 @@ def read(folder: Path) -> TrainingRecord:
     sides = options.imgsz if isinstance(options.imgsz, list) else [options.imgsz]
     start = options.weights[0] if isinstance(options.weights, list) and options.weights else options.weights
     kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
-    table = read_table(folder / TABLE, only_last=options.noval)
+    weights = first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt")
+    table = read_table(folder / TABLE, weights=weights, only_last=options.noval)
     return TrainingRecord(
         folder=folder,
         package="yolov5",
@@ -81,7 +82,7 @@ def read(folder: Path) -> TrainingRecord:
         schedule=Schedule(options.optimizer.lower(), hyp.lr0, NOMINAL_BATCH, hyp.warmup_epochs, WARMUP_MIN_STEPS),
         data=options.data or "",
         start=None if options.resume else str(start or ""),  # a resumed run states its own weights
-        weights=first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt"),
+        weights=weights,
         anchor_threshold=hyp.anchor_t,
         data_options={"single_cls": options.single_cls},
         settings=flat_settings({**kept, **values}),
