@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gettext
 import logging
 import os
 import signal
@@ -29,6 +30,23 @@ def shared() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip("needs the folder shared/ (real images, weights, reference numbers) next to the checkout")
     return folder
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process speaks 繁體中文 until the end of the test."""
+    from rich import _wrap
+    from rich.text import Text
+
+    from regard.system import translation
+
+    monkeypatch.setattr(_wrap, "re_word", _wrap.re_word)  # which it replaces
+    monkeypatch.setattr(Text, "rstrip_end", Text.rstrip_end)
+    monkeypatch.setenv("LANGUAGE", "")
+    domain = gettext.textdomain()
+    translation.use_language("zh-TW")
+    yield
+    gettext.textdomain(domain)
 
 
 @pytest.fixture(autouse=True)

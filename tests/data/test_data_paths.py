@@ -48,6 +48,15 @@ def test_a_short_end_of_a_path_is_no_evidence(base: Path) -> None:
     assert resolve("images", [base], shortest=2) is not None
 
 
+@pytest.mark.parametrize("stated", ["../images/a", "..\\images\\a", ".\\..\\train\\..\\images\\a"])
+def test_a_path_that_leads_out_of_the_base_is_one_in_every_spelling(base: Path, stated: str) -> None:
+    (base / "train/images/a").mkdir()
+    located = resolve(stated, [base / "train"])
+    assert located is not None
+    assert located.path.resolve() == (base / "images/a").resolve()
+    assert not located.note
+
+
 def test_a_path_as_stated_wins_over_an_earlier_base(base: Path) -> None:
     located = resolve("images", [base / "train", base])
     assert located is not None

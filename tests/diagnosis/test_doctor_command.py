@@ -178,6 +178,13 @@ def test_each_cause_has_a_row_in_the_documents(page: str) -> None:
     assert [title(name) for name in CAUSES if title(name) not in listed] == []
 
 
+def test_the_page_in_chinese_calls_causes_as_the_screen_does() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "doctor.zh-TW.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|（]+)（([^|）]+)） \|", text, re.M)
+    listed = {english: own for names in rows for own, english in zip(*(one.split("、") for one in names), strict=True)}
+    assert listed == {title(name): translate_into(title(name), "zh-TW") for name in CAUSES}
+
+
 def test_each_cause_has_a_fault_that_shows_it() -> None:
     assert set(CAUSES) - set(COMPARISONS) == {cause for _, cause, _ in FAULTS}
 
@@ -242,7 +249,7 @@ def test_values_out_of_all_proportion_are_findings_or_skipped(tmp_path: Path) ->
         (folder / "opt.yaml").write_text(yaml.safe_dump({**options, **change}))
         assert regard.doctor(folder, quick=True).package == "yolov5"
     (folder / "results.csv").write_text("epoch,metrics/mAP_0.5:0.95\n")
-    assert "no epoch is finished" in regard.doctor(folder, quick=True).skipped["early_stop"]
+    assert "it is damaged" in regard.doctor(folder, quick=True).skipped["early_stop"]
 
 
 def test_folders_of_something_else_are_rejected(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import regard
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import NotChecked
 from regard.diagnosis.packages import read_run
+from regard.system.terminal import plain_text
 from regard.system.translation import translate_into
 
 SETTINGS = {"yolov5": ("opt.yaml", "weights"), "ultralytics": ("args.yaml", "model")}
@@ -34,7 +35,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("package", SETTINGS)
-@pytest.mark.parametrize("above", ["..\\", "../", "", "C:\\Users\\me\\", "C:/Users/me/", "\\\\server\\share\\me\\", "/me/"])
+@pytest.mark.parametrize(
+    "above", ["..\\", "../", "", "C:\\Users\\me\\", "C:/Users/me/", "\\\\server\\share\\me\\", "/me/"]
+)
 def test_paths_of_every_system_are_found(package: str, above: str, tmp_path: Path) -> None:
     folder = Run(tmp_path, package).write_texts()
     (tmp_path / "start.pt").write_bytes(b"not opened")
@@ -77,7 +80,7 @@ def test_the_screen_says_how_a_data_set_was_found(folder: Path) -> None:
     case_of(folder, data="C:\\me\\data\\data.yaml")
     found = regard.doctor(folder, quick=True)
     assert found.data_note == "found by the end of its path as data/data.yaml"
-    assert f"{found.data} ({found.data_note})" in str(found)
+    assert f"{found.data}, {found.data_note}" in plain_text(found, 1000)
     assert found.to_dict()["data_note"] == found.data_note
 
 

@@ -21,7 +21,7 @@ def record(tmp_path: Path) -> TrainingRecord:
 
 
 def test_gradients_are_gathered_over_more_and_more_batches_in_a_warm_up(record: TrainingRecord) -> None:
-    short = replace(record, epochs=20, batch=16, images=48)  # of 60 steps, in a warm-up of 100
+    short = replace(record, epochs=20, batch=16, images=48, rows=record.rows[:20])  # of 60 steps, in a warm-up of 100
     # 17 of one batch each, up to step 50 of two, then of three
     assert _updates(Case(short)) == (37, 3)
     found = few_updates(Case(short))
@@ -40,7 +40,7 @@ def test_the_last_batch_of_an_epoch_updates_in_this_package(record: TrainingReco
 
 @pytest.mark.parametrize(("epochs", "is_few"), [(99, True), (100, False)])
 def test_a_short_training_has_few_updates_without_gathering(epochs: int, is_few: bool, record: TrainingRecord) -> None:
-    found = few_updates(Case(replace(record, epochs=epochs)))
+    found = few_updates(Case(replace(record, epochs=epochs, rows=record.rows[:epochs])))
     assert (found is not None) == is_few
     if found:
         assert "only 99 times in 99 epochs (steps per epoch: 1)" in found.evidence
@@ -95,13 +95,11 @@ def test_a_table_of_many_epochs_is_read_in_linear_time(record: TrainingRecord) -
         ([0.55] * 100, False),
         (curve(99), True),  # fewer epochs than is usual
         (curve(120, 0.2), True),  # low: perhaps as the weights could not change enough
-        ([0.5 * min(1, 0.4 + epoch / 120) for epoch in range(1, 121)], True),  # flat only when the rate was low
+        ([0.5 * min(1, 0.3 + epoch / 120) for epoch in range(1, 121)], True),  # flat only when the rate was low
         ([math.nan] * 120, True),
     ],
 )
-def test_few_updates_are_no_fault_where_half_of_them_were_enough(
-    ap: list[float], is_few: bool, tmp_path: Path
-) -> None:
+def test_few_updates_are_no_fault_where_half_of_them_were_enough(ap: list[float], is_few: bool, tmp_path: Path) -> None:
     run = Run(tmp_path, "ultralytics", epochs=120, batch=4, nominal=64, ap=ap)  # of 16 images in 4 steps
     updates = few_updates(Case(read_run(run.write_texts())))
     assert (updates is not None) == is_few

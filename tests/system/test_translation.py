@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -57,21 +56,6 @@ def texts(command, name):
 
 json.dump(list(texts(typer.main.get_command(app), "regard")), sys.stdout)
 """
-
-
-@pytest.fixture
-def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process speaks 繁體中文 until the end of the test."""
-    from rich import _wrap
-    from rich.text import Text
-
-    monkeypatch.setattr(_wrap, "re_word", _wrap.re_word)  # which it replaces
-    monkeypatch.setattr(Text, "rstrip_end", Text.rstrip_end)
-    monkeypatch.setenv("LANGUAGE", "")
-    domain = gettext.textdomain()
-    translation.use_language("zh-TW")
-    yield
-    gettext.textdomain(domain)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,9 @@ from rich.text import Text
 from regard.system.terminal import plain_console, plain_text
 from regard.system.translation import DOMAIN, translate_lines
 
+FULL_WIDTH = ("：", "，", "；", "。", "（", "）", "、")
+"""Marks after which Chinese has no blank."""
+
 
 def show(value: Any, *, wide: int = 0, plain: int = 160, **options: Any) -> None:
     """Print a report with rich in a terminal of at least ``wide`` columns, else as plain text of ``plain`` columns.
@@ -37,10 +40,11 @@ def localized(value: Any) -> RenderableType:
         return translate_lines(value)
     if isinstance(value, Text):
         ends = sorted({end for span in value.spans for end in (span.start, span.end)})
-        parts = [
-            Text(translate_lines(part.plain), part.spans[0].style if part.spans else "") for part in value.divide(ends)
-        ]
-        return Text("", value.style, overflow=value.overflow).append_text(Text.assemble(*parts))
+        whole = Text("", value.style, overflow=value.overflow)
+        for part in value.divide(ends):
+            if part.plain.strip(" ") or not whole.plain.endswith(FULL_WIDTH):  # these marks contain the blank
+                whole.append(translate_lines(part.plain), part.spans[0].style if part.spans else "")
+        return whole
     if isinstance(value, Table):
         for column in value.columns:
             column.header = localized(column.header)

@@ -143,5 +143,6 @@ def _best(run: TrainingRecord) -> str:
         return f"{run.finished} of {run.epochs} epochs, AP unknown" + torn
     epoch, ap = run.best
     ap50 = next((value for at, value in run.values("ap50") if at == epoch), None)
-    also = "" if ap50 is None else f" (AP50 {ap50:.3f})"
-    return f"{run.finished} of {run.epochs} epochs, best AP {ap:.3f}{also} in epoch {epoch}" + torn
+    if ap50 is None:
+        return f"{run.finished} of {run.epochs} epochs, best AP {ap:.3f} in epoch {epoch}" + torn
+    return f"{run.finished} of {run.epochs} epochs, best AP {ap:.3f} (AP50 {ap50:.3f}) in epoch {epoch}" + torn

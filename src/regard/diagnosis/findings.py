@@ -105,11 +105,11 @@ class Diagnosis(ShownInNotebooks):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the result of the run, the findings, and what was not checked."""
-        yield Text(f"{self.folder} ({self.package}): {self.result}", style="bold")
+        yield Text.assemble(*((part, "bold") for part in (f"{self.folder} ({self.package})", ": ", self.result)))
         start, data = ("starting weights:", self.start, self.start_note), ("data set:", self.data, self.data_note)
         for what, place, note in (data, start):
             if place:
-                parts = (what, " ", place, *((" (", note, ")") if note else ()))
+                parts = (what, " ", place, *((", ", note) if note else ()))
                 yield Text.assemble(*((part, "dim") for part in parts))
         for number, finding in enumerate(self.findings, 1):
             style = STYLES[finding.weight]

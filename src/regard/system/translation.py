@@ -41,6 +41,8 @@ AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?::\d+)?(?: \([^\s()]+\))?: (
 """What may come before a text: a comma, or the name of a layer, file or split, with its module or line, and a colon."""
 NAMES = re.compile(r"'?[A-Za-z_.][\w.-]*'?(?:, '?[A-Za-z_.][\w.-]*'?(?: and [a-z]+)?)+(?:, \.\.\.)?")
 """Names in a row, such as valid choices."""
+NOUNS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)?")
+"""A part of a list of nouns, such as causes of a low AP."""
 SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 ENDS = re.compile(r"([^\n]+) \(([^()\n]+)\)")
 """A text that ends with another in parentheses, such as what is done about what was found."""
@@ -207,7 +209,10 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
 
 def _before(name: str, known: Mapping[str, str]) -> str:
     """Write what comes before a text, a comma or the name of something, with the marks of the language."""
-    return known[name] if name in known else name.removesuffix(": ") + known.get(": ", ": ") * name.endswith(": ")
+    if name in known or not name.endswith(": "):
+        return known.get(name, name)
+    place, bracket, kind = name.removesuffix(": ").partition(" (")
+    return place + (f"（{kind.removesuffix(')')}）" if bracket else "") + known.get(": ", ": ")
 
 
 def _enumeration(parts: list[str], separator: str, catalogue: Catalogue, depth: int) -> str:
@@ -223,6 +228,8 @@ def _enumeration(parts: list[str], separator: str, catalogue: Catalogue, depth: 
             return ""
         found.append(part)
         start = end
+    if separator == ", " and all(map(NOUNS.fullmatch, parts)):
+        return _between_names(known).join(found)
     return known.get(separator, separator).join(found)
 
 
@@ -262,8 +269,13 @@ def _spaced(values: Mapping[str, str], place: re.Match[str]) -> str:
 def _or_same(text: str, catalogue: Catalogue, depth: int) -> str:
     found = _find(text, catalogue, depth + 1) if text else None
     if found is None and NAMES.fullmatch(text):
-        return text.replace(", ", catalogue[0].get("{0}, {1}", ", ").strip("{}01"))
+        return text.replace(", ", _between_names(catalogue[0]))
     return text if found is None else found
+
+
+def _between_names(known: Mapping[str, str]) -> str:
+    """The mark between names in a row, which in Chinese is another one than between sentences."""
+    return known.get("{0}, {1}", ", ").strip("{}01")
 
 
 @cache

@@ -97,7 +97,8 @@ class RowReader:
         self.ids = (min(low, stated), max(high, stated))
         class_id = stated - self.first_class
         is_known = 0 <= class_id < len(self.names)
-        name = self.names[class_id] if is_known else f"{stated} of {len(self.names)}"
+        first, last = self.first_class, self.first_class + len(self.names) - 1
+        name = self.names[class_id] if is_known else f"{stated}, but the ids are {first} to {last}"
         return Label(file, name, class_id if is_known else None, (row[1], row[2], row[3], row[4]), line=line)
 
 
