@@ -21,6 +21,7 @@ from regard.ablate.plan import Plan, make_plan
 from regard.ablate.study import run_study
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
 from regard.system.files import check_folder
+from regard.system.interrupts import interrupts_deferred
 from regard.system.plain_table import PlainTable
 from regard.system.resources import available_cores
 from regard.system.terminal import plain_console
@@ -80,6 +81,7 @@ nearest neighbours and the control a little more; with some seeds one of them
 may suddenly learn the task, hence the pairs and the control."""
 
 
+@interrupts_deferred()
 def run_demo(folder: Path) -> StudyRecord:
     """Run both studies, or what is left of them, print their results, and return that of the context task.
 

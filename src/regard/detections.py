@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import RegardError, first_names, nearest
 from regard.system.files import write_file
+from regard.system.interrupts import interrupts_deferred
 from regard.system.notebook import image_html, to_html
 from regard.system.terminal import in_notebook, printable
 
@@ -213,6 +214,7 @@ class Detections:
         """Write `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
+    @interrupts_deferred()
     def to_pandas(self) -> Any:
         """Convert to a ``pandas.DataFrame`` with the columns ``source, class_id, name, score, x1, y1, x2, y2``.
 
@@ -226,6 +228,7 @@ class Detections:
         values = [[self.source] * len(self), self.class_ids, self.class_names, self.scores, *self.boxes_xyxy.T]
         return pandas.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 
+    @interrupts_deferred()
     def to_supervision(self) -> Any:
         """Convert to ``supervision.Detections``.
 
@@ -290,6 +293,7 @@ class Detections:
         corners = np.concatenate((starts, ends), axis=1).tolist()
         return [pixels[top:bottom, left:right].copy() for left, top, right, bottom in corners]
 
+    @interrupts_deferred()
     def draw(self, image: Image | None = None) -> Image:
         """Draw boxes, class names and scores on a copy of the image; see `crop` for the argument and the errors.
 
@@ -305,6 +309,7 @@ class Detections:
         colours = [class_colour(class_id) for class_id in self.class_ids.tolist()]
         return draw_boxes(self._pixels(image), self.boxes_xyxy, captions, colours)
 
+    @interrupts_deferred()
     def save(self, path: str | Path, image: Image | None = None) -> Path:
         """Save the drawn image, in the format of the suffix; a file of that name is replaced, except the source.
 
@@ -328,6 +333,7 @@ class Detections:
         write_file(path, data)
         return path
 
+    @interrupts_deferred()
     def show(self, image: Image | None = None) -> None:
         """Show the drawn image in a notebook or, elsewhere, in the system's viewer.
 
@@ -345,9 +351,11 @@ class Detections:
         elif not ImageShow.show(drawn):
             raise RegardError("this system has no program that shows images", hint="use save(path)")
 
+    @interrupts_deferred()
     def _repr_png_(self) -> bytes | None:
         return self._drawn(".png")
 
+    @interrupts_deferred()
     def _repr_html_(self) -> str:
         from regard.system.plain_table import PlainTable
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.detections import Detections
+from regard.system.interrupts import interrupts_deferred
 from regard.system.notebook import image_html, to_html
 
 if TYPE_CHECKING:  # a compiled detector predicts without torch
@@ -182,6 +183,7 @@ class AttentionMap:
     queries: tuple[tuple[int, int], ...] = ()
     heads: tuple[str, ...] = ()
 
+    @interrupts_deferred()
     def _repr_png_(self) -> bytes | None:
         """Colour the weights of the first image, from the least to the greatest: a strip, a map, or a map per head.
 
@@ -197,6 +199,7 @@ class AttentionMap:
         panels = values.reshape(-1, *values.shape[-2:]) if values.ndim > 1 else values[None, None]
         return encode_image(heat_map(panels), ".png")
 
+    @interrupts_deferred()
     def _repr_html_(self) -> str:
         shape = " x ".join(map(str, self.weights.shape))
         numbers, text = self.weights[self.weights.isfinite()], f"{self.kind} attention of shape {shape}"

@@ -6,13 +6,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
+from inspect import isclass, isfunction, signature, unwrap
 from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
 
 import pytest
 
 import regard
+from regard import demo
+from regard.ablate import folder, plan, study
 from regard.system.interrupts import (
     defer_interrupts,
     end_at_interrupt,
@@ -140,6 +147,59 @@ def test_ctrl_c_while_a_function_is_first_named_leaves_no_broken_module(
     with pytest.raises(KeyboardInterrupt):
         regard.__getattr__("train")
     assert sys.modules.pop("slow_to_name").train
+
+
+def test_a_button_pressed_again_and_again_breaks_no_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pressed_thrice.py").write_text(IMPORTED.format(times=3))
+    (tmp_path / "hangs.py").write_text(IMPORTED.format(times=2))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
+        import_module("pressed_thrice")
+    assert not hasattr(sys.modules["pressed_thrice"], "swallowed")
+    monkeypatch.setattr("regard.system.interrupts.PATIENCE_SECONDS", 0.05)
+    with interrupts_deferred():
+        assert import_module("hangs").swallowed  # its import can be ended after a while
+
+
+STUDIES = (plan.make_plan, plan.read_plan, folder.read_study, study.run_study, demo.run_demo)
+"""Functions that the notebooks and pages call, apart from those of the table."""
+
+
+def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """All functions of the table of `regard`, and the methods by which a notebook shows values."""
+    yield from ((name, value) for name in regard.__all__ if isfunction(value := getattr(regard, name)))
+    yield "studio", type(regard.studio).__call__
+    yield from ((function.__name__, function) for function in STUDIES)
+    root = Path(regard.__path__[0])
+    for file in root.rglob("*.py"):
+        if "    def _repr_" in file.read_text(encoding="utf-8"):
+            module = import_module(".".join(("regard", *file.relative_to(root).with_suffix("").parts)))
+            for kind in vars(module).values():
+                shows = [name for name in vars(kind) if name.startswith("_repr_")] if isclass(kind) else []
+                yield from ((f"{kind.__name__}.{name}", vars(kind)[name]) for name in shows)
+
+
+def note_handler(code: CodeType, handlers: list[Any], frame: FrameType, event: str, _: object) -> None:
+    """Add the handler of Ctrl-C to a list where ``code`` begins."""
+    if event == "call" and frame.f_code is code:
+        handlers.append(signal.getsignal(signal.SIGINT))
+
+
+def test_the_first_call_of_any_public_function_breaks_no_import() -> None:
+    """Each is called with arguments of no use: what counts is how Ctrl-C is handled where its own code begins."""
+    for name, function in public_functions():
+        handlers: list[Any] = []
+        needed = [p for p in signature(function).parameters.values() if p.default is p.empty and p.kind < p.VAR_KEYWORD]
+        by_name = {p.name: None for p in needed if p.kind is p.KEYWORD_ONLY}
+        by_place = [None for p in needed if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        before = sys.getprofile()
+        sys.setprofile(partial(note_handler, unwrap(function).__code__, handlers))
+        with suppress(Exception):
+            function(*by_place, **by_name)
+        sys.setprofile(before)
+        assert handlers, name
+        assert handlers[0] is not signal.default_int_handler, name
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_outside_an_import_comes_at_once_and_a_handler_is_kept() -> None:

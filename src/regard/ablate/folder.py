@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from regard.ablate.schema import FailureFile, JobFile, ResultFile, Role, StudyFile, check, read_checked
 from regard.errors import RegardError
 from regard.system.files import claim_folder, is_file, portable_name
+from regard.system.interrupts import interrupts_deferred
 from regard.system.loaders import read_text
 from regard.system.locks import LOCK, exclusive
 from regard.training.folder import RunFolder
@@ -155,6 +156,7 @@ class StudyRecord:
         """The variant that all others are compared with."""
         return self.variants[0]
 
+    @interrupts_deferred()
     def _repr_html_(self) -> str:
         from regard.ablate.format import verdicts
         from regard.system.notebook import to_html
@@ -269,6 +271,7 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
+@interrupts_deferred()
 def read_study(path: str | Path) -> StudyRecord:
     """Read a study, finished or not, from its folder.
 

@@ -20,6 +20,7 @@ from pydantic import Field, field_validator, model_validator
 from regard.config import Option, Recipe, Settings, TrainSettings, checked, find_recipe
 from regard.errors import RegardError
 from regard.system.files import is_there
+from regard.system.interrupts import interrupts_deferred
 
 if TYPE_CHECKING:
     from regard.system.loaders import LineOf
@@ -246,6 +247,7 @@ def model_name(model: str) -> str:
     return Path(model).stem
 
 
+@interrupts_deferred()
 def make_plan(
     values: Mapping[str, Any], *, file: Path | None = None, lines: LineOf | None = None, overridden: Container[str] = ()
 ) -> Plan:
@@ -280,6 +282,7 @@ def make_plan(
         raise error.at(file, line) from error
 
 
+@interrupts_deferred()
 def read_plan(file: str | Path, overrides: Mapping[str, Any] | None = None, *, trust: bool = False) -> Plan:
     """Read a plan from a YAML file. Paths in it are relative to its folder, if something exists there.
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from regard.config import IMGSZ
 from regard.graph.detector import Detector
+from regard.system.interrupts import interrupts_deferred
 from regard.weights.detector import Model, Modules, load_detector
 from regard.weights.difference import Difference, compare_detectors
 from regard.weights.hub import has_weights
 
 
+@interrupts_deferred()
 def diff(
     a: Model, b: Model, *, imgsz: int = IMGSZ, modules: Modules | None = None, plot: str | Path | None = None
 ) -> Difference:

@@ -12,12 +12,14 @@ from regard.graph import edit
 from regard.graph.detector import Detector
 from regard.graph.spec import ModelSpec
 from regard.nn.table import graph_name
+from regard.system.interrupts import interrupts_deferred
 from regard.weights.convert import Converted
 from regard.weights.convert import convert as convert_detector
 from regard.weights.detector import Model, Modules, as_detector, load_detector, rebuild, save_detector, with_weights
 from regard.weights.hub import local_file
 
 
+@interrupts_deferred()
 def load(
     source: str | Path,
     modules: Modules | None = None,
@@ -54,6 +56,7 @@ def load(
     return with_weights(detector, local_file(weights), modules)[0]
 
 
+@interrupts_deferred()
 def insert(
     model: Model,
     module: str | type[nn.Module],
@@ -98,6 +101,7 @@ def insert(
     return rebuilt(model, spec, modules)
 
 
+@interrupts_deferred()
 def replace(
     model: Model,
     layer: str | int,
@@ -131,6 +135,7 @@ def replace(
     return rebuilt(model, edit.replace_layer(model.spec, layer, word, options=options, modules=modules), modules)
 
 
+@interrupts_deferred()
 def remove(model: Model, layer: str | int) -> Detector:
     """Delete a layer, in a copy of the detector; its readers read its input instead.
 
@@ -153,6 +158,7 @@ def remove(model: Model, layer: str | int) -> Detector:
     return rebuilt(model, edit.remove(model.spec, layer), {})
 
 
+@interrupts_deferred()
 def save(model: Model, path: str | Path) -> None:
     """Write a detector as one ``.safetensors`` file with its graph, class names and anchors.
 
@@ -171,6 +177,7 @@ def save(model: Model, path: str | Path) -> None:
     save_detector(Path(path), as_detector(model))
 
 
+@interrupts_deferred()
 def convert(model: Model, path: str | Path, *, to: str = "native") -> Converted:
     """Write a detector for another package, or an old file in the present form.
 

@@ -82,6 +82,7 @@ validate = val
 
 
 @accepts(PredictSettings)
+@interrupts_deferred()
 def predict(
     model: Predictor | str | Path,
     source: Source,

@@ -16,12 +16,14 @@ from regard.diagnosis.record import TrainingRecord, described_torn
 from regard.errors import RegardError
 from regard.graph.read import read_spec, zoo
 from regard.system.files import is_there
+from regard.system.interrupts import interrupts_deferred
 from regard.weights.detector import Modules
 from regard.weights.paths import missing_file, weights_of
 
 __all__ = ["CAUSES", "Diagnosis", "Finding", "doctor"]
 
 
+@interrupts_deferred()
 def doctor(
     path: str | Path,
     *,

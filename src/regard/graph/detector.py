@@ -16,6 +16,7 @@ from regard.config import IMGSZ
 from regard.errors import RegardError
 from regard.graph.spec import IMAGE, ModelSpec
 from regard.nn.heads import Head
+from regard.system.interrupts import interrupts_deferred
 from regard.types import Predictions
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class Detector(nn.Module):
         finally:
             self.train(was_training)
 
+    @interrupts_deferred()
     def summary(self, imgsz: int = IMGSZ) -> Summary:
         """Table of layers with shapes, parameters and FLOPs for square images of side ``imgsz``, in pixels."""
         from regard.graph.summary import summarize

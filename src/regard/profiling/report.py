@@ -22,6 +22,7 @@ from regard.nn.gate import without_gate
 from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for, with_times
 from regard.profiling.latency import row_latencies
 from regard.profiling.memory import row_peaks
+from regard.system.interrupts import interrupts_deferred
 from regard.system.notebook import ShownInNotebooks
 from regard.system.plain_table import PlainTable
 from regard.system.terminal import plain_text
@@ -140,6 +141,7 @@ _ROW_HEADINGS = ("name", "module", "MFLOPs", "share", "mixing", "ms", "share", "
 _BOUND_HEADINGS = ("name", "by FLOPs", "by time", "spread")
 
 
+@interrupts_deferred()
 def cost(detector: Model, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostReport:
     """Measure a detector on its device for one square image, and bound the speed-up by cheaper attention.
 

@@ -14,6 +14,7 @@ from regard.publish.card import model_card
 from regard.publish.facts import RESULTS
 from regard.publish.licences import check_licences
 from regard.system.files import is_folder, is_there
+from regard.system.interrupts import interrupts_deferred
 from regard.system.loaders import MOST_TEXT, read_bytes
 from regard.system.scratch import scratch_folder
 from regard.training.run import Run
@@ -23,6 +24,7 @@ from regard.weights.hub import DEFAULT_FILE, has_weights, hub_errors, import_hub
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
+@interrupts_deferred()
 def push_to_hub(
     model: Run | Detector | str | Path,
     repository: str,

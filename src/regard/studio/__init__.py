@@ -10,11 +10,13 @@ from types import ModuleType
 from typing import Any
 
 from regard.errors import RegardError
+from regard.system.interrupts import interrupts_deferred
 
 
 class _Callable(ModuleType):
     """This package, which is also a function of the API: both have the name ``regard.studio``."""
 
+    @interrupts_deferred()
     def __call__(self, *args: Any, **options: Any) -> Any:
         try:
             from regard.studio.notebook import studio

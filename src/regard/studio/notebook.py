@@ -26,6 +26,7 @@ from regard.studio.bench import Bench
 from regard.studio.guard import Guard, names_of
 from regard.studio.serve import bind, check_page, configured
 from regard.studio.workspace import Workspace
+from regard.system.interrupts import interrupts_deferred
 from regard.system.terminal import in_notebook
 
 HOST = "127.0.0.1"
@@ -56,6 +57,7 @@ class Studio:
     def __repr__(self) -> str:
         return self.unreachable or f"regard studio at {self.address}"
 
+    @interrupts_deferred()
     def _repr_html_(self) -> str:
         if self.unreachable:
             return f"<p>{html.escape(self.unreachable)}</p>"

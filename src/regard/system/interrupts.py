@@ -15,6 +15,8 @@ from types import FrameType
 
 POLL_SECONDS = 0.005
 """Time between two looks at whether an import has ended."""
+PATIENCE_SECONDS = 10.0
+"""Time for which a notebook's import is not broken off by further interrupts: some press the button until it works."""
 
 
 def defer_interrupts() -> None:
@@ -32,14 +34,16 @@ def defer_interrupts() -> None:
 def interrupts_deferred() -> Iterator[None]:
     """Until the block ends, let Ctrl-C raise `KeyboardInterrupt` when no module is being imported.
 
-    A module whose import is interrupted stays broken in the process, which in a notebook goes on. Does nothing where
-    Ctrl-C has a handler, and outside the main thread, which alone receives it.
+    A module whose import is interrupted stays broken in the process, which in a notebook goes on; a second Ctrl-C does
+    so only after `PATIENCE_SECONDS`. All functions of the API, and what shows a value in a notebook, are such blocks,
+    as their first call imports packages. Does nothing where Ctrl-C has a handler, and outside the main thread, which
+    alone receives it.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    handler = _Deferred()
+    handler = _Deferred(PATIENCE_SECONDS)
     signal.signal(signal.SIGINT, handler)
     try:
         yield
@@ -58,19 +62,25 @@ def end_at_interrupt(code: int) -> None:
 
 
 class _Deferred:
-    """Handler of Ctrl-C that waits for the end of an import."""
+    """Handler of Ctrl-C that waits for the end of an import.
 
-    def __init__(self) -> None:
+    Args:
+        patience: seconds after the first Ctrl-C in which another one does not end the import.
+    """
+
+    def __init__(self, patience: float = 0.0) -> None:
+        self.patience, self.since = patience, 0.0
         self.waits = self.is_reminder = False
 
     def __call__(self, _: int, frame: FrameType | None) -> None:
         """Raise `KeyboardInterrupt`, or have the same signal sent again later."""
         is_second, self.is_reminder = self.waits and not self.is_reminder, False
-        if is_second or not _is_importing(frame):
+        is_urgent = is_second and time.monotonic() - self.since >= self.patience
+        if is_urgent or not _is_importing(frame):
             self.waits = False
             raise KeyboardInterrupt
         if not self.waits:
-            self.waits = True
+            self.waits, self.since = True, time.monotonic()
             _thread.start_new_thread(self._remind, (_thread.get_ident(),))
 
     def _remind(self, thread: int) -> None:

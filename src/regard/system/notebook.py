@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from regard.system.interrupts import interrupts_deferred
 from regard.system.terminal import plain_console, printable
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ UPDATE_SECONDS = 0.5
 class ShownInNotebooks:
     """A value that rich can print, which a notebook shows as HTML."""
 
+    @interrupts_deferred()
     def _repr_html_(self) -> str:
         return to_html(self)
 

@@ -20,6 +20,7 @@ from regard.errors import RegardError, nearest
 from regard.graph.detector import Detector
 from regard.nn.capture import attention_modules, capture
 from regard.nn.gate import without_gate
+from regard.system.interrupts import interrupts_deferred
 from regard.system.scratch import scratch_folder
 from regard.types import AttentionMap, LetterboxTransform
 from regard.visualize.gradient import GradientMap, Point, evaluating, gradient_map
@@ -82,6 +83,7 @@ class View:
             return None
         return restore_boxes(self.map.box_xyxy.numpy(), self.placement)
 
+    @interrupts_deferred()
     def save(self, path: str | Path) -> Path:
         """Draw the image with the query, and the map of each head and their average, as a PNG file.
 
@@ -92,6 +94,7 @@ class View:
 
         return save_figure(self, Path(path))
 
+    @interrupts_deferred()
     def _repr_png_(self) -> bytes:
         with scratch_folder(Path(tempfile.gettempdir())) as folder:
             return self.save(folder / "view.png").read_bytes()
