@@ -15,7 +15,17 @@ from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.graph.read import read_spec
 from regard.system.locks import LOCK
-from regard.training.folder import RunFolder, environment, git_state, read_config, reject_taken
+from regard.training.folder import (
+    BEGUN,
+    FILES,
+    RunFolder,
+    begin_run,
+    discard_begun,
+    environment,
+    git_state,
+    read_config,
+    reject_taken,
+)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -120,8 +130,17 @@ def test_a_new_run_replaces_nothing(tmp_path: Path) -> None:
     (tmp_path / "model.yaml").write_text("somebody's")
     with pytest.raises(RegardError, match="not replaced"):
         reject_taken(tmp_path)
-    (tmp_path / LOCK).touch()  # as a killed run leaves it
-    reject_taken(tmp_path)
+    (tmp_path / LOCK).touch()  # as any killed command leaves it, also one that wrote none of these files
+    with pytest.raises(RegardError, match="not replaced"):
+        begin_run(tmp_path)
+    discard_begun(tmp_path)
+    assert (tmp_path / "model.yaml").read_text() == "somebody's"
+    (tmp_path / "model.yaml").unlink()
+    begin_run(tmp_path)
+    (tmp_path / "model.yaml").write_text("the run's")
+    reject_taken(tmp_path)  # it was killed there
+    discard_begun(tmp_path)
+    assert names_in(tmp_path) == [LOCK, "notes.txt"]
 
 
 def test_a_run_that_is_stopped_before_it_can_be_resumed_leaves_nothing_in_the_way(
@@ -142,3 +161,15 @@ def test_a_run_that_is_stopped_before_it_can_be_resumed_leaves_nothing_in_the_wa
     monkeypatch.undo()
     run = regard.train(model, data, folder=tmp_path, epochs=1, imgsz=64, workers=0, plots=False, verbose=False)
     assert run.metrics.images == 2
+    assert not (tmp_path / BEGUN).exists()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_run_that_fails_early_deletes_no_file_that_was_there_before(tmp_path: Path, name: str) -> None:
+    """Whatever a killed command has left, and wherever the run fails."""
+    (tmp_path / LOCK).touch()
+    (tmp_path / name).write_text("mine")
+    settings = {"epochs": 1, "imgsz": 65, "workers": 0, "plots": False, "verbose": False}
+    with pytest.raises(RegardError, match="not replaced"):
+        regard.train("odd-one-out", "synthetic:context?train=4&val=2&test=0", folder=tmp_path, **settings)
+    assert (tmp_path / name).read_text() == "mine"

@@ -16,9 +16,10 @@ from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.system.files import check_folder, is_file
 from regard.system.interrupts import interrupts_deferred
+from regard.system.launcher import is_first_process
 from regard.system.terminal import in_notebook
 from regard.training.callbacks import Callback, checked_callbacks
-from regard.training.folder import discard_begun, reject_taken
+from regard.training.folder import begin_run, discard_begun, reject_taken
 from regard.training.prepare import load_training_data
 from regard.training.processes import claim_for_all, for_launcher
 from regard.training.resume import resume_training, resumed_settings
@@ -117,7 +118,12 @@ def resume(
 
 @contextmanager
 def _left_in_order(folder: Path, verbose: bool) -> Iterator[None]:
-    """If a run ends early, remove what cannot be resumed, or say in a notebook how to resume it."""
+    """Mark a new run, and if it ends early, remove what cannot be resumed, or say in a notebook how to resume it."""
+    if not is_first_process():
+        yield
+        return
+    if not is_file(folder / "run.json"):
+        begin_run(folder)
     try:
         yield
     except BaseException as error:

@@ -19,7 +19,6 @@ from regard.errors import RegardError
 from regard.graph.detector import Detector
 from regard.system.files import is_file, is_there, make_folder, reject_other, write_file
 from regard.system.loaders import read_json_mapping
-from regard.system.locks import LOCK
 from regard.system.resources import available_cores
 from regard.weights.detector import save_detector
 from regard.weights.store import load_state, save_state
@@ -40,6 +39,9 @@ FILES = (
 )
 """Files that a run writes in addition to its ``run.json``."""
 
+BEGUN = ".regard-begun"
+"""Mark of a run that has no ``run.json`` yet: none of `FILES` was there before it, so all of them are its own."""
+
 PACKAGES = ("regard", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "faster-coco-eval")
 
 
@@ -58,6 +60,7 @@ class RunFolder:
         """Write ``model.yaml`` and ``run.json`` (settings, seed, versions, git state, command)."""
         self.write("model.yaml", detector.spec.to_yaml())
         self.write_json("run.json", {**config, "environment": environment()})
+        (self.path / BEGUN).unlink(missing_ok=True)
 
     def write_weights(
         self, name: str, detector: Detector, training: Mapping[str, Any], extra: Mapping[str, Any]
@@ -108,15 +111,26 @@ def reject_taken(folder: Path) -> None:
         RegardError: the folder contains a run, or a file of a name that a run writes.
     """
     reject_run(folder)
-    if not is_there(folder / LOCK):
+    if not is_there(folder / BEGUN):
         for name in FILES:
             reject_other(folder / name, hint="name another folder")
 
 
+def begin_run(folder: Path) -> None:
+    """Mark the folder of a new run before its first file is written.
+
+    Raises:
+        RegardError: as `reject_taken`.
+    """
+    reject_taken(folder)
+    write_file(folder / BEGUN, "")
+
+
 def discard_begun(folder: Path) -> None:
     """Remove what a new run has written before its ``run.json``, without which nothing can be resumed."""
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
+    if is_there(folder / BEGUN):
+        for name in (*FILES, BEGUN):
+            (folder / name).unlink(missing_ok=True)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
