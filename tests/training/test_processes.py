@@ -23,7 +23,7 @@ from tiny_runs import FAMILIES
 from torch import Tensor, nn
 
 import regard
-from regard.config import AugmentSettings, LossSettings, TrainSettings
+from regard.config import AugmentSettings, LossSettings, TrainSettings, describe
 from regard.data.formats import load_data
 from regard.data.loader import TrainLoader
 from regard.errors import RegardError
@@ -334,5 +334,13 @@ def test_several_devices_are_rejected_in_a_notebook_before_model_and_data_are_re
     with pytest.raises(RegardError, match="cannot be started from a cell"):
         regard.train("no-such-model", tmp_path / "no-data.yaml", folder=tmp_path / "run", devices=2)
     assert for_launcher(TrainSettings(devices=1)).devices == 1
+    begun = {"settings": describe(TrainSettings(devices=2)), "data": {"source": "no-data.yaml"}}
+    (tmp_path / "run.json").write_text(json.dumps(begun), encoding="utf-8")
+    for asked in ({"devices": 2}, {}):
+        with pytest.raises(RegardError, match="cannot be started from a cell") as raised:
+            regard.resume(tmp_path, data="moved data", **asked)
+        assert f'!regard train --resume "{tmp_path}" --data "moved data" --devices 2' in (raised.value.hint or "")
+    with pytest.raises(RegardError, match="does not exist"):
+        regard.resume(tmp_path, devices=1)
     monkeypatch.setattr("regard.training.processes.launched_processes", lambda: 2)
     assert for_launcher(TrainSettings(devices=2)).devices == 2

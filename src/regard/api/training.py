@@ -21,7 +21,7 @@ from regard.system.terminal import in_notebook
 from regard.training.callbacks import Callback, checked_callbacks
 from regard.training.folder import begin_run, discard_begun, reject_taken
 from regard.training.prepare import load_training_data
-from regard.training.processes import claim_for_all, for_launcher
+from regard.training.processes import claim_for_all, for_launcher, reject_cell_that_resumes
 from regard.training.resume import resume_training, resumed_settings
 from regard.training.run import Run, run_training
 from regard.weights.detector import Model, Modules, as_detector
@@ -112,6 +112,7 @@ def resume(
     check_names(TrainSettings, ("folder", "data", "modules", "callbacks", "verbose"), settings)
     watching = _checked_watching(callbacks, verbose)
     asked = resumed_settings(Path(folder), settings)  # before anything is made there
+    reject_cell_that_resumes(asked, Path(folder), data)
     with claim_for_all(asked, folder) as place, _left_in_order(place, verbose):
         return resume_training(place, asked, data=data, modules=modules, callbacks=watching, verbose=verbose)
 

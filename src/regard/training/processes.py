@@ -67,9 +67,26 @@ def for_launcher(run: TrainSettings) -> TrainSettings:
 
 def _reject_cell(run: TrainSettings) -> None:
     if run.devices > 1 and in_notebook():
-        what = f"devices={run.devices} starts processes that cannot be started from a cell"
         hint = f"run it as a command, in a cell too: !regard train MODEL --data DATA --devices {run.devices}"
-        raise RegardError(what, expected="devices=1 in a notebook", hint=hint)
+        raise _cell_error(run.devices, hint)
+
+
+def reject_cell_that_resumes(run: TrainSettings, folder: Path, data: str | Path | None) -> None:
+    """Check that a run in ``folder`` can be continued from here, with ``data`` in a new place if it is not None.
+
+    Raises:
+        RegardError: it would take several processes, which a notebook cannot start.
+    """
+    if run.devices > 1 and in_notebook() and not launched_processes():
+        given = {"resume": folder} if data is None else {"resume": folder, "data": data}
+        named = " ".join(f'--{name} "{path}"' for name, path in given.items())
+        hint = f"run it as a command, in a cell too: !regard train {named} --devices {run.devices}; or give devices=1"
+        raise _cell_error(run.devices, hint)
+
+
+def _cell_error(devices: int, hint: str) -> RegardError:
+    what = f"devices={devices} starts processes that cannot be started from a cell"
+    return RegardError(what, expected="devices=1 in a notebook", hint=hint)
 
 
 @contextmanager
