@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 
 import pytest
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from regard.nn.attention import ATTENTION
 from regard.nn.counter import count_on_map
 from regard.profiling import advice
 from regard.profiling.advice import WORTH_IT, Bound, Variant, advise, variants_for, with_times
+from regard.profiling.report import CostReport, CostRow
 
 
 def test_a_swap_that_cannot_matter_is_called_not_worth_it() -> None:
@@ -31,6 +33,51 @@ def test_a_swap_that_can_matter_names_variants_and_both_bounds() -> None:
     assert "the catalogue has none" in advise(Bound("p3.x", 2.21, 1.6, (1.5, 1.7)), 0.548, [])
 
 
+@pytest.mark.parametrize(
+    ("by_time", "spread", "is_noisy"),
+    [
+        (0.23, (0.18, 1.51), True),
+        (1.02, (0.97, 1.30), True),
+        (1.00, (0.90, 1.01), True),
+        (0.99, (0.97, 1.03), False),
+        (1.02, (1.0, 1.2), False),
+        (1.30, (1.1, 1.6), False),
+    ],
+)
+def test_times_that_show_nothing_are_called_noisy(
+    by_time: float, spread: tuple[float, float], *, is_noisy: bool
+) -> None:
+    """In every form; and no largest gain below 1 is stated."""
+    bound = Bound("p4.x", 1.02, by_time, spread)
+    text = advise(bound, 0.016, [Variant("Cheap", 1, 1.5, 1, 3.0)])
+    report = CostReport((CostRow("p4.x", "X", 100, 2, 1.5, 1.0),), (bound,), {}, (text,), 64, "cpu", (10.0, 11.0))
+    for shown in (str(report), report.to_markdown(), report._repr_html_()):
+        assert ("too noisy to tell" in shown) is is_noisy
+        assert "0.99x" not in shown
+    assert ("0.23x" in text, "Cheap" in text) == (by_time == 0.23, not is_noisy)
+    said = json.loads(report.to_json())
+    assert (said["is_noisy"], said["bounds"][0]["is_noisy"]) == (is_noisy, is_noisy)
+
+
+def test_times_of_layers_that_differ_much_from_run_to_run_are_called_noisy() -> None:
+    rows = (CostRow("stem", "Conv", 100, 0, 137.0, 1.0),)
+    calm, noisy = (CostReport(rows, (), {}, (), 64, "cpu", spread) for spread in ((10.0, 12.0), (82.1, 301.25)))
+    assert "82.1 to 301.2 ms; repeat on an idle machine" in str(noisy)
+    assert all("noisy" not in str(form) for form in (calm, calm.to_markdown(), calm._repr_html_()))
+    assert all("The times are noisy" in form for form in (str(noisy), noisy.to_markdown(), noisy._repr_html_()))
+    assert noisy.to_dict()["is_noisy"]
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times as on an idle machine: what is replaced takes twice as long as each replacement."""
+
+    def times(functions: Sequence[object], _: object, repeats: int) -> list[list[float]]:
+        return [[2e-6] * repeats, *([1e-6] * repeats for _ in functions[1:])]
+
+    monkeypatch.setattr(advice, "latencies_in_turn", times)
+
+
 GRAPH = """
 nc: 3
 anchors: [[5,6, 8,15]]
@@ -43,6 +90,7 @@ SLOW = [pytest.param(module, marks=pytest.mark.slow) for module in ("PartialSelf
 
 
 @pytest.mark.parametrize("module", ["MultiScaleDeformable", *SLOW])
+@pytest.mark.usefixtures("steady")
 def test_of_a_block_with_attention_of_its_own_it_says_so(module: str) -> None:
     args = "[2]" if module == "MultiScaleDeformable" else "[16]"
     model = build(
@@ -68,6 +116,7 @@ def test_variants_are_cheaper_attention_of_the_same_shape() -> None:
     assert all(v.flops < own.flops and v.speed_up > 1 for v in found)
 
 
+@pytest.mark.usefixtures("steady")
 def test_what_c3_attention_holds_is_exchanged_in_all_its_bottlenecks() -> None:
     model = build(parse_spec(GRAPH.replace("{row}", "{name: mixed, number: 3, module: C3Attention, args: [16]}"), None))
     report = regard.cost(model, imgsz=64, repeats=1)

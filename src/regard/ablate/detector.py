@@ -264,8 +264,8 @@ def _cost(detector: Detector, image: torch.Tensor, imgsz: int, seconds: Sequence
     costs = row_costs(detector, imgsz)
     with torch.no_grad(), LiveBytes() as live:
         detector(image)
-    # Fraction of the time, layer by layer, that remains if all of them mix for nothing.
-    left = 1 - sum(1 - 1 / bound.by_time for bound in bounds(detector, image, costs, len(seconds)))
+    # Fraction of the time, layer by layer, that remains if all of them mix for nothing. A ratio below 1 is noise.
+    left = 1 - sum(1 - 1 / max(bound.by_time, 1.0) for bound in bounds(detector, image, costs, len(seconds)))
     return CostRecord(
         parameters=sum(cost.parameters for cost in costs),
         flops=sum(cost.flops for cost in costs),

@@ -5,7 +5,7 @@ cost nothing, the model would still do everything else, so total / (total - mixi
 by FLOPs as counted, by time from running the model with the mixing left out, in turn with the model itself.
 
 Advice states whether a replacement could speed up the model, and names cheaper variants, by their time where it was
-measured: some that need fewer FLOPs are slower.
+measured: some that need fewer FLOPs are slower. On a busy machine the times may show nothing: advice says so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
 from regard.nn.counter import WithoutMixing, count_on_map
 from regard.nn.gate import Gated, without_gate
-from regard.profiling.latency import latencies_in_turn
+from regard.profiling.latency import latencies_in_turn, median_interval
+
+WORTH_IT = 1.05
+"""Least possible speed-up of the whole model for which a replacement is advised."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,24 @@ class Bound:
         row: the row's name.
         by_flops: total FLOPs over those without the mixing.
         by_time: median over repeats of the model's time over its time without the mixing.
-        spread: smallest and largest of these ratios.
+        spread: interval that covers the true median with a probability of 95 %; with fewer than six repeats, the
+            smallest and largest ratio.
     """
 
     row: str
     by_flops: float
     by_time: float
     spread: tuple[float, float]
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the times cannot show if a cheaper mixing is worth it.
+
+        Without its mixing a model is never slower, so ratios below 1 are noise. It is too large if they are as far from
+        1 as a gain that is worth it, or if such gains are in the interval too.
+        """
+        low, high = self.spread
+        return low < 1 / WORTH_IT or low < 1 < WORTH_IT <= high
 
 
 def bounds(detector: Detector, images: Tensor, costs: list[RowCost], repeats: int = 10) -> list[Bound]:
@@ -63,7 +77,7 @@ def bounds(detector: Detector, images: Tensor, costs: list[RowCost], repeats: in
     for (name, i), times in zip(mixing, others, strict=True):
         ratios = [a / b for a, b in zip(own, times, strict=True)]
         by_flops = total / (total - costs[i].mixing_flops)
-        found.append(Bound(name, by_flops, median(ratios), (min(ratios), max(ratios))))
+        found.append(Bound(name, by_flops, median(ratios), median_interval(ratios)))
     return found
 
 
@@ -81,8 +95,8 @@ def without_mixing(detector: Detector, row: int) -> Detector:
     return result
 
 
-WORTH_IT = 1.05
-"""Least possible speed-up of the whole model for which a replacement is advised."""
+REPEAT = "repeat on an idle machine, or with more --repeats (in Python: repeats=)"
+"""What to do where times are too noisy."""
 NAMED = 4
 """Largest number of variants that an advice names."""
 MEASURED = 8
@@ -175,6 +189,14 @@ def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
         variants: from ``variants_for`` or ``with_times``; None for a block whose attention cannot be exchanged.
     """
     sentences = [f"{bound.row}: its mixing is {share:.1%} of the model's FLOPs."]
+    if bound.is_noisy:
+        low, high = bound.spread
+        sentences.append(f"By FLOPs, a cheaper mixing makes the model at most {bound.by_flops:.2f}x as fast.")
+        sentences.append(
+            f"The times are too noisy to tell ({bound.by_time:.2f}x, spread {low:.2f} to {high:.2f}; below 1 is "
+            f"impossible): {REPEAT}."
+        )
+        return " ".join(sentences)
     best = max(bound.by_time, bound.by_flops)
     if best < WORTH_IT:
         more = [v for v in variants or () if min(v.speed_up, v.by_time or v.speed_up) >= WORTH_IT]
@@ -189,7 +211,7 @@ def advise(bound: Bound, share: float, variants: list[Variant] | None) -> str:
     if variants is None:
         end = "; its attention is its own, and cheaper kinds would take another block, such as C3Attention"
     sentences.append(
-        f"A cheaper mixing could make the model up to {bound.by_time:.2f}x as fast by measured time, "
+        f"A cheaper mixing could make the model up to {max(bound.by_time, 1):.2f}x as fast by measured time, "
         f"{bound.by_flops:.2f}x by FLOPs{end}."
     )
     if variants:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import comb
 from statistics import median
 
 import torch
@@ -17,12 +18,20 @@ WARM_UP = 2
 
 
 def row_latencies(detector: Detector, images: Tensor, repeats: int = 10) -> list[float]:
-    """Measure the median time of each layer in seconds.
+    """Measure the median time of each layer in seconds; for the arguments see `row_times`."""
+    return [median(times) for times in zip(*row_times(detector, images, repeats), strict=True)]
+
+
+def row_times(detector: Detector, images: Tensor, repeats: int = 10) -> list[list[float]]:
+    """Measure the time of each layer in seconds, in every repeat.
 
     Args:
         detector: in evaluation mode, on the device of ``images``.
         images: (B, 3, H, W).
         repeats: runs that count.
+
+    Returns:
+        One list per repeat, with the time of each layer.
     """
     stamps: list[float] = []
 
@@ -40,7 +49,23 @@ def row_latencies(detector: Detector, images: Tensor, repeats: int = 10) -> list
     finally:
         for hook in hooks:
             hook.remove()
-    return [median(times) for times in zip(*runs[WARM_UP:], strict=True)]
+    return runs[WARM_UP:]
+
+
+def median_interval(values: Sequence[float], coverage: float = 0.95) -> tuple[float, float]:
+    """Compute an interval that covers the true median with at least this probability, whatever the distribution.
+
+    Its ends are two of the values, by the binomial distribution of how many lie below the median. Fewer than six values
+    do not suffice for 95 %: their smallest and largest are returned then.
+
+    Example:
+        >>> median_interval([5.0, 1.0, 2.0, 3.0, 4.0]), median_interval([float(i) for i in range(1, 31)])
+        ((1.0, 5.0), (10.0, 21.0))
+    """
+    ordered, n = sorted(values), len(values)
+    below = accumulate(comb(n, i) / 2**n for i in range(n // 2))
+    k = max(sum(2 * share <= 1 - coverage for share in below), 1)
+    return ordered[k - 1], ordered[-k]
 
 
 def latencies_in_turn(

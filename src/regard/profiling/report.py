@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 import torch
@@ -19,14 +20,17 @@ from regard.graph.summary import flops_text
 from regard.nn.c3_attention import WithAttention
 from regard.nn.capture import is_attention
 from regard.nn.gate import without_gate
-from regard.profiling.advice import Bound, Variant, advise, bounds, variants_for, with_times
-from regard.profiling.latency import row_latencies
+from regard.profiling.advice import REPEAT, Bound, Variant, advise, bounds, variants_for, with_times
+from regard.profiling.latency import median_interval, row_times
 from regard.profiling.memory import row_peaks
 from regard.system.interrupts import interrupts_deferred
 from regard.system.notebook import ShownInNotebooks
 from regard.system.plain_table import PlainTable
 from regard.system.terminal import plain_text
 from regard.weights.detector import Model, as_detector
+
+MOST_SPREAD = 1.25
+"""Largest quotient of the ends of an interval of a time that can be relied on."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class CostReport(ShownInNotebooks):
         advice: the same in words.
         imgsz: side of the input in pixels.
         device: where times and memory were measured, with the number of threads.
+        spread: interval that covers the true time of the whole model, in milliseconds, with a probability of 95 %; with
+            fewer than six repeats, the smallest and largest time.
     """
 
     rows: tuple[CostRow, ...]
@@ -70,6 +76,7 @@ class CostReport(ShownInNotebooks):
     advice: tuple[str, ...]
     imgsz: int
     device: str
+    spread: tuple[float, float] = (0.0, 0.0)
 
     @property
     def flops(self) -> int:
@@ -81,9 +88,28 @@ class CostReport(ShownInNotebooks):
         """Of the whole model."""
         return sum(row.milliseconds for row in self.rows)
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the times are too noisy to rely on: those of the whole model, or those of a bound."""
+        return bool(self.noise) or any(bound.is_noisy for bound in self.bounds)
+
+    @property
+    def noise(self) -> str:
+        """What to think of the times of the layers, if those of the whole model differ much; else ""."""
+        low, high = self.spread
+        if high <= MOST_SPREAD * low:
+            return ""
+        return f"The times are noisy: the whole model took {low:.1f} to {high:.1f} ms; {REPEAT}."
+
     def to_dict(self) -> dict[str, Any]:
-        """Convert the report to plain values that JSON can represent."""
-        return asdict(self)
+        """Convert the report to plain values that JSON can represent.
+
+        They are the fields, and ``is_noisy`` of the report and of each bound.
+        """
+        found = asdict(self)
+        for values, bound in zip(found["bounds"], self.bounds, strict=True):
+            values["is_noisy"] = bound.is_noisy
+        return {**found, "is_noisy": self.is_noisy}
 
     def to_json(self) -> str:
         """Write the report as JSON."""
@@ -92,6 +118,7 @@ class CostReport(ShownInNotebooks):
     def to_markdown(self) -> str:
         """Write the tables as GitHub Markdown."""
         parts = [_markdown(_ROW_HEADINGS, map(self._row_cells, self.rows)), self.totals]
+        parts += [self.noise] if self.noise else []
         if self.bounds:
             parts += [_markdown(_BOUND_HEADINGS, map(self._bound_cells, self.bounds)), "\n".join(self.advice)]
         return "\n\n".join(parts)
@@ -103,6 +130,8 @@ class CostReport(ShownInNotebooks):
         """Print the tables, the total and the advice."""
         yield _table(_ROW_HEADINGS, map(self._row_cells, self.rows))
         yield Text(self.totals, style="bold")
+        if self.noise:
+            yield Text(self.noise, style="yellow")
         if self.bounds:
             advice = [Text(line, style="yellow") for line in self.advice]
             title = Text("\nThe most that a cheaper variant of a row could bring to the whole model", style="bold")
@@ -134,7 +163,8 @@ class CostReport(ShownInNotebooks):
 
     def _bound_cells(self, bound: Bound) -> list[str]:
         low, high = bound.spread
-        return [bound.row, f"{bound.by_flops:.2f}x", f"{bound.by_time:.2f}x", f"{low:.2f} to {high:.2f}"]
+        by_time = "?" if bound.is_noisy else f"{max(bound.by_time, 1):.2f}x"
+        return [bound.row, f"{bound.by_flops:.2f}x", by_time, f"{low:.2f} to {high:.2f}"]
 
 
 _ROW_HEADINGS = ("name", "module", "MFLOPs", "share", "mixing", "ms", "share", "peak MiB")
@@ -170,14 +200,17 @@ def cost(detector: Model, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostRepor
     was_training = detector.training
     detector.eval()
     try:
-        times = row_latencies(detector, images, repeats)
+        runs = row_times(detector, images, repeats)
+        times = [median(of_row) for of_row in zip(*runs, strict=True)]
         peaks = row_peaks(detector, images)
         found = bounds(detector, images, costs, repeats)
         total = sum(cost.flops for cost in costs)
         variants = _variants(detector, imgsz, [bound.row for bound in found], total, sum(times), repeats)
     finally:
         detector.train(was_training)
-    return _report(detector, imgsz, costs, list(zip(times, peaks, strict=True)), found, variants)
+    report = _report(detector, imgsz, costs, list(zip(times, peaks, strict=True)), found, variants)
+    low, high = median_interval([1e3 * sum(run) for run in runs])
+    return replace(report, spread=(low, high))
 
 
 def _variants(
