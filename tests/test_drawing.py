@@ -37,3 +37,15 @@ def test_colours_are_distinct_and_repeat() -> None:
     assert class_colour(23) == class_colour(3)
     assert text_colour(WHITE) == BLACK
     assert text_colour(BLACK) == WHITE
+
+
+def test_a_small_image_is_enlarged_before_boxes_are_drawn_where_asked_for() -> None:
+    """So that captions, which cannot become smaller, do not cover it; boxes stay where the objects are."""
+    image = np.zeros((60, 100, 3), np.uint8)
+    boxes = np.array([[10, 20, 40, 50]], np.float32)
+    drawn = draw_boxes(image, boxes, [""], [(255, 0, 0)], least_side=640)
+    assert drawn.shape == (360, 600, 3)
+    assert [drawn[y, x, 0] for y, x in ((120, 150), (300, 150), (200, 60), (200, 240))] == [255] * 4
+    assert drawn[200, 150].max() == 0
+    for side in (0, 100, 199):
+        assert draw_boxes(image, boxes, [""], [(255, 0, 0)], least_side=side).shape == image.shape

@@ -114,7 +114,7 @@ class Detections:
     @property
     def class_names(self) -> list[str]:
         """Class name of each detection."""
-        return [self._name(class_id) for class_id in self.class_ids.tolist()]
+        return [self.names.get(class_id, str(class_id)) for class_id in self.class_ids.tolist()]
 
     def filter(self, classes: str | int | Iterable[str | int] | None = None, conf: float | None = None) -> Detections:
         """Select detections of some classes, given by name or index, with a score of at least ``conf``.
@@ -198,15 +198,15 @@ class Detections:
             [{'class_id': 0, 'name': 'cat', 'score': 0.8, 'box_xyxy': [10.0, 20.0, 80.0, 70.0]}]
         """
         height, width = self.image_size
-        rows = zip(*(array.tolist() for array in (self.class_ids, self.scores, self.boxes_xyxy)), strict=True)
+        values = (array.tolist() for array in (self.class_ids, self.scores, self.boxes_xyxy))
         found = [
             {
                 "class_id": class_id,
-                "name": self._name(class_id),
+                "name": name,
                 "score": round(score, 5),
                 "box_xyxy": [round(value, 2) for value in box],
             }
-            for class_id, score, box in rows
+            for name, class_id, score, box in zip(self.class_names, *values, strict=True)
         ]
         return {"source": self.source, "width": width, "height": height, "detections": found}
 
@@ -293,7 +293,6 @@ class Detections:
         corners = np.concatenate((starts, ends), axis=1).tolist()
         return [pixels[top:bottom, left:right].copy() for left, top, right, bottom in corners]
 
-    @interrupts_deferred()
     def draw(self, image: Image | None = None) -> Image:
         """Draw boxes, class names and scores on a copy of the image; see `crop` for the argument and the errors.
 
@@ -303,13 +302,8 @@ class Detections:
             >>> found.draw(np.zeros((90, 120, 3), np.uint8))[20, 40].tolist()
             [255, 92, 92]
         """
-        from regard.drawing import class_colour, draw_boxes
+        return self._draw(self._pixels(image))
 
-        captions = [f"{name} {score:.2f}" for name, score in zip(self.class_names, self.scores.tolist(), strict=True)]
-        colours = [class_colour(class_id) for class_id in self.class_ids.tolist()]
-        return draw_boxes(self._pixels(image), self.boxes_xyxy, captions, colours)
-
-    @interrupts_deferred()
     def save(self, path: str | Path, image: Image | None = None) -> Path:
         """Save the drawn image, in the format of the suffix; a file of that name is replaced, except the source.
 
@@ -335,7 +329,7 @@ class Detections:
 
     @interrupts_deferred()
     def show(self, image: Image | None = None) -> None:
-        """Show the drawn image in a notebook or, elsewhere, in the system's viewer.
+        """Show the drawn image in a notebook or, elsewhere, in the system's viewer; a small image is enlarged first.
 
         Raises:
             RegardError: as for `crop`, or the system has no viewer.
@@ -343,7 +337,7 @@ class Detections:
         from PIL import Image as PillowImage
         from PIL import ImageShow
 
-        drawn = PillowImage.fromarray(self.draw(image))
+        drawn = PillowImage.fromarray(self._draw(self._pixels(image), larger=True))
         if in_notebook():
             from IPython.display import display
 
@@ -370,28 +364,26 @@ class Detections:
         from regard.drawing import encode_image, shrink
 
         try:
-            return encode_image(shrink(self.draw()), suffix)
+            return encode_image(shrink(self._draw(self._pixels(None), larger=True)), suffix)
         except RegardError:
             return None
+
+    def _draw(self, pixels: Image, *, larger: bool = False) -> Image:
+        from regard.drawing import draw_detections
+
+        return draw_detections(pixels, self.boxes_xyxy, self.class_ids, self.class_names, self.scores, larger=larger)
 
     def _pixels(self, image: Image | None) -> Image:
         if image is None and self.read_image is None:
             raise RegardError("the image was not kept", expected="the image as an (H, W, 3) uint8 RGB array")
         pixels = self.read_image() if image is None and self.read_image else np.asarray(image)
-        known = self.image_size != (0, 0)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise RegardError(
-                f"an image of shape {pixels.shape} and type {pixels.dtype}", expected="(H, W, 3) uint8, RGB"
-            )
-        if known and pixels.shape[:2] != tuple(self.image_size):
-            height, width = self.image_size
-            raise RegardError(
-                "an image of {} x {} pixels".format(*pixels.shape[:2]), expected=f"{height} x {width}, as detected in"
-            )
+            what = f"an image of shape {pixels.shape} and type {pixels.dtype}"
+            raise RegardError(what, expected="(H, W, 3) uint8, RGB")
+        if pixels.shape[:2] != (size := tuple(self.image_size)) and size != (0, 0):
+            expected = f"{size[0]} x {size[1]}, as detected in"
+            raise RegardError("an image of {} x {} pixels".format(*pixels.shape[:2]), expected=expected)
         return pixels
-
-    def _name(self, class_id: int) -> str:
-        return self.names.get(class_id, str(class_id))
 
     def _ids_of(self, wanted: str | int) -> list[int]:
         """Indices of the classes of a name or index; a name that no class has may be an index in digits."""

@@ -39,6 +39,9 @@ PALETTE: tuple[Colour, ...] = (
 BLACK: Colour = (16, 18, 22)
 WHITE: Colour = (255, 255, 255)
 
+SHOWN_SIDE = 640
+"""Long side in pixels up to which an image that is shown, not saved, is enlarged by a whole factor."""
+
 FONT = cv2.FONT_HERSHEY_SIMPLEX  # the bindings crash on text that is no UTF-8
 REFERENCE_HEIGHT = 21.0
 """Height of a capital letter of ``FONT`` at scale 1, in pixels."""
@@ -117,6 +120,7 @@ def draw_boxes(
     colours: Sequence[Colour],
     *,
     letter_height: float | None = None,
+    least_side: int = 0,
 ) -> NDArray[np.uint8]:
     """Draw boxes on a copy of ``image``, small ones above large ones and all captions on top.
 
@@ -126,11 +130,14 @@ def draw_boxes(
         captions: text for each box; an empty text draws no caption.
         colours: colour of each box.
         letter_height: height of capital letters in pixels; None chooses it by the size of the image.
+        least_side: a smaller image is enlarged first, by the largest whole factor that does not go beyond this long
+            side, in pixels: captions, which cannot become smaller, would cover it.
     """
-    canvas = np.ascontiguousarray(image).copy()
+    factor = max(1, least_side // max(image.shape[:2]))
+    canvas = np.ascontiguousarray(image.repeat(factor, axis=0).repeat(factor, axis=1))
     letters = letter_height or max(8.0, min(canvas.shape[:2]) / 60)
     width = max(2, round(letters / 5))
-    boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+    boxes = factor * np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     sizes = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     order = [int(index) for index in np.argsort(-sizes)]
     corners = np.rint(boxes).astype(int).tolist()
@@ -141,6 +148,30 @@ def draw_boxes(
         if captions[index]:
             _draw_tag(canvas, captions[index], (corners[index][0], corners[index][1]), colours[index], letters)
     return canvas
+
+
+def draw_detections(
+    image: NDArray[np.uint8],
+    boxes_xyxy: NDArray[np.floating],
+    class_ids: NDArray[np.int64],
+    names: Sequence[str],
+    scores: NDArray[np.floating],
+    *,
+    larger: bool,
+) -> NDArray[np.uint8]:
+    """Draw boxes in the colours of their classes, with names and scores; see `draw_boxes`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes_xyxy: (N, 4) left, top, right, bottom in pixels.
+        class_ids: (N,) of each box.
+        names: of the class of each box.
+        scores: (N,) of each box, 0 to 1.
+        larger: enlarge an image of less than half of `SHOWN_SIDE`, so that captions do not cover it.
+    """
+    captions = [f"{name} {score:.2f}" for name, score in zip(names, scores.tolist(), strict=True)]
+    colours = [class_colour(class_id) for class_id in class_ids.tolist()]
+    return draw_boxes(image, boxes_xyxy, captions, colours, least_side=SHOWN_SIDE if larger else 0)
 
 
 def draw_text(
