@@ -61,6 +61,8 @@ def test_a_name_that_most_runs_have_is_no_evidence(folder: Path, tmp_path: Path)
     for place in ("data.yaml", "best.pt", "exp/weights/best.pt"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).write_bytes(b"not opened")
+    with pytest.raises(NotChecked, match="was not found"):
+        _ = case_of(folder, data="C:\\fish\\data").data_place
     stated = "C:\\sets\\fish\\data.yaml"
     case = case_of(folder, start="D:\\exp7\\weights\\best.pt", data=stated)
     with pytest.raises(NotChecked) as caught:

@@ -10,7 +10,16 @@ import pytest
 from run_folders import PACKAGES, Run, curve
 
 from regard.diagnosis.case import Case
-from regard.diagnosis.causes.schedule import _updates, diverged, early_stop, few_updates, warm_up
+from regard.diagnosis.causes.schedule import (
+    _updates,
+    diverged,
+    early_stop,
+    few_updates,
+    learning_rate,
+    no_ap,
+    still_rising,
+    warm_up,
+)
 from regard.diagnosis.packages import read_run
 from regard.diagnosis.record import TrainingRecord
 
@@ -105,3 +114,11 @@ def test_few_updates_are_no_fault_where_half_of_them_were_enough(ap: list[float]
     assert (updates is not None) == is_few
     if updates:
         assert "up to 16 batches" in updates.evidence
+
+
+def test_a_real_training_has_no_fault() -> None:
+    """The folder is that of a training of regard on 215 photographs of playing cards, without its weights."""
+    record = read_run(Path(__file__).parent / "healthy")
+    assert (record.finished, record.images, record.best) == (40, 215, (38, pytest.approx(0.693, abs=1e-3)))
+    for cause in (diverged, no_ap, warm_up, learning_rate, few_updates, early_stop, still_rising):
+        assert cause(Case(record)) is None

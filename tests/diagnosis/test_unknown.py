@@ -267,3 +267,13 @@ def test_a_run_near_the_place_that_is_none_is_named(tmp_path: Path) -> None:
         with pytest.raises(RegardError) as caught:
             regard.doctor(place)
         assert str(folder) in str(caught.value.hint)
+
+
+def test_classes_without_names_are_compared_with_others_without(tmp_path: Path) -> None:
+    run = Run(tmp_path, "regard", names=("class0", "class1"))
+    case = Case(read_run(run.write_texts()))
+    assert "class names" in str(outcome("class_order", case))
+    (run.data / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnc: 2\n")
+    assert outcome("class_order", Case(case.run)) is None
+    (run.data / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnc: 3\n")
+    assert isinstance(outcome("class_order", Case(case.run)), Finding)

@@ -31,7 +31,7 @@ from regard.weights.paths import weights_of
 
 GRAPHS = (".yaml", ".yml")
 USUAL_NAMES = {
-    *("data.yaml", "data.yml", "dataset.yaml", "weights"),
+    *("data.yaml", "data.yml", "dataset.yaml", "data", "dataset", "datasets", "weights"),
     *(f"{name}.{suffix}" for name in ("best", "last") for suffix in ("pt", "safetensors")),
 }
 """Names of files and folders that data sets and runs have in common, in lower case."""
@@ -244,9 +244,13 @@ class Case:
         if "://" in stated:  # a name on a hub
             return None
         own = self.run.folder.absolute()
-        names = PureWindowsPath(stated).parts
-        usual = next((i for i, name in enumerate(reversed(names)) if name.lower() not in USUAL_NAMES), len(names))
-        return resolve(stated, [own, *list(own.parents)[:LEVELS_UP], Path()], shortest=usual + 1)
+        return resolve(stated, [own, *list(own.parents)[:LEVELS_UP], Path()], shortest=_least_names(stated))
+
+
+def _least_names(stated: str) -> int:
+    """Names that the end of a path needs, so that it is not one that most runs have."""
+    *_, above, last = ("", "", *PureWindowsPath(stated.lower()).parts)
+    return 1 + (last in USUAL_NAMES) * (1 + (above == "weights"))
 
 
 def _quoted(path: str) -> str:
