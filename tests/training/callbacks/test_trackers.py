@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -275,32 +278,102 @@ def test_a_tracker_whose_last_record_fails_is_closed(tmp_path: Path) -> None:
         assert tracker.ends == [False]
 
 
-def test_a_tracker_that_did_not_begin_is_silent_afterwards(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tracker_that_did_not_begin_is_silent_afterwards(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Kept, "__module__", "regard.kept")  # as those of the package
     tracker = Kept(lambda _, epoch: epoch == 0)
     start, epochs, end = run_of(tmp_path, 3)
     emit = Callbacks([tracker]).emit
     for event in (start, *epochs, end):
         emit(event)
-    assert [record.getMessage() for record in caplog.records] == ["Kept.on_run_start failed: ConnectionError: no login"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Kept.on_run_start failed: cannot begin, so this run is not logged there: ConnectionError: no login"
+    ]
+    assert not caplog.records[0].exc_info
     assert tracker.steps == []
     assert not (tmp_path / IDS).exists()
 
 
-def test_wandb_cannot_ask_a_question_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def asks(asked: list[Any], answers: list[Any], **arguments: Any) -> Any:
+    """An ``init`` that wants to ask for a login unless it is offline."""
+    asked.append(arguments["mode"])
+    answers.append((sys.stdin.isatty(), sys.stdin.read(), os.environ["TERM"]))
+    if arguments["mode"] is None:
+        raise RuntimeError("no login\nand more")
+    return SimpleNamespace(id="a")
 
-    def init(**_: Any) -> Any:
-        asked.append((sys.stdin.isatty(), sys.stdin.read()))
-        return SimpleNamespace(id="a")
 
-    package = SimpleNamespace(Settings=lambda **_: None, init=init)
+@pytest.mark.parametrize("tracker", [WandB, SwanLab])
+def test_without_a_login_a_run_is_logged_to_its_folder_and_nobody_is_asked(
+    tracker: type[trackers.Hosted],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[Any] = []
+    answers: list[Any] = []
+    package = SimpleNamespace(Settings=Settings, init=partial(asks, asked, answers))
     terminal = SimpleNamespace(isatty=lambda: True, read=lambda: "2")
     monkeypatch.setattr(trackers, "find_spec", lambda _: True)
+    monkeypatch.setattr(trackers, "version", lambda _: "1.0.0")
     monkeypatch.setattr(trackers, "import_module", lambda _: package)
     monkeypatch.setattr(sys, "stdin", terminal)
-    assert WandB().begin(tmp_path, "run", {}, None) == "a"
-    assert asked == [(False, "")]
-    assert sys.stdin is terminal
+    monkeypatch.setenv("TERM", "xterm")
+    assert tracker().begin(tmp_path, "run", {}, None) == "a"
+    assert asked == [None, "offline"]
+    assert answers == [(False, "", "dumb")] * 2
+    assert (sys.stdin, os.environ["TERM"]) == (terminal, "xterm")
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "(no login)" in line
+    assert f"{tracker.mode}=offline" in line
+    assert str(tmp_path / tracker.kept) in line
+
+
+class Settings(SimpleNamespace):
+    """Settings of a tracker's package, with a switch for questions."""
+
+    model_fields: ClassVar[Mapping[str, Any]] = {"interactive": None}
+    Probe: ClassVar[Any] = SimpleNamespace(model_fields={})
+
+    def __init__(self, **switches: Any) -> None:
+        super().__init__(**switches)
+        assert switches.get("silent") or not switches["interactive"]
+
+
+def test_a_run_is_told_from_another_by_its_model_and_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, _, _ = run_of(tmp_path, 1)
+    kept: dict[str, Any] = {}
+    tracker = Kept(lambda *_: False)
+    monkeypatch.setattr(tracker, "begin", lambda _folder, _name, settings, _known: kept.update(settings) or "a")
+    edited = regard.insert(start.model, "ECA", after="p4")
+    edited.origin = "yolov5n.pt"
+    data = replace(start.data, source=str(tmp_path / "cells" / "data.yaml"))
+    tracker.on_run_start(replace(start, model=edited, data=data))
+    assert kept["data"] == "cells"
+    assert kept["model"] == "odd-one-out.yaml"
+    assert kept["layers"] == "p4.eca: ECA (gated)"
+    assert kept["start_weights"] == "yolov5n.pt"
+
+
+def test_a_server_that_does_not_answer_costs_a_part_of_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, tried = [0.0], []
+
+    def waits(_: Any, epoch: int) -> bool:
+        tried.append(epoch)
+        now[0] += 20 * (epoch > 0)
+        return 0 < epoch < 30
+
+    monkeypatch.setattr(trackers, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    tracker = Kept(waits)
+    start, epochs, end = run_of(tmp_path, 30)
+    emit = Callbacks([tracker]).emit
+    for event in (start, *epochs, end):
+        now[0] += 10
+        emit(event)
+    assert tried.count(1) == 3  # after epochs 1 and 21, and at the end
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,8 @@ class Callbacks:
                 owner, kind = type(callback).__name__, type(error).__name__
                 self._failures[i, f"{owner}.{hook}", kind] += 1
                 if self._failures[i, f"{owner}.{hook}", kind] == 1:
-                    log.error("%s.%s failed: %s: %s", owner, hook, kind, error, exc_info=not _is_ours(callback, error))
+                    said = str(error) if isinstance(error, RegardError) else f"{kind}: {error}"
+                    log.error("%s.%s failed: %s", owner, hook, said, exc_info=not _is_ours(callback, error))
         if isinstance(event, ENDS):
             self._report_repeated()
 

@@ -3,7 +3,8 @@
 Each gets the settings, every number of ``results.csv``, and at the end the metrics of the best weights. Where a run is
 logged, on this machine or on a server, is decided by the tracker's own settings, such as ``WANDB_MODE=offline``,
 ``MLFLOW_TRACKING_URI`` or ``SWANLAB_MODE=local``. A resumed run continues its run of the tracker, whose id is kept in
-the folder. An error of a tracker is reported and does not end the training.
+the folder. An error of a tracker is reported and does not end the training, and no tracker waits for input: where its
+server cannot be used, as without a login, a run is logged to its folder.
 
 What the packages collect by themselves of the machine and of what is printed is switched off by their settings;
 ``docs/callbacks.md`` lists what remains.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import os
 import re
@@ -29,17 +31,25 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from regard.config import flattened
-from regard.errors import RegardError, nearest
+from regard.data.paths import dataset_name
+from regard.errors import RegardError, first_line, nearest
 from regard.evaluation.metrics import HEADLINE
+from regard.graph.detector import Detector
+from regard.nn.attention import ATTENTION
+from regard.nn.gate import Gated
 from regard.system.files import is_file, write_file
 from regard.system.loaders import read_json_mapping
 from regard.training.callbacks.base import Callback
 from regard.training.callbacks.events import EpochEnd, EpochRow, RunEnd, RunFailed, RunStart
 
+log = logging.getLogger("regard.training.callbacks")
+
 IDS = "trackers.json"
 """File in the folder of a run with the id that each tracker gave to it."""
 LONGEST = 500
 """Longest value of a setting in letters, as MLflow limits it."""
+PAUSE = 10
+"""After a failure that took a second, nothing is logged for so many seconds: a dead server costs at most a tenth."""
 
 
 class Tracker(Callback):
@@ -59,6 +69,8 @@ class Tracker(Callback):
     _begun = False
     """Whether the tracker has a run; all is logged up to the epoch ``_logged``."""
     _id, _logged = "", 0
+    _paused_until = -math.inf
+    """When an epoch is sent again after a failure, in seconds of the monotonic clock."""
 
     def __init__(self, project: str = "regard", name: str | None = None) -> None:
         hint = f"pip install --upgrade 'regard[{self.package}]'"
@@ -74,16 +86,13 @@ class Tracker(Callback):
         self._file, self._begun = event.folder / IDS, False
         known = self._known() if event.epoch else {}
         settings = flattened(event.settings.model_dump(mode="json"))
-        settings |= {
-            "data": Path(event.data.source).name,
-            "parameters": sum(p.numel() for p in event.model.parameters()),
-        }
+        settings |= {"data": dataset_name(event.data.source), **about_model(event.model)}
         try:
             self._id = self.begin(event.folder, self.name or event.folder.name, settings, known.get("id"))
-        except Exception:
+        except Exception as error:
             with suppress(Exception):  # a run that was begun in part is not left open
                 self.finish(failed=True)
-            raise
+            raise RegardError(f"cannot begin, so this run is not logged there: {_reason(error)}") from error
         self._begun, self._logged = True, min(known.get("epoch", 0), event.epoch)
         self._note()
         self._log_missing(event.rows)
@@ -94,15 +103,25 @@ class Tracker(Callback):
 
     def _log_missing(self, rows: Sequence[EpochRow]) -> None:
         """Log, in their order, the epochs that the tracker lacks; one that fails is tried again with the next."""
-        if not self._begun:  # which was reported
+        if not self._begun or time.monotonic() < self._paused_until:  # which was reported
             return
         for row in rows:
             epoch = int(row["epoch"])
             if epoch > self._logged:
                 values = {name: value for name, value in row.items() if name != "epoch" and math.isfinite(value)}
-                self.record(values, epoch)
+                self._send(values, epoch)
                 self._logged = epoch
                 self._note()
+
+    def _send(self, values: Mapping[str, float], epoch: int) -> None:
+        began = time.monotonic()
+        try:
+            self.record(values, epoch)
+        except Exception as error:
+            now = time.monotonic()
+            self._paused_until = now + PAUSE * (now - began)
+            what = f"epoch {epoch} cannot be logged, and is tried again later: {_reason(error)}"
+            raise RegardError(what) from error
 
     def _known(self) -> dict[str, Any]:
         """Id of the run, and the last epoch up to which all were logged; empty if there is none."""
@@ -117,10 +136,11 @@ class Tracker(Callback):
         """Log what is missing and the metrics of the best weights, and close the run, also where logging fails."""
         if not self._begun:
             return
+        self._paused_until = -math.inf
         measured = {f"best/{name}": float(getattr(event.metrics, name)) for name in HEADLINE}
         try:
             self._log_missing(event.rows)
-            self.record({name: value for name, value in measured.items() if math.isfinite(value)}, event.epoch)
+            self._send({name: value for name, value in measured.items() if math.isfinite(value)}, event.epoch)
         finally:
             self.finish(failed=False)
 
@@ -142,14 +162,71 @@ class Tracker(Callback):
         """Close the run, if one is open."""
 
 
+def about_model(model: Detector) -> dict[str, Any]:
+    """What distinguishes the models of two runs: name of the file, attention and gated layers, start weights, size."""
+    layers = [
+        f"{row.name}: {row.module}{' (gated)' if isinstance(layer, Gated) else ''}"
+        for row, layer in zip(model.spec.layers, model.model, strict=True)
+        if row.module in ATTENTION or isinstance(layer, Gated)
+    ]
+    return {
+        "model": model.spec.file.name if model.spec.file else "",
+        "layers": ", ".join(layers),
+        "start_weights": model.origin or "",
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def _reason(error: Exception) -> str:
+    """The error of a tracker's package in one line; its traceback goes to the log of level debug."""
+    log.debug("traceback of the tracker's package", exc_info=error)
+    return first_line(error) if isinstance(error, RegardError) else f"{type(error).__name__}: {first_line(error)}"
+
+
 @contextmanager
 def nobody_asked() -> Iterator[None]:
-    """Replace standard input by an empty one, so that no question keeps a run waiting."""
-    before, sys.stdin = sys.stdin, io.StringIO()
+    """Replace standard input by an empty one and the terminal by one without input, so that no question can wait."""
+    before, terminal = sys.stdin, os.environ.get("TERM")
+    sys.stdin, os.environ["TERM"] = io.StringIO(), "dumb"  # W&B asks in a notebook, too, unless TERM says so
     try:
         yield
     finally:
         sys.stdin = before
+        os.environ.pop("TERM")
+        if terminal is not None:
+            os.environ["TERM"] = terminal
+
+
+class Hosted(Tracker):
+    """A tracker with a server that wants a login; a run that it cannot take is logged to its folder."""
+
+    mode: ClassVar[str]
+    """Environment variable that decides where a run is logged."""
+    kept: ClassVar[str]
+    """Folder in that of the run, for runs that are logged on this machine."""
+
+    def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
+        """Begin a run as the environment says, otherwise offline, which is reported; see `Tracker`."""
+        with nobody_asked():
+            try:
+                return self.open(folder, name, settings, known, mode=None)
+            except Exception as error:  # no login, or no answer; what else is wrong is wrong offline, too
+                log.debug("%s is used offline", self.package, exc_info=error)
+                with suppress(Exception):
+                    self.finish(failed=True)
+                found = self.open(folder, name, settings, known, mode="offline")
+                reason = first_line(error)
+        kind, package = type(self).__name__, self.package
+        log.warning(
+            "%s cannot be reached or has no login (%s), so this run is logged to %s; `%s login`, then `%s sync` sends "
+            "it later, and %s=offline always keeps runs here",
+            *(kind, reason, folder / self.kept, package, package, self.mode),
+        )
+        return found
+
+    @abstractmethod
+    def open(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None) -> str:
+        """Begin a run, ``offline`` or, with None, as the environment says; the result is its id."""
 
 
 def _version_of(package: str) -> tuple[int, int] | None:
@@ -173,21 +250,22 @@ W_AND_B_PRIVATE: Mapping[str, Any] = MappingProxyType(
 """Settings of W&B that leave out host name, command line, folders, packages, hardware, load, code and console."""
 
 
-class WandB(Tracker):
+class WandB(Hosted):
     """Logs to Weights & Biases; with ``WANDB_MODE=offline`` to the folder of the run, for ``wandb sync``."""
 
     package: ClassVar[str] = "wandb"
+    mode: ClassVar[str] = "WANDB_MODE"
+    kept: ClassVar[str] = "wandb"
     oldest: ClassVar[tuple[int, int]] = (0, 19)
     _run: Any = None
 
-    def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
-        """Begin a run; see `Tracker`."""
+    def open(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None) -> str:
+        """Begin a run; see `Hosted`."""
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # of its own faults, to its makers
         wandb = import_module("wandb")
         quiet = wandb.Settings(silent=True, **W_AND_B_PRIVATE)
         where = {"project": self.project, "name": name, "dir": str(folder), "id": known, "resume": "allow"}
-        with nobody_asked():  # where there is no login, W&B's own error says what to do
-            self._run = wandb.init(**where, config=dict(settings), settings=quiet)
+        self._run = wandb.init(**where, mode=mode, config=dict(settings), settings=quiet)
         return str(self._run.id)
 
     def record(self, values: Mapping[str, float], epoch: int) -> None:
@@ -199,6 +277,12 @@ class WandB(Tracker):
         if self._run is not None:
             self._run.finish(exit_code=int(failed))
             self._run = None
+
+
+MLFLOW_PATIENCE: Mapping[str, str] = MappingProxyType(
+    {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # seconds
+)
+"""How long a server may be silent: by default a training would wait for 4 minutes for each request."""
 
 
 class MLflow(Tracker):
@@ -213,6 +297,8 @@ class MLflow(Tracker):
         # Without a server, mlflow-skinny has no other store than a folder, which MLflow wants to be asked for.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        for variable, limit in MLFLOW_PATIENCE.items():
+            os.environ.setdefault(variable, limit)
         mlflow, entities = import_module("mlflow"), import_module("mlflow.entities")
         is_decided = mlflow.is_tracking_uri_set() or find_spec("sqlalchemy") is not None
         self._client = mlflow.MlflowClient(None if is_decided else Path("mlruns").absolute().as_uri())
@@ -239,22 +325,25 @@ class MLflow(Tracker):
             self._client = None
 
 
-class SwanLab(Tracker):
+class SwanLab(Hosted):
     """Logs to SwanLab; with ``SWANLAB_MODE=local`` or ``offline`` to ``swanlog`` in the folder of the run."""
 
     package: ClassVar[str] = "swanlab"
+    mode: ClassVar[str] = "SWANLAB_MODE"
+    kept: ClassVar[str] = "swanlog"
     oldest: ClassVar[tuple[int, int]] = (0, 8)
     _run: Any = None
 
-    def begin(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None) -> str:
-        """Begin a run; see `Tracker`."""
+    def open(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None) -> str:
+        """Begin a run; see `Hosted`."""
         swanlab = import_module("swanlab")
         switches = swanlab.Settings.Probe.model_fields.items()  # each is something that it would collect
         probe = {field: False for field, about in switches if about.annotation is bool}
-        quiet = swanlab.Settings(probe=probe, terminal={"proxy_type": "none"})
+        silent = {"interactive": False} if "interactive" in swanlab.Settings.model_fields else {}
+        quiet = swanlab.Settings(probe=probe, terminal={"proxy_type": "none"}, **silent)
         where = {"project": self.project, "name": name, "log_dir": str(folder / "swanlog")}
         more = {"id": known, "resume": "allow"} if known else {}
-        self._run = swanlab.init(**where, config=dict(settings), settings=quiet, **more)
+        self._run = swanlab.init(**where, mode=mode, config=dict(settings), settings=quiet, **more)
         return str(getattr(self._run, "id", "") or getattr(getattr(self._run, "public", None), "run_id", ""))
 
     def record(self, values: Mapping[str, float], epoch: int) -> None:
