@@ -17,7 +17,8 @@ from typing import Any
 
 from catalogue_words import ENGLISH, Words
 
-from regard.ablate.format import interval, metric_name, signed, verdict_label
+from regard.ablate.digits import mean_and_interval
+from regard.ablate.format import metric_name, verdict_label
 from regard.ablate.verdict import judge
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -46,13 +47,14 @@ def _of_studies(words: Words) -> Iterator[tuple[str, str, str]]:
         edits = [match for text in plan["insert"] if (match := EDIT.fullmatch(text))]
         labels = {match["label"] or match[0]: match for match in edits}
         for label, found in judge(_differences(folder, plan["metric"], labels), plan["alpha"], plan["mde"]).items():
+            mean, ends = mean_and_interval(found.mean, found.interval)
             text = words.verdict.format(
                 verdict=words.translate(verdict_label(found, plan["mde"])),
                 task=task,
                 after=labels[label]["after"],
                 base=plan["base"],
-                amount=f"{signed(found.mean)} {metric_name(plan['metric'])}",
-                interval=interval(found.interval).replace(" to ", words.to),
+                amount=f"{mean} {metric_name(plan['metric'])}",
+                interval=ends.replace(" to ", words.to),
                 seeds=len(found.seeds),
             )
             yield labels[label]["module"], text, f"{folder}/report.md"

@@ -69,6 +69,7 @@ SYSTEM = (
 REPORTS = (
     "ablate/format.py",
     "ablate/power_analysis.py",
+    "ablate/power_text.py",
     "ablate/schema.py",
     "ablate/verdict.py",
     "data/check.py",

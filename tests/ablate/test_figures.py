@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from fake_study import fake_study
 
-from regard.ablate.report.figures import ForestRow, Point, band, forest, frontier, standing_alone, tick_text
+from regard.ablate.report.figures import Point, band, frontier, standing_alone, tick_text
+from regard.ablate.report.forest import ForestRow, forest
 from regard.ablate.verdict import judge
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -16,9 +17,12 @@ from tiny_studies import Here, tiny_plan
 from typer.testing import CliRunner
 
 from regard.ablate.folder import RunRecord, StudyRecord
+from regard.ablate.format import which_improves
 from regard.ablate.paper import parts, write_paper
 from regard.ablate.paper.latex import escape, table
 from regard.ablate.paper.published import with_results
+from regard.ablate.report import Extras, build
+from regard.ablate.report.forest import ForestRow
 from regard.ablate.report.tables import to_csv
 from regard.ablate.study import run_study
 from regard.ablate.verdict import Verdict, analyse
@@ -42,7 +46,7 @@ def has_font(name: str) -> bool:
 
 def texts(study: StudyRecord) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch:  # drawing takes long
-        patch.setattr("regard.ablate.paper.forest_pdf", lambda *_: b"")
+        patch.setattr("regard.ablate.paper.forest_pdf", lambda *_, **__: b"%PDF")
         return {name: data.decode() for name, data in parts(study).items() if name.endswith(".tex")}
 
 
@@ -177,17 +181,106 @@ def test_a_base_that_learned_nothing_is_named_whatever_the_verdicts(study: Study
     untaught = replace(study, runs=[changed(run) for run in study.runs])
     assert analyse(untaught).judgements["SE@sppf"].verdict is Verdict.HELPS
     files = texts(untaught)
-    assert "learned nothing yet" in files["text.en.tex"]
-    assert "什麼都沒學到" in files["text.zh-TW.tex"]
+    for text, caution in (
+        (files["text.en.tex"], "the base learned next to"),
+        (files["text.zh-TW.tex"], "什麼都沒學到"),
+    ):
+        claim = next(one for one in sentences(text) if "SE@sppf" in one)
+        assert caution in claim  # next to the claim, and again in the limitations
+        assert sum(caution in one.replace("The", "the") for one in sentences(text)) > 1
     assert "probability" not in files["text.en.tex"]
 
 
 def test_a_figure_says_which_letters_it_lacks(study: StudyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     named = replace(study, variants=[replace(study.variants[0]), replace(study.variants[1], name="細胞")])
     runs = [replace(run, variant="細胞") if run.variant == "SE@sppf" else run for run in study.runs]
-    monkeypatch.setattr("regard.ablate.report.fonts.CJK_FONTS", ())
-    with pytest.warns(RegardWarning, match="細胞"):
-        parts(replace(named, runs=runs))
+    monkeypatch.setattr(
+        "regard.ablate.report.forest.fonts_for", lambda text: (["DejaVu Sans"], "細胞" * ("細" in text))
+    )
+    with pytest.warns(RegardWarning, match="細胞: forest.pdf has boxes"):
+        files = parts(replace(named, runs=runs))
+    assert "forest.zh-TW.pdf" not in files  # its words need the same letters
+    assert r"{forest.pdf}" in files["paper.zh-TW.tex"].decode()
+
+
+def test_the_chinese_document_has_a_figure_in_chinese(study: StudyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[str, list[str]]] = []
+
+    def draw(rows: Sequence[ForestRow], mde: float, axis: str, words: Callable[[str], str], *, boxes: bool) -> bytes:
+        drawn.append((f"{axis} {words('worse')} {mde:g} {boxes}", [f"{row.name}: {row.note}" for row in rows]))
+        return b"%PDF"
+
+    monkeypatch.setattr("regard.ablate.paper.forest_pdf", draw)
+    files = parts(study)
+    assert r"{forest.zh-TW.pdf}" in files["paper.zh-TW.tex"].decode()
+    assert r"{forest.pdf}" in files["paper.en.tex"].decode()
+    (first, english), (second, chinese) = drawn
+    assert first == "difference in AP from the base worse 0.01 True"
+    assert second == "與基準模型的 AP 差異 較差 0.01 False"
+    assert len(english) == len(chinese)
+    assert not [
+        one for one in chinese if re.search(r"helps|hurts|difference|control|base|can't", one.partition(":")[2])
+    ]
+
+
+def test_a_title_of_our_own_is_chinese_throughout(study: StudyRecord) -> None:
+    names = [one.name for one in study.variants[1:]]
+    own = replace(study, question=which_improves(names, study.metric))
+    title = re.findall(r"\\title{(.*)}", texts(own)["paper.zh-TW.tex"])[0]
+    assert escape("、".join(names)) in title
+    assert "," not in title
+    asked = replace(study, question="Is a, b better?")
+    assert r"\title{Is a, b better?}" in texts(asked)["paper.zh-TW.tex"]
+
+
+def recorded(study: StudyRecord, folder: Path, gpu: Callable[[RunRecord], str]) -> StudyRecord:
+    """The study with a ``run.json`` in the folder of each run."""
+    runs = []
+    for run in study.runs:
+        own = folder / f"{study.variants.index(next(v for v in study.variants if v.name == run.variant))}-{run.seed}"
+        environment = {"gpu": gpu(run), "processor": "x86_64", "packages": {"regard": "0.1.0", "torch": "2.9.0"}}
+        own.mkdir(parents=True)
+        settings = {"device": "cuda", "precision": "bf16"}
+        (own / "run.json").write_text(json.dumps({"settings": settings, "environment": environment}))
+        runs.append(replace(run, folder=own))
+    return replace(study, runs=runs)
+
+
+def test_the_device_is_stated_as_the_runs_recorded_it(study: StudyRecord, tmp_path: Path) -> None:
+    files = texts(recorded(study, tmp_path / "same", lambda _: "NVIDIA H200"))
+    assert "Device of all runs: cuda (NVIDIA H200); precision: bf16. Software: regard 0.1.0" in files["text.en.tex"]
+    assert "所有訓練所用的裝置：cuda (NVIDIA H200)，精度：bf16。" in files["text.zh-TW.tex"]
+    several = recorded(study, tmp_path / "several", lambda run: "A" if run.variant == "ECA@sppf" else "B")
+    files = texts(several)
+    assert "not all trained on the same device: cuda (B); precision: bf16 / cuda (A)" in files["text.en.tex"]
+    assert "In 5 pairs the two runs differ in device or software" in files["text.en.tex"]
+    assert "5 組配對" in files["text.zh-TW.tex"]
+    apart = texts(recorded(study, tmp_path / "apart", lambda run: f"GPU {run.seed}"))["text.en.tex"]
+    assert "not all trained on the same device" in apart
+    assert "the two runs differ" not in apart  # the runs of each pair were on one device
+
+
+def test_without_their_records_runs_have_the_device_of_the_study(study: StudyRecord) -> None:
+    hardware = {"device": "cpu", "precision": "32", "workers": 0}
+    known = replace(study, provenance={**study.provenance, "hardware": hardware})
+    assert "Device of all runs: cpu; precision: 32." in texts(known)["text.en.tex"]
+    assert "Software when the study began: regard 0.1.0, torch 2.9.0." in texts(known)["text.en.tex"]
+    others = texts(replace(known, plan={"epochs": 15}))["text.en.tex"]  # a program of its own may use another
+    assert "Device" not in others
+    assert "Device" not in texts(study)["text.en.tex"]
+
+
+def test_report_and_paper_state_the_same_power(study: StudyRecord) -> None:
+    few = replace(study, seeds=(0, 1), variants=study.variants[:2], runs=[run for run in study.runs if run.seed < 2])
+    for kept in (study, few):
+        power = next(section for section in build(kept, Extras()).sections if section.title == "Power")
+        text = texts(kept)["text.en.tex"]
+        stated = str(power).partition(" It is pooled")[0]
+        for claim in ("too few to state", "would be detected with a probability of about 0."):
+            assert (claim in stated) == (claim in text)
+        assert (re.findall(r"about (0\.\d\d)", stated) == re.findall(r"about (0\.\d\d)", text)) or kept is few
+    assert "About" not in str(power)
+    assert "Probability" not in str(power)
 
 
 def test_limitations_name_what_happened(study: StudyRecord) -> None:
@@ -329,7 +422,7 @@ def test_every_reason_has_its_sentence_in_both_languages(study: StudyRecord) -> 
     assert "mean AP of 0.002" in untaught["en"]
     assert "AP 為 0.002" in untaught["zh-TW"]
     for language, (pairs, spread, taught) in {
-        "en": ("pair", "for every seed", "learned nothing yet"),
+        "en": ("pair", "for every seed", "learned next to nothing"),
         "zh-TW": ("配對太少", "每個種子", "什麼都沒學到"),
     }.items():
         assert [word in few[language] for word in (pairs, spread, taught)] == [True, False, False]

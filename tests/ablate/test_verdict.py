@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 from fake_study import HOSTILE, SEEDS, fake_study, unfinished
 
+from regard.ablate.digits import mean_and_interval, p_value, plain, signed
 from regard.ablate.folder import RunRecord, StudyRecord, Variant
-from regard.ablate.format import headline, p_value, sentences, signed
+from regard.ablate.format import headline, sentences
+from regard.ablate.power_text import needed_line, still_needed
+from regard.ablate.report.power import detected_lines
 from regard.ablate.verdict import Verdict, analyse, decide, differences, judge
 
 
@@ -98,11 +102,47 @@ def test_models_that_learned_nothing_do_not_agree() -> None:
     """0.001 cannot fall by 0.01."""
     judged = analyse(small([0.001, 0.002, 0.001], [0.002, 0.001, 0.0015])).judgements["SE"]
     assert judged.verdict is Verdict.CANT_TELL
-    assert "0.001" in judged.reason
+    assert "0.001: it learned next to nothing" in judged.reason
     assert (
         analyse(small([0.101, 0.102, 0.101], [0.102, 0.101, 0.1015])).judgements["SE"].verdict is Verdict.NO_DIFFERENCE
     )
     assert analyse(small([0.001, 0.002, 0.001], [0.101, 0.103, 0.101])).judgements["SE"].verdict is Verdict.HELPS
+
+
+def test_what_is_below_the_smallest_difference_has_learned_something() -> None:
+    """0.03 cannot fall by 0.05, so agreement shows nothing; but it is no untrained detector."""
+    study = replace(small([0.03, 0.032, 0.031], [0.031, 0.032, 0.03]), mde=0.05)
+    results = analyse(study)
+    judged = results.judgements["SE"]
+    assert (judged.verdict, judged.obstacle, judged.untaught) == (Verdict.CANT_TELL, "low", "")
+    assert "0.031, below the smallest difference that matters" in judged.reason
+    assert "untaught" not in results.power.obstacles
+    better = replace(small([0.03, 0.032, 0.031], [0.13, 0.132, 0.131]), mde=0.05)
+    assert "learned" not in " ".join([headline(better, analyse(better)), *sentences(better, analyse(better))])
+
+
+@pytest.mark.parametrize("mde", [0.0005, 0.05])
+def test_a_claim_over_a_model_that_learned_nothing_says_so(mde: float) -> None:
+    study = replace(small([0.004, 0.004, 0.0041], [0.061, 0.062, 0.063], [0.003, 0.0031, 0.0029]), mde=mde)
+    results = analyse(study)
+    assert results.judgements["SE"].verdict is Verdict.HELPS
+    assert headline(study, results) == "SE helps. But the base learned next to nothing (0.004 AP)."
+    lines = sentences(study, results)
+    assert lines[0].endswith(" But the base learned next to nothing (0.004 AP).")
+    assert lines[1].endswith(" But the control learned next to nothing (0.003 AP).")
+    assert "learned next to nothing" in needed_line(study, results.power)
+    assert "probability" not in detected_lines(study, results)[0]
+    assert still_needed(results.judgements["SE"], results.power) == ""
+
+
+@pytest.mark.parametrize(("metric", "level"), [("accuracy", 0.004), ("recall", 0.004), ("minus loss", -2.0)])
+def test_nothing_is_known_of_the_metrics_of_others(metric: str, level: float) -> None:
+    """An accuracy, or a negative loss, of an untrained model is not about 0; only the latter can fall by 0.01."""
+    study = small([level] * 3, [level - 1e-5, level, level + 1e-5])
+    runs = [replace(run, metrics={metric: run.metrics["ap"]}) for run in study.runs]
+    judged = analyse(replace(study, metric=metric, runs=runs)).judgements["SE"]
+    assert judged.untaught == ""
+    assert judged.obstacle == ("low" if level > 0 else "")
 
 
 def test_pairs_are_the_seeds_that_both_finished() -> None:
@@ -127,6 +167,19 @@ def test_the_control_is_no_variant() -> None:
     assert results.beyond["SE"].mean == pytest.approx(-0.001)
     assert results.beyond["SE"].verdict is Verdict.NO_DIFFERENCE
     assert sentences(study, results)[1].startswith("SE differs by less than 0.01 from plain convolutions")
+
+
+def test_a_spread_of_few_degrees_of_freedom_is_no_estimate() -> None:
+    """Two seeds of one variant: one degree of freedom, from which no number of seeds follows."""
+    study = small([0.3, 0.31], [0.31, 0.325])
+    results = analyse(study)
+    assert results.power.obstacles == ("few_pairs",)
+    assert "too few" in detected_lines(study, results)[0]
+    needed = needed_line(study, results.power)
+    low, high = results.power.seeds_range
+    assert "uncertain" in needed
+    assert f"{low} to {'more than 1,000' if high is None else high} within" in needed
+    assert still_needed(results.judgements["SE"], results.power) == ""
 
 
 def test_spread_is_pooled_and_gives_the_seeds_to_come() -> None:
@@ -190,3 +243,25 @@ def test_small_gains_are_called_small() -> None:
 def test_numbers() -> None:
     assert [signed(v) for v in (0.01234, -0.01234, math.nan)] == ["+0.0123", "−0.0123", "–"]
     assert [p_value(v) for v in (0.00001, 0.00123, 0.0123, 1.0)] == ["< 0.0001", "0.0012", "0.012", "1.000"]
+    assert [plain(v) for v in (0.5761, 0.00002, 0.0, -0.0)] == ["0.5761", "0.000020", "0.0000", "0.0000"]
+    assert [plain(v, significant=2) for v in (0.0062, 0.00018, 2e-12)] == ["0.0062", "0.00018", "2.0e−12"]
+
+
+@pytest.mark.parametrize("scale", [0.1, 1e-3, 1e-5, 1e-7, 1e-9])
+def test_numbers_that_differ_look_different(scale: float) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        low, mean, high = sorted((rng.choice([0, 0.3]) + scale * rng.normal(0, 1, 3)).tolist())
+        middle, ends = mean_and_interval(mean, (low, high))
+        shown = [float(text.replace("−", "-")) for text in (ends.split(" to ")[0], middle, ends.split(" to ")[1])]
+        assert shown == sorted(set(shown))
+        assert 0 not in shown
+    assert mean_and_interval(0.012345, (-0.01, 0.03)) == ("+0.0123", "−0.0100 to +0.0300")  # no more than are needed
+
+
+def test_a_tiny_difference_and_its_interval_are_told_apart() -> None:
+    study = small([0.3] * 6, [0.3 - 1e-5 - 1e-6 * seed for seed in range(6)])
+    line = sentences(study, analyse(study))[0]
+    mean, low, high = (float(one.replace("−", "-")) for one in re.findall(r"−0\.\d+", line))
+    assert low < mean < high
+    assert "0.0000019" in detected_lines(study, analyse(study))[0]  # the standard deviation

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from regard.ablate.digits import mean_and_interval, p_value, percent
 from regard.ablate.folder import (
     FAILURE,
     PAGE,
@@ -28,66 +28,20 @@ from regard.ablate.folder import (
     read_study,
 )
 from regard.ablate.plan import Plan, StudySettings
+from regard.ablate.power_text import needed_line, still_needed
 from regard.ablate.schema import metric_name
-from regard.ablate.statistics import ENOUGH, MOST, power, seeds_needed
-from regard.ablate.verdict import SPREAD_LEVEL, Judgement, PowerAnalysis, Results, Verdict, analyse
+from regard.ablate.verdict import (
+    Judgement,
+    PowerAnalysis,
+    Results,
+    Verdict,
+    analyse,
+)
 from regard.data.paths import dataset_name
 from regard.system.plain_table import PlainTable
 from regard.system.translation import translate
 
-SPREADS = (0.005, 0.01, 0.02)
-"""Standard deviations of paired differences in AP as they occur: large, medium and small datasets."""
-
-LEAST_DIGITS = 6
-"""Digits after the point with which a tiny difference is written in full; a smaller one has an exponent."""
-
 MARKS = {Verdict.HELPS: "▲", Verdict.HURTS: "▼", Verdict.NO_DIFFERENCE: "=", Verdict.CANT_TELL: "?"}
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number and its noun.
-
-    Example:
-        >>> counted(1, "epoch"), counted(15, "epoch")
-        ('1 epoch', '15 epochs')
-    """
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def signed(value: float) -> str:
-    """Format a difference with its sign and four digits, or one digit where these are all 0; "–" for NaN.
-
-    Example:
-        >>> signed(0.01234), signed(0.0000123), signed(float("nan"))
-        ('+0.0123', '+0.00001', '–')
-    """
-    if math.isnan(value):
-        return "–"
-    text = f"{value:+.4f}"
-    if value and float(text) == 0:
-        digits = -math.floor(math.log10(abs(value)))
-        text = f"{value:+.{digits}f}" if digits <= LEAST_DIGITS else f"{value:+.0e}"
-    return text.replace("-", "−")
-
-
-def plain(value: float, digits: int = 4) -> str:
-    """Format a number; "–" for NaN."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def interval(ends: tuple[float, float]) -> str:
-    """Format an interval of differences; "none" for NaN."""
-    return "none" if math.isnan(ends[0]) else f"{signed(ends[0])} to {signed(ends[1])}"
-
-
-def p_value(value: float) -> str:
-    """Format a p value with its meaningful digits."""
-    return "< 0.0001" if value < 0.0001 else f"{value:.{3 if value >= 0.01 else 4}f}"
-
-
-def percent(level: float) -> str:
-    """Format a level: 0.95 as "95 %"."""
-    return f"{100 * level:.6g} %"
 
 
 def verdict_label(judgement: Judgement, mde: float) -> str:
@@ -103,60 +57,20 @@ def question(plan: StudySettings, variants: Sequence[Variant]) -> str:
     """The question of a study whose plan states none."""
     if isinstance(plan, Plan):
         return f"Does a change of {Path(plan.base).name} improve it on {dataset_name(plan.data)}?"
-    return f"Which of {', '.join(variant.name for variant in variants[1:])} improves {metric_name(plan.metric)}?"
+    return which_improves([variant.name for variant in variants[1:]], plan.metric)
 
 
-def power_lines(mde: float, metric: str, seeds: int, alpha: float, tests: int) -> list[str]:
-    """Describe what a planned study could detect, for spreads of paired differences as they occur.
-
-    Args:
-        mde: smallest difference that matters, in units of the metric.
-        metric: that decides.
-        seeds: number of seeds planned.
-        alpha: level over all tests.
-        tests: number of variants that share it.
-    """
-    if seeds < 2:
-        return ["power: none; single runs have no pairs to judge, so their differences may be chance"]
-    lines = [f"power to detect a difference of {mde:g} {metric} with {seeds} seeds:"]
-    for spread in SPREADS:
-        detected = float(power(mde, spread, np.asarray(seeds), alpha, tests))
-        needed = seeds_needed(mde, spread, alpha, tests) or f"over {MOST}"
-        lines.append(f"  {detected:4.0%} if paired differences have an SD of {spread:g}; {needed} seeds give 80%")
-    return lines
-
-
-def needed_line(study: StudyRecord, analysis: PowerAnalysis) -> str:
-    """State how many seeds are needed, and how many of them are not planned yet."""
-    if math.isnan(analysis.sd):
-        return "The number of seeds needed is unknown: no comparison has two finished pairs that differ."
-    metric = metric_name(study.metric)
-    goal = f"to detect a difference of {study.mde:g} {metric} with a probability of {percent(ENOUGH)}"
-    basis = f"by the pooled standard deviation of paired differences, {plain(analysis.sd)}"
-    if analysis.seeds is None:
-        return f"More than {MOST:,} seeds would be needed {goal}, {basis}: more of them cannot settle this."
-    low, high = (f"more than {MOST:,}" if seeds is None else str(seeds) for seeds in analysis.seeds_range)
-    more = analysis.seeds - len(study.seeds)
-    still = f"{more} more than planned" if more > 0 else "no more than planned"
-    span = f", or {low} to {high} within the {percent(SPREAD_LEVEL)} limits of that standard deviation"
-    return f"About {analysis.seeds} seeds are needed {goal}, {basis}: {still}{span if low != high else ''}."
-
-
-def still_needed(judgement: Judgement, analysis: PowerAnalysis) -> str:
-    """State how many more pairs an undecided variant needs, by the pooled spread; "" if unknown."""
-    if math.isnan(analysis.sd):
-        return ""
-    if analysis.seeds is None:
-        return f"more than {MOST:,} seeds would be needed"
-    more = analysis.seeds - len(judgement.seeds)
-    return f"about {more} more seed{'s' * (more != 1)} needed" if more > 0 else "enough seeds by the pooled spread"
+def which_improves(names: Sequence[str], metric: str, comma: str = ", ") -> str:
+    """The question of a study of another program, whose plan states none."""
+    return f"Which of {comma.join(names)} improves {metric_name(metric)}?"
 
 
 def sentence(name: str, judgement: Judgement, study: StudyRecord, analysis: PowerAnalysis) -> str:
     """Describe the result of one variant against the base."""
     metric, mde, seeds = metric_name(study.metric), f"{study.mde:g}", len(judgement.seeds)
-    amount = f"{signed(judgement.mean)} {metric}"
-    inside = f"{percent(1 - study.alpha)} interval {interval(judgement.interval)}, {seeds} paired seeds"
+    mean, ends = mean_and_interval(judgement.mean, judgement.interval)
+    amount = f"{mean} {metric}"
+    inside = f"{percent(1 - study.alpha)} interval {ends}, {seeds} paired seeds"
     needed = f"; {more}" if (more := still_needed(judgement, analysis)) else ""
     if judgement.reason:
         return f"{name}: can't tell at this budget ({judgement.reason}){needed}."
@@ -172,8 +86,8 @@ def sentence(name: str, judgement: Judgement, study: StudyRecord, analysis: Powe
 
 def sentences(study: StudyRecord, results: Results) -> list[str]:
     """One sentence per variant, one per comparison with a capacity control, and one if val is trained on."""
-    lines = [sentence(name, judgement, study, results.power) for name, judgement in results.judgements.items()]
-    lines += [_beyond(name, judgement, study) for name, judgement in results.beyond.items()]
+    lines = [sentence(name, one, study, results.power) + _caution(one) for name, one in results.judgements.items()]
+    lines += [_beyond(name, one, study) + _caution(one, "control") for name, one in results.beyond.items()]
     overlap = study.provenance.get("data", {}).get("overlap", ())
     return [*lines, *(f"Caution: {line}." for line in overlap)]
 
@@ -193,11 +107,19 @@ def headline(study: StudyRecord, results: Results) -> str:
     if names := by_verdict[Verdict.CANT_TELL]:
         parts.append(f"can't tell for {_listed(names)}")
     text = "; ".join(parts) or "There is no variant to judge"
-    return text.replace("can't", "Can't", 1) + "." if text.startswith("can't tell") else f"{text}."
+    text = text.replace("can't", "Can't", 1) if text.startswith("can't tell") else text
+    return text + "." + next(filter(None, map(_caution, results.judgements.values())), "")
+
+
+def _caution(judgement: Judgement, other: str = "base") -> str:
+    """What follows a claim over a model that learned next to nothing."""
+    is_claim = judgement.verdict in (Verdict.HELPS, Verdict.HURTS)
+    return f" But the {other} learned next to nothing ({judgement.untaught})." * bool(judgement.untaught and is_claim)
 
 
 def _beyond(name: str, judgement: Judgement, study: StudyRecord) -> str:
-    amount = f"{signed(judgement.mean)} {metric_name(study.metric)}, {interval(judgement.interval)}"
+    mean, ends = mean_and_interval(judgement.mean, judgement.interval)
+    amount = f"{mean} {metric_name(study.metric)}, {ends}"
     small = f", by less than the {study.mde:g} that matters" if judgement.is_small else ""
     match judgement.verdict:
         case Verdict.HELPS:
@@ -267,7 +189,7 @@ def verdicts(study: StudyRecord) -> Group:
         for name, one in judged.items():
             verdict = f"{MARKS[one.verdict]} {one.reason or verdict_label(one, study.mde)}"
             p = "–" if math.isnan(one.p) else p_value(one.p)
-            table.add_row(name, against, signed(one.mean), interval(one.interval), str(len(one.seeds)), p, verdict)
+            table.add_row(name, against, *mean_and_interval(one.mean, one.interval), str(len(one.seeds)), p, verdict)
     return Group(headline(study, results), table, *sentences(study, results))
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regard.ablate.folder import PAGE, STUDY, Status, StudyRecord, is_over, read_study
-from regard.ablate.format import epochs_of, headline, metric_so_far, needed_line, seconds_left, sentences
+from regard.ablate.format import epochs_of, headline, metric_so_far, seconds_left, sentences
+from regard.ablate.power_text import needed_line
 from regard.ablate.report import forest_rows
-from regard.ablate.report.figures import DARK, LIGHT, forest, standing_alone
+from regard.ablate.report.figures import DARK, LIGHT, standing_alone
+from regard.ablate.report.forest import forest
 from regard.ablate.schema import metric_name
 from regard.ablate.verdict import Verdict, analyse
 from regard.errors import RegardError

@@ -18,9 +18,10 @@ from rich.console import Console
 from regard.ablate.detector import DetectorExperiment
 from regard.ablate.executors import local_slots, thread_environment
 from regard.ablate.folder import FAILURE, LOG, RESULT, Variant, read_json, read_run
-from regard.ablate.format import duration, power_lines, print_lines
+from regard.ablate.format import duration, print_lines
 from regard.ablate.hardware import Hardware, free_gpus, hardware_here
 from regard.ablate.plan import Plan, StudySettings
+from regard.ablate.power_text import power_lines
 from regard.ablate.processes import SpawnedProcess
 from regard.ablate.schema import metric_name
 from regard.ablate.trainable import Budget, Experiment, write_run

@@ -22,10 +22,11 @@ from regard.ablate.folder import (
     is_over,
     read_json,
 )
-from regard.ablate.format import power_lines, print_lines, question
+from regard.ablate.format import print_lines, question
 from regard.ablate.hardware import Hardware
 from regard.ablate.plan import StudySettings
 from regard.ablate.power_analysis import count_judged, planned_epochs, probe
+from regard.ablate.power_text import power_lines
 from regard.ablate.schema import ContinuedStudy, check, metric_name
 from regard.ablate.trainable import Budget, Experiment, Job, describe_job, digest_of, write_run
 from regard.config import describe

@@ -4,7 +4,8 @@
    level alpha; the sign of the mean difference decides which.
 2. Otherwise NO DIFFERENCE larger than the smallest one that matters: two one-sided tests, Holm-adjusted over the
    variants, reject "as large as that, or larger" at level alpha. Not where the metric of what it is compared with is
-   below that difference itself: models that learned nothing agree whatever their layers are.
+   below that difference, which it then cannot lose, nor where that model learned next to nothing: such models agree
+   whatever their layers are.
 3. Otherwise CAN'T TELL at this budget.
 
 Over all variants of a study, the probability of any false "helps" or "hurts" is at most alpha, and so is that of any
@@ -25,16 +26,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri
 
+from regard.ablate.digits import plain
 from regard.ablate.folder import RunRecord, StudyRecord
-from regard.ablate.schema import Role, metric_name
+from regard.ablate.schema import METRICS, Role, metric_name
 from regard.ablate.statistics import Estimate, Float, estimate, holm, power, seeds_needed
 
 SPREAD_LEVEL = 0.9
 """Coverage of the limits within which the spread of paired differences is assumed to be."""
 
 
-Obstacle: TypeAlias = Literal["", "untaught", "few_pairs", "no_spread"]
-"""Why a variant could not be tested: models that learned nothing, too few pairs, differences that are all the same."""
+LEAST_FREEDOM = 4
+"""Degrees of freedom below which a standard deviation says too little on the power: with 4, its 90 % interval reaches
+from 0.65 to 2.4 times the estimate."""
+
+LEAST_AP = 0.01
+"""AP, of whatever kind, below which a detector has learned next to nothing. Untrained ones score 0.001 or less, and up
+to 0.004 at IoU 0.5; their recall and F1 are no such measure, as recall is 0.2 to 0.3."""
+APS = tuple(metric for metric in METRICS if metric.startswith("ap"))
+
+Obstacle: TypeAlias = Literal["", "untaught", "low", "few_pairs", "no_spread"]
+"""Why a variant could not be tested: it is compared with a model that learned next to nothing, or whose metric is below
+the smallest difference that matters; too few pairs; differences that are all the same."""
 
 
 class Verdict(IntEnum):
@@ -67,7 +79,8 @@ class Judgement:
         p_equivalence: p value of a difference of the MDE or more, adjusted (Holm).
         verdict: by the rule.
         is_small: whether a difference of the MDE or more is excluded too.
-        untaught: why agreement says nothing, where the other learned nothing; "" otherwise.
+        untaught: the other model and its metric, where it learned next to nothing; "" otherwise.
+        low: why agreement shows nothing, where the other's metric is below the MDE; "" otherwise.
     """
 
     seeds: tuple[int, ...]
@@ -82,12 +95,13 @@ class Judgement:
     verdict: Verdict
     is_small: bool
     untaught: str = ""
+    low: str = ""
 
     @property
     def obstacle(self) -> Obstacle:
         """What kept it from being tested; "" if nothing did."""
-        if self.untaught:
-            return "untaught"
+        if self.low:
+            return "untaught" if self.untaught else "low"
         if len(self.seeds) < 2:
             return "few_pairs"
         return "no_spread" if np.isnan(self.sd) else ""
@@ -96,8 +110,8 @@ class Judgement:
     def reason(self) -> str:
         """Why nothing could be tested; "" if it was."""
         match self.obstacle:
-            case "untaught":
-                return self.untaught
+            case "untaught" | "low":
+                return self.low
             case "few_pairs":
                 seeds = len(self.seeds)
                 return f"{seeds} finished pair{'s' * (seeds != 1)}: no interval, at least two are needed"
@@ -176,14 +190,18 @@ class PowerAnalysis:
         sd: standard deviation of paired differences, pooled over the comparisons of variants and capacity controls
             with the base; NaN if unknown. The noise control has another order of images, so its differences vary more.
         freedom: degrees of freedom of ``sd``.
-        power: probability of detecting a true difference of the MDE with the planned seeds, at Holm's strictest step.
+        pairs: fewest finished pairs of a variant.
+        power: probability of detecting a true difference of the MDE with so many pairs, at Holm's strictest step.
+        obstacles: why the power cannot be stated; empty if it can.
         seeds: that would give a power of 0.8; None if not even 1,000 would, or if ``sd`` is NaN.
         seeds_range: the same with ``sd`` at its lower and upper 90 % limit.
     """
 
     sd: float
     freedom: int
+    pairs: int
     power: float
+    obstacles: tuple[Obstacle, ...]
     seeds: int | None
     seeds_range: tuple[int | None, int | None]
 
@@ -216,26 +234,38 @@ def analyse(study: StudyRecord) -> Results:
     alone = {name: judge({name: differences(study, name, base)}, study.alpha, study.mde)[name] for name in controls}
     others = {v.controls: v.name for v in study.variants if v.controls}
     return Results(
-        judgements={name: _if_taught(study, base, judged) for name, judged in judgements.items()},
+        judgements={name: _with_level(study, base, judged) for name, judged in judgements.items()},
         controls=alone,
         beyond={
-            name: _if_taught(study, others[name], judged)
+            name: _with_level(study, others[name], judged)
             for name, judged in judge(beyond, study.alpha, study.mde).items()
         },
-        power=_power_analysis(
-            study, [*judgements.values(), *(alone[name] for name in capacity)], max(len(variants), 1)
-        ),
+        power=_power_analysis(study, judgements, [alone[name] for name in capacity]),
     )
 
 
-def _if_taught(study: StudyRecord, other: str, judged: Judgement) -> Judgement:
-    """Take back "no difference" where the other's metric is below the MDE, so that there was none to lose."""
-    values = [run.metrics.get(study.metric, math.nan) for run in study.finished(other).values()]
-    if judged.verdict is not Verdict.NO_DIFFERENCE or not values or float(np.mean(values)) >= study.mde:
+def _untaught(study: StudyRecord, name: str) -> str:
+    """The mean of the metric of a model that learned next to nothing, in words; "" for another, or if unknown."""
+    values = study.measured(name)
+    if study.metric not in APS or not values or np.mean(values) >= LEAST_AP:
+        return ""
+    return f"{plain(float(np.mean(values)), 3)} {metric_name(study.metric)}"
+
+
+def _with_level(study: StudyRecord, other: str, judged: Judgement) -> Judgement:
+    """Note where the other learned next to nothing, and take back "no difference" where it could not lose as much."""
+    values, untaught = study.measured(other), _untaught(study, other)
+    if judged.verdict is not Verdict.NO_DIFFERENCE or not values:
+        return replace(judged, untaught=untaught)
+    level, metric = float(np.mean(values)), metric_name(study.metric)
+    shown = plain(level, 3)
+    if untaught:
+        low = f"{other} has a mean {metric} of {shown}: it learned next to nothing"
+    elif 0 <= level < study.mde:  # a metric that can be negative can fall further
+        low = f"{other} has a mean {metric} of {shown}, below the smallest difference that matters"
+    else:
         return judged
-    metric, level = metric_name(study.metric), f"{np.mean(values):.3f}"
-    why = f"{other} has a mean {metric} of {level}, below the smallest difference that matters"
-    return replace(judged, verdict=Verdict.CANT_TELL, is_small=False, untaught=f"{why}: it learned nothing yet")
+    return replace(judged, verdict=Verdict.CANT_TELL, is_small=False, untaught=untaught, low=low)
 
 
 def names_of(study: StudyRecord, role: Role) -> list[str]:
@@ -260,15 +290,27 @@ def differences(
     return {seed: value for seed, value in pairs.items() if math.isfinite(value)}
 
 
-def _power_analysis(study: StudyRecord, judgements: Sequence[Judgement], tests: int) -> PowerAnalysis:
-    known = [(len(j.seeds) - 1, j.sd) for j in judgements if not math.isnan(j.sd)]
+def _power_analysis(
+    study: StudyRecord, judgements: Mapping[str, Judgement], controls: Sequence[Judgement]
+) -> PowerAnalysis:
+    known = [(len(j.seeds) - 1, j.sd) for j in (*judgements.values(), *controls) if not math.isnan(j.sd)]
+    freedom, pairs = sum(own for own, _ in known), min((len(j.seeds) for j in judgements.values()), default=0)
+    obstacles = _obstacles(study, judgements, freedom)
     if not known:
-        return PowerAnalysis(math.nan, 0, math.nan, None, (None, None))
-    freedom = sum(own for own, _ in known)
+        return PowerAnalysis(math.nan, 0, pairs, math.nan, obstacles, None, (None, None))
+    tests = max(len(judgements), 1)
     squares = sum(own * sd**2 for own, sd in known)
     sd = math.sqrt(squares / freedom)
     tail = (1 - SPREAD_LEVEL) / 2
     limits = [math.sqrt(squares / chdtri(freedom, own)) for own in (tail, 1 - tail)]
     few, some, many = (seeds_needed(study.mde, own, study.alpha, tests) for own in (limits[0], sd, limits[1]))
-    detected = power(study.mde, sd, len(study.seeds), study.alpha, tests)
-    return PowerAnalysis(sd, freedom, float(detected), some, (few, many))
+    detected = float(power(study.mde, sd, pairs, study.alpha, tests))
+    return PowerAnalysis(sd, freedom, pairs, detected, obstacles, some, (few, many))
+
+
+def _obstacles(study: StudyRecord, judgements: Mapping[str, Judgement], freedom: int) -> tuple[Obstacle, ...]:
+    """Why the power cannot be stated: it needs the spread of every variant, known to about its double."""
+    found: list[Obstacle] = ["untaught"] if _untaught(study, study.base.name) else []
+    met = {judged.obstacle for judged in judgements.values()}
+    found += [obstacle for obstacle in ("few_pairs", "no_spread") if obstacle in met]
+    return tuple(found) if found or freedom >= LEAST_FREEDOM else ("few_pairs",)

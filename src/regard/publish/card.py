@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from regard.ablate.digits import counted, mean_and_interval
 from regard.ablate.folder import StudyRecord, read_study
-from regard.ablate.format import counted, headline, interval, sentences, signed, verdict_label
+from regard.ablate.format import headline, sentences, verdict_label
 from regard.ablate.schema import metric_name
 from regard.ablate.verdict import analyse
 from regard.diagnosis.packages import read_run
@@ -200,7 +201,7 @@ def _study_section(folder: Path, detector: Detector, facts: RunFacts | None) -> 
     _check_study(study, detector, facts)
     results = analyse(study)
     rows = [
-        f"| {_text(name)} | {signed(one.mean)} | {interval(one.interval)} | {len(one.seeds)} | "
+        f"| {_text(name)} | {' | '.join(mean_and_interval(one.mean, one.interval))} | {len(one.seeds)} | "
         f"{verdict_label(one, study.mde)} |"
         for name, one in results.judgements.items()
     ]

@@ -102,7 +102,8 @@ def _save_panels(view: View, panels: list[Panel], path: Path) -> None:
     columns = next(n for most, n in ((3, count), (4, 2), (6, 3), (12, 4), (20, 5), (math.inf, 6)) if count <= most)
     width, height = _panel_inches(view)
     step_x, step_y = width + BAR, height + HEADING
-    with saved_figure(path, (EDGE + columns * step_x, HEADLINE + math.ceil(count / columns) * step_y + EDGE)) as figure:
+    size = EDGE + columns * step_x, HEADLINE + math.ceil(count / columns) * step_y + EDGE
+    with saved_figure(path, size, view.title) as figure:
         sheet = _Sheet(figure, view)
         _draw_image(sheet.axes(EDGE, HEADING, width, height), view)
         for place, panel in enumerate(panels, start=1):
@@ -119,7 +120,7 @@ def _save_channels(view: View, panels: list[Panel], weights: NDArray[np.floating
     width, height = _panel_inches(view)
     height = max(height, 2.0)
     left = EDGE + (1 + len(panels)) * (width + BAR) + BAR * bool(panels)
-    with saved_figure(path, (left + BARS + 2 * EDGE, HEADLINE + HEADING + height + 0.5)) as figure:
+    with saved_figure(path, (left + BARS + 2 * EDGE, HEADLINE + HEADING + height + 0.5), view.title) as figure:
         sheet = _Sheet(figure, view)
         _draw_image(sheet.axes(EDGE, HEADING, width, height), view)
         for place, panel in enumerate(panels, start=1):

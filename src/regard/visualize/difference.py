@@ -17,7 +17,8 @@ LONGEST = 70
 def plot_difference(found: Difference, path: str | Path) -> Path:
     """Draw the layers of both models in one column, and the FLOPs of each in both as bars, as a PNG file."""
     rows = found.layers
-    with saved_figure(path, (9.5, 1.2 + 0.24 * len(rows))) as figure:
+    names = "".join([*found.names, *(row.name + _text(row) for row in rows)])
+    with saved_figure(path, (9.5, 1.2 + 0.24 * len(rows)), names) as figure:
         axes = figure.add_subplot()
         most = max((flops for row in rows for flops in row.flops), default=1) / 1e6
         for y, row in enumerate(rows):

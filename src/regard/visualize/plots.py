@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from regard.evaluation.metrics import Metrics
 from regard.system.files import atomic_write, make_folder
 from regard.system.terminal import printable
+from regard.visualize.fonts import OWN_FONT, fonts_for, missing_letters_reported
 
 BLUE, ORANGE, INK, PALE = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")
@@ -40,7 +41,7 @@ METRIC_PLOTS = ("pr_curve.png", "f1_curve.png", "confusion.png")
 UNIT_SQUARE: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02)}
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.family": OWN_FONT,  # comes with matplotlib
     "text.parse_math": False,  # names of classes and layers are text
     "text.usetex": False,
     "font.size": 9,
@@ -65,7 +66,7 @@ STYLE: dict[Any, Any] = {
 def plot_pr_curve(metrics: Metrics, path: str | Path) -> Path:
     """Plot precision over recall at IoU 0.5, interpolated as by COCO, for each class and their mean, as a PNG file."""
     recall = metrics.curves.recall_levels
-    with saved_figure(path, (5.2, 4.2)) as figure:
+    with saved_figure(path, (5.2, 4.2), _names(metrics)) as figure:
         axes = figure.add_subplot()
         labels = [f"{_short(entry.name)}  {entry.ap50:.3f}" for entry in metrics.per_class]
         mean = f"mean  {metrics.ap50:.3f}"
@@ -77,7 +78,7 @@ def plot_pr_curve(metrics: Metrics, path: str | Path) -> Path:
 
 def plot_f1_curve(metrics: Metrics, path: str | Path) -> Path:
     """Plot F1 at IoU 0.5 over confidence for each class and their mean, with the best point marked, as a PNG file."""
-    with saved_figure(path, (5.2, 4.2)) as figure:
+    with saved_figure(path, (5.2, 4.2), _names(metrics)) as figure:
         axes = figure.add_subplot()
         labels = [_short(entry.name) for entry in metrics.per_class]
         _class_lines(axes, metrics.curves.confidence, metrics.curves.f1, labels, f"mean, best {metrics.f1:.3f}")
@@ -98,7 +99,7 @@ def plot_confusion(metrics: Metrics, path: str | Path) -> Path:
     named = len(names) <= LABELLED_CELLS + 1
     side = float(np.clip(1.9 + 0.42 * len(names), 4.0, 9.0)) if named else 6.0
     room = 0.07 * max(map(len, names)) if named else 0.0  # inches, for the names
-    with saved_figure(path, (side + 1.2 + room, side + room)) as figure:
+    with saved_figure(path, (side + 1.2 + room, side + room), _names(metrics)) as figure:
         axes = figure.add_subplot()
         shown = axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
         axes.set(title="Confusion at confidence 0.25, IoU 0.5", xlabel="detected", ylabel="labelled")
@@ -140,7 +141,7 @@ def plot_training(table: Mapping[str, Sequence[float]], path: str | Path) -> Pat
             panels.setdefault(panel, []).append((split, values))
     columns = min(len(panels), 4) or 1
     rows = -(-len(panels) // columns) or 1
-    with saved_figure(path, (2.6 * columns, 2.2 * rows)) as figure:
+    with saved_figure(path, (2.6 * columns, 2.2 * rows), "".join(table)) as figure:
         for place, (panel, lines) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(rows, columns, place)
             _epoch_lines(axes, epochs, lines)
@@ -184,6 +185,10 @@ def _class_lines(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], labe
             axes.plot(x, y[i], color=color, linestyle=dash, label=labels[i])
 
 
+def _names(metrics: Metrics) -> str:
+    return "".join(_short(entry.name) for entry in metrics.per_class)
+
+
 def _short(name: str) -> str:
     """Shorten a long name, and show its control characters."""
     name = printable(name)
@@ -205,10 +210,17 @@ def _write_cells(axes: Any, parts: NDArray[np.float64], counts: NDArray[np.int64
 
 
 @contextmanager
-def saved_figure(path: str | Path, inches: tuple[float, float]) -> Iterator[Figure]:
-    """Make an empty figure to draw on, and save it as a PNG file at the end of the block."""
+def saved_figure(path: str | Path, inches: tuple[float, float], names: str = "") -> Iterator[Figure]:
+    """Make an empty figure to draw on, and save it as a PNG file at the end of the block.
+
+    Args:
+        path: the file.
+        inches: width and height.
+        names: text that will be drawn, for whose letters fonts are chosen; not needed for ASCII.
+    """
     path = Path(path)
-    with matplotlib.rc_context(STYLE):
+    families, missing = fonts_for(names)
+    with matplotlib.rc_context({**STYLE, "font.family": families}), missing_letters_reported(missing, path.name):
         figure = Figure(figsize=inches, dpi=200, layout="constrained")
         yield figure
         make_folder(path.parent)

@@ -5,19 +5,21 @@ Every statement is derived from the verdicts and from what the study records; wh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from regard.ablate.folder import StudyRecord, read_study
+from regard.ablate.format import which_improves
 from regard.ablate.paper import chinese, english
 from regard.ablate.paper.facts import Facts, facts_of
 from regard.ablate.paper.latex import document, paragraph
 from regard.ablate.paper.published import with_results
-from regard.ablate.paper.tables import cost_table, verdict_table
+from regard.ablate.paper.tables import Words, cost_table, shown_name, verdict_table
 from regard.ablate.report import forest_rows
-from regard.ablate.report.figures import forest_pdf
+from regard.ablate.report.forest import forest_pdf
 from regard.ablate.schema import metric_name
-from regard.ablate.verdict import analyse
+from regard.ablate.verdict import Results, analyse
 from regard.system.files import claim_folder
 from regard.system.outputs import Outputs
 from regard.system.translation import translate_into
@@ -34,7 +36,8 @@ def write_paper(study: str | Path, folder: str | Path) -> list[Path]:
 
     Returns:
         The files: ``verdicts.tex`` and ``costs.tex`` (tables), ``forest.pdf``, ``text.en.tex`` (results, methods and
-        limitations) and ``paper.en.tex``, which includes the others; the same as ``.zh-TW.tex``, but for the figure.
+        limitations) and ``paper.en.tex``, which includes the others; the same with ``.zh-TW`` before the suffix, but
+        ``forest.zh-TW.pdf`` only where a font of this machine has its letters.
 
     Raises:
         RegardError: there is no study, none of its runs has finished, it is damaged, or the folder cannot be written
@@ -55,22 +58,35 @@ def parts(study: StudyRecord) -> dict[str, bytes]:
     """Compose all files by name."""
     results = analyse(study)
     facts = facts_of(study, results)
-    rows = forest_rows(study, results)
-    figure: dict[str, bytes] = {}
-    if rows:
-        figure["forest.pdf"] = forest_pdf(rows, study.mde, f"difference in {metric_name(study.metric)} from the base")
-    files: dict[str, bytes] = {}
+    drawn, files = _figure(study, results, str), dict[str, bytes]()
+    figure = {"forest.pdf": drawn} if drawn else {}
     for language, words in LANGUAGES.items():
         ending, how = ".tex" if language == "en" else f".{language}.tex", partial(translate_into, language=language)
+        if language != "en" and drawn and (own := _figure(study, results, how, boxes=False)):
+            figure = {f"forest.{language}.pdf": own}
         shown = {f"verdicts{ending}": verdict_table(study, results, how, words.BETWEEN).encode(), **figure}
         if study.costs:
             shown[f"costs{ending}"] = cost_table(study, how, words.BETWEEN).encode()
         files |= shown
         files[f"text.{language}.tex"] = _text(facts, language).encode()
         included = "".join(files[name].decode() for name in (*shown, f"text.{language}.tex") if name.endswith(".tex"))
-        paper = document(language, how(study.question), tuple(shown), words.CAPTION, included)
+        paper = document(language, how(_title(study, words.AND)), tuple(shown), words.CAPTION, included)
         files[f"paper.{language}.tex"] = paper.encode()
     return files
+
+
+def _figure(study: StudyRecord, results: Results, words: Words, *, boxes: bool = True) -> bytes:
+    """The forest plot; nothing without a comparison, or, unless boxes may be drawn, where no font has its letters."""
+    rows = [replace(row, name=shown_name(study, row.name, words)) for row in forest_rows(study, results, words)]
+    axis = words(f"difference in {metric_name(study.metric)} from the base")
+    return forest_pdf(rows, study.mde, axis, words, boxes=boxes) if rows else b""
+
+
+def _title(study: StudyRecord, comma: str) -> str:
+    """The question; where regard wrote it, its names are separated as in the language of the document."""
+    names = [variant.name for variant in study.variants[1:]]
+    is_own = study.question == which_improves(names, study.metric)
+    return which_improves(names, study.metric, comma) if is_own else study.question
 
 
 def _text(facts: Facts, language: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from regard.ablate.format import percent, plain, signed
+from regard.ablate.digits import mean_and_interval, percent, plain, signed
 from regard.ablate.paper.facts import Facts
+from regard.ablate.paper.machines import Machines
+from regard.ablate.report.power import probability
 from regard.ablate.verdict import Judgement, Obstacle, Verdict
 from regard.system.translation import translate_into
 
 TITLES = ("結果", "方法", "限制")
-BETWEEN = ""
+BETWEEN, AND = "", "、"
 CAPTION = (
     "各變體與基準模型的差異。菱形：成對種子的平均；圓圈：各種子；粗線：該列的信賴區間；細線：所有變體的聯合信賴區間；"
     "灰底：小到不重要的差異。對照組不作判定。"
@@ -19,9 +21,9 @@ CAPTION = (
 SPLITS = {"train": "訓練", "val": "驗證", "test": "測試"}
 
 UNKNOWN_POWER: Mapping[Obstacle, str] = {
+    "untaught": "基準模型幾乎什麼都沒學到，因此無法說明本研究在訓練好的模型之間能偵測到多大的差異。",
     "few_pairs": "完成的配對太少，不足以說明本研究能偵測到多大的差異。",
     "no_spread": "有些差異在每個種子都相同，不知道其變異，因此無法說明本研究能偵測到多大的差異。",
-    "untaught": "作為比較對象的模型還什麼都沒學到，因此無法說明本研究在訓練好的模型之間能偵測到多大的差異。",
 }
 
 
@@ -41,13 +43,13 @@ def _level(facts: Facts) -> str:
 
 
 def _beyond(name: str, judged: Judgement, facts: Facts) -> str:
-    numbers = _numbers(judged, facts)
+    numbers, caution = _numbers(judged, facts), _caution("該對照組", judged)
     small = f"，但相差小於有意義的最小差異 {facts.mde:g}" if judged.is_small else ""
     match judged.verdict:
         case Verdict.HELPS:
-            return f"{name} 優於其容量對照組{small}（{numbers}）。"
+            return f"{name} 優於其容量對照組{small}（{numbers}）{caution}。"
         case Verdict.HURTS:
-            return f"{name} 劣於其容量對照組{small}（{numbers}）。"
+            return f"{name} 劣於其容量對照組{small}（{numbers}）{caution}。"
         case Verdict.NO_DIFFERENCE:
             return f"{name} 與其容量對照組相差不到 {facts.mde:g}（{numbers}）。"
         case _:
@@ -69,30 +71,35 @@ def _result(name: str, judged: Judgement, facts: Facts) -> str:
     if judged.reason:
         return f"{name}：無法判定（{numbers}）。"
     small = f"，但小於有意義的最小差異 {facts.mde:g}" if judged.is_small else ""
+    caution = _caution("基準模型", judged)
     match judged.verdict:
         case Verdict.HELPS:
-            return f"{name} 提升了 {facts.metric}{small}（{numbers}）。"
+            return f"{name} 提升了 {facts.metric}{small}（{numbers}）{caution}。"
         case Verdict.HURTS:
-            return f"{name} 降低了 {facts.metric}{small}（{numbers}）。"
+            return f"{name} 降低了 {facts.metric}{small}（{numbers}）{caution}。"
         case Verdict.NO_DIFFERENCE:
             return f"{name} 沒有大於 {facts.mde:g} 的差異（{numbers}）。"
         case _:
             return f"{name}：在此預算下無法判定（{numbers}）。"
 
 
+def _caution(other: str, judged: Judgement) -> str:
+    """What a claim over a model that learned next to nothing is worth."""
+    return f"，但{other}幾乎什麼都沒學到（{judged.untaught}）" if judged.untaught else ""
+
+
 def _numbers(judged: Judgement, facts: Facts) -> str:
     seeds = len(judged.seeds)
     match judged.obstacle:
-        case "untaught":
-            return translate_into(judged.untaught, "zh-TW")
+        case "untaught" | "low":
+            return translate_into(judged.low, "zh-TW")
         case "few_pairs":
             return f"完成的成對種子有 {seeds} 組，至少要兩組才有信賴區間"
         case "no_spread":
             return "每個種子的差異都相同到最後一位，因此不知道差異的變異"
-    low, high = map(signed, judged.interval)
-    return (
-        f"{signed(judged.mean)} {facts.metric}，{percent(1 - facts.alpha)} 信賴區間 {low} 至 {high}，{seeds} 組成對種子"
-    )
+    mean, ends = mean_and_interval(judged.mean, judged.interval)
+    reach = ends.replace(" to ", " 至 ")
+    return f"{mean} {facts.metric}，{percent(1 - facts.alpha)} 信賴區間 {reach}，{seeds} 組成對種子"
 
 
 def methods(facts: Facts) -> list[str]:
@@ -120,9 +127,22 @@ def methods(facts: Facts) -> list[str]:
     if facts.has_noise:
         lines.append("另以不同的影像順序與資料擴增重新訓練基準模型，作為 A/A 對照。")
     lines += _tests(facts)
-    if facts.versions:
-        lines.append(f"軟體：{facts.versions}。")
+    lines += _machines(facts.machines)
     return [line for line in lines if line]
+
+
+def _machines(machines: Machines) -> Iterator[str]:
+    """Device and versions; all of them where the runs differ."""
+    devices = [device.replace("; precision: ", "，精度：") for device in machines.devices]
+    if len(devices) == 1:
+        yield f"所有訓練所用的裝置：{devices[0]}。"
+    elif devices:
+        yield f"並非所有訓練都使用相同的裝置：{'；'.join(devices)}。"
+    versions = [version.replace(", ", "、") for version in machines.versions]
+    if len(versions) == 1:
+        yield f"{'軟體' if machines.is_of_runs else '研究開始時的軟體'}：{versions[0]}。"
+    elif versions:
+        yield f"並非所有訓練都使用相同版本的軟體：{'；'.join(versions)}。"
 
 
 def _recipe(facts: Facts) -> str:
@@ -176,7 +196,7 @@ def limitations(facts: Facts) -> list[str]:
     if facts.undecided_beyond:
         listed = "、".join(facts.undecided_beyond)
         lines.append(f"{listed} 與容量對照組相比也無法判定：既未證明有差異，也未證明沒有差異。")
-    lines += [_power(facts)] if not facts.power_obstacles else [UNKNOWN_POWER[one] for one in facts.power_obstacles]
+    lines += _power(facts)
     if facts.has_intervals:
         lines.append("信賴區間反映種子的選擇，不反映影像的選擇。")
     if facts.epoch == "best":
@@ -185,16 +205,21 @@ def limitations(facts: Facts) -> list[str]:
     lines.append(test if facts.test else "沒有測試集：所有數字都來自參與決策的驗證集。")
     if facts.failed:
         lines.append(f"有 {facts.failed} 次訓練失敗；其配對不計入，其餘未必是公平的樣本。")
+    if mixed := facts.machines.mixed_pairs:
+        lines.append(f"有 {mixed} 組配對的兩次訓練使用了不同的裝置或軟體，其差異可能部分來自於此。")
     if facts.unfinished:
         lines.append(f"尚有 {facts.unfinished} 次訓練未完成，判定只是暫時的。")
     return [*lines, *(f"注意：驗證集與訓練集有重疊（{line}）。" for line in facts.overlap)]
 
 
-def _power(facts: Facts) -> str:
-    power, pairs = facts.power, facts.pairs
-    detected = min(math.floor(100 * facts.detected) / 100, 0.99)
+def _power(facts: Facts) -> list[str]:
+    """What the study would detect, or why that is unknown."""
+    power, pairs = facts.power, facts.power.pairs
+    if power.obstacles:
+        return [UNKNOWN_POWER[obstacle] for obstacle in power.obstacles]
     fewest = "（變體中最少的）" if pairs < facts.seeds else ""
-    return (
-        f"以成對差異的合併標準差 {plain(power.sd)}（自由度 {power.freedom}）估計，{pairs} 組成對種子{fewest}偵測到 "
-        f"{facts.mde:g} 的真實差異的機率約為 {detected:.2f}。"
-    )
+    return [
+        f"以成對差異的合併標準差 {plain(power.sd, significant=2)}（自由度 {power.freedom}）估計，"
+        f"{pairs} 組成對種子{fewest}偵測到 {facts.mde:g} {facts.metric} "
+        f"的真實差異的機率約為 {probability(power.power)}。"
+    ]

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from regard.ablate.format import counted, interval, percent, plain, signed
+from regard.ablate.digits import counted, mean_and_interval, percent, plain, signed
 from regard.ablate.paper.facts import Facts
-from regard.ablate.verdict import Judgement, Obstacle, Verdict
+from regard.ablate.paper.machines import Machines
+from regard.ablate.verdict import Judgement, Verdict
 
 TITLES = ("Results", "Methods", "Limitations")
-BETWEEN = " "
+BETWEEN, AND = " ", ", "
 CAPTION = (
     "Differences from the base. Diamonds: means over paired seeds; rings: seeds; thick lines: intervals of the row; "
     "thin lines: joint intervals of all variants; shaded: smaller than what matters. Controls are not judged."
 )
-
-UNKNOWN_POWER: Mapping[Obstacle, str] = {
-    "few_pairs": "The finished pairs are too few to state which differences the study would detect.",
-    "no_spread": "Some differences are the same for every seed, so their spread, and with it which differences the "
-    "study would detect, is unknown.",
-    "untaught": "A model that others are compared with learned nothing yet, so the study does not show which "
-    "differences it would detect between trained models.",
-}
 
 
 def results(facts: Facts) -> list[str]:
@@ -43,11 +36,12 @@ def _level(facts: Facts) -> str:
 def _beyond(name: str, judged: Judgement, facts: Facts) -> str:
     numbers, control = _numbers(judged, facts), "its capacity control"
     small = f", by less than the {facts.mde:g} that matters" if judged.is_small else ""
+    caution = _caution("the control", judged)
     match judged.verdict:
         case Verdict.HELPS:
-            return f"{name} is better than {control}{small} ({numbers})."
+            return f"{name} is better than {control}{small} ({numbers}){caution}."
         case Verdict.HURTS:
-            return f"{name} is worse than {control}{small} ({numbers})."
+            return f"{name} is worse than {control}{small} ({numbers}){caution}."
         case Verdict.NO_DIFFERENCE:
             return f"{name} differs by less than {facts.mde:g} from {control} ({numbers})."
         case _:
@@ -66,22 +60,29 @@ def _result(name: str, judged: Judgement, facts: Facts) -> str:
     if judged.reason:
         return f"For {name} the study can't tell: {judged.reason}."
     small = f", by less than the {facts.mde:g} that matters" if judged.is_small else ""
+    caution = _caution("the base", judged)
     match judged.verdict:
         case Verdict.HELPS:
-            return f"{name} improves {facts.metric}{small} ({numbers})."
+            return f"{name} improves {facts.metric}{small} ({numbers}){caution}."
         case Verdict.HURTS:
-            return f"{name} lowers {facts.metric}{small} ({numbers})."
+            return f"{name} lowers {facts.metric}{small} ({numbers}){caution}."
         case Verdict.NO_DIFFERENCE:
             return f"{name} makes no difference larger than {facts.mde:g} ({numbers})."
         case _:
             return f"For {name} the study can't tell at this budget ({numbers})."
 
 
+def _caution(other: str, judged: Judgement) -> str:
+    """What a claim over a model that learned next to nothing is worth."""
+    return f", but {other} learned next to nothing ({judged.untaught})" if judged.untaught else ""
+
+
 def _numbers(judged: Judgement, facts: Facts) -> str:
     if judged.reason:
         return judged.reason
     level, seeds = percent(1 - facts.alpha), len(judged.seeds)
-    return f"{signed(judged.mean)} {facts.metric}, {level} interval {interval(judged.interval)}, {seeds} paired seeds"
+    mean, ends = mean_and_interval(judged.mean, judged.interval)
+    return f"{mean} {facts.metric}, {level} interval {ends}, {seeds} paired seeds"
 
 
 def methods(facts: Facts) -> list[str]:
@@ -111,9 +112,20 @@ def methods(facts: Facts) -> list[str]:
             "As an A/A control the base was trained again with another order of images and other augmentation."
         )
     lines += _tests(facts)
-    if facts.versions:
-        lines.append(f"Software: {facts.versions}.")
+    lines += _machines(facts.machines)
     return [line for line in lines if line]
+
+
+def _machines(machines: Machines) -> Iterator[str]:
+    """Device and versions; all of them where the runs differ."""
+    if len(machines.devices) == 1:
+        yield f"Device of all runs: {machines.devices[0]}."
+    elif machines.devices:
+        yield f"The runs were not all trained on the same device: {' / '.join(machines.devices)}."
+    if len(machines.versions) == 1:
+        yield f"Software{'' if machines.is_of_runs else ' when the study began'}: {machines.versions[0]}."
+    elif machines.versions:
+        yield f"The runs were not all trained with the same software: {' / '.join(machines.versions)}."
 
 
 def _recipe(facts: Facts) -> str:
@@ -189,7 +201,7 @@ def limitations(facts: Facts) -> list[str]:
             f"For {listed} against the capacity control, the study can't tell: neither a difference nor its absence "
             "was shown."
         )
-    lines += [_power(facts)] if not facts.power_obstacles else [UNKNOWN_POWER[one] for one in facts.power_obstacles]
+    lines += facts.detected
     if facts.has_intervals:
         lines.append("Intervals cover the choice of the seed, not that of the images.")
     if facts.epoch == "best":
@@ -202,18 +214,12 @@ def limitations(facts: Facts) -> list[str]:
     if facts.failed:
         failed = counted(facts.failed, "run")
         lines.append(f"{failed} failed; pairs of failed runs are left out, and the rest may be no fair sample.")
+    if mixed := facts.machines.mixed_pairs:
+        lines.append(
+            f"In {counted(mixed, 'pair')} the two runs differ in device or software, which may be part of their "
+            "difference."
+        )
     if facts.unfinished:
         verb = "has" if facts.unfinished == 1 else "have"
         lines.append(f"{counted(facts.unfinished, 'run')} {verb} not finished, so the verdicts are preliminary.")
     return [*lines, *(f"Caution: {line}." for line in facts.overlap)]
-
-
-def _power(facts: Facts) -> str:
-    power, pairs = facts.power, facts.pairs
-    detected = min(math.floor(100 * facts.detected) / 100, 0.99)
-    fewest = ", the fewest that a variant has," if pairs < facts.seeds else ""
-    return (
-        f"With {counted(pairs, 'paired seed')}{fewest} a true difference of {facts.mde:g} would be detected with a "
-        f"probability of about {detected:.2f}, by the pooled standard deviation of paired differences, "
-        f"{plain(power.sd)} ({power.freedom} degrees of freedom)."
-    )

@@ -7,17 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from regard.ablate.folder import StudyRecord
+from regard.ablate.paper.machines import Machines, machines_of
+from regard.ablate.report.power import detected_lines
 from regard.ablate.schema import metric_name
-from regard.ablate.statistics import power
-from regard.ablate.verdict import Judgement, Obstacle, PowerAnalysis, Results, Verdict
+from regard.ablate.verdict import Judgement, PowerAnalysis, Results, Verdict
 from regard.data.paths import dataset_name
-
-LEAST_FREEDOM = 4
-"""Degrees of freedom below which a standard deviation says too little on the power: with 4, its 90 % interval reaches
-from 0.65 to 2.4 times the estimate."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,7 @@ class Facts:
         samples: training images for each run, if that was the budget; they were rounded up to epochs.
         imgsz: side of the input in pixels.
         batch: images per step.
-        device: what costs were measured on.
-        versions: of the packages.
+        machines: what the runs were trained on and with.
         judgements: of every variant against the base.
         beyond: of those variants that have a capacity control, against it.
         matched: what a capacity control has in common with its variant, "parameters" or "flops".
@@ -49,8 +43,7 @@ class Facts:
         settings: training settings that differ from it.
         has_noise: whether the base was trained again with other augmentation.
         power: what the study could detect.
-        pairs: fewest finished pairs of a variant.
-        detected: probability of detecting a true difference of the MDE with so many pairs; NaN if unknown.
+        detected: the same in English sentences, those of the report.
         level: mean of the metric over the runs of the base; NaN without any.
         level_seeds: number of these runs.
         failed: number of failed runs.
@@ -73,8 +66,7 @@ class Facts:
     samples: int
     imgsz: int
     batch: int
-    device: str
-    versions: str
+    machines: Machines
     judgements: Mapping[str, Judgement]
     beyond: Mapping[str, Judgement]
     matched: str
@@ -84,8 +76,7 @@ class Facts:
     settings: Mapping[str, str]
     has_noise: bool
     power: PowerAnalysis
-    pairs: int
-    detected: float
+    detected: Sequence[str]
     level: float
     level_seeds: int
     failed: int
@@ -100,25 +91,9 @@ class Facts:
         return bool(self.base)
 
     @property
-    def base_is_untaught(self) -> bool:
-        """Whether the base's metric is below the smallest difference that matters."""
-        return self.level < self.mde
-
-    @property
     def has_intervals(self) -> bool:
         """Whether any variant has an interval."""
         return any(not math.isnan(one.sd) for one in self.judgements.values())
-
-    @property
-    def power_obstacles(self) -> list[Obstacle]:
-        """Why the power cannot be stated: it needs the spread of every variant, known to about its double."""
-        found: list[Obstacle] = ["untaught", "few_pairs", "no_spread"]
-        met: set[Obstacle] = {one.obstacle for one in self.judgements.values()}
-        if self.base_is_untaught:
-            met.add("untaught")
-        if not met & set(found) and self.power.freedom < LEAST_FREEDOM:
-            return ["few_pairs"]
-        return [obstacle for obstacle in found if obstacle in met]
 
     @property
     def undecided(self) -> list[str]:
@@ -139,7 +114,6 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
     data = provenance.get("data")
     data = data if isinstance(data, Mapping) else {}
     overlap = data.get("overlap", ())
-    pairs = min((len(one.seeds) for one in results.judgements.values()), default=0)
     return Facts(
         metric=metric_name(study.metric),
         alpha=study.alpha,
@@ -154,8 +128,7 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         samples=_number(plan.get("images")),
         imgsz=_number(plan.get("imgsz")),
         batch=_number(plan.get("batch")),
-        device=study.device,
-        versions=_versions(provenance),
+        machines=machines_of(study),
         judgements=results.judgements,
         beyond=results.beyond,
         matched=str(plan.get("control_match") or plan.get("match") or "parameters"),
@@ -165,8 +138,7 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         settings=_settings(plan.get("train")),
         has_noise=any(variant.role == "noise control" for variant in study.variants),
         power=results.power,
-        pairs=pairs,
-        detected=_detected(study, results, pairs),
+        detected=detected_lines(study, results),
         level=sum(known) / len(known) if known else math.nan,
         level_seeds=len(known),
         failed=statuses.count("failed"),
@@ -185,14 +157,6 @@ def _undecided(judgements: Mapping[str, Judgement]) -> list[str]:
 
 def _settings(train: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in train.items()} if isinstance(train, Mapping) else {}
-
-
-def _detected(study: StudyRecord, results: Results, pairs: int) -> float:
-    """The power with the fewest pairs that a variant has; runs may have failed."""
-    if pairs < 2 or math.isnan(results.power.sd):
-        return math.nan
-    tests = max(len(results.judgements), 1)
-    return float(power(study.mde, results.power.sd, np.asarray(pairs), study.alpha, tests))
 
 
 def _test(study: StudyRecord, results: Results) -> dict[str, tuple[float, int]]:
@@ -233,10 +197,3 @@ def _images(data: Mapping[str, Any]) -> dict[str, int]:
     found = splits if isinstance(splits, Mapping) else {}
     counts = {name: _number(split.get("images")) for name, split in found.items() if isinstance(split, Mapping)}
     return {name: count for name, count in counts.items() if count}
-
-
-def _versions(provenance: Mapping[str, Any]) -> str:
-    environment = provenance.get("environment")
-    packages = environment.get("packages") if isinstance(environment, Mapping) else provenance.get("packages")
-    names = packages if isinstance(packages, Mapping) else {}
-    return ", ".join(f"{name} {names[name]}" for name in ("regard", "torch") if name in names)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from statistics import median
 from typing import TypeAlias
 
+from regard.ablate.digits import mean_and_interval, p_value, percent, plain
 from regard.ablate.folder import StudyRecord
-from regard.ablate.format import interval, p_value, percent, plain, signed, verdict_label
+from regard.ablate.format import verdict_label
 from regard.ablate.paper.latex import table
 from regard.ablate.plan import BASE, NOISE
 from regard.ablate.report.tables import paired_ratio
@@ -42,10 +43,10 @@ def verdict_table(study: StudyRecord, results: Results, words: Words = str, betw
     for name, found in results.judgements.items():
         tests = ["–", "–"] if found.reason else [p_value(found.p), p_value(found.p_equivalence)]
         label = words(verdict_label(found, study.mde))
-        rows.append([name, label, signed(found.mean), _interval(found, words), *tests, str(len(found.seeds))])
+        rows.append([name, label, *_numbers(found, words), *tests, str(len(found.seeds))])
     for name, found in results.controls.items():
-        numbers = [signed(found.mean), _interval(found, words), "–", "–", str(len(found.seeds))]
-        rows.append([_shown(study, name, words), words("control"), *numbers])
+        numbers = [*_numbers(found, words), "–", "–", str(len(found.seeds))]
+        rows.append([shown_name(study, name, words), words("control"), *numbers])
     caption = (
         words(f"Differences in {metric} from the base, paired by seed, on val."),
         words(
@@ -70,7 +71,7 @@ def cost_table(study: StudyRecord, words: Words = str, between: str = " ") -> st
         ratio = paired_ratio(cost, base)[1] if base and variant is not study.base else math.nan
         latency = plain(median(cost.latency_ms), 2) if cost.latency_ms else "–"
         numbers = [f"{cost.parameters:,}", f"{cost.flops / 1e9:.2f}", latency, plain(ratio, 2), f"{cost.peak_mib:.1f}"]
-        rows.append([_shown(study, variant.name, words), *numbers])
+        rows.append([shown_name(study, variant.name, words), *numbers])
     headings = [words("variant"), words("parameters"), "GFLOPs", words("ms per image"), words("times the base's")]
     caption = (
         words(f"Costs for one image on {study.device}; latencies are medians of repeats taken in turn.")
@@ -81,7 +82,7 @@ def cost_table(study: StudyRecord, words: Words = str, between: str = " ") -> st
     return table([*headings, words("peak MiB")], rows, caption=between.join(caption), label="tab:costs")
 
 
-def _shown(study: StudyRecord, name: str, words: Words) -> str:
+def shown_name(study: StudyRecord, name: str, words: Words) -> str:
     """The name of a variant as a table shows it: those that a study of detectors gives itself are translated."""
     variant = next(one for one in study.variants if one.name == name)
     if variant.controls:
@@ -90,5 +91,6 @@ def _shown(study: StudyRecord, name: str, words: Words) -> str:
     return own.get((variant.role, name), name)
 
 
-def _interval(judged: Judgement, words: Words) -> str:
-    return words("none") if math.isnan(judged.interval[0]) else words(interval(judged.interval))
+def _numbers(judged: Judgement, words: Words) -> tuple[str, str]:
+    mean, ends = mean_and_interval(judged.mean, judged.interval)
+    return mean, words(ends)

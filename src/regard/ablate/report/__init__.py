@@ -6,22 +6,16 @@ Its first sections are composed here: the verdicts, how certain they are, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from regard.ablate.digits import counted, interval, mean_and_interval, p_value, percent, plain
 from regard.ablate.folder import PAGE, StudyRecord
 from regard.ablate.format import (
     MARKS,
-    counted,
     headline,
-    interval,
-    needed_line,
-    p_value,
-    percent,
-    plain,
     sentences,
-    signed,
     verdict_label,
 )
 from regard.ablate.plan import split_name
@@ -40,8 +34,9 @@ from regard.ablate.report.document import (
     to_html,
     to_markdown,
 )
-from regard.ablate.report.figures import ForestRow, forest
+from regard.ablate.report.forest import ForestRow, forest
 from regard.ablate.report.images import changed_section
+from regard.ablate.report.power import power_section
 from regard.ablate.report.tables import (
     breakdown_section,
     cost_section,
@@ -53,7 +48,6 @@ from regard.ablate.report.tables import (
     to_csv,
 )
 from regard.ablate.schema import metric_name
-from regard.ablate.statistics import power
 from regard.ablate.trainable import Missing
 from regard.ablate.verdict import Judgement, Results, Verdict, analyse
 from regard.data.dataset import Sample
@@ -163,7 +157,6 @@ TONES: Mapping[Verdict, Tone] = {
     Verdict.NO_DIFFERENCE: "same",
     Verdict.CANT_TELL: "unknown",
 }
-MORE_SEEDS = (3, 5, 7, 10, 15, 20)
 ERROR_LETTERS = 40
 """Letters of an error in a row of the table; all of it is shown with the runs."""
 Intervals = Mapping[str, tuple[float, float]]
@@ -183,25 +176,6 @@ def verdict_section(study: StudyRecord, results: Results, intervals: Intervals) 
         blocks.append(_beyond_table(study, results))
     missing = _missing(study, results)
     return Section("Verdict", [*blocks, *([Text(missing, "quiet")] if missing else [])])
-
-
-def power_section(study: StudyRecord, results: Results) -> Section:
-    """What the study could detect, and how many seeds are needed."""
-    analysis, tests, metric = results.power, max(len(results.judgements), 1), metric_name(study.metric)
-    if math.isnan(analysis.sd):
-        return Section("Power", [Text("Unknown: no comparison has two finished pairs that differ.")])
-    least = min(round(analysis.power, 2), 0.99)
-    lines = [
-        f"The paired differences of this study have a standard deviation of {plain(analysis.sd)} {metric} over seeds, "
-        f"pooled over the variants and capacity controls against the base. With {len(study.seeds)} seeds, a true "
-        f"difference of {study.mde:g} {metric} would be detected with a probability of at least {percent(least)}.",
-        needed_line(study, analysis),
-    ]
-    seeds = sorted({*MORE_SEEDS, len(study.seeds)})
-    chances = [_chance(float(power(study.mde, analysis.sd, n, study.alpha, tests))) for n in seeds]
-    caption = f"Probability of detecting a true difference of {study.mde:g} {metric}, by number of paired seeds"
-    table = Table(caption, ["seeds", *map(str, seeds)], [["power", *chances]])
-    return Section("Power", [*map(Text, lines), table])
 
 
 def method_section(study: StudyRecord) -> Section:
@@ -232,16 +206,16 @@ def method_section(study: StudyRecord) -> Section:
     return Section("Method", [Text(line) for line in lines])
 
 
-def forest_rows(study: StudyRecord, results: Results) -> list[ForestRow]:
-    """Rows of the forest plot: every variant with its verdict, and every control."""
+def forest_rows(study: StudyRecord, results: Results, words: Callable[[str], str] = str) -> list[ForestRow]:
+    """Rows of the forest plot: every variant with its verdict, and every control; ``words`` translates the notes."""
     rows = []
     for variant in study.variants[1:]:
         if judged := results.judgements.get(variant.name):
-            note = f"{MARKS[judged.verdict]} {verdict_label(judged, study.mde)}"
+            note = f"{MARKS[judged.verdict]} {words(verdict_label(judged, study.mde))}"
             rows.append(ForestRow(variant.name, note, judged, TONES[judged.verdict]))
         elif control := results.controls.get(variant.name):
             note = "base again, other data order" if variant.role == "noise control" else variant.role
-            rows.append(ForestRow(variant.name, note, control, "quiet"))
+            rows.append(ForestRow(variant.name, words(note), control, "quiet"))
     return rows
 
 
@@ -262,14 +236,14 @@ def _table(study: StudyRecord, results: Results, intervals: Intervals) -> Table:
     for name, found in results.judgements.items():
         words = f"{MARKS[found.verdict]} {verdict_label(found, study.mde)}{_failures(study, name)}"
         word = Cell(words, TONES[found.verdict])
-        ends = [interval(found.interval), interval(found.joint)]
+        numbers = [*mean_and_interval(found.mean, found.interval), interval(found.joint)]
         tests = ["–", "–"] if found.reason else [p_value(found.p), p_value(found.p_equivalence)]
-        rows.append([name, word, signed(found.mean), *ends, *tests, str(len(found.seeds))])
+        rows.append([name, word, *numbers, *tests, str(len(found.seeds))])
     for name, found in results.controls.items():
-        ends = [interval(found.interval), ""]
+        numbers = [*mean_and_interval(found.mean, found.interval), ""]
         p = "" if found.reason else f"{p_value(found.p_alone)} alone"
         word = Cell(f"control{_failures(study, name)}", "quiet")
-        rows.append([name, word, signed(found.mean), *ends, p, "", str(len(found.seeds))])
+        rows.append([name, word, *numbers, p, "", str(len(found.seeds))])
     if intervals:
         headings.append("over images")
         rows = [[*row, interval(intervals.get(str(row[0]), (math.nan, math.nan)))] for row in rows]
@@ -290,7 +264,7 @@ def _beyond_table(study: StudyRecord, results: Results) -> Table:
     caption = "Against plain convolutions of about equal capacity at the same place, corrected among themselves (Holm)"
     headings = ["variant", "minus its control", f"{percent(1 - study.alpha)} interval", "p (Holm)", "seeds"]
     rows = [
-        [name, signed(j.mean), interval(j.interval), "–" if j.reason else p_value(j.p), str(len(j.seeds))]
+        [name, *mean_and_interval(j.mean, j.interval), "–" if j.reason else p_value(j.p), str(len(j.seeds))]
         for name, j in results.beyond.items()
     ]
     return Table(caption, headings, rows)
@@ -302,8 +276,3 @@ def _missing(study: StudyRecord, results: Results) -> str:
 
     names = [name for name, j in {**results.judgements, **results.controls}.items() if short(j)]
     return f"Without all {len(study.seeds)} pairs, so far or finally: {', '.join(names)}." if names else ""
-
-
-def _chance(power: float) -> str:
-    """Format a probability with two digits; none is certain."""
-    return "> 0.99" if power > 0.99 else f"{power:.2f}"

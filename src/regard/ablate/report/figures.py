@@ -1,4 +1,4 @@
-"""Figures of a report, drawn by matplotlib as SVG whose text remains text: forest plot, gain against cost, curves.
+"""Figures of a report, drawn by matplotlib as SVG whose text remains text: gain against cost and curves here.
 
 An SVG file has its colours on a white ground. In the page the same colours become CSS variables, so that the figure
 follows the reader's light or dark scheme. Colours after Okabe and Ito, distinguishable in all common kinds of colour
@@ -23,11 +23,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from regard.ablate.folder import RunRecord
-from regard.ablate.format import interval, signed
-from regard.ablate.report.fonts import families_for
 from regard.ablate.schema import Role
-from regard.ablate.verdict import Judgement
-from regard.errors import RegardWarning
 
 LIGHT = {
     "ground": "#ffffff", "raised": "#f5f6f8", "line": "#d9dde3", "ink": "#1b1f24", "muted": "#59626e",
@@ -61,12 +57,6 @@ STYLE: Any = {
 }
 STRONG: dict[str, Any] = {"color": LIGHT["ink"], "weight": "bold", "size": 13}
 
-REACH = 3.0
-"""The axis of a forest plot ends at this multiple of the greatest difference of a seed; beyond it are arrows."""
-NEAR = 1.3
-"""A joint interval is shown up to this multiple of everything else."""
-STUB = 0.3
-"""The shorter side of the axis is at least this fraction of the longer."""
 LETTER = 7.2
 """Upper bound of the mean width of a letter in pixels."""
 LINE = 16
@@ -84,23 +74,6 @@ Band = list[tuple[float, float, float, float]]
 
 
 @dataclass(frozen=True)
-class ForestRow:
-    """One comparison of a forest plot.
-
-    Attributes:
-        name: of the variant.
-        note: the verdict or the role in a few words.
-        judgement: what is drawn.
-        tone: its colour; "quiet" for a control, which is not judged.
-    """
-
-    name: str
-    note: str
-    judgement: Judgement
-    tone: str
-
-
-@dataclass(frozen=True)
 class Point:
     """One variant: milliseconds per image, and least, mean and greatest value of the metric over seeds."""
 
@@ -110,119 +83,6 @@ class Point:
     low: float
     mean: float
     high: float
-
-
-def forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> str:
-    """Draw one row per comparison: its mean difference, its intervals and the seeds behind them.
-
-    Args:
-        rows: from top to bottom.
-        mde: half the width of the band within which a difference does not matter.
-        axis: label of the axis.
-        wide: put names and numbers next to the intervals, rather than above them.
-    """
-    with rc_context(STYLE):
-        text = "; ".join(
-            f"{r.name}: {r.note}, {signed(r.judgement.mean)}, {interval(r.judgement.interval)}" for r in rows
-        )
-        return _svg(_forest(rows, mde, axis, wide=wide), f"Differences from the base. {text}")
-
-
-def forest_pdf(rows: Sequence[ForestRow], mde: float, axis: str) -> bytes:
-    """Draw the wide figure of `forest` as a PDF file with embedded fonts, the same for the same study.
-
-    Letters of names that matplotlib's own font lacks are drawn in a font of this machine; it warns where there is none.
-    """
-    file = io.BytesIO()
-    names = "".join(row.name for row in rows)
-    style = {**STYLE, "pdf.fonttype": 42, "font.family": families_for(names)}
-    with rc_context(style), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        canvas = _forest(rows, mde, axis, wide=True)
-        canvas.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    if any("Glyph" in str(one.message) for one in caught):
-        letters = "".join(dict.fromkeys(letter for letter in names if not letter.isascii()))
-        what = f"no font of this machine has all letters of {letters:.40}: the forest plot has boxes in their place"
-        warnings.warn(RegardWarning(what), stacklevel=2)
-    return file.getvalue()
-
-
-def _forest(rows: Sequence[ForestRow], mde: float, axis: str, *, wide: bool) -> Canvas:
-    width, step, top = (820, 50, 34) if wide else (400, 112, 30)
-    left, right = (280, 655) if wide else (14, 386)
-    height = top + step * len(rows) + 50
-    canvas, ax = _axes(width, height, left, right, top, 50)
-    low, high = axis_ends([row.judgement for row in rows], mde)
-    ax.set(xlim=(low, high), ylim=(len(rows), 0), yticks=[], xlabel=axis)
-    ticks = _set_ticks(ax, "x", low, high, 6 if wide else 4, sign=True)
-    spans = [(0.0, float(len(rows)))] if wide else [(i + 66 / step, i + 106 / step) for i in range(len(rows))]
-    for start, end in spans:
-        ax.fill_betweenx((start, end), max(-mde, low), min(mde, high), color=LIGHT["band"], lw=0)
-        ax.vlines(ticks, start, end, LIGHT["line"], lw=1)
-        ax.vlines(0, start, end, LIGHT["ink"], lw=1.2)
-    for way, label in ((-1, "← worse"), (1, "better →")):
-        ax.annotate(label, (0, 0), (10 * way, 10), textcoords="offset pixels", ha="right" if way < 0 else "left")
-    for i, row in enumerate(rows):
-        middle = i + (0.5 if wide else 81 / step)
-        _draw_row(ax, row, middle, 13 / step)
-        _write_row(ax, row, i, step, wide=wide)
-    return canvas
-
-
-def _draw_row(ax: Axes, row: ForestRow, y: float, below: float) -> None:
-    judged, colour = row.judgement, LIGHT.get(row.tone, LIGHT["noise"])
-    low, high = ax.get_xlim()
-    if not judged.differences:
-        ax.annotate("no finished pair", (0, y), (8, -4), textcoords="offset pixels")
-        return
-    if not math.isnan(judged.sd):
-        for ends, width in ((judged.joint, 1.4), (judged.interval, 5.0)):
-            ax.plot([max(ends[0], low), min(ends[1], high)], [y, y], color=colour, lw=width)
-            for end, edge, marker in ((ends[0], low, "<"), (ends[1], high, ">")):
-                if not low <= end <= high:
-                    ax.plot(edge, y, marker, color=colour, ms=9, mew=0, clip_on=False)
-    seeds = [min(max(value, low), high) for value in judged.differences]
-    ax.plot(
-        seeds,
-        [y + below] * len(seeds),
-        "o",
-        mfc="none",
-        mec=colour,
-        mew=1.4,
-        ms=6,
-        clip_on=False,
-        gid=f"seeds-{int(y)}",
-    )
-    ax.plot(min(max(judged.mean, low), high), y, "D", color=colour, ms=9, mew=0, clip_on=False)
-
-
-def _write_row(ax: Axes, row: ForestRow, index: int, step: int, *, wide: bool) -> None:
-    judged = row.judgement
-    reach = "no interval" if math.isnan(judged.sd) else interval(judged.interval)
-    mean = signed(judged.mean) if judged.differences else ""
-    where = ax.get_yaxis_transform()  # x of the axes, y of the rows
-    if wide:
-        edge, span = 280 / 375, 16 / 375
-        ax.text(-edge, index + 0.44, _short(row.name, 36), transform=where, **STRONG)
-        ax.text(-edge, index + 0.78, row.note, transform=where)
-        ax.text(1 + span, index + 0.44, mean, transform=where, **STRONG)
-        ax.text(1 + span, index + 0.78, reach if mean else "", transform=where)
-        return
-    ax.text(-14 / 372, index + 22 / step, _short(row.name, 46), transform=where, **STRONG)
-    ax.text(-14 / 372, index + 40 / step, row.note, transform=where)
-    ax.text(-14 / 372, index + 57 / step, f"{mean} ({reach})" if mean else "", transform=where)
-
-
-def axis_ends(judgements: Sequence[Judgement], mde: float) -> tuple[float, float]:
-    """Choose the ends of a forest plot's axis: each side as long as it needs, but neither tiny next to the other."""
-    seeds = [value for j in judgements for value in j.differences]
-    ends = [end for j in judgements for end in j.interval if not math.isnan(end)]
-    most = REACH * max(map(abs, seeds), default=0.0)
-    kept = [*seeds, *(min(max(end, -most), most) for end in ends), -1.5 * mde, 1.5 * mde, -1e-6, 1e-6]
-    joint = [end for j in judgements for end in j.joint if not math.isnan(end)]
-    worse = max(-min(kept), min(-min(joint, default=0), -NEAR * min(kept)))
-    better = max(max(kept), min(max(joint, default=0), NEAR * max(kept)))
-    return -1.06 * max(worse, STUB * better), 1.06 * max(better, STUB * worse)
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
@@ -238,14 +98,14 @@ def pareto(points: Sequence[Point], metric: str, *, wide: bool) -> str:
     """Draw the metric of every variant against its latency, and the line along those that nothing beats."""
     width, height = (820, 420) if wide else (400, 400)
     with rc_context(STYLE):
-        canvas, ax = _axes(width, height, 56, width - 16, 30, 46)
+        canvas, ax = draw_axes(width, height, 56, width - 16, 30, 46)
         x = _padded([p.milliseconds for p in points])
         y = _padded([value for p in points for value in (p.low, p.high)])
         ax.set(xlim=x, ylim=y, xlabel="milliseconds per image (median)")
         ax.annotate(metric, (0, 1), (-56, 14), xycoords="axes fraction", textcoords="offset pixels", **STRONG)
         ax.grid(axis="y")
-        _set_ticks(ax, "x", *x, 6 if wide else 4)
-        _set_ticks(ax, "y", *y, 5)
+        set_ticks(ax, "x", *x, 6 if wide else 4)
+        set_ticks(ax, "y", *y, 5)
         best = frontier(points)
         across = [*(p.milliseconds for p in best), x[1]]
         along = [*(p.mean for p in best), best[-1].mean]
@@ -256,7 +116,7 @@ def pareto(points: Sequence[Point], metric: str, *, wide: bool) -> str:
             ax.plot(point.milliseconds, point.mean, marker, color=colour, ms=10, mew=0, zorder=3)
         _write_names(ax, points, width)
         text = "; ".join(f"{p.name}: {p.milliseconds:.2f} ms, {metric} {p.mean:.3f}" for p in points)
-        return _svg(canvas, f"{metric} against milliseconds per image. {text}")
+        return to_svg(canvas, f"{metric} against milliseconds per image. {text}")
 
 
 def _write_names(ax: Axes, points: Sequence[Point], width: int) -> None:
@@ -264,7 +124,7 @@ def _write_names(ax: Axes, points: Sequence[Point], width: int) -> None:
     written: list[tuple[float, float, float]] = []
     most = 40 if width > 500 else 16
     for point in sorted(points, key=lambda p: -p.mean):
-        name = _short(point.name, most)
+        name = shortened(point.name, most)
         x, up = ax.transData.transform((point.milliseconds, point.mean))
         length = LETTER * len(name)
         is_left = x + 12 + length > width
@@ -316,10 +176,10 @@ def curves(bands: Mapping[str, Band], base: str, axis: str) -> list[str]:
 
 def _curve(own: Band, base: Band, name: str, axis: str, x: tuple[float, float], y: tuple[float, float]) -> str:
     with rc_context(STYLE):
-        canvas, ax = _axes(340, 230, 44, 328, 46, 36)
+        canvas, ax = draw_axes(340, 230, 44, 328, 46, 36)
         ax.set(xlim=x, ylim=y)
         ax.grid(axis="y")
-        _set_ticks(ax, "y", *y, 4)
+        set_ticks(ax, "y", *y, 4)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
         ax.annotate("epoch", (1, 0), (0, -30), xycoords="axes fraction", textcoords="offset pixels", ha="right")
         for line, colour in ((base, LIGHT["noise"]), (own, LIGHT["variant"])):
@@ -330,12 +190,12 @@ def _curve(own: Band, base: Band, name: str, axis: str, x: tuple[float, float], 
         canvas_height = canvas.bbox.height
         ax.annotate(axis, (0, canvas_height - 28), **pixels)
         for place, label, colour, style in (
-            (0, _short(name, 32), LIGHT["variant"], STRONG), (286, "base", LIGHT["noise"], {})
+            (0, shortened(name, 32), LIGHT["variant"], STRONG), (286, "base", LIGHT["noise"], {})
         ):  # fmt: skip
             ax.annotate("■", (place, canvas_height - 10), color=colour, **pixels)
             ax.annotate(label, (place + 14, canvas_height - 10), **pixels, **style)
         text = f"{axis} of {name} over {len(own)} epochs, ending at {own[-1][2]:.3f}"
-        return _svg(canvas, text + (f", the base at {base[-1][2]:.3f}" if base else ""))
+        return to_svg(canvas, text + (f", the base at {base[-1][2]:.3f}" if base else ""))
 
 
 def standing_alone(svg: str, colours: Mapping[str, str] = LIGHT) -> str:
@@ -354,7 +214,7 @@ def tick_text(value: float, ticks: Sequence[float], sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
-def _axes(width: float, height: float, left: float, right: float, top: float, bottom: float) -> tuple[Canvas, Axes]:
+def draw_axes(width: float, height: float, left: float, right: float, top: float, bottom: float) -> tuple[Canvas, Axes]:
     """A canvas of a size in pixels and axes in it, without a frame."""
     canvas = Canvas(figsize=(width / 72, height / 72), dpi=72)
     place = (left / width, bottom / height, (right - left) / width, (height - top - bottom) / height)
@@ -363,7 +223,7 @@ def _axes(width: float, height: float, left: float, right: float, top: float, bo
     return canvas, ax
 
 
-def _set_ticks(ax: Axes, which: str, low: float, high: float, most: int, *, sign: bool = False) -> list[float]:
+def set_ticks(ax: Axes, which: str, low: float, high: float, most: int, *, sign: bool = False) -> list[float]:
     """Put about ``most`` ticks at round values within the limits."""
     margin = 1e-9 * (high - low)
     values = MaxNLocator(nbins=most, steps=[1, 2, 5, 10]).tick_values(low, high)
@@ -380,11 +240,12 @@ def _padded(values: Sequence[float], fraction: float = 0.08) -> tuple[float, flo
     return low - margin, high + margin
 
 
-def _short(text: str, letters: int) -> str:
+def shortened(text: str, letters: int) -> str:
+    """A text of at most so many letters; "…" replaces what is left out."""
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
-def _svg(canvas: Canvas, text: str) -> str:
+def to_svg(canvas: Canvas, text: str) -> str:
     """The drawing as an element for the page: colours as CSS variables, ids unique to it, described in words."""
     file = io.StringIO()
     with warnings.catch_warnings():

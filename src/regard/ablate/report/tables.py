@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
+from regard.ablate.digits import mean_and_interval, plain, signed
 from regard.ablate.folder import CostRecord, RunRecord, StudyRecord
-from regard.ablate.format import plain, signed
 from regard.ablate.report.document import Block, Cell, Details, Plots, Section, Table, Text, Tone
 from regard.ablate.report.figures import Point, band, curves, pareto
 from regard.ablate.schema import METRICS, metric_name
@@ -184,8 +184,8 @@ def gate_section(study: StudyRecord) -> Section | None:
         runs = list(study.finished(variant.name).values())
         for gate in dict.fromkeys(name for run in runs for name in run.gates):
             values = [run.gates[gate] for run in runs if gate in run.gates]
-            mean, ends = sum(values) / len(values), f"{signed(min(values))} to {signed(max(values))}"
-            rows.append([variant.name, gate, signed(mean), ends, str(len(values))])
+            mean, ends = mean_and_interval(sum(values) / len(values), (min(values), max(values)))
+            rows.append([variant.name, gate, mean, ends, str(len(values))])
     if not rows:
         return None
     text = "A gate scales what its layer adds: at 0, its initial value, the layer changes nothing."
