@@ -11,7 +11,7 @@ import pytest
 from fake_study import fake_study
 
 from regard.ablate.report.figures import Point, band, frontier, standing_alone, tick_text
-from regard.ablate.report.forest import ForestRow, forest
+from regard.ablate.report.forest_plot import ForestRow, forest
 from regard.ablate.verdict import judge
 
 

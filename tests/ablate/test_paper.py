@@ -22,7 +22,7 @@ from regard.ablate.paper import parts, write_paper
 from regard.ablate.paper.latex import escape, table
 from regard.ablate.paper.published import with_results
 from regard.ablate.report import Extras, build
-from regard.ablate.report.forest import ForestRow
+from regard.ablate.report.forest_plot import ForestRow
 from regard.ablate.report.tables import to_csv
 from regard.ablate.study import run_study
 from regard.ablate.verdict import Verdict, analyse
@@ -195,7 +195,7 @@ def test_a_figure_says_which_letters_it_lacks(study: StudyRecord, monkeypatch: p
     named = replace(study, variants=[replace(study.variants[0]), replace(study.variants[1], name="細胞")])
     runs = [replace(run, variant="細胞") if run.variant == "SE@sppf" else run for run in study.runs]
     monkeypatch.setattr(
-        "regard.ablate.report.forest.fonts_for", lambda text: (["DejaVu Sans"], "細胞" * ("細" in text))
+        "regard.ablate.report.forest_plot.fonts_for", lambda text: (["DejaVu Sans"], "細胞" * ("細" in text))
     )
     with pytest.warns(RegardWarning, match="細胞: forest.pdf has boxes"):
         files = parts(replace(named, runs=runs))

@@ -236,7 +236,7 @@ REPORTED = {
     "reads [a, b]": "讀取 [a, b]",
     "p3.se: 3 of 5 tensors new": "p3.se：5 個張量中有 3 個是新的",
     "SE@p3 helps: +0.0123 AP (95 % interval +0.0011 to +0.0235, 5 paired seeds).": (
-        "SE@p3 有幫助：+0.0123 AP（95 % 信賴區間 +0.0011 到 +0.0235，5 個成對種子）。"
+        "SE@p3 有幫助：+0.0123 AP（95 % 信賴區間 +0.0011 至 +0.0235，5 個成對種子）。"
     ),
     "2 of 7 runs finished, 3 running": "7 次訓練中完成 2 次，3 個執行中",
     "epochs is 0": "epochs 是 0",

@@ -9,24 +9,24 @@ DIGITS = 4
 """Digits after the point of a difference."""
 MOST_DIGITS = 8
 """Digits after the point with which a tiny number is written in full; a smaller one has an exponent."""
-SIGNIFICANT = 2
+SIGNIFICANT = 1
 """Significant digits of a number of which fewer digits after the point would show only zeros."""
 FORMATS = (*(f".{digits}f" for digits in range(DIGITS, MOST_DIGITS + 1)), *(f".{digits}e" for digits in range(1, 16)))
 """Formats of numbers that are to be told apart, the shortest first."""
 
 
 def signed(value: float) -> str:
-    """Format a difference with its sign and four digits, or two significant ones where these are all 0; "–" for NaN.
+    """Format a difference with its sign and four digits, or one significant one where these are all 0; "–" for NaN.
 
     Example:
         >>> signed(0.01234), signed(0.0000123), signed(float("nan"))
-        ('+0.0123', '+0.000012', '–')
+        ('+0.0123', '+0.00001', '–')
     """
     return _text(value, _format(value, DIGITS), sign=True)
 
 
 def plain(value: float, digits: int = DIGITS, significant: int = 0) -> str:
-    """Format a number, with two significant digits where fewer would show only zeros; "–" for NaN.
+    """Format a number, with a significant digit where fewer would show only zeros; "–" for NaN.
 
     Args:
         value: the number.
@@ -35,7 +35,7 @@ def plain(value: float, digits: int = DIGITS, significant: int = 0) -> str:
 
     Example:
         >>> plain(0.5761, 3), plain(0.000021, 3), plain(0.0)
-        ('0.576', '0.000021', '0.0000')
+        ('0.576', '0.00002', '0.0000')
     """
     return _text(value, _format(value, digits, significant), sign=False)
 
@@ -54,8 +54,8 @@ def mean_and_interval(mean: float, ends: tuple[float, float]) -> tuple[str, str]
     """Format a mean difference and its interval with the digits that tell all three numbers apart.
 
     Example:
-        >>> mean_and_interval(-0.0000125, (-0.000015, -0.00001))
-        ('−0.0000125', '−0.0000150 to −0.0000100')
+        >>> mean_and_interval(-0.0000124, (-0.000015, -0.00001))
+        ('−0.000012', '−0.000015 to −0.000010')
         >>> mean_and_interval(0.25, (float("nan"), float("nan")))
         ('+0.2500', 'none')
     """

@@ -11,7 +11,7 @@ from regard.ablate.format import epochs_of, headline, metric_so_far, seconds_lef
 from regard.ablate.power_text import needed_line
 from regard.ablate.report import forest_rows
 from regard.ablate.report.figures import DARK, LIGHT, standing_alone
-from regard.ablate.report.forest import forest
+from regard.ablate.report.forest_plot import forest
 from regard.ablate.schema import metric_name
 from regard.ablate.verdict import Verdict, analyse
 from regard.errors import RegardError

@@ -34,7 +34,7 @@ from regard.ablate.report.document import (
     to_html,
     to_markdown,
 )
-from regard.ablate.report.forest import ForestRow, forest
+from regard.ablate.report.forest_plot import ForestRow, forest
 from regard.ablate.report.images import changed_section
 from regard.ablate.report.power import power_section
 from regard.ablate.report.tables import (
