@@ -44,8 +44,8 @@ def interval(ends: tuple[float, float]) -> str:
     """Format an interval of differences so that its ends look different if they are; "none" for NaN.
 
     Example:
-        >>> interval((-0.01234, 0.005)), interval((-0.000015, -0.00001))
-        ('−0.0123 to +0.0050', '−0.000015 to −0.000010')
+        >>> interval((-0.01234, 0.005)), interval((-0.000014, -0.00001))
+        ('−0.0123 to +0.0050', '−0.000014 to −0.000010')
     """
     return "none" if math.isnan(ends[0]) else " to ".join(signed_apart(ends))
 
