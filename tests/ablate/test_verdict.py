@@ -242,6 +242,8 @@ def test_small_gains_are_called_small() -> None:
 
 def test_numbers() -> None:
     assert [signed(v) for v in (0.01234, -0.01234, math.nan)] == ["+0.0123", "−0.0123", "–"]
+    assert [signed(v) for v in (-3.3e-05, 2e-17, -0.0)] == ["−0.00003", "+0.0000", "+0.0000"]
+    assert mean_and_interval(-5e-18, (-0.001, 0.001)) == ("+0.0000", "−0.0010 to +0.0010")
     assert [p_value(v) for v in (0.00001, 0.00123, 0.0123, 1.0)] == ["< 0.0001", "0.0012", "0.012", "1.000"]
     assert [plain(v) for v in (0.5761, 0.00002, 0.0, -0.0)] == ["0.5761", "0.00002", "0.0000", "0.0000"]
     assert [plain(v, significant=2) for v in (0.0062, 0.00018, 2e-12)] == ["0.0062", "0.00018", "2.0e−12"]

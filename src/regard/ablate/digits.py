@@ -11,6 +11,8 @@ MOST_DIGITS = 8
 """Digits after the point with which a tiny number is written in full; a smaller one has an exponent."""
 SIGNIFICANT = 1
 """Significant digits of a number of which fewer digits after the point would show only zeros."""
+ROUNDING = 1e-12
+"""Size below which a difference is what the computer's arithmetic leaves of 0."""
 FORMATS = (*(f".{digits}f" for digits in range(DIGITS, MOST_DIGITS + 1)), *(f".{digits}e" for digits in range(1, 16)))
 """Formats of numbers that are to be told apart, the shortest first."""
 
@@ -22,7 +24,7 @@ def signed(value: float) -> str:
         >>> signed(0.01234), signed(0.0000123), signed(float("nan"))
         ('+0.0123', '+0.00001', '–')
     """
-    return _text(value, _format(value, DIGITS), sign=True)
+    return _text(_exact(value), _format(_exact(value), DIGITS), sign=True)
 
 
 def plain(value: float, digits: int = DIGITS, significant: int = 0) -> str:
@@ -67,7 +69,8 @@ def mean_and_interval(mean: float, ends: tuple[float, float]) -> tuple[str, str]
 
 def signed_apart(values: Sequence[float]) -> list[str]:
     """Format differences as `signed`, but with the digits that tell apart those that differ."""
-    known = {value + 0.0 for value in values}
+    values = [_exact(value) for value in values]
+    known = {*values}
     found = next((f for f in FORMATS if len({float(f"{value:{f}}") for value in known}) == len(known)), FORMATS[-1])
     return [_text(v, found, sign=True) if found != FORMATS[0] and float(f"{v:{found}}") else signed(v) for v in values]
 
@@ -90,6 +93,10 @@ def percent(level: float) -> str:
 def p_value(value: float) -> str:
     """Format a p value with its meaningful digits."""
     return "< 0.0001" if value < 0.0001 else f"{value:.{3 if value >= 0.01 else 4}f}"
+
+
+def _exact(value: float) -> float:
+    return 0.0 if abs(value) < ROUNDING else value
 
 
 def _format(value: float, digits: int, significant: int = 0) -> str:
