@@ -12,7 +12,6 @@ import ast
 import io
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ from regard.cli import app
 from regard.cli.from_settings import help_of
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
 from regard.config.base import Settings, fields_of
+from regard.diagnosis.causes import CAUSES
+from regard.diagnosis.findings import title
 from regard.nn.attention import ATTENTION
 from regard.system.translation import PLACEHOLDER
 
@@ -95,19 +96,7 @@ HEADINGS = (
     *("row", "name", "from", "params", "module", "arguments", "output", "share", "mixing", "peak MiB", "spread"),
     *("class", "labels", "precision", "recall", "input", "pixels", "probability", "relative", "detections"),
     *("costs", "before", "after", "difference", "variant", "role", "epochs", "time per run", "mean", "helps", "hurts"),
-    *(
-        "diverged",
-        "wiring",
-        "class order",
-        "labels",
-        "start weights",
-        "no AP",
-        "warm up",
-        "learning rate",
-        "few updates",
-    ),
-    *("early stop", "still rising", "closed gate", "anchors", "small boxes", "same images", "duplicates"),
-    *("not checked:", "near duplicates", "seed noise", "changed settings", "unexplained drop"),
+    "not checked:",
     *("added", "removed", "changed", "likely", "possible", "note", "passed", "FAILED", "{0} the same"),
     *("{0} helps{1}: {2} ({3}).", "{0} hurts{1}: {2} ({3}).", "seed {0}", "{0} added", "{0} removed", "{0} changed"),
     *(
@@ -329,7 +318,7 @@ def updated(old: Catalog) -> Catalog:
     fixed, messages = texts_of_code()
     about = (
         ("help", texts_of_help() | set(TYPER)),
-        ("text", fixed | set(HEADINGS) | set(SYSTEM)),
+        ("text", fixed | set(HEADINGS) | set(SYSTEM) | set(map(title, CAUSES))),
         ("message", messages | texts_of_catalogue()),
     )
     for kind, texts in about:
@@ -348,8 +337,9 @@ def main() -> None:
         with path.open("wb") as file:
             write_po(file, catalogue, width=118)
         path.with_suffix(".mo").write_bytes(compiled(catalogue))
-        missing = Counter(message.auto_comments[0] for message in catalogue if message.id and not message.string)
-        print(f"{path.relative_to(ROOT)}: {len(catalogue)} texts; without translation: {dict(missing)}")
+        missing = [message.id for message in catalogue if message.id and not message.string]
+        print(f"{path.relative_to(ROOT)}: {len(catalogue)} texts; without translation: {len(missing)}")
+        print("".join(f"  {text}\n" for text in missing), end="")
 
 
 def compiled(catalogue: Catalog) -> bytes:

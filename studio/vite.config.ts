@@ -1,9 +1,12 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import react from "@vitejs/plugin-react";
+import license from "rollup-plugin-license";
 import { defineConfig, type Plugin } from "vite";
 
 const PAGE = "../src/regard/studio/page";
+const ALLOWED = { test: "(MIT OR ISC OR BSD-3-Clause)", failOnViolation: true, failOnUnlicensed: true };
 
 /** Write a hash of all sources next to the build, by which a test sees that the build is that of the sources. */
 function stamp(): Plugin {
@@ -21,8 +24,13 @@ function stamp(): Plugin {
 
 // The page is part of the Python package, so that an installation needs no Node. Names without hashes keep the
 // differences between two builds readable.
+// The licences of the packages in it require their texts in every copy.
 export default defineConfig({
-  plugins: [react(), stamp()],
+  plugins: [
+    react(),
+    license({ thirdParty: { output: resolve("../LICENSES-third-party.txt"), allow: ALLOWED } }),
+    stamp(),
+  ],
   build: {
     outDir: PAGE,
     emptyOutDir: true,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -200,6 +201,23 @@ def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["torch>=2.4", "none-such[x]>=1; extra == 'odd'", "regard[x]; extra == 'odd'"]
     monkeypatch.setattr(versions, "requires", lambda _: lines)
     assert "extra odd: none-such missing" in versions.version_report()
+
+
+def test_every_copy_has_the_licences_of_the_packages_in_the_page() -> None:
+    notices = "LICENSES-third-party.txt"
+    assert notices in PROJECT["license-files"]
+    assert notices in load("recipe/recipe.yaml")["about"]["license_file"]
+    text = (ROOT / notices).read_text(encoding="utf-8")
+    page = json.loads((ROOT / "studio" / "package.json").read_text(encoding="utf-8"))
+    packages = set(re.findall(r"^Name: (.+)$", text, re.MULTILINE))
+    assert {*page["dependencies"], "d3-zoom", "zustand"} <= packages
+    assert text.count("License Text:") == len(packages)
+
+
+def test_one_sentence_says_what_it_is() -> None:
+    recipe = load("recipe/recipe.yaml")["about"]["summary"]
+    assert PROJECT["description"] == recipe == (regard.__doc__ or "").splitlines()[0]
+    assert recipe.lower().rstrip(".") in load("CITATION.cff")["title"].lower()
 
 
 @pytest.mark.slow

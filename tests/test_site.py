@@ -38,6 +38,7 @@ BEST = {
         "自注意力": "tutorial/#3-用數字算一次自注意力",
         "小物件": "companions/#以-sahi-切片預測",
         "空間注意力": "catalogue/",
+        "通道注意力": "catalogue/",
         "消融實驗": "ablation/",
         "regard.predict": "api/#regard.api.runs.predict",
         "--resume": "training/#訓練的資料夾",

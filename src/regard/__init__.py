@@ -1,4 +1,4 @@
-"""Attention anywhere in a YOLOv5-class detector by name, and ablation studies that show whether it improves AP."""
+"""Attention anywhere in a YOLO detector by name, and ablation studies that show whether it improves AP."""
 
 from __future__ import annotations
 

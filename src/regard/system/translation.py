@@ -69,6 +69,8 @@ Catalogue: TypeAlias = tuple[dict[str, str], Templates]
 def choose_language(environment: Mapping[str, str]) -> str:
     """Select a language: that of ``REGARD_LANG``, else that of the locale, where there is one for it, else English.
 
+    The locale is the first of ``LC_ALL``, ``LC_MESSAGES`` and ``LANG`` that is set, else that of the system. Unless it
+    is ``C``, the list in ``LANGUAGE``, such as ``zh_TW:en``, precedes it, as in GNU gettext.
     Traditional Chinese of any region is 繁體中文; simplified Chinese, which differs in characters and terms, is not.
 
     Example:
@@ -78,7 +80,11 @@ def choose_language(environment: Mapping[str, str]) -> str:
     if given := environment.get(VARIABLE):
         return _language_of(given) or "en"
     stated = (environment.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return _language_of(next(filter(None, stated), None) or _locale()) or "en"
+    name = next(filter(None, stated), None) or _locale()
+    if re.split(r"[.@]", name)[0] in ("", "C", "POSIX"):  # as in gettext, where these are not translated
+        return "en"
+    preferred = filter(None, (environment.get("LANGUAGE") or name).split(":"))
+    return next(filter(None, map(_language_of, preferred)), "en")
 
 
 def printable_language(language: str) -> str:
