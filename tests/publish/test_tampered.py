@@ -127,13 +127,6 @@ def test_every_metric_of_a_run_is_known_to_the_card() -> None:
     assert set(HEADLINE) <= set(Metrics.model_fields)
 
 
-def test_the_card_says_that_a_licence_was_not_checked() -> None:
-    licences = {"license": "apache-2.0", "start": "x.pt", "start_license": "openrail"}
-    assert "It was not checked" in model_card(regard.load("odd-one-out"), "me/odd", **licences)
-    licences["start_license"] = "mit"
-    assert "It was not checked" not in model_card(regard.load("odd-one-out"), "me/odd", **licences)
-
-
 class Evil:
     """A pickle that makes a file when it is loaded."""
 

@@ -19,6 +19,10 @@ def push(
         typer.Option(help="Weights that the training started from, such as yolov5n.pt.", show_default=False),
     ] = None,
     start_license: Annotated[str | None, typer.Option(help="Licence of these weights.", show_default=False)] = None,
+    permission: Annotated[
+        bool,
+        typer.Option("--permission", help="State that the owner of these weights permits the licence of the model."),
+    ] = False,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="There were no such weights.")] = False,
     study: Annotated[
         Path | None, typer.Option(help="Folder of the ablation study behind the model.", show_default=False)
@@ -29,4 +33,5 @@ def push(
     from regard.publish import push_to_hub
 
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
-    print(push_to_hub(model, repository, **licences, from_scratch=from_scratch, study=study, private=private))
+    licences |= {"permission": permission, "from_scratch": from_scratch}
+    print(push_to_hub(model, repository, **licences, study=study, private=private))

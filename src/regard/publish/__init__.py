@@ -32,6 +32,7 @@ def push_to_hub(
     license: str,
     start: str | None = None,
     start_license: str | None = None,
+    permission: bool = False,
     from_scratch: bool = False,
     study: str | Path | None = None,
     private: bool = True,
@@ -47,7 +48,9 @@ def push_to_hub(
         license: of the published model, as an identifier of the Hub or of SPDX, such as ``apache-2.0`` or ``agpl-3.0``;
             ``other`` for one that has none.
         start: weights that it started from, such as ``yolov5n.pt of YOLOv5 v7.0``; not stated if None, with a warning.
-        start_license: their licence, in any usual spelling; needed with ``start``.
+        start_license: their licence, in any usual spelling; needed with ``start``. Several in one text
+            all count, joined by "or" they are a choice, and a text that is not known permits no other licence.
+        permission: state that the owner of the start weights permits the licence of the model.
         from_scratch: there were no such weights.
         study: folder of the ablation study behind the model.
         private: only you can see the repository; one that exists and is public is rejected.
@@ -65,14 +68,16 @@ def push_to_hub(
         >>> regard.push_to_hub("odd-one-out", "me/odd", license="apache-2.0", **licences)
         Traceback (most recent call last):
         regard.errors.RegardError: a model that started from weights under agpl-3.0 cannot be published under apache-2.0
-          expected: license='agpl-3.0', or the permission of their owner
+          expected: license: agpl-3.0
+          permission=True (--permission) states that the owner of the weights permits it
     """
     if not REPOSITORY.fullmatch(repository):
         raise RegardError(f"{repository!r:.200} is not the name of a repository", expected="owner/name")
-    license = check_licences(license, start, start_license, from_scratch=from_scratch)
+    license = check_licences(license, start, start_license, from_scratch=from_scratch, permission=permission)
     folder = _folder_of(model)
     detector = _detector_of(model, folder)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
+    licences["permission"] = permission
     card = model_card(detector, repository, folder=folder, study=study, from_scratch=from_scratch, **licences)
     with scratch_folder(Path(tempfile.gettempdir())) as upload:
         save_detector(upload / DEFAULT_FILE, detector)

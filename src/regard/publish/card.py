@@ -29,7 +29,7 @@ from regard.weights.paths import CHECKPOINTS, WEIGHTS
 UNCOMPARED = (
     "The study was published without its models, so it was not checked whether one of them has this model's layers."
 )
-UNCHECKED = " It was not checked whether this licence permits that of the model."
+PERMITTED = " The publisher states that their owner permits the licence of this model."
 UNSTATED = "Start weights: not stated. If there were any, their licence may apply to this model too."
 
 
@@ -40,6 +40,7 @@ def model_card(
     license: str,
     start: str | None = None,
     start_license: str | None = None,
+    permission: bool = False,
     from_scratch: bool = False,
     folder: Path | None = None,
     study: str | Path | None = None,
@@ -58,8 +59,8 @@ def model_card(
         recorded = "does not say whether there were start weights" if detector.origin is None else "records no others"
         started = f"The publisher states that it was trained from scratch; the file of its weights {recorded}."
     elif start:
-        is_known = not start_license or permits(license, start_license) is not None
-        started = f"Start weights: {_text(start)}, licence {_text(start_license)}.{'' if is_known else UNCHECKED}"
+        permitted = PERMITTED if permission and start_license and not permits(license, start_license) else ""
+        started = f"Start weights: {_text(start)}, licence {_text(start_license)}.{permitted}"
     else:
         what = "the card states no start weights: give start and start_license, or from_scratch"
         warnings.warn(what, RegardWarning, stacklevel=2)
@@ -78,7 +79,7 @@ def model_card(
 
 def _check_origin(origin: str | None, start: str | None, folder: Path | None, *, from_scratch: bool) -> None:
     """Compare what the publisher states with the file whose weights the model is known to have."""
-    if origin and Path(origin).stem.lower() not in (start or "").lower():
+    if origin and not _names(start or "", Path(origin).stem):
         stated = f"the model is stated to start from {start}"
         what = stated if start else "the model has start weights that are not stated"
         hint = "in the shell --start and --start-license"
@@ -87,6 +88,11 @@ def _check_origin(origin: str | None, start: str | None, folder: Path | None, *,
     if begun and Path(begun).suffix.lower() in (*CHECKPOINTS, WEIGHTS):
         what = f"its training started from {Path(begun).name}, whose weights may come from others"
         raise RegardError(what, file=folder, expected="start and start_license, or neither")
+
+
+def _names(text: str, stem: str) -> bool:
+    """Whether a text names a file: its stem with any suffix, but not within a longer name."""
+    return re.search(rf"(?<![\w.-]){re.escape(stem)}(?![\w-])", text, re.IGNORECASE) is not None
 
 
 def _metadata(name: str, license: str, facts: RunFacts | None) -> str:

@@ -1,12 +1,16 @@
-"""Licences: their identifiers in any usual spelling, and whether that of start weights permits that of a model."""
+"""Licences: their identifiers in any usual spelling, and whether that of start weights permits that of a model.
+
+A text may state several conditions, which all count, or a choice by "or". What is not understood permits nothing but a
+model under the same text (``other``), unless the publisher states that the owner of the weights permits more.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-import warnings
+from dataclasses import dataclass
 
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardError, nearest
 
 PERMISSIVE = (
     *("apache-2.0", "mit", "afl-3.0", "bsl-1.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "isc"),
@@ -34,13 +38,19 @@ OTHERS = (
 IDENTIFIERS = (*PERMISSIVE, *SHARE_ALIKE, *RESTRICTED, *OTHERS)
 """Identifiers of the Hub (https://huggingface.co/docs/hub/repositories-licenses)."""
 
-CONDITIONS = (
-    (r"agpl|affero", "agpl-3.0"),
-    (r"lgpl|\b(lesser|library) (gpl|general public)", "lgpl"),
-    (r"gfdl|\bfree documentation\b", "gfdl"),
-    (r"gpl|general public", "gpl"),
+FAMILIES = re.compile(
+    r"(?P<agpl>agpl|affero( (gpl|general public))?)|(?P<lgpl>lgpl|\b(lesser|library) (gpl|general public))"
+    r"|(?P<gfdl>gfdl|\bfree documentation\b)|(?P<gpl>gpl|general public)"
+    r"|(?P<cc>\b(cc|creative commons)\b(?! (0|zero)))|(?P<part>\battribution\b|\bby (nc|nd|sa)\b|share ?alike)"
 )
-"""Families whose conditions hold wherever a text names them: their spellings, and what they are without a version."""
+"""Families whose conditions hold wherever a text names them."""
+CC_PARTS = {"nc": r"\bnc\b|non ?commercial", "nd": r"\bnd\b|no ?deriv", "sa": r"\bsa\b|share ?alike"}
+LATER = re.compile(r"\d\s?\+|\bor (at your option )?(any )?(later|newer)\b")
+"""Words that permit later versions."""
+OPEN_ENDED = ("cc-by-sa", "cc-by-nc-sa", "eupl")
+"""Families that permit later versions by themselves."""
+SPDX = {"odbl-1.0": "odbl", "pddl-1.0": "pddl", "odc-by-1.0": "odc-by", "mit-0": "mit", "0bsd": "bsd"}
+"""Identifiers of SPDX that the Hub writes otherwise, or has under the name of a licence with the same conditions."""
 NAMES = (
     (r"(apache|apache\ssoftware|asl)(\sfoundation)?\s?2(\.0)?", "apache-2.0"),
     (r"mit|expat|mit\smit|mit\sexpat", "mit"),
@@ -52,10 +62,8 @@ NAMES = (
     (r"unlicense|unlicence", "unlicense"),
 )
 """Names that are the whole text, and their identifiers; a text with more words may state more conditions."""
-RESTRICTIONS = re.compile(
-    r"\bnon ?commercial|\bnc\b|\bno ?deriv|\bnd\b|\b(research|academic|evaluation|personal) (use|purpose|only|licen)"
-)
-"""Words of a text that permits no commercial use or no derived works."""
+RESTRICTIONS = re.compile(r"commerc|\bnc\b|deriv|\bnd\b|research|academic|evaluation|personal|clause|商業|學術|研究")
+"""Words next to the name of a family that may restrict it further."""
 
 
 def identifier(licence: str) -> str:
@@ -70,26 +78,43 @@ def identifier(licence: str) -> str:
     lower = " ".join(unicodedata.normalize("NFKC", licence).lower().split())
     if lower in IDENTIFIERS:
         return lower
-    text = " ".join(re.sub(r"[^\w.+]+|_", " ", lower).split())
-    for pattern, family in CONDITIONS:
-        if found := re.search(pattern, text):
-            return _versioned(family, text[found.start() :])
-    if found := re.search(r"\bcc\b|creative commons|\battribution\b|\bby (nc|nd|sa)\b|share ?alike", text):
-        parts = {"nc": r"\bnc\b|non ?commercial", "nd": r"\bnd\b|no ?deriv", "sa": r"\bsa\b|share ?alike"}
-        conditions = [short for short, pattern in parts.items() if re.search(pattern, text)]
-        if conditions:
-            return _versioned("-".join(["cc", "by", *conditions, "4.0"]), text[found.start() :])
+    text = _words(lower)
+    if found := next((_versioned(name, rest) for name, rest in _families(text)), None):
+        return found
     plain = " ".join(re.sub(r"\b(the|licen[cs]ed?|version)\b|\bv(?=\d)", " ", text).split())
     dashed = re.sub(r"^(creative commons|cc) (attribution|by)\b", "cc by", plain).replace(" ", "-")
     named = next((name for pattern, name in NAMES if re.fullmatch(pattern, plain)), dashed)
     return named if named in IDENTIFIERS else lower
 
 
+def _words(text: str) -> str:
+    return " ".join(re.sub(r"[^\w.+]+|_", " ", text).split())
+
+
+def _families(text: str) -> list[tuple[str, str]]:
+    """The families that a text of words names, each with the text up to the next one."""
+    marks: list[re.Match[str]] = []
+    for mark in FAMILIES.finditer(text):
+        if mark.lastgroup != "part" or not marks or marks[-1].lastgroup not in ("cc", "part"):
+            marks.append(mark)
+    ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
+    found = []
+    for mark, end in zip(marks, ends, strict=True):
+        rest = text[mark.start() : end]
+        parts = [short for short, pattern in CC_PARTS.items() if re.search(pattern, rest)]
+        if mark.lastgroup not in ("cc", "part"):
+            found.append((mark.lastgroup or "", rest))
+        elif parts:
+            found.append(("-".join(["cc", "by", *parts]), rest))
+    return found
+
+
 def _versioned(family: str, text: str) -> str:
-    """A family with the first version that the text names after it."""
+    """A family with the first version that the text names after it; without one, what it is usually meant to be."""
     found = re.search(r"(?<![\d.])(\d)(\.\d)?(?!\d)", text)
-    name = re.sub(r"-\d\.\d$", "", family)
-    return f"{name}-{found[1]}{found[2] or '.0'}" if found and name != "gfdl" else family
+    if found and family != "gfdl":
+        return f"{family}-{found[1]}{found[2] or '.0'}"
+    return {"agpl": "agpl-3.0"}.get(family, f"{family}-4.0" if family.startswith("cc-") else family)
 
 
 def hub_identifier(license: str) -> str:
@@ -102,7 +127,8 @@ def hub_identifier(license: str) -> str:
         >>> hub_identifier("Apache-2.0"), hub_identifier("AGPL-3.0-only"), hub_identifier("cc-by-4.0")
         ('apache-2.0', 'agpl-3.0', 'cc-by-4.0')
     """
-    name = re.sub(r"^((?:a|l)?gpl-\d\.\d)-(only|or-later)$", r"\1", license.lower())
+    name = re.sub(r"^((?:a|l)?gpl-\d\.\d|gfdl)(-1\.\d)?(-only|-or-later|\+)$", r"\1", license.lower())
+    name = SPDX.get(name, name)
     if name in IDENTIFIERS:
         return name
     meant = identifier(license)
@@ -111,6 +137,114 @@ def hub_identifier(license: str) -> str:
         expected="an identifier of the Hub or of SPDX, such as apache-2.0, agpl-3.0 or other",
         hint=nearest(meant if meant in IDENTIFIERS else license, IDENTIFIERS),
     )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What weights permit.
+
+    Attributes:
+        choices: identifiers that a model may have; None for all.
+        is_known: whether all others are certainly excluded.
+    """
+
+    choices: frozenset[str] | None = None
+    is_known: bool = True
+
+    def __and__(self, other: Terms) -> Terms:
+        """Terms of both; two licences that must both be kept have no identifier of the Hub."""
+        known = self.is_known and other.is_known
+        if self.choices is None or other.choices is None:
+            return Terms(other.choices if self.choices is None else self.choices, known)
+        return Terms(self.choices & other.choices or frozenset(["other"]), known)
+
+    def __or__(self, other: Terms) -> Terms:
+        """Terms of either, by choice."""
+        known = self.is_known and other.is_known
+        if self.choices is None or other.choices is None:
+            return Terms(None, known)
+        return Terms(self.choices | other.choices, known)
+
+
+def terms(licence: str) -> Terms:
+    """What a licence permits, in any spelling, or several that are joined by words, marks and brackets.
+
+    Example:
+        >>> terms("MIT OR GPL-2.0-only").choices is None
+        True
+        >>> sorted(terms("GPL-2.0-or-later").choices), sorted(terms("AGPL-3.0 AND CC-BY-NC-4.0").choices)
+        (['gpl', 'gpl-2.0', 'gpl-3.0'], ['other'])
+    """
+    text = " ".join(unicodedata.normalize("NFKC", licence).lower().split())
+    while text.startswith("(") and _depths(text).index(0) == len(text) - 1:
+        text = text[1:-1].strip()
+    if text not in IDENTIFIERS:
+        for separator, is_choice in SEPARATORS:
+            parts = _split(text, separator)
+            if len(parts) > 1:
+                first, *rest = map(terms, parts)
+                for other in rest:
+                    first = first | other if is_choice else first & other
+                return first
+    return _terms_of_one(text)
+
+
+SEPARATORS = (
+    (re.compile(r"[,;、；&]| \+ "), False),
+    (re.compile(r"(?<![\w-])or(?![\w-])(?!\s+(\(?at your option\)?,?\s+)?(any\s+)?(later|newer))|\|+"), True),
+    (re.compile(r"(?<![\w-])and(?![\w-])"), False),
+)
+"""Marks, "or" and "and" between licences, the loosest first; and whether they permit a choice."""
+
+
+def _depths(text: str) -> list[int]:
+    """Number of open brackets after each letter; a text whose brackets do not match has none."""
+    depth, found = 0, []
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        found.append(depth)
+    return found if depth == 0 and min(found, default=0) >= 0 else [1] * len(text) + [0]
+
+
+def _split(text: str, separator: re.Pattern[str]) -> list[str]:
+    """Parts of a text between separators outside brackets."""
+    depths, parts, begin = _depths(text), [], 0
+    for mark in separator.finditer(text):
+        if depths[mark.start()] == 0:
+            parts.append(text[begin : mark.start()])
+            begin = mark.end()
+    return [part.strip() for part in (*parts, text[begin:]) if part.strip()]
+
+
+def _terms_of_one(text: str) -> Terms:
+    """What one licence permits; a text that names several families must keep all of them."""
+    found, words = Terms(), _words(text)
+    families = _families(words)
+    if text in IDENTIFIERS or not families:
+        return _terms_of(identifier(text) if text not in SPDX else SPDX[text])
+    for family, rest in families:
+        version = re.search(r"(?<![\d.])\d(\.\d)?(?!\d)", rest)
+        at_least = LATER.search(rest) is not None or (not family.startswith("cc-") and not version)
+        found &= _terms_of(_versioned(family, rest), at_least=at_least)
+    more = FAMILIES.sub(" ", words)
+    restricted = RESTRICTIONS.search(more) and not any(family.startswith("cc-") for family, _ in families)
+    return found & Terms(frozenset(["other"]), is_known=False) if restricted else found
+
+
+def _terms_of(name: str, *, at_least: bool = False) -> Terms:
+    """What a licence permits that is an identifier, or one of a family; any other text permits only ``other``."""
+    if name in PERMISSIVE or not name:
+        return Terms() if name else Terms(frozenset(["other"]), is_known=False)
+    family, _, version = name.rpartition("-") if re.search(r"-\d\.\d$", name) else (name, "", "")
+    later = at_least or not version or family in OPEN_ENDED
+    alike = [one for one in IDENTIFIERS if one == family or one.rpartition("-")[0] == family]
+    kept = {one for one in alike if one in (name, family) or (later and one.rpartition("-")[2] >= version)}
+    if family == "cc-by-nc":  # an adaptation may also ask for the same of others
+        kept |= _terms_of(f"cc-by-nc-sa-{version}").choices or set()
+    if family == "lgpl":  # its section 3 permits the GPL
+        kept |= _terms_of(f"gpl-{'2.0' if version < '3' else version}", at_least=True).choices or set()
+    is_known = name in (*SHARE_ALIKE, *RESTRICTED) or family in ("agpl", "gpl", "cc-by-sa", "cc-by-nc-sa", "gfdl")
+    return Terms(frozenset(kept or {"other"}), is_known)
 
 
 def permits(license: str, start_license: str) -> bool | None:
@@ -124,37 +258,23 @@ def permits(license: str, start_license: str) -> bool | None:
         >>> permits("apache-2.0", "MIT"), permits("apache-2.0", "GPLv3"), permits("apache-2.0", "my own terms")
         (True, False, None)
     """
-    found, choices = identifier(start_license), required(start_license)
-    if license in (found, *choices) or found in PERMISSIVE:
+    found = terms(start_license)
+    if found.choices is None or license in found.choices:
         return True
-    if choices:
-        return False
-    return True if license == "other" and found not in IDENTIFIERS else None
+    return False if found.is_known else None
 
 
-def required(start_license: str) -> tuple[str, ...]:
-    """The Hub's identifiers that a model may have if its start weights' licence leaves no other choice; else none."""
-    found = identifier(start_license)
-    family = found.rpartition("-")[0]
-    if found == "gpl":
-        return tuple(name for name in SHARE_ALIKE if name.startswith("gpl"))
-    if family in ("cc-by-sa", "cc-by-nc-sa"):  # a later version is permitted, too
-        return tuple(name for name in SHARE_ALIKE if name.rpartition("-")[0] == family and name >= found)
-    if found in (*SHARE_ALIKE, *RESTRICTED):
-        return (found,)
-    is_restricted = found not in IDENTIFIERS and RESTRICTIONS.search(re.sub(r"\W+", " ", found))
-    return ("other",) if is_restricted or family in ("agpl", "gpl") else ()  # the Hub has no identifier for it
-
-
-def check_licences(license: str, start: str | None, start_license: str | None, *, from_scratch: bool) -> str:
-    """Check what a publisher states; it warns of start weights whose licence is not known to permit another one.
+def check_licences(
+    license: str, start: str | None, start_license: str | None, *, from_scratch: bool, permission: bool = False
+) -> str:
+    """Check what a publisher states.
 
     Returns:
         The Hub's identifier of the model's licence.
 
     Raises:
         RegardError: a statement lacks its other part, ``license`` is no identifier, or the licence of the start weights
-            requires that of the model.
+            is not known to permit that of the model, and no ``permission`` of their owner is stated.
     """
     name = hub_identifier(license)
     if start and from_scratch:
@@ -164,15 +284,14 @@ def check_licences(license: str, start: str | None, start_license: str | None, *
         raise RegardError(f"the licence of {start} is not given", expected="start_license", hint=hint)
     if start_license and not start:
         raise RegardError("start_license has no effect without start", expected="start, the weights that have it")
-    permitted = permits(name, start_license) if start_license else True
-    if start_license and permitted is False:
+    if permission and not start:
+        raise RegardError("permission has no effect without start", expected="start, the weights")
+    if start_license and not permission and not permits(name, start_license):
+        found = terms(start_license)
         what = f"a model that started from weights under {start_license} cannot be published under {name}"
-        first, *more = required(start_license)
-        expected = f"license={first!r}, or the permission of their owner"
-        if more:
-            expected = f"license as one of {', '.join((first, *more))}, or the permission of their owner"
-        raise RegardError(what, expected=expected)
-    if permitted is None:
-        doubt = f"whether weights under {start_license} may become a model under {name} is not checked"
-        warnings.warn(doubt, RegardWarning, stacklevel=3)
+        if not found.is_known:
+            what = f"weights under {start_license} are not known to permit a model under {name}"
+        choices = " or ".join(sorted(found.choices or ()))
+        hint = "permission=True (--permission) states that the owner of the weights permits it"
+        raise RegardError(what, expected=f"license: {choices}", hint=hint)
     return name
