@@ -62,7 +62,7 @@ def test_the_attention_notebook_runs_and_shows_something(tmp_path: Path, monkeyp
             value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)  # noqa: S307 - our own notebook
             shown.append(type(value).__name__)
             assert isinstance(value, dict) or hasattr(value, "_repr_html_") or hasattr(value, "_repr_png_")
-    assert shown == ["Summary", "Summary", "CostReport", "Metrics", "dict", "Metrics", "Detections", "View"]
+    assert shown == ["Summary", "Summary", "CostReport", "Metrics", "Gates", "Metrics", "Detections", "View"]
 
 
 @pytest.mark.slow

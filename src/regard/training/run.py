@@ -37,6 +37,18 @@ from regard.weights.store import load_weights
 log = logging.getLogger("regard.training")
 
 
+class Gates(dict[str, float]):
+    """Values of gates by the name of their layer; four digits of each are shown.
+
+    Example:
+        >>> Gates({"p4.se": -0.36370551586151123})
+        {'p4.se': -0.3637}
+    """
+
+    def __repr__(self) -> str:
+        return repr({name: round(value, 4) for name, value in self.items()})
+
+
 @dataclass(frozen=True)
 class Run:
     """The result of training.
@@ -51,7 +63,7 @@ class Run:
     folder: Path
     metrics: Metrics = field(repr=False)
     model: Detector = field(repr=False)
-    gates: dict[str, float] = field(default_factory=dict)
+    gates: Gates = field(default_factory=Gates)
 
 
 class _Outcome:
@@ -104,7 +116,7 @@ def run_training(
         resume=resume,
     )
     model = load_detector(outcome.weights, modules=detector.user_modules)
-    return Run(folder, outcome.metrics, model, outcome.gates)
+    return Run(folder, outcome.metrics, model, Gates(outcome.gates))
 
 
 def _fit(fabric: Fabric, **arguments: Any) -> _Outcome:

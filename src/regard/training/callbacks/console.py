@@ -62,23 +62,21 @@ class ConsoleProgress(Callback):
             self.notebook.show(int(task.completed), int(task.total or 0), task.description, f"{text} {left}")
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Print the line of the epoch, and below it the gates if there are any."""
+        """Print the line of the epoch, with the gate that is open farthest if there are any."""
         if event.epoch == event.epochs:
             self._remove_bar()
-        if not self._has_header:
-            self.console.print(header(event.losses), style="bold", soft_wrap=True)
-            self._has_header = True
         row = event.row
+        gates = [value for name, value in row.items() if name.startswith("gate/")]
+        if not self._has_header:
+            self.console.print(header(event.losses, gated=bool(gates)), style="bold", soft_wrap=True)
+            self._has_header = True
         count = f"{event.epoch}/{event.epochs}"
         losses = " ".join(f"{value:6.4f}" for value in event.losses.values())
         metrics = " ".join(_metric(row[f"val/{name}"]) for name in METRICS)
+        metrics += f" {max(gates, key=abs):+6.3f}" if gates else ""
         rest = f"{row['images_per_second']:6.1f} {memory_text():>8}{'  best' if event.is_best else ''}"
         # Soft wrapping keeps lines of any length whole in a log.
         self.console.print(f"{count:>8} {losses} {metrics} {rest}", highlight=False, soft_wrap=True)
-        gates = {name.removeprefix("gate/"): value for name, value in row.items() if name.startswith("gate/")}
-        if gates:
-            text = "  ".join(f"{name} {value:+.4f}" for name, value in gates.items())
-            self.console.print(f"{'gates':>8} {text}", markup=False, highlight=False, soft_wrap=True)
 
     def on_run_end(self, event: RunEnd) -> None:
         """Remove the bar, and print why the run ended early, if it did."""
@@ -102,9 +100,10 @@ def memory_text() -> str:
     return f"{used / 2**30:.1f} GiB"
 
 
-def header(losses: Iterable[str]) -> str:
-    """Write the headings of the columns, for losses with these names."""
-    columns = [("epoch", 8), *((name, 6) for name in (*losses, *METRICS.values(), "img/s")), ("memory", 8)]
+def header(losses: Iterable[str], *, gated: bool = False) -> str:
+    """Write the headings of the columns, for losses with these names, and with gates or without."""
+    gate = ("gate",) if gated else ()
+    columns = [("epoch", 8), *((name, 6) for name in (*losses, *METRICS.values(), *gate, "img/s")), ("memory", 8)]
     return " ".join(f"{name:>{width}}" for name, width in columns)
 
 
