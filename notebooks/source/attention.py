@@ -56,7 +56,7 @@ edited.summary(128)
 # %% [zh-TW]
 # 代價是多少？FLOPs 是算出來的，時間則是在這台機器上實際量的。
 # %%
-regard.cost(edited, imgsz=128, repeats=3)
+regard.cost(edited, imgsz=128, repeats=50)
 # %% [en]
 # ## 3. Train
 #

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
@@ -35,6 +37,21 @@ def test_rows_that_mix_are_bounded_and_no_others(detector: Detector) -> None:
     mixing = 4 * 128 * (4 * 4) ** 2  # 4 C N^2 on the 4 x 4 map of 128 channels
     assert found[0].by_flops == pytest.approx(total / (total - mixing))
     assert found[0].spread[0] <= found[0].by_time <= found[0].spread[1]
+
+
+def test_the_time_of_watching_does_not_count(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It made small models slower without their mixing than with it: a bound below 1."""
+
+    def times(functions: Sequence[object], _: object, repeats: int) -> list[list[float]]:
+        assert len(functions) == 3  # as it is, watched while it mixes, watched without
+        return [[seconds] * repeats for seconds in (1.0, 1.4, 1.2)]
+
+    monkeypatch.setattr("regard.profiling.advice.latencies_in_turn", times)
+    found = bounds(detector, torch.rand(1, 3, SIZE, SIZE), row_costs(detector, SIZE), repeats=2)
+    assert found[0].by_time == pytest.approx(1.0 / 0.8)
+    row = detector.spec.index("p4.multiheadselfattention")
+    x = torch.rand(1, 128, 3, 5)
+    assert torch.allclose(without_mixing(detector, row, mixes=True).model[row](x), detector.model[row](x), atol=1e-6)
 
 
 def test_the_mixing_is_left_out_of_a_copy_that_shares_all_layers(detector: Detector) -> None:

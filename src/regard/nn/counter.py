@@ -98,25 +98,34 @@ class WithoutMixing(nn.Module):
 
     Args:
         module: the layer; nothing in it has to be declared.
+        mixes: let it mix all the same: watching takes time, and this takes all of it but the mixing's.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *, mixes: bool = False) -> None:
         super().__init__()
-        self.module = module
+        self.module, self.mixes = module, mixes
 
     def forward(self, x: Tensor | list[Tensor]) -> Tensor:
         """(B, C, H, W), or one for each layer that is read -> (B, C', H, W)."""
-        return forward_without_mixing(self.module, x)
+        return _watched(_mix if self.mixes else _leave_out, self.module, x)
 
 
 def forward_without_mixing(module: nn.Module, *inputs: Any) -> Any:
     """Run a module without its mixing: no cheaper kind of attention could be faster."""
+    return _watched(_leave_out, module, *inputs)
 
-    def leave_out(_step: Callable[..., Tensor], _inputs: tuple[Any, ...], without: Tensor) -> Tensor:
-        return without
 
-    with watch_mixing(leave_out), FusedFunctions(leave_out):
+def _watched(watch: Watch, module: nn.Module, *inputs: Any) -> Any:
+    with watch_mixing(watch), FusedFunctions(watch):
         return module(*inputs)
+
+
+def _leave_out(_step: Callable[..., Tensor], _inputs: tuple[Any, ...], without: Tensor) -> Tensor:
+    return without
+
+
+def _mix(step: Callable[..., Tensor], inputs: tuple[Any, ...], _without: Tensor) -> Tensor:
+    return step(*inputs)
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

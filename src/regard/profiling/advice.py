@@ -2,7 +2,7 @@
 
 A variant replaces the mixing: the products of queries, keys and values, N^2 of them in plain self-attention. If mixing
 cost nothing, the model would still do everything else, so total / (total - mixing) is more than any variant can reach:
-by FLOPs as counted, by time from running the model with the mixing left out, in turn with the model itself.
+by FLOPs as counted, by time from running the model with the mixing and with it left out, in turn.
 
 Advice states whether a replacement could speed up the model, and names cheaper variants, by their time where it was
 measured: some that need fewer FLOPs are slower. On a busy machine the times may show nothing: advice says so.
@@ -27,6 +27,8 @@ from regard.nn.counter import WithoutMixing, count_on_map
 from regard.nn.gate import Gated, without_gate
 from regard.profiling.latency import latencies_in_turn, median_interval
 
+LEAST = 0.01
+"""Least part of a model's time that remains without a mixing, so that noise gives no negative time."""
 WORTH_IT = 1.05
 """Least possible speed-up of the whole model for which a replacement is advised."""
 
@@ -38,7 +40,7 @@ class Bound:
     Attributes:
         row: the row's name.
         by_flops: total FLOPs over those without the mixing.
-        by_time: median over repeats of the model's time over its time without the mixing.
+        by_time: median over repeats of the model's time over its time less that of the mixing.
         spread: interval that covers the true median with a probability of 95 %; with fewer than six repeats, the
             smallest and largest ratio.
     """
@@ -69,24 +71,31 @@ def bounds(detector: Detector, images: Tensor, costs: list[RowCost], repeats: in
         repeats: paired runs.
     """
     mixing = [(name, i) for i, (name, _) in enumerate(detector.named_layers()) if costs[i].mixing_flops]
-    variants = [without_mixing(detector, i) for _, i in mixing]
-    functions = [lambda model=model: model.raw(images) for model in (detector, *variants)]
-    own, *others = latencies_in_turn(functions, images.device, repeats)
+    pairs = [(without_mixing(detector, i, mixes=True), without_mixing(detector, i)) for _, i in mixing]
+    models = [detector, *(model for pair in pairs for model in pair)]
+    own, *others = latencies_in_turn([partial(model.raw, images) for model in models], images.device, repeats)
     total = sum(cost.flops for cost in costs)
     found = []
-    for (name, i), times in zip(mixing, others, strict=True):
-        ratios = [a / b for a, b in zip(own, times, strict=True)]
+    for (name, i), watched, without in zip(mixing, others[::2], others[1::2], strict=True):
+        # Watching takes time too, and in both of them the same: what their difference is, the model itself could save.
+        ratios = [t / max(t - (w - o), LEAST * t) for t, w, o in zip(own, watched, without, strict=True)]
         by_flops = total / (total - costs[i].mixing_flops)
         found.append(Bound(name, by_flops, median(ratios), median_interval(ratios)))
     return found
 
 
-def without_mixing(detector: Detector, row: int) -> Detector:
-    """Copy a detector, with which it shares all layers except one, whose mixing is left out; a gate stays around it."""
+def without_mixing(detector: Detector, row: int, *, mixes: bool = False) -> Detector:
+    """Copy a detector, with which it shares all layers except one, whose mixing is left out; a gate stays around it.
+
+    Args:
+        detector: to be copied.
+        row: index of the layer.
+        mixes: see `regard.nn.counter.WithoutMixing`.
+    """
     shared = {id(layer): layer for layer in detector.model}
     result = copy.deepcopy(detector, shared)
     layer = detector.model[row]
-    changed: nn.Module = WithoutMixing(without_gate(layer))
+    changed: nn.Module = WithoutMixing(without_gate(layer), mixes=mixes)
     if isinstance(layer, Gated):
         gated = Gated(changed)
         gated.gamma = layer.gamma
