@@ -6,7 +6,7 @@
 # %% [zh-TW]
 # # 注意力真的提高了 AP 嗎？一次消融實驗
 #
-# 在這份筆記本裡，你會用好幾個種子（seed）比較加入某一層與不加入的偵測器，並讀懂結論。只比較一對訓練是不夠的：兩個種子之間的差異，往往比一層的效果還大。
+# 在這份筆記本裡，你會用好幾個種子（seed）比較加入某一層與不加入的偵測器，並讀懂判定。只比較一對訓練是不夠的：兩個種子之間的差異，往往比一層的效果還大。
 # %%
 import importlib.util
 import os
@@ -67,11 +67,11 @@ study = run_study(plan, "runs/study", processes=1 if SHORT else None)
 # ## 3. The verdict
 #
 # The interval covers the true difference with a probability of 95 %. "Can't tell" is a result too: this budget cannot
-# separate the effect from chance, and the line says how many seeds could.
+# separate the effect from chance. The line then says how many seeds could, where that can be estimated.
 # %% [zh-TW]
-# ## 3. 結論
+# ## 3. 判定
 #
-# 信賴區間（confidence interval）有 95 % 的機率涵蓋真正的差異。「can't tell」也是一種結果：以這樣的預算，無法把效果與偶然分開；那一行也會寫出大約需要多少個種子。
+# 信賴區間（confidence interval）有 95 % 的機率涵蓋真正的差異。「can't tell」也是一種結果：以這樣的預算，無法把效果與偶然分開；若能估計，那一行也會寫出大約需要多少個種子。
 # %%
 study
 # %% [en]
@@ -86,16 +86,15 @@ study
 # %% [en]
 # ## 5. The report
 #
-# `report.html` in the folder of the study has the forest plot, costs, curves, gates, and all that is needed to repeat the
-# study.
+# `report.html` in the folder of the study has the forest plot, costs, curves, and all that is needed to repeat the study.
 # %% [zh-TW]
 # ## 5. 報告
 #
-# 實驗資料夾裡的 `report.html` 有森林圖（forest plot）、代價、訓練曲線、閘的值，以及重做這個實驗所需的一切資訊。
+# 實驗資料夾裡的 `report.html` 有森林圖（forest plot）、成本、訓練曲線，以及重做這個實驗所需的一切資訊。
 # %%
 from html import escape
 
 from IPython.display import HTML
 
 report = escape((study.folder / "report.html").read_text(encoding="utf-8"))
-HTML(f'<iframe srcdoc="{report}" width="100%" height="700" style="border: 0"></iframe>')
+HTML(f'<div><iframe srcdoc="{report}" width="100%" height="700" style="border: 0"></iframe></div>')

@@ -54,7 +54,7 @@ edited.summary(128)
 # %% [en]
 # What does it cost? FLOPs are counted, times are measured on this machine.
 # %% [zh-TW]
-# 代價是多少？FLOPs 是算出來的，時間則是在這台機器上實際量的。
+# 成本是多少？FLOPs 是算出來的，時間則是在這台機器上實際量的。
 # %%
 regard.cost(edited, imgsz=128, repeats=50)
 # %% [en]
@@ -128,4 +128,4 @@ regard.attend(run.model, picture, layer="p4.transformerblock", imgsz=128)
 # %% [zh-TW]
 # ## 7. AP 真的提高了嗎？
 #
-# 一次訓練無法回答這個問題。下一份筆記本 `ablation.zh-TW.ipynb` 會比較成對的訓練，並給出結論。
+# 一次訓練無法回答這個問題。下一份筆記本 `ablation.zh-TW.ipynb` 會比較成對的訓練，並給出判定（verdict）。

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,12 @@ def test_an_unfinished_study_can_tell_nothing(tmp_path: Path) -> None:
     print_verdict(unfinished(fake_study(tmp_path)), Console(file=printed, width=200))
     assert "SE@sppf: can't tell at this budget (0 finished pairs" in printed.getvalue()
     assert "The number of seeds needed is unknown" in printed.getvalue()
+
+
+def test_what_has_learned_nothing_needs_no_more_seeds(tmp_path: Path) -> None:
+    study, printed = fake_study(tmp_path), io.StringIO()
+    runs = [replace(run, metrics={name: 0.01 * value for name, value in run.metrics.items()}) for run in study.runs]
+    print_verdict(replace(study, runs=runs), Console(file=printed, width=300))
+    lines = [line for line in printed.getvalue().splitlines() if "learned nothing yet" in line]
+    assert lines
+    assert not any("needed" in line for line in lines)

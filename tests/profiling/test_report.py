@@ -50,7 +50,7 @@ def test_times_that_show_nothing_are_called_noisy(
     """In every form; and no largest gain below 1 is stated."""
     bound = Bound("p4.x", 1.02, by_time, spread)
     text = advise(bound, 0.016, [Variant("Cheap", 1, 1.5, 1, 3.0)])
-    report = CostReport((CostRow("p4.x", "X", 100, 2, 1.5, 1.0),), (bound,), {}, (text,), 64, "cpu", (10.0, 11.0))
+    report = CostReport((CostRow("p4.x", "X", 100, 2, 10.5, 1.0),), (bound,), {}, (text,), 64, "cpu", (10.0, 11.0))
     for shown in (str(report), report.to_markdown(), report._repr_html_()):
         assert ("too noisy to tell" in shown) is is_noisy
         assert "0.99x" not in shown
@@ -60,9 +60,11 @@ def test_times_that_show_nothing_are_called_noisy(
 
 
 def test_times_of_layers_that_differ_much_from_run_to_run_are_called_noisy() -> None:
-    rows = (CostRow("stem", "Conv", 100, 0, 137.0, 1.0),)
-    calm, noisy = (CostReport(rows, (), {}, (), 64, "cpu", spread) for spread in ((10.0, 12.0), (82.1, 301.25)))
-    assert "82.1 to 301.2 ms; repeat on an idle machine" in str(noisy)
+    rows = (CostRow("stem", "Conv", 100, 0, 10.9, 1.0),)
+    spreads = (10.0, 12.0), (9.0, 12.0), (14.0, 14.5)
+    calm, noisy, bimodal = (CostReport(rows, (), {}, (), 64, "cpu", spread) for spread in spreads)
+    assert "9.0 to 12.0 ms; repeat on an idle machine" in noisy.noise
+    assert bimodal.is_noisy
     assert all("noisy" not in str(form) for form in (calm, calm.to_markdown(), calm._repr_html_()))
     assert all("The times are noisy" in form for form in (str(noisy), noisy.to_markdown(), noisy._repr_html_()))
     assert noisy.to_dict()["is_noisy"]

@@ -97,7 +97,7 @@ class CostReport(ShownInNotebooks):
     def noise(self) -> str:
         """What to think of the times of the layers, if those of the whole model differ much; else ""."""
         low, high = self.spread
-        if high <= MOST_SPREAD * low:
+        if high <= MOST_SPREAD * low <= MOST_SPREAD**2 * self.milliseconds:
             return ""
         return f"The times are noisy: the whole model took {low:.1f} to {high:.1f} ms; {REPEAT}."
 
