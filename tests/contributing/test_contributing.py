@@ -12,11 +12,14 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from regard.errors import RegardError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -125,6 +128,26 @@ def test_a_data_format_is_one_file_and_one_row(tmp_path: Path, drawn: Path) -> N
     assert "square" in found
     made.regard("train", "odd-one-out", "--data", str(drawn), "--epochs", "1", "--imgsz", "64", "-o", "run")
     assert (made.folder / "run" / "best.safetensors").is_file()
+
+
+def test_the_example_of_a_data_format_reports_what_is_wrong(drawn: Path) -> None:
+    table = drawn / "boxes.csv"
+    wrong = ("0.png,train,square,-500,-20,5000,30", "1.png,train,square,3,abc,9,17", "2.png,train,square,3,nan,9,17")
+    rows = [*table.read_text(encoding="utf-8").splitlines(), *wrong, "none.png,val,square,1,2,3,4", "3.png,train,5", ""]
+    table.write_text("\r\n".join(rows), encoding="utf-8-sig", newline="")
+    spec = spec_from_file_location("boxes_csv", ROOT / "tests" / "contributing" / "additions" / "boxes_csv.py")
+    assert spec is not None
+    assert spec.loader is not None
+    boxes_csv = module_from_spec(spec)
+    spec.loader.exec_module(boxes_csv)
+    found = boxes_csv.read(str(drawn))
+    assert sorted(problem.line or 0 for problem in found.problems if problem.lost) == [0, 14, 15, 17], found.problems
+    assert {problem.line for problem in found.problems if "clipped" in problem.done} == {13}, found.problems
+    assert any("none.png" in problem.where + problem.found for problem in found.problems), found.problems
+    assert {split: len(samples) for split, samples in found.splits.items()} == {"train": 7, "val": 4}
+    table.write_text("image;split\n", encoding="utf-8")
+    with pytest.raises(RegardError, match="its columns"):
+        boxes_csv.read(str(drawn))
 
 
 RUNTIME = """
