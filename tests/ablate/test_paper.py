@@ -270,6 +270,22 @@ def test_without_their_records_runs_have_the_device_of_the_study(study: StudyRec
     assert "Device" not in texts(study)["text.en.tex"]
 
 
+def test_a_recipe_of_ones_own_is_named_not_printed(study: StudyRecord) -> None:
+    recipe = {"name": "demo", "optim": {"lr": 0.003}}
+    plan = {**study.plan, "recipe": recipe, "train": {"device": "cpu", "lr": 0.01}, "data": "synthetic:context?train=9"}
+    hardware = {"device": "cpu", "precision": "32", "workers": 0}
+    files = texts(replace(study, plan=plan, provenance={**study.provenance, "hardware": hardware}))
+    assert "recipe was demo (own values, listed in study.json), with lr 0.01." in files["text.en.tex"]
+    assert "訓練配方為 demo（自訂，數值見 study.json），並設定 lr 0.01。" in files["text.zh-TW.tex"]
+    assert "on synthetic:context with" in files["text.en.tex"]
+
+
+@pytest.mark.parametrize(("mde", "words"), [(0.3, "more than 0.99"), (1e-5, "less than 0.01")])
+def test_no_difference_is_certain_or_impossible_to_detect(study: StudyRecord, mde: float, words: str) -> None:
+    english = texts(replace(study, mde=mde, alpha=0.01))["text.en.tex"]
+    assert f"with a probability of {words}" in english
+
+
 def test_report_and_paper_state_the_same_power(study: StudyRecord) -> None:
     few = replace(study, seeds=(0, 1), variants=study.variants[:2], runs=[run for run in study.runs if run.seed < 2])
     for kept in (study, few):

@@ -127,7 +127,7 @@ def test_the_level_of_the_base_is_reported(study: StudyRecord) -> None:
 def test_no_power_is_certain(study: StudyRecord) -> None:
     sections = build(replace(study, mde=0.3), Extras()).sections
     reported = str(next(section for section in sections if section.title == "Power"))
-    assert "of about 0.99" in reported
+    assert "of more than 0.99" in reported
     assert "'> 0.99'" in reported
     assert "1.00" not in reported
 

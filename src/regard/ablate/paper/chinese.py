@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from regard.ablate.digits import mean_and_interval, percent, plain, signed
 from regard.ablate.paper.facts import Facts
 from regard.ablate.paper.machines import Machines
-from regard.ablate.report.power import probability
+from regard.ablate.report.power import likely
 from regard.ablate.verdict import Judgement, Obstacle, Verdict
 from regard.system.translation import translate_into
 
@@ -149,7 +149,8 @@ def _recipe(facts: Facts) -> str:
     changed = "、".join(f"{name} {value}" for name, value in facts.settings.items())
     if not facts.recipe:
         return f"訓練設定：{changed}。" if changed else ""
-    return f"訓練配方為 {facts.recipe}{f'，並設定 {changed}' if changed else ''}。"
+    own = "（自訂，數值見 study.json）" if facts.has_own_recipe else ""
+    return f"訓練配方為 {facts.recipe}{own}{f'，並設定 {changed}' if changed else ''}。"
 
 
 def _controls(facts: Facts) -> str:
@@ -221,5 +222,5 @@ def _power(facts: Facts) -> list[str]:
     return [
         f"以成對差異的合併標準差 {plain(power.sd, significant=2)}（自由度 {power.freedom}）估計，"
         f"{pairs} 組成對種子{fewest}偵測到 {facts.mde:g} {facts.metric} "
-        f"的真實差異的機率約為 {probability(power.power)}。"
+        f"的真實差異的機率{likely(power.power, '約為 ', '不到 ', '超過 ')}。"
     ]

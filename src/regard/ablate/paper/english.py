@@ -132,7 +132,8 @@ def _recipe(facts: Facts) -> str:
     changed = ", ".join(f"{name} {value}" for name, value in facts.settings.items())
     if not facts.recipe:
         return f"Training settings: {changed}." if changed else ""
-    return f"The recipe was {facts.recipe}{f', with {changed}' if changed else ''}."
+    own = " (own values, listed in study.json)" if facts.has_own_recipe else ""
+    return f"The recipe was {facts.recipe}{own}{f', with {changed}' if changed else ''}."
 
 
 def _controls(facts: Facts) -> str:

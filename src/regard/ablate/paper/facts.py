@@ -40,7 +40,8 @@ class Facts:
         has_gates: whether inserted layers lie behind gates that are closed at the start.
         has_other_models: whether variants are models of their own, which may have weights.
         recipe: training recipe of a study of detectors.
-        settings: training settings that differ from it.
+        has_own_recipe: whether the plan gives the values of the recipe, rather than the name of one of regard's.
+        settings: training settings that differ from it; device and precision are in ``machines`` if known.
         has_noise: whether the base was trained again with other augmentation.
         power: what the study could detect.
         detected: the same in English sentences, those of the report.
@@ -73,6 +74,7 @@ class Facts:
     has_gates: bool
     has_other_models: bool
     recipe: str
+    has_own_recipe: bool
     settings: Mapping[str, str]
     has_noise: bool
     power: PowerAnalysis
@@ -114,6 +116,7 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
     data = provenance.get("data")
     data = data if isinstance(data, Mapping) else {}
     overlap = data.get("overlap", ())
+    machines, recipe = machines_of(study), plan.get("recipe")
     return Facts(
         metric=metric_name(study.metric),
         alpha=study.alpha,
@@ -121,21 +124,22 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         seeds=len(study.seeds),
         base=_word(plan.get("base")),
         weights=_word(plan.get("weights")),
-        data=dataset_name(str(plan.get("data") or "")),
+        data=_data_name(str(plan.get("data") or "")),
         images=_images(data),
         epochs=_epochs(study),
         minutes=float(plan.get("minutes") or 0),
         samples=_number(plan.get("images")),
         imgsz=_number(plan.get("imgsz")),
         batch=_number(plan.get("batch")),
-        machines=machines_of(study),
+        machines=machines,
         judgements=results.judgements,
         beyond=results.beyond,
         matched=str(plan.get("control_match") or plan.get("match") or "parameters"),
         has_gates=bool(plan.get("gate")) and bool(plan.get("insert")),
         has_other_models=bool(plan.get("model")),
-        recipe=_word(plan.get("recipe")),
-        settings=_settings(plan.get("train")),
+        recipe=_word(recipe.get("name") or "own" if isinstance(recipe, Mapping) else recipe),
+        has_own_recipe=isinstance(recipe, Mapping),
+        settings=_settings(plan.get("train"), ("device", "precision") if machines.devices else ()),
         has_noise=any(variant.role == "noise control" for variant in study.variants),
         power=results.power,
         detected=detected_lines(study, results),
@@ -155,8 +159,9 @@ def _undecided(judgements: Mapping[str, Judgement]) -> list[str]:
     return [name for name, judged in judgements.items() if judged.verdict is Verdict.CANT_TELL]
 
 
-def _settings(train: Any) -> dict[str, str]:
-    return {str(name): str(value) for name, value in train.items()} if isinstance(train, Mapping) else {}
+def _settings(train: Any, known: Sequence[str]) -> dict[str, str]:
+    given = train if isinstance(train, Mapping) else {}
+    return {str(name): str(value) for name, value in given.items() if name not in known}
 
 
 def _test(study: StudyRecord, results: Results) -> dict[str, tuple[float, int]]:
@@ -186,6 +191,11 @@ def _epochs(study: StudyRecord) -> tuple[int, int]:
 def _word(value: Any) -> str:
     """The last part of a path: folders of the machine are nobody's concern."""
     return str(value).replace("\\", "/").rstrip("/").rpartition("/")[2] if value else ""
+
+
+def _data_name(source: str) -> str:
+    """The name of a data set; numbers of drawn images are stated with it, not in it."""
+    return dataset_name(source.partition("?")[0] if source.startswith("synthetic:") else source)
 
 
 def _number(value: Any) -> int:

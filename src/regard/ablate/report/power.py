@@ -32,15 +32,17 @@ def detected_lines(study: StudyRecord, results: Results) -> list[str]:
     fewest = ", the fewest that a variant has," if found.pairs < len(study.seeds) else ""
     return [
         f"With {counted(found.pairs, 'paired seed')}{fewest} a true difference of {study.mde:g} "
-        f"{metric_name(study.metric)} would be detected with a probability of about {probability(found.power)}, by the "
+        f"{metric_name(study.metric)} would be detected with a probability of {likely(found.power)}, by the "
         f"pooled standard deviation of paired differences, {plain(found.sd, significant=2)} "
         f"({found.freedom} degrees of freedom)."
     ]
 
 
-def probability(power: float) -> str:
-    """Format a power, rounded down; none is certain."""
-    return f"{min(math.floor(100 * power + 1e-9) / 100, 0.99):.2f}"
+def likely(power: float, about: str = "about ", less: str = "less than ", more: str = "more than ") -> str:
+    """Format a power, rounded down; none is certain or impossible. Words for another language can be given."""
+    if power < 0.01 or power > 0.99:
+        return f"{less}0.01" if power < 0.01 else f"{more}0.99"
+    return f"{about}{math.floor(100 * power + 1e-9) / 100:.2f}"
 
 
 def power_section(study: StudyRecord, results: Results) -> Section:
@@ -60,5 +62,4 @@ def power_section(study: StudyRecord, results: Results) -> Section:
 
 
 def _chance(power: float) -> str:
-    """Format a probability with two digits; none is certain."""
-    return "> 0.99" if power > 0.99 else probability(power)
+    return likely(power, "", "< ", "> ")
