@@ -272,11 +272,12 @@ def test_without_their_records_runs_have_the_device_of_the_study(study: StudyRec
 
 def test_a_recipe_of_ones_own_is_named_not_printed(study: StudyRecord) -> None:
     recipe = {"name": "demo", "optim": {"lr": 0.003}}
-    plan = {**study.plan, "recipe": recipe, "train": {"device": "cpu", "lr": 0.01}, "data": "synthetic:context?train=9"}
+    plan = {**study.plan, "recipe": recipe, "data": "synthetic:context?train=9"}
+    plan["train"] = {"device": "cpu", "freeze": ["stem", "p2"]}
     hardware = {"device": "cpu", "precision": "32", "workers": 0}
     files = texts(replace(study, plan=plan, provenance={**study.provenance, "hardware": hardware}))
-    assert "recipe was demo (own values, listed in study.json), with lr 0.01." in files["text.en.tex"]
-    assert "訓練配方為 demo（自訂，數值見 study.json），並設定 lr 0.01。" in files["text.zh-TW.tex"]
+    assert "recipe was demo (own values, listed in study.json), with freeze stem p2." in files["text.en.tex"]
+    assert "訓練配方為 demo（自訂，數值見 study.json），並設定 freeze stem p2。" in files["text.zh-TW.tex"]
     assert "on synthetic:context with" in files["text.en.tex"]
 
 

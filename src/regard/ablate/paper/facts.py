@@ -161,7 +161,8 @@ def _undecided(judgements: Mapping[str, Judgement]) -> list[str]:
 
 def _settings(train: Any, known: Sequence[str]) -> dict[str, str]:
     given = train if isinstance(train, Mapping) else {}
-    return {str(name): str(value) for name, value in given.items() if name not in known}
+    shown = {name: " ".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in given.items()}
+    return {str(name): value for name, value in shown.items() if name not in known}
 
 
 def _test(study: StudyRecord, results: Results) -> dict[str, tuple[float, int]]:
