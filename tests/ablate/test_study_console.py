@@ -73,6 +73,8 @@ def test_what_has_learned_nothing_needs_no_more_seeds(tmp_path: Path) -> None:
     study, printed = fake_study(tmp_path), io.StringIO()
     runs = [replace(run, metrics={name: 0.01 * value for name, value in run.metrics.items()}) for run in study.runs]
     print_verdict(replace(study, runs=runs), Console(file=printed, width=300))
-    lines = [line for line in printed.getvalue().splitlines() if "learned nothing yet" in line]
-    assert lines
-    assert not any("needed" in line for line in lines)
+    lines = [line for line in printed.getvalue().splitlines() if "learned next to nothing" in line]
+    assert len(lines) > 1
+    assert [line for line in lines if "needed" in line] == [
+        "The number of seeds needed is unknown: the base learned next to nothing."
+    ]
