@@ -8,6 +8,7 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,6 +20,8 @@ SOURCE = ROOT / "docs" / "examples" / "detect.cpp"
 STUB = Path(__file__).parent / "stub"
 VARIABLE = "ONNXRUNTIME_ROOT"
 """Folder with include/ of ONNX Runtime's release for C++; without its lib/, that of the Python package is used."""
+SIZES = ((426, 640), (641, 427), (1001, 667), (300, 200), (997, 333), (128, 128), (50, 37), (3, 700))
+"""(height, width) of images that are scaled to odd sides, down and up, padded by odd numbers, or not changed."""
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 
@@ -59,30 +62,22 @@ def test_the_example_finds_what_python_finds(tmp_path: Path) -> None:
     root = installed()
     if root is None:
         pytest.skip(f"needs the headers of ONNX Runtime for C++; name their folder in {VARIABLE}")
-    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime")
     program, file = tmp_path / "detect", tmp_path / "detector.onnx"
     lib = library(root, tmp_path / "lib")
     folders = [f"-I{headers(root)[0].parent}", f"-L{lib}", f"-Wl,-rpath,{lib}"]
     command = [str(COMPILER), "-std=c++17", str(SOURCE), *folders, "-lonnxruntime", "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True)
     regard.export("odd-one-out", file, imgsz=128, nms=True, conf=0.001)
-    image = scene(0, "val", 0).read()
-    height, width = image.shape[:2]
-    (tmp_path / "a.ppm").write_bytes(f"P6 {width} {height} 255\n".encode() + image.tobytes())
-    printed = subprocess.run([program, file, tmp_path / "a.ppm"], check=True, capture_output=True, text=True).stdout
-    found = np.array([line.split() for line in printed.splitlines()], dtype=np.float64)
-
-    sides = [-(-side // 32) * 32 for side in (height, width)]
-    padded = np.full((1, 3, *sides), 114 / 255, np.float32)
-    padded[0, :, :height, :width] = image.transpose(2, 0, 1) / np.float32(255)
-    session = onnxruntime.InferenceSession(str(file))
-    (rows,) = session.run(["detections"], {session.get_inputs()[0].name: padded})
-    assert len(found) == len(rows) > 0
-    np.testing.assert_allclose(found, rows[:, 1:], atol=0.01)
-    assert image.shape[:2] == (128, 128)  # neither scaled nor padded by regard.predict
-    same = regard.predict(file, image, imgsz=128, conf=0.001)
-    inside = np.clip(found[:, :4], 0, 128)  # the file does not know where the image ends
-    found, inside = (part[(inside[:, 2:] > inside[:, :2]).all(1)] for part in (found, inside))
-    assert len(found) == len(same)
-    np.testing.assert_allclose(inside, same.boxes_xyxy, atol=0.01)
-    np.testing.assert_allclose(found[:, 4], same.scores, atol=1e-4)
+    scene_of_objects = scene(0, "val", 0).read()
+    for height, width in SIZES:
+        image = np.asarray(cv2.resize(scene_of_objects, (width, height)), np.uint8)
+        (tmp_path / "a.ppm").write_bytes(f"P6 {width} {height} 255\n".encode() + image.tobytes())
+        printed = subprocess.run([program, file, tmp_path / "a.ppm"], check=True, capture_output=True, text=True).stdout
+        found = np.array([line.split() for line in printed.splitlines()], dtype=np.float64)
+        same = regard.predict(file, image, imgsz=128, conf=0.001)
+        assert isinstance(same, regard.Detections)
+        assert len(found) == len(same) > 0
+        np.testing.assert_allclose(found[:, :4], same.boxes_xyxy, atol=0.01, err_msg=str((height, width)))
+        np.testing.assert_allclose(found[:, 4], same.scores, atol=1e-4)
+        assert found[:, 5].tolist() == same.class_ids.tolist()

@@ -42,9 +42,13 @@ struct AllocatorWithDefaultOptions {
   AllocatorWithDefaultOptions();
 };
 using AllocatedStringPtr = std::unique_ptr<char, void (*)(char*)>;
+struct ModelMetadata {
+  AllocatedStringPtr LookupCustomMetadataMapAllocated(const char* key, AllocatorWithDefaultOptions& allocator) const;
+};
 struct Session {
   Session(const Env& environment, const ORTCHAR_T* path, const SessionOptions& options);
   AllocatedStringPtr GetInputNameAllocated(size_t index, AllocatorWithDefaultOptions& allocator) const;
+  ModelMetadata GetModelMetadata() const;
   std::vector<Value> Run(const RunOptions& options, const char* const* input_names, const Value* inputs,
                          size_t input_count, const char* const* output_names, size_t output_count);
 };
