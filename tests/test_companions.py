@@ -38,6 +38,7 @@ def block(title: str) -> str:
         ("street.mp4", "street.avi"),
         ("640", "128"),
         (".launch()", ""),
+        ("128, 32)", "128, 16)"),  # the largest stride of the small model
         ("0.25, 0.45", "0.001, 1.0"),  # as KEEP_ALL
     ):
         code = code.replace(old, new)
