@@ -185,6 +185,23 @@ def test_there_and_back_through_supervision() -> None:
             Detections.from_supervision(supervision.Detections(xyxy=box, confidence=np.array([score])))
 
 
+@pytest.mark.parametrize(
+    ("ids", "names", "words"),
+    [
+        ([1, 7], {0: "cat", 1: "dog"}, r"id 7\n.*0 \(cat\), 1 \(dog\)"),
+        ([-1, 1], {0: "cat", 1: "dog"}, "id -1"),
+        ([0, -1], None, r"id -1\n.*0 \(0\)"),
+        ([-1, -1], None, r"id -1\n.*from 0"),
+        (None, {0: "cat", 1: "dog"}, "no class ids"),
+    ],
+)
+def test_classes_that_are_unknown_are_rejected(ids: list[int] | None, names: dict[int, str] | None, words: str) -> None:
+    given = None if ids is None else np.array(ids)
+    theirs = SimpleNamespace(xyxy=np.array([[1, 2, 30, 40]] * 2), confidence=None, class_id=given, data={})
+    with pytest.raises(RegardError, match=words):
+        Detections.from_supervision(theirs, names)
+
+
 def test_crops_are_the_pixels_that_a_box_touches() -> None:
     image = np.random.default_rng(5).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     boxes = np.array([[2.5, 3.2, 7.1, 9], [-5, -5, 4, 4], [109.5, 88.5, 130, 99], [50, 50, 50, 50]], np.float32)

@@ -237,18 +237,14 @@ class Detections:
         """
         import supervision
 
-        return supervision.Detections(
-            xyxy=self.boxes_xyxy,
-            confidence=self.scores,
-            class_id=self.class_ids,
-            data={"class_name": np.array(self.class_names, dtype=str)},
-        )
+        data = {"class_name": np.array(self.class_names, dtype=str)}
+        return supervision.Detections(self.boxes_xyxy, confidence=self.scores, class_id=self.class_ids, data=data)
 
     @staticmethod
     def from_supervision(
         detections: Any, names: Mapping[int, str] | None = None, image_size: tuple[int, int] = (0, 0), source: str = ""
     ) -> Detections:
-        """Convert ``supervision.Detections``; without scores they are 1, without class ids they are 0.
+        """Convert ``supervision.Detections``; without scores, as of labels, they are 1, without class ids they are 0.
 
         Args:
             detections: of one image, in pixels.
@@ -256,20 +252,25 @@ class Detections:
             image_size, source: (height, width) and source of the image.
 
         Raises:
-            RegardError: it is something else, or a score is not from 0 to 1.
+            RegardError: it is something else, a score is not from 0 to 1, a class id is -1 (unknown) or not in
+                ``names``, or there are none although ``names`` has several.
         """
         if not hasattr(detections, "xyxy"):
             raise RegardError(f"cannot convert {type(detections).__name__}", expected="supervision.Detections")
         some = np.zeros(len(detections.xyxy))
-        scores = some + 1 if detections.confidence is None else detections.confidence
+        scores = np.asarray(some + 1 if detections.confidence is None else detections.confidence, dtype=np.float32)
         ids = np.asarray(some if detections.class_id is None else detections.class_id, dtype=np.int64)
         if names is None:
             stated = detections.data.get("class_name", ids)
-            names = {int(i): str(name) for i, name in zip(ids, stated, strict=True)}
-        boxes, scores = (np.asarray(values, dtype=np.float32) for values in (detections.xyxy, scores))
+            names = {int(i): str(name) for i, name in zip(ids, stated, strict=True) if i >= 0}
         if not ((scores >= 0) & (scores <= 1)).all():
             raise RegardError("a score is out of range", expected="scores from 0 to 1")
-        return Detections(boxes.reshape(-1, 4), scores, ids, names, image_size, source)
+        found = Detections(np.reshape(detections.xyxy, (-1, 4)), scores, ids, names, image_size, source)
+        if len(ids) and detections.class_id is None and len(found.names) > 1:
+            raise RegardError("the detections have no class ids", expected=f"ids of {_listed(found.names)}")
+        if unknown := {*ids.tolist()} - {*found.names}:
+            raise RegardError(f"no class has the id {min(unknown)}", expected=_listed(found.names) or "ids from 0")
+        return found
 
     def crop(self, image: Image | None = None) -> list[Image]:
         """Cut each box out of the image, as copies of (h, w, 3); a box rounds outwards to whole pixels.
