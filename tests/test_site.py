@@ -33,6 +33,9 @@ BEST = {
         "detect.cpp": "companions/#onnx-runtime-without-this-package",
         "SE": "catalogue/#SE",
         "attention": "attention/",
+        "low mAP": "doctor/",
+        "why is my mAP zero": "doctor/",
+        "mAP50-95": "doctor/",
     },
     "zh-TW": {
         "自注意力": "tutorial/#3-用數字算一次自注意力",
@@ -43,6 +46,8 @@ BEST = {
         "regard.predict": "api/#regard.api.runs.predict",
         "--resume": "training/#訓練的資料夾",
         "為什麼AP偏低": "doctor/",
+        "mAP 很低": "doctor/",
+        "mAP 為什麼是零": "doctor/",
     },
 }
 """The entry that a query must find first, by language."""

@@ -252,8 +252,7 @@ class Detections:
             image_size, source: (height, width) and source of the image.
 
         Raises:
-            RegardError: it is something else, a score is not from 0 to 1, a class id is -1 (unknown) or not in
-                ``names``, or there are none although ``names`` has several.
+            RegardError: it is something else, has scores beyond 0 to 1, or class ids that are missing or not in ``names``.
         """
         if not hasattr(detections, "xyxy"):
             raise RegardError(f"cannot convert {type(detections).__name__}", expected="supervision.Detections")
