@@ -10,6 +10,7 @@ the navigation too, modules of the catalogue by theirs, and entries of the API b
 from __future__ import annotations
 
 import atexit
+import itertools
 import json
 import re
 import shutil
@@ -49,6 +50,14 @@ ALTERNATE = re.compile(r'\s*<link rel="?alternate"?[^>]*\bhreflang=[^>]*>')
 CELL_CODE = re.compile(r"`[^`\n]+`")
 CELL = re.compile(r"<td>(?=(?:(?!</td>).){60,}</td>)", re.DOTALL)
 """A cell that needs more width than a name or a number."""
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+CELL_START = re.compile(r"<td\b")
+TAG = re.compile(r"<[^>]+>")
+HEADING = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+MOST_ON_CARDS = 6
+"""Columns up to which the rows of a table of prose or options are shown as cards on a phone."""
+OPTION = re.compile(r"<code>(?=--[^\s<]*</code>)")
+"""An option, in which no line ends."""
 WORKER = re.compile(r'(?<="search": ")([^"]*)assets/javascripts/workers/search\.[^"]+(?=")')
 """The search of the theme, which `site_search.js` replaces."""
 INDEX = "search/search_index.json"
@@ -103,7 +112,17 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
     """Give the rows of the catalogue that state when one would want a module an address, and long cells their width."""
     if "catalogue" in page.file.src_uri:
         html = MODULE.sub(r'<td id="\1"><code>\1</code></td>', html)
-    return CELL.sub("<td data-long>", html)
+    return TABLE.sub(_for_phones, CELL.sub("<td data-long>", html))
+
+
+def _for_phones(table: re.Match[str]) -> str:
+    """Mark options, and give the cells of a table of prose or options the names of their columns for where a row is a card."""
+    html = OPTION.sub("<code data-option>", table[0])
+    names = [TAG.sub("", name).strip() for name in HEADING.findall(html)]
+    if not 2 < len(names) <= MOST_ON_CARDS or ("<td data-long>" not in html and "<code data-option>" not in html):
+        return html
+    labels = itertools.cycle(["", *names[1:]])
+    return CELL_START.sub(lambda _: f'<td data-label="{next(labels)}"', html).replace("<table", "<table data-cards", 1)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

@@ -182,6 +182,22 @@ def formulas_have_width_and_no_escapes(site: Path) -> None:
         assert [cell for cell in cells if re.search(r"<code>[^<]*\\\|", cell)] == [], page
 
 
+def tables_of_options_are_cards_on_a_phone(site: Path) -> None:
+    """Cells have the names of their columns, options are not broken, and two columns need no width of their own."""
+    for place, name in (("", "default"), ("zh-TW", "預設")):
+        text = (site / place / "settings" / "index.html").read_text(encoding="utf-8")
+        tables = re.findall(r"<table.*?</table>", text, re.DOTALL)
+        assert tables
+        assert all(table.startswith("<table data-cards>") for table in tables)
+        row = re.search(r"<tr>(?:(?!</tr>).)*--class-weight-power.*?</tr>", text, re.DOTALL)[0]
+        assert "<code data-option>--class-weight-power</code>" in row
+        assert re.search(rf'<td data-label="?{name}"?><code>0\.0</code>', row), row
+    assert "<table data-cards" not in (site / "doctor" / "index.html").read_text(encoding="utf-8")
+    style = (site / "site.css").read_text(encoding="utf-8")
+    assert "table[data-cards]" in style
+    assert re.search(r"table:not\(:has\(tr > :nth-child\(3\)\)\) td\[data-long\] {\s*min-width: 0;", style)
+
+
 def every_link_leads_somewhere(site: Path) -> None:
     """Those of plain HTML too, which --strict does not check."""
     links = re.compile(r"""(?:src|href)=(?:"([^"]*)"|([^"\s>]+))""")
@@ -208,6 +224,7 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
         every_page_uses_the_search_of_the_site,
         no_page_asks_for_a_missing_map_of_the_site,
         formulas_have_width_and_no_escapes,
+        tables_of_options_are_cards_on_a_phone,
         every_link_leads_somewhere,
         the_search_finds_what_is_written,
     ):

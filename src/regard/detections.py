@@ -252,7 +252,7 @@ class Detections:
             image_size, source: (height, width) and source of the image.
 
         Raises:
-            RegardError: it is something else, has scores beyond 0 to 1, or class ids that are missing or not in ``names``.
+            RegardError: it is something else, has scores beyond 0 to 1, or class ids that are missing or unknown.
         """
         if not hasattr(detections, "xyxy"):
             raise RegardError(f"cannot convert {type(detections).__name__}", expected="supervision.Detections")
