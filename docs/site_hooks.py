@@ -116,7 +116,7 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
 
 
 def _for_phones(table: re.Match[str]) -> str:
-    """Mark options, and give the cells of a table of prose or options the names of their columns for where a row is a card."""
+    """Mark options, and name the columns in cells of tables of prose or options, for where a row is a card."""
     html = OPTION.sub("<code data-option>", table[0])
     names = [TAG.sub("", name).strip() for name in HEADING.findall(html)]
     if not 2 < len(names) <= MOST_ON_CARDS or ("<td data-long>" not in html and "<code data-option>" not in html):
