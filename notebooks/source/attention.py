@@ -60,14 +60,14 @@ regard.cost(edited, imgsz=128, repeats=50)
 # %% [en]
 # ## 3. Train
 #
-# The folder keeps weights, `results.csv`, settings and plots. In Colab, mount Google Drive and name a folder there; you
-# can also interrupt the cell: the next section continues the run. The recipe is that of `regard demo`, with which a few
-# epochs are enough to find the objects from random weights; on your own data, start without it. They may
-# not be enough to learn which object is odd: see section 5.
+# The folder keeps weights, `results.csv`, settings and, without `plots=False`, plots. In Colab, mount Google Drive and
+# name a folder there; you can also interrupt the cell: the next section continues the run. The recipe is that of
+# `regard demo`, with which a few epochs are enough to find the objects from random weights; on your own data, start
+# without it. They may not be enough to learn which object is odd: see section 5.
 # %% [zh-TW]
 # ## 3. 訓練
 #
-# 資料夾裡會留下權重（weights）、`results.csv`、設定與圖表。在 Colab 裡可以掛載 Google Drive，把資料夾設在那裡。這一格也可以中途停止：下一節會接續訓練。訓練配方（recipe）與 `regard demo` 相同，從隨機權重開始，幾個 epoch 就足以找到物體；用自己的資料時，先不要用它。但不一定足以學會哪個物體與眾不同，見第 5 節。
+# 資料夾裡會留下權重（weights）、`results.csv` 與設定；沒有 `plots=False` 時，還有圖表。在 Colab 裡可以掛載 Google Drive，把資料夾設在那裡。這一格也可以中途停止：下一節會接續訓練。訓練配方（recipe）與 `regard demo` 相同，從隨機權重開始，幾個 epoch 就足以找到物體；用自己的資料時，先不要用它。但不一定足以學會哪個物體與眾不同，見第 5 節。
 # %%
 from regard.demo import RECIPE
 
