@@ -458,10 +458,13 @@ export interface TensorDifference {
   total: number;
   kept: number;
   partly: number;
+  values: number;
+  kept_values: number;
   equal: number | null;
   missing: Record<string, Record<string, number>>;
   unused: Record<string, number>;
   in_part: Record<string, Record<string, number>>;
+  differing: Record<string, number>;
 }
 
 export interface TextQuestion {

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from regard.graph.detector import Detector
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.read import read_spec
 from regard.graph.spec import LayerSpec, ModelSpec
+from regard.system.translation import translate_into
 from regard.weights.detector import rebuild
 from regard.weights.difference import Difference, _missing_line, compare_detectors
 from regard.weights.layer_changes import _anchors, _rewired
@@ -277,3 +280,64 @@ def test_a_file_that_is_no_text_is_no_model(tmp_path: Path, content: bytes) -> N
     (tmp_path / "image.png").write_bytes(content)
     with pytest.raises(RegardError, match=r"image\.png: not a model file: it is not text\n  expected: a model YAML"):
         regard.diff("odd-one-out", tmp_path / "image.png")
+
+
+def test_another_activation_is_a_change(base: Detector) -> None:
+    leaky = build(replace(base.spec, activation="nn.LeakyReLU(0.1)", info={}))
+    there = found(base, leaky)
+    assert not there.is_same_graph
+    assert changes(there)["stem"] == ("changed", ("activation nn.SiLU() -> nn.LeakyReLU(0.1)",))
+    other = build(replace(base.spec, activation="nn.LeakyReLU(0.2)", info={}))
+    assert changes(found(leaky, other))["p3"][1] == ("activation nn.LeakyReLU(0.1) -> nn.LeakyReLU(0.2)",)
+    assert found(leaky, leaky).is_same_graph
+
+
+def test_the_kept_values_are_counted_without_counters_and_with_parts(base: Detector) -> None:
+    state = base.state_dict()
+    values = sum(tensor.numel() for key, tensor in state.items() if not key.endswith("num_batches_tracked"))
+    same = found(base, base).tensors
+    assert (same.kept_values, same.values) == (values, values)
+    wider = build(replace(base.spec, width_multiple=2 * base.spec.width_multiple, info={}))
+    assert found(base, wider).tensors.kept > 15  # nearly all of them counters
+    assert found(base, wider).tensors.kept_values < 100
+    other = build(replace(base.spec, nc=3, info={}), names={0: "odd", 1: "more", 2: "ordinary"})
+    part = found(build(base.spec, names={0: "ordinary", 1: "odd"}), other).tensors
+    head = base.head.state_dict()["m.0.weight"]
+    lost = 3 * (head.shape[1] + 1)  # the new class of three anchors, weights and bias
+    assert part.values - part.kept_values == lost
+
+
+def test_layers_with_other_values_are_named(base: Detector) -> None:
+    trained = copy.deepcopy(base)
+    with torch.no_grad():
+        trained.layer("p3").cv1.conv.weight.add_(1)  # type: ignore[union-attr,operator]
+        trained.layer("p2").conv.weight.fill_(torch.nan)  # type: ignore[union-attr,operator]
+    there = found(base, trained)
+    assert there.tensors.differing == {"p2": 1, "p3": 1}
+    assert "  other values in p2, p3\n" in str(there)
+    assert not found(trained, trained).tensors.differing
+    many = replace(there, tensors=replace(there.tensors, differing=dict.fromkeys("abcdefghij", 1)))
+    assert "  other values in a, b, c, d, e, f, g, h and 2 more layers; --json has all\n" in str(many)
+
+
+def test_classes_without_names_correspond_by_their_ids(base: Detector) -> None:
+    three, five = (build(replace(base.spec, nc=n, info={})) for n in (3, 5))
+    assert found(three, five).classes == "3 -> 5 classes; without names, those of equal ids count as the same"
+
+
+def test_no_line_is_translated_in_part(base: Detector) -> None:
+    names = {i: f"name {i}" for i in range(12)}
+    many = build(replace(base.spec, nc=12, info={}), names=names)
+    backwards = build(replace(base.spec, nc=12, info={}), names=dict(enumerate(reversed(names.values()))))
+    edited, _ = rebuild(base, insert(base.spec, "SE", after="p3"))
+    leaky = build(replace(base.spec, activation="nn.ReLU()", info={}))
+    three, five = (build(replace(base.spec, nc=n, info={})) for n in (3, 5))
+    pairs = [(many, backwards), (base, edited), (base, many), (base, leaky), (three, five), (base, base)]
+    known = {"name", "class", "se", "nc", "detect", "stem", "head", "out", "down", "px", "json", "all", "nn", "p"}
+    left: set[str] = set()
+    for a, b in pairs:
+        for with_values in (True, False):
+            lines, _, _ = str(found(a, b, with_values=with_values)).partition("\ncosts")
+            text = "\n".join(translate_into(line.strip(), "zh-TW") for line in lines.splitlines()[1:])
+            left.update(re.findall("(?<![A-Za-z])[a-z]{2,}", text))
+    assert left <= known

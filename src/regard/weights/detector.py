@@ -322,8 +322,9 @@ def _fill(
         )
     wrong = [key for key in wanted if not state[key].isfinite().all()]
     if wrong:
-        what = f"{path}: {len(wrong)} of {len(wanted)} tensors have values that are not finite numbers"
-        warnings.warn(f"{what}, first {wrong[0]}", RegardWarning, stacklevel=2)
+        n, first = len(wrong), wrong[0]
+        what = f"{path}: {n} of {len(wanted)} tensors have values that are not finite numbers, first {first}"
+        warnings.warn(what, RegardWarning, stacklevel=2)
     detector.load_state_dict(dict(state))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
+from torch import Tensor
 
 from regard.graph.cost import RowCost, row_costs
 from regard.graph.detector import Detector
@@ -28,6 +29,11 @@ Change = Literal["same", "added", "removed", "changed"]
 
 MOST_LISTED = 30
 """Layers whose tensors are not kept that are printed; ``--json`` has all."""
+
+MOST_NAMED = 8
+"""Layers with other values that are printed."""
+COUNTER = "num_batches_tracked"
+"""Name of the counters of BatchNorm, which are one in six of its tensors and no weights."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +62,28 @@ class TensorDifference:
     """What the second model can take from the first, matched by structure and name.
 
     Attributes:
-        total: number of tensors of the second model.
+        total: number of tensors of the second model, with BatchNorm's counters of batches.
         kept: number that the first one has in the same layer with the same shape.
         partly: number of which some classes or channels are kept.
+        values: number of values in all tensors of the second model, without counters.
+        kept_values: number of these that are kept, also of tensors that are kept in part.
         equal: number of the kept tensors with equal values; None unless both models have weights.
         missing: number of tensors by layer and reason, for those that are not kept.
         unused: number of tensors of the first model by layer, for those that match nothing.
         in_part: number of tensors by layer and description of what is kept, for those that are kept in part.
+        differing: number of the kept tensors by layer whose values are not equal.
     """
 
     total: int
     kept: int
     partly: int
+    values: int
+    kept_values: int
     equal: int | None
     missing: Mapping[str, Mapping[str, int]]
     unused: Mapping[str, int]
     in_part: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    differing: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,9 +153,15 @@ class Difference(ShownInNotebooks):
 
     def _tensor_lines(self) -> Iterator[str]:
         found = self.tensors
-        values = "" if found.equal is None else f", {found.equal:,} of them with equal values"
-        partly = f", {found.partly} in part" if found.partly else ""
-        yield f"tensors: {found.kept:,} of {found.total:,} kept{partly}{values}"
+        if found.partly:
+            yield f"tensors: {found.kept:,} of {found.total:,} kept, {found.partly:,} in part"
+        else:
+            yield f"tensors: {found.kept:,} of {found.total:,} kept"
+        share = f"{100 * found.kept_values / max(found.values, 1):.3g}"
+        yield f"values: {found.kept_values:,} of {found.values:,} kept ({share} %)"
+        if found.equal is not None:
+            yield f"equal values: {found.equal:,} of the {found.kept:,} kept tensors"
+            yield from _differing_lines(found.differing)
         lines = [f"{layer}: {n} in part: {what}" for layer, kept in found.in_part.items() for what, n in kept.items()]
         lines += [_missing_line(layer, reasons) for layer, reasons in found.missing.items()]
         lines += [f"{layer}: {count} of the first model match nothing" for layer, count in found.unused.items()]
@@ -167,6 +185,16 @@ class Difference(ShownInNotebooks):
 
 SIGNS: Mapping[Change, str] = {"same": " ", "added": "+", "removed": "-", "changed": "~"}
 STYLES: Mapping[Change, str] = {"same": "", "added": "green", "removed": "red", "changed": "yellow"}
+
+
+def _differing_lines(differing: Mapping[str, int]) -> Iterator[str]:
+    """The layers with other values, of many only the first."""
+    layers = list(differing)
+    named, more = ", ".join(layers[:MOST_NAMED]), len(layers) - MOST_NAMED
+    if more > 0:
+        yield f"  other values in {named} and {more} more layers; --json has all"
+    elif layers:
+        yield f"  other values in {named}"
 
 
 def _missing_line(layer: str, reasons: Mapping[str, int]) -> str:
@@ -248,16 +276,49 @@ def _tensors(a: Detector, b: Detector, *, with_values: bool) -> TensorDifference
     target = copy.deepcopy(b)
     with torch.no_grad():
         report = transfer(a.state_dict(), a.spec, a.names, target)
-    equal = None
+    pairs = {**{key: key for key in report.kept}, **report.moved}
+    sizes = {key: tensor.numel() for key, tensor in target.state_dict().items() if not key.endswith(COUNTER)}
+    kept_values = sum(sizes.get(key, 0) for key in pairs) + _values_in_part(a, b, report.partly)
+    equal, differing = None, dict[str, int]()
     if with_values:
         ours, theirs = a.state_dict(), b.state_dict()
-        pairs = {**{key: key for key in report.kept}, **report.moved}
-        equal = sum(torch.equal(theirs[key].cpu(), ours[source].cpu()) for key, source in pairs.items())
+        others = [key for key, source in pairs.items() if not _are_equal(ours[source], theirs[key])]
+        equal, differing = len(pairs) - len(others), dict(Counter(report.layer_of[key] for key in others))
     missing = _counted((report.layer_of[key], report.reasons.get(key, "no counterpart")) for key in report.initialised)
     in_part = _counted((report.layer_of[key], what) for key, what in report.partly.items())
     unused = dict(Counter(report.source_layer_of[key] for key in report.unused))
-    kept = len(report.kept) + len(report.moved)
-    return TensorDifference(len(report.layer_of), kept, len(report.partly), equal, missing, unused, in_part)
+    return TensorDifference(
+        total=len(report.layer_of),
+        kept=len(pairs),
+        partly=len(report.partly),
+        values=sum(sizes.values()),
+        kept_values=kept_values,
+        equal=equal,
+        missing=missing,
+        unused=unused,
+        in_part=in_part,
+        differing=differing,
+    )
+
+
+def _values_in_part(a: Detector, b: Detector, partly: Iterable[str]) -> int:
+    """Number of values that are filled in tensors that are kept in part."""
+    keys = list(partly)
+    if not keys:
+        return 0
+    target = copy.deepcopy(b)
+    filled = target.state_dict()
+    with torch.no_grad():
+        for key in keys:
+            filled[key].fill_(torch.nan)
+        transfer({key: tensor.nan_to_num() for key, tensor in a.state_dict().items()}, a.spec, a.names, target)
+    return sum(int((~filled[key].isnan()).sum()) for key in keys)
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether all values are equal, as NaN is to NaN."""
+    one, other = one.cpu(), other.cpu()
+    return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def _counted(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
@@ -279,5 +340,7 @@ def _classes(before: Mapping[int, str], after: Mapping[int, str]) -> str:
     if sorted(before.values()) == sorted(after.values()):
         moved = sum(after.get(i) != name for i, name in before.items())
         return f"the same {len(before)} in another order, {moved} under another id"
+    if _unnamed(before) and _unnamed(after):
+        return f"{len(before)} -> {len(after)} classes; without names, those of equal ids count as the same"
     common = len(set(before.values()) & set(after.values()))
     return f"{len(before)} -> {len(after)} classes, names in both: {common}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,13 @@ from torch import nn
 
 from regard.graph.detector import Detector
 from regard.graph.spec import LayerInfo, ModelSpec
+from regard.nn.activation import ACTIVATIONS
 
 PLAIN = (int, float, str, tuple, type(None))
 """Types of attributes that say how a module computes."""
+
+NO_NUMBER = re.compile(r"(,\s)?inplace(=True)?|\w+=")
+"""What describes an activation other than its number."""
 
 MOST_VALUES = 12
 """Values of a list that are printed; the others are left out."""
@@ -43,6 +48,7 @@ def layer_changes(a: Detector, i: int, b: Detector, j: int, new_names: Mapping[s
         yield from _arguments(ours, theirs, is_same=_built(a.model[i]) == _built(b.model[j]))
     elif ours.arguments[1:] != theirs.arguments[1:]:
         yield f"arguments {listed(_without_sizes(ours))} -> {listed(_without_sizes(theirs))}"
+    yield from _activations(a.model[i], b.model[j])
     yield from _rewired(a.spec, old.inputs, b.spec, new.inputs, new_names)
 
 
@@ -56,12 +62,14 @@ def _rewired(
     before = tuple(new_names.get(name, name) for name in old)
     if before == new and not lost:
         return
-    follows = ", inserted between" if not lost and _passes(b, new, before, added) else ""
     namesakes = [name for name in lost if any(row.name == name for row in b.layers)]
     if namesakes and len(old) == 1:
         yield f"re-wired to read {listed(new)} instead of the former {old[0]}"
         return
-    yield f"re-wired to read {listed(new)} instead of {listed(before)}{follows}"
+    if not lost and _passes(b, new, before, added):
+        yield f"re-wired to read {listed(new)} instead of {listed(before)}, inserted between"
+    else:
+        yield f"re-wired to read {listed(new)} instead of {listed(before)}"
     for name in dict.fromkeys(old):
         now = new_names.get(name, name)
         if now != name and now not in new:
@@ -97,6 +105,23 @@ def _arguments(ours: LayerInfo, theirs: LayerInfo, *, is_same: bool) -> Iterator
         yield f"arguments {before} -> {after}"
     if anchors is not None:
         yield _anchors(*anchors)
+
+
+def _activations(old: nn.Module, new: nn.Module) -> Iterator[str]:
+    """Activations that differ in parts that both layers have."""
+    known = tuple(ACTIVATIONS.values())
+    theirs = dict(new.named_modules())
+    pairs = [(one, theirs.get(name)) for name, one in old.named_modules() if name and isinstance(one, known)]
+    changed = (
+        f"activation {_call(a)} -> {_call(b)}" for a, b in pairs if isinstance(b, known) and _call(a) != _call(b)
+    )
+    yield from dict.fromkeys(changed)
+
+
+def _call(activation: nn.Module) -> str:
+    """An activation as a graph states it: class and number, without what changes no value."""
+    numbers = NO_NUMBER.sub("", activation.extra_repr())
+    return f"nn.{type(activation).__name__}({numbers})"
 
 
 def _without_sizes(layer: LayerInfo) -> list[Any]:
