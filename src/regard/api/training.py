@@ -71,7 +71,8 @@ def train(
         model = as_detector(model)
     loaded = load_training_data(data, asked)
     with claim_for_all(asked, folder, Path("runs", "train")) as place, _left_in_order(place, verbose):
-        return run_training(model, loaded, asked, place, callbacks=callbacks, verbose=verbose)
+        start = model.started_from
+        return run_training(model, loaded, asked, place, start=start, callbacks=callbacks, verbose=verbose)
 
 
 @interrupts_deferred()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ class Detector(nn.Module):
         model: the layers in order, so that tensors are called ``model.<row>....`` as in YOLOv5.
         origin: name of the file of another package whose weights it has, or was trained from; "" without any,
             None where its own file does not say.
+        started_from: the file from which its weights were loaded, or the graph or name of the model zoo whose layers
+            were newly initialised; None if unknown.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Detector(nn.Module):
         self.names = dict(names)
         self.user_modules = dict(user_modules)
         self.origin: str | None = ""
+        self.started_from: str | None = None
         self.model = nn.ModuleList(layers)
         index = {row.name: i for i, row in enumerate(spec.layers)} | {IMAGE: -1}
         self._inputs = [tuple(index[name] for name in row.inputs) for row in spec.layers]
@@ -59,6 +62,11 @@ class Detector(nn.Module):
             getattr(layer, "multi_input", False) or len(inputs) > 1
             for layer, inputs in zip(layers, self._inputs, strict=True)
         ]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load tensors, after which it is unknown where the weights came from; see ``torch.nn.Module``."""
+        self.started_from = None
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     @property
     def head(self) -> Head:

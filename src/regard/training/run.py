@@ -79,6 +79,7 @@ def run_training(
     settings: TrainSettings,
     folder: Path,
     *,
+    start: str | None = None,
     callbacks: Sequence[Callback] = (),
     verbose: bool = True,
     resume: bool = False,
@@ -90,6 +91,7 @@ def run_training(
         data: with splits train and val.
         settings: budget, recipe, hardware.
         folder: where the run is kept.
+        start: what the weights of ``detector`` came from, for ``run.json``; see `Detector.started_from`.
         callbacks: called in the first process, after those that every run has.
         verbose: print the progress.
         resume: continue from the folder's ``state.pt``.
@@ -110,7 +112,7 @@ def run_training(
         data=data,
         settings=settings,
         folder=folder,
-        config={"data": describe_data(data), "start": fingerprint(detector)},
+        config={"data": describe_data(data), "start": {**fingerprint(detector), "source": start}},
         callbacks=tuple(callbacks),
         verbose=verbose,
         resume=resume,

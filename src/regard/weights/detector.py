@@ -78,9 +78,11 @@ def load_detector(
         return _from_checkpoint(path, modules, allow_miswired, like)
     spec = read_spec(source)
     try:
-        return build(spec, modules=modules, allow_miswired=allow_miswired)
+        detector = build(spec, modules=modules, allow_miswired=allow_miswired)
     except RegardError as error:
         raise with_others(error, spec, modules) from error
+    detector.started_from = str(source)
+    return detector
 
 
 def _warn_of_two(path: Path) -> None:
@@ -162,8 +164,9 @@ def rebuild(
         allow_miswired=allow_miswired,
         share=detector if share else None,
     )
-    new.origin = detector.origin
-    return new, transfer(detector.state_dict(), detector.spec, detector.names, new)
+    report = transfer(detector.state_dict(), detector.spec, detector.names, new)
+    new.origin, new.started_from = detector.origin, detector.started_from
+    return new, report
 
 
 def with_weights(detector: Detector, path: str | Path, modules: Modules | None) -> tuple[Detector, TransferReport]:
@@ -174,7 +177,7 @@ def with_weights(detector: Detector, path: str | Path, modules: Modules | None) 
     """
     report = load_backbone(detector, Path(path))
     if report is not None:
-        detector.origin = Path(path).name
+        detector.origin, detector.started_from = Path(path).name, str(path)
         return detector, report
     return load_matching(detector, load_detector(path, modules=modules, like=detector.spec))
 
@@ -213,6 +216,7 @@ def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> De
     detector = build(spec, names=header.names, modules=modules, allow_miswired=allow_miswired)
     _fill(detector, state, path)
     detector.origin = None if (origin := header.extra.get(ORIGIN)) is None else str(origin)
+    detector.started_from = str(path)
     return detector
 
 
@@ -242,7 +246,7 @@ def _from_checkpoint(
     _fill(detector, state, path, checkpoint.module_classes)
     settle(detector, checkpoint.settings, path)
     detector.spec = replace(detector.spec, file=None)
-    detector.origin = path.name
+    detector.origin, detector.started_from = path.name, str(path)
     return detector
 
 

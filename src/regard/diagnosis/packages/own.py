@@ -64,11 +64,13 @@ def read(folder: Path) -> TrainingRecord:
 
 
 def _start(config: Mapping[str, Any]) -> str | None:
-    """The model that the command line names; None if the run was started in another way."""
+    """The model that the command line names, or that `regard.train` recorded; None if neither is known."""
     environment = config.get("environment")
     words = environment.get("command") if isinstance(environment, dict) else None
     if not isinstance(words, list) or [str(word) for word in words[:2]] != ["regard", "train"]:
-        return None
+        begun = config.get("start")
+        source = begun.get("source") if isinstance(begun, dict) else None
+        return source if isinstance(source, str) else None
     words = [str(word) for word in words[2:]]
     for i, word in enumerate(words):
         if word.startswith("--weights"):
