@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_detector_knows_what_its_weights_came_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["name", "detector"])
 def test_the_doctor_finds_random_weights_of_a_run_in_python(given: str, tmp_path: Path) -> None:
     model = "odd-one-out" if given == "name" else regard.insert("odd-one-out", "SE", after="p4")
-    settings = {"epochs": 1, "imgsz": 64, "workers": 0, "plots": False}
+    settings: Any = {"epochs": 1, "imgsz": 64, "workers": 0, "plots": False}
     run = regard.train(model, DATA, folder=tmp_path / "run", verbose=False, **settings)
     assert own.read(run.folder).start == "odd-one-out"
     diagnosis = regard.doctor(run.folder)
