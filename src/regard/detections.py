@@ -237,7 +237,7 @@ class Detections:
         """
         import supervision
 
-        data = {"class_name": np.array(self.class_names, dtype=str)}
+        data: dict[str, Any] = {"class_name": np.array(self.class_names, dtype=str)}
         return supervision.Detections(self.boxes_xyxy, confidence=self.scores, class_id=self.class_ids, data=data)
 
     @staticmethod
