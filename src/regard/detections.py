@@ -224,7 +224,7 @@ class Detections:
         try:
             import pandas
         except ImportError as error:
-            raise RegardError("to_pandas needs the package pandas", hint="pip install 'regard[pandas]'") from error
+            raise RegardError("to_pandas needs the package pandas", hint='pip install "regard[pandas]"') from error
         values = [[self.source] * len(self), self.class_ids, self.class_names, self.scores, *self.boxes_xyxy.T]
         return pandas.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 

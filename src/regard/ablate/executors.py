@@ -298,7 +298,7 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise RegardError("Ray is not installed", hint="pip install 'regard[ray]'") from error
+        raise RegardError("Ray is not installed", hint='pip install "regard[ray]"') from error
     try:
         _check_reachable(address)
         if not ray.is_initialized():

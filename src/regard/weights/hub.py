@@ -101,7 +101,7 @@ def import_hub() -> Any:
         RegardError: it is not installed.
     """
     if find_spec("huggingface_hub") is None:
-        raise RegardError("models of the Hub need the package huggingface_hub", hint="pip install 'regard[hub]'")
+        raise RegardError("models of the Hub need the package huggingface_hub", hint='pip install "regard[hub]"')
     import huggingface_hub
 
     return huggingface_hub

@@ -180,7 +180,7 @@ def _length(facts: Facts) -> Iterator[str]:
     least, most = facts.epochs
     epochs = f"{least:,} 至 {most:,} 個 epoch，依變體而定" if least < most else f"{most:,} 個 epoch"
     if facts.minutes:
-        yield f"{facts.minutes:g} 分鐘，依測量換算成 epoch{f'（{epochs}）' if most else ''}"
+        yield f"{facts.minutes:g} 分鐘，依量測換算成 epoch{f'（{epochs}）' if most else ''}"
     elif facts.samples:
         yield f"{facts.samples:,} 張訓練影像{f'（進位為 {epochs}）' if most else ''}"
     elif most:

@@ -73,7 +73,7 @@ class Tracker(Callback):
     """When an epoch is sent again after a failure, in seconds of the monotonic clock."""
 
     def __init__(self, project: str = "regard", name: str | None = None) -> None:
-        hint = f"pip install --upgrade 'regard[{self.package}]'"
+        hint = f'pip install --upgrade "regard[{self.package}]"'
         if find_spec(self.package) is None:
             raise RegardError(f"{type(self).__name__} needs the package {self.package}", hint=hint)
         if (installed := _version_of(self.package)) is not None and installed < self.oldest:
