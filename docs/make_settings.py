@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic.fields import FieldInfo
 
@@ -58,7 +58,7 @@ class Language(NamedTuple):
     titles: tuple[str, ...]
     recipes: str
     about: dict[str, str]
-    """Per part of a recipe; the docstring where there is none."""
+    """What each part of a recipe is."""
     setting: str
     option: str
     default: str
@@ -97,7 +97,12 @@ A `regard.config.Recipe` is passed as `recipe`, or chosen by name: `default`, `s
 `yolov5` and a recipe that is built in Python start from YOLOv5's values, `ultralytics` has those of Ultralytics 8.4 for
 YOLOv8 and later; `default` is the project's own, and `scratch` the same with twice the learning rate.
 """,
-    {},
+    {
+        "augment": "How training images are augmented.",
+        "loss": "Gains and thresholds of the YOLOv5 loss, before they are scaled to levels, classes and image size; "
+        "`anchor_free` has the gains of the loss of YOLOv8 and later.",
+        "optim": "Optimiser, learning-rate schedule and weight averaging.",
+    },
     *("setting", "option", "default", "range", "what it is"),
     ("yes", "no"),
 )
@@ -119,7 +124,7 @@ CHINESE = Language(
     "及之後的值；`default` 是本專案自己的，`scratch` 則是學習率加倍的 `default`。\n",
     {
         "augment": "訓練影像的擴增。",
-        "loss": "YOLOv5 損失的權重與門檻，尚未依層級、類別與影像大小縮放。",
+        "loss": "YOLOv5 損失的權重與門檻，尚未依層級、類別與影像大小縮放；`anchor_free` 是 YOLOv8 及之後的損失的權重。",
         "optim": "最佳化器、學習率排程與權重平均。",
     },
     *("設定", "選項", "預設", "範圍", "意義"),
@@ -150,7 +155,7 @@ def page(language: Language = ENGLISH) -> str:
     parts += [f"\n## {title}\n\n{command_table(kind, language)}" for title, kind in titled]
     parts.append(language.recipes)
     for group, kind in RECIPE.items():
-        about = language.about.get(group) or (kind.__doc__ or "").splitlines()[0]
+        about = language.about[group]
         parts.append(f"\n### `recipe.{group}`\n\n{about}\n\n{recipe_table(group, fields_of(kind), language)}")
     rest = {"close_mosaic": Recipe.model_fields["close_mosaic"]}
     return "".join([*parts, f"\n### `recipe`\n\n{recipe_table('', rest, language)}"])
@@ -169,12 +174,23 @@ def command_table(kind: type[Settings], language: Language = ENGLISH) -> str:
 def recipe_table(group: str, fields: dict[str, FieldInfo], language: Language = ENGLISH) -> str:
     """Tabulate one part of a recipe with its values in the built-in recipes."""
     recipes = (YOLOV5_RECIPE, ULTRALYTICS_RECIPE, DEFAULT_RECIPE)
-    parts = [getattr(recipe, group) if group else recipe for recipe in recipes]
+    rows = _recipe_rows([getattr(recipe, group) if group else recipe for recipe in recipes], fields, language)
+    return _table([language.setting, "yolov5", "ultralytics", "default", language.range, language.what], rows)
+
+
+def _recipe_rows(
+    parts: list[Any], fields: dict[str, FieldInfo], language: Language, prefix: str = ""
+) -> list[list[str]]:
+    """One row per setting; settings within a setting follow with dotted names."""
     rows = []
     for name, field in fields.items():
-        values = (_value(str(getattr(part, name)), language) for part in parts)
-        rows.append([f"`{name}`", *values, range_of(field, language.words), _what(field, language)])
-    return _table([language.setting, "yolov5", "ultralytics", "default", language.range, language.what], rows)
+        values = [getattr(part, name) for part in parts]
+        if isinstance(values[0], Settings):
+            rows += _recipe_rows(values, fields_of(type(values[0])), language, f"{prefix}{name}.")
+            continue
+        texts = (_value(str(value), language) for value in values)
+        rows.append([f"`{prefix}{name}`", *texts, range_of(field, language.words), _what(field, language)])
+    return rows
 
 
 def _what(field: FieldInfo, language: Language) -> str:

@@ -29,6 +29,7 @@ from regard.cli import app
 from regard.cli.from_settings import help_of
 from regard.config import AugmentSettings, LossSettings, OptimSettings, Recipe
 from regard.config.base import Settings, fields_of
+from regard.config.recipe import AnchorFreeLossSettings
 from regard.diagnosis.causes import CAUSES
 from regard.diagnosis.findings import title
 from regard.nn.attention import ATTENTION
@@ -52,7 +53,7 @@ LOGS = {"info", "warning", "error"}
 PROBLEMS = {"Problem", "_dropped", "_Fault"}
 FACTS = {"done", "found", "how", "kind", "note"}
 """Names of the parts of a problem of a data set."""
-RECIPE = (AugmentSettings, LossSettings, OptimSettings, Recipe)
+RECIPE = (AugmentSettings, LossSettings, AnchorFreeLossSettings, OptimSettings, Recipe)
 """Settings that have no options: docs/settings.zh-TW.md shows their descriptions."""
 SYSTEM = (
     "No such file or directory",

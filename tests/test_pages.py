@@ -11,6 +11,23 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 CHINESE = [ROOT / "README.zh-TW.md", ROOT / "CONTRIBUTING.zh-TW.md", *sorted(DOCS.rglob("*.zh-TW.md"))]
 CATALOGUE = ROOT / "src" / "regard" / "locale" / "zh_TW" / "LC_MESSAGES" / "regard.po"
+OTHER_TEXTS = [
+    ROOT / "mkdocs.yml",
+    *(ROOT / "docs" / name for name in ("catalogue_words.py", "make_settings.py", "make_studio.py", "site_hooks.py")),
+    *(ROOT / "docs" / "templates").glob("*.zh-TW.md"),
+    *sorted((ROOT / "notebooks" / "source").glob("*.py")),
+    *sorted((ROOT / "src" / "regard" / "ablate" / "paper").glob("*.py")),
+    ROOT / "studio" / "src" / "chinese.ts",
+]
+"""Other files with texts in Chinese."""
+WITH_REQUIREMENTS = [
+    file
+    for pattern in ("*.md", "docs/**/*.md", "notebooks/source/*.py", "src/**/*.py", "src/**/*.po", "studio/src/*.ts*")
+    for file in sorted(ROOT.glob(pattern))
+    if "pip install" in file.read_text(encoding="utf-8")
+]
+SHELL = ("sh", "bash")
+SENTENCE = re.compile(r"(?:\b[A-Za-z]{2,}\b[ ,]*){3}")
 TERMS = ROOT / "CONTRIBUTING.md"
 """Has the table of terms."""
 TABLE_ROW = re.compile(r"^\| [^|]+ \| [^|]+ \| ([^|\x00-\x7f][^|]*) \|$", re.MULTILINE)
@@ -130,16 +147,48 @@ def translations(file: Path) -> str:
     return "".join(block.replace('"\n"', "") for block in blocks)
 
 
-@pytest.mark.parametrize("page", [*CHINESE, CATALOGUE, ROOT / "studio" / "src" / "chinese.ts"], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*CHINESE, CATALOGUE, *OTHER_TEXTS], ids=lambda page: page.name)
 def test_there_is_one_term_for_each_thing(page: Path) -> None:
     rows = TABLE_ROW.findall(TERMS.read_text(encoding="utf-8"))
     wrong = [term for row in rows for term in row.split(", ")]
-    assert len(wrong) > 15
+    assert len(wrong) > 30
     text = translations(page) if page == CATALOGUE else page.read_text(encoding="utf-8")
     if page.name == "CONTRIBUTING.zh-TW.md":
         assert TABLE_ROW.findall(text)[1:] == rows  # but for the heading
         text = TABLE_ROW.sub("", text)
     assert [term for term in wrong if term in text] == []
+
+
+@pytest.mark.parametrize("page", [*CHINESE, CATALOGUE, *OTHER_TEXTS], ids=lambda page: page.name)
+def test_percent_follows_a_space(page: Path) -> None:
+    text = translations(page) if page == CATALOGUE else FENCE.sub("", page.read_text(encoding="utf-8"))
+    assert re.findall(r".{0,20}\d%(?!\d|[A-F]).{0,9}[\u3000-\uffef]", SPAN.sub("", text)) == []
+
+
+def console_blocks(text: str) -> list[str]:
+    """What commands print: blocks of text that begin with a command, or follow one of a shell."""
+    blocks = CODE.findall(text)
+    return [
+        "".join(line for line in code.splitlines(keepends=True) if not line.startswith("regard "))
+        for (before, _), (language, code) in zip([("", ""), *blocks], blocks, strict=False)
+        if language == "text" and (before in SHELL or code.startswith("regard "))
+    ]
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+def test_output_that_a_page_in_chinese_quotes_is_in_chinese(page: Path) -> None:
+    english = {
+        line for block in console_blocks(english_of(page).read_text(encoding="utf-8")) for line in block.splitlines()
+    }
+    own = [line for block in console_blocks(page.read_text(encoding="utf-8")) for line in block.splitlines()]
+    assert [line for line in own if line in english and SENTENCE.search(line)] == []
+
+
+@pytest.mark.parametrize("page", WITH_REQUIREMENTS, ids=lambda page: page.name)
+def test_requirements_are_in_double_quotes(page: Path) -> None:
+    """Which all shells take away: in cmd.exe single quotes would be part of the requirement."""
+    text = page.read_text(encoding="utf-8").replace("\\'", "'").replace('\\"', '"')
+    assert re.findall(r"(?:pip install[^\n\"]*|[`、,] ?)'[\w.-]+(?:\[|[<>=~])[^']*'", text) == []
 
 
 @pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
