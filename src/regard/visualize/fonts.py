@@ -6,14 +6,14 @@ fonts that were installed later are looked for in the system itself.
 
 from __future__ import annotations
 
+import os
 import time
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-from matplotlib.font_manager import FontEntry, findSystemFonts, fontManager
+from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
 from matplotlib.ft2font import FT2Font
 
 from regard.errors import RegardWarning
@@ -45,14 +45,14 @@ def fonts_for(text: str) -> tuple[list[str], str]:
     if all(ord(letter) < 0x80 for letter in missing):
         return families, ""
     deadline = time.monotonic() + SECONDS
-    missing = _without(_entry(OWN_FONT), missing)
-    for name in _candidates(missing, deadline):
-        if not missing or time.monotonic() > deadline:
-            break
-        left = _without(_entry(name), missing)
+    missing = _without(OWN_FONT, missing)
+    for name in _candidates(missing, deadline) if missing else ():
+        left = _without(name, missing)
         if left != missing:
             families.append(name)
             missing = left
+        if not missing or time.monotonic() > deadline:
+            break
     return families, "".join(dict.fromkeys(letter for letter in text if letter in missing))
 
 
@@ -104,18 +104,12 @@ def _add_new_fonts(letters: set[str], deadline: float) -> None:
                 fontManager.addfont(path)
 
 
-def _entry(name: str) -> Sequence[FontEntry]:
-    """Faces of a font in the list, upright ones of usual weight first."""
-    found = [entry for entry in fontManager.ttflist if entry.name == name]
-    return sorted(found, key=lambda entry: (entry.style != "normal", entry.weight not in (400, "normal", "regular")))
-
-
-def _without(faces: Sequence[FontEntry], letters: set[str]) -> set[str]:
-    """The letters that the first face that can be read lacks; all if none can be."""
-    for entry in faces:
-        face: dict[str, Any] = {"face_index": index} if (index := getattr(entry, "index", 0)) else {}
-        with suppress(*UNREADABLE):
-            return _lacking(FT2Font(entry.fname, **face), letters)
+def _without(name: str, letters: set[str]) -> set[str]:
+    """The letters that a font lacks, in the face that matplotlib takes; all if it cannot be read."""
+    with suppress(*UNREADABLE):
+        file = fontManager.findfont(FontProperties(family=[name]), fallback_to_default=False, rebuild_if_missing=False)
+        if os.path.exists(file):  # both calls remember files that are gone
+            return _lacking(get_font(file), letters)
     return letters
 
 
