@@ -283,8 +283,9 @@ def test_a_study_of_other_classes_is_not_behind_the_model(tmp_path: Path, monkey
 @pytest.mark.parametrize("source", ["hf://me/none", "hf://me/odd/none.pt", "hf://me/odd@v7/model.safetensors"])
 def test_what_is_not_there_is_an_error(hub: StandIn, source: str) -> None:
     hub.files["me/odd"] = {}
-    with pytest.raises(RegardError, match="Hub"):
+    with pytest.raises(RegardError, match="Hub") as found:
         regard.load(source)
+    assert ("hf auth login" in str(found.value)) == (source == "hf://me/none")
 
 
 def test_a_rejected_upload_is_an_error(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,8 +306,9 @@ def test_no_connection_is_an_error(hub: StandIn, monkeypatch: pytest.MonkeyPatch
 
 def test_a_damaged_file_is_an_error_as_everywhere(hub: StandIn) -> None:
     hub.files["me/odd"] = {"model.safetensors": b"no weights"}
-    with pytest.raises(RegardError, match=r"model\.safetensors"):
-        regard.load("hf://me/odd")
+    for read in (regard.load, lambda source: regard.diff("odd-one-out", source, imgsz=64)):
+        with pytest.raises(RegardError, match=r"model\.safetensors"):
+            read("hf://me/odd")
 
 
 @pytest.mark.parametrize("kind", ["plan", "overlay", "file"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from regard.errors import RegardError
-from regard.weights.hub import DEFAULT_FILE, is_hub, local_file, parse_address, reject_hub
+from regard.weights.hub import DEFAULT_FILE, is_hub, local_file, parse_address, reason_of, reject_hub, status_of
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,15 @@ def test_anything_else_stays_as_it_is() -> None:
         reject_hub(source)
     with pytest.raises(RegardError):
         reject_hub("hf://me/cells")
+
+
+@pytest.mark.parametrize(("status", "said"), [(429, True), (500, True), (503, True), (404, False), (None, False)])
+def test_an_answer_about_the_server_is_the_reason_also_behind_other_errors(status: int | None, said: bool) -> None:
+    cause = OSError("no answer")
+    if status is not None:
+        cause.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
+    error = OSError("check your connection")
+    error.__cause__ = RuntimeError("between")
+    error.__cause__.__context__ = cause
+    assert status_of(error) == status
+    assert reason_of(error) == (f"the server answered with status {status}; try again later" if said else str(error))

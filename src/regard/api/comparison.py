@@ -9,7 +9,7 @@ from regard.graph.detector import Detector
 from regard.system.interrupts import interrupts_deferred
 from regard.weights.detector import Model, Modules, load_detector
 from regard.weights.difference import Difference, compare_detectors
-from regard.weights.hub import has_weights
+from regard.weights.hub import has_weights, local_file
 
 
 @interrupts_deferred()
@@ -43,7 +43,7 @@ def diff(
         (93, 93)
     """
     detectors = [
-        model if isinstance(model, Detector) else load_detector(model, modules=modules, allow_miswired=True)
+        model if isinstance(model, Detector) else load_detector(local_file(model), modules=modules, allow_miswired=True)
         for model in (a, b)
     ]
     names = _name(a, "A"), _name(b, "B")

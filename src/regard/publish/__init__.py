@@ -19,7 +19,7 @@ from regard.system.loaders import MOST_TEXT, read_bytes
 from regard.system.scratch import scratch_folder
 from regard.training.run import Run
 from regard.weights.detector import as_detector, save_detector
-from regard.weights.hub import DEFAULT_FILE, has_weights, hub_errors, import_hub, reason_of
+from regard.weights.hub import DEFAULT_FILE, LIBRARY, has_weights, hub_errors, import_hub, reason_of
 
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -115,7 +115,7 @@ def _upload(folder: Path, repository: str, *, private: bool, message: str | None
     """Upload a folder, and return the address of the repository."""
     hub = import_hub()
     try:
-        api = hub.HfApi(library_name="regard")
+        api = hub.HfApi(**LIBRARY)
         address = api.create_repo(repository, private=private, exist_ok=True)
         if private and not api.model_info(repository).private:  # one that existed stays as it was
             expected = "private=False (--no-private) if everyone may see the model, or another name"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,14 @@ ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@(\w[\w.-]*))?(?:/([^@]+))?", re
 UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:]|(^|/)\.{0,2}(/|$)")
 """What the path of no file of a repository contains: control characters, Windows' separators, and no name."""
 
+
+LIBRARY = {"library_name": "regard", "library_version": version("regard")}
+"""How this package names itself to the Hub."""
+HIDDEN = (401, 403)
+"""Answers of the Hub about a repository that is private or gated; for one that is not visible there is also 404."""
+BUSY = 429
+"""This answer and those from 500 on are about the server, not about what was asked for."""
+LOGIN = "if the repository is private or gated, log in with `hf auth login`, or set HF_TOKEN"
 
 UNEXPECTED = (LookupError, TypeError, AttributeError)
 """Raised where an answer lacks what those of the Hub have, as of another server at ``HF_ENDPOINT``."""
@@ -64,9 +73,11 @@ def local_file(source: Any) -> Any:
     repository, revision, name = parse_address(source)
     hub = import_hub()
     try:
-        return Path(hub.hf_hub_download(repository, name, revision=revision, library_name="regard"))
+        return Path(hub.hf_hub_download(repository, name, revision=revision, **LIBRARY))
     except hub_errors() as error:
-        raise RegardError(f"cannot be loaded from the Hub: {reason_of(error)}", file=source) from error
+        is_hidden = status_of(error) in HIDDEN or type(error).__name__ == "RepositoryNotFoundError"
+        hint = LOGIN if is_hidden else None
+        raise RegardError(f"cannot be loaded from the Hub: {reason_of(error)}", file=source, hint=hint) from error
 
 
 def parse_address(source: str) -> tuple[str, str | None, str]:
@@ -125,8 +136,22 @@ def reject_hub(source: object) -> None:
         raise RegardError("nothing is downloaded here", file=str(source), hint=hint)
 
 
+def status_of(error: BaseException) -> int | None:
+    """Status of the answer that an error or one of its causes is about; None without an answer."""
+    cause: BaseException | None = error
+    for _ in range(10):
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        if isinstance(status, int) or cause is None:
+            return status
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def reason_of(error: BaseException) -> str:
     """The first line of an error's message that says more than the status of the answer."""
+    status = status_of(error)
+    if status is not None and (status == BUSY or status >= 500):
+        return f"the server answered with status {status}; try again later"
     if isinstance(error, UNEXPECTED):
         return f"the answer is not one of the Hub ({type(error).__name__}: {error})"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
