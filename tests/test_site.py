@@ -55,7 +55,6 @@ PARTS = {
     "SE注意力": ["se", "注意力"],
     "用SE的": ["用", "se"],
     "自注意力模組的用法": ["自注意力"],
-    "空間注意力": ["空間", "注意力"],
 }
 """Words that no page in Chinese has, and what must be found of them."""
 
