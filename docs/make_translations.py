@@ -42,6 +42,11 @@ CALLS = {"_", "gettext", "words", "translate"}
 MESSAGES = {
     "RegardError": 0,
     "NoLabelsError": 0,
+    "OutputError": 0,
+    "SizeMismatchError": 0,
+    "StaleError": 0,
+    "TwoMeaningsError": 0,
+    "_AnotherModel": 0,
     "RegardWarning": 0,
     "warn": 0,
     "LastWord": 0,
@@ -91,13 +96,15 @@ REPORTS = (
     "weights/transfer.py",
 )
 """Files whose texts are shown by `regard.cli.screen`, which translates them there."""
-VALUES = ("config/faults.py", "graph/read.py", "weights/archive.py")
+VALUES = ("config/faults.py", "graph/read.py", "weights/archive.py", "weights/checkpoint.py")
 """Files whose texts are what messages expect."""
 HEADINGS = (
     *("row", "name", "from", "params", "module", "arguments", "output", "share", "mixing", "peak MiB", "spread"),
     *("class", "labels", "precision", "recall", "input", "pixels", "probability", "relative", "detections"),
     *("costs", "before", "after", "difference", "variant", "role", "epochs", "time per run", "mean", "helps", "hurts"),
     "not checked:",
+    *("segmentation", "pose estimation", "rotated-box detection", "classification", "open-vocabulary detection"),
+    *("depth estimation", "semantic segmentation", "detection by RT-DETR"),
     *("added", "removed", "changed", "likely", "possible", "note", "passed", "FAILED", "{0} the same"),
     *("{0} helps{1}: {2} ({3}).", "{0} hurts{1}: {2} ({3}).", "seed {0}", "{0} added", "{0} removed", "{0} changed"),
     *(

@@ -282,6 +282,21 @@ REPORTED = {
     "a cat of a kind": "a cat of a kind",
     "m.onnx (onnx opset 18, 8.1 MB, 63.6 s)": "m.onnx（onnx opset 18，8.1 MB，63.6 秒）",
     "no such file, , no such file": "no such file, , no such file",
+    "this is a model of the `ultralytics` package for pose estimation, with the head 'x.Pose'": (
+        "這是 `ultralytics` 套件的模型，用途是姿態估計，偵測頭是 'x.Pose'"
+    ),
+    "this is a checkpoint of another model (with the key 'conv1.weight' instead of `model.<row>...`)": (
+        "這是另一種模型的檢查點（鍵是 'conv1.weight'，而不是 `model.<row>...`）"
+    ),
+    "x/y: cannot write here (No such file or directory)": "x/y：無法在這裡寫入（沒有這個檔案或資料夾）",
+    "layer 'p5': SE does not take over nc 80 of C3; give its options by -a (in Python: options=)": (
+        "層 'p5'：SE 沒有沿用 C3 的 nc 80；用 -a 給它的選項（Python 中：options=）"
+    ),
+    "cannot open the stream rtsp://a:9/b: a, port 9: Connection refused (tried for 2.1 seconds)": (
+        "無法開啟串流 rtsp://a:9/b：a，連接埠 9：連線遭拒（試了 2.1 秒）"
+    ),
+    "layer 'se': SE, [16, 16] has two meanings": "層 'se'：SE, [16, 16] 有兩種意思",
+    "a Python file, as in my_layer.py:MyLayer": "Python 檔，例如 my_layer.py:MyLayer",
 }
 
 

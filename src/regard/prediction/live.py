@@ -86,10 +86,11 @@ def _no_camera(number: int, seconds: float) -> RegardError:
 
 def _no_stream(address: str, shown: str, seconds: float) -> RegardError:
     expected = "an address that OpenCV's FFmpeg can open, of a server that sends video"
-    what = f"cannot open the stream {shown}: "
     if seconds >= STREAM_SECONDS - 1:
-        return RegardError(f"{what}the server sent no image within {seconds:.0f} seconds", expected=expected)
-    return RegardError(f"{what}{_failure(address)} (tried for {seconds:.1f} seconds)", expected=expected)
+        what = f"cannot open the stream {shown}: the server sent no image within {seconds:.0f} seconds"
+    else:
+        what = f"cannot open the stream {shown}: {_failure(address)} (tried for {seconds:.1f} seconds)"
+    return RegardError(what, expected=expected)
 
 
 def _failure(address: str) -> str:

@@ -266,6 +266,7 @@ def _download(url: str) -> NDArray[np.uint8]:
     data = answer[0] if answer else TimeoutError(f"more than {DOWNLOAD_SECONDS} seconds")
     if isinstance(data, OSError | http.client.HTTPException | ValueError):
         reason = getattr(data, "reason", data)
+        reason = getattr(reason, "strerror", None) or reason
         raise RegardError(f"cannot download {url} ({reason})", hint="save the image and give its path") from data
     if isinstance(data, Exception):
         raise data

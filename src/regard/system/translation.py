@@ -200,7 +200,9 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
         before, _, after = known.get(f"{name[0]}{{0}}", _before(name[0], known) + "{0}").partition("{0}")
         return f"{before}{rest}{after}"
     if (ends := ENDS.fullmatch(text)) and (done := _find(ends[2], catalogue, depth + 1)) is not None:
-        return f"{_or_same(ends[1], catalogue, depth)}（{done}）"
+        begin = _or_same(ends[1], catalogue, depth)
+        whole = _fill(text, catalogue, depth) if PHRASE.search(begin) else None
+        return whole if whole and not PHRASE.search(whole) else f"{begin}（{done}）"
     before, colon, after = text.partition(": ")
     if colon and before in known:
         return f"{known[before]}：{_or_same(after, catalogue, depth)}"
@@ -246,7 +248,9 @@ def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
     """
     first: str | None = None
     templates = catalogue[1]
-    if LAYER.match(text):
+    if "; " in text:  # what comes before it is a text of its own, and no value reaches over it where it need not
+        templates = sorted(templates, key=lambda one: ";" not in one[0].pattern)
+    elif LAYER.match(text):
         templates = sorted(templates, key=lambda one: not one[0].pattern.startswith(LAYERS))
     for pattern, template in templates:
         if len(text) > LONG and pattern.groups > 1:

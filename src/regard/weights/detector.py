@@ -91,9 +91,11 @@ def _warn_of_two(path: Path) -> None:
     if not others:
         return
     own = is_file(path) or weights_of(path) is not None
-    loaded, other = ("your own", "the model of the package") if own else ("the model of the package", str(others[0]))
-    hint = f"for your own, give ./{others[0]}" if not own else "rename it to load the model of the package"
-    what = f"{str(path)!r} is the name of two models: {loaded} is loaded, not {other}"
+    what = f"{str(path)!r} is the name of two models: the model of the package is loaded, not {others[0]}"
+    hint = f"for your own, give ./{others[0]}"
+    if own:
+        what = f"{str(path)!r} is the name of two models: your own is loaded, not the model of the package"
+        hint = "rename it to load the model of the package"
     warnings.warn(f"{what}; {hint}", RegardWarning, stacklevel=4)
 
 
