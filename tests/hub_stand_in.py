@@ -110,6 +110,11 @@ class _Handler(BaseHTTPRequestHandler):
         known = re.fullmatch(r"/api/models/([^/]+/[^/]+)", self.path.partition("?")[0])
         if known and known[1] in self.server.files:
             return self._answer({"id": known[1], "private": self.server.private.get(known[1], False)})
+        tree = re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/main", self.path.partition("?")[0])
+        if tree and tree[1] in self.server.files:
+            files = self.server.files[tree[1]].items()
+            listed = [{"type": "file", "path": path, "size": len(data), "oid": "0" * 40} for path, data in files]
+            return self._answer(listed)
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path.partition("?")[0])
         if not found or found[1] not in self.server.files:
             return self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
@@ -173,6 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.files[repository][value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 self.server.files[repository][value["path"]] = self.server.objects[value["oid"]]
+            elif entry["key"] == "deletedFile":
+                del self.server.files[repository][value["path"]]
         return {
             "success": True,
             "commitOid": COMMIT,

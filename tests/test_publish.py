@@ -288,6 +288,17 @@ def test_what_is_not_there_is_an_error(hub: StandIn, source: str) -> None:
     assert ("hf auth login" in str(found.value)) == (source == "hf://me/none")
 
 
+def test_results_of_an_earlier_model_do_not_stay(hub: StandIn, run: Run) -> None:
+    regard.push_to_hub(run, "me/odd", **SCRATCH)
+    assert {"metrics.json", "results.csv"} & hub.files["me/odd"].keys()
+    hub.files["me/odd"]["notes.txt"] = b"kept"
+    regard.push_to_hub(run, "me/odd", **SCRATCH)
+    assert {"metrics.json", "results.csv"} & hub.files["me/odd"].keys()
+    regard.push_to_hub(regard.load("odd-one-out"), "me/odd", **SCRATCH)
+    assert not {"metrics.json", "results.csv"} & hub.files["me/odd"].keys()
+    assert hub.files["me/odd"]["notes.txt"] == b"kept"
+
+
 def test_a_rejected_upload_is_an_error(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_bad")
     with pytest.raises(RegardError, match="HF_TOKEN"):

@@ -120,7 +120,9 @@ def _upload(folder: Path, repository: str, *, private: bool, message: str | None
         if private and not api.model_info(repository).private:  # one that existed stays as it was
             expected = "private=False (--no-private) if everyone may see the model, or another name"
             raise RegardError("this repository exists and is public", file=repository, expected=expected)
-        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message or "Upload a detector")
+        said = message or "Upload a detector"
+        # Results of a model that was there before would be taken for those of this one.
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=said, delete_patterns=list(RESULTS))
     except hub_errors() as error:  # as an interrupted upload of a large file
         what = f"cannot be uploaded: {reason_of(error)}"
         hint = "check the connection, and log in with `hf auth login`, or set HF_TOKEN"

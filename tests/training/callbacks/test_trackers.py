@@ -388,3 +388,19 @@ def test_names_that_are_no_tracker_are_rejected_and_repeats_are_one(monkeypatch:
     assert [type(one) for one in trackers_named(["mlflow", "wandb", "mlflow"])] == [MLflow, WandB]
     with pytest.raises(RegardError, match="swanlab"):
         trackers_named(["swanlb"])
+
+
+@pytest.mark.parametrize(
+    ("tracker", "variable"),
+    [(WandB, "WANDB_PROJECT"), (MLflow, "MLFLOW_EXPERIMENT_NAME"), (SwanLab, "SWANLAB_PROJ_NAME")],
+)
+def test_the_variable_of_a_tracker_names_the_project(
+    tracker: type[trackers.Tracker], variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda _: True)
+    monkeypatch.setattr(trackers, "_version_of", lambda _: None)
+    monkeypatch.delenv(variable, raising=False)
+    assert tracker().project == "regard"
+    monkeypatch.setenv(variable, "cells")
+    assert tracker().project == "cells"
+    assert tracker(project="mine").project == "mine"

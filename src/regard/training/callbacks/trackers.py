@@ -56,7 +56,8 @@ class Tracker(Callback):
     """Base class of the trackers.
 
     Args:
-        project: under which the run is listed.
+        project: under which the run is listed; by default what the tracker's own variable, such as ``WANDB_PROJECT``,
+            says, else "regard".
         name: of the run; by default that of its folder.
 
     Raises:
@@ -64,6 +65,8 @@ class Tracker(Callback):
     """
 
     package: ClassVar[str]
+    listed: ClassVar[str] = ""
+    """Variable of the tracker's own that names the project."""
     oldest: ClassVar[tuple[int, int]] = (0, 0)
     """Oldest version of the package that has the settings used here."""
     _begun = False
@@ -72,14 +75,15 @@ class Tracker(Callback):
     _paused_until = -math.inf
     """When an epoch is sent again after a failure, in seconds of the monotonic clock."""
 
-    def __init__(self, project: str = "regard", name: str | None = None) -> None:
+    def __init__(self, project: str | None = None, name: str | None = None) -> None:
         hint = f'pip install --upgrade "regard[{self.package}]"'
         if find_spec(self.package) is None:
             raise RegardError(f"{type(self).__name__} needs the package {self.package}", hint=hint)
         if (installed := _version_of(self.package)) is not None and installed < self.oldest:
             what = f"{self.package} {'.'.join(map(str, installed))} cannot be kept from recording this machine"
             raise RegardError(what, expected=f"version {'.'.join(map(str, self.oldest))} or later", hint=hint)
-        self.project, self.name = project, name
+        self.project = project or os.environ.get(self.listed) or "regard"
+        self.name = name
 
     def on_run_start(self, event: RunStart) -> None:
         """Begin, or continue, a run of the tracker; what it lacks of the finished epochs is logged."""
@@ -254,6 +258,7 @@ class WandB(Hosted):
     """Logs to Weights & Biases; with ``WANDB_MODE=offline`` to the folder of the run, for ``wandb sync``."""
 
     package: ClassVar[str] = "wandb"
+    listed: ClassVar[str] = "WANDB_PROJECT"
     mode: ClassVar[str] = "WANDB_MODE"
     kept: ClassVar[str] = "wandb"
     oldest: ClassVar[tuple[int, int]] = (0, 19)
@@ -289,6 +294,7 @@ class MLflow(Tracker):
     """Logs to MLflow: to ``MLFLOW_TRACKING_URI``, or else its database, or ``mlruns`` with ``mlflow-skinny``."""
 
     package: ClassVar[str] = "mlflow"
+    listed: ClassVar[str] = "MLFLOW_EXPERIMENT_NAME"
     _client: Any = None
     _run = ""
 
@@ -329,6 +335,7 @@ class SwanLab(Hosted):
     """Logs to SwanLab; with ``SWANLAB_MODE=local`` or ``offline`` to ``swanlog`` in the folder of the run."""
 
     package: ClassVar[str] = "swanlab"
+    listed: ClassVar[str] = "SWANLAB_PROJ_NAME"
     mode: ClassVar[str] = "SWANLAB_MODE"
     kept: ClassVar[str] = "swanlog"
     oldest: ClassVar[tuple[int, int]] = (0, 8)
