@@ -63,7 +63,8 @@ def with_new_names(
 def _level_of_caller() -> int:
     """``stacklevel`` of the first frame outside the package; Python shows such warnings for the user's code only."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "regard":
+    inner = ("regard", "contextlib")  # which wraps the functions of the API
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in inner:
         frame, level = frame.f_back, level + 1
     return level
 

@@ -213,12 +213,12 @@ class Hosted(Tracker):
         """Begin a run as the environment says, otherwise offline, which is reported; see `Tracker`."""
         with nobody_asked():
             try:
-                return self.open(folder, name, settings, known, mode=None)
+                return self.open_run(folder, name, settings, known, mode=None)
             except Exception as error:  # no login, or no answer; what else is wrong is wrong offline, too
                 log.debug("%s is used offline", self.package, exc_info=error)
                 with suppress(Exception):
                     self.finish(failed=True)
-                found = self.open(folder, name, settings, known, mode="offline")
+                found = self.open_run(folder, name, settings, known, mode="offline")
                 reason = first_line(error)
         kind, package = type(self).__name__, self.package
         log.warning(
@@ -229,7 +229,9 @@ class Hosted(Tracker):
         return found
 
     @abstractmethod
-    def open(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None) -> str:
+    def open_run(
+        self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None
+    ) -> str:
         """Begin a run, ``offline`` or, with None, as the environment says; the result is its id."""
 
 
@@ -264,7 +266,9 @@ class WandB(Hosted):
     oldest: ClassVar[tuple[int, int]] = (0, 19)
     _run: Any = None
 
-    def open(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None) -> str:
+    def open_run(
+        self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None
+    ) -> str:
         """Begin a run; see `Hosted`."""
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # of its own faults, to its makers
         wandb = import_module("wandb")
@@ -341,7 +345,9 @@ class SwanLab(Hosted):
     oldest: ClassVar[tuple[int, int]] = (0, 8)
     _run: Any = None
 
-    def open(self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None) -> str:
+    def open_run(
+        self, folder: Path, name: str, settings: Mapping[str, Any], known: str | None, *, mode: str | None
+    ) -> str:
         """Begin a run; see `Hosted`."""
         swanlab = import_module("swanlab")
         switches = swanlab.Settings.Probe.model_fields.items()  # each is something that it would collect
