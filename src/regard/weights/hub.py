@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from regard import __version__
 from regard.errors import RegardError
 from regard.weights.paths import weights_of
 
@@ -24,8 +24,7 @@ ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@(\w[\w.-]*))?(?:/([^@]+))?", re
 UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:]|(^|/)\.{0,2}(/|$)")
 """What the path of no file of a repository contains: control characters, Windows' separators, and no name."""
 
-
-LIBRARY = {"library_name": "regard", "library_version": version("regard")}
+LIBRARY = {"library_name": "regard", "library_version": __version__}
 """How this package names itself to the Hub."""
 HIDDEN = (401, 403)
 """Answers of the Hub about a repository that is private or gated; for one that is not visible there is also 404."""
