@@ -32,6 +32,7 @@ from regard.config.base import Settings, fields_of
 from regard.config.recipe import AnchorFreeLossSettings
 from regard.diagnosis.causes import CAUSES
 from regard.diagnosis.findings import title
+from regard.graph.tasks import TASKS
 from regard.nn.attention import ATTENTION
 from regard.system.translation import PLACEHOLDER
 
@@ -41,11 +42,6 @@ CATALOGUES = sorted(SOURCE.glob("locale/*/LC_MESSAGES/regard.po"))
 CALLS = {"_", "gettext", "words", "translate"}
 MESSAGES = {
     "RegardError": 0,
-    "NoLabelsError": 0,
-    "OutputError": 0,
-    "SizeMismatchError": 0,
-    "StaleError": 0,
-    "TwoMeaningsError": 0,
     "_AnotherModel": 0,
     "RegardWarning": 0,
     "warn": 0,
@@ -103,8 +99,7 @@ HEADINGS = (
     *("class", "labels", "precision", "recall", "input", "pixels", "probability", "relative", "detections"),
     *("costs", "before", "after", "difference", "variant", "role", "epochs", "time per run", "mean", "helps", "hurts"),
     "not checked:",
-    *("segmentation", "pose estimation", "rotated-box detection", "classification", "open-vocabulary detection"),
-    *("depth estimation", "semantic segmentation", "detection by RT-DETR"),
+    *(task for _, task in TASKS),
     *("added", "removed", "changed", "likely", "possible", "note", "passed", "FAILED", "{0} the same"),
     *("{0} helps{1}: {2} ({3}).", "{0} hurts{1}: {2} ({3}).", "seed {0}", "{0} added", "{0} removed", "{0} changed"),
     *(
@@ -236,22 +231,31 @@ def _kinds(kind: type[Settings]) -> Iterator[type[Settings]]:
             yield from (one, *_kinds(one))
 
 
+def _errors() -> set[str]:
+    """Names of the errors of the package, which begin with their message as `RegardError` does."""
+    classes = (
+        node for file in SOURCE.rglob("*.py") for node in ast.walk(parsed(file)) if isinstance(node, ast.ClassDef)
+    )
+    return {node.name for node in classes if any(getattr(base, "id", "") == "RegardError" for base in node.bases)}
+
+
 def texts_of_code() -> tuple[set[str], set[str]]:
     """Collect the arguments of calls of gettext, and templates: of messages, and of all sentences of reports."""
     fixed: set[str] = set()
     messages: set[str] = set()
+    calls = {**MESSAGES, **dict.fromkeys(_errors(), 0)}
     for file in SOURCE.rglob("*.py"):
         is_data, is_config = (part in file.relative_to(SOURCE).parts[:1] for part in ("data", "config"))
         known = named_texts(file, SOURCE)
         for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                place = MESSAGES.get(name, 0)
+                place = calls.get(name, 0)
                 parts = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg in PARTS)]
                 found = {text for part in parts for text in templates(part, known)}
                 if name in CALLS:
                     fixed |= found
-                elif name in MESSAGES or (is_config and name == "ValueError"):
+                elif name in calls or (is_config and name == "ValueError"):
                     messages |= found
                 elif is_data and name in PROBLEMS:
                     messages |= {text for part in node.args for text in templates(part, known)}
