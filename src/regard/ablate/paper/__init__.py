@@ -15,9 +15,9 @@ from regard.ablate.paper import chinese, english
 from regard.ablate.paper.facts import Facts, facts_of
 from regard.ablate.paper.latex import document, paragraph
 from regard.ablate.paper.published import with_results
-from regard.ablate.paper.tables import Words, cost_table, shown_name, verdict_table
+from regard.ablate.paper.tables import cost_table, shown_name, verdict_table
 from regard.ablate.report import forest_rows
-from regard.ablate.report.forest_plot import forest_pdf
+from regard.ablate.report.forest_plot import Words, forest_pdf
 from regard.ablate.schema import metric_name
 from regard.ablate.verdict import Results, analyse
 from regard.system.files import claim_folder

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from statistics import median
-from typing import TypeAlias
 
 from regard.ablate.digits import mean_and_interval, p_value, percent, plain
 from regard.ablate.folder import StudyRecord
 from regard.ablate.format import verdict_label
 from regard.ablate.paper.latex import table
 from regard.ablate.plan import BASE, NOISE
+from regard.ablate.report.forest_plot import Words
 from regard.ablate.report.tables import paired_ratio
 from regard.ablate.schema import metric_name
 from regard.ablate.verdict import Judgement, Results
-
-Words: TypeAlias = Callable[[str], str]
-"""What translates a text of a table; `str` for English."""
 
 
 def verdict_table(study: StudyRecord, results: Results, words: Words = str, between: str = " ") -> str:

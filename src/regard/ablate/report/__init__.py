@@ -6,7 +6,7 @@ Its first sections are composed here: the verdicts, how certain they are, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from regard.ablate.report.document import (
     to_html,
     to_markdown,
 )
-from regard.ablate.report.forest_plot import ForestRow, forest
+from regard.ablate.report.forest_plot import ForestRow, Words, forest
 from regard.ablate.report.images import changed_section
 from regard.ablate.report.power import power_section
 from regard.ablate.report.tables import (
@@ -206,7 +206,7 @@ def method_section(study: StudyRecord) -> Section:
     return Section("Method", [Text(line) for line in lines])
 
 
-def forest_rows(study: StudyRecord, results: Results, words: Callable[[str], str] = str) -> list[ForestRow]:
+def forest_rows(study: StudyRecord, results: Results, words: Words = str) -> list[ForestRow]:
     """Rows of the forest plot: every variant with its verdict, and every control; ``words`` translates the notes."""
     rows = []
     for variant in study.variants[1:]:

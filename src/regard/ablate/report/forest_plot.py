@@ -18,7 +18,7 @@ from regard.ablate.verdict import Judgement
 from regard.visualize.fonts import fonts_for, missing_letters_reported
 
 Words: TypeAlias = Callable[[str], str]
-"""What translates a text of a figure; `str` for English."""
+"""What translates a text of a figure or a table; `str` for English."""
 
 REACH = 3.0
 """The axis of a forest plot ends at this multiple of the greatest difference of a seed; beyond it are arrows."""
