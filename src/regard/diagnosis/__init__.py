@@ -70,20 +70,24 @@ def doctor(
     )
     _reject_unreadable(case, data=data is not None, weights=weights is not None)
     asked = [name for name in CAUSES if against is not None or name not in COMPARISONS]
+    return _diagnosis(case, asked)
+
+
+def _diagnosis(case: Case, asked: Sequence[str]) -> Diagnosis:
     findings, skipped = _examined(case, asked)
-    checked = tuple(name for name in asked if name not in skipped)
-    reasons = {name: str(reason) for name, reason in skipped.items()}
-    remedies = tuple(dict.fromkeys(reason.remedy for reason in skipped.values() if reason.remedy))
+    (data, data_note), (start, start_note) = case.data_read, case.start_read
     return Diagnosis(
-        str(run.folder),
-        run.package,
-        _result(case),
-        findings,
-        checked,
-        reasons,
-        remedies,
-        *case.data_read,
-        *case.start_read,
+        folder=str(case.run.folder),
+        package=case.run.package,
+        result=_result(case),
+        findings=findings,
+        checked=tuple(name for name in asked if name not in skipped),
+        skipped={name: str(reason) for name, reason in skipped.items()},
+        remedies=tuple(dict.fromkeys(reason.remedy for reason in skipped.values() if reason.remedy)),
+        data=data,
+        data_note=data_note,
+        start=start,
+        start_note=start_note,
     )
 
 

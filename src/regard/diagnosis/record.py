@@ -288,6 +288,7 @@ def described_torn(run: TrainingRecord) -> str:
     return f"; {len(run.torn)} lines of the table were not written completely: {listed}"
 
 
-def first_file(folder: Path, *names: str) -> Path | None:
-    """The first of some files that exists in a folder."""
+def checkpoint_of(folder: Path) -> Path | None:
+    """The best weights of a run of YOLOv5 or of Ultralytics, else its last ones; None if there are none."""
+    names = ("weights/best.pt", "weights/last.pt", "best.pt", "last.pt")
     return next((folder / name for name in names if is_file(folder / name)), None)

@@ -11,7 +11,7 @@ from regard.diagnosis.record import (
     Schedule,
     Side,
     TrainingRecord,
-    first_file,
+    checkpoint_of,
     flat_settings,
     read_settings,
     read_table,
@@ -55,7 +55,7 @@ def read(folder: Path) -> TrainingRecord:
         raise RegardError(f"a run of the task {args.task!r:.40}", file=file, expected="a run of detection")
     sides = args.imgsz if isinstance(args.imgsz, list) else [args.imgsz]
     kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
-    weights = first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt")
+    weights = checkpoint_of(folder)
     table = read_table(folder / TABLE, weights=weights, only_last=not args.val)
     batch = 0 if stated.get("batch", args.batch) is None else args.batch
     return TrainingRecord(

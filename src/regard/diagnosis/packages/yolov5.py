@@ -13,7 +13,7 @@ from regard.diagnosis.record import (
     Side,
     TrainingRecord,
     checked_settings,
-    first_file,
+    checkpoint_of,
     flat_settings,
     read_settings,
     read_table,
@@ -66,7 +66,7 @@ def read(folder: Path) -> TrainingRecord:
     sides = options.imgsz if isinstance(options.imgsz, list) else [options.imgsz]
     start = options.weights[0] if isinstance(options.weights, list) and options.weights else options.weights
     kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
-    weights = first_file(folder, "weights/best.pt", "weights/last.pt", "best.pt", "last.pt")
+    weights = checkpoint_of(folder)
     table = read_table(folder / TABLE, weights=weights, only_last=options.noval)
     return TrainingRecord(
         folder=folder,
