@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -210,9 +210,8 @@ def cost(detector: Model, *, imgsz: int = IMGSZ, repeats: int = 10) -> CostRepor
         variants = _variants(detector, imgsz, [bound.row for bound in found], total, sum(times), repeats)
     finally:
         detector.train(was_training)
-    report = _report(detector, imgsz, costs, list(zip(times, peaks, strict=True)), found, variants)
-    low, high = median_interval([1e3 * sum(run) for run in runs])
-    return replace(report, spread=(low, high))
+    spread = median_interval([1e3 * sum(run) for run in runs])
+    return _report(detector, imgsz, costs, list(zip(times, peaks, strict=True)), found, variants, spread)
 
 
 def _variants(
@@ -248,6 +247,7 @@ def _report(
     measured: list[tuple[float, int]],
     found: list[Bound],
     variants: dict[str, list[Variant] | None],
+    spread: tuple[float, float],
 ) -> CostReport:
     total = sum(cost.flops for cost in costs)
     by_name = dict(zip((row.name for row in detector.spec.layers), costs, strict=True))
@@ -256,7 +256,8 @@ def _report(
         CostRow(row.name, row.module, cost.flops, cost.mixing_flops, seconds * 1e3, peak / 2**20)
         for row, cost, (seconds, peak) in zip(detector.spec.layers, costs, measured, strict=True)
     )
-    return CostReport(rows, tuple(found), variants, advice, imgsz, _device(next(detector.parameters()).device))
+    device = _device(next(detector.parameters()).device)
+    return CostReport(rows, tuple(found), variants, advice, imgsz, device, spread)
 
 
 def exchangeable(layer: nn.Module) -> list[nn.Module]:
