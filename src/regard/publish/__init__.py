@@ -77,8 +77,8 @@ def push_to_hub(
     folder = _folder_of(model)
     detector = _detector_of(model, folder)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
-    licences["permission"] = permission
-    card = model_card(detector, repository, folder=folder, study=study, from_scratch=from_scratch, **licences)
+    licences |= {"permission": permission, "from_scratch": from_scratch}
+    card = model_card(detector, repository, folder=folder, study=study, **licences)
     with scratch_folder(Path(tempfile.gettempdir())) as upload:
         save_detector(upload / DEFAULT_FILE, detector)
         (upload / "README.md").write_text(card, encoding="utf-8")

@@ -12,7 +12,7 @@ from regard.config import ValSettings
 from regard.config.faults import first_fault
 from regard.data.paths import dataset_name
 from regard.diagnosis.record import TABLE, read_table
-from regard.errors import RegardError
+from regard.errors import RegardError, first_names
 from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
 from regard.system.files import is_there
@@ -24,6 +24,9 @@ from regard.weights.store import load_weights
 CONFIG, METRICS = "run.json", "metrics.json"
 RESULTS = (TABLE, METRICS)
 """Files of a run that are published as they are, if they are there."""
+
+MOST_NAMED = 5
+"""Classes that an error names."""
 
 Count = Annotated[int, Field(ge=0)]
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None
@@ -138,7 +141,8 @@ def read_facts(folder: Path, detector: Detector) -> RunFacts:
     _check_epochs(facts, weights)
     measured, names = [entry.name for entry in facts.metrics.per_class], list(detector.names.values())
     if measured and measured != names:
-        what = f"the metrics are of the classes {_listed(measured)}, the weights of {_listed(names)}"
+        first, second = first_names(measured, MOST_NAMED), first_names(names, MOST_NAMED)
+        what = f"the metrics are of the classes {first}, the weights of {second}"
         raise RegardError(what, file=folder / METRICS, expected="metrics of these weights")
     return facts
 
@@ -162,7 +166,3 @@ def _facts(kind: type[F], file: Path) -> F:
         return kind.model_validate(read_json_mapping(file))
     except ValidationError as error:
         raise first_fault(error).error(file) from error
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + ", ..." * (len(names) > 5)

@@ -45,6 +45,7 @@ FAMILIES = re.compile(
 )
 """Families whose conditions hold wherever a text names them."""
 CC_PARTS = {"nc": r"\bnc\b|non ?commercial", "nd": r"\bnd\b|no ?deriv", "sa": r"\bsa\b|share ?alike"}
+VERSION = re.compile(r"(?<![\d.])(\d)(\.\d)?(?!\d)")
 LATER = re.compile(r"\d\s?\+|\bor (at your option )?(any )?(later|newer)\b")
 """Words that permit later versions."""
 OPEN_ENDED = ("cc-by-sa", "cc-by-nc-sa", "eupl")
@@ -75,7 +76,7 @@ def identifier(licence: str) -> str:
         >>> identifier("CC BY-NC 4.0"), identifier("my own terms")
         ('cc-by-nc-4.0', 'my own terms')
     """
-    lower = " ".join(unicodedata.normalize("NFKC", licence).lower().split())
+    lower = _lower(licence)
     if lower in IDENTIFIERS:
         return lower
     text = _words(lower)
@@ -85,6 +86,10 @@ def identifier(licence: str) -> str:
     dashed = re.sub(r"^(creative commons|cc) (attribution|by)\b", "cc by", plain).replace(" ", "-")
     named = next((name for pattern, name in NAMES if re.fullmatch(pattern, plain)), dashed)
     return named if named in IDENTIFIERS else lower
+
+
+def _lower(licence: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", licence).lower().split())
 
 
 def _words(text: str) -> str:
@@ -111,7 +116,7 @@ def _families(text: str) -> list[tuple[str, str]]:
 
 def _versioned(family: str, text: str) -> str:
     """A family with the first version that the text names after it; without one, what it is usually meant to be."""
-    found = re.search(r"(?<![\d.])(\d)(\.\d)?(?!\d)", text)
+    found = VERSION.search(text)
     if found and family != "gfdl":
         return f"{family}-{found[1]}{found[2] or '.0'}"
     return {"agpl": "agpl-3.0"}.get(family, f"{family}-4.0" if family.startswith("cc-") else family)
@@ -175,7 +180,7 @@ def terms(licence: str) -> Terms:
         >>> sorted(terms("GPL-2.0-or-later").choices), sorted(terms("AGPL-3.0 AND CC-BY-NC-4.0").choices)
         (['gpl', 'gpl-2.0', 'gpl-3.0'], ['other'])
     """
-    text = " ".join(unicodedata.normalize("NFKC", licence).lower().split())
+    text = _lower(licence)
     while text.startswith("(") and _depths(text).index(0) == len(text) - 1:
         text = text[1:-1].strip()
     if text not in IDENTIFIERS:
@@ -221,10 +226,9 @@ def _terms_of_one(text: str) -> Terms:
     found, words = Terms(), _words(text)
     families = _families(words)
     if text in IDENTIFIERS or not families:
-        return _terms_of(identifier(text) if text not in SPDX else SPDX[text])
+        return _terms_of(SPDX.get(text) or identifier(text))
     for family, rest in families:
-        version = re.search(r"(?<![\d.])\d(\.\d)?(?!\d)", rest)
-        at_least = LATER.search(rest) is not None or (not family.startswith("cc-") and not version)
+        at_least = LATER.search(rest) is not None or (not family.startswith("cc-") and not VERSION.search(rest))
         found &= _terms_of(_versioned(family, rest), at_least=at_least)
     more = FAMILIES.sub(" ", words)
     restricted = RESTRICTIONS.search(more) and not any(family.startswith("cc-") for family, _ in families)
@@ -233,8 +237,10 @@ def _terms_of_one(text: str) -> Terms:
 
 def _terms_of(name: str, *, at_least: bool = False) -> Terms:
     """What a licence permits that is an identifier, or one of a family; any other text permits only ``other``."""
-    if name in PERMISSIVE or not name:
-        return Terms() if name else Terms(frozenset(["other"]), is_known=False)
+    if name in PERMISSIVE:
+        return Terms()
+    if not name:
+        return Terms(frozenset(["other"]), is_known=False)
     family, _, version = name.rpartition("-") if re.search(r"-\d\.\d$", name) else (name, "", "")
     later = at_least or not version or family in OPEN_ENDED
     alike = [one for one in IDENTIFIERS if one == family or one.rpartition("-")[0] == family]
