@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from hub_stand_in import StandIn, hub_of_tests
+
 # Tests that import these packages by themselves contact nobody either.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -30,6 +32,13 @@ def shared() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip("needs the folder shared/ (real images, weights, reference numbers) next to the checkout")
     return folder
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    """A stand-in of the Hugging Face Hub, which the package uses until the end of the test."""
+    with hub_of_tests(monkeypatch, tmp_path / "hf") as server:
+        yield server
 
 
 @pytest.fixture

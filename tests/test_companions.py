@@ -13,14 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
 import regard
+from excited import excited
 from regard.companions import from_sahi, sahi_model
 from regard.data.letterbox import letterbox_rect, restore_boxes
 from regard.data.synthetic import scene
 from regard.errors import RegardError
-from regard.graph.detector import Detector
 
 SIZES = ((426, 640), (641, 427), (1001, 667), (300, 200), (997, 333), (128, 128), (640, 481), (50, 37), (3, 700))
 """(height, width) of images that are scaled to odd sides, down and up, padded by odd numbers, or not changed."""
@@ -78,19 +77,6 @@ def test_images_and_boxes_are_brought_to_the_input_and_back_as_by_predict() -> N
             corners = generator.uniform(-9, side + 9, (20, 4)).astype(np.float32)
             found = restored(corners, image, padded, whole)
             np.testing.assert_allclose(found, restore_boxes(corners, transform), atol=2e-3)
-
-
-def spread_scores(detector: Detector) -> Detector:
-    """Give a detector that has not been trained weights by which its scores differ."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in detector.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=1.5 / parameter[0].numel() ** 0.5, generator=generator)
-        for name, parameter in detector.head.named_parameters():
-            if name.endswith("bias"):
-                parameter.zero_()
-    return detector.eval()
 
 
 @pytest.mark.slow
@@ -154,7 +140,7 @@ def test_an_exported_file_runs_without_this_package(
 ) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
-    regard.export(spread_scores(regard.load("odd-one-out")), file, imgsz=128, **options)
+    regard.export(excited(regard.load("odd-one-out")), file, imgsz=128, **options)
     functions, whole = run("The image without this package"), scene(0, "val", 0).read()
     for size in SIZES:
         cv2.imwrite("street.jpg", cv2.resize(whole, size[::-1]))

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -20,7 +19,7 @@ import torch
 import yaml
 
 import regard
-from hub_stand_in import StandIn, hub_of_tests
+from hub_stand_in import StandIn
 from regard.ablate.folder import StudyRecord
 from regard.ablate.plan import read_plan
 from regard.ablate.study import run_study
@@ -44,12 +43,6 @@ def fake_study(folder: Path) -> StudyRecord:
     from fake_study import fake_study as of_ablate
 
     return of_ablate(folder)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
-    with hub_of_tests(monkeypatch, tmp_path / "hf") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import regard
-from hub_stand_in import StandIn, hub_of_tests
+from hub_stand_in import StandIn
 from regard.errors import RegardError
 from regard.evaluation.metrics import HEADLINE
 from regard.publish import model_card
@@ -25,12 +25,6 @@ pytest.importorskip("huggingface_hub")
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # its HTTP client's
 DATA = "synthetic:context?train=7&val=3&test=0"
 SCRATCH: dict[str, Any] = {"license": "apache-2.0", "from_scratch": True}
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
-    with hub_of_tests(monkeypatch, tmp_path / "hf") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import regard
+from excited import excited
 from regard.errors import RegardError, RegardWarning
 from regard.graph.build import build
 from regard.graph.detector import Detector
@@ -32,19 +33,6 @@ head:
   - [[-1, 1], 1, Concat, [1]]
   - [[4, 2], 1, Detect, [nc]]
 """
-
-
-def excited(detector: Detector) -> Detector:
-    """Give a detector weights by which many scores are far from 0 and 1."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in detector.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=1.5 / parameter[0].numel() ** 0.5, generator=generator)
-        for name, parameter in detector.head.named_parameters():
-            if name.endswith("bias"):
-                parameter.zero_()
-    return detector.eval()
 
 
 def by_opencv(path: Path, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
