@@ -36,7 +36,7 @@ from regard.errors import RegardError
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
-from regard.profiling.advice import NOT_A_VARIANT, without_mixing
+from regard.profiling.advice import NOT_A_VARIANT, with_watched_mixing
 from regard.profiling.latency import clock
 from regard.system.resources import available_memory
 
@@ -95,7 +95,7 @@ def measure(place: Place, names: tuple[str, ...], seconds: float, threads: int, 
             variants[name] = fitting(regard.insert(plain, name, after=place.level).eval(), row, place.imgsz)
         except RegardError as error:
             skipped[name] = str(error)
-    networks = {"plain": plain, "base": base, "unmixed": without_mixing(base, row), **variants}
+    networks = {"plain": plain, "base": base, "unmixed": with_watched_mixing(base, row), **variants}
     times = all_in_turn(networks, row, images, seconds, shared)
     return asdict(place) | _figures(base, variants, row, place.imgsz, times) | {"skipped": skipped}
 

@@ -14,7 +14,7 @@ from regard.nn.attention.core import attention_weights, fused_attention, mixing
 from regard.nn.attention.se import SE
 from regard.nn.attention.self_attention import MultiHeadSelfAttention
 from regard.nn.conv import Conv
-from regard.nn.counter import WithoutMixing, count, count_on_map, forward_without_mixing
+from regard.nn.counter import WatchedMixing, count, count_on_map, forward_without_mixing
 from regard.nn.gate import Gated
 from regard.types import AttentionMap
 
@@ -108,7 +108,7 @@ def test_without_mixing_the_values_are_passed_on(kind: Callable[[], nn.Module]) 
     module = kind()
     gone = products(lambda: module(some)) - products(lambda: forward_without_mixing(module, some))
     assert gone == MIXING
-    assert torch.equal(WithoutMixing(module)(some), forward_without_mixing(module, some))
+    assert torch.equal(WatchedMixing(module)(some), forward_without_mixing(module, some))
     if isinstance(module, Own):
         values = module.qkv(some.flatten(2).mT).chunk(3, -1)[2]
         assert torch.equal(forward_without_mixing(module, some), values.mT.reshape(some.shape))

@@ -8,9 +8,9 @@ import torch
 import regard
 from regard.graph.cost import row_costs
 from regard.graph.detector import Detector
-from regard.nn.counter import WithoutMixing
+from regard.nn.counter import WatchedMixing
 from regard.nn.gate import Gated
-from regard.profiling.advice import bounds, without_mixing
+from regard.profiling.advice import bounds, with_watched_mixing
 from regard.profiling.latency import latencies_in_turn, row_latencies
 
 SIZE = 64
@@ -51,14 +51,15 @@ def test_the_time_of_watching_does_not_count(detector: Detector, monkeypatch: py
     assert found[0].by_time == pytest.approx(1.0 / 0.8)
     row = detector.spec.index("p4.multiheadselfattention")
     x = torch.rand(1, 128, 3, 5)
-    assert torch.allclose(without_mixing(detector, row, mixes=True).model[row](x), detector.model[row](x), atol=1e-6)
+    watched = with_watched_mixing(detector, row, leave_out=False)
+    assert torch.allclose(watched.model[row](x), detector.model[row](x), atol=1e-6)
 
 
 def test_the_mixing_is_left_out_of_a_copy_that_shares_all_layers(detector: Detector) -> None:
     row = detector.spec.index("p4.multiheadselfattention")
-    copy = without_mixing(detector, row)
+    copy = with_watched_mixing(detector, row)
     images = torch.rand(1, 3, SIZE, SIZE)
-    assert isinstance(copy.model[row], WithoutMixing)
+    assert isinstance(copy.model[row], WatchedMixing)
     assert all(a is b for i, (a, b) in enumerate(zip(copy.model, detector.model, strict=True)) if i != row)
     module, x = detector.model[row], torch.rand(1, 128, 3, 5)
     values = module.qkv(x.flatten(2).transpose(1, 2)).chunk(3, -1)[2]
@@ -70,9 +71,9 @@ def test_the_mixing_is_left_out_of_a_copy_that_shares_all_layers(detector: Detec
 def test_a_gate_stays_around_what_is_left() -> None:
     model = regard.insert(regard.load("yolov5n"), "MultiHeadSelfAttention", after="p4")
     row = model.spec.index("p4.multiheadselfattention")
-    gated = without_mixing(model, row).model[row]
+    gated = with_watched_mixing(model, row).model[row]
     assert isinstance(gated, Gated)
-    assert isinstance(gated.module, WithoutMixing)
+    assert isinstance(gated.module, WatchedMixing)
     assert gated.gamma is model.model[row].gamma
 
 

@@ -93,21 +93,22 @@ class FusedFunctions(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class WithoutMixing(nn.Module):
-    """A layer that runs without its mixing: values are passed on unchanged.
+class WatchedMixing(nn.Module):
+    """A layer whose mixing is watched and, as a rule, left out: values are passed on unchanged.
 
     Args:
         module: the layer; nothing in it has to be declared.
-        mixes: let it mix all the same: watching takes time, and this takes all of it but the mixing's.
+        leave_out: False lets it mix. Watching takes time, the same in both cases, so the difference of their times is
+            the time of mixing.
     """
 
-    def __init__(self, module: nn.Module, *, mixes: bool = False) -> None:
+    def __init__(self, module: nn.Module, *, leave_out: bool = True) -> None:
         super().__init__()
-        self.module, self.mixes = module, mixes
+        self.module, self.leave_out = module, leave_out
 
     def forward(self, x: Tensor | list[Tensor]) -> Tensor:
         """(B, C, H, W), or one for each layer that is read -> (B, C', H, W)."""
-        return _watched(_mix if self.mixes else _leave_out, self.module, x)
+        return _watched(_leave_out if self.leave_out else _mix, self.module, x)
 
 
 def forward_without_mixing(module: nn.Module, *inputs: Any) -> Any:

@@ -23,7 +23,7 @@ from regard.errors import RegardError
 from regard.graph.cost import RowCost
 from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
-from regard.nn.counter import WithoutMixing, count_on_map
+from regard.nn.counter import WatchedMixing, count_on_map
 from regard.nn.gate import Gated, without_gate
 from regard.profiling.latency import latencies_in_turn, median_interval
 
@@ -71,7 +71,7 @@ def bounds(detector: Detector, images: Tensor, costs: list[RowCost], repeats: in
         repeats: paired runs.
     """
     mixing = [(name, i) for i, (name, _) in enumerate(detector.named_layers()) if costs[i].mixing_flops]
-    pairs = [(without_mixing(detector, i, mixes=True), without_mixing(detector, i)) for _, i in mixing]
+    pairs = [(with_watched_mixing(detector, i, leave_out=False), with_watched_mixing(detector, i)) for _, i in mixing]
     models = [detector, *(model for pair in pairs for model in pair)]
     own, *others = latencies_in_turn([partial(model.raw, images) for model in models], images.device, repeats)
     total = sum(cost.flops for cost in costs)
@@ -84,18 +84,18 @@ def bounds(detector: Detector, images: Tensor, costs: list[RowCost], repeats: in
     return found
 
 
-def without_mixing(detector: Detector, row: int, *, mixes: bool = False) -> Detector:
-    """Copy a detector, with which it shares all layers except one, whose mixing is left out; a gate stays around it.
+def with_watched_mixing(detector: Detector, row: int, *, leave_out: bool = True) -> Detector:
+    """Copy a detector, with which it shares all layers except one, whose mixing is watched; a gate stays around it.
 
     Args:
         detector: to be copied.
         row: index of the layer.
-        mixes: see `regard.nn.counter.WithoutMixing`.
+        leave_out: see `regard.nn.counter.WatchedMixing`.
     """
     shared = {id(layer): layer for layer in detector.model}
     result = copy.deepcopy(detector, shared)
     layer = detector.model[row]
-    changed: nn.Module = WithoutMixing(without_gate(layer), mixes=mixes)
+    changed: nn.Module = WatchedMixing(without_gate(layer), leave_out=leave_out)
     if isinstance(layer, Gated):
         gated = Gated(changed)
         gated.gamma = layer.gamma
