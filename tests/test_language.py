@@ -27,7 +27,7 @@ FORMER = {
     "positives": "assignment",
     "retarget": "replace_classes",
     "refilled": "load_matching",
-    "unmixed": "without_mixing",
+    "unmixed": "with_watched_mixing",
     "normaliser": "score_activation",
 }
 """Words that were names, and the terms of the field; see also the deprecated public names."""

@@ -1,13 +1,17 @@
-"""The exception for all errors that a user can cause, and the search for the nearest valid choice."""
+"""The exception for all errors that a user can cause, warnings, and the search for the nearest valid choice."""
 
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 MOST_TEXT = 20_000
 """Characters of a message; names in files may be of any length."""
+BETWEEN = frozenset({"regard", "contextlib", "functools", "pydantic", "torch"})
+"""Packages whose functions may stand between the user's code and a warning."""
 
 
 class RegardError(Exception):
@@ -59,6 +63,29 @@ class RegardError(Exception):
 
 class RegardWarning(UserWarning):
     """A suspicious fact that does not stop the work, or that the user asked to accept."""
+
+
+class RegardDeprecationWarning(DeprecationWarning):
+    """A former name that is still understood; Python shows it for the code in ``__main__`` and in tests only."""
+
+
+def warn(message: str, category: type[Warning] = RegardWarning) -> None:
+    """Issue a warning that points to the line of the user's code which led to it.
+
+    A fixed ``stacklevel`` can't do that: functions are called by others of the package, and through the libraries of
+    ``BETWEEN``.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in BETWEEN:
+        frame = frame.f_back
+    warnings.warn_explicit(
+        message,
+        category,
+        filename=frame.f_code.co_filename,
+        lineno=frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
 
 
 def first_line(error: BaseException) -> str:

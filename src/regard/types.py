@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.detections import Detections
+from regard.errors import RegardDeprecationWarning, warn
 from regard.system.interrupts import interrupts_deferred
 from regard.system.notebook import image_html, to_html
 
@@ -56,7 +56,7 @@ class Predictions(NamedTuple):
         """
         import torch
 
-        warnings.warn("Predictions.decoded is deprecated: use boxes and scores", DeprecationWarning, stacklevel=2)
+        warn("Predictions.decoded is deprecated: use boxes and scores", RegardDeprecationWarning)
         return torch.cat((self.boxes, torch.ones_like(self.boxes[..., :1]), self.scores), dim=-1)
 
 
@@ -215,6 +215,6 @@ def __getattr__(name: str) -> Any:
     """Find a class by its former name."""
     former = {"Placement": "LetterboxTransform", "PlacedBatch": "LetterboxedBatch"}
     if name in former:
-        warnings.warn(f"regard.types.{name} is now {former[name]}", DeprecationWarning, stacklevel=2)
+        warn(f"regard.types.{name} is now {former[name]}", RegardDeprecationWarning)
         return globals()[former[name]]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -130,15 +130,6 @@ def test_each_old_name_is_reported_once_per_graph() -> None:
         assert [str(warning.message).count("'reduction'") for warning in reported] == [1]
 
 
-def test_warnings_of_graphs_point_to_the_code_of_the_user() -> None:
-    import regard
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        regard.insert("odd-one-out", "SE", after="p4", options={"ratio": 8})
-    assert [Path(w.filename).name for w in caught if w.category is DeprecationWarning] == [Path(__file__).name]
-
-
 def test_the_public_names_can_be_completed() -> None:
     import regard
 

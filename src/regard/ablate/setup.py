@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from regard.ablate.power_text import power_lines
 from regard.ablate.schema import ContinuedStudy, check, metric_name
 from regard.ablate.trainable import Budget, Experiment, Job, describe_job, digest_of, write_run
 from regard.config import describe
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.system.files import is_file, reject_links, reject_other
 from regard.system.translation import translate
 from regard.training.folder import RunFolder, environment
@@ -185,7 +184,7 @@ def _compare_versions(document: Document) -> None:
     changed = [f"{name} {before.get(name)}, now {now[name]}" for name in VERSIONS if before.get(name) != now[name]]
     if changed:
         message = f"this study began with {'; '.join(changed)}: runs of one pair may differ because of that"
-        warnings.warn(message, RegardWarning, stacklevel=4)
+        warn(message)
 
 
 def _with_command(document: Document) -> Document:

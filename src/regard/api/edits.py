@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from regard.api.models import rebuilt
-from regard.errors import RegardError
+from regard.errors import RegardDeprecationWarning, RegardError, warn
 from regard.graph import edit as graphs
 from regard.graph.detector import Detector
 from regard.graph.diagram import Diagram, diagram
@@ -250,7 +249,7 @@ def difference(base: Detector, edited: Detector, costs: tuple[Diagram, Diagram] 
 def __getattr__(name: str) -> Any:
     """Find a class by its former name."""
     if name == "Difference":
-        warnings.warn("regard.api.edits.Difference is now EditEffect", DeprecationWarning, stacklevel=2)
+        warn("regard.api.edits.Difference is now EditEffect", RegardDeprecationWarning)
         return EditEffect
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

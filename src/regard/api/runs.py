@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Unpack
 
@@ -24,7 +23,7 @@ from regard.config import (
 from regard.config.keywords import ExportKeywords, PredictKeywords, ValKeywords
 from regard.config.signature import accepts
 from regard.data.dataset import class_index
-from regard.errors import RegardError
+from regard.errors import RegardDeprecationWarning, RegardError, warn
 from regard.evaluation import Metrics, load_split
 from regard.evaluation import validate as run_validation
 from regard.graph.detector import Detector
@@ -154,7 +153,7 @@ def export(
     """
     given = dict(settings)
     if isinstance(former := given.pop("settings", None), DetectSettings):
-        warnings.warn("settings=DetectSettings(...) is now conf=..., iou=...", DeprecationWarning, stacklevel=3)
+        warn("settings=DetectSettings(...) is now conf=..., iou=...", RegardDeprecationWarning)
         given = former.model_dump(exclude_unset=True) | given
     asked = checked(ExportSettings, given)
     _reject_idle(asked, Path(path))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from gettext import gettext as _
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic.fields import FieldInfo
 
 from regard.config.base import Settings, default_text, describe_field, fields_of, option_of, without_none
 from regard.config.form import flags_of
+from regard.errors import RegardDeprecationWarning, warn
 
 Given: TypeAlias = Mapping[str, Any]
 """What the user gave for a group of settings, by field."""
@@ -92,7 +92,7 @@ class _Options:
             value = arguments.pop(_former_name(flag))
             if value is not None:
                 now = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-                warnings.warn(f"{flag} is now called {now}", DeprecationWarning, stacklevel=1)
+                warn(f"{flag} is now called {now}", RegardDeprecationWarning)
                 arguments |= {name: value for name in names if arguments[name] is None}
         values = {name: arguments.pop(name) for name in fields}
         return {

@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import TextIO
 
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardDeprecationWarning, RegardError, RegardWarning, nearest
 from regard.system.terminal import printable
 from regard.system.translation import translate, translate_lines
 
@@ -24,7 +24,7 @@ def show_messages() -> None:
         RegardError: ``REGARD_LOG`` names no level.
     """
     warnings.showwarning = _show_warning
-    warnings.filterwarnings("default", category=DeprecationWarning, module=r"regard(\.|$)")
+    warnings.simplefilter("default", RegardDeprecationWarning)
     level = os.environ.get(LEVEL_VARIABLE, "info").lower()
     if level not in LEVELS:
         raise RegardError(
@@ -62,7 +62,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print the project's own warnings as plain lines, and others as Python does."""
-    if issubclass(category, RegardWarning | DeprecationWarning):
+    if issubclass(category, RegardWarning | RegardDeprecationWarning):
         print(printable(translate("warning: {0}").replace("{0}", translate_lines(str(message)))), file=sys.stderr)
     else:
         print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import types
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from regard.config.faults import first_fault
-from regard.errors import RegardError, nearest
+from regard.errors import RegardDeprecationWarning, RegardError, nearest, warn
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -62,13 +61,13 @@ class Settings(BaseModel, metaclass=_Explained):
     @model_validator(mode="before")
     @classmethod
     def _rename(cls, values: Any) -> Any:
-        return current_names(cls, values, stacklevel=5) if isinstance(values, Mapping) else values
+        return current_names(cls, values) if isinstance(values, Mapping) else values
 
 
 S = TypeVar("S", bound=Settings)
 
 
-def current_names(kind: type[Settings], values: Mapping[str, Any], stacklevel: int = 5) -> dict[str, Any]:
+def current_names(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
     """Replace former names of fields in ``values`` by the current ones, with a warning for each.
 
     Raises:
@@ -79,7 +78,7 @@ def current_names(kind: type[Settings], values: Mapping[str, Any], stacklevel: i
         new = kind.renamed[old]
         if new in found:
             raise RegardError(f"{old!r} and {new!r} are the same", expected=f"{new!r} alone")
-        warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=stacklevel)
+        warn(f"{old} is now called {new}", RegardDeprecationWarning)
         found[new] = found.pop(old)
     return found
 

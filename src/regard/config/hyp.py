@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +18,7 @@ from regard.config.recipe import (
     AugmentSettings,
     Recipe,
 )
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardDeprecationWarning, RegardError, nearest, warn
 from regard.system.files import is_file, reject_special
 from regard.system.loaders import read_yaml
 
@@ -93,14 +92,14 @@ def _read_hyp(path: Path) -> Recipe:
             new = AugmentSettings.renamed[key]
             if new in document:
                 raise RegardError(f"{key!r} and {new!r} are the same", file=path, line=lines.get(key))
-            warnings.warn(f"{path}: {key} is now called {new}", DeprecationWarning, stacklevel=2)
+            warn(f"{path}: {key} is now called {new}", RegardDeprecationWarning)
             values["augment"][new] = value
         elif key in HYP_KEYS:
             group, name = HYP_KEYS[key]
             values[group][name] = value
         elif key in UNSUPPORTED:
             if value:
-                warnings.warn(f"{path}: {key}: {value} is not supported and is ignored", RegardWarning, stacklevel=2)
+                warn(f"{path}: {key}: {value} is not supported and is ignored")
         elif key not in WITHOUT_EFFECT:
             what = f"unknown hyper-parameter {key!r}"
             raise RegardError(what, file=path, line=lines.get(str(key)), hint=nearest(key, HYP_KEYS))

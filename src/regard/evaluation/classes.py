@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.dataset import folded_name
-from regard.errors import RegardError, RegardWarning, first_names
+from regard.errors import RegardError, first_names, warn
 from regard.types import Predictor
 
 MOST_NAMES = 12
@@ -99,10 +98,10 @@ def align_classes(predictor: Predictor, names: Sequence[str]) -> Predictor:
         )
     if unused:
         what = f"the data have {len(names) - len(unknown)} of the detector's {len(own)} classes: only these count"
-        warnings.warn(f"{what} (not in the data: {_listed(unused)})", RegardWarning, stacklevel=3)
+        warn(f"{what} (not in the data: {_listed(unused)})")
     if unknown:
         what = f"the detector does not know {len(unknown)} of the {len(names)} classes of the data"
-        warnings.warn(f"{what}, so their boxes count as missed: {_listed(unknown)}", RegardWarning, stacklevel=3)
+        warn(f"{what}, so their boxes count as missed: {_listed(unknown)}")
     return AlignedClasses(predictor, names, sources)
 
 
@@ -124,7 +123,7 @@ def _sources(own: Sequence[str], names: Sequence[str]) -> list[int | None]:
             return list(range(len(own)))
         if _are_numbers(names):
             what = f"classes are matched by number: the detector's are {_listed(own)}, the data's {_listed(names)}"
-            warnings.warn(what, RegardWarning, stacklevel=4)
+            warn(what)
             return list(range(len(own)))
     return found
 

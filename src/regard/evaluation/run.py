@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from regard.data.formats import load_data
 from regard.data.letterbox import to_detections
 from regard.data.problems import drop_unreadable, report_problems
 from regard.data.validation import ValidationLoader
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardError, nearest, warn
 from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import Metrics, Speed, score
@@ -62,7 +61,7 @@ def validate(predictor: Predictor, data: LabelledSplit, settings: ValSettings) -
     report_problems(replace(loaded, problems=opened.problems))
     records = opened.splits[split]
     if not any(len(record.class_ids) for record in records):
-        warnings.warn(f"{settings.split} has no boxes, so AP is undefined", RegardWarning, stacklevel=2)
+        warn(f"{settings.split} has no boxes, so AP is undefined")
     kept = tuple(sorted({int(i) for record in records for i in record.class_ids})) if settings.classes else ()
     chosen = detect_settings(settings, kept)
     chosen = chosen.model_copy(update={"agnostic_nms": settings.agnostic_nms or single_cls})
@@ -70,7 +69,7 @@ def validate(predictor: Predictor, data: LabelledSplit, settings: ValSettings) -
     side = getattr(predictor, "static_side", None)
     if side is not None and settings.imgsz < side:
         what = f"the file was exported for {side} pixels: images of {settings.imgsz} are padded to it"
-        warnings.warn(f"{what}, and are smaller than those that it expects", RegardWarning, stacklevel=2)
+        warn(f"{what}, and are smaller than those that it expects")
     loader = ValidationLoader(
         records,
         imgsz=settings.imgsz,
@@ -147,7 +146,7 @@ def _split(data: DetectionDataset, split: str) -> str:
     if split == "val" and UNDIVIDED in data.splits:
         count = len(data.splits[UNDIVIDED])
         what = f"the data set has no split, so all {count} images are measured, also those that a model was trained on"
-        warnings.warn(what, RegardWarning, stacklevel=3)
+        warn(what)
         return UNDIVIDED
     if not data.splits.get(split):
         raise RegardError(

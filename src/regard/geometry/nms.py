@@ -11,7 +11,6 @@ as a thousand comparisons.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.config import DetectSettings
-from regard.errors import RegardWarning
+from regard.errors import warn
 from regard.geometry.boxes import cxcywh_to_xyxy
 
 if TYPE_CHECKING:  # Detections.with_nms calls this file
@@ -236,4 +235,4 @@ def warn_of_nms_inside(predictor: Predictor, asked: DetectSettings) -> None:
     ]
     if lost:
         what = f"the exported file has NMS inside that drops more: {', '.join(lost)}"
-        warnings.warn(f"{what}; export it without NMS for other settings", RegardWarning, stacklevel=3)
+        warn(f"{what}; export it without NMS for other settings")

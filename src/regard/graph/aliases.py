@@ -8,7 +8,6 @@ takes precedence.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardError, nearest, warn
 from regard.graph.alias_table import ALIASES, BLOCKS
 from regard.graph.document import flow
 from regard.graph.signature import signature_of
@@ -293,7 +292,7 @@ def _cbam(
     if args[1] not in PAPER_KERNELS:
         raise _two_meanings("CBAM", row, spec, meanings)
     text = f"{spec.place_of(row)}layer {row.name!r}: CBAM, {flow(args)} is read as kernel_size {args[1]}"
-    warnings.warn(f"{text}; for a reduction of {args[1]}, write {flow(meanings[1][1])}", RegardWarning, stacklevel=2)
+    warn(f"{text}; for a reduction of {args[1]}, write {flow(meanings[1][1])}")
     return args[:1], {"kernel_size": args[1]}
 
 
@@ -306,7 +305,7 @@ def _warn_of_two_numbers(module: str, row: LayerSpec, spec: ModelSpec) -> None:
     if option:
         text = f"{spec.place_of(row)}layer {row.name!r}: {row.module}, {flow(args)} is read as {option} {args[1]}"
         rest = flow([args[0], *args[2:]])
-        warnings.warn(f"{text}; if both are channels, write {rest}", RegardWarning, stacklevel=2)
+        warn(f"{text}; if both are channels, write {rest}")
 
 
 def _two_meanings(module: str, row: LayerSpec, spec: ModelSpec, meanings: list[tuple[str, list[Any]]]) -> RegardError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardError, nearest, warn
 from regard.graph.aliases import find_class, meanings, own_name, with_own_names
 from regard.graph.document import plain_value
 from regard.graph.signature import OUT_NAMES, signature_of
@@ -138,7 +137,7 @@ def _carried(
     dropped = [f"{key} {value!r}" for key, value in given.items() if key not in kept]
     if dropped:
         what = f"layer {row.name!r}: {module} does not take over {', '.join(dropped)} of {row.module}"
-        warnings.warn(f"{what}; give its options by -a (in Python: options=)", RegardWarning, stacklevel=3)
+        warn(f"{what}; give its options by -a (in Python: options=)")
     if not row.options and kept == stated and list(stated) == new.positions[: len(stated)]:
         return (*(out if wants_out else ()), *rest), {}
     if out and not row.args and new.out:

@@ -16,11 +16,10 @@ What can be meant is a note: a warning that ends in "intended?".
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.graph import mend
 from regard.graph.compare import Comparison, compare
 from regard.graph.dialects import ultralytics
@@ -66,7 +65,7 @@ def raise_or_warn(found: Sequence[WiringError], spec: ModelSpec, *, allow: bool)
         RegardError: there are wiring errors, and ``allow`` is False.
     """
     for note in (finding for finding in found if finding.note):
-        warnings.warn(f"{spec.place_of(note.row)}{note.what}", RegardWarning, stacklevel=4)
+        warn(f"{spec.place_of(note.row)}{note.what}")
     errors = [finding for finding in found if not finding.note]
     if not errors:
         return
@@ -76,7 +75,7 @@ def raise_or_warn(found: Sequence[WiringError], spec: ModelSpec, *, allow: bool)
     error = spec.error_at(first.row, first.what, hint=hint)
     if not allow:
         raise error
-    warnings.warn(f"mis-wired graph: {error}", RegardWarning, stacklevel=4)
+    warn(f"mis-wired graph: {error}")
 
 
 def check_wiring(spec: ModelSpec, measure: Measure) -> list[WiringError]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
-import warnings
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from regard.errors import RegardError
+from regard.errors import RegardDeprecationWarning, RegardError, warn
 
 RENAMED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -55,18 +53,9 @@ def with_new_names(
                 raise RegardError(f"{module}: options {name!r} and {new!r} are the same", expected=f"{new!r} alone")
             if not silent:
                 message = f"{module}: option {name!r} is now called {new!r}; the old name will be removed"
-                warnings.warn(message, DeprecationWarning, stacklevel=_level_of_caller())
+                warn(message, RegardDeprecationWarning)
         result[new] = value
     return result
-
-
-def _level_of_caller() -> int:
-    """``stacklevel`` of the first frame outside the package; Python shows such warnings for the user's code only."""
-    frame, level = sys._getframe(1), 1
-    inner = ("regard", "contextlib")  # which wraps the functions of the API
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in inner:
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 class OldNames:

@@ -6,14 +6,13 @@ import re
 import socket
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.prediction.films import Frame, captured
 from regard.system.files import is_file
 
@@ -49,7 +48,7 @@ def live_frames(name: str, stride: int = 1) -> Iterator[Frame]:
     if not count:
         raise _no_camera(int(camera[1]), seconds) if camera else _no_stream(name, shown, seconds)
     silent = "" if seconds < STREAM_SECONDS - 1 else f": no further image within {seconds:.0f} seconds"
-    warnings.warn(f"{shown} ended after {count} frames{silent}", RegardWarning, stacklevel=2)
+    warn(f"{shown} ended after {count} frames{silent}")
 
 
 def _opened(address: str, shown: str) -> cv2.VideoCapture:

@@ -6,7 +6,6 @@ import glob
 import re
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +20,7 @@ from regard.data.files import nearest_path
 from regard.data.formats.yolo import listed_images
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes, undecoded
 from regard.data.paths import files_below
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film
 from regard.prediction.inputs import EXPECTED, is_image, to_rgb
 from regard.prediction.live import is_live, live_frames
@@ -50,7 +49,7 @@ Source: TypeAlias = "str | Path | int | NDArray[Any] | Image.Image | Tensor | by
 
 def warn_of_skipped(error: RegardError) -> None:
     """Warn that a source is left out, and why."""
-    warnings.warn(f"{error}\n  skipped", RegardWarning, stacklevel=2)
+    warn(f"{error}\n  skipped")
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,7 @@ def _listed(file: Path, reading: Reading) -> list[Path]:
         if problem.lost:
             reading.skip(error)
         else:
-            warnings.warn(f"{error}: {problem.done}", RegardWarning, stacklevel=2)
+            warn(f"{error}: {problem.done}")
     if not found:
         raise RegardError("lists no file that exists", file=file, expected="one path of an image or video per line")
     return found

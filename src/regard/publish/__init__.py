@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.graph.detector import Detector
 from regard.publish.card import model_card
 from regard.publish.facts import RESULTS
@@ -96,7 +95,7 @@ def _detector_of(model: Run | Detector | str | Path, folder: Path | None) -> Det
     """The detector to upload; that it has random weights is said."""
     detector = model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
     if isinstance(model, str | Path) and not has_weights(model):
-        warnings.warn(f"{model} has no trained weights: random ones are uploaded", RegardWarning, stacklevel=3)
+        warn(f"{model} has no trained weights: random ones are uploaded")
     return detector
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from regard.ablate.format import headline, sentences, verdict_label
 from regard.ablate.schema import metric_name
 from regard.ablate.verdict import analyse
 from regard.diagnosis.packages import read_run
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.graph.detector import Detector
 from regard.graph.read import read_spec
 from regard.graph.spec import ModelSpec
@@ -63,7 +62,7 @@ def model_card(
         started = f"Start weights: {_text(start)}, licence {_text(start_license)}.{permitted}"
     else:
         what = "the card states no start weights: give start and start_license, or from_scratch"
-        warnings.warn(what, RegardWarning, stacklevel=2)
+        warn(what)
     parts = [
         _metadata(name, license, facts),
         f"# {name}",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regard.config import ModelSettings
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardError, nearest, warn
 from regard.runtimes.base import Runtime, Session, SessionOptions, available_threads, reason
 from regard.runtimes.cache import (
     COMPILED,
@@ -108,9 +107,9 @@ def open_predictor(
         try:
             return _open_compiled(weights, runtime, replace(options, device="cpu"), side, limit, measured_on)
         except UnusableEntryError as error:
-            warnings.warn(f"{weights.name} runs in PyTorch: {error}", RegardWarning, stacklevel=2)
+            warn(f"{weights.name} runs in PyTorch: {error}")
     if precision == "auto" and calibration:
-        warnings.warn("PyTorch is used, which computes in float32", RegardWarning, stacklevel=2)
+        warn("PyTorch is used, which computes in float32")
     return RUNTIMES["torch"].open(path, options)
 
 
@@ -132,7 +131,7 @@ def check_model(model: object) -> None:
 def _calibration(precision: str, calibration: str | None) -> str | None:
     """The data set on which the precision is decided; None where it is given, or nothing is named to decide it on."""
     if precision == "auto" and calibration is None:
-        warnings.warn("--precision auto means float32 without --calibration DATA", RegardWarning, stacklevel=3)
+        warn("--precision auto means float32 without --calibration DATA")
     return calibration if precision == "auto" else None
 
 
@@ -219,7 +218,7 @@ def _lower_precision() -> Runtime | None:
     for runtime in RUNTIMES.values():
         if runtime.has_bfloat16() and runtime.is_installed(writing=True):
             return runtime
-    warnings.warn("bfloat16 needs OpenVINO and a processor that has it: float32 is used", RegardWarning, stacklevel=4)
+    warn("bfloat16 needs OpenVINO and a processor that has it: float32 is used")
     return None
 
 

@@ -11,7 +11,6 @@ Images are RGB from 0 to 1. Most such files take one image of one size: `input_s
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from regard import __version__
 from regard.config import DetectSettings
 from regard.config.commands import MOST_DETECTIONS
 from regard.config.faults import first_fault
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.nn.raw_levels import class_scores
 from regard.runtimes.base import Float32, Run, Session, contiguous, detections_as_predictions
 from regard.runtimes.header import MOST_CLASSES, MOST_STRIDE, Header
@@ -234,7 +233,7 @@ class ForeignSession(Session):
         kept = rows[~(rows[:, 4] <= max(conf, 0))]  # zeros fill the rest
         if self.header.nms and len(kept) == len(rows):
             what = f"the exported file has NMS inside that gives at most {len(rows)} detections per image"
-            warnings.warn(f"{what}; export it without NMS for more", RegardWarning, stacklevel=2)
+            warn(f"{what}; export it without NMS for more")
         image = np.zeros((len(kept), 1), np.float32)
         return detections_as_predictions(np.concatenate((image, kept), axis=1), len(self.names))
 

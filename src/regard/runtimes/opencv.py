@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.errors import RegardWarning
+from regard.errors import warn
 from regard.runtimes.base import Float32, Session, reason
 from regard.runtimes.compare import compare
 from regard.runtimes.header import Header
@@ -57,4 +56,4 @@ def warn_unless_read(
             return
         fault = f"its results deviate by {found.worst:.1g}"
     what = f"the DNN module of OpenCV {cv2.__version__} cannot use the file: {fault}; ONNX Runtime can"
-    warnings.warn(what, RegardWarning, stacklevel=3)
+    warn(what)

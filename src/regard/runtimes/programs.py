@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.system.home import cache_folder
 from regard.system.loaders import read_bytes
 
@@ -34,11 +33,9 @@ def record(content: bytes, path: Path) -> None:
             raise PermissionError(0, f"other users can write into {folder}")
         _forget_oldest(folder)
     except OSError as error:
-        warnings.warn(
+        warn(
             f"{path}: opening it will take --trust (in Python: trust=True), as it cannot be recorded: "
-            f"{error.strerror or error}",
-            RegardWarning,
-            stacklevel=2,
+            f"{error.strerror or error}"
         )
 
 

@@ -12,14 +12,13 @@ import os
 import re
 import struct
 import sys
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
-from regard.errors import RegardWarning
+from regard.errors import warn
 
 VARIABLE = "REGARD_LANG"
 """Environment variable that names the language; the locale decides if it is not set."""
@@ -117,7 +116,7 @@ def warn_of_unused_language(environment: Mapping[str, str]) -> None:
         why = f"the encoding {lacking[0]} lacks the characters of {given}: messages are in English; set PYTHONUTF8=1"
     else:
         return
-    warnings.warn(RegardWarning(why), stacklevel=2)
+    warn(why)
 
 
 def _locale() -> str:

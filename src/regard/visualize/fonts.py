@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
 from matplotlib.ft2font import FT2Font
 
-from regard.errors import RegardWarning
+from regard.errors import warn
 
 OWN_FONT = "DejaVu Sans"
 CJK_FONTS = (
@@ -68,7 +68,7 @@ def missing_letters_reported(letters: str, figure: str) -> Iterator[None]:
         yield
         return
     what = f"no installed font has the letters {letters:.40}: {figure} has boxes in their place"
-    warnings.warn(RegardWarning(what), stacklevel=4)
+    warn(what)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.graph.detector import Detector
 from regard.graph.dialects.external import PACKAGES, Package, write
 from regard.nn.conv import BATCHNORM_EPS
@@ -174,7 +173,7 @@ def _warn_of_epsilons(detector: Detector, package: Package) -> None:
     if others:
         what = f"{package.title} sets the epsilon of every batch norm to {BATCHNORM_EPS}"
         text = f"{what}, which is another in {', '.join(others)}: predictions differ slightly"
-        warnings.warn(text, RegardWarning, stacklevel=3)
+        warn(text)
 
 
 def _wrong_suffix(output: Path, expected: str) -> RegardError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.graph.aliases import unknown_names
 from regard.graph.bind import scale_channels
 from regard.graph.build import build
@@ -96,7 +95,7 @@ def _warn_of_two(path: Path) -> None:
     if own:
         what = f"{str(path)!r} is the name of two models: your own is loaded, not the model of the package"
         hint = "rename it to load the model of the package"
-    warnings.warn(f"{what}; {hint}", RegardWarning, stacklevel=4)
+    warn(f"{what}; {hint}")
 
 
 def as_detector(model: Model) -> Detector:
@@ -194,7 +193,7 @@ def load_matching(detector: Detector, source: Detector) -> tuple[Detector, Trans
     if ours != theirs:
         what = f"the weights were learned with {theirs}, but the graph has {ours}"
         text = f"{what}: it computes something else, unless it states activation: {theirs}"
-        warnings.warn(text, RegardWarning, stacklevel=3)
+        warn(text)
     spec = _for_classes(detector, source.nc, source)
     modules = {**source.user_modules, **detector.user_modules}
     # The graph was checked when `detector` was built.
@@ -330,7 +329,7 @@ def _fill(
     if wrong:
         n, first = len(wrong), wrong[0]
         what = f"{path}: {n} of {len(wanted)} tensors have values that are not finite numbers, first {first}"
-        warnings.warn(what, RegardWarning, stacklevel=2)
+        warn(what)
     detector.load_state_dict(dict(state))
 
 

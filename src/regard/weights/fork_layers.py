@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, RegardWarning, warn
 from regard.graph.aliases import WITH_ATTENTION, meanings
 from regard.graph.build import build
 from regard.graph.detector import Detector
@@ -92,7 +92,7 @@ def with_own_keys(detector: Detector, state: Mapping[str, Tensor], classes: Mapp
         renamed.append(f"{layer.name} ({classes.get(i, 'unknown class')} as {layer.module})")
     if renamed:
         what = f"layers of another project, whose tensors were taken in their order: {', '.join(renamed)}"
-        warnings.warn(f"{what}; compare `regard val` with that project's result", RegardWarning, stacklevel=3)
+        warn(f"{what}; compare `regard val` with that project's result")
     return result
 
 

@@ -7,13 +7,12 @@ groups; here they become whole convolutions whose other weights are 0, which pre
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 
 ROW = re.compile(r"(?:model\.)*(\d{1,6})\.(.+)")
 HEAD = re.compile(r"heads\.(\d{1,2})\.(anchor_conv|class_conv|anc2vec)\.(.+)")
@@ -50,7 +49,7 @@ def from_mit_layout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     dropped = sum(row >= LAST_ROW and row != head for row, _, _ in rows)
     if dropped:
         what = f"{dropped} tensors of the auxiliary branch, which is used only in training, are not read"
-        warnings.warn(what, RegardWarning, stacklevel=3)
+        warn(what)
     return _without_groups(result)
 
 

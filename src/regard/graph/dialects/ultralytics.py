@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from regard.errors import RegardError, RegardWarning, nearest
+from regard.errors import RegardError, nearest, warn
 from regard.graph.aliases import plain_block
 from regard.graph.dialects import native, yolov5
 from regard.graph.document import parse_number
@@ -244,14 +243,14 @@ def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tup
     idle = [key for key in ("depth_multiple", "width_multiple", "max_channels") if key in document]
     if idle and file:  # the graphs of checkpoints state what `scales` gave, too
         what = f"{file}: {', '.join(idle)} has no effect beside scales"
-        warnings.warn(what, RegardWarning, stacklevel=2)
+        warn(what)
     letter = letter_of(file) or str(document.get("scale") or "")
     if not letter:
         letter = str(next(iter(scales)))
         if len(scales) > 1:
             what = f"{file or 'the graph'} states no size: {letter!r} of {', '.join(map(str, scales))} is taken"
             how = "to choose another, add the line `scale: s` to the file, or name it like yolo11s.yaml"
-            warnings.warn(f"{what}; {how}", RegardWarning, stacklevel=2)
+            warn(f"{what}; {how}")
     if letter not in scales:
         raise RegardError(
             f"there is no size {letter!r}",

@@ -6,13 +6,12 @@ reads what they read, in the order of the file.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.graph.spec import IMAGE, LayerSpec
 from regard.nn.heads.yolov5 import anchors_per_cell, output_channels
 
@@ -90,7 +89,7 @@ def anchors_of_levels(anchors: Anchors, levels: int, line: int | None, file: Pat
     where = f"{file}:{line}: " if file and line else ""
     unused = "; ".join(", ".join(f"{x:g}" for x in row) for row in anchors[levels:])
     what = f"{where}{len(anchors)} rows of anchors for {levels} detection levels: not used are {unused}: intended?"
-    warnings.warn(what, RegardWarning, stacklevel=3)
+    warn(what)
     return anchors[:levels]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import traceback
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from regard.errors import RegardError, RegardWarning
+from regard.errors import RegardError, warn
 from regard.nn.heads.base import ClassChannels
 from regard.nn.heads.yolov5 import YOLOv5Head, anchors_per_cell, default_anchors
 from regard.nn.raw_levels import OTHERS
@@ -152,7 +151,7 @@ class ForkHead(YOLOv5Head):
         boxes, scores = self.decode(raw)
         if not isinstance(rows, Tensor) or rows.shape != (*boxes.shape[:2], OTHERS + self.nc):
             what = f"{self.own_class.__name__} returns raw outputs only; they are decoded, and trained, as in YOLOv5"
-            warnings.warn(what, RegardWarning, stacklevel=2)
+            warn(what)
             return
         for mine, other in ((boxes, rows[..., :4]), (scores, rows[..., 4:5] * rows[..., OTHERS:])):
             if not torch.allclose(mine, other.float(), rtol=TOLERANCE, atol=TOLERANCE):
