@@ -103,13 +103,17 @@ def first_names(names: Sequence[object], most: int) -> str:
     return ", ".join(map(str, names[:most])) + ", ..." * (len(names) > most)
 
 
-def nearest(name: object, choices: Iterable[object], cutoff: float = 0.5) -> str | None:
-    """Suggest the choice closest to ``name``; None if nothing is as close as ``cutoff``, in 0..1.
+def nearest(name: object, choices: Iterable[object], cutoff: float = 0.5, most: int = 1) -> str | None:
+    """Suggest the choices closest to ``name``, at most ``most``; None if nothing is as close as ``cutoff``, in 0..1.
 
     Example:
         >>> nearest("Cnov", ["C3", "Conv", "SPPF"])
         "did you mean 'Conv'?"
+        >>> nearest("cat", ["cap", "dog", "can", "car"], most=3)
+        "did you mean 'car', 'cap' or 'can'?"
     """
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=cutoff)
-    return f"did you mean {by_lower[close[0]]!r}?" if close else None
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=most, cutoff=cutoff)
+    *others, last = [repr(by_lower[name]) for name in close] or [""]
+    named = f"{', '.join(others)} or {last}" if others else last
+    return f"did you mean {named}?" if named else None

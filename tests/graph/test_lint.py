@@ -284,6 +284,17 @@ def test_a_row_that_nobody_reads_is_rejected() -> None:
     assert "nothing reads" in found.what
 
 
+def test_nothing_is_said_of_an_edit_that_is_not_known() -> None:
+    text = "nc: 2\nanchors: 3\nbackbone:\n  - [-1, 1, Conv, [64, 3, 8]]\n  - [-1, 1, Conv, [64, 3, 2]]\n"
+    text += "  - [[0, 1], 1, Concat, [1]]\nhead:\n  - [[2], 1, Detect, [nc, anchors]]\n"
+    (found,) = check(parse_spec(text, FILE))
+    assert found.what == (
+        "layer 'concat' (Concat): maps of different sizes: row 0 ('conv', Conv) has stride 8, "
+        "row 1 ('conv_2', Conv) has stride 16"
+    )
+    assert found.corrected == "check its indices"
+
+
 def test_a_concat_of_unequal_sizes_is_rejected() -> None:
     (found,) = check(parse_spec(STOCK_N.replace("[[-1, 6], 1, Concat", "[[-1, 8], 1, Concat"), FILE))
     assert "different sizes" in found.what

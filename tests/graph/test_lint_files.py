@@ -48,6 +48,7 @@ def test_every_wrong_row_is_one_line_and_files_without_a_graph_are_skipped(folde
     wrong = WRONG.split("\n")
     for finding in findings:
         if finding.kind == "miswired":
+            assert finding.line is not None
             assert "Concat" in wrong[finding.line - 1] or "Detect" in wrong[finding.line - 1]
             assert "corrected row: " in finding.message
     assert [finding.kind for finding in findings].count("note") == 1
@@ -161,3 +162,11 @@ def test_a_graph_without_rows_is_one_error(tmp_path: Path) -> None:
     assert "no rows" in finding.message
     with pytest.raises(RegardError, match="no rows"):
         load_detector(tmp_path / "a.yaml")
+
+
+def test_what_is_not_there_has_no_line(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    (finding,) = lint([str(gone)])[0]
+    assert finding.line is None
+    assert formatted([finding], "text").startswith(f"{gone}: unreadable: ")
+    assert "line=" not in formatted([finding], "github")

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from hand_edits import FILE, STOCK_N
+from typer.testing import CliRunner
 
+from regard.cli import app
 from regard.errors import RegardError
 from regard.graph.build import build
 from regard.graph.edit import insert, remove, replace_layer
-from regard.graph.read import parse_spec, read_spec, spec_from_document, zoo
+from regard.graph.read import FROM_ZOO, parse_spec, read_spec, spec_from_document, zoo
 
 OVERLAY = """\
 base: yolov5n
@@ -232,3 +234,35 @@ def test_the_zoo_lists_all_sizes() -> None:
 def test_a_base_is_a_name(base: str) -> None:
     with pytest.raises(RegardError, match="base is"):
         parse_spec(f"base: {base}\n", None)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("nix.yaml", "nix.yaml: no such file"),
+        ("street.yml", "street.yml: no such file\n  did you mean 'street.yaml'?"),
+        ("streets.onnx", "streets.onnx: no such file\n  did you mean 'street.yaml'?"),
+        ("gone/street.yaml", "gone/street.yaml: no such file\n  the folder gone does not exist either"),
+        ("gone/run", "gone/run: no such file or folder\n  the folder gone does not exist either"),
+        ("yolov5nn.yaml", "yolov5nn.yaml: no such file\n  did you mean 'yolov5n'?"),
+        ("nix", f"there is no model 'nix'\n  expected: a file, or {FROM_ZOO}"),
+    ],
+)
+def test_what_looks_like_a_path_is_a_missing_file_and_no_unknown_name(
+    source: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("street.yaml").write_text("")
+    with pytest.raises(RegardError) as caught:
+        read_spec(source)
+    assert str(caught.value) == expected
+
+
+def test_an_unknown_name_has_few_suggestions_and_the_command_that_lists_all() -> None:
+    with pytest.raises(RegardError) as caught:
+        read_spec("yolo8n")
+    assert caught.value.hint is not None
+    assert re.fullmatch(r"did you mean 'yolov8n', '\w+' or '\w+'\?", caught.value.hint)
+    assert len(str(caught.value)) < 200
+    listed = CliRunner().invoke(app, ["summary", "--list"])
+    assert (listed.exit_code, listed.stdout.split()) == (0, zoo())

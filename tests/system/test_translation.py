@@ -296,6 +296,10 @@ REPORTED = {
         "無法開啟串流 rtsp://a:9/b：a，連接埠 9：連線遭拒（試了 2.1 秒）"
     ),
     "layer 'se': SE, [16, 16] has two meanings": "層 'se'：SE, [16, 16] 有兩種意思",
+    "layer 'a' (Concat): maps of different sizes: row 0 ('b', Conv) has stride 8, row 1 ('c', Conv) has stride 16": (
+        "層 'a'（Concat）：特徵圖的大小不同：第 0 列（'b'，Conv）的步幅是 8，第 1 列（'c'，Conv）的步幅是 16"
+    ),
+    "did you mean 'a', 'b' or 'c'?": "是不是 'a'、'b' 或 'c'？",
     "a Python file, as in my_layer.py:MyLayer": "Python 檔，例如 my_layer.py:MyLayer",
 }
 

@@ -42,6 +42,15 @@ Ungated = Annotated[
 ]
 
 
+def _list_models(asked: bool) -> None:
+    """Print the names of the model zoo, as an option that needs no model."""
+    if asked:
+        from regard.graph.read import zoo
+
+        print("\n".join(zoo()))
+        raise typer.Exit
+
+
 def summary(
     model: Model,
     weights: Weights = None,
@@ -49,6 +58,10 @@ def summary(
     imgsz: ImageSize = IMGSZ,
     format: Annotated[Literal["text", "json", "markdown"], typer.Option(help="Output format.")] = "text",
     allow_miswired: AllowMiswired = False,
+    _list: Annotated[
+        bool,
+        typer.Option("--list", help="Print the names of the model zoo and exit.", callback=_list_models, is_eager=True),
+    ] = False,
 ) -> None:
     """Print a model's layers with shapes, parameters and FLOPs; report wiring errors."""
     from regard.cli.screen import show

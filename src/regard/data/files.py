@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from regard.data.dataset import Problem, Sample
-from regard.system.files import is_folder
 
 SPLITS = ("train", "val", "test")
 
@@ -54,14 +52,3 @@ def undivided(samples: tuple[Sample, ...]) -> dict[str, tuple[Sample, ...]]:
 def missing_images(paths: Iterable[Path], listed_in: Path) -> list[Problem]:
     """Report each image that is listed in a file but not on disk."""
     return [Problem("missing image", str(listed_in), str(path), "image left out", lost=True) for path in paths]
-
-
-def nearest_path(path: Path) -> str | None:
-    """Suggest a path of a similar name in the same folder as a missing ``path``; None if there is none."""
-    if not is_folder(path.parent):
-        return f"the folder {path.parent} does not exist either"
-    # Suffixes, which most files of a folder share, make no name similar.
-    names = {sibling.name.lower(): sibling.name for sibling in path.parent.iterdir()}
-    stems = {Path(name).stem: own for name, own in names.items()}
-    close = difflib.get_close_matches(path.stem.lower(), stems, n=1, cutoff=0.6)
-    return f"did you mean {stems[close[0]]!r}?" if close else None

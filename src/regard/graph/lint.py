@@ -99,7 +99,8 @@ def check_wiring(spec: ModelSpec, measure: Measure) -> list[WiringError]:
     else:
         wanted = {}
     wanted |= _alike(spec, stages, wanted)
-    errors = _errors(spec, stages, signs, lonely, wanted)
+    edited = against is not None or mend.by_old_numbers(spec, stages).items() >= wanted.items()
+    errors = _errors(spec, stages, signs, lonely, wanted, outdated=wanted if edited else ())
     left = _notes(spec, stages, against, without=wanted)
     for i, error in enumerate(errors):
         own = [note.what for note in left if note.row == error.row]
@@ -125,8 +126,11 @@ def _signs(spec: ModelSpec, stages: Stages, against: Comparison | None) -> dict[
         if target in stages.inputs[reader][: ref[1]] + stages.inputs[reader][ref[1] + 1 :]:
             found[ref] = f"{_row(spec, target)} is read twice"
         elif (sizes := _other_size(stages, ref)) is not None:
-            here, there = sizes
-            found[ref] = f"maps of different sizes: {_row(spec, target)} has stride {there:g}, here are {here:g}"
+            trusted, here, there = sizes
+            found[ref] = (
+                f"maps of different sizes: {_row(spec, target)} has stride {there:g}, "
+                f"{_row(spec, trusted)} has stride {here:g}"
+            )
         elif (done := stages.completed_by(target)) is not None and not (
             stages.leads_to(target, reader) or _annotated(spec, ref)  # a join within one stage
         ):
@@ -148,15 +152,15 @@ def _signs(spec: ModelSpec, stages: Stages, against: Comparison | None) -> dict[
     return found
 
 
-def _other_size(stages: Stages, ref: Reference) -> tuple[float, float] | None:
-    """Strides of what a concatenation joins and of the reference, if they differ."""
+def _other_size(stages: Stages, ref: Reference) -> tuple[int, float, float] | None:
+    """A row that a concatenation joins, its stride, and the stride of the reference, if they differ."""
     reader, slot = ref
     if stages.kinds[reader] != "concat":
         return None
     inputs = stages.inputs[reader]
     trusted = reader - 1 if reader - 1 in inputs else inputs[0]
     here, there = stages.strides[trusted], stages.strides[inputs[slot]]
-    return (here, there) if here != there and inputs[slot] != trusted else None
+    return (trusted, here, there) if here != there and inputs[slot] != trusted else None
 
 
 def _unread(spec: ModelSpec, stages: Stages) -> dict[int, list[Reference]]:
@@ -225,8 +229,9 @@ def _errors(
     signs: dict[Reference, str],
     lonely: dict[int, list[Reference]],
     wanted: dict[Reference, int],
+    outdated: Collection[Reference],
 ) -> list[WiringError]:
-    """One error per row, in the order of the file."""
+    """One error per row, in the order of the file; ``outdated`` are references known to be those before an edit."""
     corrected = mend.reading(spec, wanted)
     errors: list[WiringError] = []
     for reader in sorted({reader for reader, _ in signs} | {reader for reader, _ in wanted}):
@@ -244,9 +249,10 @@ def _errors(
         ]
         if not texts:
             texts = {"its numbers are those of the file before the edit, as those of other rows": None}
-        stale = "" if unsorted or not any(ref[0] == reader for ref in signs) else STALE
+        signed = any(ref[0] == reader for ref in signs) and any(ref[0] == reader for ref in outdated)
+        stale = STALE if signed and not unsorted else ""
         what = f"layer {row.name!r} ({row.module}){stale}: "
-        proposal = CORRECTED + written(corrected, row) if wanted else "check what this row should read"
+        proposal = CORRECTED + written(corrected, row) if wanted else "check its indices"
         errors.append(WiringError(spec.layers[reader], what + "; ".join([*texts, *levels]), proposal))
     if not errors:
         advice = "make a later row read it, or remove it"

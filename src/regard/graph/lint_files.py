@@ -14,7 +14,7 @@ from torch import nn
 from regard.errors import RegardError
 from regard.graph.read import read_spec
 from regard.graph.unknown_layers import check_known
-from regard.system.files import is_file, is_folder, matching_files
+from regard.system.files import is_file, is_folder, is_there, matching_files
 from regard.system.loaders import read_yaml
 from regard.system.terminal import printable_line
 
@@ -32,14 +32,14 @@ class Finding:
 
     Attributes:
         file: path of the file.
-        line: 1-based line; 1 where no line is known.
+        line: 1-based line; 1 where no line is known, None where there is no file.
         kind: ``miswired``; ``note`` for what can be intended; ``invalid`` for a graph that cannot be built for another
             reason; ``unreadable`` for a file that is missing or not YAML.
         message: description, with the corrected row.
     """
 
     file: str
-    line: int
+    line: int | None
     kind: Kind
     message: str
 
@@ -113,7 +113,8 @@ def _of_error(error: RegardError, file: Path, kind: Kind) -> Finding:
     short = error.expected if error.expected and len(error.expected) <= MOST_EXPECTED else None
     parts = [error.what, f"expected: {short}" if short else "", error.hint or ""]
     message = "; ".join(" ".join(part.split()) for part in parts if part)
-    return Finding(str(error.file or file), error.line or 1, kind, message)
+    line = 1 if is_there(file) else None
+    return Finding(str(error.file or file), error.line or line, kind, message)
 
 
 def formatted(findings: Sequence[Finding], form: Format, words: Callable[[str], str] = str) -> str:
@@ -127,15 +128,18 @@ def formatted(findings: Sequence[Finding], form: Format, words: Callable[[str], 
     if form == "json":
         return json.dumps([asdict(finding) for finding in findings], indent=2)
     plain = form == "text"
-    lines = (
-        f"{f.file}:{f.line}: {words(f.kind)}{words(': ')}{words(f.message)}" if plain else _github(f) for f in findings
-    )
+    lines = (_plain(f, words) if plain else _github(f) for f in findings)
     return "\n".join(map(printable_line, lines))
+
+
+def _plain(finding: Finding, words: Callable[[str], str]) -> str:
+    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
+    return f"{place}: {words(finding.kind)}{words(': ')}{words(finding.message)}"
 
 
 def _github(finding: Finding) -> str:
     level = "warning" if finding.kind == "note" else "error"
-    place = f"file={_escaped(finding.file, properties=True)},line={finding.line}"
+    place = f"file={_escaped(finding.file, properties=True)}" + (f",line={finding.line}" if finding.line else "")
     return f"::{level} {place},title=regard lint ({finding.kind})::{_escaped(finding.message)}"
 
 

@@ -18,7 +18,7 @@ from regard.graph.dialects import native, ultralytics
 from regard.graph.document import MOST_REPEATS, MOST_ROWS, parse_anchors, parse_args, parse_number, read_document
 from regard.graph.edit import insert, remove, replace_layer
 from regard.graph.spec import ModelSpec, SourceLocation
-from regard.system.files import is_file, reject_special
+from regard.system.files import is_file, nearest_path, reject_special
 from regard.system.loaders import BOMS, MOST_YAML, LineOf, check_keys, read_start, read_text
 
 STOCK = (
@@ -31,6 +31,11 @@ STOCK = (
 WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 NO_GRAPHS = (*WEIGHTS, ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tflite")
 """Suffixes of files with weights or exported models, which contain no YAML."""
+
+GRAPHS = (".yaml", ".yml")
+FROM_ZOO = "a name of the model zoo, which `regard summary --list` prints"
+MISSPELT = 0.9
+"""How close the name of a missing file is, 0 to 1, to that of a model of the zoo for the latter to be suggested."""
 
 SIZES: Mapping[str, str] = {
     **dict.fromkeys(("yolov8", "yolov8-p2", "yolov8-p6", "yolov8-ghost", "yolo11", "yolo12"), "nsmlx"),
@@ -154,13 +159,13 @@ def parse_spec(text: str, file: Path | None, *, whole: bool = False) -> ModelSpe
 def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
     """Read the graph that the overlays ``above`` are based on."""
     path = Path(source)
-    if path.suffix.lower() in NO_GRAPHS:
+    if path.suffix.lower() in NO_GRAPHS and (is_file(path) or path.suffix.lower() in WEIGHTS):
         hint = "give weights as a separate option: --weights FILE (in Python: weights=)"
         if path.suffix.lower() not in WEIGHTS:
             hint = "the layers of an exported model are not read; use the weights that it was exported from"
         raise RegardError(
             f"{str(source)!r} is a file of weights or an exported model, not a graph",
-            expected="a model YAML, or one of " + ", ".join(zoo()),
+            expected=f"a model YAML, or {FROM_ZOO}",
             hint=hint,
         )
     if file := graph_file(path):
@@ -175,12 +180,26 @@ def _read(source: str | Path, above: tuple[Path, ...]) -> ModelSpec:
         graph = next((g for g in SIZES if name in _with_sizes(g)), name)
         text = resources.files("regard").joinpath("models", f"{graph}.yaml").read_text(encoding="utf-8")
         return _parse(text, Path(f"{name}.yaml"), above)
+    raise _unknown_model(str(source))
+
+
+def _unknown_model(source: str) -> RegardError:
+    """Describe what is neither a file nor a name of the zoo, by what its form says that it is meant to be.
+
+    Raises:
+        RegardError: it is a pipe, socket or device.
+    """
+    path, name = Path(source), source.removesuffix(".yaml")
     reject_special(path)
-    raise RegardError(
-        f"there is no model {str(source)!r}",
-        expected="a file, or one of " + ", ".join(zoo()),
-        hint=f"name a size: {', '.join(_with_sizes(name))}" if name in SIZES else nearest(name, zoo()),
-    )
+    if name in SIZES:
+        hint: str | None = f"name a size: {', '.join(_with_sizes(name))}"
+    elif len(path.parts) > 1 or path.suffix[1:2].isalpha():
+        what = "no such file" if path.suffix else "no such file or folder"
+        suffixes = (*GRAPHS, *WEIGHTS) if path.suffix.lower() in GRAPHS else ()
+        return RegardError(what, file=source, hint=nearest_path(path, suffixes) or nearest(name, zoo(), MISSPELT))
+    else:
+        hint = nearest(name, zoo(), most=3)
+    return RegardError(f"there is no model {source!r}", expected=f"a file, or {FROM_ZOO}", hint=hint)
 
 
 def _reject_binary(file: Path) -> None:

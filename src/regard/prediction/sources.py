@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.config import PredictSettings
-from regard.data.files import nearest_path
 from regard.data.formats.yolo import listed_images
 from regard.data.images import IMAGE_SUFFIXES, ImageFile, decode_bytes, undecoded
 from regard.data.paths import files_below
@@ -24,7 +23,7 @@ from regard.errors import RegardError, warn
 from regard.prediction.films import VIDEO_SUFFIXES, Frame, film_frames, is_film
 from regard.prediction.inputs import EXPECTED, is_image, to_rgb
 from regard.prediction.live import is_live, live_frames
-from regard.system.files import is_file, is_folder, matching_files, reject_special
+from regard.system.files import is_file, is_folder, matching_files, nearest_path, reject_special
 from regard.system.prefetch import prefetch_map
 
 if TYPE_CHECKING:

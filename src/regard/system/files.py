@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import glob
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -174,6 +175,22 @@ def is_folder(path: str | Path) -> bool:
 def is_there(path: str | Path) -> bool:
     """Check for a file or a folder as `is_file` checks for a file."""
     return os.path.exists(path)
+
+
+def nearest_path(path: Path, suffixes: Collection[str] = ()) -> str | None:
+    """Suggest a path of a similar name in the same folder as a missing ``path``; None if there is none.
+
+    Args:
+        path: what is missing.
+        suffixes: in lower case, of the files that can be meant; any if there are none.
+    """
+    if not is_folder(path.parent):
+        return f"the folder {path.parent} does not exist either"
+    # Suffixes, which most files of a folder share, make no name similar.
+    names = {sibling.name.lower(): sibling.name for sibling in path.parent.iterdir()}
+    stems = {Path(name).stem: own for name, own in names.items() if not suffixes or Path(name).suffix in suffixes}
+    close = difflib.get_close_matches(path.stem.lower(), stems, n=1, cutoff=0.6)
+    return f"did you mean {stems[close[0]]!r}?" if close else None
 
 
 def check_folder(path: Path) -> Path:

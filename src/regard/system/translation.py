@@ -45,7 +45,8 @@ NOUNS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)?")
 SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 ENDS = re.compile(r"([^\n]+) \(([^()\n]+)\)")
 """A text that ends with another in parentheses, such as what is done about what was found."""
-LAYER, LAYERS = re.compile(r"layer \S+(?: \([^\s()]+\))?: "), re.escape("layer ") + "(?P<_0>[^\n]*?):"
+LAYER = re.compile(r"layer \S+( \([^\s()]+\))?: ")
+LAYERS, LAYERS_OF = (re.escape("layer ") + "(?P<_0>[^\n]*?)" + after for after in (":", re.escape(" (")))
 """How a text about a layer begins, and the templates of such texts, which go before those that begin with a value."""
 LIST = re.compile(r"[^,]+(?:, [^, ]+)* (?:or|and) [^, ]+")
 """A text that ends with a list of words, whose commas separate no texts."""
@@ -249,8 +250,9 @@ def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
     templates = catalogue[1]
     if "; " in text:  # what comes before it is a text of its own, and no value reaches over it where it need not
         templates = sorted(templates, key=lambda one: ";" not in one[0].pattern)
-    elif LAYER.match(text):
-        templates = sorted(templates, key=lambda one: not one[0].pattern.startswith(LAYERS))
+    elif layer := LAYER.match(text):
+        begin = LAYERS_OF if layer[1] else LAYERS
+        templates = sorted(templates, key=lambda one: not one[0].pattern.startswith(begin))
     for pattern, template in templates:
         if len(text) > LONG and pattern.groups > 1:
             continue

@@ -6,12 +6,12 @@ from itertools import islice
 from pathlib import Path
 
 from regard.data.dataset import NoLabelsError
-from regard.data.files import nearest_path, split_in
+from regard.data.files import split_in
 from regard.data.formats import coco, foreign_text
 from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import files_below
 from regard.errors import RegardError, first_names
-from regard.system.files import is_folder, is_there, reject_special
+from regard.system.files import is_folder, is_there, nearest_path, reject_special
 from regard.system.loaders import MOST_JSON, read_bytes, read_first_line
 
 ARCHIVES = {".zip": "zipfile", ".tar": "tarfile", ".tgz": "tarfile", ".gz": "tarfile", ".bz2": "tarfile"}

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from regard.data.dataset import DetectionDataset, Problem
-from regard.data.files import SPLITS, missing_images, nearest_path, split_in
+from regard.data.files import SPLITS, missing_images, split_in
 from regard.data.formats.yolo_rows import RowReader
 from regard.data.formats.yolo_samples import read_samples
 from regard.data.formats.yolo_yaml import class_names, find_yaml, other_yamls, read_config
 from regard.data.images import IMAGE_SUFFIXES
 from regard.data.paths import Listings, Located, files_below, resolve
 from regard.errors import RegardError
-from regard.system.files import is_file, is_folder
+from regard.system.files import is_file, is_folder, nearest_path
 from regard.system.loaders import LineOf, read_text
 
 EXPECTED = "a data.yaml or a folder with one (YOLO)"
