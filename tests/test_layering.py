@@ -33,6 +33,7 @@ LEVELS = (
     ("nn",),
     ("config", "geometry", "types", "detections"),
     ("drawing",),
+    ("lettering",),
     ("system",),
     ("errors",),
 )

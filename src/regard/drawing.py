@@ -1,4 +1,4 @@
-"""Boxes, class names and scores drawn on images, in a fixed colour per class; text uses OpenCV's built-in font."""
+"""Boxes, class names and scores drawn on images, in a fixed colour per class."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.system.terminal import printable
-
-Colour = tuple[int, int, int]
-"""Red, green, blue, each 0..255."""
+from regard.lettering import Colour, draw_text, text_width
 
 PALETTE: tuple[Colour, ...] = (
     (255, 92, 92),
@@ -41,10 +38,6 @@ WHITE: Colour = (255, 255, 255)
 
 SHOWN_SIDE = 640
 """Long side in pixels up to which an image that is shown, not saved, is enlarged by a whole factor."""
-
-FONT = cv2.FONT_HERSHEY_SIMPLEX  # the bindings crash on text that is no UTF-8
-REFERENCE_HEIGHT = 21.0
-"""Height of a capital letter of ``FONT`` at scale 1, in pixels."""
 
 
 def encode_image(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> bytes:
@@ -174,20 +167,6 @@ def draw_detections(
     return draw_boxes(image, boxes_xyxy, captions, colours, least_side=SHOWN_SIDE if larger else 0)
 
 
-def draw_text(
-    canvas: NDArray[np.uint8], text: str, left_base: tuple[int, int], colour: Colour, letter_height: float
-) -> None:
-    """Write ``text`` on ``canvas`` in place, starting with the lower left corner at ``left_base``."""
-    scale = letter_height / REFERENCE_HEIGHT
-    cv2.putText(canvas, printable(text), left_base, FONT, scale, colour, _stroke(letter_height), cv2.LINE_AA)
-
-
-def text_width(text: str, letter_height: float) -> int:
-    """Measure the width of ``text`` in pixels."""
-    (width, _), _ = cv2.getTextSize(printable(text), FONT, letter_height / REFERENCE_HEIGHT, _stroke(letter_height))
-    return int(width)
-
-
 def class_colour(class_id: int) -> Colour:
     """Colour of a class in all drawings; the colours repeat after 20 classes."""
     return PALETTE[class_id % len(PALETTE)]
@@ -209,7 +188,3 @@ def _draw_tag(
     top = corner[1] - height if corner[1] >= height else max(0, corner[1])
     cv2.rectangle(canvas, (left, top), (left + width, top + height), colour, cv2.FILLED)
     draw_text(canvas, text, (left + pad, top + height - pad), text_colour(colour), letter_height)
-
-
-def _stroke(letter_height: float) -> int:
-    return max(1, round(letter_height / 10))

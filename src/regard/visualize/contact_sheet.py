@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.dataset import DetectionDataset, Sample
-from regard.drawing import WHITE, Colour, class_colour, draw_boxes, draw_text, encode_image, text_width
+from regard.drawing import WHITE, class_colour, draw_boxes, encode_image
 from regard.errors import RegardError
 from regard.geometry.boxes import cxcywh_to_xyxy
+from regard.lettering import Colour, draw_text, text_width
 from regard.system.files import make_folder, write_file
 
 COLUMNS, ROWS = 5, 4

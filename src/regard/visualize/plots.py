@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from regard.evaluation.metrics import Metrics
 from regard.system.files import atomic_write, make_folder
+from regard.system.fonts import OWN_FONT, fonts_for, missing_letters_reported
 from regard.system.terminal import printable
-from regard.visualize.fonts import OWN_FONT, fonts_for, missing_letters_reported
 
 BLUE, ORANGE, INK, PALE = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")

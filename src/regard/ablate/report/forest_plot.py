@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Canvas
 from regard.ablate.digits import interval, mean_and_interval
 from regard.ablate.report.figures import LIGHT, STRONG, STYLE, draw_axes, set_ticks, shortened, to_svg
 from regard.ablate.verdict import Judgement
-from regard.visualize.fonts import fonts_for, missing_letters_reported
+from regard.system.fonts import fonts_for, missing_letters_reported
 
 Words: TypeAlias = Callable[[str], str]
 """What translates a text of a figure or a table; `str` for English."""

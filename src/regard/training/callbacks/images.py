@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from regard.config import PREDICT
 from regard.data.dataset import Sample
-from regard.drawing import class_colour, draw_boxes, draw_text, encode_image
+from regard.drawing import class_colour, draw_boxes, encode_image
 from regard.geometry.boxes import cxcywh_to_xyxy
+from regard.lettering import draw_text
 from regard.prediction import predict
 from regard.system.files import write_file
 from regard.training.callbacks.base import Callback

@@ -11,8 +11,8 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ft2font import FT2Font
 
 from regard.errors import RegardWarning
-from regard.visualize import fonts
-from regard.visualize.fonts import fonts_for
+from regard.system import fonts
+from regard.system.fonts import fonts_for
 from regard.visualize.plots import saved_figure
 
 FONTS = Path(get_data_path()) / "fonts" / "ttf"

@@ -56,6 +56,21 @@ def fonts_for(text: str) -> tuple[list[str], str]:
     return families, "".join(dict.fromkeys(letter for letter in text if letter in missing))
 
 
+def files_for(text: str) -> dict[str, str]:
+    """Find the font file in which each letter of a text is drawn; letters that no installed font has are left out.
+
+    In a file of several faces it is the one with the index ``face_index``, if the path has that attribute.
+    """
+    found: dict[str, str] = {}
+    for name in fonts_for(text)[0]:
+        left = {*text} - found.keys()
+        lacking = _without(name, left)
+        if lacking != left:
+            file = _file_of(name)
+            found |= dict.fromkeys(left - lacking, file)
+    return found
+
+
 @contextmanager
 def missing_letters_reported(letters: str, figure: str) -> Iterator[None]:
     """Warn once that letters are boxes in a figure, instead of matplotlib's warning for each of them.
@@ -107,10 +122,14 @@ def _add_new_fonts(letters: set[str], deadline: float) -> None:
 def _without(name: str, letters: set[str]) -> set[str]:
     """The letters that a font lacks, in the face that matplotlib takes; all if it cannot be read."""
     with suppress(*UNREADABLE):
-        file = fontManager.findfont(FontProperties(family=[name]), fallback_to_default=False, rebuild_if_missing=False)
+        file = _file_of(name)
         if os.path.exists(file):  # both calls remember files that are gone
             return _lacking(get_font(file), letters)
     return letters
+
+
+def _file_of(name: str) -> str:
+    return fontManager.findfont(FontProperties(family=[name]), fallback_to_default=False, rebuild_if_missing=False)
 
 
 def _lacking(font: FT2Font, letters: set[str]) -> set[str]:
