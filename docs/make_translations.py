@@ -43,6 +43,7 @@ CALLS = {"_", "gettext", "words", "translate"}
 MESSAGES = {
     "RegardError": 0,
     "_AnotherModel": 0,
+    "_NotPlainError": 0,
     "RegardWarning": 0,
     "warn": 0,
     "LastWord": 0,
@@ -66,9 +67,29 @@ SYSTEM = (
     "Read-only file system",
     "No space left on device",
     "Connection refused",
+    "File is not a zip file",
+    "Error while deserializing header: {0}",
     "{0} is not valid UTF-8",
 )
 """Messages of the operating system and of Python that are part of ours."""
+PARSERS = (
+    *(f"did not find expected {what}" for what in ("key", "'-' indicator", "',' or ']'", "',' or '}'", "node content")),
+    *(f"did not find expected {what}" for what in ("comment or line break", "whitespace or line break")),
+    *("could not find expected ':'", "control characters are not allowed"),
+    *(f"{what} are not allowed in this context" for what in ("mapping values", "mapping keys")),
+    *(f"{what} are not allowed here" for what in ("mapping values", "mapping keys", "sequence entries")),
+    "block sequence entries are not allowed in this context",
+    *("found character that cannot start any token", "found character {0} that cannot start any token"),
+    *("found unexpected end of stream", "found unexpected document indicator", "found unknown escape character"),
+    *("found a tab character that violates indentation", "found undefined alias", "found unhashable key"),
+    *("found a tab character where an indentation space is expected", "expected <block end>, but found {0}"),
+    *("expected ',' or ']', but got {0}", "expected ',' or '}', but got {0}", "but found another document"),
+    *("Expecting value", "Expecting ',' delimiter", "Expecting ':' delimiter", "Extra data"),
+    *("Expecting property name enclosed in double quotes", "Invalid \\escape"),
+    *(f"Illegal trailing comma before end of {what}" for what in ("array", "object")),
+    *("Unterminated string starting at", "Invalid control character at"),
+)
+"""Messages of the parsers of YAML (libyaml and PyYAML) and JSON that follow from common mistakes."""
 REPORTS = (
     "ablate/format.py",
     "ablate/power_analysis.py",
@@ -162,6 +183,10 @@ HEADINGS = (
     "layer {0} ({1}) reads by an index that was not updated after an edit: {2}",
     "layer {0} ({1}): {2}",
     "corrected row: {0}",
+    "{0} if the second number is its {1}",
+    "{0} if both numbers are channels",
+    "{0} for the weighted maps, concatenated",
+    "{0} for their weighted sum",
     "(--allow-miswired, in Python allow_miswired=True, builds the graph anyway)",
     "{0} Or, if it is your own, give its file: --module FILE.py:{1}",
 )
@@ -334,7 +359,7 @@ def updated(old: Catalog) -> Catalog:
     fixed, messages = texts_of_code()
     about = (
         ("help", texts_of_help() | set(TYPER)),
-        ("text", fixed | set(HEADINGS) | set(SYSTEM) | set(map(title, CAUSES))),
+        ("text", fixed | {*HEADINGS, *SYSTEM, *PARSERS} | set(map(title, CAUSES))),
         ("message", messages | texts_of_catalogue()),
     )
     for kind, texts in about:

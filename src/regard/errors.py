@@ -103,6 +103,17 @@ def first_names(names: Sequence[object], most: int) -> str:
     return ", ".join(map(str, names[:most])) + ", ..." * (len(names) > most)
 
 
+def one_of(choices: Iterable[object]) -> str:
+    """Write valid values for a message.
+
+    Example:
+        >>> one_of(["train", "val"]), one_of(["train"]), one_of([])
+        ('one of train, val', 'train', 'none')
+    """
+    names = [*map(str, choices)]
+    return f"one of {', '.join(names)}" if len(names) > 1 else "".join(names) or "none"
+
+
 def nearest(name: object, choices: Iterable[object], cutoff: float = 0.5, most: int = 1) -> str | None:
     """Suggest the choices closest to ``name``, at most ``most``; None if nothing is as close as ``cutoff``, in 0..1.
 

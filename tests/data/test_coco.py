@@ -272,7 +272,7 @@ def test_two_files_of_one_split_and_other_categories_are_rejected(
 ) -> None:
     twin = coco_file.with_name("instances_train2.json")
     twin.write_text(coco_file.read_text())
-    with pytest.raises(RegardError, match="both are train"):
+    with pytest.raises(RegardError, match=r"both .* and .* are train"):
         read_coco(coco_file.parent.parent)
     coco_content["categories"][0]["name"] = "horse"
     twin.rename(twin.with_name("instances_val.json")).write_text(json.dumps(coco_content))

@@ -84,3 +84,12 @@ def test_coco128_is_the_same_as_yolo_and_as_coco(shared: Path) -> None:
 def test_an_empty_folder_is_reported_as_such(tmp_path: Path) -> None:
     with pytest.raises(RegardError, match="the folder is empty"):
         load_data(tmp_path)
+
+
+def test_kinds_of_sources_that_contain_commas_are_parted_by_semicolons() -> None:
+    with pytest.raises(RegardError, match="there is no data set") as caught:
+        load_data("no-such-data")
+    kinds = (caught.value.expected or "").split("; ")
+    assert len(kinds) == 6
+    assert any(", " in kind for kind in kinds)
+    assert kinds[1] == "a folder with XML files of boxes (VOC)"

@@ -133,7 +133,7 @@ def test_a_broken_line_is_named(yolo_set: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("names: [a, b\n", 2, "YAML"),
+        ("names: [a, b\n", 1, "YAML"),
         ("- a\n", None, "no settings"),
         (YAML + "nc: 3\n", 5, "nc is 3, but there are 2 names"),
         (YAML.replace("[cat, dog]", "{1: cat, 2: dog}"), 4, "1, 2"),

@@ -47,7 +47,7 @@ def test_a_broken_yaml_below_is_named(tmp_path: Path, yolo_set: Path) -> None:
     (tmp_path / "outer/inner/data.yaml").write_text("names: [cat\n")
     with pytest.raises(RegardError) as caught:
         load_data(tmp_path / "outer")
-    assert (caught.value.file, caught.value.line) == (tmp_path / "outer/inner/data.yaml", 2)
+    assert (caught.value.file, caught.value.line) == (tmp_path / "outer/inner/data.yaml", 1)
 
 
 @pytest.mark.parametrize("key", ["valid", "validation", "validate", "Val"])

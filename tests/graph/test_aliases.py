@@ -105,10 +105,10 @@ def test_a_kernel_of_the_paper_is_read_as_the_kernel_and_reported() -> None:
     ("row", "first", "second"),
     [
         ("CBAM, [128, 5]", "[128, {kernel_size: 5}]", "[128, {reduction: 5}]"),
-        ("CBAM, [128, 128]", "[128, {reduction: 128}]", "CBAM, [128] for"),
+        ("CBAM, [128, 128]", "[128, {reduction: 128}]", "CBAM, [128] if both"),
         ("CBAM, [128, 128, 3]", "[128, {reduction: 128, kernel_size: 3}]", "[128, {kernel_size: 3}]"),
-        ("SELayer, [128, 128]", "SE, [128, {reduction: 128}]", "SE, [128] for"),
-        ("CoordAtt, [128, 128]", "CoordinateAttention, [128, {reduction: 128}]", "CoordinateAttention, [128] for"),
+        ("SELayer, [128, 128]", "SE, [128, {reduction: 128}]", "SE, [128] if both"),
+        ("CoordAtt, [128, 128]", "CoordinateAttention, [128, {reduction: 128}]", "CoordinateAttention, [128] if both"),
     ],
 )
 def test_two_meanings_are_asked_about(row: str, first: str, second: str) -> None:
@@ -116,8 +116,8 @@ def test_two_meanings_are_asked_about(row: str, first: str, second: str) -> None
         of_row(row)
     assert first in str(caught.value)
     assert second in str(caught.value)
-    for answer in str(caught.value).split("expected: ")[1].split(" or "):
-        of_row(answer.rpartition(" for ")[0])
+    for answer in str(caught.value).split("expected: ")[1].split("; "):
+        of_row(answer.rpartition(" if ")[0])
 
 
 def test_a_shortcut_that_does_not_exist_is_not_ignored() -> None:

@@ -65,7 +65,7 @@ def test_written_and_read_again(args: str, form: str, dialect: str, tmp_path: Pa
         ("{attention: GCT, options: {zero_start: Flase}}", "GCT: zero_start is 'Flase'", "true or false"),
         ("[16, SE, {options: {reduction: 0.5}}]", "SE: reduction is 0.5", "a whole number"),
         ("{attention: SE, options: {reduction: many}}", "SE: reduction is 'many'", "a whole number"),
-        ("{attention: SE, options: {reductio: 4}}", "SE has no option 'reductio'", "one of reduction"),
+        ("{attention: SE, options: {reductio: 4}}", "SE has no option 'reductio'", "reduction"),
         ("{options: {num_heads: two}}", "MultiHeadSelfAttention: num_heads is 'two'", "a whole number"),
     ],
 )

@@ -168,3 +168,9 @@ def test_a_repeated_key_among_many_is_found_in_linear_time() -> None:
     text = ", ".join(f'"k{i}": 0' for i in (*range(50_000), 49_999))
     assert "k49999" in error_of(parse_json, f"{{{text}}}", None).what
     assert time.process_time() - began < 2
+
+
+def test_a_fault_at_the_end_has_the_last_line_of_the_file() -> None:
+    with pytest.raises(RegardError) as caught:
+        parse_yaml("nc: 2\nbackbone: [1,\n", None)
+    assert caught.value.line == 2

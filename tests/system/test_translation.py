@@ -300,6 +300,23 @@ REPORTED = {
         "層 'a'（Concat）：特徵圖的大小不同：第 0 列（'b'，Conv）的步幅是 8，第 1 列（'c'，Conv）的步幅是 16"
     ),
     "did you mean 'a', 'b' or 'c'?": "是不是 'a'、'b' 或 'c'？",
+    "a whole number or a list": "整數或清單",
+    "at least 1 or a mapping": "至少 1 或對應表（mapping）",
+    "cannot be read: it is a folder": "無法讀取：它是資料夾",
+    "both a.json and b.json are train": "a.json 與 b.json 都是 train",
+    "not valid JSON: 10000000000000000000... is a number of more than 64 bits": (
+        "不是正確的 JSON：10000000000000000000... 是超過 64 位元的數"
+    ),
+    "not valid JSON: Expecting value": "不是正確的 JSON：這裡應該有值",
+    "the file is truncated, damaged, or not a safetensors file (Error while deserializing header: header too small)": (
+        "檔案截斷、損壞，或不是 safetensors 檔（無法解讀標頭：header too small）"
+    ),
+    "SE, [8, {reduction: 8}] if the second number is its reduction; SE, [8] if both numbers are channels": (
+        "SE, [8, {reduction: 8}]，若第二個數字是 reduction；SE, [8]，若兩個數字都是通道數"
+    ),
+    "layer 'd': Concat combines maps of different sizes: a has stride 8, b has stride 16, c has stride 32": (
+        "層 'd'：Concat 合併大小不同的特徵圖：a 的步幅是 8，b 的步幅是 16，c 的步幅是 32"
+    ),
     "a Python file, as in my_layer.py:MyLayer": "Python 檔，例如 my_layer.py:MyLayer",
 }
 

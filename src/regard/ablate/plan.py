@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from regard.config import Option, Recipe, Settings, TrainSettings, checked, find_recipe
-from regard.errors import RegardError
+from regard.errors import RegardError, one_of
 from regard.system.files import is_there
 from regard.system.interrupts import interrupts_deferred
 
@@ -133,7 +133,7 @@ class Plan(StudySettings):
         from regard.evaluation.metrics import HEADLINE
 
         if value not in HEADLINE:
-            raise ValueError("one of " + ", ".join(HEADLINE))
+            raise ValueError(one_of(HEADLINE))
         return value
 
     @field_validator("train")

@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import TextIO
 
-from regard.errors import RegardDeprecationWarning, RegardError, RegardWarning, nearest
+from regard.errors import RegardDeprecationWarning, RegardError, RegardWarning, nearest, one_of
 from regard.system.terminal import printable
 from regard.system.translation import translate, translate_lines
 
@@ -27,9 +27,7 @@ def show_messages() -> None:
     warnings.simplefilter("default", RegardDeprecationWarning)
     level = os.environ.get(LEVEL_VARIABLE, "info").lower()
     if level not in LEVELS:
-        raise RegardError(
-            f"{LEVEL_VARIABLE} is {level!r}", expected="one of " + ", ".join(LEVELS), hint=nearest(level, LEVELS)
-        )
+        raise RegardError(f"{LEVEL_VARIABLE} is {level!r}", expected=one_of(LEVELS), hint=nearest(level, LEVELS))
     logger = logging.getLogger("regard")
     logger.setLevel(level.upper())
     if not any(isinstance(handler, _Handler) for handler in logger.handlers):

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -51,7 +51,7 @@ BOUNDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = MappingProxyType(
         "string_too_short": lambda ctx: f"at least {ctx['min_length']} characters",
         "string_too_long": lambda ctx: f"at most {ctx['max_length']} characters",
         "string_pattern_mismatch": lambda ctx: f"a word of the form {ctx['pattern']}",
-        "literal_error": lambda ctx: "one of " + ", ".join(_choices(ctx)),
+        "literal_error": lambda ctx: one_of(_choices(ctx)),
         "value_error": lambda ctx: str(ctx["error"]),
         "assertion_error": lambda ctx: str(ctx["error"]),
         "is_instance_of": lambda ctx: "a list" if ctx["class"] == "Sequence" else f"a {ctx['class']}",

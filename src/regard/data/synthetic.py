@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import DetectionDataset, Sample
 from regard.data.files import SPLITS
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 
 EXPECTED = "or synthetic:context, synthetic:local"
 PREFIX = "synthetic:"
@@ -179,9 +179,7 @@ def _parse(query: str) -> _Options:
     values: dict[str, int] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in known:
-            raise RegardError(
-                f"unknown option {key!r}", expected="one of " + ", ".join(known), hint=nearest(key, known)
-            )
+            raise RegardError(f"unknown option {key!r}", expected=one_of(known), hint=nearest(key, known))
         if not value.isdecimal() or len(value) > 9:
             raise RegardError(f"{key} is {value!r:.100}", expected="a whole number of at most nine digits, 0 or more")
         values[key] = int(value)

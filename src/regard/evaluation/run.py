@@ -17,7 +17,7 @@ from regard.data.formats import load_data
 from regard.data.letterbox import to_detections
 from regard.data.problems import drop_unreadable, report_problems
 from regard.data.validation import ValidationLoader
-from regard.errors import RegardError, nearest, warn
+from regard.errors import RegardError, nearest, one_of, warn
 from regard.evaluation.classes import align_classes
 from regard.evaluation.coco import save_coco_json
 from regard.evaluation.metrics import Metrics, Speed, score
@@ -152,7 +152,7 @@ def _split(data: DetectionDataset, split: str) -> str:
         raise RegardError(
             f"the data set has no split {split!r}",
             file=data.source,
-            expected="one of " + ", ".join(data.splits),
+            expected=one_of(data.splits),
             hint=nearest(split, data.splits),
         )
     return split

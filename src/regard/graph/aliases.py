@@ -216,7 +216,10 @@ def _block(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
     if module == row.module == "CARAFE" and args and not _odd(args[0]):
         names = ("out", *names)
     if row.module.lower() == "concat_bifpn" and len(args) == 2:
-        meanings = [("the weighted maps, concatenated", [{"mode": "concat"}]), ("their sum", [{"mode": "sum"}])]
+        meanings = [
+            ("for the weighted maps, concatenated", [{"mode": "concat"}]),
+            ("for their weighted sum", [{"mode": "sum"}]),
+        ]
         raise _two_meanings(module, row, spec, meanings)
     if len(args) > len(names):
         what = f"layer {row.name!r}: {row.module} takes {len(names)} arguments, here are {len(args)}"
@@ -244,7 +247,7 @@ def _inverted(row: LayerSpec, spec: ModelSpec) -> LayerSpec:
     if len(args) == 6:
         return _block(replace(row, module="MobileNetV3_InvertedResidual"), spec)
     what = f"layer {row.name!r}: InvertedResidual, {flow(args)} has several meanings"
-    meanings = f"ShuffleUnit, {flow(args)} of ShuffleNet V2, or InvertedResidual, {flow([*args, 6])} of MobileNet V2"
+    meanings = f"ShuffleUnit, {flow(args)} of ShuffleNet V2; InvertedResidual, {flow([*args, 6])} of MobileNet V2"
     expected = meanings if len(args) == 2 else "[channels, stride, expansion]"
     raise spec.error_at(row, what, expected=expected)
 
@@ -262,8 +265,8 @@ def _one_number_of_channels(module: str, args: tuple[Any, ...], row: LayerSpec, 
         row,
         spec,
         [
-            (f"{option} {args[1]}", [args[0], *_by_name(module, (args[1], *rest))]),
-            ("input and output channels", [args[0], *_by_name(module, (None, *rest))]),
+            (f"if the second number is its {option}", [args[0], *_by_name(module, (args[1], *rest))]),
+            ("if both numbers are channels", [args[0], *_by_name(module, (None, *rest))]),
         ],
     )
 
@@ -286,8 +289,8 @@ def _cbam(
     if len(args) != 2 or not _odd(args[1]) or given:
         return args, given
     meanings = [
-        (f"kernel_size {args[1]}", [args[0], {"kernel_size": args[1]}]),
-        (f"reduction {args[1]}", [args[0], {"reduction": args[1]}]),
+        ("if the second number is its kernel_size", [args[0], {"kernel_size": args[1]}]),
+        ("if the second number is its reduction", [args[0], {"reduction": args[1]}]),
     ]
     if args[1] not in PAPER_KERNELS:
         raise _two_meanings("CBAM", row, spec, meanings)
@@ -315,7 +318,7 @@ def _two_meanings(module: str, row: LayerSpec, spec: ModelSpec, meanings: list[t
         [_as_row(row, module, args) for _, args in meanings],
         file=row.file or spec.file,
         line=line,
-        expected=" or ".join(f"{module}, {flow(args)} for {meaning}" for meaning, args in meanings),
+        expected="; ".join(f"{module}, {flow(args)} {meaning}" for meaning, args in meanings),
     )
 
 

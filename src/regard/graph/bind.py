@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.graph.aliases import needs_all_positions
 from regard.graph.dialects.yolov5_v1 import number_in_words
 from regard.graph.signature import CHANNEL_NAMES, OUT_NAMES, Signature, expected_instead, signature_of
@@ -275,12 +275,11 @@ def _reject_unknown(
     """Reject options that a class does not have: the layer's own class, or the one that is built ``inside`` it."""
     for name in given:
         if name not in signature.names and not signature.open:
-            known = ", ".join(signature.names) or "none"
             raise _error(
                 row,
                 spec,
                 f"{inside or row.module} has no option {name!r}",
-                expected=f"one of {known}",
+                expected=one_of(signature.names),
                 hint=nearest(name, signature.names),
             )
 

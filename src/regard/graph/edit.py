@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from regard.errors import RegardError, nearest, warn
+from regard.errors import RegardError, nearest, one_of, warn
 from regard.graph.aliases import find_class, meanings, own_name, with_own_names
 from regard.graph.document import plain_value
 from regard.graph.signature import OUT_NAMES, signature_of
@@ -177,13 +177,13 @@ def _check_readers(spec: ModelSpec, name: str, wanted: Sequence[str] | None) -> 
         return set(readers)
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if not wanted:
-        raise RegardError("no readers are named", file=spec.file, expected="one of " + ", ".join(readers))
+        raise RegardError("no readers are named", file=spec.file, expected=one_of(readers))
     for reader in wanted:
         if reader not in readers:
             raise RegardError(
                 f"{reader!r} does not read {name!r}",
                 file=spec.file,
-                expected="one of " + ", ".join(readers),
+                expected=one_of(readers),
                 hint=nearest(reader, readers),
             )
     return set(wanted)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.graph.align import name_layers
 from regard.graph.dialects import native, ultralytics
 from regard.graph.document import MOST_REPEATS, MOST_ROWS, parse_anchors, parse_args, parse_number, read_document
@@ -315,7 +315,7 @@ def _edit_fields(key: str, edit: Any) -> dict[str, Any]:
         raise RegardError(f"{key} is {edit!r}", expected="a mapping of " + ", ".join(EDIT_KEYS[key]))
     for name, value in edit.items():
         if name not in EDIT_KEYS[key]:
-            expected = "one of " + ", ".join(EDIT_KEYS[key])
+            expected = one_of(EDIT_KEYS[key])
             raise RegardError(f"{key} has no key {name!r}", expected=expected, hint=nearest(name, EDIT_KEYS[key]))
         _check_kind(name, value)
     for name in EDIT_KEYS[key][:2]:

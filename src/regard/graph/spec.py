@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 
 IMAGE = "image"
 """Name under which layers read the input image."""
@@ -152,7 +152,7 @@ class ModelSpec:
         raise RegardError(
             f"no layer is called {name!r}",
             file=self.file,
-            expected="one of " + ", ".join(names),
+            expected=one_of(names),
             hint=nearest(name, names),
         )
 

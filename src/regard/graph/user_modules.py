@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.graph.user_slices import Slices, needs_slices
 from regard.system.files import is_file, reject_special
 
@@ -67,7 +67,7 @@ def import_classes(references: Iterable[str], base: type[T], what: str) -> dict[
             raise RegardError(
                 f"the file contains no {what} {name!r}" if name else f"the file defines no {what}",
                 file=file,
-                expected="one of " + ", ".join(known) if name and known else expected,
+                expected=one_of(known) if name and known else expected,
                 hint=nearest(name, known) if name else others,
             )
         found |= {name: classes[name]} if name else own

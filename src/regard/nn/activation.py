@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from torch import nn
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.nn.conv import Conv
 from regard.nn.gelan import RepConv
 
@@ -48,7 +48,7 @@ def plain_activation(text: object) -> str:
     if name not in ACTIVATIONS or (numbers and number is None):
         raise RegardError(
             f"activation is {text!r}",
-            expected="one of " + ", ".join(f"nn.{n}({'0.1' if n in WITH_NUMBER else ''})" for n in ACTIVATIONS),
+            expected=one_of(f"nn.{n}({'0.1' if n in WITH_NUMBER else ''})" for n in ACTIVATIONS),
             hint=nearest(name, ACTIVATIONS),
         )
     return f"nn.{name}({float(number[1]):g})" if number else f"nn.{name}()"

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.nn.attention import ATTENTION, Attention
 from regard.nn.blocks import C3, Bottleneck
 from regard.nn.c2f import C2f, C3k2
@@ -204,13 +204,13 @@ def attention_named(name: str, channels: int, options: Mapping[str, Any], block:
         RegardError: there is none of this name, it has no such option, or the channels do not suit it.
     """
     if name not in ATTENTION:
-        expected = "one of " + ", ".join(ATTENTION)
+        expected = one_of(ATTENTION)
         raise RegardError(f"{block}: unknown attention {name!r}", expected=expected, hint=nearest(name, ATTENTION))
     _, *known = inspect.signature(ATTENTION[name]).parameters
     for option in options:
         if option not in known:
             what = f"{block}: {name} has no option {option!r}"
-            raise RegardError(what, expected="one of " + (", ".join(known) or "none"), hint=nearest(option, known))
+            raise RegardError(what, expected=one_of(known), hint=nearest(option, known))
     build: Any = ATTENTION[name]
     module: Attention = build(channels, **options)
     if module.out_channels != channels:

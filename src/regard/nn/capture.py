@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.nn.gate import without_gate
 from regard.types import AttentionMap
 
@@ -44,7 +44,7 @@ class Capture:
             RegardError: no attention layer has this name, it has not run, or ``query`` lies outside its map.
         """
         if name not in self.modules:
-            expected = "one of " + ", ".join(self.modules) if self.modules else "a network with attention"
+            expected = one_of(self.modules) if self.modules else "a network with attention"
             raise RegardError(f"no attention layer {name!r}", expected=expected, hint=nearest(name, self.modules))
         if name not in self.inputs:
             raise RegardError(f"layer {name!r} has not run", hint="call the network inside the block of `capture`")
@@ -56,7 +56,7 @@ class Capture:
         kinds = AttentionMap.dimensions
         if found.kind not in kinds:
             what = f"attention() of layer {name!r} returns a map of kind {found.kind!r}"
-            raise RegardError(what, expected="one of " + ", ".join(kinds), hint=nearest(found.kind, kinds))
+            raise RegardError(what, expected=one_of(kinds), hint=nearest(found.kind, kinds))
         if found.weights.ndim != kinds[found.kind]:
             what = f"attention() of layer {name!r} returns {found.kind!r} weights of shape {tuple(found.weights.shape)}"
             raise RegardError(what, expected=f"{kinds[found.kind]} dimensions: see regard.types.AttentionMap")

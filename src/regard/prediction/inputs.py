@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-EXPECTED = "an (H, W, 3) uint8 RGB array, also gray, RGBA or 16 bits, a PIL image, a torch tensor (C, H, W) or bytes"
+EXPECTED = "an (H, W, 3) uint8 RGB array, also gray, RGBA or 16 bits; a PIL image; a torch tensor (C, H, W); bytes"
 
 
 def is_image(value: object) -> bool:

@@ -139,7 +139,7 @@ def _frames(source: Source, reading: Reading, *, keep: bool, only: bool) -> Iter
             yield from _frames(item, reading, keep=keep, only=only)
     else:
         what = "no source is given: it is None" if source is None else f"cannot read images from a {_kind(source)}"
-        raise RegardError(what, expected=f"a path, folder, pattern, video or URL, {EXPECTED}, or a list of those")
+        raise RegardError(what, expected=f"a path, folder, pattern, video or URL; {EXPECTED}; or a list of those")
 
 
 def is_single_image(source: Source) -> bool:

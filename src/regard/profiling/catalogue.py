@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.graph.signature import expected_instead, signature_of
 from regard.nn.attention import ATTENTION
 from regard.nn.attention.position import POSITIONS
@@ -247,7 +247,7 @@ def select(
     ):
         for value in asked:
             if value is not None and value not in choices:
-                expected = "one of " + ", ".join(choices)
+                expected = one_of(choices)
                 raise RegardError(f"unknown {what} {value!r}", expected=expected, hint=nearest(value, choices))
     return [
         e

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regard.config import ModelSettings
-from regard.errors import RegardError, nearest, warn
+from regard.errors import RegardError, nearest, one_of, warn
 from regard.runtimes.base import Runtime, Session, SessionOptions, available_threads, reason
 from regard.runtimes.cache import (
     COMPILED,
@@ -141,9 +141,7 @@ def _on_processor(device: str) -> bool:
 
 def _require_one_of(what: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise RegardError(
-            f"unknown {what} {value!r}", expected="one of " + ", ".join(known), hint=nearest(value, known)
-        )
+        raise RegardError(f"unknown {what} {value!r}", expected=one_of(known), hint=nearest(value, known))
 
 
 def _chosen(backend: str) -> Runtime | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.runtimes.base import Runtime
 from regard.runtimes.header import MARK
 from regard.runtimes.onnxruntime import OnnxRuntime
@@ -51,7 +51,7 @@ def runtime_to_write(path: Path, format: str | None = None) -> Runtime:
 
 def _runtime_of(format: str) -> Runtime:
     if format not in formats():
-        expected = "one of " + ", ".join(formats())
+        expected = one_of(formats())
         raise RegardError(f"unknown format {format!r}", expected=expected, hint=nearest(format, formats()))
     return formats()[format]
 

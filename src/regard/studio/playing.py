@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 
 from regard.config import PREDICT, DetectSettings
 from regard.drawing import encode_image, shrink
-from regard.errors import RegardError
+from regard.errors import RegardError, one_of
 from regard.prediction.detect import candidates
 from regard.prediction.films import Frame, film_frames
 from regard.studio import answers as a
@@ -75,7 +75,7 @@ class Films:
 def _film_suffix(name: str) -> str:
     suffix = Path(name).suffix.lower()
     if suffix not in FILMS:
-        raise RegardError(f"{name!r:.200} is no video", expected="one of " + ", ".join(FILMS))
+        raise RegardError(f"{name!r:.200} is no video", expected=one_of(FILMS))
     return suffix
 
 

@@ -20,7 +20,7 @@ from regard.data.formats import check_source, load_data
 from regard.data.images import ImageFile
 from regard.data.synthetic import PREFIX
 from regard.detections import Detections
-from regard.errors import RegardError
+from regard.errors import RegardError, one_of
 from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.graph.edit import unique_name
 from regard.graph.read import MOST_BASES, base_source, graph_file, stock_name, zoo
@@ -102,7 +102,7 @@ class Workspace:
         """
         path = self.find_model(name)
         if weights_of(path) is None:
-            raise RegardError(f"{name!r:.200} is no file of weights", expected="one of " + ", ".join(SUFFIXES))
+            raise RegardError(f"{name!r:.200} is no file of weights", expected=one_of(SUFFIXES))
         return path
 
     def check_bases(self, text: str, file: Path) -> None:
@@ -183,7 +183,7 @@ class Workspace:
         """
         path = self.find(name)
         if path.suffix.lower() not in IMAGES:
-            raise RegardError(f"{name!r:.200} is no image file", expected="one of " + ", ".join(IMAGES))
+            raise RegardError(f"{name!r:.200} is no image file", expected=one_of(IMAGES))
         return ImageFile(path).read()
 
     @cached_property

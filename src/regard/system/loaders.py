@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 
 MOST_TEXT, MOST_YAML, MOST_JSON = 64 * 2**20, 4 * 2**20, 2**30
 """Largest files that are read, in bytes."""
@@ -145,7 +145,7 @@ def parse_yaml(text: str, file: Path | None) -> tuple[Any, LineOf]:
     except (yaml.YAMLError, *_CONSTRUCTOR_ERRORS) as error:
         mark = getattr(error, "problem_mark", None)
         position = getattr(error, "position", len(text))  # set if YAML does not allow a character
-        line = mark.line + 1 if mark else text.count("\n", 0, position) + 1
+        line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else text.count("\n", 0, position) + 1
         problem = getattr(error, "problem", None) or str(error)
         in_quotes = "quoted scalar" in str(getattr(error, "context", ""))
         hint = _ESCAPE_HINT if in_quotes and "\\" in "".join(text.split("\n")[line - 1 : line]) else None
@@ -216,7 +216,7 @@ def check_keys(
     """
     for key in document:
         if key not in (*known, *ignored):
-            line, expected = lines.get((key, -1)), "one of " + ", ".join(known)
+            line, expected = lines.get((key, -1)), one_of(known)
             raise RegardError(f"unknown key {key!r}", file=file, line=line, expected=expected, hint=nearest(key, known))
 
 

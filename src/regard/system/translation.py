@@ -14,7 +14,7 @@ import struct
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, partial, reduce
 from pathlib import Path
 from typing import TypeAlias
 
@@ -43,9 +43,9 @@ NAMES = re.compile(r"'?[A-Za-z_.][\w.-]*'?(?:, '?[A-Za-z_.][\w.-]*'?(?: and [a-z
 NOUNS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)?")
 """A part of a list of nouns, such as causes of a low AP."""
 SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
-ENDS = re.compile(r"([^\n]+) \(([^()\n]+)\)")
+ENDS = re.compile(r"([^\n;]+) \(([^()\n]+)\)")
 """A text that ends with another in parentheses, such as what is done about what was found."""
-LAYER = re.compile(r"layer \S+( \([^\s()]+\))?: ")
+LAYER = re.compile(r"layer (\S+)(?: \(([^\s()]+)\))?: ")
 LAYERS, LAYERS_OF = (re.escape("layer ") + "(?P<_0>[^\n]*?)" + after for after in (":", re.escape(" (")))
 """How a text about a layer begins, and the templates of such texts, which go before those that begin with a value."""
 LIST = re.compile(r"[^,]+(?:, [^, ]+)* (?:or|and) [^, ]+")
@@ -53,7 +53,7 @@ LIST = re.compile(r"[^,]+(?:, [^, ]+)* (?:or|and) [^, ]+")
 SPACED = re.compile(r"( ?)\{(\d+)(=?)\}( ?)")
 """A value with the spaces around it, which there are none of between Chinese characters."""
 CHINESE = re.compile("[\u2e80-\u9fff]")
-PHRASE = re.compile(r"(?:^| )[a-z]{2,} [a-z]{2,}")
+PHRASE = re.compile(r"(?:^|[ (：；，（])[a-z]{2,} [a-z]{2,}")
 """A part of a sentence, which a value is where another template fits better."""
 FEW = 7
 """Fixed characters of a template below which its values have no spaces: it would fit too many texts."""
@@ -195,24 +195,41 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
         parts = [_find(sentence, catalogue, depth + 1) for sentence in sentences[:MOST_PARTS]]
         if len(sentences) <= MOST_PARTS and all(parts):
             return "".join(map(str, parts))
+    if (layer := LAYER.match(text)) and (whole := _after_layer(layer, catalogue, depth)):
+        return whole
     name = AFTER_NAME.match(text)
     if name and (rest := _find(text[name.end() :], catalogue, depth + 1)) is not None:
         before, _, after = known.get(f"{name[0]}{{0}}", _before(name[0], known) + "{0}").partition("{0}")
         return f"{before}{rest}{after}"
     if (ends := ENDS.fullmatch(text)) and (done := _find(ends[2], catalogue, depth + 1)) is not None:
-        begin = _or_same(ends[1], catalogue, depth)
-        whole = _fill(text, catalogue, depth) if PHRASE.search(begin) else None
-        return whole if whole and not PHRASE.search(whole) else f"{begin}（{done}）"
+        return _whole_or(f"{_or_same(ends[1], catalogue, depth)}（{done}）", text, catalogue, depth)
     before, colon, after = text.partition(": ")
     if colon and before in known:
-        return f"{known[before]}：{_or_same(after, catalogue, depth)}"
+        return _whole_or(f"{known[before]}：{_or_same(after, catalogue, depth)}", text, catalogue, depth)
     if ", " in text and LIST.fullmatch(text) and (whole := _fill(text, catalogue, depth)):
         return whole
     for separator in ("; ", ", "):
         if separator in text and (found := _enumeration(text.split(separator), separator, catalogue, depth)):
-            whole = _fill(text, catalogue, depth) if PHRASE.search(found) else None
-            return whole if whole and not PHRASE.search(whole) else found
+            return _whole_or(found, text, catalogue, depth)
+    if " or " in text and ", " not in text and (found := _enumeration(text.split(" or "), " or ", catalogue, depth)):
+        return found
     return _fill(text, catalogue, depth)
+
+
+def _whole_or(made: str, text: str, catalogue: Catalogue, depth: int) -> str:
+    """The translation of a text as a whole, if one made of its parts has more English phrases."""
+    whole = _fill(text, catalogue, depth) if PHRASE.search(made) else None
+    return whole if whole and len(PHRASE.findall(whole)) < len(PHRASE.findall(made)) else made
+
+
+def _after_layer(layer: re.Match[str], catalogue: Catalogue, depth: int) -> str:
+    """Translate a text about a layer by that without the layer; "" if that is not possible, or only in part."""
+    rest = _find(layer.string[layer.end() :], catalogue, depth + 1)
+    if rest is None or PHRASE.search(rest):
+        return ""
+    values = [layer[1], layer[2], rest] if layer[2] else [layer[1], rest]
+    template = catalogue[0].get("layer {0} ({1}): {2}" if layer[2] else "layer {0}: {1}", "")
+    return PLACEHOLDER.sub(lambda place: values[int(place[1])], template)
 
 
 def _before(name: str, known: Mapping[str, str]) -> str:
@@ -238,6 +255,9 @@ def _enumeration(parts: list[str], separator: str, catalogue: Catalogue, depth: 
         start = end
     if separator == ", " and all(map(NOUNS.fullmatch, parts)):
         return _between_names(known).join(found)
+    if separator == " or ":
+        either = known.get("{0} or {1}", "{0} or {1}")
+        return reduce(lambda a, b: SPACED.sub(partial(_spaced, {"0": a, "1": b}), either), found)
     return known.get(separator, separator).join(found)
 
 
@@ -251,7 +271,7 @@ def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
     if "; " in text:  # what comes before it is a text of its own, and no value reaches over it where it need not
         templates = sorted(templates, key=lambda one: ";" not in one[0].pattern)
     elif layer := LAYER.match(text):
-        begin = LAYERS_OF if layer[1] else LAYERS
+        begin = LAYERS_OF if layer[2] else LAYERS
         templates = sorted(templates, key=lambda one: not one[0].pattern.startswith(begin))
     for pattern, template in templates:
         if len(text) > LONG and pattern.groups > 1:

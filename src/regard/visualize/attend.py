@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from regard.config import IMGSZ
 from regard.data.dataset import class_index
 from regard.data.letterbox import letterbox_rect, restore_boxes
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.graph.detector import Detector
 from regard.nn.capture import attention_modules, capture
 from regard.nn.gate import without_gate
@@ -225,7 +225,7 @@ def _attention_layer(model: Detector, layer: str | int) -> tuple[str, nn.Module]
     known = inside or list(modules)
     raise RegardError(
         f"layer {name!r} ({type(inner).__name__}) has no attention to show",
-        expected="one of " + ", ".join(known) if known else "a model with an attention layer: see regard insert",
+        expected=one_of(known) if known else "a model with an attention layer: see regard insert",
         hint="a gradient map (--kind gradient; in Python: kind='gradient') works for any layer",
     )
 
@@ -238,7 +238,7 @@ def _any_layer(model: Detector, layer: str | int, also: Iterable[str] = ()) -> t
         raise RegardError(
             f"no layer is called {layer!r}",
             file=model.spec.file,
-            expected="one of " + ", ".join(known),
+            expected=one_of(known),
             hint=nearest(layer, known),
         )
     name = model.spec.layer(layer).name

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from regard.errors import RegardError, warn
+from regard.errors import RegardError, one_of, warn
 from regard.graph.detector import Detector
 from regard.graph.dialects.external import PACKAGES, Package, write
 from regard.nn.conv import BATCHNORM_EPS
@@ -77,7 +77,7 @@ def convert(detector: Detector, to: str, output: Path) -> Converted:
             whose name was not given would be replaced.
     """
     if to not in FORMS:
-        raise RegardError(f"the form {to!r} is unknown", expected="one of " + ", ".join(FORMS))
+        raise RegardError(f"the form {to!r} is unknown", expected=one_of(FORMS))
     if to == NATIVE:
         _write_native(detector, output)
         return Converted((output,), {})

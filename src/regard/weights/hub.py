@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from regard import __version__
-from regard.errors import RegardError
+from regard.errors import RegardError, one_of
 from regard.weights.paths import weights_of
 
 PREFIX = "hf://"
@@ -100,7 +100,7 @@ def parse_address(source: str) -> tuple[str, str | None, str]:
     if UNSAFE.search(name):
         raise RegardError(f"{name!r:.200} is not the path of a file in a repository", file=source, expected=expected)
     if not name.endswith(SUFFIXES):
-        raise RegardError(f"the file {name!r} is not a model", file=source, expected="one of " + ", ".join(SUFFIXES))
+        raise RegardError(f"the file {name!r} is not a model", file=source, expected=one_of(SUFFIXES))
     return repository, revision, name
 
 

@@ -107,4 +107,4 @@ def _format_of(source: str) -> Format:
     if named is not None:
         what = f"the data set is {named}, which only its own tools read"
         raise RegardError(what, file=source, expected="an export as COCO, YOLO or Pascal VOC")
-    raise unknown_source(source, ", ".join(form.EXPECTED for form in FORMATS))
+    raise unknown_source(source, "; ".join(form.EXPECTED for form in FORMATS))

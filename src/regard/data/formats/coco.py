@@ -69,11 +69,9 @@ def read(source: str | Path) -> DetectionDataset:
         document = _parse(file, problems)
         split = document.split
         if split in documents:
-            raise RegardError(
-                f"{documents[split].file.name} and {file.name} both {f'are {split}' if split else 'name no split'}",
-                file=file.parent,
-                hint="name the .json file to use",
-            )
+            both = f"{documents[split].file.name} and {file.name}"
+            what = f"both {both} are {split}" if split else f"neither of {both} names a split"
+            raise RegardError(what, file=file.parent, hint="name the .json file to use")
         documents[split] = document
     first = next(iter(documents.values()))
     for other in documents.values():

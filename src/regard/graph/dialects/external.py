@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from regard.errors import RegardError
+from regard.errors import RegardError, one_of
 from regard.graph.dialects import ultralytics, yolov5
 from regard.graph.document import flow
 from regard.graph.signature import signature_of
@@ -168,7 +168,7 @@ def _given(spec: ModelSpec, layer: LayerSpec, package: Package) -> LayerSpec:
     if why is not None or info.call is None:
         raise RegardError(
             f"layer {layer.name!r}: {layer.module} {why}, and {package.title} has no such layer",
-            expected="one of " + ", ".join(sorted(package.layers)) + ", or a layer that keeps its channels",
+            expected=one_of(sorted(package.layers)) + ", or a layer that keeps its channels",
             hint="write it in the native form (--to native)",
         )
     module = f"{GATED}{layer.module.rpartition('.')[2]}" if layer.gate else layer.module

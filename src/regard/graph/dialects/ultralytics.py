@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from regard.errors import RegardError, nearest, warn
+from regard.errors import RegardError, nearest, one_of, warn
 from regard.graph.aliases import plain_block
 from regard.graph.dialects import native, yolov5
 from regard.graph.document import parse_number
@@ -256,7 +256,7 @@ def _scale(document: Mapping[str, Any], lines: LineOf, file: Path | None) -> tup
             f"there is no size {letter!r}",
             file=file,
             line=line,
-            expected="one of " + ", ".join(map(str, scales)),
+            expected=one_of(map(str, scales)),
             hint=nearest(letter, [str(key) for key in scales]),
         )
     depth, width, most = scales[letter]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.nn.renamed import OldNames
 from regard.types import AttentionMap
 
@@ -186,7 +186,7 @@ def choose_score_activation(name: str) -> ScoreActivation:
         RegardError: there is none of this name.
     """
     if name not in SCORE_ACTIVATIONS:
-        expected = "one of " + ", ".join(SCORE_ACTIVATIONS)
+        expected = one_of(SCORE_ACTIVATIONS)
         what = f"unknown score_activation {name!r}"
         raise RegardError(what, expected=expected, hint=nearest(name, SCORE_ACTIVATIONS))
     return SCORE_ACTIVATIONS[name]
@@ -336,7 +336,7 @@ def check_choice(owner: str, option: str, value: str, choices: Sequence[str]) ->
         RegardError: it is not; the nearest choice is named.
     """
     if value not in choices:
-        expected = "one of " + ", ".join(choices)
+        expected = one_of(choices)
         raise RegardError(f"{owner}: unknown {option} {value!r}", expected=expected, hint=nearest(value, choices))
 
 

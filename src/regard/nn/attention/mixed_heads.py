@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.nn.attention.agent import AgentAttention
 from regard.nn.attention.area import AreaAttention
 from regard.nn.attention.bi_level_routing import BiLevelRoutingAttention
@@ -185,13 +185,13 @@ def _kind_of(head: Head) -> tuple[str, Mapping[str, Any]]:
         raise RegardError(f"MixedHeads: a head is {head!r}", expected=expected)
     (name,) = head
     if name not in KINDS:
-        expected = "one of " + ", ".join(KINDS)
+        expected = one_of(KINDS)
         raise RegardError(f"MixedHeads: {name!r} cannot be a head", expected=expected, hint=nearest(name, KINDS))
     known = [o for o in inspect.signature(KINDS[name]).parameters if o not in ("in_channels", "num_heads")]
     for option in options:
         if option not in known:
             what = f"MixedHeads: a head of {name} has no option {option!r}"
-            raise RegardError(what, expected="one of " + ", ".join(known), hint=nearest(option, known))
+            raise RegardError(what, expected=one_of(known), hint=nearest(option, known))
     if "pos_embed" in options:
         check_pos_embed(f"MixedHeads: a head of {name}", options["pos_embed"], HEAD_POSITIONS)
     return name, options

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 
 
 class Position(nn.Module):
@@ -257,7 +257,7 @@ def check_pos_embed(owner: str, pos_embed: str, choices: Sequence[str] = PAIR_FR
     """
     if pos_embed not in choices:
         what = f"{owner} cannot use {pos_embed!r} positions"
-        raise RegardError(what, expected="one of " + ", ".join(choices), hint=nearest(pos_embed, choices))
+        raise RegardError(what, expected=one_of(choices), hint=nearest(pos_embed, choices))
 
 
 def choose_position(name: str, channels: int, num_heads: int) -> Position:
@@ -267,7 +267,7 @@ def choose_position(name: str, channels: int, num_heads: int) -> Position:
         RegardError: there is none, or it does not suit the number of channels.
     """
     if name not in POSITIONS:
-        expected = "one of " + ", ".join(POSITIONS)
+        expected = one_of(POSITIONS)
         raise RegardError(f"unknown pos_embed {name!r}", expected=expected, hint=nearest(name, POSITIONS))
     return POSITIONS[name](channels, num_heads)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.config import LossSettings
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.nn.dynamic_head import DynamicHead, GatedLevels
 from regard.nn.raw_levels import DistanceDecoder, RawDecoder
 from regard.types import Predictions, Targets
@@ -142,7 +142,7 @@ class Head(nn.Module, ABC):
                 raise RegardError("a head has attention_options but no attention", expected="attention: DyHead")
             return
         if attention not in HEAD_ATTENTION:
-            what, expected = f"a head has no attention {attention!r}", "one of " + ", ".join(HEAD_ATTENTION)
+            what, expected = f"a head has no attention {attention!r}", one_of(HEAD_ATTENTION)
             raise RegardError(what, expected=expected, hint=nearest(attention, HEAD_ATTENTION))
         build: Any = HEAD_ATTENTION[attention]
         self.attend = GatedLevels(build(in_channels, **(options or {}), strides=self.strides))

@@ -213,5 +213,5 @@ def _described(outputs: Any) -> str:
     if isinstance(outputs, Tensor):
         return f"a tensor {tuple(outputs.shape)}"
     if isinstance(outputs, list | tuple):
-        return f"a {type(outputs).__name__} of " + (", ".join(_described(y) for y in outputs) or "nothing")
+        return f"a {type(outputs).__name__} of " + ("; ".join(_described(y) for y in outputs) or "nothing")
     return f"a {type(outputs).__name__}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from regard.errors import RegardError, nearest
+from regard.errors import RegardError, nearest, one_of
 from regard.system.last_resort import passing_cause
 from regard.training.callbacks.events import (
     BatchEnd,
@@ -123,7 +123,7 @@ def _check_hooks(callback: Callback) -> None:
         if name not in hooks:
             raise RegardError(
                 f"{owner}.{name} is called by no event",
-                expected="one of " + ", ".join(hooks),
+                expected=one_of(hooks),
                 hint=nearest(name, hooks),
             )
         try:

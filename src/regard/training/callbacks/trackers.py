@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 
 from regard.config import flattened
 from regard.data.paths import dataset_name
-from regard.errors import RegardError, first_line, nearest
+from regard.errors import RegardError, first_line, nearest, one_of
 from regard.evaluation.metrics import HEADLINE
 from regard.graph.detector import Detector
 from regard.nn.attention import ATTENTION
@@ -390,6 +390,6 @@ def trackers_named(names: Sequence[str]) -> list[Callback]:
     """
     for name in names:
         if name not in TRACKERS:
-            expected = "one of " + ", ".join(TRACKERS)
+            expected = one_of(TRACKERS)
             raise RegardError(f"unknown tracker {name!r}", expected=expected, hint=nearest(name, TRACKERS))
     return [TRACKERS[name]() for name in dict.fromkeys(names)]
