@@ -195,8 +195,8 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
         parts = [_find(sentence, catalogue, depth + 1) for sentence in sentences[:MOST_PARTS]]
         if len(sentences) <= MOST_PARTS and all(parts):
             return "".join(map(str, parts))
-    if (layer := LAYER.match(text)) and (whole := _after_layer(layer, catalogue, depth)):
-        return whole
+    if (layer := LAYER.match(text)) and (of_layer := _after_layer(layer, catalogue, depth)):
+        return of_layer
     name = AFTER_NAME.match(text)
     if name and (rest := _find(text[name.end() :], catalogue, depth + 1)) is not None:
         before, _, after = known.get(f"{name[0]}{{0}}", _before(name[0], known) + "{0}").partition("{0}")
