@@ -20,7 +20,7 @@ import typer
 from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
-from template_texts import PARTS, defaults, named_texts, parsed, templates
+from template_texts import PARTS, defaults, kept_values, named_texts, parsed, templates, with_kept
 
 from regard import __version__
 from regard.ablate.plan import Plan  # noqa: F401  (its settings)
@@ -129,6 +129,7 @@ HEADINGS = (
         "activations",
         "{0} (some under another index)",
         "{0} is {1}",
+        "{0} is empty",
         "{0} new",
         "{0} running",
         "{0} failed",
@@ -183,6 +184,7 @@ HEADINGS = (
     "layer {0} ({1}) reads by an index that was not updated after an edit: {2}",
     "layer {0} ({1}): {2}",
     "corrected row: {0}",
+    "{0}, {1} classes",
     "{0} if the second number is its {1}",
     "{0} if both numbers are channels",
     "{0} for the weighted maps, concatenated",
@@ -357,6 +359,7 @@ def updated(old: Catalog) -> Catalog:
         fuzzy=False,
     )
     fixed, messages = texts_of_code()
+    kept = kept_values(SOURCE)
     about = (
         ("help", texts_of_help() | set(TYPER)),
         ("text", fixed | {*HEADINGS, *SYSTEM, *PARSERS} | set(map(title, CAUSES))),
@@ -366,7 +369,8 @@ def updated(old: Catalog) -> Catalog:
         for text in sorted(texts, key=lambda text: (text.lower(), text)):
             if text not in new:
                 was = old.get(text)
-                new.add(text, was.string if was else "", auto_comments=[kind])
+                string = with_kept(was.string, kept.get(text, ())) if was else ""
+                new.add(text, string, auto_comments=[kind])
     return new
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,9 @@ DEEPEST = 4
 NO_NAMES: Known = MappingProxyType({})
 PARTS = {"what", "expected", "hint"}
 """Keywords and parameters of messages."""
+KEPT = {"file", "folder", "path", "place", "source", "url", "name", "stem", "layer", "model"}
+"""Names of variables and attributes that are paths, or names of something of the user."""
+OF_PATHS = {"resolve", "absolute", "as_posix", "with_suffix", "relative_to"}
 
 
 def named_texts(file: Path, package: Path) -> Known:
@@ -130,6 +133,55 @@ def _tables(node: ast.expr, known: Known, depth: int) -> Iterator[list[ast.expr]
     elif depth < DEEPEST and (name := _name_of(node)):
         for value in known.get(name, ()):
             yield from _tables(value, known, depth + 1)
+
+
+def kept_values(package: Path) -> dict[str, set[int]]:
+    """Find the values of templates that are paths or names wherever the code fills them: no language changes these.
+
+    Args:
+        package: its top folder.
+
+    Returns:
+        The numbers of such values by template.
+    """
+    found: dict[str, dict[int, bool]] = {}
+    for file in package.rglob("*.py"):
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.JoinedStr | ast.BinOp):
+                parts = list(_parts(node))
+                values = [part for part in parts if not isinstance(part, str)]
+                numbers = itertools.count()
+                text = "".join(part if isinstance(part, str) else f"{{{next(numbers)}}}" for part in parts)
+                for template in {text, text.strip(), text.strip().removeprefix(", ").removeprefix("; ")}:
+                    known = found.setdefault(template, {})
+                    for number, value in enumerate(values):
+                        known[number] = known.get(number, True) and _last_name(value) in KEPT
+    return {template: {number for number, kept in values.items() if kept} for template, values in found.items()}
+
+
+def with_kept(translation: str, kept: Collection[int]) -> str:
+    """Mark values in a translation as such that are not translated.
+
+    Example:
+        >>> with_kept("{1} in {0}", {0})
+        '{1} in {0=}'
+    """
+    for number in kept:
+        translation = translation.replace(f"{{{number}}}", f"{{{number}=}}")
+    return translation
+
+
+def _last_name(node: ast.expr) -> str:
+    """The name that says what a value is: ``folder`` of ``run.folder`` and of ``str(run.folder.resolve())``."""
+    while True:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "str" and node.args:
+            node = node.args[0]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in OF_PATHS:
+            node = node.func.value
+        elif isinstance(node, ast.Attribute):
+            return node.attr
+        else:
+            return node.id if isinstance(node, ast.Name) else ""
 
 
 def _parts(node: ast.expr) -> Iterator[str | ast.expr]:

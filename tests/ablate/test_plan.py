@@ -90,7 +90,7 @@ def test_defaults() -> None:
         ("base: a\ndata: b\n", None, "nothing to compare"),
         ("- base\n", 1, "not a plan"),
         ("base: a\nbase: b\n", 2, "repeated"),
-        ("base: [\n", 2, "not valid YAML"),
+        ("base: [\n", 1, "not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_reported_with_its_line(tmp_path: Path, text: str, line: int | None, reported: str) -> None:

@@ -29,6 +29,7 @@ from regard.data.dataset import Problem
 from regard.errors import RegardError, RegardWarning, nearest
 from regard.graph.lint_files import Finding, formatted
 from regard.system import translation
+from regard.system.plain_table import verbatim
 from regard.system.terminal import plain_text
 from scripts import ROOT, load_script
 
@@ -156,7 +157,7 @@ def test_the_catalogue_is_current_complete_and_compiled(path: Path, make: Module
     for message in stored:
         if message.id and message.string:
             values, repeated = (
-                Counter(VALUE.findall(text.replace("=}", "}"))) for text in (message.id, message.string)
+                Counter(VALUE.findall(re.sub(r"[=+]}", "}", text))) for text in (message.id, message.string)
             )
             assert repeated <= values, message.id
             assert not re.search(r"[^.][.?]$", message.id) or message.string[-1] in "。？！；…」", message.id
@@ -266,6 +267,7 @@ REPORTED = {
     "p3.se: SE: reduction is 'a'": "p3.se：SE：reduction 是 'a'",
     "a whole number": "整數",
     "a cat (of a kind)": "a cat (of a kind)",
+    "seeds is empty": "seeds 是空的",
     "the cat is not here": "the cat is not here",
     "this is not a torch checkpoint (it begins with b'x')": "這是不明的檔案，不是 torch 檢查點（開頭是 b'x'）",
     "a mapping with backbone and head, or base and insert": "含有 backbone 與 head，或 base 與 insert 的對應表",
@@ -301,6 +303,12 @@ REPORTED = {
     ),
     "did you mean 'a', 'b' or 'c'?": "是不是 'a'、'b' 或 'c'？",
     "a whole number or a list": "整數或清單",
+    "everything is in labels; the best weights are best.safetensors": "所有結果在 labels；最佳權重是 best.safetensors",
+    "one of images, labels": "images、labels 其中之一",
+    "classes, 2 from the data: 貓, labels": "類別，來自資料的 2 個：貓、labels",
+    "num_heads: 1, 2, 4": "num_heads：1、2、4",
+    "imgsz is (0, 64)": "imgsz is (0, 64)",
+    "a/data.yaml: yolo, 2 classes": "a/data.yaml：yolo，2 個類別",
     "at least 1 or a mapping": "至少 1 或對應表（mapping）",
     "cannot be read: it is a folder": "無法讀取：它是資料夾",
     "both a.json and b.json are train": "a.json 與 b.json 都是 train",
@@ -335,6 +343,22 @@ def test_reports_are_translated_but_for_their_data() -> None:
     lines = plain_text(localized(group), 60)
     assert [text for text in ("類別", "標註", "val 上的 AP", "images", "1. ") if text not in lines] == []
     assert "class" not in lines
+
+
+@pytest.mark.usefixtures("chinese")
+def test_a_path_in_a_line_of_parts_is_not_translated() -> None:
+    line = Text.assemble(("data set:", "dim"), (" ", "dim"), verbatim("labels", "dim"), (": ", "dim"))
+    assert plain_text(localized(line.append("labels", "dim")), 60) == "資料集：labels：標註"
+
+
+def test_translations_keep_paths_and_names(make: ModuleType) -> None:
+    kept = make.kept_values(make.SOURCE)
+    assert kept["everything is in {0}; the best weights are best.safetensors"] == {0}
+    for path in CATALOGUES:
+        with path.open("rb") as file:
+            stored = {message.id: message.string for message in read_po(file) if message.id}
+        changed = {text for text, string in stored.items() if make.with_kept(string, kept.get(text, ())) != string}
+        assert changed == set(), "run: python docs/make_translations.py"
 
 
 @pytest.mark.usefixtures("chinese")

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from regard.system.plain_table import is_verbatim
 from regard.system.terminal import plain_console, plain_text
 from regard.system.translation import DOMAIN, translate_lines
 
@@ -43,7 +44,8 @@ def localized(value: Any) -> RenderableType:
         whole = Text("", value.style, overflow=value.overflow)
         for part in value.divide(ends):
             if part.plain.strip(" ") or not whole.plain.endswith(FULL_WIDTH):  # these marks contain the blank
-                whole.append(translate_lines(part.plain), part.spans[0].style if part.spans else "")
+                style = part.spans[0].style if part.spans else ""
+                whole.append(part.plain if is_verbatim(style) else translate_lines(part.plain), style)
         return whole
     if isinstance(value, Table):
         for column in value.columns:

@@ -116,7 +116,8 @@ def first_fault(error: ValidationError, model: type[BaseModel] | None = None) ->
     if len(same) > 1 and place:
         place = place[:depth]
     kind = first["type"]
-    found = {"missing": "is missing", "extra_forbidden": "is unknown"}.get(kind, f"is {first['input']!r:.200}")
+    value = "is empty" if first["input"] in ((), [], {}) else f"is {first['input']!r:.200}"
+    found = {"missing": "is missing", "extra_forbidden": "is unknown"}.get(kind, value)
     hint = nearest(first["input"], _choices(first["ctx"])) if kind == "literal_error" else None
     if kind == "extra_forbidden" and (group := _group_at(model, place[:-1])):
         hint = nearest(place[-1], group.model_fields)

@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from regard.system.notebook import ShownInNotebooks
+from regard.system.plain_table import verbatim
 from regard.system.terminal import plain_text
 
 Weight = Literal["likely", "possible", "note"]
@@ -105,12 +106,12 @@ class Diagnosis(ShownInNotebooks):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the result of the run, the findings, and what was not checked."""
-        yield Text.assemble(*((part, "bold") for part in (f"{self.folder} ({self.package})", ": ", self.result)))
+        yield Text.assemble(verbatim(f"{self.folder} ({self.package})", "bold"), (": ", "bold"), (self.result, "bold"))
         start, data = ("starting weights:", self.start, self.start_note), ("data set:", self.data, self.data_note)
         for what, place, note in (data, start):
             if place:
-                parts = (what, " ", place, *((", ", note) if note else ()))
-                yield Text.assemble(*((part, "dim") for part in parts))
+                line = Text.assemble((what, "dim"), (" ", "dim"), verbatim(place, "dim"))
+                yield line.append(", ", "dim").append(note, "dim") if note else line
         for number, finding in enumerate(self.findings, 1):
             style = STYLES[finding.weight]
             head = (f"{number}. ", style), (f"{title(finding.cause)} ({finding.weight})", style), (": ", style)

@@ -6,10 +6,14 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from regard.system.terminal import printable
+
+_VERBATIM = "verbatim"
+"""Key in the style of a part of a line that is not translated."""
 
 
 class PlainTable(Table):
@@ -35,3 +39,21 @@ class PlainTable(Table):
 
 def _plain(value: Any, style: Any = "") -> Any:
     return Text(printable(value), style) if isinstance(value, str) else value
+
+
+def verbatim(text: str, style: str = "") -> tuple[str, Style]:
+    """A part of a line that is a path or a name, which `regard.cli.screen` does not translate.
+
+    Args:
+        text: the part.
+        style: rich's words for how it looks.
+
+    Returns:
+        A part for ``Text.assemble``.
+    """
+    return text, Style.parse(style) + Style(meta={_VERBATIM: True})
+
+
+def is_verbatim(style: str | Style) -> bool:
+    """Whether a part of a line has the style of one from `verbatim`."""
+    return isinstance(style, Style) and bool(style.meta.get(_VERBATIM))

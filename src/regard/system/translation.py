@@ -29,8 +29,9 @@ SAMPLES = {"zh-TW": "繁體中文"}
 """Characters that an encoding must have for a language to be printed."""
 FOLDER = Path(__file__).parents[1] / "locale"
 DOMAIN = "regard"
-PLACEHOLDER = re.compile(r"\{(\d+)(=?)\}")
-"""A value; with ``=``, in a translation, one that is left as it is, such as the name of a setting."""
+PLACEHOLDER = re.compile(r"\{(\d+)([=+]?)\}")
+"""A value; with ``=``, in a translation, one that is left as it is, such as the name of a setting or a path; with
+``+`` names in a row, of which only the marks between them change."""
 WORD = re.compile(
     r"\s*[（「《]*(?:[⺀-鿿]|[^\s⺀-鿿（「《）」》，。、；：！？…]+)[）」》，。、；：！？…]*\s*|\s*\S+\s*"
 )
@@ -40,6 +41,8 @@ AFTER_NAME = re.compile(r"[,;] |(?:[+~-] )?[^\s:]+(?::\d+)?(?: \([^\s()]+\))?: (
 """What may come before a text: a comma, or the name of a layer, file or split, with its module or line, and a colon."""
 NAMES = re.compile(r"'?[A-Za-z_.][\w.-]*'?(?:, '?[A-Za-z_.][\w.-]*'?(?: and [a-z]+)?)+(?:, \.\.\.)?")
 """Names in a row, such as valid choices."""
+NUMBERS = re.compile(r"-?\d[\d.]*(?:, -?\d[\d.]*)+(?:, \.\.\.)?")
+"""Numbers in a row."""
 NOUNS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)?")
 """A part of a list of nouns, such as causes of a low AP."""
 SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
@@ -48,9 +51,9 @@ ENDS = re.compile(r"([^\n;]+) \(([^()\n]+)\)")
 LAYER = re.compile(r"layer (\S+)(?: \(([^\s()]+)\))?: ")
 LAYERS, LAYERS_OF = (re.escape("layer ") + "(?P<_0>[^\n]*?)" + after for after in (":", re.escape(" (")))
 """How a text about a layer begins, and the templates of such texts, which go before those that begin with a value."""
-LIST = re.compile(r"[^,]+(?:, [^, ]+)* (?:or|and) [^, ]+")
-"""A text that ends with a list of words, whose commas separate no texts."""
-SPACED = re.compile(r"( ?)\{(\d+)(=?)\}( ?)")
+LIST = re.compile(r"[^,]+(?:, [^, ]+)* (?:or|and) [^, ]+|one of [^;\n]+")
+"""A text that ends with a list of words, or begins with one, whose commas separate no texts."""
+SPACED = re.compile(r"( ?)\{(\d+)([=+]?)\}( ?)")
 """A value with the spaces around it, which there are none of between Chinese characters."""
 CHINESE = re.compile("[\u2e80-\u9fff]")
 PHRASE = re.compile(r"(?:^|[ (：；，（])[a-z]{2,} [a-z]{2,}")
@@ -201,11 +204,14 @@ def _find(text: str, catalogue: Catalogue, depth: int = 0) -> str | None:
     if name and (rest := _find(text[name.end() :], catalogue, depth + 1)) is not None:
         before, _, after = known.get(f"{name[0]}{{0}}", _before(name[0], known) + "{0}").partition("{0}")
         return f"{before}{rest}{after}"
-    if (ends := ENDS.fullmatch(text)) and (done := _find(ends[2], catalogue, depth + 1)) is not None:
+    ends = ENDS.fullmatch(text)
+    if ends and not NUMBERS.fullmatch(ends[2]) and (done := _find(ends[2], catalogue, depth + 1)) is not None:
         return _whole_or(f"{_or_same(ends[1], catalogue, depth)}（{done}）", text, catalogue, depth)
     before, colon, after = text.partition(": ")
     if colon and before in known:
         return _whole_or(f"{known[before]}：{_or_same(after, catalogue, depth)}", text, catalogue, depth)
+    if NUMBERS.fullmatch(text):
+        return text.replace(", ", _between_names(known))
     if ", " in text and LIST.fullmatch(text) and (whole := _fill(text, catalogue, depth)):
         return whole
     for separator in ("; ", ", "):
@@ -278,8 +284,7 @@ def _fill(text: str, catalogue: Catalogue, depth: int) -> str | None:
             continue
         if match := pattern.fullmatch(text):
             values = {
-                name: match[f"_{name}"] if kept else _or_same(match[f"_{name}"], catalogue, depth)
-                for name, kept in PLACEHOLDER.findall(template)
+                name: _value(match[f"_{name}"], kept, catalogue, depth) for name, kept in PLACEHOLDER.findall(template)
             }
             filled = SPACED.sub(partial(_spaced, values), template)
             if not any(map(PHRASE.search, values.values())):
@@ -297,6 +302,13 @@ def _spaced(values: Mapping[str, str], place: re.Match[str]) -> str:
     return ("" if joins_before else place[1]) + value + ("" if joins_after else place[4])
 
 
+def _value(text: str, kept: str, catalogue: Catalogue, depth: int) -> str:
+    """Translate a value in a template, unless it is kept, see `PLACEHOLDER`."""
+    if not kept:
+        return _or_same(text, catalogue, depth)
+    return text if kept == "=" else text.replace(", ", _between_names(catalogue[0]))
+
+
 def _or_same(text: str, catalogue: Catalogue, depth: int) -> str:
     found = _find(text, catalogue, depth + 1) if text else None
     if found is None and NAMES.fullmatch(text):
@@ -306,7 +318,7 @@ def _or_same(text: str, catalogue: Catalogue, depth: int) -> str:
 
 def _between_names(known: Mapping[str, str]) -> str:
     """The mark between names in a row, which in Chinese is another one than between sentences."""
-    return known.get("{0}, {1}", ", ").strip("{}01")
+    return PLACEHOLDER.sub("", known.get("{0}, {1}", ", "))
 
 
 @cache
