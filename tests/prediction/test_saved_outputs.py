@@ -109,6 +109,14 @@ def test_crops_lie_by_class_within_the_folder(tmp_path: Path) -> None:
     assert [cv2.imread(str(path)).shape[:2] for path in crops if path.parent.name == "cat"] == [(25, 17)]
 
 
+def test_crops_of_classes_whose_names_differ_only_where_file_systems_do_not_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "NAMES", {0: "a:b", 1: "a?b", 2: "A_B", 3: "dog"})
+    save_detections(_stream("photos/a.jpg"), tmp_path, SaveSettings(save_crop=True, save_images=False))
+    assert sorted(path.parent.name for path in tmp_path.rglob("*.jpg")) == ["A_B_3", "a_b", "a_b_2"]
+
+
 def test_pages_and_streams_have_names_of_their_own(tmp_path: Path) -> None:
     (frame, found), *_ = _stream("scan.tif#0")
     pages = [(Frame(frame.image, f"scan.tif#{i}", number=i), found) for i in range(2)]

@@ -232,9 +232,32 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run(
 
     monkeypatch.setattr(folder, "save_state", full)
     record = Record()
-    with pytest.raises(regard.RegardError, match="No space left"):
+    with pytest.raises(regard.RegardError, match="No space left") as caught:
         train(model, callbacks=[record])
+    assert caught.value.hint is None  # nothing was trained
     assert len(record.of(RunFailed)) == 1
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_run_that_a_full_disk_or_a_missing_folder_ends_says_how_it_continues(
+    model: Detector, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    from regard.training import folder
+
+    save, calls = folder.save_state, []
+
+    def full(file: Path, state: dict[str, Any]) -> None:
+        calls.append(file)
+        if len(calls) < 3:
+            return save(file, state)
+        if gone:
+            file.parent.rename(tmp_path / "moved")
+        raise regard.RegardError("No space left on device", file=file)
+
+    monkeypatch.setattr(folder, "save_state", full)
+    with pytest.raises(regard.RegardError, match="No space left") as caught:
+        train(model, epochs=3)
+    assert f"`regard train --resume {calls[0].parent}` continues the run" in str(caught.value)
 
 
 def test_other_files_that_cannot_be_written_are_reported(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -47,7 +47,7 @@ def save_detections(
     Raises:
         RegardError: the folder cannot be written to, or a file in it would be replaced.
     """
-    outputs, names = Outputs(Path(folder)), _Names()
+    outputs, names, crops = Outputs(Path(folder)), _Names(), _CropFolders()
     with Tables(outputs, json_too=files.save_json, csv_too=files.save_csv) as tables, Videos(outputs) as videos:
         for frame, detections in prefetch(stream):  # the next are found while one is saved
             stem, suffix = names.of(frame)
@@ -62,16 +62,18 @@ def save_detections(
                     text = yolo_text(detections, files.save_conf).encode()
                     outputs.write(outputs.folder / "labels" / f"{name}.txt", text)
                 if files.save_crop:
-                    _save_crops(outputs, name, ".jpg" if frame.video else suffix, frame, detections)
+                    places = crops.of(detections.names)
+                    _save_crops(outputs, places, name, ".jpg" if frame.video else suffix, frame, detections)
                 tables.add(detections)
     return outputs.written
 
 
-def _save_crops(outputs: Outputs, name: str, suffix: str, frame: Frame, detections: Detections) -> None:
-    crops = zip(detections.class_names, detections.crop(frame.image), strict=True)
-    for number, (class_name, crop) in enumerate(crops):
-        shown = class_name.encode(errors="backslashreplace").decode()[:LONGEST_NAME]
-        folder = outputs.folder / "crops" / portable_name(shown)
+def _save_crops(
+    outputs: Outputs, places: Mapping[int, str], name: str, suffix: str, frame: Frame, detections: Detections
+) -> None:
+    crops = zip(detections.class_ids.tolist(), detections.crop(frame.image), strict=True)
+    for number, (class_id, crop) in enumerate(crops):
+        folder = outputs.folder / "crops" / places.get(class_id, str(class_id))
         outputs.write(folder / f"{name}_{number}{suffix}", encode_image(crop, suffix), frame.source)
 
 
@@ -82,6 +84,22 @@ def yolo_text(detections: Detections, with_score: bool = False) -> str:
     columns = np.column_stack((boxes, detections.scores)) if with_score else boxes
     rows = zip(detections.class_ids, columns, strict=True)
     return "".join(f"{class_id} {' '.join(f'{value:.6f}' for value in values)}\n" for class_id, values in rows)
+
+
+class _CropFolders:
+    """Gives each class a folder, also where names differ in case or in characters that file systems do not accept."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[int, str], ...], dict[int, str]] = {}
+
+    def of(self, names: Mapping[int, str]) -> Mapping[int, str]:
+        """Choose the folders of all classes by their ids, so that they are the same for all images and runs."""
+        key = tuple(sorted(names.items()))
+        if key not in self._known:
+            shown = {id_: name.encode(errors="backslashreplace").decode()[:LONGEST_NAME] for id_, name in key}
+            folders = _Names()
+            self._known[key] = {id_: folders.free(portable_name(name)) for id_, name in shown.items()}
+        return self._known[key]
 
 
 class _Names:
@@ -95,20 +113,21 @@ class _Names:
         """Choose (stem, suffix); all frames of a video share a stem."""
         if frame.video:
             if frame.video not in self._of_video:
-                self._of_video[frame.video] = self._free(_path_of(frame.video).stem)
+                self._of_video[frame.video] = self.free(_path_of(frame.video).stem)
             return self._of_video[frame.video], ".mp4"
         path, number = _path_of(frame.source), ""
         if frame.number is not None:  # a page of a file
             path, number = _path_of(frame.source.rpartition("#")[0]), f"_{frame.number}"
         suffix = path.suffix.lower()
-        return self._free((path.stem or "image") + number), suffix if suffix in (
+        return self.free((path.stem or "image") + number), suffix if suffix in (
             ".jpg",
             ".jpeg",
             ".png",
             ".webp",
         ) else ".png"
 
-    def _free(self, stem: str) -> str:
+    def free(self, stem: str) -> str:
+        """Add a number to a name that is taken."""
         name, number = stem, 1
         while name.lower() in self._taken:
             number += 1

@@ -19,11 +19,13 @@ from regard.config import TrainSettings
 from regard.data.dataset import DetectionDataset
 from regard.data.synthetic import PREFIX
 from regard.data.validation import ValidationLoader
+from regard.errors import RegardError
 from regard.evaluation import Metrics, evaluate
 from regard.graph.detector import Detector
 from regard.nn.fuse import fuse
 from regard.profiling.memory import check_attention_fits
 from regard.system.device import choose_device
+from regard.system.files import is_file, is_folder
 from regard.system.resources import available_cores
 from regard.training.callbacks import Callback, RunEnd, RunFailed
 from regard.training.folder import RunFolder, reject_run
@@ -131,10 +133,26 @@ def _fit(fabric: Fabric, **arguments: Any) -> _Outcome:
         outcome = _finish(trainer) if fabric.is_global_zero else None
     except BaseException as error:
         trainer.callbacks.emit(RunFailed(trainer.path, trainer.state.epoch, error))
+        hint = _way_on(trainer.path, trainer.state.epoch, getattr(error, "file", None))
+        if isinstance(error, RegardError) and hint and not error.hint:
+            raise RegardError(
+                error.what, file=error.file, line=error.line, expected=error.expected, hint=hint
+            ) from error
         raise
     shared = fabric.broadcast(outcome)
     assert isinstance(shared, _Outcome)
     return shared
+
+
+def _way_on(folder: Path, epoch: int, file: str | Path | None) -> str | None:
+    """How a run continues that a file in its folder ended: the disk is full, or the folder or its drive is gone."""
+    kept = is_file(folder / "state.pt") or not is_folder(folder)
+    if file is None or not epoch or not kept or folder not in Path(file).parents:
+        return None
+    return (
+        f"complete epochs are kept: when its folder can be written again, `regard train --resume {folder}` continues "
+        "the run (in Python: regard.resume)"
+    )
 
 
 def _finish(trainer: Trainer) -> _Outcome:
