@@ -212,6 +212,7 @@ def test_start_weights_that_a_file_records_are_stated(hub: StandIn, tmp_path: Pa
     licences = {"start": "Best_of_others of YOLOv5", "start_license": "mit"}
     regard.push_to_hub(trained, "me/odd", license="mit", **licences)
     assert regard.load("hf://me/odd").origin == "best_of_others.pt"
+    assert regard.load("hf://me/odd").published == ("hf://me/odd", "mit")
 
 
 def test_the_card_itself_rejects_another_origin(run: Run) -> None:
@@ -225,7 +226,7 @@ def test_the_card_itself_rejects_another_origin(run: Run) -> None:
 def test_a_run_that_does_not_record_its_origin_is_not_said_to_be_from_scratch(run: Run, tmp_path: Path) -> None:
     """As one of an older version, or of weights that were made elsewhere."""
     recorded = model_card(run.model, "me/odd", **SCRATCH, folder=run.folder)
-    assert "records no others" in recorded
+    assert "records no start weights." in recorded
     state, header = load_weights(run.folder / "best.safetensors")
     save_weights(tmp_path / "old.safetensors", state, header.model_copy(update={"extra": {}}))
     old = regard.load(tmp_path / "old.safetensors")

@@ -148,5 +148,5 @@ def test_the_card_names_the_start_weights_as_a_whole_and_states_a_permission() -
     for other in ("yolov5n6.pt", "my-yolov5n", None):
         with pytest.raises(RegardError, match=r"start='yolov5n\.pt'"):
             model_card(model, "me/x", start=other, permission=True, **licences)
-    stated = "Start weights: YOLOv5N.pt of v7.0, licence my own. The publisher states that their owner permits"
+    stated = "Start weights: YOLOv5N.pt of v7.0, licence my own. yolov5n.pt was published under agpl-3.0. The publisher"
     assert stated in model_card(model, "me/x", start="YOLOv5N.pt of v7.0", permission=True, **licences)

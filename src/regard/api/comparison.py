@@ -7,9 +7,9 @@ from pathlib import Path
 from regard.config import IMGSZ
 from regard.graph.detector import Detector
 from regard.system.interrupts import interrupts_deferred
-from regard.weights.detector import Model, Modules, load_detector
+from regard.weights.detector import Model, Modules, as_detector
 from regard.weights.difference import Difference, compare_detectors
-from regard.weights.hub import has_weights, local_file
+from regard.weights.hub import has_weights
 
 
 @interrupts_deferred()
@@ -42,10 +42,7 @@ def diff(
         >>> found.tensors.kept, found.tensors.equal
         (93, 93)
     """
-    detectors = [
-        model if isinstance(model, Detector) else load_detector(local_file(model), modules=modules, allow_miswired=True)
-        for model in (a, b)
-    ]
+    detectors = [as_detector(model, modules=modules, allow_miswired=True) for model in (a, b)]
     names = _name(a, "A"), _name(b, "B")
     with_values = all(isinstance(m, Detector) or has_weights(m) for m in (a, b))
     found = compare_detectors(*detectors, names=names, imgsz=imgsz, with_values=with_values)

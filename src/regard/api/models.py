@@ -15,7 +15,15 @@ from regard.nn.table import graph_name
 from regard.system.interrupts import interrupts_deferred
 from regard.weights.convert import Converted
 from regard.weights.convert import convert as convert_detector
-from regard.weights.detector import Model, Modules, as_detector, load_detector, rebuild, save_detector, with_weights
+from regard.weights.detector import (
+    Model,
+    Modules,
+    as_detector,
+    load_from_anywhere,
+    rebuild,
+    save_detector,
+    with_weights,
+)
 from regard.weights.hub import local_file
 
 
@@ -50,7 +58,7 @@ def load(
         >>> model.nc, model.strides
         (2, (16,))
     """
-    detector = load_detector(local_file(source), modules=modules, allow_miswired=allow_miswired)
+    detector = load_from_anywhere(source, modules=modules, allow_miswired=allow_miswired)
     if not weights:
         return detector
     return with_weights(detector, local_file(weights), modules)[0]

@@ -112,11 +112,11 @@ def load_model(
     """Load a detector; where weights come from another file, report which tensors were loaded."""
     from regard.cli.screen import localized
     from regard.system.terminal import plain_console
-    from regard.weights.detector import load_detector, with_weights
+    from regard.weights.detector import load_from_anywhere, with_weights
     from regard.weights.hub import local_file
 
     classes = modules_of(modules)
-    detector = load_detector(local_file(model), modules=classes, allow_miswired=allow_miswired)
+    detector = load_from_anywhere(model, modules=classes, allow_miswired=allow_miswired)
     if weights is None:
         return detector
     detector, report = with_weights(detector, local_file(weights), classes)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regard.cli.options import Model
+from regard.cli.options import Model, Module, modules_of
 
 
 def push(
@@ -27,6 +27,8 @@ def push(
     study: Annotated[
         Path | None, typer.Option(help="Folder of the ablation study behind the model.", show_default=False)
     ] = None,
+    module: Module = None,
+    message: Annotated[str | None, typer.Option(help="Message of the commit.", show_default=False)] = None,
     private: Annotated[bool, typer.Option(help="Create a repository that only you can see.")] = True,
 ) -> None:
     """Upload a model and its card to the Hugging Face Hub."""
@@ -34,4 +36,5 @@ def push(
 
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
     licences |= {"permission": permission, "from_scratch": from_scratch}
+    licences |= {"modules": modules_of(module), "message": message}
     print(push_to_hub(model, repository, **licences, study=study, private=private))

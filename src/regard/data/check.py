@@ -194,16 +194,20 @@ def _image_problems(data: DetectionDataset, before_image: Callable[[], None]) ->
 
 def overlaps(data: DetectionDataset) -> list[Problem]:
     """Report splits that have images in common with an earlier one."""
-    first_split: dict[str, str] = {}
     problems = []
+    for split, other, count in shared_images(data):
+        done = f"kept; {split} scores say nothing about new images" if split != "train" else "kept"
+        found = f"{count} images of {split} are also in {other}"
+        problems.append(Problem("splits overlap", data.source, found, done))
+    return problems
+
+
+def shared_images(data: DetectionDataset) -> Iterator[tuple[str, str, int]]:
+    """Splits that have images in common with an earlier one: both, and the number of these images."""
+    first_split: dict[str, str] = {}
     for split, samples in data.splits.items():
         shared = Counter(first_split.setdefault(sample.image.name, split) for sample in samples)
-        for other, count in shared.items():
-            if other != split:
-                done = f"kept; {split} scores say nothing about new images" if split != "train" else "kept"
-                found = f"{count} images of {split} are also in {other}"
-                problems.append(Problem("splits overlap", data.source, found, done))
-    return problems
+        yield from ((split, other, count) for other, count in shared.items() if other != split)
 
 
 def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str]) -> list[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from regard.graph.summary import Summary
 
 
+class Published(NamedTuple):
+    """A model that was published on the Hub.
+
+    Attributes:
+        address: as in ``hf://owner/name``.
+        license: identifier of the Hub.
+    """
+
+    address: str
+    license: str
+
+    @classmethod
+    def read(cls, value: object) -> Published | None:
+        """Read what a file states; anything but two texts is ignored."""
+        found = [value.get(name) for name in cls._fields] if isinstance(value, Mapping) else []
+        address, license = (str(text) if isinstance(text, str) else "" for text in (*found, None, None)[:2])
+        return cls(address, license) if address and license else None
+
+
 class Detector(nn.Module):
     """A detector built from a graph by ``graph.build``.
 
@@ -36,6 +55,7 @@ class Detector(nn.Module):
         model: the layers in order, so that tensors are called ``model.<row>....`` as in YOLOv5.
         origin: name of the file of another package whose weights it has, or was trained from; "" without any,
             None where its own file does not say.
+        published: the model on the Hub whose weights it has, or was trained from, with its licence; None without any.
         started_from: the file from which its weights were loaded, or the graph or name of the model zoo whose layers
             were newly initialised; None if unknown.
     """
@@ -52,6 +72,7 @@ class Detector(nn.Module):
         self.names = dict(names)
         self.user_modules = dict(user_modules)
         self.origin: str | None = ""
+        self.published: Published | None = None
         self.started_from: str | None = None
         self.model = nn.ModuleList(layers)
         index = {row.name: i for i, row in enumerate(spec.layers)} | {IMAGE: -1}
@@ -62,6 +83,10 @@ class Detector(nn.Module):
             getattr(layer, "multi_input", False) or len(inputs) > 1
             for layer, inputs in zip(layers, self._inputs, strict=True)
         ]
+
+    def inherit(self, other: Detector) -> None:
+        """Take over what is known of where the weights of another detector come from."""
+        self.origin, self.published, self.started_from = other.origin, other.published, other.started_from
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load tensors, after which it is unknown where the weights came from; see ``torch.nn.Module``."""

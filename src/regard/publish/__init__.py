@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import RegardError, warn
-from regard.graph.detector import Detector
+from regard.graph.detector import Detector, Published
 from regard.publish.card import model_card
 from regard.publish.facts import RESULTS
 from regard.publish.licences import check_licences
@@ -17,8 +17,8 @@ from regard.system.interrupts import interrupts_deferred
 from regard.system.loaders import MOST_TEXT, read_bytes
 from regard.system.scratch import scratch_folder
 from regard.training.run import Run
-from regard.weights.detector import as_detector, save_detector
-from regard.weights.hub import DEFAULT_FILE, LIBRARY, has_weights, hub_errors, import_hub, reason_of
+from regard.weights.detector import PUBLISHED, Modules, as_detector, save_detector
+from regard.weights.hub import DEFAULT_FILE, LIBRARY, PREFIX, has_weights, hub_errors, import_hub, reason_of
 
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -34,6 +34,7 @@ def push_to_hub(
     permission: bool = False,
     from_scratch: bool = False,
     study: str | Path | None = None,
+    modules: Modules | None = None,
     private: bool = True,
     message: str | None = None,
 ) -> str:
@@ -52,6 +53,7 @@ def push_to_hub(
         permission: state that the owner of the start weights permits the licence of the model.
         from_scratch: there were no such weights.
         study: folder of the ablation study behind the model.
+        modules: your own layers that the model needs; their code is not uploaded, and the card names their files.
         private: only you can see the repository; one that exists and is public is rejected.
         message: of the commit.
 
@@ -74,12 +76,13 @@ def push_to_hub(
         raise RegardError(f"{repository!r:.200} is not the name of a repository", expected="owner/name")
     license = check_licences(license, start, start_license, from_scratch=from_scratch, permission=permission)
     folder = _folder_of(model)
-    detector = _detector_of(model, folder)
+    detector = _detector_of(model, folder, modules)
     licences: dict[str, Any] = {"license": license, "start": start, "start_license": start_license}
     licences |= {"permission": permission, "from_scratch": from_scratch}
     card = model_card(detector, repository, folder=folder, study=study, **licences)
     with scratch_folder(Path(tempfile.gettempdir())) as upload:
-        save_detector(upload / DEFAULT_FILE, detector)
+        published = Published(f"{PREFIX}{repository}", license)
+        save_detector(upload / DEFAULT_FILE, detector, extra={PUBLISHED: published._asdict()})
         (upload / "README.md").write_text(card, encoding="utf-8")
         _copy_results(folder, upload)
         return _upload(upload, repository, private=private, message=message)
@@ -91,9 +94,12 @@ def _folder_of(model: Run | Detector | str | Path) -> Path | None:
     return folder if folder is not None and is_folder(folder) else None
 
 
-def _detector_of(model: Run | Detector | str | Path, folder: Path | None) -> Detector:
+def _detector_of(model: Run | Detector | str | Path, folder: Path | None, modules: Modules | None) -> Detector:
     """The detector to upload; that it has random weights is said."""
-    detector = model if isinstance(model, Detector) else as_detector(model if folder is None else folder)  # type: ignore[arg-type]
+    if isinstance(model, Run):  # its folder has the same weights, but not the classes of the user's own layers
+        modules = {**model.model.user_modules, **(modules or {})}
+    source = model if folder is None or isinstance(model, Detector) else folder
+    detector = as_detector(source, modules=modules)  # type: ignore[arg-type]
     if isinstance(model, str | Path) and not has_weights(model):
         warn(f"{model} has no trained weights: random ones are uploaded")
     return detector

@@ -14,21 +14,22 @@ from regard.ablate.folder import StudyRecord, read_study
 from regard.ablate.format import headline, sentences, verdict_label
 from regard.ablate.schema import metric_name
 from regard.ablate.verdict import analyse
-from regard.diagnosis.packages import read_run
+from regard.config import IMGSZ
 from regard.errors import RegardError, warn
 from regard.graph.detector import Detector
 from regard.graph.read import read_spec
 from regard.graph.spec import ModelSpec
+from regard.nn.capture import attention_modules
 from regard.nn.gate import Gated
-from regard.publish.facts import RunFacts, read_facts
-from regard.publish.licences import permits
+from regard.publish.facts import Metrics, RunFacts, read_facts
+from regard.publish.origin import Statement, check_origin, describe_start
+from regard.publish.own_layers import own_layers
 from regard.system.files import is_file
-from regard.weights.paths import CHECKPOINTS, WEIGHTS
+from regard.weights.paths import CHECKPOINTS
 
 UNCOMPARED = (
     "The study was published without its models, so it was not checked whether one of them has this model's layers."
 )
-PERMITTED = " The publisher states that their owner permits the licence of this model."
 UNSTATED = "Start weights: not stated. If there were any, their licence may apply to this model too."
 
 
@@ -50,57 +51,33 @@ def model_card(
         RegardError: the run or the study cannot be read, the study is of another model or of other data, or the file of
             the model, or the command of its run, names other start weights.
     """
-    _check_origin(detector.origin, start, folder, from_scratch=from_scratch)
+    stated = Statement(license, start, start_license, permission, from_scratch)
+    check_origin(stated, detector, folder, repository)
     facts = None if folder is None else read_facts(folder, detector)
     name = repository.partition("/")[2] or repository
-    started = UNSTATED
-    if from_scratch:
-        recorded = "does not say whether there were start weights" if detector.origin is None else "records no others"
-        started = f"The publisher states that it was trained from scratch; the file of its weights {recorded}."
-    elif start:
-        permitted = PERMITTED if permission and start_license and not permits(license, start_license) else ""
-        started = f"Start weights: {_text(start)}, licence {_text(start_license)}.{permitted}"
-    else:
-        what = "the card states no start weights: give start and start_license, or from_scratch"
-        warn(what)
+    started = _text(describe_start(stated, detector, folder, repository)) or UNSTATED
+    if started is UNSTATED:
+        warn("the card states no start weights: give start and start_license, or from_scratch")
     parts = [
-        _metadata(name, license, facts),
+        _metadata(name, license, detector, facts),
         f"# {name}",
         f"An object detector for {len(detector.names)} classes: {', '.join(map(_text, detector.names.values()))}.",
-        _model_section(detector),
+        _model_section(detector, facts),
         f"## Licence\n\nThis model: {_text(license)}. {started}",
         *(_data_section(facts) if facts else ()),
         *(_study_section(Path(study), detector, facts) if study is not None else ()),
-        _use_section(repository, facts),
+        _use_section(repository, detector, facts),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _check_origin(origin: str | None, start: str | None, folder: Path | None, *, from_scratch: bool) -> None:
-    """Compare what the publisher states with the file whose weights the model is known to have."""
-    if origin and not _names(start or "", Path(origin).stem):
-        stated = f"the model is stated to start from {start}"
-        what = stated if start else "the model has start weights that are not stated"
-        hint = "in the shell --start and --start-license"
-        raise RegardError(what, expected=f"start={origin!r}, and start_license", hint=hint)
-    begun = read_run(folder).start if origin is None and from_scratch and folder is not None else None
-    if begun and Path(begun).suffix.lower() in (*CHECKPOINTS, WEIGHTS):
-        what = f"its training started from {Path(begun).name}, whose weights may come from others"
-        raise RegardError(what, file=folder, expected="start and start_license, or neither")
-
-
-def _names(text: str, stem: str) -> bool:
-    """Whether a text names a file: its stem with any suffix, but not within a longer name."""
-    return re.search(rf"(?<![\w.-]){re.escape(stem)}(?![\w-])", text, re.IGNORECASE) is not None
-
-
-def _metadata(name: str, license: str, facts: RunFacts | None) -> str:
+def _metadata(name: str, license: str, detector: Detector, facts: RunFacts | None) -> str:
     """Write the YAML at the top of the card; JSON is YAML, and escapes every text."""
     document: dict[str, Any] = {
         "license": license,
         "library_name": "regard",
         "pipeline_tag": "object-detection",
-        "tags": ["object-detection", "regard", "attention"],
+        "tags": ["object-detection", "regard", *["attention"] * bool(attention_modules(detector.named_layers()))],
     }
     if facts:
         headline = facts.metrics.headline()
@@ -112,15 +89,28 @@ def _metadata(name: str, license: str, facts: RunFacts | None) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _model_section(detector: Detector) -> str:
-    summary = detector.summary()
+def _model_section(detector: Detector, facts: RunFacts | None) -> str:
+    summary = detector.summary(_side(detector, facts))
     gates = [
         f"| {row.name} | {row.module} | {layer.gamma.item():+.4f} |"
         for row, layer in zip(detector.spec.layers, detector.model, strict=True)
         if isinstance(layer, Gated)
     ]
     table = ["", "| inserted layer | module | gate |", "|---|---|--:|", *gates] if gates else []
-    return "\n".join(["## Model", "", f"{summary.totals}.", *table])
+    needed = [
+        f"It needs {_text(layer.name)}, a layer of the publisher's own that is neither part of regard nor in this "
+        f"repository: {_text(layer.where())}."
+        for layer in own_layers(detector)
+    ]
+    notes = [line for note in needed for line in ("", note)]
+    return "\n".join(["## Model", "", f"{summary.totals}.", *notes, *table])
+
+
+def _side(detector: Detector, facts: RunFacts | None) -> int:
+    """Side of the image in pixels for which costs are stated: that of the training."""
+    trained = facts.config.settings.imgsz if facts else IMGSZ
+    side = max(trained, default=0) if isinstance(trained, list) else trained
+    return side if side > 0 and side % detector.max_stride == 0 else IMGSZ
 
 
 def _data_section(facts: RunFacts) -> Iterator[str]:
@@ -147,19 +137,37 @@ def _data_section(facts: RunFacts) -> Iterator[str]:
         [
             f"## Metrics on {_text(metrics.split)}",
             "",
-            f"COCO protocol, {metrics.images} images. The best epoch was chosen on these images, so on others "
-            "the values are probably lower.",
+            f"COCO protocol, {metrics.images} images. {_meaning(facts)}",
             "",
             "| metric | value |",
             "|---|--:|",
             *numbers,
             "",
+            *_threshold(metrics),
             "| class | labels | AP | AP50 |",
             "|---|--:|--:|--:|",
             *rows,
             *(["", left_out] if unlabelled else []),
         ]
     )
+
+
+def _meaning(facts: RunFacts) -> str:
+    """What the metrics say about other images."""
+    count, all_images = facts.also_trained_on, facts.metrics.images
+    if count and count >= all_images:
+        return "**All of these images are also in train, so the values say nothing about new images.**"
+    chosen = "The best epoch was chosen on these images, so on others the values are probably lower."
+    if count:
+        return f"**{count} of these images are also in train, so the values say little about new images.** {chosen}"
+    return chosen
+
+
+def _threshold(metrics: Metrics) -> Iterator[str]:
+    """At which confidence precision, recall and F1 were measured, which are no part of the COCO protocol."""
+    if metrics.confidence is not None and {"precision", "recall", "f1"} & metrics.headline().keys():
+        yield f"Precision, recall and F1 are those at IoU 0.5 and confidence {metrics.confidence:.3f}."
+        yield ""
 
 
 def _length(facts: RunFacts) -> str:
@@ -226,15 +234,21 @@ def _study_section(folder: Path, detector: Detector, facts: RunFacts | None) -> 
     )
 
 
-def _use_section(repository: str, facts: RunFacts | None) -> str:
+def _use_section(repository: str, detector: Detector, facts: RunFacts | None) -> str:
     imgsz = facts and facts.config.settings.imgsz
     size = f", imgsz={imgsz}" if imgsz else ""
+    imported, model = ["import regard"], f'"hf://{repository}"'
+    if own := own_layers(detector):
+        imported = [*(line for layer in own for line in layer.imported()), *imported]
+        given = ", ".join(f'"{layer.name}": {layer.expression()}' for layer in own)
+        model = f'regard.load("hf://{repository}", modules={{{given}}})'
+    lines = "\n".join(imported)
     return f"""## Use
 
 ```python
-import regard
+{lines}
 
-found = regard.predict("hf://{repository}", "image.jpg"{size})
+found = regard.predict({model}, "image.jpg"{size})
 ```
 
 Made with [regard](https://pypi.org/project/regard/)."""

@@ -50,6 +50,7 @@ class _Split(_Facts):
 class _Data(_Facts):
     source: str = "unknown"
     splits: dict[str, _Split] = {}
+    also_in_train: dict[str, Count] = {}
 
 
 class _Recipe(_Facts):
@@ -94,6 +95,7 @@ class Metrics(_Facts):
     precision: Score = None
     recall: Score = None
     f1: Score = None
+    confidence: Score = None
 
     def headline(self) -> dict[str, float]:
         """The metrics of `HEADLINE` that are numbers."""
@@ -119,6 +121,11 @@ class RunFacts:
     def data_name(self) -> str:
         """Name of the data set without the folders of this machine."""
         return dataset_name(self.config.data.source) or "unknown"
+
+    @property
+    def also_trained_on(self) -> int:
+        """Number of the images that were measured on that are in train, too, as far as the run recorded it."""
+        return self.config.data.also_in_train.get(self.metrics.split, 0)
 
 
 def read_facts(folder: Path, detector: Detector) -> RunFacts:

@@ -38,6 +38,10 @@ OTHERS = (
 IDENTIFIERS = (*PERMISSIVE, *SHARE_ALIKE, *RESTRICTED, *OTHERS)
 """Identifiers of the Hub (https://huggingface.co/docs/hub/repositories-licenses)."""
 
+PERMISSION = "permission=True (--permission) states that the owner of the weights permits it"
+ULTRALYTICS = re.compile(r"yolo(v5[nsmlx]6?u?|v8[nsmlx]|v10[nsmblx]|v?1[12][nsmlx]|26[nsmlx])(\.pt)?")
+"""Names of weights that were published under the AGPL-3.0."""
+
 FAMILIES = re.compile(
     r"(?P<agpl>agpl|affero( (gpl|general public))?)|(?P<lgpl>lgpl|\b(lesser|library) (gpl|general public))"
     r"|(?P<gfdl>gfdl|\bfree documentation\b)|(?P<gpl>gpl|general public)"
@@ -270,6 +274,31 @@ def permits(license: str, start_license: str) -> bool | None:
     return False if found.is_known else None
 
 
+def names_licence(text: str, licence: str) -> bool:
+    """Whether a text in any spelling, alone or together with others, names a licence.
+
+    Example:
+        >>> names_licence("GNU AGPL v3", "agpl-3.0"), names_licence("MIT and AGPL-3.0", "mit")
+        (True, True)
+        >>> names_licence("MIT", "agpl-3.0")
+        False
+    """
+    parts = [_lower(text)]
+    for separator, _ in SEPARATORS:
+        parts += [one for part in parts for one in _split(part, separator)]
+    return licence in {*map(identifier, parts), *(terms(text).choices or ())}
+
+
+def published_licence(name: str) -> str | None:
+    """Licence of the published weights of a name, by the table in docs/models.md; None for others.
+
+    Example:
+        >>> published_licence("yolov5n6.pt"), published_licence("best.pt")
+        ('agpl-3.0', None)
+    """
+    return "agpl-3.0" if ULTRALYTICS.fullmatch(name.lower()) else None
+
+
 def check_licences(
     license: str, start: str | None, start_license: str | None, *, from_scratch: bool, permission: bool = False
 ) -> str:
@@ -298,6 +327,5 @@ def check_licences(
         if not found.is_known:
             what = f"weights under {start_license} are not known to permit a model under {name}"
         choices = " or ".join(sorted(found.choices or ()))
-        hint = "permission=True (--permission) states that the owner of the weights permits it"
-        raise RegardError(what, expected=f"license: {choices}", hint=hint)
+        raise RegardError(what, expected=f"license: {choices}", hint=PERMISSION)
     return name

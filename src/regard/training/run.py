@@ -16,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 
 from regard.config import TrainSettings
+from regard.data.check import shared_images
 from regard.data.dataset import DetectionDataset
 from regard.data.synthetic import PREFIX
 from regard.data.validation import ValidationLoader
@@ -185,13 +186,18 @@ def _finish(trainer: Trainer) -> _Outcome:
 
 
 def describe_data(data: DetectionDataset) -> dict[str, Any]:
-    """Describe the source, as an absolute path, and the size of the data, as values for JSON."""
+    """Describe the source, as an absolute path, the size of the data, and images in train and others, for JSON."""
     counts = {
         split: {"images": len(records), "boxes": sum(len(record.class_ids) for record in records)}
         for split, records in data.splits.items()
     }
     source = data.source if data.source.startswith(PREFIX) else os.path.abspath(data.source)
-    return {"source": source, "format": data.format, "names": list(data.names), "splits": counts}
+    shared = {}
+    for split, other, count in shared_images(data):
+        if "train" in (split, other):
+            shared[other if split == "train" else split] = count
+    description = {"source": source, "format": data.format, "names": list(data.names), "splits": counts}
+    return {**description, "also_in_train": shared}
 
 
 def fingerprint(detector: Detector) -> dict[str, Any]:

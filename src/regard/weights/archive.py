@@ -91,20 +91,33 @@ def open_archive(path: Path) -> Iterator[TorchArchive]:
         yield TorchArchive(path, _top_folder(members, path), members, archive)
 
 
+def foreign_content(path: Path) -> str | None:
+    """Describe what a file is that was named ``.safetensors``; None if it is one, damaged, or of no known kind."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head[8:9] == b"{":
+        return None
+    return "a zip archive, perhaps a torch checkpoint (.pt)" if head.startswith(b"PK\x03\x04") else _known_look(head)
+
+
 def look_of(head: bytes) -> str:
     """Describe the kind of a file, not a zip archive, by its first few hundred bytes ``head``."""
+    if head[8:10] == b'{"':
+        return "a safetensors file with another suffix"
+    return _known_look(head) or f"not a torch checkpoint (it begins with {head[:8]!r})"
+
+
+def _known_look(head: bytes) -> str | None:
     if not head:
         return "an empty file"
     if LEGACY_MAGIC in head[:32]:
         return "a checkpoint in torch's older, non-zip format (before torch 1.6)"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "a web page, perhaps the login or error page of a download"
-    if head[8:10] == b'{"':
-        return "a safetensors file with another suffix"
     for signature, look in SIGNATURES:
         if head.startswith(signature):
             return look
-    return f"not a torch checkpoint (it begins with {head[:8]!r})"
+    return None
 
 
 def _remedy(head: bytes) -> str | None:

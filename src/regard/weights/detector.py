@@ -13,7 +13,7 @@ from regard.errors import RegardError, warn
 from regard.graph.aliases import unknown_names
 from regard.graph.bind import scale_channels
 from regard.graph.build import build
-from regard.graph.detector import Detector
+from regard.graph.detector import Detector, Published
 from regard.graph.dialects.yolov5_v1 import moved_rows
 from regard.graph.read import parse_spec, read_spec, spec_from_document, stock_graphs, zoo
 from regard.graph.spec import ModelSpec
@@ -25,7 +25,7 @@ from regard.system.files import is_file, is_folder
 from regard.weights.checkpoint import ROW_KEY, Checkpoint, read_checkpoint
 from regard.weights.fork_layers import as_in_tensors, with_meanings, with_own_keys
 from regard.weights.fused import unfused
-from regard.weights.hub import local_file, reject_hub
+from regard.weights.hub import is_hub, local_file, reject_hub
 from regard.weights.implied import as_in_weights
 from regard.weights.module_settings import settle, with_activation
 from regard.weights.paths import CHECKPOINTS, WEIGHTS, missing_file, weights_of, weights_of_run
@@ -36,8 +36,8 @@ from regard.weights.transfer import TransferReport, transfer
 MOST_DIFFERENCES = 20
 """Number of tensors above which a model of the zoo is not named as similar to a state dict."""
 
-ORIGIN = "origin"
-"""Key in a file of weights, see `Detector.origin`."""
+ORIGIN, PUBLISHED = "origin", "published"
+"""Keys in a file of weights, see `Detector.origin` and `Detector.published`."""
 
 Modules = Mapping[str, type[nn.Module]]
 Model: TypeAlias = Detector | str | Path
@@ -98,13 +98,23 @@ def _warn_of_two(path: Path) -> None:
     warn(f"{what}; {hint}")
 
 
-def as_detector(model: Model) -> Detector:
+def as_detector(model: Model, *, modules: Modules | None = None, allow_miswired: bool = False) -> Detector:
     """Load a detector that a user gives as text, also an address of the Hub, or as a path, or that is loaded already.
 
     Raises:
         RegardError: as for `load_detector`.
     """
-    return model if isinstance(model, Detector) else load_detector(local_file(model))
+    if isinstance(model, Detector):
+        return model
+    return load_from_anywhere(model, modules=modules, allow_miswired=allow_miswired)
+
+
+def load_from_anywhere(source: str | Path, *, modules: Modules | None = None, allow_miswired: bool = False) -> Detector:
+    """Load a detector as `load_detector` does, also from an address of the Hub."""
+    detector = load_detector(local_file(source), modules=modules, allow_miswired=allow_miswired)
+    if is_hub(source):
+        detector.started_from = str(source)  # not its place in the cache of this machine
+    return detector
 
 
 def save_detector(
@@ -129,9 +139,15 @@ def save_detector(
         names=detector.names,
         modules={name: reference_to(layer) for name, layer in detector.user_modules.items()},
         training=dict(training or {}),
-        extra={**({} if detector.origin is None else {ORIGIN: detector.origin}), **(extra or {})},
+        extra={**_history(detector), **(extra or {})},
     )
     save_weights(path, detector.state_dict() if state is None else state, header)
+
+
+def _history(detector: Detector) -> dict[str, Any]:
+    """What a file of weights records of where they come from."""
+    known = {} if detector.origin is None else {ORIGIN: detector.origin}
+    return known if detector.published is None else {**known, PUBLISHED: detector.published._asdict()}
 
 
 def replace_classes(detector: Detector, names: Mapping[int, str]) -> tuple[Detector, TransferReport]:
@@ -166,7 +182,7 @@ def rebuild(
         share=detector if share else None,
     )
     report = transfer(detector.state_dict(), detector.spec, detector.names, new)
-    new.origin, new.started_from = detector.origin, detector.started_from
+    new.inherit(detector)
     return new, report
 
 
@@ -217,6 +233,7 @@ def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> De
     detector = build(spec, names=header.names, modules=modules, allow_miswired=allow_miswired)
     _fill(detector, state, path)
     detector.origin = None if (origin := header.extra.get(ORIGIN)) is None else str(origin)
+    detector.published = Published.read(header.extra.get(PUBLISHED))
     detector.started_from = str(path)
     return detector
 

@@ -20,6 +20,7 @@ from regard.config.faults import first_fault
 from regard.errors import RegardError
 from regard.system.files import check_readable, is_file, write_file
 from regard.system.loaders import parse_json
+from regard.weights.archive import foreign_content
 from regard.weights.paths import missing_file
 from regard.weights.unpickle import read_pickle
 
@@ -69,6 +70,8 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], WeightsHeader]:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file is not a mapping
     except (SafetensorError, OSError, ValueError) as error:
         check_readable(path)
+        if what := foreign_content(path):
+            raise RegardError(f"this is {what}", file=path, expected="weights saved by regard") from error
         raise RegardError(
             f"the file is truncated, damaged, or not a safetensors file ({error})",
             file=path,
