@@ -150,3 +150,19 @@ def test_a_file_in_the_place_of_a_folder_is_one_clear_error(tmp_path: Path) -> N
     with pytest.raises(RegardError, match="cannot write the file") as caught:
         save_weights(path, {}, WeightsHeader(graph=""))
     assert caught.value.file == path
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>Log in</html>", "a web page"),
+        (b"PK\x03\x04" + bytes(40), "a zip archive"),
+        (b"", "an empty file"),
+        ((128).to_bytes(8, "little") + b'{"model.0', "truncated"),  # its first byte is that of a pickle
+    ],
+)
+def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(RegardError, match=expected):
+        load_weights(tmp_path / "model.safetensors")

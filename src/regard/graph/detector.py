@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from regard.graph.summary import Summary
 
 
+ORIGIN, PUBLISHED = "origin", "published"
+"""Keys in a file of weights, see `Detector.origin` and `Detector.published`."""
+
+
 class Published(NamedTuple):
     """A model that was published on the Hub.
 
@@ -87,6 +91,16 @@ class Detector(nn.Module):
     def inherit(self, other: Detector) -> None:
         """Take over what is known of where the weights of another detector come from."""
         self.origin, self.published, self.started_from = other.origin, other.published, other.started_from
+
+    def history(self) -> dict[str, Any]:
+        """What a file of its weights records of where they come from; see `origin` and `published`."""
+        known = {} if self.origin is None else {ORIGIN: self.origin}
+        return known if self.published is None else {**known, PUBLISHED: self.published._asdict()}
+
+    def read_history(self, recorded: Mapping[str, Any]) -> None:
+        """Take over what a file of its weights records."""
+        self.origin = None if (origin := recorded.get(ORIGIN)) is None else str(origin)
+        self.published = Published.read(recorded.get(PUBLISHED))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load tensors, after which it is unknown where the weights came from; see ``torch.nn.Module``."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import RegardError, warn
-from regard.graph.detector import Detector, Published
+from regard.graph.detector import PUBLISHED, Detector, Published
 from regard.publish.card import model_card
 from regard.publish.facts import RESULTS
 from regard.publish.licences import check_licences
@@ -17,7 +17,7 @@ from regard.system.interrupts import interrupts_deferred
 from regard.system.loaders import MOST_TEXT, read_bytes
 from regard.system.scratch import scratch_folder
 from regard.training.run import Run
-from regard.weights.detector import PUBLISHED, Modules, as_detector, save_detector
+from regard.weights.detector import Modules, as_detector, save_detector
 from regard.weights.hub import DEFAULT_FILE, LIBRARY, PREFIX, has_weights, hub_errors, import_hub, reason_of
 
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)

@@ -13,7 +13,7 @@ from regard.errors import RegardError, warn
 from regard.graph.aliases import unknown_names
 from regard.graph.bind import scale_channels
 from regard.graph.build import build
-from regard.graph.detector import Detector, Published
+from regard.graph.detector import Detector
 from regard.graph.dialects.yolov5_v1 import moved_rows
 from regard.graph.read import parse_spec, read_spec, spec_from_document, stock_graphs, zoo
 from regard.graph.spec import ModelSpec
@@ -35,9 +35,6 @@ from regard.weights.transfer import TransferReport, transfer
 
 MOST_DIFFERENCES = 20
 """Number of tensors above which a model of the zoo is not named as similar to a state dict."""
-
-ORIGIN, PUBLISHED = "origin", "published"
-"""Keys in a file of weights, see `Detector.origin` and `Detector.published`."""
 
 Modules = Mapping[str, type[nn.Module]]
 Model: TypeAlias = Detector | str | Path
@@ -139,15 +136,9 @@ def save_detector(
         names=detector.names,
         modules={name: reference_to(layer) for name, layer in detector.user_modules.items()},
         training=dict(training or {}),
-        extra={**_history(detector), **(extra or {})},
+        extra={**detector.history(), **(extra or {})},
     )
     save_weights(path, detector.state_dict() if state is None else state, header)
-
-
-def _history(detector: Detector) -> dict[str, Any]:
-    """What a file of weights records of where they come from."""
-    known = {} if detector.origin is None else {ORIGIN: detector.origin}
-    return known if detector.published is None else {**known, PUBLISHED: detector.published._asdict()}
 
 
 def replace_classes(detector: Detector, names: Mapping[int, str]) -> tuple[Detector, TransferReport]:
@@ -232,8 +223,7 @@ def _from_store(path: Path, modules: Modules | None, allow_miswired: bool) -> De
     _require_modules(path, header.modules, modules)
     detector = build(spec, names=header.names, modules=modules, allow_miswired=allow_miswired)
     _fill(detector, state, path)
-    detector.origin = None if (origin := header.extra.get(ORIGIN)) is None else str(origin)
-    detector.published = Published.read(header.extra.get(PUBLISHED))
+    detector.read_history(header.extra)
     detector.started_from = str(path)
     return detector
 
