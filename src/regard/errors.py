@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,17 @@ MOST_TEXT = 20_000
 """Characters of a message; names in files may be of any length."""
 BETWEEN = frozenset({"regard", "contextlib", "functools", "pydantic", "torch"})
 """Packages whose functions may stand between the user's code and a warning."""
+
+
+COUNTED = re.compile(
+    r"(?<![\w.,:/'\"\-])1 ((?:other |finished |detection |new )?)"
+    r"(boxe|channel|classe|cause|detection|epoch|error|file|graph|image|layer|level|object|pair|parameter|problem|"
+    r"processe|reason|row|run|seed|step|tensor|thread|time|value)s(?![\w./\-])"
+    r"(?: (are|have|were|lose|look)\b)?"
+)
+"""One of something in the plural, with the verb that follows; a path or a quoted name is none."""
+IRREGULAR = {"boxe": "box", "classe": "class", "processe": "process"}
+VERBS = {"are": "is", "have": "has", "were": "was", "lose": "loses", "look": "looks"}
 
 
 class RegardError(Exception):
@@ -57,7 +69,7 @@ class RegardError(Exception):
             lines.append("  " + words("expected: {0}").replace("{0}", words(self.expected)))
         if self.hint:
             lines.append(f"  {words(self.hint)}")
-        text = "\n".join(lines)
+        text = with_singulars("\n".join(lines))
         return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT // 2]} ... {text[-MOST_TEXT // 4 :]}"
 
 
@@ -86,6 +98,21 @@ def warn(message: str, category: type[Warning] = RegardWarning) -> None:
         module=frame.f_globals.get("__name__"),
         registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )
+
+
+def with_singulars(text: str) -> str:
+    """Write English texts in which a count is 1, which are made for any number, in the singular.
+
+    Example:
+        >>> with_singulars("train: 1 images, 21 boxes"), with_singulars("1 problems lose images, see 1 images/")
+        ('train: 1 image, 21 boxes', '1 problem loses images, see 1 images/')
+    """
+
+    def one(found: re.Match[str]) -> str:
+        noun = IRREGULAR.get(found[2], found[2])
+        return f"1 {found[1]}{noun}" + (f" {VERBS[found[3]]}" if found[3] else "")
+
+    return COUNTED.sub(one, text)
 
 
 def first_line(error: BaseException) -> str:

@@ -30,4 +30,4 @@ def test_convert_exits_1_where_a_box_is_lost_and_keeps_the_rest(pets: Path, tmp_
     result = CliRunner().invoke(app, ["data", "convert", str(pets), str(tmp_path / "new")])
     assert result.exit_code == bool(row)
     assert sorted(path.name for path in (tmp_path / "new/images/train").iterdir()) == ["a.png", "b.png"]
-    assert ("1 problems lose something" in result.output) is bool(row)
+    assert ("1 problem loses something" in result.output) is bool(row)

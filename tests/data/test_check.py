@@ -212,7 +212,7 @@ def test_the_command_converts(voc_set: Path, tmp_path: Path) -> None:
     folder = tmp_path.with_name(f"{tmp_path.name}-new")
     result = CliRunner().invoke(app, ["data", "convert", str(voc_set), str(folder), "--to", "coco"])
     assert result.exit_code == 0, result.output
-    assert "train: 1 images, 2 boxes" in result.stdout
+    assert "train: 1 image, 2 boxes" in result.stdout
     assert load_data(folder).format == "coco"
 
 

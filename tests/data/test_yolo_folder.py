@@ -131,7 +131,7 @@ def test_images_and_masks_are_no_classification_set(tmp_path: Path, paint: Paint
 
 def test_images_without_labels_are_named(tmp_path: Path, paint: Paint) -> None:
     paint(tmp_path / "a.png", 13, 17)
-    with pytest.raises(RegardError, match="1 images, but no labels"):
+    with pytest.raises(RegardError, match="1 image, but no labels"):
         load_data(tmp_path)
 
 

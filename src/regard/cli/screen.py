@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gettext
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,7 +10,7 @@ from rich.text import Text
 
 from regard.system.plain_table import is_verbatim
 from regard.system.terminal import plain_console, plain_text
-from regard.system.translation import DOMAIN, translate_lines
+from regard.system.translation import translate_lines
 
 FULL_WIDTH = ("：", "，", "；", "。", "（", "）", "、")
 """Marks after which Chinese has no blank."""
@@ -35,8 +34,6 @@ def show(value: Any, *, wide: int = 0, plain: int = 160, **options: Any) -> None
 
 def localized(value: Any) -> RenderableType:
     """Translate the texts of what rich prints."""
-    if gettext.textdomain() != DOMAIN:
-        return value
     if isinstance(value, str):
         return translate_lines(value)
     if isinstance(value, Text):

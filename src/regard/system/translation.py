@@ -18,7 +18,7 @@ from functools import cache, partial, reduce
 from pathlib import Path
 from typing import TypeAlias
 
-from regard.errors import warn
+from regard.errors import warn, with_singulars
 
 VARIABLE = "REGARD_LANG"
 """Environment variable that names the language; the locale decides if it is not set."""
@@ -160,10 +160,10 @@ def _break_lines_between_characters() -> None:
 def translate(text: str) -> str:
     """Translate a text, one that was made by filling templates of the catalogue, or an enumeration of such texts.
 
-    Others are returned unchanged.
+    Others are returned unchanged; in English, too, a text made for any number is in the singular where that is 1.
     """
     if not text or gettext.textdomain() != DOMAIN:
-        return text
+        return with_singulars(text)
     found = _find(text, _catalogue(gettext.find(DOMAIN, FOLDER) or ""))
     return text if found is None else found
 

@@ -66,7 +66,7 @@ def test_prior_bias() -> None:
 def test_anchors_to_begin_with_grow_with_the_stride() -> None:
     assert default_anchors([8, 16], 3) == [[16, 16, 32, 32, 48, 48], [32, 32, 64, 64, 96, 96]]
     assert default_anchors([8], 1) == [[16, 16]]
-    with pytest.raises(RegardError, match="1 levels of anchors for 2 detection levels"):
+    with pytest.raises(RegardError, match="1 level of anchors for 2 detection levels"):
         YOLOv5Head([3, 5], 2, [[1, 2]], strides=[8, 16])
 
 
