@@ -26,7 +26,7 @@ from regard.ablate.study import run_study
 from regard.errors import RegardError
 from regard.graph.read import read_spec
 from regard.publish import model_card
-from regard.publish.card import UNCOMPARED
+from regard.publish.study import UNCOMPARED
 from regard.training.run import Run
 from regard.weights import hub as hub_files
 from regard.weights.store import load_weights, save_weights
@@ -170,7 +170,7 @@ def test_the_study_behind_it_is_told_as_in_its_report(tmp_path: Path, monkeypatc
     from regard.ablate.verdict import analyse
 
     study = fake_study(tmp_path)
-    monkeypatch.setattr("regard.publish.card.read_study", lambda folder: study if folder == tmp_path else None)
+    monkeypatch.setattr("regard.publish.study.read_study", lambda folder: study if folder == tmp_path else None)
     card = model_card(regard.load("odd-one-out"), "me/odd", **SCRATCH, study=str(tmp_path))
     assert headline(study, analyse(study)).partition("<")[0].partition(" ")[0] in card
     assert "can't tell" in card
@@ -267,7 +267,7 @@ def test_a_study_of_other_classes_is_not_behind_the_model(tmp_path: Path, monkey
     model = regard.load("odd-one-out")
     for names in (list(model.names.values()), ["cat", "dog"]):
         study = replace(fake_study(tmp_path), provenance={"data": {"names": names}})
-        monkeypatch.setattr("regard.publish.card.read_study", lambda _, found=study: found)
+        monkeypatch.setattr("regard.publish.study.read_study", lambda _, found=study: found)
         if "cat" not in names:
             assert "The study behind it" in model_card(model, "me/odd", **SCRATCH, study=tmp_path)
     with pytest.raises(RegardError, match="cat, dog"):

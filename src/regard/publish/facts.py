@@ -47,10 +47,23 @@ class _Split(_Facts):
     boxes: Count
 
 
-class _Data(_Facts):
+class Data(_Facts):
+    """What a run or a study states of its data."""
+
     source: str = "unknown"
     splits: dict[str, _Split] = {}
     also_in_train: dict[str, Count] = {}
+
+    @property
+    def name(self) -> str:
+        """Name of the data set without the folders of its machine; "" if unknown."""
+        return dataset_name(self.source)
+
+    @property
+    def sizes(self) -> str:
+        """Images and boxes of each split."""
+        found = (f"{name} {split.images} images with {split.boxes} boxes" for name, split in self.splits.items())
+        return ", ".join(found)
 
 
 class _Recipe(_Facts):
@@ -68,7 +81,7 @@ class _Settings(_Facts):
 class _Config(_Facts):
     """What ``run.json`` states."""
 
-    data: _Data = _Data()
+    data: Data = Data()
     settings: _Settings
 
 
@@ -120,7 +133,7 @@ class RunFacts:
     @property
     def data_name(self) -> str:
         """Name of the data set without the folders of this machine."""
-        return dataset_name(self.config.data.source) or "unknown"
+        return self.config.data.name or "unknown"
 
     @property
     def also_trained_on(self) -> int:
@@ -152,6 +165,14 @@ def read_facts(folder: Path, detector: Detector) -> RunFacts:
         what = f"the metrics are of the classes {first}, the weights of {second}"
         raise RegardError(what, file=folder / METRICS, expected="metrics of these weights")
     return facts
+
+
+def read_data(value: object) -> Data | None:
+    """What a study states of its data; None where it is of another form, as from another program."""
+    try:
+        return Data.model_validate(value)
+    except ValidationError:
+        return None
 
 
 def _check_epochs(facts: RunFacts, weights: Path) -> None:
