@@ -341,3 +341,51 @@ def test_no_line_is_translated_in_part(base: Detector) -> None:
             text = "\n".join(translate_into(line.strip(), "zh-TW") for line in lines.splitlines()[1:])
             left.update(re.findall("(?<![A-Za-z])[a-z]{2,}", text))
     assert left <= known
+
+
+def test_weights_are_transferred_once_also_where_tensors_are_kept_in_part(
+    base: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regard.weights import difference
+
+    calls: list[str] = []
+    transfer = difference.transfer
+    monkeypatch.setattr(difference, "transfer", lambda *given: calls.append("") or transfer(*given))  # type: ignore[func-returns-value]
+    other = copy.deepcopy(base)
+    other.names = dict(enumerate(reversed(base.names.values())))
+    with torch.no_grad():
+        next(other.head.parameters()).fill_(torch.nan)
+    tensors = found(other, base).tensors
+    assert len(calls) == 1
+    assert tensors.partly
+    assert tensors.kept_values == tensors.values
+
+
+def test_the_axis_of_the_figure_ends_at_the_longest_bar_and_no_description_is_cut(
+    base: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import contextmanager
+
+    from matplotlib.figure import Figure
+
+    from regard.visualize import difference
+
+    drawn = Figure(figsize=(11, 5), dpi=50)
+
+    @contextmanager
+    def kept(*_: Any) -> Any:
+        yield drawn
+
+    monkeypatch.setattr(difference, "saved_figure", kept)
+    row = found(base, base).layers[0]
+    details = tuple(f"re-wired to read [head.attention, p{i}] instead of [head.down, p{i}]" for i in range(9))
+    one = replace(found(base, base), layers=(replace(row, details=details, change="changed"), row))
+    difference.plot_difference(one, tmp_path / "x.png")
+    axes, notes = drawn.axes
+    assert axes.get_xlim()[1] == pytest.approx(max(row.flops) / 1e6, rel=0.03)
+    text = notes.texts[0].get_text()
+    assert text.replace("\n", " ") == f"{row.after}: {'; '.join(details)}"
+    drawn.canvas.draw()
+    boxes = [label.get_window_extent() for label in notes.texts]
+    assert boxes[0].y0 >= boxes[1].y1  # the first, of many lines, does not run into the second
+    assert boxes[0].x1 <= drawn.bbox.x1

@@ -10,6 +10,7 @@ import typer
 from regard.cli.from_settings import Given, with_settings
 from regard.cli.options import AllowMiswired, Module, Weights, callbacks_of, load_model, modules_of
 from regard.config import TrainSettings, checked
+from regard.config.commands import TRACKERS
 from regard.errors import RegardError
 from regard.system.files import check_folder
 from regard.system.launcher import is_first_process
@@ -39,7 +40,7 @@ Callbacks = Annotated[
 Trackers = Annotated[
     list[str] | None,
     typer.Option(
-        help="Log the run to this tracker too: wandb, mlflow or swanlab. May be given several times.",
+        help=f"Log the run to this tracker too: {', '.join(TRACKERS)}. May be given several times.",
         show_default=False,
     ),
 ]

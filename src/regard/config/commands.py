@@ -20,6 +20,8 @@ MOST_SEED = 2**32 - 1
 """Largest values of settings: beyond any use, but within what a machine survives."""
 
 DEVICE = "auto"
+TRACKERS = ("wandb", "mlflow", "swanlab")
+"""Packages of the trackers that `--tracker` names; their classes are in `regard.training.callbacks.trackers`."""
 IMAGE_SIZE_HELP = "Size of the network's input, in pixels"
 
 ImageSize = Annotated[int, Field(ge=1, le=MOST_SIDE, description=IMAGE_SIZE_HELP), Option(flags=("--imgsz", "--img"))]

@@ -23,7 +23,7 @@ from regard.system.plain_table import PlainTable
 from regard.system.terminal import plain_text
 from regard.system.translation import translate
 from regard.weights.layer_changes import layer_changes
-from regard.weights.transfer import match_layers, transfer
+from regard.weights.transfer import TransferReport, match_layers, transfer
 
 Change = Literal["same", "added", "removed", "changed"]
 
@@ -273,12 +273,10 @@ def _removed(spec: ModelSpec, i: int, costs: Sequence[RowCost]) -> LayerDifferen
 
 
 def _tensors(a: Detector, b: Detector, *, with_values: bool) -> TensorDifference:
-    target = copy.deepcopy(b)
-    with torch.no_grad():
-        report = transfer(a.state_dict(), a.spec, a.names, target)
+    report, filled = _transferred(a, b)
     pairs = {**{key: key for key in report.kept}, **report.moved}
-    sizes = {key: tensor.numel() for key, tensor in target.state_dict().items() if not key.endswith(COUNTER)}
-    kept_values = sum(sizes.get(key, 0) for key in pairs) + _values_in_part(a, b, report.partly)
+    sizes = {key: tensor.numel() for key, tensor in b.state_dict().items() if not key.endswith(COUNTER)}
+    kept_values = sum(sizes.get(key, 0) for key in pairs) + sum(filled[key] for key in report.partly)
     equal, differing = None, dict[str, int]()
     if with_values:
         ours, theirs = a.state_dict(), b.state_dict()
@@ -301,18 +299,23 @@ def _tensors(a: Detector, b: Detector, *, with_values: bool) -> TensorDifference
     )
 
 
-def _values_in_part(a: Detector, b: Detector, partly: Iterable[str]) -> int:
-    """Number of values that are filled in tensors that are kept in part."""
-    keys = list(partly)
-    if not keys:
-        return 0
-    target = copy.deepcopy(b)
-    filled = target.state_dict()
+def _transferred(a: Detector, b: Detector) -> tuple[TransferReport, dict[str, int]]:
+    """Transfer the weights of ``a`` to a copy of ``b``.
+
+    Returns:
+        The report, and the number of values that were filled in each tensor that can be kept in part.
+    """
+    target, state = copy.deepcopy(b), a.state_dict()
+    row, ours = f"model.{len(target.model) - 1}.", f"model.{len(a.model) - 1}."
+    parted = {
+        row + path: tensor for path in target.head.class_channels() for tensor in [target.state_dict()[row + path]]
+    }
     with torch.no_grad():
-        for key in keys:
-            filled[key].fill_(torch.nan)
-        transfer({key: tensor.nan_to_num() for key, tensor in a.state_dict().items()}, a.spec, a.names, target)
-    return sum(int((~filled[key].isnan()).sum()) for key in keys)
+        for tensor in parted.values():
+            tensor.fill_(torch.nan)
+        state = {key: tensor.nan_to_num() if key.startswith(ours) else tensor for key, tensor in state.items()}
+        report = transfer(state, a.spec, a.names, target)
+    return report, {key: int((~tensor.isnan()).sum()) for key, tensor in parted.items()}
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:

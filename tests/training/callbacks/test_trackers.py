@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ import torch
 
 import regard
 from regard.config import TrainSettings
+from regard.config.commands import TRACKERS as NAMED
 from regard.data.formats import load_data
 from regard.errors import RegardError
 from regard.evaluation.metrics import HEADLINE
@@ -381,6 +383,21 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     for name, tracker in trackers.TRACKERS.items():
         with pytest.raises(RegardError, match=rf"regard\[{name}\]"):
             tracker()
+
+
+def test_every_tracker_is_in_the_help_an_extra_and_in_the_tables_of_extras() -> None:
+    root = Path(__file__).parents[3]
+    assert tuple(trackers.TRACKERS) == NAMED
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert set(NAMED) <= extras.keys()
+    for page in ("README.md", "README.zh-TW.md"):
+        rows = [
+            line.split("|")[1] for line in (root / page).read_text(encoding="utf-8").splitlines() if line[:1] == "|"
+        ]
+        for name in NAMED:
+            assert any(f"`{name}`" in cell for cell in rows), (page, name)
+    for page in ("docs/callbacks.md", "docs/callbacks.zh-TW.md"):
+        assert all(f"regard[{name}]" in (root / page).read_text(encoding="utf-8") for name in NAMED), page
 
 
 def test_names_that_are_no_tracker_are_rejected_and_repeats_are_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 Each gets the settings, every number of ``results.csv``, and at the end the metrics of the best weights. Where a run is
 logged, on this machine or on a server, is decided by the tracker's own settings, such as ``WANDB_MODE=offline``,
-``MLFLOW_TRACKING_URI`` or ``SWANLAB_MODE=local``. A resumed run continues its run of the tracker, whose id is kept in
+``MLFLOW_TRACKING_URI`` or ``SWANLAB_MODE=offline``. A resumed run continues its run of the tracker, whose id is kept in
 the folder. An error of a tracker is reported and does not end the training, and no tracker waits for input: where its
 server cannot be used, as without a login, a run is logged to its folder.
 
@@ -336,7 +336,7 @@ class MLflow(Tracker):
 
 
 class SwanLab(Hosted):
-    """Logs to SwanLab; with ``SWANLAB_MODE=local`` or ``offline`` to ``swanlog`` in the folder of the run."""
+    """Logs to SwanLab; with ``SWANLAB_MODE=offline`` to ``swanlog`` in the folder of the run."""
 
     package: ClassVar[str] = "swanlab"
     listed: ClassVar[str] = "SWANLAB_PROJ_NAME"
