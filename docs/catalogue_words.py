@@ -40,6 +40,8 @@ class Words(NamedTuple):
     swap_time: str
     between: tuple[str, str]
     """Between times, and between findings."""
+    brackets: tuple[str, str]
+    """Around a link that follows a text."""
     gap: str
     """Between sentences."""
     tasks: Mapping[str, str]
@@ -84,6 +86,7 @@ ENGLISH = Words(
     swap="in place of {replaced} it makes {model} at {size} px so many times as fast: {times}",
     swap_time="{middle} at {level} ({least} to {most})",
     between=(", ", "; "),
+    brackets=(" (", ")"),
     gap=" ",
     tasks={
         "bccd-attention": "on blood cells",
@@ -155,6 +158,7 @@ CHINESE = Words(
     swap="取代 {replaced} 時，{model} 在 {size} 像素的速度變為：{times}",
     swap_time="{level} {middle} 倍（{least} 至 {most}）",
     between=("、", "；"),
+    brackets=("（", "）"),
     gap="",
     tasks={
         "bccd-attention": "血球影像",

@@ -182,6 +182,8 @@ def test_markdown_has_the_same_tables_and_its_charts(study: StudyRecord, html: s
         if line.startswith("| SE@sppf | ▲"):
             assert line.replace("\\|", "").count("|") == 10
     assert "<b>" not in text
+    assert re.search(r"!\[AP\w* on val of [^\]]+ over \d+ epochs, ending at", text)  # in words too
+    assert "![](" not in text
     charts = re.findall(r"\]\((\S+\.svg)\)", text)
     assert {"forest.svg", "pareto.svg", "curves-1.svg"} <= set(charts)
     for chart in charts:

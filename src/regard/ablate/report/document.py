@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import unescape
 from typing import ClassVar, Literal
 
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -58,6 +59,10 @@ class Table:
     text_columns: frozenset[int] = frozenset()
 
 
+DESCRIPTION = re.compile(r'aria-label="([^"]*)"')
+"""What a figure states of itself."""
+
+
 @dataclass(frozen=True)
 class Plots:
     """One figure, or several small ones of one kind.
@@ -80,6 +85,11 @@ class Plots:
         """Names of the files."""
         one = len(self.svgs) == 1 and bool(self.narrow)
         return [f"{self.name}.svg" if one else f"{self.name}-{i}.svg" for i in range(1, len(self.svgs) + 1)]
+
+    @property
+    def descriptions(self) -> list[str]:
+        """What each figure shows in words, for those who do not see it."""
+        return [unescape(found[1]) if (found := DESCRIPTION.search(svg)) else self.caption for svg in self.svgs]
 
 
 @dataclass(frozen=True)
