@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import subprocess
 import sys
@@ -159,6 +160,42 @@ def test_a_button_pressed_again_and_again_breaks_no_import(tmp_path: Path, monke
     monkeypatch.setattr("regard.system.interrupts.PATIENCE_SECONDS", 0.05)
     with interrupts_deferred():
         assert import_module("hangs").swallowed  # its import can be ended after a while
+
+
+@pytest.mark.parametrize("is_reminder", [True, False])
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_signal_that_comes_last_is_answered_once(
+    waits: bool, is_reminder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the block sent itself, or a press, while the block gives Python's own handler back."""
+    give_back = signal.signal
+
+    def give_back_late(number: int, handler: Any) -> Any:
+        if handler is signal.default_int_handler:
+            signal.raise_signal(signal.SIGINT)
+        return give_back(number, handler)
+
+    with suppress(KeyboardInterrupt), interrupts_deferred():
+        deferred: Any = signal.getsignal(signal.SIGINT)
+        deferred.waits, deferred.is_reminder = waits, is_reminder
+        monkeypatch.setattr(signal, "signal", give_back_late)
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not deferred.waits
+    assert deferred.was_pressed == (waits or not is_reminder)
+
+
+def test_at_most_one_reminder_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(signal, "pthread_kill", lambda _, number: sent.append(number))
+    with suppress(KeyboardInterrupt), interrupts_deferred():
+        deferred: Any = signal.getsignal(signal.SIGINT)
+        deferred.waits = True
+        _thread.start_new_thread(deferred._remind, (_thread.get_ident(),))
+        time.sleep(0.1)  # the thread is busy and receives none
+    count = len(sent)
+    time.sleep(0.05)
+    assert count == len(sent) == 1
 
 
 STUDIES = (plan.make_plan, plan.read_plan, folder.read_study, study.run_study, demo.run_demo)

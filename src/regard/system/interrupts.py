@@ -44,13 +44,13 @@ def interrupts_deferred() -> Iterator[None]:
         yield
         return
     handler = _Deferred(PATIENCE_SECONDS)
-    signal.signal(signal.SIGINT, handler)
     try:
+        signal.signal(signal.SIGINT, handler)
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if handler.waits:
-            handler.waits = False
+        handler.end()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what has arrived by then goes to ours
+        if handler.was_pressed:
             raise KeyboardInterrupt
 
 
@@ -64,35 +64,53 @@ def end_at_interrupt(code: int) -> None:
 class _Deferred:
     """Handler of Ctrl-C that waits for the end of an import.
 
+    Of the reminders that it sends, at most one is on its way, and none once `end` has returned: another one would raise
+    where nobody pressed anything.
+
     Args:
         patience: seconds after the first Ctrl-C in which another one does not end the import.
     """
 
     def __init__(self, patience: float = 0.0) -> None:
         self.patience, self.since = patience, 0.0
-        self.waits = self.is_reminder = False
+        self.waits = self.is_reminder = self.has_ended = self.was_pressed = False
+        self.lock = threading.RLock()  # a signal may come while the same thread has it
 
     def __call__(self, _: int, frame: FrameType | None) -> None:
         """Raise `KeyboardInterrupt`, or have the same signal sent again later."""
-        is_second, self.is_reminder = self.waits and not self.is_reminder, False
-        is_urgent = is_second and time.monotonic() - self.since >= self.patience
-        if is_urgent or not _is_importing(frame):
-            self.waits = False
-            raise KeyboardInterrupt
-        if not self.waits:
-            self.waits, self.since = True, time.monotonic()
-            _thread.start_new_thread(self._remind, (_thread.get_ident(),))
+        with self.lock:
+            is_reminder, self.is_reminder = self.is_reminder, False
+            if self.has_ended:
+                self.was_pressed |= not is_reminder
+                return
+            is_urgent = self.waits and not is_reminder and time.monotonic() - self.since >= self.patience
+            if is_urgent or not _is_importing(frame):
+                self.waits = False
+                raise KeyboardInterrupt
+            if not self.waits:
+                self.waits, self.since = True, time.monotonic()
+                _thread.start_new_thread(self._remind, (_thread.get_ident(),))
+
+    def end(self) -> None:
+        """Raise nothing any more, and keep in ``was_pressed`` whether there is a Ctrl-C that has not been answered."""
+        with self.lock:
+            self.has_ended = True
+            self.was_pressed, self.waits = self.waits, False
+        time.sleep(0)  # the system delivers a reminder that is on its way
 
     def _remind(self, thread: int) -> None:
-        """Send the signal again whenever the thread is not importing, until it is received there."""
+        """Send the signal again when the thread is not importing, until it is received there."""
         while self.waits:
             time.sleep(POLL_SECONDS)
-            if self.waits and not _is_importing(sys._current_frames().get(thread)):
-                self.is_reminder = True
-                if hasattr(signal, "pthread_kill"):
-                    signal.pthread_kill(thread, signal.SIGINT)  # to the thread itself, which it wakes
-                else:
-                    signal.raise_signal(signal.SIGINT)
+            if self.is_reminder or _is_importing(sys._current_frames().get(thread)):
+                continue
+            with self.lock:
+                if self.waits:
+                    self.is_reminder = True
+                    if hasattr(signal, "pthread_kill"):
+                        signal.pthread_kill(thread, signal.SIGINT)  # to the thread itself, which it wakes
+                    else:
+                        signal.raise_signal(signal.SIGINT)
 
 
 def _is_importing(frame: FrameType | None) -> bool:
