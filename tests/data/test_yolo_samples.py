@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from regard.data.dataset import Problem
 from regard.data.formats import load_data
+from regard.data.formats.yolo_rows import look_like_upper_left
 from regard.data.formats.yolo_samples import LabelLocator
 from regard.errors import RegardError
 
@@ -171,3 +173,13 @@ def test_boxes_by_their_upper_left_corner_are_reported(yolo_set: Path) -> None:
     (yolo_set / "labels/train/a.txt").write_text("0 .1 .1 .3 .4\n1 .6 .5 .3 .3\n")
     (yolo_set / "labels/val/c.txt").write_text("1 0 .7 .3 .1\n")
     assert _kinds(load_data(yolo_set).problems)[0] == ("upper left corner instead of centre", "data.yaml", True)
+
+
+def test_small_boxes_by_their_upper_left_corner_are_recognised_by_the_few_at_the_edge() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.uniform(0.02, 0.06, (400, 2))
+    centres = sizes / 2 + rng.uniform(0, 1, (400, 2)) * (1 - sizes)
+    assert look_like_upper_left(np.hstack([centres - sizes / 2, sizes]).tolist())
+    assert not look_like_upper_left(np.hstack([centres, sizes]).tolist())
+    centres[:20, 0] = 0  # labels of careless people extend beyond the image
+    assert not look_like_upper_left(np.hstack([centres, sizes]).tolist())

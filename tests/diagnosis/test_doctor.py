@@ -108,6 +108,18 @@ def has_labels_out_of_range(run: Run) -> None:
     write_image(run.data, "train", "train3", 3, "0 0.3 0.3 0.2 0.2\n2 0.7 0.7 0.3 0.3\n")
 
 
+def has_labels_of_upper_left_corners(run: Run) -> None:
+    for split in ("train", "val"):
+        for file in (run.data / "labels" / split).iterdir():
+            file.write_text("0 0.05 0.1 0.3 0.4\n1 0.6 0.5 0.35 0.45\n")
+
+
+def has_labels_of_corners(run: Run) -> None:
+    for split in ("train", "val"):
+        for file in (run.data / "labels" / split).iterdir():
+            file.write_text("0 0.05 0.1 0.3 0.4\n1 0.6 0.5 0.95 0.9\n")
+
+
 def starts_fresh(run: Run) -> None:
     run.has_start = False
 
@@ -243,6 +255,8 @@ FAULTS: tuple[tuple[Fault, str, tuple[str, ...]], ...] = (
     (is_miswired, "wiring", ALL),
     (has_its_classes_turned, "class_order", ALL),
     (has_labels_out_of_range, "labels", ALL),
+    (has_labels_of_upper_left_corners, "labels", ALL),
+    (has_labels_of_corners, "labels", ALL),
     (starts_fresh, "start_weights", ALL),
     (lost_its_weights, "start_weights", ALL),
     (is_loaded_by_position, "start_weights", ALL),

@@ -196,7 +196,11 @@ def overlaps(data: DetectionDataset) -> list[Problem]:
     """Report splits that have images in common with an earlier one."""
     problems = []
     for split, other, count in shared_images(data):
-        done = f"kept; {split} scores say nothing about new images" if split != "train" else "kept"
+        done = "kept"
+        if split != "train":
+            done = f"kept; {split} scores say nothing about new images"
+            if other != "train":
+                done = f"kept; {split} scores say no more than {other} scores"
         found = f"{count} images of {split} are also in {other}"
         problems.append(Problem("splits overlap", data.source, found, done))
     return problems

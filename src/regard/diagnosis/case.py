@@ -100,7 +100,7 @@ class Case:
     def dataset(self) -> DetectionDataset:
         """The data set as it is now."""
         place = self.data_place
-        with _as_reason("the data set"):
+        with _as_reason("the data set", GIVE_DATA):
             return load_data(place, **self.run.data_options)
 
     @cached_property
@@ -115,7 +115,7 @@ class Case:
             raise NotChecked("the data set has no val images")
         if not self.images:
             raise NotChecked("val is drawn from the images, which are not opened (--quick)", OPEN_IMAGES)
-        with _as_reason("the data set"):
+        with _as_reason("the data set", GIVE_DATA):
             data = divide(drop_unreadable(data), *self.run.drawn)
         counts = len(data.splits.get("train", ())), len(data.splits.get("val", ()))
         if self.run.val_images and counts != (self.run.images, self.run.val_images):
@@ -135,7 +135,7 @@ class Case:
             data = self.halves
         except NotChecked:
             data = self.dataset
-        with _as_reason("the data set"):
+        with _as_reason("the data set", GIVE_DATA):
             return check_data(data)
 
     @cached_property
@@ -268,10 +268,10 @@ def _train(data: DetectionDataset) -> Sequence[Sample]:
 
 
 @contextmanager
-def _as_reason(what: str) -> Iterator[None]:
+def _as_reason(what: str, remedy: str = "") -> Iterator[None]:
     """Turn an error into the reason why something is not checked, and keep warnings for the checks of their own."""
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     except RegardError as error:
-        raise NotChecked(f"{what} cannot be read: {error.what}") from error
+        raise NotChecked(f"{what} cannot be read: {error.what}", remedy) from error

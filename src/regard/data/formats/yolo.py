@@ -89,7 +89,8 @@ def _kpt_shape(options: Mapping[str, Any], config: Path, lines: LineOf) -> tuple
 class _Locator:
     """Finds what a YAML file names and reports what is elsewhere.
 
-    ``path`` is tried from the folder of the YAML file and from the working directory, and the entries from ``path``
+    ``path`` is tried from the folder of the YAML file, from the working directory and from the folder above the file,
+    as YOLOv5 keeps its files in ``data/`` and writes paths for the folder above; the entries are tried from ``path``
     and from the folder of the YAML file: exported data sets are often off by one folder.
     """
 
@@ -100,7 +101,7 @@ class _Locator:
 
     def __post_init__(self) -> None:
         base = self.config.parent
-        located = resolve(self.root, [base, Path()], listings=self.listings) if self.root != "." else None
+        located = resolve(self.root, [base, Path(), base.parent], listings=self.listings) if self.root != "." else None
         here = [Path(self.root)] if self.root != "." else []
         self.bases = [base / self.root, *here, *([located.path] if located else []), base]
 

@@ -16,6 +16,8 @@ from regard.system.loaders import read_text
 BOX_VALUES = 4
 PIXELS = 2.0
 """Values from here on are not fractions of an image; those of boxes that extend beyond it are smaller."""
+MANY = 50
+"""Boxes from which on it is no chance that none of them is near the right and lower edges, but some near the others."""
 
 MOST_SAMPLES = 500
 """Rows that are kept to find out what kind they are."""
@@ -235,7 +237,8 @@ def look_like_upper_left(boxes: Sequence[Sequence[float]]) -> bool:
         False
     """
     is_within = all(left + w <= 1.01 and top + h <= 1.01 for left, top, w, h in boxes)
-    return len(boxes) > 1 and is_within and _outside(boxes) > len(boxes) / 4
+    least = len(boxes) / (4 if len(boxes) < MANY else 50)  # of small objects few are so near the edge
+    return len(boxes) > 1 and is_within and _outside(boxes) > least
 
 
 def _outside(boxes: Sequence[Sequence[float]]) -> int:

@@ -121,7 +121,8 @@ def _set_problems(reader: RowReader, source: Path) -> list[Problem]:
         problems.append(Problem("ids from 1", str(source), found, done, lost=True))
     corners, upper_left = look_like_corners(reader.boxes), look_like_upper_left(reader.boxes)
     if corners or upper_left:
-        found = f"boxes seem to be left, top, {'right, bottom' if corners else 'width, height'}"
+        found = "boxes seem to be left, top, width, height"
+        found = "boxes seem to be left, top, right, bottom" if corners else found
         done = "read as centre and size, which they should be"
         kind = "corners instead of centre and size" if corners else "upper left corner instead of centre"
         problems.append(Problem(kind, str(source), found, done, lost=True))

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from regard.diagnosis.case import Case
+from regard.diagnosis.causes.classes import class_order
 from regard.diagnosis.causes.comparison import changed_settings, seed_noise, unexplained_drop
-from regard.diagnosis.causes.data import class_order, duplicates, labels, near_duplicates, same_images
+from regard.diagnosis.causes.data import duplicates, labels, near_duplicates, same_images
 from regard.diagnosis.causes.graph import closed_gate, wiring
 from regard.diagnosis.causes.schedule import (
     diverged,

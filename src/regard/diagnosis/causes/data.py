@@ -1,63 +1,30 @@
-"""Causes in the data set: order of the classes, labels that are not used, images in several splits."""
+"""Causes in the data set: labels that are not used, images in several splits."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import replace
 
 from regard.data.check import overlaps
-from regard.data.dataset import DetectionDataset, NoLabelsError, Problem, folded_name
-from regard.data.formats.yolo_yaml import numbered_names
+from regard.data.dataset import DetectionDataset, NoLabelsError, Problem
 from regard.data.problems import problem_lines
 from regard.diagnosis.case import Case
 from regard.diagnosis.findings import Finding, NotChecked
 
 MOST_LOST = 0.01
 """Fraction of the labels that may be wrong."""
+OF_ALL_LABELS = {
+    "ids from 1",
+    "corners instead of centre and size",
+    "corners instead of corner and size",
+    "upper left corner instead of centre",
+}
+"""Kinds of problems of which there is one for all labels of a data set."""
 MOST_EMPTY = 0.25
 """Fraction of images without boxes that train may have more than val."""
 MOST_COPIES = 0.01
 """Fraction of the images of val and test that may be copies."""
 INFLATED = "scores are too high; without them AP falls, which is no fault of the model: split the data by scene again"
-
-
-def class_order(case: Case) -> Finding | None:
-    """Classes that have other ids or names in the data set than in the trained model, or that one of them lacks."""
-    stated = case.run.data_names or (tuple(case.detector.names.values()) if case.run.weights else ())
-    if not stated:
-        raise NotChecked("the run does not state its class names")
-    if len(stated) == 1 and case.run.data_options.get("single_cls"):
-        return None
-    now, then = _comparable(case.dataset.names), _comparable(stated)
-    if now == then:
-        return None
-    moved = [name for name in then if name in now and now.index(name) != then.index(name)]
-    if moved:
-        name = stated[then.index(moved[0])]
-        evidence = (
-            f"the model has {name!r} as class {then.index(moved[0])}, the data set as class {now.index(moved[0])}; "
-            f"{len(moved)} of {len(then)} classes have other ids"
-        )
-        advice = "put the names in data.yaml in the order of the label files, and train or evaluate again"
-        return Finding("class_order", "likely", evidence, advice)
-    if len(now) != len(then):
-        evidence = f"the model has {len(then)} classes, the data set {len(now)}"
-        advice = "train again with the classes of the data set, or evaluate on the data set of the training"
-        return Finding("class_order", "likely", evidence, advice)
-    if stated == tuple(numbered_names(len(stated))):
-        raise NotChecked("the run does not state its class names")
-    other = [i for i, (a, b) in enumerate(zip(then, now, strict=True)) if a != b]
-    evidence = (
-        f"class {other[0]} is {stated[other[0]]!r} in the model and {case.dataset.names[other[0]]!r} in the data set; "
-        f"{len(other)} of {len(then)} classes have other names"
-    )
-    return Finding("class_order", "possible", evidence, "check that the ids in the label files still mean the same")
-
-
-def _comparable(names: Sequence[str]) -> tuple[str, ...]:
-    """Names without differences of spelling; repeated ones are numbered."""
-    plain = [folded_name(name) for name in names]
-    return tuple(f"{name} {plain[:i].count(name)}" if name in plain[:i] else name for i, name in enumerate(plain))
 
 
 def labels(case: Case) -> Finding | None:
@@ -105,7 +72,7 @@ def _lost(case: Case, data: DetectionDataset) -> Finding | None:
         lost += [p for p in case.report.problems if p.lost and p not in lost]
     total = sum(len(sample.class_ids) for samples in data.splits.values() for sample in samples) + len(lost)
     kinds = {problem.kind for problem in lost}
-    whole = kinds & {"ids from 1", "corners instead of centre and size"}  # one problem for all labels of the set
+    whole = kinds & OF_ALL_LABELS
     if not whole and len(lost) <= MOST_LOST * total:
         return None
     advice = f"correct the labels: regard data check {data.source} lists all"
@@ -116,11 +83,14 @@ def _lost(case: Case, data: DetectionDataset) -> Finding | None:
 
 
 def same_images(case: Case) -> Finding | None:
-    """Images that are in train and in val."""
-    found = overlaps(case.halves)
+    """Images that are in train and in val or test."""
+    data = case.halves
+    pairs = [{"train", split} for split in data.splits if split != "train"]
+    parts = [replace(data, splits={name: data.splits[name] for name in data.splits if name in pair}) for pair in pairs]
+    found = [problem.found for part in parts for problem in overlaps(part)]
     if not found:
         return None
-    evidence = "; ".join(problem.found for problem in found)
+    evidence = "; ".join(found)
     return Finding("same_images", "likely", evidence, "score on images that were not trained on")
 
 
@@ -145,7 +115,11 @@ def near_duplicates(case: Case) -> Finding | None:
 
 
 def _between_splits(case: Case, kind: str) -> list[Problem]:
-    """Problems of a kind, if they concern many images."""
+    """Problems of a kind of images in train and in others, if they concern many."""
     held_out = sum(len(samples) for split, samples in case.halves.splits.items() if split != "train")
-    found = [problem for problem in case.report.problems if problem.kind == kind]
+    found = [problem for problem in case.report.problems if problem.kind == kind and _concerns_train(problem)]
     return found if len(found) > MOST_COPIES * held_out else []
+
+
+def _concerns_train(problem: Problem) -> bool:
+    return "train" in (text.rpartition(" in ")[2] for text in (problem.place, problem.found))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from regard.diagnosis.record import (
     TABLE,
+    Row,
     Schedule,
     Side,
     TrainingRecord,
@@ -40,6 +44,7 @@ class _Arguments(BaseModel):
     warmup_epochs: float = Field(3.0, ge=0)
     fraction: float = Field(1.0, gt=0)
     val: bool = True
+    time: float | None = Field(None, gt=0)
     resume: bool | str = False
 
 
@@ -65,7 +70,7 @@ def read(folder: Path) -> TrainingRecord:
         rows=table.rows,
         torn=table.torn,
         unmeasured=table.unmeasured,
-        epochs=args.epochs,
+        epochs=_planned(args, table.rows),
         batch=int(batch) if batch >= 1 else 0,
         imgsz=max(sides, default=640),
         patience=args.patience,
@@ -77,6 +82,15 @@ def read(folder: Path) -> TrainingRecord:
         settings=flat_settings(kept),
         fraction=min(args.fraction, 1.0),
     )
+
+
+def _planned(args: _Arguments, rows: Sequence[Row]) -> int:
+    """Epochs that were planned: with ``time``, in hours, as many as fit into it at the pace of the table, if known."""
+    if args.time is None or not rows:
+        return args.epochs
+    times, finished = [row.get("time", math.nan) for row in rows], int(rows[-1]["epoch"])
+    is_known = all(0 < before < after < math.inf for before, after in pairwise([*times, 2 * times[-1]]))
+    return max(round(finished * args.time * 3600 / times[-1]), finished) if is_known else finished
 
 
 def _start(args: _Arguments) -> str | None:
