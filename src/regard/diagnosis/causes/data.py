@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
-from regard.data.check import overlaps
+from regard.data.check import shared_images
 from regard.data.dataset import DetectionDataset, NoLabelsError, Problem
 from regard.data.problems import problem_lines
 from regard.diagnosis.case import Case
@@ -84,10 +83,8 @@ def _lost(case: Case, data: DetectionDataset) -> Finding | None:
 
 def same_images(case: Case) -> Finding | None:
     """Images that are in train and in val or test."""
-    data = case.halves
-    pairs = [{"train", split} for split in data.splits if split != "train"]
-    parts = [replace(data, splits={name: data.splits[name] for name in data.splits if name in pair}) for pair in pairs]
-    found = [problem.found for part in parts for problem in overlaps(part)]
+    shared = shared_images(case.halves)
+    found = [f"{count} images of {split} are also in {other}" for split, other, count in shared if other == "train"]
     if not found:
         return None
     evidence = "; ".join(found)
