@@ -230,13 +230,13 @@ def _cell(run: RunRecord, metric: str, epochs: int) -> Text:
     if run.status == "finished":
         return Text(_number(run.metrics[metric]), style)
     if run.status == "failed":
-        return Text("failed", style)
+        return Text(translate("failed"), style)
     if not run.curve:
-        return Text("starting" if run.status == "running" else "-", style)
+        return Text(translate("starting") if run.status == "running" else "-", style)
     measured = metric_so_far(run, metric)
     parts = [f"{len(run.curve)}/{epochs}", "" if measured is None else _number(measured)]
     if run.status == "running":
-        parts.append(duration((epochs - len(run.curve)) * _epoch_seconds(run)))
+        parts.append(translate(duration((epochs - len(run.curve)) * _epoch_seconds(run))))
     return Text(" ".join(part for part in parts if part), style)
 
 

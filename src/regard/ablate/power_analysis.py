@@ -239,5 +239,7 @@ def _table(
         table.add_column(translate(heading), justify="left" if heading in ("variant", "role") else "right")
     for variant in variants:
         role = ": ".join(filter(None, (variant.role, variant.note)))
-        table.add_row(variant.name, translate(role), str(epochs[variant.name]), duration(seconds[variant.name]))
+        table.add_row(
+            variant.name, translate(role), str(epochs[variant.name]), translate(duration(seconds[variant.name]))
+        )
     return table

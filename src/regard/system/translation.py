@@ -55,7 +55,8 @@ LIST = re.compile(r"[^,]+(?:, [^, ]+)* (?:or|and) [^, ]+|one of [^;\n]+")
 """A text that ends with a list of words, or begins with one, whose commas separate no texts."""
 SPACED = re.compile(r"( ?)\{(\d+)([=+]?)\}( ?)")
 """A value with the spaces around it, which there are none of between Chinese characters."""
-CHINESE = re.compile("[\u2e80-\u9fff]")
+CHINESE = re.compile("[\u2e80-\u9fff\uff01-\uff60]")
+"""A Chinese character or mark, next to which there are no spaces."""
 PHRASE = re.compile(r"(?:^|[ (：；，（])[a-z]{2,} [a-z]{2,}")
 """A part of a sentence, which a value is where another template fits better."""
 FEW = 7
