@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import regard
 from hub_stand_in import StandIn
+from regard.cli import app
 from regard.data.formats import load_data
 from regard.graph.user_modules import import_modules
 from regard.publish import model_card
@@ -51,7 +53,9 @@ def test_the_card_of_a_model_with_own_layers_names_their_file_and_its_code_works
     Path(file).write_text(LAYERS)
     classes = import_modules([f"{file}:{layer}"])
     regard.save(regard.insert(regard.load("odd-one-out"), classes[layer], after="p3"), "model.safetensors")
-    regard.push_to_hub("model.safetensors", "me/mine", **SCRATCH, modules=classes)
+    words = ["push", "model.safetensors", "me/mine", "--license", "mit", "--from-scratch", "--message", "The first"]
+    done = CliRunner().invoke(app, [*words, "--module", f"{file}:{layer}"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
     card = hub.files["me/mine"]["README.md"].decode()
     assert f"It needs {layer}, a layer of the publisher's own" in card
     assert f"get {file}, which defines {layer}, from the publisher" in card
