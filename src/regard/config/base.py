@@ -136,7 +136,7 @@ def range_of(field: FieldInfo, words: Callable[[str], str] = str) -> str:
     """Write the values that a field accepts in words: "at least 1", "0 to 1", "one of sgd, adamw", or ""."""
     kind = without_none(field.annotation)
     if get_origin(kind) is Literal:
-        return words(f"one of {', '.join(map(str, get_args(kind)))}")  # with the list, which languages write differently
+        return words(f"one of {', '.join(map(str, get_args(kind)))}")  # lists are translated, too
     bounds: dict[type, Any] = {type(b): getattr(b, name) for b in field.metadata for name in BOUNDS if hasattr(b, name)}
     if Ge in bounds and Le in bounds:
         return words("{0} to {1}").format(_number(bounds[Ge]), _number(bounds[Le]))
