@@ -73,6 +73,7 @@ def test_the_card_of_a_model_of_the_package_asks_for_no_file(run: Run) -> None:
     card = model_card(run.model, "me/odd", **SCRATCH)
     assert "It needs" not in card
     assert 'regard.predict("hf://me/odd", "image.jpg")' in card
+    assert "An object detector for 2 classes: ordinary, odd." in card
 
 
 def test_attention_is_a_tag_only_of_models_with_attention(run: Run) -> None:

@@ -48,10 +48,11 @@ def model_card(
     started = escaped(describe_start(stated, detector, folder, repository)) or UNSTATED
     if started is UNSTATED:
         warn("the card states no start weights: give start and start_license, or from_scratch")
+    classes = "1 class" if len(detector.names) == 1 else f"{len(detector.names)} classes"
     parts = [
         _metadata(name, license, detector, facts),
         f"# {name}",
-        f"An object detector for {len(detector.names)} classes: {', '.join(map(escaped, detector.names.values()))}.",
+        f"An object detector for {classes}: {', '.join(map(escaped, detector.names.values()))}.",
         _model_section(detector, facts),
         f"## Licence\n\nThis model: {escaped(license)}. {started}",
         *(_data_section(facts) if facts else ()),
