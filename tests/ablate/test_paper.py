@@ -303,11 +303,39 @@ def test_report_and_paper_state_the_same_power(study: StudyRecord) -> None:
 def test_limitations_name_what_happened(study: StudyRecord) -> None:
     text = texts(study)["text.en.tex"]
     assert "2 runs failed" in text
-    assert "no test split" in text
+    assert "No test split" in text
     best = replace(study, plan={**study.plan, "epoch": "best"}, provenance={"data": {"overlap": ["5 of 11 images"]}})
     assert "somewhat too high" in texts(best)["text.en.tex"]
     assert "5 of 11 images" in texts(best)["text.en.tex"]
     assert "5 of 11 images" in texts(best)["text.zh-TW.tex"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "english", "chinese"),
+    [
+        ({"train": 11, "val": 7, "test": 5}, "No test split was evaluated", "沒有評估測試集"),
+        ({"train": 11, "val": 7}, "There is no test split", "沒有測試集"),
+        ({}, "No test split was evaluated", "沒有評估測試集"),
+    ],
+)
+def test_a_test_split_that_was_not_evaluated_is_no_missing_one(
+    study: StudyRecord, splits: dict[str, int], english: str, chinese: str
+) -> None:
+    data = {"splits": {name: {"images": count} for name, count in splits.items()}}
+    files = texts(replace(study, provenance={"data": data}))
+    assert english in files["text.en.tex"]
+    assert chinese in files["text.zh-TW.tex"]
+
+
+def test_a_run_without_a_number_is_named_as_a_limitation(study: StudyRecord) -> None:
+    assert "no finite" not in texts(study)["text.en.tex"]
+    runs = list(study.runs)
+    for variant in ("base", "SE@sppf"):
+        i = next(i for i, run in enumerate(runs) if run.variant == variant and run.status == "finished")
+        runs[i] = replace(runs[i], metrics={**runs[i].metrics, "ap": float("nan")})
+    files = texts(replace(study, runs=runs))
+    assert "2 finished runs had no finite AP" in files["text.en.tex"]
+    assert "有 2 次完成的訓練，AP 不是有限的數" in files["text.zh-TW.tex"]
 
 
 def test_latex_is_well_formed_and_escaped(study: StudyRecord) -> None:

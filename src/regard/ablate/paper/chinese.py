@@ -203,9 +203,15 @@ def limitations(facts: Facts) -> list[str]:
     if facts.epoch == "best":
         lines.append("所測的 epoch 是在驗證集上選出的，因此所有數值都略為偏高。")
     test = "測試集只在判定之後評估一次，不參與判定。"
-    lines.append(test if facts.test else "沒有測試集：所有數字都來自參與決策的驗證集。")
+    lacks = "沒有測試集" if facts.has_no_test else "沒有評估測試集"
+    lines.append(test if facts.test else f"{lacks}：所有數字都來自參與決策的驗證集。")
     if facts.failed:
         lines.append(f"有 {facts.failed} 次訓練失敗；其配對不計入，其餘未必是公平的樣本。")
+    if facts.without_value:
+        lines.append(
+            f"有 {facts.without_value} 次完成的訓練，{facts.metric} 不是有限的數（例如訓練發散）；"
+            "其配對不計入，其餘未必是公平的樣本。"
+        )
     if mixed := facts.machines.mixed_pairs:
         lines.append(f"有 {mixed} 組配對的兩次訓練使用了不同的裝置或軟體，其差異可能部分來自於此。")
     if facts.unfinished:

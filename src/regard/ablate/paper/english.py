@@ -207,14 +207,21 @@ def limitations(facts: Facts) -> list[str]:
         lines.append("Intervals cover the choice of the seed, not that of the images.")
     if facts.epoch == "best":
         lines.append("The measured epoch was chosen on val, so all values are somewhat too high.")
+    missing = "There is no test split" if facts.has_no_test else "No test split was evaluated"
     lines.append(
         "The test split was evaluated once, after the verdicts, and is no part of them."
         if facts.test
-        else "There is no test split: all numbers are from val, which took part in the decisions."
+        else f"{missing}: all numbers are from val, which took part in the decisions."
     )
     if facts.failed:
         failed = counted(facts.failed, "run")
         lines.append(f"{failed} failed; pairs of failed runs are left out, and the rest may be no fair sample.")
+    if facts.without_value:
+        runs = counted(facts.without_value, "finished run")
+        lines.append(
+            f"{runs} had no finite {facts.metric}, as after a training that diverged; their pairs are left out, and "
+            "the rest may be no fair sample."
+        )
     if mixed := facts.machines.mixed_pairs:
         lines.append(
             f"In {counted(mixed, 'pair')} the two runs differ in device or software, which may be part of their "

@@ -48,6 +48,7 @@ class Facts:
         level: mean of the metric over the runs of the base; NaN without any.
         level_seeds: number of these runs.
         failed: number of failed runs.
+        without_value: number of finished runs whose metric is not finite, as after a training that diverged.
         unfinished: number of runs that are neither finished nor failed.
         epoch: "last" or "best": which weights were measured.
         overlap: what is known of images that are in train and val.
@@ -82,6 +83,7 @@ class Facts:
     level: float
     level_seeds: int
     failed: int
+    without_value: int
     unfinished: int
     epoch: str
     overlap: Sequence[str]
@@ -91,6 +93,11 @@ class Facts:
     def is_of_detectors(self) -> bool:
         """Whether regard trained detectors, so that it is known what both runs of a pair share."""
         return bool(self.base)
+
+    @property
+    def has_no_test(self) -> bool:
+        """Whether the data set is known to have no test split."""
+        return bool(self.images) and not self.images.get("test")
 
     @property
     def has_intervals(self) -> bool:
@@ -146,6 +153,7 @@ def facts_of(study: StudyRecord, results: Results) -> Facts:
         level=sum(known) / len(known) if known else math.nan,
         level_seeds=len(known),
         failed=statuses.count("failed"),
+        without_value=statuses.count("finished") - sum(len(study.measured(one.name)) for one in study.variants),
         unfinished=len(statuses) - statuses.count("failed") - statuses.count("finished"),
         epoch="best" if plan.get("epoch") == "best" else "last",
         overlap=[str(line) for line in overlap]

@@ -256,6 +256,10 @@ W_AND_B_PRIVATE: Mapping[str, Any] = MappingProxyType(
 """Settings of W&B that leave out host name, command line, folders, packages, hardware, load, code and console."""
 
 
+W_AND_B_PATIENCE = "20"
+"""Seconds for which a server may be silent before the run is logged to its folder: by default they are 90."""
+
+
 class WandB(Hosted):
     """Logs to Weights & Biases; with ``WANDB_MODE=offline`` to the folder of the run, for ``wandb sync``."""
 
@@ -271,6 +275,7 @@ class WandB(Hosted):
     ) -> str:
         """Begin a run; see `Hosted`."""
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # of its own faults, to its makers
+        os.environ.setdefault("WANDB_INIT_TIMEOUT", W_AND_B_PATIENCE)
         wandb = import_module("wandb")
         quiet = wandb.Settings(silent=True, **W_AND_B_PRIVATE)
         where = {"project": self.project, "name": name, "dir": str(folder), "id": known, "resume": "allow"}
