@@ -216,7 +216,7 @@ def test_epochs_are_counted_from_1_in_every_package(tmp_path: Path) -> None:
     ("file", "text", "message"),
     [
         ("results.csv", "epoch,metrics/mAP_0.5:0.95\n0,much\n", "is 'much'"),
-        ("results.csv", "epoch,metrics/mAP_0.5:0.95\n0\n", "values in 2 columns"),
+        ("results.csv", "epoch,metrics/mAP_0.5:0.95\n0\n", "values? in 2 columns"),
         ("results.csv", "loss\n1\n", "no table"),
         ("results.csv", "epoch\nnan\n", "without its epoch"),
         ("opt.yaml", "- 1\n", "no settings"),
@@ -224,7 +224,7 @@ def test_epochs_are_counted_from_1_in_every_package(tmp_path: Path) -> None:
         ("opt.yaml", "epochs: !!python/object/apply:os.system ['touch hacked']\n", "opt.yaml"),
         ("hyp.yaml", "lr0: [1]\n", "lr0"),
         ("hyp.yaml", "warmup_epochs: .inf\n", "warmup_epochs"),
-        ("results.csv", "epoch,metrics/mAP_0.5:0.95\n0\n1,0.5", "values in 2 columns"),
+        ("results.csv", "epoch,metrics/mAP_0.5:0.95\n0\n1,0.5", "values? in 2 columns"),
         ("opt.yaml", "epochs: -3\n", "epochs is -3"),
         ("opt.yaml", "imgsz: [640, 0]\n", "imgsz"),
         ("opt.yaml", "patience: -1\n", "patience is -1"),
@@ -292,3 +292,14 @@ def test_a_folder_that_was_moved_with_its_data_is_found(tmp_path: Path) -> None:
     for name in ("exp", "data", "start.pt"):
         shutil.move(tmp_path / name, there / name)
     assert not regard.doctor(there / "exp").skipped
+
+
+@each_package
+def test_settings_that_change_no_result_explain_no_drop(package: str, tmp_path: Path) -> None:
+    file = {"yolov5": "opt.yaml", "ultralytics": "args.yaml"}.get(package)
+    better = Run(tmp_path, package, folder="better", ap=curve(400, 0.6)).write()
+    own = Run(tmp_path, package, ap=curve(400, 0.48)).write()
+    for folder, workers, device in ((better, 8, ""), (own, 2, "0,1")) if file else ():
+        settings = yaml.safe_load((folder / file).read_text()) | {"workers": workers, "device": device}
+        (folder / file).write_text(yaml.safe_dump(settings))
+    assert [one.cause for one in regard.doctor(own, against=better, quick=True).findings] == ["unexplained_drop"]

@@ -122,3 +122,11 @@ def test_a_real_training_has_no_fault() -> None:
     assert (record.finished, record.images, record.best) == (40, 215, (38, pytest.approx(0.693, abs=1e-3)))
     for cause in (diverged, no_ap, warm_up, learning_rate, few_updates, early_stop, still_rising):
         assert cause(Case(record)) is None
+
+
+@pytest.mark.parametrize(("epochs", "has_stopped"), [(80, False), (81, True), (82, True), (83, False), (110, False)])
+def test_a_run_that_went_on_was_not_stopped_by_its_patience(epochs: int, has_stopped: bool, tmp_path: Path) -> None:
+    run = Run(tmp_path, "ultralytics", patience=30, ap=curve(81, 0.5)[:51] + [0.3] * (epochs - 51))
+    found = early_stop(Case(read_run(run.write_texts())))
+    assert found is not None
+    assert ("(patience)" in found.evidence) == has_stopped

@@ -16,6 +16,14 @@ SPREADS = ((2000, 0.005), (500, 0.01), (0, 0.02))
 """Standard deviation of the difference in AP of two seeds, by the least number of validation images, as it occurs."""
 LAST_PART = 1 / 3
 """Part of the epochs over which AP of a run fluctuates around its level."""
+NOT_COMPARED = frozenset(
+    {
+        *("seed", "device", "workers", "cache", "local_rank", "verbose", "profile", "plots", "noplots", "show"),
+        *("save", "nosave", "save_period", "val", "noval", "exist_ok", "name", "project", "save_dir", "hyp"),
+        *("entity", "upload_dataset", "bbox_interval", "artifact_alias", "bucket"),
+    }
+)
+"""Settings that change results by no more than chance, or not at all; the values of ``hyp`` are settings themselves."""
 MOST_LISTED = 6
 
 
@@ -74,11 +82,11 @@ def unexplained_drop(case: Case) -> Finding | None:
 
 
 def _changed(case: Case) -> list[str]:
-    """Names of the settings that differ, but for the seed."""
+    """Names of the settings that differ, but for those that change no more than the seed does."""
     if case.run.package != case.against.package:
         raise NotChecked(f"the second run is one of {case.against.package}, whose settings have other names")
     ours, theirs = case.run.settings, case.against.settings
-    return [name for name in {**theirs, **ours} if name != "seed" and ours.get(name) != theirs.get(name)]
+    return [name for name in {**theirs, **ours} if name not in NOT_COMPARED and ours.get(name) != theirs.get(name)]
 
 
 def _reject_other_images(case: Case) -> None:

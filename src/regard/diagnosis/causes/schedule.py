@@ -243,7 +243,7 @@ def early_stop(case: Case) -> Finding | None:
     best = run.best
     evidence = f"{run.finished} of {run.epochs} epochs are in the table"
     evidence += described_torn(run)
-    if best and run.patience and run.finished - best[0] >= run.patience:
+    if best and run.patience and run.finished - best[0] - run.patience in (0, 1):  # packages count from 0 or 1
         evidence += f"; it stopped as no epoch was better than epoch {best[0]} for {run.patience} epochs (patience)"
         left = _rate_left(run)
         if left is not None:

@@ -23,7 +23,6 @@ from regard.diagnosis.record import (
 from regard.errors import RegardError
 
 SETTINGS = "args.yaml"
-NOT_COMPARED = ("save_dir", "name", "project", "exist_ok", "plots", "verbose", "show", "val")
 
 
 class _Arguments(BaseModel):
@@ -59,7 +58,6 @@ def read(folder: Path) -> TrainingRecord:
     if args.task != "detect":
         raise RegardError(f"a run of the task {args.task!r:.40}", file=file, expected="a run of detection")
     sides = args.imgsz if isinstance(args.imgsz, list) else [args.imgsz]
-    kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
     weights = checkpoint_of(folder)
     table = read_table(folder / TABLE, weights=weights, only_last=not args.val)
     batch = 0 if stated.get("batch", args.batch) is None else args.batch
@@ -79,7 +77,7 @@ def read(folder: Path) -> TrainingRecord:
         start=_start(args),
         weights=weights,
         data_options={"single_cls": args.single_cls},
-        settings=flat_settings(kept),
+        settings=flat_settings(stated),
         fraction=min(args.fraction, 1.0),
     )
 

@@ -23,8 +23,6 @@ from regard.system.files import is_file
 SETTINGS = "opt.yaml"
 NOMINAL_BATCH = 64
 WARMUP_MIN_STEPS = 100
-NOT_COMPARED = ("save_dir", "name", "project", "exist_ok", "hyp", "entity", "upload_dataset")
-"""Settings that do not change a result; ``hyp`` is compared by its values."""
 
 
 class _Options(BaseModel):
@@ -65,7 +63,6 @@ def read(folder: Path) -> TrainingRecord:
     hyp = checked_settings(values, folder / "hyp.yaml", _Hyp)
     sides = options.imgsz if isinstance(options.imgsz, list) else [options.imgsz]
     start = options.weights[0] if isinstance(options.weights, list) and options.weights else options.weights
-    kept = {key: value for key, value in stated.items() if key not in NOT_COMPARED}
     weights = checkpoint_of(folder)
     table = read_table(folder / TABLE, weights=weights, only_last=options.noval)
     return TrainingRecord(
@@ -85,5 +82,5 @@ def read(folder: Path) -> TrainingRecord:
         weights=weights,
         anchor_threshold=hyp.anchor_t,
         data_options={"single_cls": options.single_cls},
-        settings=flat_settings({**kept, **values}),
+        settings=flat_settings({**stated, **values}),
     )
