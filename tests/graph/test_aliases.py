@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import RegardError, RegardWarning
-from regard.graph.aliases import ALIASES, own_name
+from regard.graph.aliases import ALIASES, find_class, own_name
 from regard.graph.build import build
 from regard.graph.detector import Detector
 from regard.graph.read import parse_spec
@@ -257,3 +257,10 @@ def test_numbers_that_may_both_be_channels_are_said(row: str, said: str) -> None
         of_row(row)
     for other in ("CPCA, [32]", "CPCA, [32, 16]", "CPCA, [32, {reduction: 32}]"):
         of_row(other)
+
+
+@pytest.mark.parametrize("own", [len, lambda x: x, nn.ReLU(), "Mine", int])
+def test_what_is_given_as_a_layer_must_be_a_class_of_layers(own: object) -> None:
+    with pytest.raises(RegardError, match=r"modules\['Mine'\] is") as caught:
+        find_class("Mine", {"Mine": own})  # type: ignore[dict-item]
+    assert "torch.nn.Module" in str(caught.value)

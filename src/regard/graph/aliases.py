@@ -130,14 +130,18 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
     """Look up the class of a layer: first the user's own, then the package's, then those of ``torch.nn``.
 
     Raises:
-        RegardError: the name is unknown; the nearest one is suggested.
+        RegardError: the name is unknown, and the nearest one is suggested; or what the user gives is no layer class.
 
     Example:
         >>> find_class("nn.Upsample", {}).__name__
         'Upsample'
     """
     if name in modules:
-        return modules[name]
+        own: object = modules[name]
+        if isinstance(own, type) and issubclass(own, nn.Module):
+            return own
+        what = f"modules[{name!r}] is {type(own).__name__} {getattr(own, '__name__', '')}".rstrip()
+        raise RegardError(what, expected="a class of layers, that is of torch.nn.Module")
     if name in LAYERS:
         return LAYERS[name]
     if name.startswith("nn."):
@@ -156,11 +160,11 @@ def find_class(name: str, modules: Mapping[str, type[nn.Module]]) -> type[nn.Mod
     near = nearest(name, [*modules, *LAYERS, *ALIASES, *BLOCKS, *of_torch], cutoff=TYPING_ERROR)
     if given := where_named(name):
         raise RegardError(f"unknown module {name!r}", expected="a class or a function of yours by --module", hint=given)
-    own = f"if it is your own, give its file: --module FILE.py:{name}"
+    file = f"if it is your own, give its file: --module FILE.py:{name}"
     raise RegardError(
         f"unknown module {name!r}",
         expected="a layer of docs/catalogue.md or docs/aliases.md, a class of torch.nn as nn.X, or your own",
-        hint=f"{near} Or, {own}" if near else own,
+        hint=f"{near} Or, {file}" if near else file,
     )
 
 
