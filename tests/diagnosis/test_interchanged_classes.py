@@ -36,8 +36,14 @@ def with_rows(**rows: list[int]) -> np.ndarray:
         (with_rows(r0=[0, 0, 0, 0, 9, 0]), {}),  # one class is no order
         (with_rows(r0=[0, 0, 0, 0, 9, 0], r2=[0, 0, 0, 0, 0, 7]), {0: 4, 2: 5}),  # most boxes
         (with_rows(r0=[0, 0, 0, 0, 9, 0], r2=[0, 0, 0, 0, 7, 0]), {}),  # class 4 is what it always says
-        (with_rows(r0=[0, 0, 5, 4, 0, 0], r2=[5, 0, 0, 2, 0, 0]), {}),  # unclear
+        (with_rows(r0=[0, 0, 5, 4, 0, 0], r2=[5, 0, 0, 2, 0, 0]), {0: 2, 2: 0}),
+        (with_rows(r0=[3, 0, 4, 4, 0, 0], r2=[4, 0, 2, 4, 0, 0]), {}),  # unclear
         (with_rows(r0=[0, 0, 9, 0, 0, 0], r2=[0, 0, 0, 7, 0, 0], r3=[5, 0, 0, 0, 0, 0]), {0: 2, 2: 3, 3: 0}),
+        # Real ones of a model of blood cells that takes the rare platelets for red cells.
+        (np.array([[12, 29, 0], [400, 0, 0], [9, 0, 0]]), {0: 1, 1: 0}),
+        (np.array([[12, 29, 0], [9, 0, 0], [400, 0, 0]]), {0: 1, 1: 2, 2: 0}),
+        (np.array([[400, 0, 0], [9, 0, 0], [12, 29, 0]]), {1: 2, 2: 1}),
+        (np.array([[400, 0, 0], [12, 29, 0], [9, 0, 0]]), {}),  # as they are
     ],
 )
 def test_classes_that_changed_places(confusion: np.ndarray, found: dict[int, int]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from regard.data.dataset import folded_name
 from regard.data.formats.yolo import SUFFIXES
@@ -21,10 +22,12 @@ from regard.evaluation.run import evaluate
 
 MOST_IMAGES = 48
 """Images of val that the trained model looks at."""
-LEAST_FOUND, LEAST_IN_CLASS = 10, 3
+LEAST_FOUND, LEAST_IN_CLASS = 12, 3
 """Boxes that the model finds in all classes that seem to be interchanged, and in each of them."""
 MOSTLY = 0.7
 """Part of the boxes of a class that the model gives to one other class."""
+MOST_RIGHT = 0.1
+"""Part of the boxes of interchanged classes in which the model may see the class of the label."""
 
 
 def class_order(case: Case) -> Finding | None:
@@ -100,29 +103,46 @@ def _confusion(case: Case) -> NDArray[np.int64]:
 
 
 def _interchanged(confusion: NDArray[np.int64]) -> dict[int, int]:
-    """Classes of labels, and the other ones that the model sees in most of their boxes; empty if that may be its error.
+    """Classes of labels, and the other ones that the model sees in their boxes; empty if that may be its own error.
 
-    A model errs by taking one class for another that it knows too. Here, most boxes found have another class,
-    none of which is the class of others as well, or classes change places.
+    A model errs by taking one class for another that it knows too. Here, most boxes found have another class, none of
+    which is seen in others as well; or classes change places, however few boxes some of them have.
     """
+    return _all_moved(confusion) or _turned(confusion)
+
+
+def _all_moved(confusion: NDArray[np.int64]) -> dict[int, int]:
     mostly = {i: int(row.argmax()) for i, row in enumerate(confusion) if row.sum() >= LEAST_IN_CLASS}
     mostly = {i: seen for i, seen in mostly.items() if confusion[i, seen] >= MOSTLY * confusion[i].sum()}
     seen_in = Counter(mostly.values())
     moved = {i: seen for i, seen in mostly.items() if seen != i and seen_in[seen] == 1}
-    turned = {i: seen for i, seen in moved.items() if _in_cycle(i, moved)}
-    for found, least in ((moved, max(LEAST_FOUND, confusion.sum() / 2)), (turned, LEAST_FOUND)):
-        if len(found) > 1 and confusion[list(found)].sum() >= least:
-            return found
-    return {}
+    is_most = len(moved) > 1 and confusion[list(moved)].sum() >= max(LEAST_FOUND, confusion.sum() / 2)
+    return moved if is_most else {}
 
 
-def _in_cycle(start: int, moved: Mapping[int, int]) -> bool:
-    current = start
-    for _ in moved:
-        current = moved.get(current, -1)
-        if current == start:
-            return True
-    return False
+def _turned(confusion: NDArray[np.int64]) -> dict[int, int]:
+    """Classes that change places in the assignment of one class to each that explains most boxes."""
+    own = 0.5 * np.eye(len(confusion))  # where nothing speaks against it
+    order = linear_sum_assignment(confusion + own, maximize=True)[1].tolist()
+    found: dict[int, int] = {}
+    for cycle in _cycles(order):
+        known = {i: order[i] for i in cycle if confusion[i].sum() >= LEAST_IN_CLASS}
+        boxes = confusion[cycle].sum()
+        right, explained = confusion[cycle, cycle].sum(), confusion[cycle, [order[i] for i in cycle]].sum()
+        if len(known) > 1 and boxes >= LEAST_FOUND and right <= MOST_RIGHT * boxes and explained >= boxes / 2:
+            found |= known
+    return found
+
+
+def _cycles(order: Sequence[int]) -> Iterator[list[int]]:
+    """Groups of numbers that a permutation turns, such as [0, 2] in (2, 1, 0)."""
+    left = dict(enumerate(order))
+    while left:
+        cycle = [next(iter(left))]
+        while (following := left.pop(cycle[-1])) != cycle[0]:
+            cycle.append(following)
+        if len(cycle) > 1:
+            yield cycle
 
 
 def _comparable(names: Sequence[str]) -> tuple[str, ...]:
