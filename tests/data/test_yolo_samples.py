@@ -175,6 +175,22 @@ def test_boxes_by_their_upper_left_corner_are_reported(yolo_set: Path) -> None:
     assert _kinds(load_data(yolo_set).problems)[0] == ("upper left corner instead of centre", "data.yaml", True)
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ("0 .1 .1 .3 .4\n1 .6 .5 .9 .8\n0 .6 .7 .9 .8\n", "corners instead of centre and size"),
+        ("0 .1 .1 .3 .4\n1 .6 .5 .3 .3\n0 0 .7 .3 .1\n", "upper left corner instead of centre"),
+    ],
+)
+def test_one_split_may_have_been_exported_in_another_form(split: str, rows: str, kind: str, yolo_set: Path) -> None:
+    for file in yolo_set.glob("labels/*/*.txt"):
+        file.write_text(rows if file.parent.name == split else "0 .8 .8 .3 .3\n1 .2 .3 .1 .1\n" * 3)
+    (first, *_) = load_data(yolo_set).problems
+    assert (first.kind, first.lost) == (kind, True)
+    assert first.found.startswith(f"boxes of {split} seem to be left, top")
+
+
 def test_small_boxes_by_their_upper_left_corner_are_recognised_by_the_few_at_the_edge() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.uniform(0.02, 0.06, (400, 2))

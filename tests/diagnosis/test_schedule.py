@@ -130,3 +130,9 @@ def test_a_run_that_went_on_was_not_stopped_by_its_patience(epochs: int, has_sto
     found = early_stop(Case(read_run(run.write_texts())))
     assert found is not None
     assert ("(patience)" in found.evidence) == has_stopped
+
+
+@pytest.mark.parametrize(("scale", "is_fall"), [(1.0, True), (0.05, True), (0.03, False), (0.01, False)])
+def test_an_ap_of_almost_nothing_cannot_fall(scale: float, is_fall: bool, tmp_path: Path) -> None:
+    run = Run(tmp_path, "ultralytics", epochs=6, ap=[scale * ap for ap in (0.3, 0.5, 0.4, 0.2, 0.1, 0.1)])
+    assert (diverged(Case(read_run(run.write_texts()))) is not None) == is_fall

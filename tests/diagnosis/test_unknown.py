@@ -122,7 +122,7 @@ def test_runs_with_other_validation_images_are_not_compared(tmp_path: Path) -> N
             write_image(run.data, "val", "new", seed=1000)
         runs[name] = read_run(run.write_texts())
     assert "up to" in compared(runs["own"], runs["copy"])  # another place, the same images
-    for cause in ("seed_noise", "unexplained_drop"):
+    for cause in ("seed_noise", "changed_settings", "unexplained_drop"):
         reason = str(outcome(cause, Case(runs["own"], against=runs["more"])))
         assert "validation images or their labels differ" in reason
     assert "different data sets" in compared(runs["own"], replace(runs["copy"], data="nowhere.yaml"))

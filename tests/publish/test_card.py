@@ -100,6 +100,7 @@ def test_images_that_are_also_in_train_are_stated(run: Run, tmp_path: Path, shar
     assert ("1 of these images are also in train" in card) == (shared == 1)
     assert ("All of these images are also in train" in card) == (shared == 2)
     assert ("The best epoch was chosen on these images" in card) == (shared < 2)
+    assert ("model-index" in card) == (shared == 0)
 
 
 def test_a_run_records_images_of_val_that_are_in_train(tmp_path: Path) -> None:

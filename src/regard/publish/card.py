@@ -70,7 +70,7 @@ def _metadata(name: str, license: str, detector: Detector, facts: RunFacts | Non
         "pipeline_tag": "object-detection",
         "tags": ["object-detection", "regard", *["attention"] * bool(attention_modules(detector.named_layers()))],
     }
-    if facts:
+    if facts and not facts.also_trained_on:  # a site that lists results would show them without the warning of the text
         headline = facts.metrics.headline()
         values = [{"type": key, "value": value, "name": metric_name(key)} for key, value in headline.items()]
         dataset = {"type": facts.data_name, "name": facts.data_name, "split": facts.metrics.split}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from regard.data.dataset import NoLabelsError, Problem, Sample
@@ -28,6 +28,7 @@ UNREAD_SUFFIXES = frozenset(
 _IMAGE_WORD = re.compile("images?|imgs?", re.IGNORECASE)
 
 Splits = dict[str, tuple[Sample, ...]]
+Boxes = list[list[float]]
 
 
 def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source: Path) -> tuple[Splits, list[Problem]]:
@@ -43,10 +44,10 @@ def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source
     """
     images, repeated = _once(images, source)
     locator = LabelLocator([path for paths in images.values() for path in paths])
-    splits, problems = _read_all(images, reader, locator)
+    splits, boxes, problems = _read_all(images, reader, locator)
     if reader.kpt_shape is None and look_like_keypoints(reader.long_rows):
         reader.has_unknown_keypoints = True
-        splits, problems = _read_all(images, reader, locator)
+        splits, boxes, problems = _read_all(images, reader, locator)
     if not locator.has_labels:
         first = next(path for paths in images.values() for path in paths)
         count = sum(len(paths) for paths in images.values())
@@ -57,7 +58,7 @@ def read_samples(images: Mapping[str, Sequence[Path]], reader: RowReader, source
             expected=f"labels such as {label_path(first)}",
             hint=_labels_elsewhere(images, source if is_folder(source) else source.parent),
         )
-    return splits, [*repeated, *_set_problems(reader, source), *problems, *locator.problems()]
+    return splits, [*repeated, *_first_id(reader, source), *_other_forms(boxes, source), *problems, *locator.problems()]
 
 
 def _once(images: Mapping[str, Sequence[Path]], source: Path) -> tuple[dict[str, list[Path]], list[Problem]]:
@@ -84,21 +85,24 @@ def _labels_elsewhere(images: Mapping[str, Sequence[Path]], root: Path) -> str |
 
 def _read_all(
     images: Mapping[str, Sequence[Path]], reader: RowReader, locator: LabelLocator
-) -> tuple[Splits, list[Problem]]:
+) -> tuple[Splits, dict[str, Boxes], list[Problem]]:
+    """Read the labels of every split; the boxes are some of its rows that are boxes, as they are stated."""
     splits: Splits = {}
+    boxes: dict[str, Boxes] = {}
     problems: list[Problem] = []
     read: dict[tuple[Path, ...], tuple[Sample, ...]] = {}
     for split, paths in images.items():
         key = tuple(paths)
         if key not in read:  # train and val may be the same images
             samples = []
+            reader.boxes = boxes[split] = []
             for image_id, image in zip(image_ids(paths), paths, strict=True):
                 sample, found = _sample(image, image_id, reader, locator)
                 samples.append(sample)
                 problems += found
             read[key] = tuple(samples)
         splits[split] = read[key]
-    return splits, problems
+    return splits, boxes, problems
 
 
 def _sample(image: Path, image_id: int, reader: RowReader, locator: LabelLocator) -> tuple[Sample, list[Problem]]:
@@ -111,22 +115,35 @@ def _sample(image: Path, image_id: int, reader: RowReader, locator: LabelLocator
     return Sample(ImageFile(image), *to_arrays(labels), image_id), [*faults, *problems]
 
 
-def _set_problems(reader: RowReader, source: Path) -> list[Problem]:
-    """Report what only all rows together show."""
-    problems = []
+def _first_id(reader: RowReader, source: Path) -> list[Problem]:
+    """Report ids that begin with 1, which only all rows together show."""
     count = len(reader.names)
-    if reader.first_class == 0 and reader.ids is not None and reader.ids[0] == 1 and reader.ids[1] == count:
-        found = f"ids 1 to {count} for {count} classes, which seem to start at 1"
-        done = "read as they are, so names are wrong; --first-class 1 (in Python: first_class=1) shifts them"
-        problems.append(Problem("ids from 1", str(source), found, done, lost=True))
-    corners, upper_left = look_like_corners(reader.boxes), look_like_upper_left(reader.boxes)
-    if corners or upper_left:
-        found = "boxes seem to be left, top, width, height"
-        found = "boxes seem to be left, top, right, bottom" if corners else found
-        done = "read as centre and size, which they should be"
-        kind = "corners instead of centre and size" if corners else "upper left corner instead of centre"
-        problems.append(Problem(kind, str(source), found, done, lost=True))
+    if reader.first_class != 0 or reader.ids is None or reader.ids[0] != 1 or reader.ids[1] != count:
+        return []
+    found = f"ids 1 to {count} for {count} classes, which seem to start at 1"
+    done = "read as they are, so names are wrong; --first-class 1 (in Python: first_class=1) shifts them"
+    return [Problem("ids from 1", str(source), found, done, lost=True)]
+
+
+def _other_forms(boxes: Mapping[str, Boxes], source: Path) -> list[Problem]:
+    """Report boxes in another form, of all splits or of those that were exported in another way."""
+    done = "read as centre and size, which they should be"
+    problems = []
+    if splits := _splits_that(look_like_corners, boxes):
+        found = f"boxes of {' and '.join(splits)} seem to be left, top, right, bottom"
+        found = "boxes seem to be left, top, right, bottom" if splits == [*boxes] else found
+        problems.append(Problem("corners instead of centre and size", str(source), found, done, lost=True))
+    elif splits := _splits_that(look_like_upper_left, boxes):
+        found = f"boxes of {' and '.join(splits)} seem to be left, top, width, height"
+        found = "boxes seem to be left, top, width, height" if splits == [*boxes] else found
+        problems.append(Problem("upper left corner instead of centre", str(source), found, done, lost=True))
     return problems
+
+
+def _splits_that(look_so: Callable[[Boxes], bool], boxes: Mapping[str, Boxes]) -> list[str]:
+    """All splits if their boxes look so together, else those whose own do."""
+    together = [row for rows in boxes.values() for row in rows]
+    return [*boxes] if look_so(together) else [split for split, rows in boxes.items() if look_so(rows)]
 
 
 def image_ids(images: Sequence[Path]) -> list[int]:

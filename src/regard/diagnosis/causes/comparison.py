@@ -55,6 +55,7 @@ def seed_noise(case: Case) -> Finding | None:
 def changed_settings(case: Case) -> Finding | None:
     """Settings that differ from those of a second run with a clearly higher AP."""
     own, other, _ = _both(case)
+    _reject_other_images(case)
     ours, theirs = case.run.settings, case.against.settings
     names = _changed(case)
     if other - own <= 2 * _spread(case) or not names:

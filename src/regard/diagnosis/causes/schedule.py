@@ -34,6 +34,8 @@ GOOD_AP = 0.3
 """AP of a detector that has learned: the published ones of the smallest sizes have as much on COCO."""
 LEAST_AP = 0.002
 """AP below which a detector has found nothing."""
+LEAST_FALL = 0.02
+"""Best AP from which on a fall is one: smaller ones change by half from epoch to epoch."""
 COLLAPSE = 0.5
 """Part of the best AP below which it has collapsed."""
 JUMP = 2.0
@@ -82,7 +84,7 @@ def _not_finite(case: Case) -> Finding | None:
 def _collapsed(case: Case) -> Finding | None:
     """AP that fell by more than half, or is no number any more, and did not recover."""
     values, best = case.run.values("ap"), case.run.best
-    if best is None or best[1] < LEAST_AP:
+    if best is None or best[1] < LEAST_FALL:
         return None
     lost = [int(row["epoch"]) for row in case.run.rows if row["epoch"] > values[-1][0] and "ap" in row]
     high = max(epoch for epoch, ap in values if ap >= COLLAPSE * best[1])
