@@ -10,7 +10,7 @@ import pytest
 
 from regard.data.dataset import Problem
 from regard.data.formats import load_data
-from regard.data.formats.yolo_rows import look_like_upper_left
+from regard.data.formats.yolo_rows import look_like_corners, look_like_upper_left
 from regard.data.formats.yolo_samples import LabelLocator
 from regard.errors import RegardError
 
@@ -199,3 +199,30 @@ def test_small_boxes_by_their_upper_left_corner_are_recognised_by_the_few_at_the
     assert not look_like_upper_left(np.hstack([centres, sizes]).tolist())
     centres[:20, 0] = 0  # labels of careless people extend beyond the image
     assert not look_like_upper_left(np.hstack([centres, sizes]).tolist())
+
+
+SMALL = [[0.3, 0.4, 0.1, 0.1], [0.5, 0.6, 0.1, 0.2]]
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [[0.02, 0.35, 0.1, 0.1], [0.4, 0.4, 0.1, 0.1]],
+        [[0.02, 0.35, 0.1, 0.1], *SMALL * 100, [0.02, 0.4, 0.1, 0.1], [0.01, 0.6, 0.1, 0.1], [0.03, 0.5, 0.1, 0.1]] * 2,
+        [[0.5, 0.5, 0.95, 1.03], [0.52, 0.5, 1.02, 0.96], [0.5, 0.52, 0.97, 0.99]],
+    ],
+)
+def test_correct_boxes_that_leave_the_image_a_little_are_in_no_other_form(boxes: list[list[float]]) -> None:
+    assert not look_like_upper_left(boxes)
+    assert not look_like_corners(boxes)
+
+
+def test_splits_may_be_in_two_other_forms(yolo_set: Path) -> None:
+    for file in yolo_set.glob("labels/*/*.txt"):
+        rows = "0 0 0 .9 .8\n1 .1 .1 .9 .9\n" if file.parent.name == "train" else "0 .1 .1 .3 .4\n1 .6 .5 .9 .8\n"
+        file.write_text(rows)
+    found = [problem.found for problem in load_data(yolo_set).problems if problem.lost]
+    assert found[:2] == [
+        "boxes of val seem to be left, top, right, bottom",
+        "boxes of train seem to be left, top, width, height",
+    ]

@@ -212,11 +212,11 @@ def run_section(study: StudyRecord) -> Section:
 
 
 def split_section(study: StudyRecord) -> Section:
-    """What was measured on the test split, or that there is none."""
+    """What was measured on the test split, or that nothing was."""
     if not study.test:
         text = (
-            "No test split: all numbers of this report were measured on images that took part in the decisions. "
-            "Everything here was measured on val."
+            "No test split was evaluated: all numbers of this report were measured on images that took part in the "
+            "decisions. Everything here was measured on val."
         )
         return Section("Test split", [Text(text)])
     metric, base = study.metric, study.test.get(study.base.name, {})

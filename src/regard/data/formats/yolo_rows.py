@@ -223,7 +223,7 @@ def look_like_corners(boxes: Sequence[Sequence[float]]) -> bool:
         >>> look_like_corners([[0.1, 0.2, 0.4, 0.9], [0.5, 0.5, 0.1, 0.1]])
         False
     """
-    is_ordered = all(right > left and bottom > top for left, top, right, bottom in boxes)
+    is_ordered = all(left < right <= 1.01 and top < bottom <= 1.01 for left, top, right, bottom in boxes)
     return len(boxes) > 1 and is_ordered and _outside(boxes) > len(boxes) / 4
 
 
@@ -238,7 +238,9 @@ def look_like_upper_left(boxes: Sequence[Sequence[float]]) -> bool:
     """
     is_within = all(left + w <= 1.01 and top + h <= 1.01 for left, top, w, h in boxes)
     least = len(boxes) / (4 if len(boxes) < MANY else 50)  # of small objects few are so near the edge
-    return len(boxes) > 1 and is_within and _outside(boxes) > least
+    # As many objects are near the right and lower edges; labels that careless people drew beyond the left are not.
+    at_end = sum(left + 1.5 * w > 1 or top + 1.5 * h > 1 for left, top, w, h in boxes)
+    return len(boxes) > 1 and is_within and _outside(boxes) > least and 4 * at_end >= _outside(boxes)
 
 
 def _outside(boxes: Sequence[Sequence[float]]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from regard.data.dataset import NoLabelsError, Problem, Sample
@@ -127,23 +127,27 @@ def _first_id(reader: RowReader, source: Path) -> list[Problem]:
 
 def _other_forms(boxes: Mapping[str, Boxes], source: Path) -> list[Problem]:
     """Report boxes in another form, of all splits or of those that were exported in another way."""
+    forms = {split: _form_of(rows) for split, rows in boxes.items() if rows}
+    if not any(forms.values()):  # each may have too few
+        forms = dict.fromkeys(forms, _form_of([row for rows in boxes.values() for row in rows]))
     done = "read as centre and size, which they should be"
     problems = []
-    if splits := _splits_that(look_like_corners, boxes):
+    if splits := [split for split, form in forms.items() if form == "corners"]:
         found = f"boxes of {' and '.join(splits)} seem to be left, top, right, bottom"
-        found = "boxes seem to be left, top, right, bottom" if splits == [*boxes] else found
+        found = "boxes seem to be left, top, right, bottom" if len(splits) == len(forms) else found
         problems.append(Problem("corners instead of centre and size", str(source), found, done, lost=True))
-    elif splits := _splits_that(look_like_upper_left, boxes):
+    if splits := [split for split, form in forms.items() if form == "upper left"]:
         found = f"boxes of {' and '.join(splits)} seem to be left, top, width, height"
-        found = "boxes seem to be left, top, width, height" if splits == [*boxes] else found
+        found = "boxes seem to be left, top, width, height" if len(splits) == len(forms) else found
         problems.append(Problem("upper left corner instead of centre", str(source), found, done, lost=True))
     return problems
 
 
-def _splits_that(look_so: Callable[[Boxes], bool], boxes: Mapping[str, Boxes]) -> list[str]:
-    """All splits if their boxes look so together, else those whose own do."""
-    together = [row for rows in boxes.values() for row in rows]
-    return [*boxes] if look_so(together) else [split for split, rows in boxes.items() if look_so(rows)]
+def _form_of(boxes: Boxes) -> str:
+    """The form of boxes that are not centre and size; "" if they seem to be. Large ones may look like both others."""
+    if look_like_upper_left(boxes):
+        return "upper left"
+    return "corners" if look_like_corners(boxes) else ""
 
 
 def image_ids(images: Sequence[Path]) -> list[int]:
