@@ -5,6 +5,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from regard.cli import app
-from regard.data.check import SHOWN, CheckReport, check_data
+from regard.data.check import SHOWN, CheckReport, also_in_train, check_data
 from regard.data.formats import load_data
 
 
@@ -116,6 +117,15 @@ def test_a_size_that_is_not_the_images(voc_set: Path, paint: Callable[[Path, int
     paint(voc_set / "JPEGImages/a.jpg", 20, 9)
     problems = [p for p in check_data(load_data(voc_set)).problems if p.kind == "wrong size in labels"]
     assert [problem.found for problem in problems] == ["9 x 20, but labelled as 20 x 10"]
+
+
+@pytest.mark.parametrize("order", [("train", "val", "test"), ("test", "val", "train")])
+def test_images_of_train_are_counted_in_whatever_order_the_splits_are(order: tuple[str, ...]) -> None:
+    data = load_data("synthetic:local?train=5&val=3&test=2")
+    train, val, test = (data.splits[name] for name in ("train", "val", "test"))
+    splits = {"train": train, "val": (*val, *train[:2]), "test": (*test, val[0], train[0])}
+    assert also_in_train(replace(data, splits={name: splits[name] for name in order})) == {"val": 2, "test": 1}
+    assert also_in_train(data) == {}
 
 
 def test_overlapping_splits_are_one_problem(shared: Path) -> None:

@@ -194,24 +194,27 @@ def _image_problems(data: DetectionDataset, before_image: Callable[[], None]) ->
 
 def overlaps(data: DetectionDataset) -> list[Problem]:
     """Report splits that have images in common with an earlier one."""
+    first_split: dict[str, str] = {}
     problems = []
-    for split, other, count in shared_images(data):
-        done = "kept"
-        if split != "train":
-            done = f"kept; {split} scores say nothing about new images"
-            if other != "train":
-                done = f"kept; {split} scores say no more than {other} scores"
-        found = f"{count} images of {split} are also in {other}"
-        problems.append(Problem("splits overlap", data.source, found, done))
+    for split, samples in data.splits.items():
+        shared = Counter(first_split.setdefault(sample.image.name, split) for sample in samples)
+        for other, count in shared.items():
+            if other == split:
+                continue
+            done = f"kept; {split} scores say no more than {other} scores"
+            if other == "train":
+                done = f"kept; {split} scores say nothing about new images"
+            found = f"{count} images of {split} are also in {other}"
+            problems.append(Problem("splits overlap", data.source, found, "kept" if split == "train" else done))
     return problems
 
 
-def shared_images(data: DetectionDataset) -> Iterator[tuple[str, str, int]]:
-    """Splits that have images in common with an earlier one: both, and the number of these images."""
-    first_split: dict[str, str] = {}
-    for split, samples in data.splits.items():
-        shared = Counter(first_split.setdefault(sample.image.name, split) for sample in samples)
-        yield from ((split, other, count) for other, count in shared.items() if other != split)
+def also_in_train(data: DetectionDataset) -> dict[str, int]:
+    """Number of the images of each other split that are in train, too, by their names; splits without any lack."""
+    train = {sample.image.name for sample in data.splits.get("train", ())}
+    others = {split: samples for split, samples in data.splits.items() if split != "train"}
+    counts = {split: sum(one.image.name in train for one in samples) for split, samples in others.items()}
+    return {split: count for split, count in counts.items() if count}
 
 
 def _duplicates(contents: Iterable[tuple[str, Sample]], splits: Mapping[str, str]) -> list[Problem]:

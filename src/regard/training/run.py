@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 
 from regard.config import TrainSettings
-from regard.data.check import shared_images
+from regard.data.check import also_in_train
 from regard.data.dataset import DetectionDataset
 from regard.data.synthetic import PREFIX
 from regard.data.validation import ValidationLoader
@@ -192,12 +192,8 @@ def describe_data(data: DetectionDataset) -> dict[str, Any]:
         for split, records in data.splits.items()
     }
     source = data.source if data.source.startswith(PREFIX) else os.path.abspath(data.source)
-    shared = {}
-    for split, other, count in shared_images(data):
-        if "train" in (split, other):
-            shared[other if split == "train" else split] = count
     description = {"source": source, "format": data.format, "names": list(data.names), "splits": counts}
-    return {**description, "also_in_train": shared}
+    return {**description, "also_in_train": also_in_train(data)}
 
 
 def fingerprint(detector: Detector) -> dict[str, Any]:

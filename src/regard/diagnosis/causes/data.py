@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from regard.data.check import shared_images
+from regard.data.check import also_in_train
 from regard.data.dataset import DetectionDataset, NoLabelsError, Problem
 from regard.data.problems import problem_lines
 from regard.diagnosis.case import Case
@@ -83,8 +83,7 @@ def _lost(case: Case, data: DetectionDataset) -> Finding | None:
 
 def same_images(case: Case) -> Finding | None:
     """Images that are in train and in val or test."""
-    shared = shared_images(case.halves)
-    found = [f"{count} images of {split} are also in {other}" for split, other, count in shared if other == "train"]
+    found = [f"{count} images of {split} are also in train" for split, count in also_in_train(case.halves).items()]
     if not found:
         return None
     evidence = "; ".join(found)
