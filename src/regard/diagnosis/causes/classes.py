@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -74,9 +73,10 @@ def _in_names(case: Case) -> Finding | None:
 
 def _in_labels(case: Case) -> Finding | None:
     """Labels of val whose classes are interchanged for the model, which learned those of train."""
-    confusion = np.zeros((0, 0), np.int64)
-    with suppress(NotChecked):  # the names at least were checked
+    try:
         confusion = _confusion(case)
+    except NotChecked:  # the names at least were checked
+        return None
     moved = _interchanged(confusion)
     if not moved:
         return None

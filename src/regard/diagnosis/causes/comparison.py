@@ -30,7 +30,6 @@ MOST_LISTED = 6
 def seed_noise(case: Case) -> Finding | None:
     """A difference from the second run that another seed could make as well."""
     own, other, epochs = _both(case)
-    _reject_other_images(case)
     for run in (case.run, case.against):
         if is_rising(run):
             raise NotChecked(f"AP of {run.folder} was still rising at the end, so its level is unknown")
@@ -55,7 +54,6 @@ def seed_noise(case: Case) -> Finding | None:
 def changed_settings(case: Case) -> Finding | None:
     """Settings that differ from those of a second run with a clearly higher AP."""
     own, other, _ = _both(case)
-    _reject_other_images(case)
     ours, theirs = case.run.settings, case.against.settings
     names = _changed(case)
     if other - own <= 2 * _spread(case) or not names:
@@ -69,7 +67,6 @@ def changed_settings(case: Case) -> Finding | None:
 def unexplained_drop(case: Case) -> Finding | None:
     """A lower AP than that of a second run, by more than another seed makes, with equal settings and images."""
     own, other, epochs = _both(case)
-    _reject_other_images(case)
     expected = _spread(case)
     if other - own <= 2 * expected or _changed(case):
         return None
@@ -84,8 +81,6 @@ def unexplained_drop(case: Case) -> Finding | None:
 
 def _changed(case: Case) -> list[str]:
     """Names of the settings that differ, but for those that change no more than the seed does."""
-    if case.run.package != case.against.package:
-        raise NotChecked(f"the second run is one of {case.against.package}, whose settings have other names")
     ours, theirs = case.run.settings, case.against.settings
     return [name for name in {**theirs, **ours} if name not in NOT_COMPARED and ours.get(name) != theirs.get(name)]
 
@@ -131,7 +126,7 @@ def _validated(case: Case) -> Counter[tuple[str, bytes, bytes]]:
 
 
 def _both(case: Case) -> tuple[float, float, int]:
-    """Best AP of both runs in the epochs that both have finished, and their number."""
+    """Best AP of both runs in the epochs that both have finished, and their number, if they can be compared."""
     ours, theirs = case.run, case.against
     if ours.folder.resolve() == theirs.folder.resolve():
         raise NotChecked("the second run is the same one")
@@ -144,6 +139,7 @@ def _both(case: Case) -> tuple[float, float, int]:
     found = [max((ap for epoch, ap in run.values("ap") if epoch <= epochs), default=None) for run in (ours, theirs)]
     if found[0] is None or found[1] is None:
         raise NotChecked("not comparable: the runs have no AP in the same epochs")
+    _reject_other_images(case)
     return found[0], found[1], epochs
 
 

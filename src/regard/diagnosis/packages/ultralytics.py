@@ -87,7 +87,7 @@ def _planned(args: _Arguments, rows: Sequence[Row]) -> int:
     if args.time is None or not rows:
         return args.epochs
     times, finished = [row.get("time", math.nan) for row in rows], int(rows[-1]["epoch"])
-    is_known = all(0 < before < after < math.inf for before, after in pairwise([*times, 2 * times[-1]]))
+    is_known = times[0] > 0 and times[-1] < math.inf and all(before < after for before, after in pairwise(times))
     return max(round(finished * args.time * 3600 / times[-1]), finished) if is_known else finished
 
 
