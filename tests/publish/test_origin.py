@@ -13,7 +13,7 @@ from hub_stand_in import StandIn
 from regard.errors import RegardError
 from regard.graph.detector import Published
 from regard.publish import model_card
-from regard.publish.origin import Statement, describe_start
+from regard.publish.origin import Statement, describe_start, recorded
 from regard.training.run import Run
 
 pytest.importorskip("huggingface_hub")
@@ -93,4 +93,4 @@ def test_no_folder_of_the_run_s_machine_is_stated(run: Run, tmp_path: Path) -> N
     config = json.loads((folder / "run.json").read_text())
     config["environment"]["command"] = ["regard", "train", "C:\\anna\\pre.safetensors"]
     (folder / "run.json").write_text(json.dumps(config))
-    assert "anna" not in describe_start(Statement("mit", from_scratch=True), run.model, folder, "me/odd")
+    assert "anna" not in describe_start(Statement("mit", from_scratch=True), recorded(run.model, folder, "me/odd"))

@@ -16,7 +16,7 @@ from regard.nn.capture import attention_modules
 from regard.nn.gate import Gated
 from regard.publish.facts import Metrics, RunFacts, read_facts
 from regard.publish.markdown import escaped
-from regard.publish.origin import Statement, check_origin, describe_start
+from regard.publish.origin import Statement, check_origin, describe_start, recorded
 from regard.publish.own_layers import own_layers
 from regard.publish.study import study_section
 
@@ -42,10 +42,11 @@ def model_card(
             the model, or the command of its run, names other start weights.
     """
     stated = Statement(license, start, start_license, permission, from_scratch)
-    check_origin(stated, detector, folder, repository)
+    record = recorded(detector, folder, repository)
+    check_origin(stated, record)
     facts = None if folder is None else read_facts(folder, detector)
     name = repository.partition("/")[2] or repository
-    started = escaped(describe_start(stated, detector, folder, repository)) or UNSTATED
+    started = escaped(describe_start(stated, record)) or UNSTATED
     if started is UNSTATED:
         warn("the card states no start weights: give start and start_license, or from_scratch")
     classes = "1 class" if len(detector.names) == 1 else f"{len(detector.names)} classes"

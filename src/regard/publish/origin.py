@@ -49,14 +49,32 @@ class Start:
     licence: str | None = None
 
 
-def check_origin(stated: Statement, detector: Detector, folder: Path | None, repository: str) -> None:
-    """Compare what the publisher states with what the files of the model and of its run record.
+@dataclass(frozen=True)
+class Record:
+    """What the files of a model and of its run record of where its weights come from.
+
+    Attributes:
+        starts: start weights, except the model's own repository.
+        begun: the weights from which the run started, or which a model without one was loaded from on the Hub; None
+            without any.
+        is_complete: whether the file of the model says what its weights come from, or that they are its own.
+        folder: of the run; None without one.
+    """
+
+    starts: Sequence[Start]
+    begun: str | None
+    is_complete: bool
+    folder: Path | None
+
+
+def check_origin(stated: Statement, record: Record) -> None:
+    """Compare what the publisher states with what is recorded.
 
     Raises:
         RegardError: start weights are recorded that are not stated, or that are stated under another licence than that
             under which they were published, without a permission.
     """
-    starts = recorded_starts(detector, folder, repository)
+    starts, begun = record.starts, record.begun
     if any(not _names(stated.start or "", start.word) for start in starts):
         what = "the model has start weights that are not stated"
         what = f"the model is stated to start from {stated.start}" if stated.start else what
@@ -67,10 +85,9 @@ def check_origin(stated: Statement, detector: Detector, folder: Path | None, rep
         licence = f"start_license={licences!r}" if licences else "start_license"
         hint = "in the shell --start and --start-license"
         raise RegardError(what, expected=f"start={names!r}, and {licence}", hint=hint)
-    begun = _begun(detector, folder)
-    if begun and detector.origin is None and stated.from_scratch:
+    if begun and not record.is_complete and stated.from_scratch:
         what = f"its training started from {_file(begun)}, whose weights may come from others"
-        raise RegardError(what, file=folder, expected="start and start_license, or neither")
+        raise RegardError(what, file=record.folder, expected="start and start_license, or neither")
     if not stated.permission:
         for start, licence in _with_licence(starts, stated):
             _check_licence(stated, start, licence)
@@ -85,40 +102,42 @@ def _check_licence(stated: Statement, start: Start, licence: str) -> None:
         raise RegardError(what, expected=f"license: {licence}", hint=PERMISSION)
 
 
-def recorded_starts(detector: Detector, folder: Path | None, repository: str) -> list[Start]:
-    """Start weights that the file of a model or its run records, except the model's own repository."""
-    found = []
+def recorded(detector: Detector, folder: Path | None, repository: str) -> Record:
+    """Read what the file of a model, and that of its run, record.
+
+    Args:
+        detector: the model.
+        folder: of its run; None without one.
+        repository: where it is published, such as "me/cells".
+    """
+    starts, begun = [], _begun(detector, folder)
     if detector.origin:
-        found.append(Start(detector.origin, Path(detector.origin).stem, published_licence(detector.origin)))
-    published = [detector.published] if detector.published else []
-    known = {address.casefold(): licence for address, licence in published}
-    names = {address.casefold(): address for address, _ in published}
-    begun = _begun(detector, folder)
+        starts.append(Start(detector.origin, Path(detector.origin).stem, published_licence(detector.origin)))
+    if detector.published:
+        address, licence = detector.published
+        starts.append(Start(address, address.removeprefix(PREFIX), licence))
     if begun and is_hub(begun):
         named = ADDRESS.fullmatch(begun)
         address = f"{PREFIX}{named[1]}" if named else begun
-        names.setdefault(address.casefold(), address)
+        if address.casefold() not in (start.name.casefold() for start in starts):
+            starts.append(Start(address, address.removeprefix(PREFIX)))
     own = f"{PREFIX}{repository}".casefold()
-    for key, address in names.items():
-        if key != own:
-            found.append(Start(address, address.removeprefix(PREFIX), known.get(key)))
-    return found
+    others = [start for start in starts if start.name.casefold() != own]
+    return Record(others, begun, detector.origin is not None, folder)
 
 
-def describe_start(stated: Statement, detector: Detector, folder: Path | None, repository: str) -> str:
+def describe_start(stated: Statement, record: Record) -> str:
     """What the card says of the start weights; "" if nothing is stated."""
     if stated.from_scratch:
-        if detector.origin is None:
-            recorded = "does not say whether there were start weights"
-        else:
-            recorded = "records no start weights"
-            begun = _begun(detector, folder)
-            if begun and not is_hub(begun):
-                recorded += f", and neither does {_file(begun)}, from which its training started"
-        return f"The publisher states that it was trained from scratch; the file of its weights {recorded}."
+        found = "does not say whether there were start weights"
+        if record.is_complete:
+            found = "records no start weights"
+            if record.begun and not is_hub(record.begun):
+                found += f", and neither does {_file(record.begun)}, from which its training started"
+        return f"The publisher states that it was trained from scratch; the file of its weights {found}."
     if not stated.start:
         return ""
-    others = dict(_with_licence(recorded_starts(detector, folder, repository), stated))
+    others = dict(_with_licence(record.starts, stated))
     others = {start: one for start, one in others.items() if not names_licence(stated.start_license or "", one)}
     notes = [f" {start.name} was published under {licence}." for start, licence in others.items()]
     needed = [stated.start_license or "", *others.values()]

@@ -67,8 +67,8 @@ def study_section(folder: Path, detector: Detector, facts: RunFacts | None, run:
 def _part_of_model(study: StudyRecord, detector: Detector, run: Path | None) -> str:
     """Which run of the study the model is, or that it is none of them, and which variant has its layers."""
     own = fingerprint(detector)["sha256"]
-    measured = {id(one): _measured_weights(one) for one in study.runs}
-    if same := next((one for one in study.runs if measured[id(one)] == own), None):
+    measured = [_measured_weights(one) for one in study.runs]
+    if same := next((one for one, weights in zip(study.runs, measured, strict=True) if weights == own), None):
         return f"The published model is the run of variant {same.variant} with seed {same.seed}."
     started = detector.started_from
     folders = {path.resolve() for path in (run, Path(started).parent if started else None) if path is not None}
@@ -78,7 +78,7 @@ def _part_of_model(study: StudyRecord, detector: Detector, run: Path | None) -> 
         return f"The published model is from the run of variant {of_run.variant} with seed {of_run.seed}; {other}."
     alike = [name for name, file in _models(study).items() if _graph(read_spec(file)) == _graph(detector.spec)]
     layers = f" It has the layers of variant {' and of '.join(alike)}." if alike else ""
-    if all(measured.values()):
+    if all(measured):
         return f"The published model is none of the runs that the study measured.{layers}"
     return f"Whether the published model is one of the study's runs is not recorded.{layers}"
 
