@@ -8,13 +8,13 @@ from pathlib import Path
 
 from regard.data.dataset import NoLabelsError
 from regard.data.synthetic import PREFIX
-from regard.diagnosis.case import GRAPHS, Case
+from regard.diagnosis.case import Case
 from regard.diagnosis.causes import CAUSES, COMPARISONS
 from regard.diagnosis.findings import ORDER, Diagnosis, Finding, NotChecked
 from regard.diagnosis.packages import read_run
 from regard.diagnosis.record import TrainingRecord, described_torn
 from regard.errors import RegardError
-from regard.graph.read import read_spec, zoo
+from regard.graph.read import GRAPHS, read_spec, zoo
 from regard.system.files import is_there
 from regard.system.interrupts import interrupts_deferred
 from regard.weights.detector import Modules

@@ -23,13 +23,12 @@ from regard.diagnosis.findings import GIVE_DATA, GIVE_WEIGHTS, OPEN_IMAGES, NotC
 from regard.diagnosis.record import TrainingRecord
 from regard.errors import RegardError
 from regard.graph.detector import Detector
-from regard.graph.read import zoo
+from regard.graph.read import GRAPHS, zoo
 from regard.system.terminal import printable_line
 from regard.training.prepare import box_sizes
 from regard.weights.detector import Modules, load_detector
 from regard.weights.paths import weights_of
 
-GRAPHS = (".yaml", ".yml")
 USUAL_NAMES = {
     *("data.yaml", "data.yml", "dataset.yaml", "data", "dataset", "datasets", "weights"),
     *(f"{name}.{suffix}" for name in ("best", "last") for suffix in ("pt", "safetensors")),

@@ -12,13 +12,12 @@ from typing import Any, Literal
 from torch import nn
 
 from regard.errors import RegardError
-from regard.graph.read import read_spec
+from regard.graph.read import GRAPHS, read_spec
 from regard.graph.unknown_layers import check_known
 from regard.system.files import is_file, is_folder, is_there, matching_files
 from regard.system.loaders import read_yaml
 from regard.system.terminal import printable_line
 
-SUFFIXES = (".yaml", ".yml")
 MOST_EXPECTED = 200
 """Characters of the valid values that are repeated in a line."""
 
@@ -53,7 +52,7 @@ def files_of(patterns: Iterable[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern)
         if is_folder(path):
-            below = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and is_file(p))
+            below = sorted(p for p in path.rglob("*") if p.suffix.lower() in GRAPHS and is_file(p))
         elif is_file(path) or not glob.has_magic(pattern):
             below = [path]
         else:

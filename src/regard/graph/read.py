@@ -33,6 +33,7 @@ NO_GRAPHS = (*WEIGHTS, ".onnx", ".torchscript", ".xml", ".bin", ".engine", ".tfl
 """Suffixes of files with weights or exported models, which contain no YAML."""
 
 GRAPHS = (".yaml", ".yml")
+"""Suffixes of files with graphs."""
 FROM_ZOO = "a name of the model zoo, which `regard summary --list` prints"
 MISSPELT = 0.9
 """How close the name of a missing file is, 0 to 1, to that of a model of the zoo for the latter to be suggested."""

@@ -19,7 +19,7 @@ from regard.api.catalogue import Entry, catalogue, option_cost, place_costs
 from regard.api.edits import Edit, recipe
 from regard.errors import RegardError, RegardWarning
 from regard.graph.correct import corrected_text
-from regard.graph.read import zoo
+from regard.graph.read import GRAPHS, zoo
 from regard.graph.renumber import renumbering
 from regard.profiling.catalogue import PlaceCost
 from regard.studio import answers as a
@@ -33,7 +33,7 @@ from regard.studio.language import Words, answers_with, relative_texts, words_of
 from regard.studio.looking import looking
 from regard.studio.playing import playing
 from regard.studio.training import training
-from regard.studio.workspace import YAML, Workspace
+from regard.studio.workspace import Workspace
 from regard.system.last_resort import last_word
 from regard.system.loaders import parse_yaml
 
@@ -173,9 +173,9 @@ def _opening(bench: Bench, workspace: Workspace) -> APIRouter:
 
     @router.post("/open-text")
     def open_text(asked: q.TextQuestion, words: Words) -> a.Opened:
-        if not asked.name.lower().endswith(YAML):
+        if not asked.name.lower().endswith(GRAPHS):
             what = f"{Path(asked.name).name!r:.200} is no YAML file"
-            raise RegardError(what, expected=" or ".join(YAML), hint="open weights from the workspace")
+            raise RegardError(what, expected=" or ".join(GRAPHS), hint="open weights from the workspace")
         file = workspace.path / Path(asked.name).name
         workspace.check_bases(asked.text, file)
         return _answer(bench, words, lambda: bench.open_text(asked.text, file.name, workspace.path))

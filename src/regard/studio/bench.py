@@ -24,7 +24,7 @@ from regard.graph.build import build, measured
 from regard.graph.correct import Correction, corrections
 from regard.graph.detector import Detector
 from regard.graph.diagram import Diagram, diagram, outline
-from regard.graph.read import zoo
+from regard.graph.read import GRAPHS, zoo
 from regard.graph.spec import ModelSpec
 from regard.prediction.detect import Candidates
 from regard.profiling.prediction import LatencyModel, calibrate
@@ -189,7 +189,7 @@ class Bench:
         try:
             detector = load_detector(source, modules=self.modules)
         except RegardError:
-            if path.suffix.lower() not in (".yaml", ".yml") or not is_file(path):
+            if path.suffix.lower() not in GRAPHS or not is_file(path):
                 raise
             state = self._read(read_text(path, MOST_YAML), path)
             if all(finding.note for finding in state.findings):

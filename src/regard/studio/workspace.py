@@ -23,7 +23,7 @@ from regard.detections import Detections
 from regard.errors import RegardError, one_of
 from regard.geometry.boxes import cxcywh_to_xyxy
 from regard.graph.edit import unique_name
-from regard.graph.read import MOST_BASES, base_source, graph_file, stock_name, zoo
+from regard.graph.read import GRAPHS, MOST_BASES, base_source, graph_file, stock_name, zoo
 from regard.graph.renumber import integer_yaml
 from regard.prediction.films import VIDEO_SUFFIXES
 from regard.studio.guard import inside
@@ -41,7 +41,6 @@ MODELS = (".pt", ".pth", ".safetensors", ".yaml", ".yml")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 FILMS = (*sorted(VIDEO_SUFFIXES), ".gif")
 SUFFIX = {"overlay": ".yaml", "yaml": ".yaml", "integers": ".yaml", "safetensors": ".safetensors"}
-YAML = (".yaml", ".yml")
 MOST_LETTERS = 120
 """Length of the name of a file."""
 
@@ -88,7 +87,7 @@ class Workspace:
             RegardError: one of them is not there, or outside.
         """
         path = self.find(name)
-        if path.suffix.lower() in YAML:
+        if path.suffix.lower() in GRAPHS:
             self.check_bases(read_text(path, MOST_YAML), path)
         for file in path.iterdir() if is_folder(path) else ():  # a run's weights
             inside(self.path, str(file.relative_to(self.path)))
@@ -155,7 +154,7 @@ class Workspace:
         if source in (*zoo(), *RECIPES, self.data) or source.startswith(PREFIX):
             return True
         path = Path(source).resolve()
-        if path.suffix.lower() in YAML and is_file(path):
+        if path.suffix.lower() in GRAPHS and is_file(path):
             self.check_bases(read_text(path, MOST_YAML), path)
         return path.is_relative_to(self.path)
 
@@ -267,7 +266,7 @@ class Workspace:
         """What an overlay in a folder can name as its base."""
         if bench.source in zoo():
             return bench.source
-        if bench.source.endswith(YAML):
+        if bench.source.endswith(GRAPHS):
             for path in (self.path / bench.source, Path(bench.source).absolute()):
                 if is_file(path) and bench.base.text in ("", read_text(path, MOST_YAML)):
                     return Path(os.path.relpath(path, folder)).as_posix()
