@@ -307,9 +307,8 @@ def _transferred(a: Detector, b: Detector) -> tuple[TransferReport, dict[str, in
     """
     target, state = copy.deepcopy(b), a.state_dict()
     row, ours = f"model.{len(target.model) - 1}.", f"model.{len(a.model) - 1}."
-    parted = {
-        row + path: tensor for path in target.head.class_channels() for tensor in [target.state_dict()[row + path]]
-    }
+    filled = target.state_dict()
+    parted = {row + path: filled[row + path] for path in target.head.class_channels()}
     with torch.no_grad():
         for tensor in parted.values():
             tensor.fill_(torch.nan)
